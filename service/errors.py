@@ -1,0 +1,64 @@
+"""The service's exceptions, one root, one exit code each.
+
+GapsweepError              exit code 1
+├── InputError             exit code 2: what the user gave cannot be run; says where and what would
+│   ├── SpecError          a spec that does not validate: every problem at once
+│   ├── HomeError          a home folder that cannot be used
+│   ├── SweepNotFoundError no such sweep, or more than one
+│   └── SweepBusyError     another process runs this sweep
+└── SweepFailedError       the sweep itself failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class GapsweepError(Exception):
+    """Root of everything the service raises on purpose; its text is for the user."""
+
+    exit_code = 1
+
+
+class InputError(GapsweepError):
+    """The input cannot be run as it is."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a spec: the key's dotted path, what is wrong, what would be valid."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class SpecError(InputError):
+    """A spec that does not validate."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {p}" for p in self.problems)]))
+
+
+class HomeError(InputError):
+    """The home folder cannot be used."""
+
+
+class SweepNotFoundError(InputError):
+    """No sweep, or more than one, goes by that name."""
+
+
+class SweepBusyError(InputError):
+    """Another process is running this sweep."""
+
+
+class SweepFailedError(GapsweepError):
+    """The sweep ended without an answer."""

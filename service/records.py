@@ -1,0 +1,90 @@
+"""What happened, as frozen values: trials, their epochs, a sweep. Nothing here acts.
+
+Everything that reads a sweep (report, summary, tracking, command line) reads these records; the
+study and the sweep's folder are where they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from search_spaces.space import Value
+
+Params = Mapping[str, Value]
+Metrics = Mapping[str, float]
+
+
+class TrialState(StrEnum):
+    """How a trial stands; the study's own states, a waiting trial being no trial yet."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+class Role(StrEnum):
+    """Why a trial exists."""
+
+    BASELINE = "baseline"  # no regularisation at all: what every gap is compared with
+    ENQUEUED = "enqueued"  # a point the spec named
+    SEARCH = "search"  # the sampler's choice
+
+
+class SweepState(StrEnum):
+    """How a sweep stands on disk."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One epoch of one trial, as measured: ``epoch`` counts from 1, ``time`` is Unix seconds."""
+
+    trial: int
+    epoch: int
+    time: float
+    metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration with one seed.
+
+    ``params`` holds what was run, the baseline's neutral values included. ``best`` holds the
+    metrics at the restored weights without their ``best/`` prefix (``val/loss``, ``gap/loss``,
+    ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
+    positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
+    """
+
+    number: int
+    state: TrialState
+    role: Role
+    params: Params
+    value: float | None = None
+    best: Metrics = field(default_factory=dict)
+    stopped_epoch: int | None = None
+    violation: float | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    epochs: tuple[Epoch, ...] = ()
+
+    @property
+    def penalty(self) -> str:
+        """The penalty's name, ``none`` where the space has no penalty."""
+        return str(self.params.get("penalty", "none"))
+
+    @property
+    def augmentation(self) -> str:
+        """The augmentation's name, ``none`` where the space has none."""
+        return str(self.params.get("augmentation", "none"))
+
+    def series(self, metric: str) -> tuple[list[int], list[float]]:
+        """Epoch numbers and values of one metric, in order, epochs without it left out."""
+        points = [(e.epoch, e.metrics[metric]) for e in self.epochs if metric in e.metrics]
+        return [p[0] for p in points], [p[1] for p in points]
