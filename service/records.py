@@ -88,3 +88,43 @@ class Trial:
         """Epoch numbers and values of one metric, in order, epochs without it left out."""
         points = [(e.epoch, e.metrics[metric]) for e in self.epochs if metric in e.metrics]
         return [p[0] for p in points], [p[1] for p in points]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A whole sweep as it stands, with every trial the study knows, by number.
+
+    ``metric`` and ``mode`` (``min`` or ``max``) are the objective's; ``max_epochs`` is what one
+    trial may train; ``seconds`` is the time spent over all sessions.
+    """
+
+    sweep_id: str
+    name: str
+    state: SweepState
+    seconds: float
+    metric: str
+    mode: str
+    max_epochs: int
+    trials: tuple[Trial, ...]
+
+    def of_state(self, state: TrialState) -> tuple[Trial, ...]:
+        """The trials in one state."""
+        return tuple(t for t in self.trials if t.state is state)
+
+    @property
+    def baseline(self) -> Trial | None:
+        """The completed trial without regularisation, if the sweep has one."""
+        complete = self.of_state(TrialState.COMPLETE)
+        return next((t for t in complete if t.role is Role.BASELINE), None)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best completed trial by :meth:`rank`; the baseline only where nothing else completed."""
+        candidates = [t for t in self.of_state(TrialState.COMPLETE) if t.role is not Role.BASELINE]
+        return min(candidates, key=self.rank, default=self.baseline)
+
+    def rank(self, trial: Trial) -> tuple[float, float, int]:
+        """Sort key of a completed trial: feasible first, then the value, then the number."""
+        sign = -1.0 if self.mode == "max" else 1.0
+        value = trial.value if trial.value is not None else float("inf")
+        return trial.violation or 0.0, sign * value, trial.number

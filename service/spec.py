@@ -1,0 +1,277 @@
+"""The spec of a sweep: what a user writes, parsed once, frozen, every error said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+    WilcoxonPruner,
+)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from search_spaces.sampling import check_point
+from search_spaces.space import SearchSpace, Value
+from trainables.data import DataConfig, Splits
+from trainables.base import load_trainable
+from trainables.hyper import NEUTRAL, REGULARISATION_NAMES, EarlyStoppingSpec, Training, hyper_from
+from trainables.loop import TrainingRun
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Mode = Literal["min", "max"]
+MODEL_PREFIX = "model."
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Objective(Strict):
+    """The metric that trials are compared by, at their kept weights."""
+
+    metric: str = Field("val/loss", description="any metric that is logged every epoch")
+    mode: Mode = "min"
+
+
+class Constraint(Strict):
+    """Bounds on a metric at the kept weights; a trial outside of them is infeasible."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.max is None and self.min is None:
+            raise ValueError("a constraint needs `max`, `min` or both")
+        return self
+
+    def excesses(self, value: float) -> Iterator[tuple[str, float]]:
+        """A name and by how much the value is outside, per bound; at most 0 is feasible."""
+        if self.max is not None:
+            yield f"{self.metric} <= {self.max:g}", value - self.max
+        if self.min is not None:
+            yield f"{self.metric} >= {self.min:g}", self.min - value
+
+
+class Median(Strict):
+    """Prunes a trial whose best value so far is worse than the median at the same epoch."""
+
+    name: Literal["median"] = "median"
+    startup_trials: int = Field(5, ge=0)
+    warmup_epochs: int = Field(0, ge=0)
+    interval: int = Field(1, ge=1)
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own."""
+        return MedianPruner(self.startup_trials, self.warmup_epochs, self.interval)
+
+
+class Percentile(Strict):
+    """Prunes a trial that is not among the best ``percentile`` at the same epoch."""
+
+    name: Literal["percentile"]
+    percentile: float = Field(25.0, ge=0, le=100)
+    startup_trials: int = Field(5, ge=0)
+    warmup_epochs: int = Field(0, ge=0)
+    interval: int = Field(1, ge=1)
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own."""
+        return PercentilePruner(
+            self.percentile, self.startup_trials, self.warmup_epochs, self.interval
+        )
+
+
+class Hyperband(Strict):
+    """Several brackets of successive halving."""
+
+    name: Literal["hyperband"]
+    min_epochs: int = Field(1, ge=1)
+    reduction_factor: int = Field(3, ge=2)
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own, told the largest resource: it would wait for a trial to learn it."""
+        return HyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
+
+
+class SuccessiveHalving(Strict):
+    """Asynchronous successive halving."""
+
+    name: Literal["successive_halving"]
+    min_epochs: int = Field(1, ge=1)
+    reduction_factor: int = Field(4, ge=2)
+    min_early_stopping_rate: int = Field(0, ge=0)
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own."""
+        return SuccessiveHalvingPruner(
+            self.min_epochs, self.reduction_factor, self.min_early_stopping_rate
+        )
+
+
+class Threshold(Strict):
+    """Prunes a trial whose value leaves a range."""
+
+    name: Literal["threshold"]
+    lower: float | None = None
+    upper: float | None = None
+    warmup_epochs: int = Field(0, ge=0)
+    interval: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise ValueError("a threshold needs `lower`, `upper` or both")
+        return self
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own."""
+        return ThresholdPruner(self.lower, self.upper, self.warmup_epochs, self.interval)
+
+
+class Wilcoxon(Strict):
+    """Prunes a trial that a signed-rank test over its epochs finds worse than the best one."""
+
+    name: Literal["wilcoxon"]
+    p_threshold: float = Field(0.1, ge=0, le=1)
+    startup_epochs: int = Field(2, ge=0)
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own."""
+        return WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.startup_epochs)
+
+
+class NoPruner(Strict):
+    """Prunes nothing."""
+
+    name: Literal["none"]
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own."""
+        return NopPruner()
+
+
+def _by_name(value: Any) -> Any:
+    """``median`` stands for ``{name: median}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Patient(Strict):
+    """Asks another pruner only after ``patience`` epochs without an improvement."""
+
+    name: Literal["patient"]
+    patience: int = Field(3, ge=0)
+    min_delta: float = Field(0.0, ge=0)
+    pruner: Annotated[Pruner, BeforeValidator(_by_name)] = Median()
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's own, around another."""
+        return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)
+
+
+Pruner = Annotated[
+    Median
+    | Percentile
+    | Hyperband
+    | SuccessiveHalving
+    | Patient
+    | Threshold
+    | Wilcoxon
+    | NoPruner,
+    Field(discriminator="name"),
+]
+
+
+class Search(Strict):
+    """How Optuna chooses trials and gives up on them."""
+
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "qmc"] = "tpe"
+    grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
+    pruner: Annotated[Pruner, BeforeValidator(_by_name)] = Median(warmup_epochs=3)
+    seed: int = Field(0, ge=0)
+    baseline: bool = Field(True, description="the first trial has no regularisation at all")
+    enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")
+
+
+class Budget(Strict):
+    """When a sweep ends, whichever comes first. Every trial counts, a failed one too."""
+
+    trials: int = Field(40, ge=1)
+    minutes: float | None = Field(None, gt=0)
+
+
+class Resources(Strict):
+    """What one trial holds, and how many run at once."""
+
+    cpus: float = Field(1, gt=0)
+    gpus: float = Field(0, ge=0)
+    concurrent: int = Field(2, ge=1)
+
+
+class SweepSpec(Strict):
+    """A whole sweep. Immutable; two equal specs with ``concurrent: 1`` give equal trials."""
+
+    name: Name
+    trainable: ImportPath = Field(description='"module:Class", ours or your own')
+    data: DataConfig
+    model: dict[str, Any] = Field(default_factory=dict, description="the trainable's arguments")
+    training: Training = Training()
+    space: SearchSpace
+    early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
+    objective: Objective = Objective()
+    constraints: tuple[Constraint, ...] = ()
+    search: Search = Search()
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _early_stopping_off(cls, raw: Any) -> Any:
+        """YAML reads a bare ``off`` as False: both say that there is none."""
+        if isinstance(raw, Mapping) and raw.get("early_stopping") in (False, "off"):
+            return {**raw, "early_stopping": None}
+        return raw
+
+    def neutral_point(self) -> dict[str, Value]:
+        """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
+        fixed: dict[str, Value] = {k: v for k, v in NEUTRAL.items()}
+        for name in self.space.parameters:
+            if name in Training.model_fields and getattr(self.training, name) is not None:
+                fixed[name] = getattr(self.training, name)
+            elif name.startswith(MODEL_PREFIX):
+                argument = self.model.get(name.removeprefix(MODEL_PREFIX))
+                if isinstance(argument, bool | int | float | str):
+                    fixed[name] = argument
+        return fixed
+
+    def training_run(
+        self, params: Mapping[str, Value], splits: Splits, *, baseline: bool, device: str
+    ) -> TrainingRun:
+        """One trial's training, ready to start.
+
+        The baseline is not regularised at all, so early stopping is off for it too.
+        """
+        model = {k: v for k, v in params.items() if k.startswith(MODEL_PREFIX)}
+        rest = {k: v for k, v in params.items() if k not in model}
+        training, regularisation = hyper_from(rest, self.training)
+        arguments = {k.removeprefix(MODEL_PREFIX): v for k, v in model.items()}
+        return TrainingRun(
+            load_trainable(self.trainable, {**self.model, **arguments}),
+            splits,
+            training,
+            regularisation,
+            None if baseline else self.early_stopping,
+            device=device,
+        )

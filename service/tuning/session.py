@@ -1,0 +1,269 @@
+"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Knows no Ray.
+
+Truth is the study: what a trial runs, why it exists and how it ended are stored with it, so that a
+session opened after a crash goes on where the last one stood. One session writes to a study.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import optuna
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as StudyTrialState
+
+from search_spaces.sampling import representable, suggest
+from search_spaces.space import SearchSpace, Value
+from service.records import Epoch, Metrics, Params, Role, Trial, TrialState
+from service.spec import Constraint
+
+MAX_ATTEMPTS = 3
+
+_STATES = {
+    StudyTrialState.RUNNING: TrialState.RUNNING,
+    StudyTrialState.COMPLETE: TrialState.COMPLETE,
+    StudyTrialState.PRUNED: TrialState.PRUNED,
+    StudyTrialState.FAIL: TrialState.FAILED,
+}
+
+
+class Decision(Enum):
+    """What to do with a trial after an epoch."""
+
+    CONTINUE = "continue"
+    PRUNE = "prune"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to run; ``recorded`` epochs of it are known already, 0 for a new one."""
+
+    number: int
+    params: Params
+    role: Role
+    recorded: int = 0
+
+
+class Observer(Protocol):
+    """Is told what happens, in order, on the driver's thread; must neither block nor raise."""
+
+    def started(self, trial: Trial) -> None:
+        """A trial starts, or goes on after an interruption."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """A running trial finished an epoch."""
+
+    def ended(self, trial: Trial) -> None:
+        """A trial came to its end: complete, pruned or failed."""
+
+
+class StudySession:
+    """The only writer of a study while a sweep runs."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        *,
+        metric: str,
+        constraints: Sequence[Constraint] = (),
+        max_epochs: int,
+        observers: Sequence[Observer] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.study = study
+        self._space = space
+        self._metric = metric
+        self._constraints = constraints
+        self._max_epochs = max_epochs
+        self._observers = observers
+        self._clock = clock
+        self._open: dict[int, _Open] = {}
+        self._interrupted = [t for t in _frozen(study) if t.state is StudyTrialState.RUNNING]
+        self._started = sum(t.state is not StudyTrialState.WAITING for t in _frozen(study))
+
+    @property
+    def budget(self) -> int:
+        """How many trials the sweep may start in all, its extensions included."""
+        return int(self.study.user_attrs["budget"])
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every trial of the budget was handed out."""
+        return not self._interrupted and self._started >= self.budget
+
+    @property
+    def open_trials(self) -> tuple[int, ...]:
+        """Numbers of the trials handed out and not finished."""
+        return tuple(self._open)
+
+    def prepare(self, budget: int, points: Sequence[tuple[Role, Params]]) -> None:
+        """Set a new study's budget and queue the points that come before the sampler's own."""
+        if "budget" in self.study.user_attrs:
+            return
+        for role, point in points:
+            self.study.enqueue_trial(
+                representable(self._space, point),
+                user_attrs={"role": role.value, "fixed": dict(point)},
+                skip_if_exists=True,
+            )
+        self.study.set_user_attr("budget", budget)
+
+    def extend(self, trials: int) -> None:
+        """Allow ``trials`` more than the budget says."""
+        self.study.set_user_attr("budget", self.budget + trials)
+
+    def ask(self) -> Assignment | None:
+        """The next trial to run, interrupted ones first; None when the budget is handed out."""
+        while self._interrupted:
+            assignment = self._resume(self._interrupted.pop(0))
+            if assignment is not None:
+                return assignment
+        if self.exhausted:
+            return None
+        self._started += 1
+        return self._start(self.study.ask())
+
+    def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
+        """Record an epoch of an open trial and say whether it should go on.
+
+        An epoch reported before (a resumed trial's) changes nothing. The baseline is never
+        pruned, nor is a trial at its last epoch.
+        """
+        handle = self._open[number]
+        if epoch in handle.reported:
+            return Decision.CONTINUE
+        handle.reported.add(epoch)
+        record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
+        for observer in self._observers:  # before the study: what it knows, every record knows
+            observer.epoch(record)
+        handle.trial.report(metrics[self._metric], epoch)
+        if handle.role is Role.BASELINE or epoch >= self._max_epochs:
+            return Decision.CONTINUE
+        return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
+
+    def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
+        """End a trial that ran to its own end: its value is the objective at the kept weights."""
+        handle = self._open[number]
+        handle.trial.set_user_attr("best", dict(best))
+        handle.trial.set_user_attr("stopped_epoch", stopped_epoch)
+        for constraint in self._constraints:
+            if constraint.metric in best:
+                for name, excess in constraint.excesses(best[constraint.metric]):
+                    handle.trial.set_constraint(name, excess)
+        self._finish(number, StudyTrialState.COMPLETE, value=best[self._metric])
+
+    def prune(self, number: int, reason: str = "pruned by the study") -> None:
+        """End a trial that was stopped before its end."""
+        self._finish(number, StudyTrialState.PRUNED, reason=reason)
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a trial that went wrong, with what it said."""
+        self._finish(number, StudyTrialState.FAIL, reason=reason)
+
+    def interrupt(self) -> None:
+        """Let go of the open trials: they stay RUNNING in the study and are resumed later."""
+        for handle in self._open.values():
+            handle.trial.set_user_attr("seconds", handle.seconds(self._clock()))
+        self._open.clear()
+
+    def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
+        """Every trial of the study as a record, by number."""
+        return read_trials(self.study, epochs)
+
+    def _start(self, trial: optuna.Trial) -> Assignment:
+        role = Role(trial.user_attrs.get("role", Role.SEARCH.value))
+        fixed: Mapping[str, Value] = trial.user_attrs.get("fixed", {})
+        params = suggest(self._space, trial, fixed)
+        trial.set_user_attr("params", params)
+        trial.set_user_attr("role", role.value)
+        return self._hand_out(trial, Assignment(trial.number, params, role))
+
+    def _resume(self, frozen: FrozenTrial) -> Assignment | None:
+        trial = optuna.Trial(self.study, frozen._trial_id)
+        attempts = int(frozen.user_attrs.get("attempts", 1)) + 1
+        trial.set_user_attr("attempts", attempts)
+        if "params" not in frozen.user_attrs:
+            return self._start(trial)
+        role, params = Role(frozen.user_attrs["role"]), frozen.user_attrs["params"]
+        assignment = Assignment(trial.number, params, role, len(frozen.intermediate_values))
+        self._hand_out(trial, assignment)
+        if attempts > MAX_ATTEMPTS:
+            self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times, not tried again")
+            return None
+        return assignment
+
+    def _hand_out(self, trial: optuna.Trial, assignment: Assignment) -> Assignment:
+        frozen = self.study.get_trials(deepcopy=False)[trial.number]
+        self._open[trial.number] = _Open(
+            trial,
+            assignment.role,
+            set(frozen.intermediate_values),
+            self._clock() - float(frozen.user_attrs.get("seconds", 0.0)),
+        )
+        record = read_trial(frozen)
+        for observer in self._observers:
+            observer.started(record)
+        return assignment
+
+    def _finish(
+        self,
+        number: int,
+        state: StudyTrialState,
+        *,
+        value: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        handle = self._open.pop(number)
+        handle.trial.set_user_attr("seconds", handle.seconds(self._clock()))
+        if reason is not None:
+            handle.trial.set_user_attr("reason", reason)
+        frozen = self.study.tell(number, value, state=state)
+        for observer in self._observers:
+            observer.ended(read_trial(frozen))
+
+
+@dataclass
+class _Open:
+    trial: optuna.Trial
+    role: Role
+    reported: set[int]
+    since: float
+
+    def seconds(self, now: float) -> float:
+        return max(0.0, now - self.since)
+
+
+def read_trials(
+    study: optuna.Study, epochs: Mapping[int, Sequence[Epoch]] | None = None
+) -> tuple[Trial, ...]:
+    """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
+    started = (t for t in _frozen(study) if t.state is not StudyTrialState.WAITING)
+    return tuple(read_trial(t, (epochs or {}).get(t.number, ())) for t in started)
+
+
+def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
+    """One trial of a study as a record."""
+    attrs = frozen.user_attrs
+    complete = frozen.state is StudyTrialState.COMPLETE
+    return Trial(
+        number=frozen.number,
+        state=_STATES[frozen.state],
+        role=Role(attrs.get("role", Role.SEARCH.value)),
+        params=attrs.get("params", frozen.params),
+        value=frozen.value if complete else None,
+        best=attrs.get("best", {}),
+        stopped_epoch=attrs.get("stopped_epoch"),
+        violation=sum(max(0.0, c) for c in frozen.constraints.values()) if complete else None,
+        reason=attrs.get("reason"),
+        seconds=float(attrs.get("seconds", 0.0)),
+        epochs=tuple(epochs),
+    )
+
+
+def _frozen(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False)

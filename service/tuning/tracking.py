@@ -1,0 +1,253 @@
+"""MLflow: a parent run a sweep, a child run a trial, written in batches off the hot path.
+
+MLflow is where people look, not what a sweep depends on. Everything logged here is in the study
+and the history too, with its time, so that what could not be written is written later, and what
+is written twice is the same point.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.records import Epoch, Sweep, SweepState, Trial, TrialState
+
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+EXPERIMENT = "gapsweep"
+SWEEP_TAG = "gapsweep.sweep_id"
+TRIAL_TAG = "gapsweep.trial"
+STATE_TAG = "gapsweep.state"
+ROLE_TAG = "gapsweep.role"
+REASON_TAG = "gapsweep.reason"
+
+_BATCH = 1000  # MLflow's limit of metrics a call
+_RUN_STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "FINISHED",
+    TrialState.FAILED: "FAILED",
+}
+_SWEEP_STATUS = {
+    SweepState.RUNNING: "RUNNING",
+    SweepState.INTERRUPTED: "KILLED",
+    SweepState.SUCCEEDED: "FINISHED",
+    SweepState.FAILED: "FAILED",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedSweep:
+    """What the parent run says of its sweep."""
+
+    sweep_id: str
+    name: str
+    params: Mapping[str, str]
+    spec: Path
+
+
+class SweepRuns:
+    """The runs of one sweep in MLflow. Blocking, raises what MLflow raises; one thread's."""
+
+    def __init__(self, uri: str, artifacts: str | None, sweep: TrackedSweep) -> None:
+        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        self._artifacts = artifacts
+        self._sweep = sweep
+        self._children: dict[int, str] = {}
+        self._experiment = ""
+        self.parent = ""
+
+    def open(self) -> None:
+        """Find or create the experiment and the parent run, and know the children there are."""
+        if self.parent:
+            return
+        self._experiment = self._find_experiment()
+        runs = self._search(f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'")
+        self._children = {
+            int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in runs if TRIAL_TAG in r.data.tags
+        }
+        parents = [r.info.run_id for r in runs if TRIAL_TAG not in r.data.tags]
+        self.parent = parents[0] if parents else self._create_parent()
+
+    def log_trial(self, trial: Trial) -> None:
+        """Make the trial's run say what the record says; epochs are logged apart."""
+        run = self._child(trial)
+        best = {f"best/{k}" if "/" in k and not k.startswith("test") else k: v
+                for k, v in trial.best.items() if k != "epoch"}
+        if "epoch" in trial.best:
+            best["best/epoch"] = trial.best["epoch"]
+        if trial.stopped_epoch is not None:
+            best["stopped_epoch"] = float(trial.stopped_epoch)
+        tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run,
+            metrics=[Metric(k, v, now, 0) for k, v in best.items()],
+            tags=[RunTag(k, v[:5000]) for k, v in tags.items() if v],
+        )
+        self._client.update_run(run, status=_RUN_STATUS[trial.state])
+        if trial.state is not TrialState.RUNNING:
+            self._client.set_terminated(run, status=_RUN_STATUS[trial.state])
+
+    def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
+        """Log epochs of one trial; a point logged twice is the same point."""
+        run = self._child(trial)
+        points = [
+            Metric(name, value, int(epoch.time * 1000), epoch.epoch)
+            for epoch in epochs
+            for name, value in epoch.metrics.items()
+        ]
+        for start in range(0, len(points), _BATCH):
+            self._client.log_batch(run, metrics=points[start : start + _BATCH])
+
+    def finish(
+        self, sweep: Sweep, artifacts: Sequence[Path], model: tuple[int, Path] | None
+    ) -> None:
+        """End the parent with its headline figures and artifacts; the best trial's model too."""
+        now = int(time.time() * 1000)
+        metrics = {
+            f"{role}/{name}": value
+            for role, trial in (("baseline", sweep.baseline), ("best", sweep.best))
+            if trial is not None
+            for name, value in trial.best.items()
+        }
+        self._client.log_batch(
+            self.parent,
+            metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
+            tags=[RunTag(STATE_TAG, sweep.state.value)],
+        )
+        for path in artifacts:
+            self._client.log_artifact(self.parent, str(path))
+        if model is not None and model[0] in self._children:
+            self._client.log_artifact(self._children[model[0]], str(model[1]), "model")
+        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker ends no run
+            if trial.number in self._children:
+                self._client.set_terminated(self._children[trial.number], status="KILLED")
+        self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts))
+
+    def _search(self, condition: str) -> list[mlflow.entities.Run]:
+        found: list[mlflow.entities.Run] = []
+        token: str | None = None
+        while token is None or token:
+            page = self._client.search_runs(
+                [self._experiment], condition, max_results=1000, page_token=token
+            )
+            found.extend(page)
+            token = page.token or ""
+        return found
+
+    def _create_parent(self) -> str:
+        tags = {SWEEP_TAG: self._sweep.sweep_id, MLFLOW_RUN_NAME: self._sweep.sweep_id}
+        run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+        params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
+        self._client.log_batch(run, params=params[:100])
+        self._client.log_artifact(run, str(self._sweep.spec))
+        return run
+
+    def _child(self, trial: Trial) -> str:
+        if trial.number not in self._children:
+            tags = {
+                SWEEP_TAG: self._sweep.sweep_id,
+                TRIAL_TAG: str(trial.number),
+                ROLE_TAG: trial.role.value,
+                STATE_TAG: trial.state.value,
+                MLFLOW_PARENT_RUN_ID: self.parent,
+                MLFLOW_RUN_NAME: f"{trial.number:03d} {trial.role.value} {trial.penalty}",
+            }
+            run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+            params = [Param(k, str(v)) for k, v in trial.params.items()]
+            self._client.log_batch(run, params=params)
+            self._children[trial.number] = run
+        return self._children[trial.number]
+
+
+class Tracker:
+    """Logs what a session tells it from a thread of its own; an observer of the session.
+
+    While the tracking server is away it keeps what it has and tries again. What it could not
+    write when the sweep ends is counted by :meth:`close`.
+    """
+
+    def __init__(self, runs: SweepRuns, *, period: float = 1.0, patience: float = 20.0) -> None:
+        self._runs = runs
+        self._period = period
+        self._patience = patience
+        self._queue: queue.SimpleQueue[Trial | Epoch] = queue.SimpleQueue()
+        self._trials: dict[int, Trial] = {}
+        self._dirty: dict[int, Trial] = {}
+        self._epochs: dict[int, list[Epoch]] = {}
+        self._closing = threading.Event()
+        self.error: str | None = None
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def started(self, trial: Trial) -> None:
+        """Queue the trial's run."""
+        self._queue.put(trial)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Queue an epoch's metrics."""
+        self._queue.put(epoch)
+
+    def ended(self, trial: Trial) -> None:
+        """Queue the trial's end."""
+        self._queue.put(trial)
+
+    def close(self) -> int:
+        """Write what is left, for ``patience`` seconds at most; how many trials are unwritten."""
+        self._closing.set()
+        self._thread.join(self._patience + self._period)
+        return len(self._dirty) if not self._thread.is_alive() else max(1, len(self._dirty))
+
+    def _work(self) -> None:
+        deadline = float("inf")
+        while True:
+            closing = self._closing.wait(self._period)
+            deadline = min(deadline, time.monotonic() + self._patience) if closing else deadline
+            self._drain()
+            written = self._attempt(self._flush)
+            if closing and (written or time.monotonic() > deadline):
+                return
+            if closing:
+                time.sleep(self._period)
+
+    def _drain(self) -> None:
+        while not self._queue.empty():
+            item = self._queue.get()
+            if isinstance(item, Trial):
+                self._trials[item.number] = self._dirty[item.number] = item
+            else:
+                self._epochs.setdefault(item.trial, []).append(item)
+
+    def _flush(self) -> None:
+        self._runs.open()
+        for number in sorted({*self._dirty, *self._epochs}):
+            if number in self._epochs:
+                self._runs.log_epochs(self._trials[number], self._epochs[number])
+                del self._epochs[number]
+            if number in self._dirty:
+                self._runs.log_trial(self._dirty[number])
+                del self._dirty[number]
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except Exception as error:  # whatever the server or its client raises, the sweep goes on
+            self.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            return False
+        return True
