@@ -1,0 +1,24 @@
+"""Ready search spaces, one YAML file each."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names that ``space: {preset: NAME}`` takes."""
+    entries = (p.name for p in files(__name__).iterdir())
+    return tuple(sorted(n.removesuffix(".yaml") for n in entries if n.endswith(".yaml")))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """A preset as a mapping that SearchSpace validates.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+    """
+    raw: dict[str, Any] = yaml.safe_load((files(__name__) / f"{name}.yaml").read_text("utf-8"))
+    return raw

@@ -1,0 +1,93 @@
+"""A search space asks an Optuna trial for a point, parents before the children they switch on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import optuna
+
+from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value, nearest
+
+
+def suggest(
+    space: SearchSpace, trial: optuna.Trial, fixed: Mapping[str, Value] | None = None
+) -> dict[str, Value]:
+    """A point of the space: the active parameters only.
+
+    A name in ``fixed`` takes that value. Where the parameter can represent it the trial is asked
+    all the same, so that the study knows it (the caller has enqueued it there); otherwise, and
+    for names that the space does not have, it stands in the answer alone.
+    """
+    fixed = fixed or {}
+    point: dict[str, Value] = dict(fixed)
+    told = representable(space, fixed)
+    for name in space.ordered():
+        if name not in space.active(point):
+            if name not in fixed:
+                point.pop(name, None)
+        elif name in told or name not in fixed:
+            point[name] = _ask(name, space.parameters[name], trial)
+    return point
+
+
+def representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
+    """The part of a point that a study can be told: active, and within the parameter's range."""
+    names = (n for n in space.active(point) if n in point)
+    return {n: point[n] for n in names if space.parameters[n].contains(point[n])}
+
+
+def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[str, str]]:
+    """What is wrong with a point that a user wants tried, by name; it need not be complete."""
+    problems: list[tuple[str, str]] = []
+    for name, value in point.items():
+        parameter = space.parameters.get(name)
+        if parameter is None:
+            names = list(space.parameters)
+            problems.append((name, f"not in the space ({', '.join(names)}){nearest(name, names)}"))
+        elif not parameter.contains(value):
+            problems.append((name, f"{value!r} is not {parameter.describe()}"))
+        elif name not in space.active(point) and all(p in point for p in parameter.when):
+            problems.append((name, "its condition `when` is not met at this point"))
+    return problems
+
+
+def grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:
+    """Values of every parameter, conditional ones included: a range gives evenly spaced ones."""
+    return {n: _grid_values(space.parameters[n], points_per_range) for n in space.ordered()}
+
+
+def _ask(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
+    match parameter:
+        case Float():
+            return trial.suggest_float(
+                name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+            )
+        case Int():
+            return trial.suggest_int(
+                name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+            )
+        case Choice():
+            value: Value = trial.suggest_categorical(name, parameter.values)
+            return value
+
+
+def _grid_values(parameter: Parameter, count: int) -> Sequence[Value]:
+    match parameter:
+        case Choice():
+            return parameter.values
+        case Int():
+            stepped = range(parameter.low, parameter.high + 1, parameter.step)
+            if len(stepped) <= count:
+                return tuple(stepped)
+            chosen = np.linspace(0, len(stepped) - 1, count).round().astype(int)
+            return tuple(stepped[int(i)] for i in chosen)
+        case Float(step=None):
+            space = np.geomspace if parameter.log else np.linspace
+            values = space(parameter.low, parameter.high, count)
+            return tuple(float(v) for v in np.clip(values, parameter.low, parameter.high))
+        case Float():
+            assert parameter.step is not None
+            steps = int((parameter.high - parameter.low) / parameter.step + 1e-9)
+            chosen = np.unique(np.linspace(0, steps, min(count, steps + 1)).round())
+            return tuple(float(parameter.low + i * parameter.step) for i in chosen)

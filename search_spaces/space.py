@@ -1,0 +1,331 @@
+"""What a sweep may vary: parameters, their ranges, and when each one exists at all."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+Value = StrictBool | StrictInt | StrictFloat | StrictStr
+When = Mapping[str, tuple[Value, ...]]
+
+
+def _as_number(bound: Any) -> Any:
+    """YAML 1.1 reads ``1e-6`` as text; it is a number all the same."""
+    try:
+        return float(bound) if isinstance(bound, str) else bound
+    except ValueError:
+        return bound
+
+
+def _as_conditions(when: Any) -> Any:
+    """``penalty: l1`` stands for ``penalty: [l1]``."""
+    if not isinstance(when, Mapping):
+        return when
+    return {k: v if isinstance(v, list | tuple) else (v,) for k, v in when.items()}
+
+
+Bound = Annotated[float, BeforeValidator(_as_number), Field(allow_inf_nan=False)]
+Conditions = Annotated[When, BeforeValidator(_as_conditions)]
+
+
+class _Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    when: Conditions = Field(default_factory=dict, description="values of others it depends on")
+
+
+class Float(_Parameter):
+    """A real number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
+
+    bounds: tuple[Bound, Bound] = Field(alias="float")
+    log: bool = False
+    step: Bound | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Float:
+        _check_range("float", self.low, self.high, self.log)
+        if self.step is not None and self.log:
+            raise ValueError("`step` and `log` exclude each other; leave one out")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"`step` must be above 0, got {self.step:g}")
+        return self
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        return self.bounds[0]
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        return self.bounds[1]
+
+    def contains(self, value: Value) -> bool:
+        """Whether the parameter can take the value."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.low <= float(value) <= self.high:
+            return False
+        if self.step is None:
+            return True
+        steps = (float(value) - self.low) / self.step
+        return math.isclose(steps, round(steps), abs_tol=1e-8)
+
+    def describe(self) -> str:
+        """In words, for messages."""
+        return f"a number from {self.low:g} to {self.high:g}" + (
+            f" in steps of {self.step:g}" if self.step else ""
+        )
+
+
+class Int(_Parameter):
+    """A whole number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
+
+    bounds: tuple[StrictInt, StrictInt] = Field(alias="int")
+    log: bool = False
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Int:
+        _check_range("int", self.low, self.high, self.log)
+        if self.step != 1 and self.log:
+            raise ValueError("`step` and `log` exclude each other; leave one out")
+        return self
+
+    @property
+    def low(self) -> int:
+        """The smallest value."""
+        return self.bounds[0]
+
+    @property
+    def high(self) -> int:
+        """The largest value."""
+        return self.bounds[1]
+
+    def contains(self, value: Value) -> bool:
+        """Whether the parameter can take the value."""
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and self.low <= value <= self.high and (int(value) - self.low) % self.step == 0
+
+    def describe(self) -> str:
+        """In words, for messages."""
+        steps = f" in steps of {self.step}" if self.step > 1 else ""
+        return f"a whole number from {self.low} to {self.high}{steps}"
+
+
+class Choice(_Parameter):
+    """One of several values; of a single one, a constant."""
+
+    values: tuple[Value, ...] = Field(alias="choice", min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Choice:
+        for position, value in enumerate(self.values):
+            if any(same(value, other) for other in self.values[:position]):
+                raise ValueError(f"{value!r} stands twice among the choices")
+        return self
+
+    def contains(self, value: Value) -> bool:
+        """Whether the parameter can take the value."""
+        return any(same(value, own) for own in self.values)
+
+    def describe(self) -> str:
+        """In words, for messages."""
+        return "one of " + ", ".join(str(v) for v in self.values)
+
+
+Parameter = Float | Int | Choice
+_KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
+    "float": Float,
+    "int": Int,
+    "choice": Choice,
+}
+
+
+def same(a: Value, b: Value) -> bool:
+    """Equality that keeps ``True`` apart from ``1``, and ``1`` together with ``1.0``."""
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def nearest(word: str, valid: Sequence[str]) -> str:
+    """``; did you mean …?`` or nothing."""
+    near = difflib.get_close_matches(word, valid, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="left_to_right")]]]):
+    """Named parameters, each with its range and its conditions; refused unless it makes sense.
+
+    Every problem of every parameter is reported at once, at the parameter's own place.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _parse(cls, raw: Any, build: Any) -> SearchSpace:
+        if isinstance(raw, cls):
+            return raw
+        if not isinstance(raw, Mapping):
+            raise ValueError("a space maps names to parameters, e.g. `dropout: {float: [0, 0.5]}`")
+        found: dict[str, Parameter] = {}
+        errors: list[InitErrorDetails] = []
+        for name, definition in raw.items():
+            try:
+                found[str(name)] = _parameter(definition)
+            except ValidationError as error:
+                errors += [_relocated(e, str(name)) for e in error.errors(include_url=False)]
+        if not errors:
+            errors = [_problem(name, text) for name, text in _inconsistencies(found)]
+        if errors:
+            raise ValidationError.from_exception_data("SearchSpace", errors)
+        space: SearchSpace = build(found)
+        return space
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """By name, in the order they were written."""
+        return self.root
+
+    def ordered(self) -> tuple[str, ...]:
+        """Names, every parent before its children, otherwise as written."""
+        order: list[str] = []
+
+        def visit(name: str) -> None:
+            if name not in order:
+                for parent in self.root[name].when:
+                    visit(parent)
+                order.append(name)
+
+        for name in self.root:
+            visit(name)
+        return tuple(order)
+
+    def active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
+        """Names of the parameters that exist at a point, parents first.
+
+        A parent that is absent or itself inactive does not meet any condition.
+        """
+        names: list[str] = []
+        for name in self.ordered():
+            conditions = self.root[name].when.items()
+            if all(_met(parent, allowed, point, names) for parent, allowed in conditions):
+                names.append(name)
+        return tuple(names)
+
+
+def _met(
+    parent: str, allowed: Sequence[Value], point: Mapping[str, Value], active: Sequence[str]
+) -> bool:
+    return parent in active and parent in point and any(same(point[parent], v) for v in allowed)
+
+
+def _parameter(definition: Any) -> Parameter:
+    if isinstance(definition, Float | Int | Choice):
+        return definition
+    if isinstance(definition, bool | int | float | str):
+        return Choice.model_validate({"choice": [definition]})
+    kinds = [k for k in _KINDS if isinstance(definition, Mapping) and k in definition]
+    if len(kinds) != 1:
+        raise ValidationError.from_exception_data("SearchSpace", [_kind_problem(definition)])
+    return _KINDS[kinds[0]].model_validate(definition)
+
+
+def _kind_problem(definition: Any) -> InitErrorDetails:
+    keys = [str(k) for k in definition] if isinstance(definition, Mapping) else []
+    hint = next((h for k in keys if (h := nearest(k, list(_KINDS)))), "")
+    text = (
+        "a parameter is exactly one of {float: [low, high]}, {int: [low, high]}, "
+        f"{{choice: [a, b]}}, or a constant; got {definition!r}{hint}"
+    )
+    return InitErrorDetails(type=_custom(text), loc=(), input=definition)
+
+
+def _check_range(kind: str, low: float, high: float, log: bool) -> None:
+    if low >= high:
+        what = "empty" if low == high else "inverted"
+        raise ValueError(f"{kind} range [{low:g}, {high:g}] is {what}; the first must be lower")
+    if log and low <= 0:
+        raise ValueError(f"a log range cannot start at {low:g}; it must start above 0")
+
+
+def _inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+    for name, parameter in space.items():
+        for parent, values in parameter.when.items():
+            yield from ((name, text) for text in _bad_condition(space, name, parent, values))
+    if not any(True for n, p in space.items() for parent in p.when if parent not in space):
+        cycle = _cycle(space)
+        if cycle:
+            yield cycle[0], "its conditions go in a circle: " + " → ".join(cycle)
+
+
+def _bad_condition(
+    space: Mapping[str, Parameter], name: str, parent: str, values: Sequence[Value]
+) -> Iterator[str]:
+    if parent == name:
+        yield "`when` names the parameter itself"
+    elif parent not in space:
+        names = ", ".join(n for n in space if n != name)
+        yield f"`when` names {parent!r}, which is not in the space{nearest(parent, list(space))} ({names})"
+    else:
+        for value in values:
+            if not space[parent].contains(value):
+                words = [str(v) for v in getattr(space[parent], "values", ())]
+                yield (
+                    f"`when` wants {parent} to be {value!r}, but it is "
+                    f"{space[parent].describe()}{nearest(str(value), words)}"
+                )
+        if not values:
+            yield f"`when` gives no value of {parent}"
+
+
+def _cycle(space: Mapping[str, Parameter]) -> list[str]:
+    """Names along a cycle of conditions, the first repeated at the end; empty if none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        found = next((c for p in space[name].when if p != name and (c := visit(p, [*path, name]))), [])
+        done.add(name)
+        return found
+
+    return next((c for name in space if (c := visit(name, []))), [])
+
+
+def _custom(text: str) -> PydanticCustomError:
+    return PydanticCustomError("value_error", "{error}", {"error": text})
+
+
+def _problem(name: str, text: str) -> InitErrorDetails:
+    return InitErrorDetails(type=_custom(text), loc=(name,), input=name)
+
+
+def _relocated(error: Any, name: str) -> InitErrorDetails:
+    """The same error one level down, below the parameter's name."""
+    kind: Any = error["type"]
+    if kind == "value_error":
+        kind = _custom(str(error["ctx"]["error"]))
+    details = InitErrorDetails(type=kind, loc=(name, *error["loc"]), input=error["input"])
+    if "ctx" in error and isinstance(kind, str):
+        details["ctx"] = error["ctx"]
+    return details
+
+

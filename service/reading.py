@@ -1,0 +1,55 @@
+"""A sweep read back from its folder: the study and the files are all there is to know."""
+
+from __future__ import annotations
+
+from filelock import FileLock, Timeout
+
+from service.errors import InputError
+from service.home import SweepFolder
+from service.records import Sweep, SweepState
+from service.spec import SweepSpec
+from service.specfile import load_spec
+from service.summary import Summary
+from service.tuning.history import read_history
+from service.tuning.session import read_trials
+from service.tuning.study import read_study
+
+
+def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, Sweep]:
+    """The spec and every trial of a sweep, running or not.
+
+    Raises:
+        InputError: the sweep was stopped before its study was there.
+    """
+    spec = load_spec(folder.spec)
+    if not folder.journal.exists():
+        raise InputError(f"{folder.sweep_id} has not started a trial; resume it first")
+    study = read_study(spec, folder.journal)
+    trials = read_trials(study, read_history(folder.history))
+    sweep = Sweep(
+        sweep_id=folder.sweep_id,
+        name=spec.name,
+        state=state_of(folder),
+        seconds=float(study.user_attrs.get("seconds", 0.0)),
+        metric=spec.objective.metric,
+        mode=spec.objective.mode,
+        max_epochs=spec.training.max_epochs,
+        trials=trials,
+    )
+    return spec, sweep
+
+
+def state_of(folder: SweepFolder) -> SweepState:
+    """How a sweep stands: running while a process holds it, else what its summary says last."""
+    lock = FileLock(folder.path / "lock", timeout=0)
+    try:
+        with lock:
+            pass
+    except Timeout:
+        return SweepState.RUNNING
+    if not folder.summary.exists():
+        return SweepState.INTERRUPTED
+    summary = Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
+    return summary.state if not summary.trials.running else SweepState.INTERRUPTED
+
+
