@@ -303,7 +303,9 @@ def _cycle(space: Mapping[str, Parameter]) -> list[str]:
             return [*path[path.index(name) :], name]
         if name in done:
             return []
-        found = next((c for p in space[name].when if p != name and (c := visit(p, [*path, name]))), [])
+        found = next(
+            (c for p in space[name].when if p != name and (c := visit(p, [*path, name]))), []
+        )
         done.add(name)
         return found
 
@@ -327,5 +329,3 @@ def _relocated(error: Any, name: str) -> InitErrorDetails:
     if "ctx" in error and isinstance(kind, str):
         details["ctx"] = error["ctx"]
     return details
-
-

@@ -51,5 +51,3 @@ def state_of(folder: SweepFolder) -> SweepState:
         return SweepState.INTERRUPTED
     summary = Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
     return summary.state if not summary.trials.running else SweepState.INTERRUPTED
-
-

@@ -17,13 +17,12 @@ from optuna.pruners import (
     WilcoxonPruner,
 )
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-from search_spaces.sampling import check_point
-from search_spaces.space import SearchSpace, Value
-from trainables.data import DataConfig, Splits
 from trainables.base import load_trainable
-from trainables.hyper import NEUTRAL, REGULARISATION_NAMES, EarlyStoppingSpec, Training, hyper_from
+from trainables.data import DataConfig, Splits
+from trainables.hyper import NEUTRAL, EarlyStoppingSpec, Training, hyper_from
 from trainables.loop import TrainingRun
+
+from search_spaces.space import SearchSpace, Value
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -182,14 +181,7 @@ class Patient(Strict):
 
 
 Pruner = Annotated[
-    Median
-    | Percentile
-    | Hyperband
-    | SuccessiveHalving
-    | Patient
-    | Threshold
-    | Wilcoxon
-    | NoPruner,
+    Median | Percentile | Hyperband | SuccessiveHalving | Patient | Threshold | Wilcoxon | NoPruner,
     Field(discriminator="name"),
 ]
 

@@ -81,8 +81,11 @@ class SweepRuns:
     def log_trial(self, trial: Trial) -> None:
         """Make the trial's run say what the record says; epochs are logged apart."""
         run = self._child(trial)
-        best = {f"best/{k}" if "/" in k and not k.startswith("test") else k: v
-                for k, v in trial.best.items() if k != "epoch"}
+        best = {
+            f"best/{k}" if "/" in k and not k.startswith("test") else k: v
+            for k, v in trial.best.items()
+            if k != "epoch"
+        }
         if "epoch" in trial.best:
             best["best/epoch"] = trial.best["epoch"]
         if trial.stopped_epoch is not None:

@@ -1,0 +1,22 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing else has to be there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: test check clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: .venv/ready
+	$(BIN)/python -m pytest -q
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
