@@ -1,0 +1,38 @@
+"""Dropout as a value."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.dropout import Dropout, adopt, dropout_layers, set_rate
+
+
+def test_rate_is_the_share_dropped_and_the_mean_stays() -> None:
+    torch.manual_seed(0)
+    layer = Dropout(0.3)
+    out = layer(torch.ones(200, 1000))
+    assert float((out == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(out.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_rate_zero_and_eval_mode_change_nothing() -> None:
+    inputs = torch.randn(4, 5)
+    assert torch.equal(Dropout(0.0)(inputs), inputs)
+    assert torch.equal(Dropout(0.9).eval()(inputs), inputs)
+
+
+def test_torch_dropout_is_adopted_in_place_and_set_as_a_value() -> None:
+    model = adopt(nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.1)), nn.Dropout2d(0.2)))
+    assert list(dropout_layers(model)) == ["1.0", "2"]
+    set_rate(model, 0.5)
+    assert [float(d.rate) for d in dropout_layers(model).values()] == [0.5, 0.5]
+    assert set(model.state_dict()) == {"0.weight", "0.bias"}
+
+
+def test_channelwise_dropout_drops_whole_channels() -> None:
+    torch.manual_seed(0)
+    out = Dropout(0.5, channelwise=True)(torch.ones(8, 16, 4, 4))
+    per_channel = (out == 0).float().mean(dim=(2, 3))
+    assert set(per_channel.unique().tolist()) == {0.0, 1.0}

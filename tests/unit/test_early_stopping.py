@@ -1,0 +1,44 @@
+"""Early stopping's edge cases."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from trainables.early_stopping import EarlyStopping, Verdict
+from trainables.hyper import EarlyStoppingSpec
+
+B, W, S = Verdict.IMPROVED, Verdict.WAIT, Verdict.STOP
+
+
+def verdicts(values: list[float], **spec: object) -> list[Verdict]:
+    watch = EarlyStopping(EarlyStoppingSpec.model_validate(spec))
+    return [watch.update(epoch, value) for epoch, value in enumerate(values, 1)]
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "expected"),
+    [
+        ([3, 2, 2, 2], {"patience": 2}, [B, B, W, S]),
+        ([3, 3], {"patience": 1}, [B, S]),
+        ([3, 3], {"patience": 0}, [B, S]),
+        ([3.0, 2.5, 2.4], {"patience": 3, "min_delta": 0.5}, [B, W, B]),
+        ([1, 2, 1], {"patience": 3, "mode": "max"}, [B, B, W]),
+        ([math.nan, 5, math.nan], {"patience": 2}, [W, B, W]),
+        ([3, 4, 2, 4, 4], {"patience": 2}, [B, W, B, W, S]),
+    ],
+)
+def test_verdict_of_each_epoch(
+    values: list[float], spec: dict[str, object], expected: list[Verdict]
+) -> None:
+    assert verdicts(values, **spec) == expected
+
+
+def test_a_resumed_watch_stops_where_an_uninterrupted_one_does() -> None:
+    spec = EarlyStoppingSpec(patience=2)
+    first, second = EarlyStopping(spec), EarlyStopping(spec)
+    assert [first.update(1, 1.0), first.update(2, 2.0)] == [B, W]
+    second.load_state_dict(first.state_dict())
+    assert second.update(3, 2.0) is S
+    assert second.best_epoch == 1
