@@ -1,0 +1,47 @@
+"""The generalisation gap, both sides measured at the same weights, in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.base import Trainable
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module, trainable: Trainable, x: Tensor, y: Tensor, batch_size: int = 1024
+) -> dict[str, float]:
+    """``loss`` and metrics averaged over samples exactly, whatever the batches.
+
+    Neither dropout nor augmentation nor penalty is in them. The model's mode is left as it was.
+    """
+    was_training = model.training
+    model.eval()
+    sums: dict[str, Tensor] = {}
+    for start in range(0, len(x), batch_size):
+        targets = y[start : start + batch_size]
+        outputs = model(x[start : start + batch_size])
+        values = {"loss": trainable.losses(outputs, targets), **trainable.metrics(outputs, targets)}
+        for name, value in values.items():
+            total = value.sum(dtype=torch.float64)
+            sums[name] = sums[name] + total if name in sums else total
+    model.train(was_training)
+    return {name: float(total) / len(x) for name, total in sums.items()}
+
+
+def gaps(
+    train: Mapping[str, float], held_out: Mapping[str, float], higher_is_better: Collection[str]
+) -> dict[str, float]:
+    """By how much the training side is better; positive is overfit."""
+    signs = {name: 1.0 if name in higher_is_better else -1.0 for name in train}
+    return {name: signs[name] * (train[name] - held_out[name]) for name in train}
+
+
+def train_subset(train_size: int, val_size: int, seed: int) -> Tensor:
+    """Indices of the fixed subset of the training split that is measured, as large as ``val``."""
+    chosen = np.random.default_rng(seed).permutation(train_size)[: min(train_size, val_size)]
+    return torch.from_numpy(np.sort(chosen))
