@@ -281,7 +281,8 @@ def _bad_condition(
         yield "`when` names the parameter itself"
     elif parent not in space:
         names = ", ".join(n for n in space if n != name)
-        yield f"`when` names {parent!r}, which is not in the space{nearest(parent, list(space))} ({names})"
+        hint = nearest(parent, list(space))
+        yield f"`when` names {parent!r}, which is not in the space{hint} ({names})"
     else:
         for value in values:
             if not space[parent].contains(value):

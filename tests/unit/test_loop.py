@@ -1,0 +1,87 @@
+"""A whole training in a second."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.data import Split, Splits
+from trainables.errors import DivergedError
+from trainables.hyper import EarlyStoppingSpec, Regularisation, Training
+from trainables.info import DataInfo, Kind, Task
+from trainables.loop import TrainingRun, train
+from trainables.vision import MLP
+
+
+def splits() -> Splits:
+    rng = np.random.default_rng(0)
+    x = rng.random((90, 1, 4, 4), dtype=np.float32)
+    y = (x.mean((1, 2, 3)) > 0.5).astype(np.int64)
+    info = DataInfo((1, 4, 4), Task.CLASSIFICATION, 2, Kind.IMAGE)
+    return Splits(Split(x[:60], y[:60]), Split(x[60:], y[60:]), None, info)
+
+
+def run(
+    patience: int | None = 2, training: dict[str, Any] | None = None, **reg: Any
+) -> TrainingRun:
+    settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
+    stop = None if patience is None else EarlyStoppingSpec(patience=patience)
+    return TrainingRun(MLP([16]), splits(), settings, Regularisation.model_validate(reg), stop)
+
+
+def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_same_seed_gives_the_same_metrics() -> None:
+    assert list(train(run(dropout=0.3))) == list(train(run(dropout=0.3)))
+    assert list(train(run(dropout=0.3))) != list(train(run(dropout=0.3, training={"seed": 1})))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_resumed_training_goes_on_bit_for_bit(after: int) -> None:
+    options: dict[str, Any] = {"dropout": 0.3, "penalty": "elastic_net", "lambda": 0.01}
+    whole, first, second = (run(50, **options) for _ in range(3))
+    expected = list(train(whole))
+    steps = train(first)
+    for _ in range(after):
+        next(steps)
+    buffer = io.BytesIO()
+    torch.save(first.state_dict(), buffer)
+    buffer.seek(0)
+    second.load_state_dict(torch.load(buffer, weights_only=True))
+    assert list(train(second)) == expected[after:]
+    assert same_state(whole.model.state_dict(), second.model.state_dict())
+    assert whole.outcome() == second.outcome()
+
+
+def test_the_best_epochs_weights_are_restored() -> None:
+    training = run(2, {"max_epochs": 30, "lr": 0.3})
+    seen = {}
+    for result in train(training):
+        if not result.done:
+            seen[result.epoch] = {k: v.clone() for k, v in training.model.state_dict().items()}
+    best = int(training.outcome()["best/epoch"])
+    assert best < training.outcome()["stopped_epoch"] < 30
+    assert same_state(training.model.state_dict(), seen[best])
+
+
+def test_without_early_stopping_the_last_weights_are_the_result() -> None:
+    training = run(None)
+    assert [r.done for r in train(training)] == [False] * 5 + [True]
+    assert training.outcome()["best/epoch"] == 6
+
+
+def test_proximal_l1_gives_exact_zeros_and_l2_does_not() -> None:
+    l1, l2 = (run(None, penalty=p, **{"lambda": 0.5}) for p in ("l1", "l2"))
+    assert list(train(l1))[-1].metrics["sparsity"] > 0.1
+    assert list(train(l2))[-1].metrics["sparsity"] == 0.0
+
+
+def test_a_diverging_training_says_so() -> None:
+    with pytest.raises(DivergedError, match="epoch"):
+        list(train(run(None, {"lr": 1e30, "optimizer": "sgd", "max_epochs": 9})))
