@@ -119,8 +119,9 @@ class Int(_Parameter):
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and self.low <= value <= self.high and (int(value) - self.low) % self.step == 0
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def describe(self) -> str:
         """In words, for messages."""

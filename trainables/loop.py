@@ -181,7 +181,7 @@ def _steps(run: TrainingRun, lr: float) -> float:
     step = torch.tensor(lr, device=run.train_x.device)
     order = torch.randperm(len(run.train_x)).to(run.train_x.device)
     total = torch.zeros((), device=run.train_x.device)
-    for batch in order.split(run.training.batch_size):
+    for batch in torch.split(order, run.training.batch_size):
         total += _step(run, run.train_x[batch], run.train_y[batch], step) * len(batch)
     return float(total) / len(order)
 
@@ -189,7 +189,7 @@ def _steps(run: TrainingRun, lr: float) -> float:
 def _step(run: TrainingRun, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
     run.optimizer.zero_grad()
     loss = run.trainable.losses(run.model(x), y).mean()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     if run.training.l1_update == "subgradient":
         penalties.add_subgradient(run.penalised, run.l1)
     if run.training.l2_update == "coupled":
