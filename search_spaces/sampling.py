@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import optuna
@@ -68,8 +69,8 @@ def _ask(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
                 name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
             )
         case Choice():
-            value: Value = trial.suggest_categorical(name, parameter.values)
-            return value
+            choices: tuple[Value, ...] = parameter.values
+            return cast(Value, trial.suggest_categorical(name, choices))
 
 
 def _grid_values(parameter: Parameter, count: int) -> Sequence[Value]:

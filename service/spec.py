@@ -17,7 +17,7 @@ from optuna.pruners import (
     WilcoxonPruner,
 )
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from trainables.base import load_trainable
+from trainables.loading import load_trainable
 from trainables.data import DataConfig, Splits
 from trainables.hyper import NEUTRAL, EarlyStoppingSpec, Training, hyper_from
 from trainables.loop import TrainingRun

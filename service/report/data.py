@@ -1,0 +1,251 @@
+"""What a report says, computed once as frozen values; the page, the plots and the terminal only
+show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from search_spaces.space import Value
+from service.records import Metrics, Role, Sweep, SweepState, Trial, TrialState
+from service.report.importance import Importances
+from service.report.verdict import closed, verdict
+
+CURVES = ("train/loss", "val/loss", "gap/loss")
+_SIDES = ("val", "test", "gap", "test_gap")
+_NAME_ORDER = ("none", "l1", "l2", "elastic_net")
+_METRIC_ORDER = ("loss", "accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow:
+    """One metric of baseline and best at their restored weights.
+
+    ``closed`` is 1 − best/baseline of a gap: 1 closes it, above 1 overshoots, below 0 widens it.
+    None for what is no gap, where a side is missing, and where the baseline's gap is not positive
+    (``note`` says that in words).
+    """
+
+    metric: str
+    baseline: float | None
+    best: float | None
+    closed: float | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRow:
+    """The trials of one penalty or augmentation, and the best completed one of them.
+
+    ``gaps`` are that trial's, in the order of :attr:`ReportData.gap_metrics`.
+    """
+
+    name: str
+    complete: int
+    pruned: int
+    trial: int | None
+    value: float | None
+    gaps: tuple[float | None, ...]
+    lam: Value | None
+    dropout: Value | None
+
+
+@dataclass(frozen=True)
+class GapPoint:
+    """One completed trial: its λ and its gap/loss."""
+
+    trial: int
+    lam: float
+    gap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """One finalist's series, each as (epochs, values); ``best_epoch`` is the one restored."""
+
+    role: str
+    trial: int
+    series: Mapping[str, tuple[tuple[int, ...], tuple[float, ...]]]
+    best_epoch: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Savings:
+    """Epochs that ran, and those that did not because of pruning and of early stopping.
+
+    What a pruned trial would have run is taken as its ``max_epochs``; early stopping might have
+    ended it sooner, so ``pruning`` is an upper bound.
+    """
+
+    run: int
+    pruning: int
+    early_stopping: int
+
+    @property
+    def pruning_share(self) -> float | None:
+        """Of the epochs that would have run without pruning; None where none would have."""
+        total = self.run + self.pruning
+        return self.pruning / total if total else None
+
+    @property
+    def early_stopping_share(self) -> float | None:
+        """Of the epochs that would have run without early stopping."""
+        total = self.run + self.early_stopping
+        return self.early_stopping / total if total else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """The whole report. ``best`` is None where no trial but the baseline completed."""
+
+    sweep_id: str
+    name: str
+    state: SweepState
+    seconds: float
+    metric: str
+    mode: str
+    counts: Mapping[str, int]
+    baseline: Trial | None
+    best: Trial | None
+    comparison: tuple[ComparisonRow, ...]
+    gap_metrics: tuple[str, ...]
+    by_penalty: tuple[GroupRow, ...]
+    by_augmentation: tuple[GroupRow, ...]
+    gap_points: Mapping[str, tuple[GapPoint, ...]]
+    baseline_gap: float | None
+    curves: tuple[Curves, ...]
+    importances: Importances | None
+    savings: Savings
+    verdict: str
+
+
+def build(sweep: Sweep, importances: Importances | None) -> ReportData:
+    """Everything the report says of a sweep, whatever state that is in."""
+    baseline, best = sweep.baseline, challenger(sweep)
+    gap_metrics = tuple(f"gap/{m}" for m in _measured(sweep.trials, "gap"))
+    return ReportData(
+        sweep_id=sweep.sweep_id,
+        name=sweep.name,
+        state=sweep.state,
+        seconds=sweep.seconds,
+        metric=sweep.metric,
+        mode=sweep.mode,
+        counts={s.value: len(sweep.of_state(s)) for s in TrialState},
+        baseline=baseline,
+        best=best,
+        comparison=_comparison(baseline, best),
+        gap_metrics=gap_metrics,
+        by_penalty=_groups(sweep, gap_metrics, lambda t: t.penalty),
+        by_augmentation=_groups(sweep, gap_metrics, lambda t: t.augmentation),
+        gap_points=_gap_points(sweep),
+        baseline_gap=baseline.best.get("gap/loss") if baseline else None,
+        curves=tuple(_curves(r, t) for r, t in (("baseline", baseline), ("best", best)) if t),
+        importances=importances,
+        savings=_savings(sweep),
+        verdict=verdict(sweep, baseline, best),
+    )
+
+
+def challenger(sweep: Sweep) -> Trial | None:
+    """The best completed trial that is not the baseline."""
+    best = sweep.best
+    return None if best is None or best.role is Role.BASELINE else best
+
+
+def _measured(trials: Iterable[Trial], side: str) -> list[str]:
+    """Names of the metrics of one side (``loss`` of ``gap/loss``), the loss first."""
+    keys = {key for t in trials for key in t.best if key.startswith(f"{side}/")}
+    return sorted((key.partition("/")[2] for key in keys), key=_place(_METRIC_ORDER))
+
+
+def _place(order: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
+    """Sort key: the known names in their order, then the others by the alphabet."""
+    return lambda name: (order.index(name) if name in order else len(order), name)
+
+
+def _comparison(baseline: Trial | None, best: Trial | None) -> tuple[ComparisonRow, ...]:
+    finalists = [t for t in (baseline, best) if t]
+    left, right = (t.best if t else {} for t in (baseline, best))
+    metrics = [f"{side}/{m}" for m in _measured(finalists, "val") for side in _SIDES]
+    return tuple(_row(m, left, right) for m in metrics if m in left or m in right)
+
+
+def _row(metric: str, baseline: Metrics, best: Metrics) -> ComparisonRow:
+    left, right = baseline.get(metric), best.get(metric)
+    is_gap = metric.startswith(("gap/", "test_gap/"))
+    no_gap = is_gap and left is not None and left <= 0
+    return ComparisonRow(
+        metric=metric,
+        baseline=left,
+        best=right,
+        closed=closed(left, right) if is_gap else None,
+        note="no gap to close" if no_gap else "",
+    )
+
+
+def _groups(
+    sweep: Sweep, gap_metrics: tuple[str, ...], name_of: Callable[[Trial], str]
+) -> tuple[GroupRow, ...]:
+    names = sorted({name_of(t) for t in sweep.trials}, key=_place(_NAME_ORDER))
+    return tuple(
+        _group(sweep, gap_metrics, name, [t for t in sweep.trials if name_of(t) == name])
+        for name in names
+    )
+
+
+def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[Trial]) -> GroupRow:
+    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    best = min(complete, key=sweep.rank, default=None)
+    return GroupRow(
+        name=name,
+        complete=len(complete),
+        pruned=sum(t.state is TrialState.PRUNED for t in trials),
+        trial=best.number if best else None,
+        value=best.value if best else None,
+        gaps=tuple(best.best.get(m) if best else None for m in gap_metrics),
+        lam=best.params.get("lambda") if best else None,
+        dropout=best.params.get("dropout") if best else None,
+    )
+
+
+def _gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
+    """By penalty, in order of λ; completed trials with a penalty and a positive λ only."""
+    found: dict[str, list[GapPoint]] = {}
+    for trial in sweep.of_state(TrialState.COMPLETE):
+        lam, gap = trial.params.get("lambda"), trial.best.get("gap/loss")
+        if trial.penalty != "none" and isinstance(lam, int | float) and lam > 0 and gap is not None:
+            found.setdefault(trial.penalty, []).append(GapPoint(trial.number, float(lam), gap))
+    names = sorted(found, key=_place(_NAME_ORDER))
+    return {n: tuple(sorted(found[n], key=lambda p: (p.lam, p.trial))) for n in names}
+
+
+def _curves(role: str, trial: Trial) -> Curves:
+    series = {metric: trial.series(metric) for metric in CURVES}
+    best_epoch = trial.best.get("epoch")
+    return Curves(
+        role=role,
+        trial=trial.number,
+        series={m: (tuple(x), tuple(y)) for m, (x, y) in series.items() if x},
+        best_epoch=None if best_epoch is None else int(best_epoch),
+    )
+
+
+def _savings(sweep: Sweep) -> Savings:
+    def left(state: TrialState) -> int:
+        trials = sweep.of_state(state)
+        return sum(max(_planned(sweep, t) - _run(t), 0) for t in trials)
+
+    return Savings(
+        run=sum(_run(t) for t in sweep.trials),
+        pruning=left(TrialState.PRUNED),
+        early_stopping=left(TrialState.COMPLETE),
+    )
+
+
+def _run(trial: Trial) -> int:
+    return max((e.epoch for e in trial.epochs), default=trial.stopped_epoch or 0)
+
+
+def _planned(sweep: Sweep, trial: Trial) -> int:
+    """What one trial might have run: ``max_epochs`` may itself be a searched parameter."""
+    return int(trial.params.get("max_epochs", sweep.max_epochs))

@@ -1,0 +1,57 @@
+"""How the report says things: numbers, shares, durations and parameters as text."""
+
+from __future__ import annotations
+
+import math
+
+from search_spaces.space import Value
+from service.records import Params
+
+MISSING = "–"
+_NAMES = {"lambda": "λ", "augmentation_strength": "strength"}
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash for None, NaN and the infinities."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:#.4g}".rstrip(".")
+
+
+def short(value: Value | None) -> str:
+    """A parameter's value: three significant digits for a float, a dash for None."""
+    if value is None:
+        return MISSING
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in per cent, whole from 10 % on."""
+    if share is None:
+        return MISSING
+    digits = 0 if abs(share) >= 0.0995 else 1
+    return f"{100 * share:.{digits}f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def configuration(params: Params) -> str:
+    """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
+    penalty = str(params.get("penalty", "none"))
+    parts = ["no penalty" if penalty == "none" else penalty]
+    shown = {k: v for k, v in params.items() if k != "penalty" and not _neutral(k, v)}
+    first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
+    rest = sorted(k for k in shown if k not in first)
+    parts += [f"{_NAMES.get(k, k)} = {short(shown[k])}" for k in first + rest]
+    return ", ".join(parts)
+
+
+def _neutral(name: str, value: Value) -> bool:
+    return (name == "dropout" and value == 0) or (name == "augmentation" and value == "none")

@@ -1,0 +1,70 @@
+"""A trainable by its import path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables.errors import ContractError
+from trainables.info import DataInfo, Kind, Task
+from trainables.loading import load_trainable
+
+INFO = DataInfo((4,), Task.CLASSIFICATION, 3, Kind.TABLE)
+MINE = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, outputs, width=5):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, width), nn.Linear(width, outputs))
+    def forward(self, x):
+        return self.layers(x)
+def factory(width): return Net(3, width)
+def wrong(): return 3
+class Empty: pass
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def _mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_models_for_loading.py").write_text(MINE)
+    (tmp_path / "broken_models_for_loading.py").write_text("import nothing_of_this_name\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("trainables.tabular:MLP", {"hidden": [7]}),
+        ("my_models_for_loading:Net", {"width": 6}),
+        ("my_models_for_loading:factory", {"width": 6}),
+    ],
+)
+def test_ours_and_the_users_own_are_built(path: str, arguments: dict[str, object]) -> None:
+    network = load_trainable(path, arguments).build(INFO)
+    assert network(torch.rand(2, 4)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "words"),
+    [
+        ("my_models_for_loading:Nett", {}, "did you mean Net"),
+        ("no_such_module_anywhere:Net", {}, "no module 'no_such_module_anywhere'"),
+        ("broken_models_for_loading:Net", {}, "nothing_of_this_name"),
+        ("my_models_for_loading:Empty", {}, "lacks build, losses, metrics, optimizer"),
+        ("my_models_for_loading:number", {}, "not a class"),
+        ("my_models_for_loading:Net", {"widht": 3}, "did you mean 'width'"),
+        ("my_models_for_loading:factory", {}, "needs width"),
+        ("trainables.base:Trainable", {}, "does not define build"),
+    ],
+)
+def test_what_is_wrong_is_said(path: str, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        load_trainable(path, arguments)
+
+
+def test_a_factory_that_returns_no_network_is_named() -> None:
+    with pytest.raises(ContractError, match="wrong returned int"):
+        load_trainable("my_models_for_loading:wrong", {}).build(INFO)

@@ -1,0 +1,96 @@
+"""From an import path to something trainable: a subclass of the contract, or any network."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from trainables.base import Trainable
+from trainables.errors import ContractError
+from trainables.imports import load_object
+from trainables.info import DataInfo
+
+_FROM_DATA = ("input_shape", "outputs")
+
+
+class ModuleTrainable(Trainable):
+    """A user's own network, from a class or function that knows nothing of this package.
+
+    Of ``input_shape`` and ``outputs`` it is given those that it names as arguments.
+    """
+
+    def __init__(self, factory: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> None:
+        self._factory = factory
+        self._arguments = dict(arguments)
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """The user's network.
+
+        Raises:
+            ContractError: the factory returned something else.
+        """
+        known = {k: v for k, v in asdict(info).items() if k in _FROM_DATA}
+        wanted = {
+            k: v for k, v in known.items() if k in inspect.signature(self._factory).parameters
+        }
+        network = self._factory(**{**wanted, **self._arguments})
+        if not isinstance(network, nn.Module):
+            raise ContractError(
+                f"{self._factory.__name__} returned {type(network).__name__}, not an nn.Module"
+            )
+        return network
+
+
+def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
+    """What ``path`` names, constructed with the spec's ``model`` arguments.
+
+    Raises:
+        ContractError: it cannot be imported, lacks what the contract needs (said by name), or
+            does not take an argument.
+    """
+    found = load_object(path)
+    if not callable(found):
+        raise ContractError(f"{path} is {type(found).__name__}, not a class or a function")
+    is_network = not inspect.isclass(found) or issubclass(found, nn.Module)
+    if not is_network and not issubclass(found, Trainable):
+        lacking = [m for m in ("build", "losses", "metrics", "optimizer") if not hasattr(found, m)]
+        lacks = f"it lacks {', '.join(lacking)}" if lacking else "it is neither"
+        raise ContractError(
+            f"{path} must be an nn.Module, a function that returns one, or a subclass of "
+            f"trainables.base.Trainable; {lacks}"
+        )
+    _check_arguments(path, found, arguments, _FROM_DATA if is_network else ())
+    if is_network:
+        return ModuleTrainable(found, arguments)
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise ContractError(f"{path} does not define {', '.join(missing)}")
+    trainable: Trainable = found(**arguments)
+    return trainable
+
+
+def _check_arguments(
+    path: str, factory: Callable[..., Any], arguments: Mapping[str, Any], given: tuple[str, ...]
+) -> None:
+    signature = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in signature):
+        return
+    names = [p.name for p in signature if p.kind is not p.VAR_POSITIONAL]
+    for argument in arguments:
+        if argument not in names:
+            near = difflib.get_close_matches(argument, names, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ContractError(
+                f"{path} takes no argument {argument!r}; {hint}it takes {', '.join(names) or 'none'}"
+            )
+    required = [
+        p.name for p in signature if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
+    ]
+    missing = [n for n in required if n not in arguments and n not in given]
+    if missing:
+        raise ContractError(f"{path} needs {', '.join(missing)}; give it under `model:`")
