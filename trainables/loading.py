@@ -56,7 +56,7 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
     found = load_object(path)
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a class or a function")
-    is_network = not inspect.isclass(found) or issubclass(found, nn.Module)
+    is_network = not isinstance(found, type) or issubclass(found, nn.Module)
     if not is_network and not issubclass(found, Trainable):
         lacking = [m for m in ("build", "losses", "metrics", "optimizer") if not hasattr(found, m)]
         lacks = f"it lacks {', '.join(lacking)}" if lacking else "it is neither"
@@ -86,7 +86,8 @@ def _check_arguments(
             near = difflib.get_close_matches(argument, names, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ContractError(
-                f"{path} takes no argument {argument!r}; {hint}it takes {', '.join(names) or 'none'}"
+                f"{path} takes no argument {argument!r}; {hint}"
+                f"it takes {', '.join(names) or 'none'}"
             )
     required = [
         p.name for p in signature if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
