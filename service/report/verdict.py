@@ -51,6 +51,10 @@ def _on_the_objective(sweep: Sweep, baseline: Trial, best: Trial) -> str:
     values = f"{sweep.metric} {number(best.value)} against {number(baseline.value)}"
     if beats(sweep, baseline, best):
         return f"{_named(best, start=True)} beats the baseline: {values}."
+    others = (t for t in sweep.of_state(TrialState.COMPLETE) if t is not baseline)
+    if any(beats(sweep, baseline, t) for t in others):
+        named = _named(best, start=True)
+        return f"{named} fits the constraints best, but does not beat the baseline: {values}."
     return f"Nothing beat the baseline; nearest comes {_named(best)}: {values}."
 
 
@@ -87,8 +91,10 @@ def _on_the_test_set(baseline: Trial, best: Trial) -> str:
 
 
 def _on_the_constraints(baseline: Trial, best: Trial) -> str:
+    if best.violation and baseline.violation:
+        return "No trial met the constraints."
     if best.violation:
-        return "No trial met the constraints; this one comes nearest."
+        return "It breaks the constraints, as does every other trial but the baseline."
     return "It meets the constraints, the baseline does not." if baseline.violation else ""
 
 

@@ -1,0 +1,35 @@
+"""The report as one HTML file that needs nothing else: no scripts, no fonts, no network."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from service.report import words
+from service.report.data import ReportData
+from service.report.plots import curves_plot, gap_plot
+
+
+def render(data: ReportData) -> str:
+    """The page. The same data give the same text."""
+    return _template().render(
+        data=data,
+        gap_plot=Markup(gap_plot(data)),
+        curves_plot=Markup(curves_plot(data)),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        f.__name__: f
+        for f in (words.number, words.short, words.percent, words.duration, words.configuration)
+    }
+    source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source)

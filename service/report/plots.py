@@ -1,0 +1,154 @@
+"""The plots: gap against λ, and learning curves. Inline SVG for the page, PNG for documents.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers, and never the only difference:
+penalties have their own markers, train and validation their own dashes. In the SVG all ink is
+``currentColor``, so that a plot follows its page into the dark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from io import StringIO
+from pathlib import Path
+from types import MappingProxyType
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from service.report.data import Curves, ReportData
+
+_INK = "#1b1b1f"
+_BASELINE, _BEST = "#D55E00", "#0072B2"
+_PENALTIES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"l1": ("#E69F00", "o"), "l2": ("#0072B2", "s"), "elastic_net": ("#009E73", "^")}
+)
+_OTHER_PENALTY = ("#CC79A7", "D")
+_ROLE_COLOURS = {"baseline": _BASELINE, "best": _BEST}
+_STYLE = {
+    "axes.edgecolor": _INK,
+    "axes.grid": True,
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "font.size": 10,
+    "grid.alpha": 0.18,
+    "grid.color": _INK,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gapsweep",
+    "text.color": _INK,
+    "text.parse_math": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+
+
+def gap_plot(data: ReportData) -> str:
+    """Gap/loss against λ, a marker a completed trial, as an inline SVG; empty without a point."""
+    return (
+        _svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
+        if any(data.gap_points.values())
+        else ""
+    )
+
+
+def curves_plot(data: ReportData) -> str:
+    """Losses and gap of baseline and best over the epochs, as an inline SVG; empty without any."""
+
+    def draw(figure: Figure) -> None:
+        losses, gap = figure.subplots(1, 2)
+        _draw_losses(losses, data)
+        _draw_gap_curve(gap, data)
+
+    return _svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
+
+
+def save_png(data: ReportData, path: Path) -> None:
+    """Both in one wide figure on white; what has no data says so."""
+    with _style():
+        figure = Figure(figsize=(13.5, 4.2), layout="constrained")
+        gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+        _draw_gap(gap, data)
+        _draw_losses(losses, data)
+        _draw_gap_curve(curve, data)
+        figure.savefig(path, format="png", dpi=130, facecolor="white", metadata={"Software": None})
+
+
+def _style() -> AbstractContextManager[None]:
+    return rc_context(_STYLE)  # type: ignore[arg-type]
+
+
+def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """The figure as an ``<svg>`` element: no prologue, no dates, ids of its own."""
+    buffer = StringIO()
+    with _style():
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+
+
+def _draw_gap(axes: Axes, data: ReportData) -> None:
+    axes.set(title="Generalisation gap against λ", xlabel="λ (log scale)", ylabel="gap/loss (nats)")
+    axes.set_xscale("log")
+    for penalty, points in data.gap_points.items():
+        colour, marker = _PENALTIES.get(penalty, _OTHER_PENALTY)
+        lams, gaps = [p.lam for p in points], [p.gap for p in points]
+        axes.plot(lams, gaps, marker, color=colour, markersize=6, alpha=0.85, label=penalty)
+    if data.baseline_gap is not None:
+        axes.axhline(data.baseline_gap, color=_INK, linestyle="--", linewidth=1.3, label="baseline")
+    _ring_best(axes, data)
+    _finish(axes, bool(data.gap_points), "no completed trial has a λ")
+
+
+def _ring_best(axes: Axes, data: ReportData) -> None:
+    for point in (p for points in data.gap_points.values() for p in points):
+        if data.best is not None and point.trial == data.best.number:
+            ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": _INK}
+            axes.plot(point.lam, point.gap, "o", linestyle="none", label="best trial", **ring)  # type: ignore[arg-type]
+
+
+def _draw_losses(axes: Axes, data: ReportData) -> None:
+    axes.set(title="Loss: train dashed, validation solid", xlabel="epoch", ylabel="loss")
+    for curves in data.curves:
+        _draw_series(axes, curves, "train/loss", "--")
+        _draw_series(axes, curves, "val/loss", "-")
+    _finish(axes, bool(axes.lines), "no epochs")
+
+
+def _draw_gap_curve(axes: Axes, data: ReportData) -> None:
+    axes.set(title="Generalisation gap: val − train", xlabel="epoch", ylabel="gap/loss")
+    axes.axhline(0, color=_INK, linewidth=0.8, alpha=0.6)
+    for curves in data.curves:
+        _draw_series(axes, curves, "gap/loss", "-")
+    _finish(axes, len(axes.lines) > 1, "no epochs")
+
+
+def _draw_series(axes: Axes, curves: Curves, metric: str, line: str) -> None:
+    """One line, with a dot at the epoch whose weights were kept."""
+    if metric not in curves.series:
+        return
+    epochs, values = curves.series[metric]
+    colour = _ROLE_COLOURS[curves.role]
+    label = f"{curves.role} (trial {curves.trial})" if line == "-" else None
+    axes.plot(epochs, values, line, color=colour, linewidth=1.7, label=label)
+    if line == "-" and curves.best_epoch in epochs:
+        kept = epochs.index(curves.best_epoch)
+        axes.plot(epochs[kept], values[kept], "o", color=colour, markersize=6)
+
+
+def _finish(axes: Axes, drawn: bool, otherwise: str) -> None:
+    if drawn:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, otherwise, ha="center", va="center", transform=axes.transAxes)

@@ -1,0 +1,112 @@
+"""The report in a terminal of 80 columns or more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from service.report.data import ComparisonRow, GroupRow, ReportData
+from service.report.words import configuration, duration, number, percent, short
+
+_BAR = 28
+_GAP_COLUMNS = 2  # more would not fit 80 columns
+
+
+def print_report(data: ReportData, console: Console) -> None:
+    """Everything, the comparison first, the verdict last."""
+    console.print(_headline(data))
+    for title, content in _sections(data):
+        console.print()
+        console.print(Text(title, style="bold"))
+        console.print(content)
+    console.print()
+    console.print(Text(data.verdict, style="bold green" if data.best else "bold yellow"))
+
+
+def _sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
+    yield "Baseline against best", _comparison(data)
+    for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
+        if rows:
+            yield f"By {what}, the best trial of each", _groups(data, what, rows)
+    if data.importances is not None:
+        yield "What mattered for the objective", _bars(data.importances.objective)
+        yield "What mattered for the gap", _bars(data.importances.gap)
+    yield "Epochs saved", _savings(data)
+
+
+def _headline(data: ReportData) -> Text:
+    counts = ", ".join(f"{n} {state}" for state, n in data.counts.items() if n) or "no trials"
+    line = f"{data.name}  {data.sweep_id}  {data.state.value}: {counts}, {duration(data.seconds)}"
+    return Text(line, style="bold")
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+
+
+def _comparison(data: ReportData) -> Table | Text:
+    if not data.comparison:
+        return Text("no trial completed")
+    table = _table()
+    table.add_column("metric")
+    for role, trial in (("baseline", data.baseline), ("best", data.best)):
+        title = f"{role} (trial {trial.number})" if trial else f"{role} (none)"
+        table.add_column(title, justify="right")
+    table.add_column("gap closed", justify="right")
+    for row in data.comparison:
+        table.add_row(row.metric, number(row.baseline), number(row.best), _closed(row))
+    if data.best is not None:
+        table.caption = f"best: {configuration(data.best.params)}"
+        table.caption_justify = "left"
+    return table
+
+
+def _closed(row: ComparisonRow) -> Text:
+    if row.note:
+        return Text(row.note, style="dim")
+    if row.closed is None:
+        return Text("")
+    return Text(percent(row.closed), style="green" if row.closed > 0 else "red")
+
+
+def _groups(data: ReportData, what: str, rows: Sequence[GroupRow]) -> Table:
+    table = _table()
+    table.add_column(what, overflow="fold")
+    gaps = data.gap_metrics[:_GAP_COLUMNS]
+    for title in ("done", "pruned", data.metric, *gaps, "λ", "dropout", "trial"):
+        table.add_column(title, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(*_cells(row, len(gaps)))
+    return table
+
+
+def _cells(row: GroupRow, gaps: int) -> list[str]:
+    shown = [number(gap) for gap in row.gaps[:gaps]]
+    counts = [str(row.complete), str(row.pruned)]
+    last = [short(row.lam), short(row.dropout), short(row.trial)]
+    return [row.name, *counts, number(row.value), *shown, *last]
+
+
+def _bars(shares: Mapping[str, float]) -> Table | Text:
+    if not shares:
+        return Text("the trials cannot be told apart by it")
+    table = Table.grid(padding=(0, 1))
+    largest = max(shares.values()) or 1.0
+    for name, share in shares.items():
+        length = round(_BAR * share / largest)
+        table.add_row(name, Text("━" * length, style="cyan"), percent(share))
+    return table
+
+
+def _savings(data: ReportData) -> Text:
+    savings = data.savings
+    return Text(
+        f"{savings.run} epochs ran. Pruning saved {savings.pruning}"
+        f" ({percent(savings.pruning_share)} of what would have run without it),"
+        f" early stopping {savings.early_stopping} ({percent(savings.early_stopping_share)})."
+    )
