@@ -17,12 +17,13 @@ from optuna.pruners import (
     WilcoxonPruner,
 )
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from trainables.loading import load_trainable
-from trainables.data import DataConfig, Splits
-from trainables.hyper import NEUTRAL, EarlyStoppingSpec, Training, hyper_from
-from trainables.loop import TrainingRun
 
 from search_spaces.space import SearchSpace, Value
+from trainables.data import Splits
+from trainables.datasets import DataConfig
+from trainables.hyper import NEUTRAL, EarlyStoppingSpec, Training, hyper_from
+from trainables.loading import load_trainable
+from trainables.loop import TrainingRun
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]

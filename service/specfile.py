@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from trainables.data import resolve_paths
 
 from search_spaces.presets import load_preset, preset_names
 from service.errors import InputError, Problem, SpecError
 from service.spec import SweepSpec
+from trainables.datasets import resolve_paths
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.info import DataInfo
+from trainables.errors import DataError
+from trainables.info import DataInfo, Task
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,26 @@ class Splits:
     val: Split
     test: Split | None
     info: DataInfo
+
+    def __post_init__(self) -> None:
+        _check_split("train", self.train, self.info)
+        _check_split("val", self.val, self.info)
+        if self.test is not None:
+            _check_split("test", self.test, self.info)
+        if self.info.task is Task.CLASSIFICATION and len(np.unique(self.train.y)) < 2:
+            raise DataError("the training split has one class only; at least two are needed")
+
+
+def _check_split(name: str, split: Split, info: DataInfo) -> None:
+    if len(split.x) != len(split.y):
+        raise DataError(f"{name} has {len(split.x)} inputs but {len(split.y)} targets")
+    if not len(split):
+        raise DataError(f"{name} is empty")
+    if split.x.shape[1:] != info.input_shape:
+        raise DataError(
+            f"a sample of {name} has shape {split.x.shape[1:]}, of train {info.input_shape}"
+        )
+    for what, values in (("input", split.x), ("target", split.y)):
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            raise DataError(f"{name}, row {int(finite.argmin())}: the {what} is NaN or infinite")

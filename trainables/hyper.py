@@ -32,12 +32,15 @@ class Training(_Frozen):
 
 
 class Regularisation(_Frozen):
-    """What a trial varies. Each default is no regularisation."""
+    """What a trial varies. Each default is no regularisation of ours.
+
+    Without a ``dropout`` a network keeps the rates it was built with.
+    """
 
     penalty: Literal["none", "l1", "l2", "elastic_net"] = "none"
     lam: float = Field(0.0, ge=0, alias="lambda")
     l1_ratio: float = Field(0.5, ge=0, le=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
     augmentation: str = "none"
     augmentation_strength: float = Field(0.5, ge=0, le=1)
 

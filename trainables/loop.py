@@ -14,16 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables import penalties
+from trainables.augmentation import augmentation
 from trainables.base import Trainable
 from trainables.data import Split, Splits
 from trainables.dropout import adopt, set_rate
 from trainables.early_stopping import EarlyStopping, Verdict
-from trainables.errors import DivergedError
+from trainables.errors import ContractError, DivergedError
 from trainables.gap import gaps, measure, train_subset
 from trainables.hyper import EarlyStoppingSpec, Regularisation, Training
+from trainables.info import Task
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,17 @@ class EpochResult:
     done: bool
 
 
+EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
+_LOSSES = {Task.CLASSIFICATION: "cross_entropy", Task.REGRESSION: "mse"}
+
+
 class TrainingRun:
-    """Everything one training holds between epochs."""
+    """Everything one training holds between epochs.
+
+    Raises:
+        ContractError: the loss does not fit the task, there is no such augmentation for the
+            inputs, or the network does not take a batch.
+    """
 
     def __init__(
         self,
@@ -48,6 +59,11 @@ class TrainingRun:
         *,
         device: str = "cpu",
     ) -> None:
+        if training.loss not in (None, _LOSSES[splits.info.task]):
+            raise ContractError(
+                f"training.loss {training.loss!r} is not for {splits.info.task}; "
+                f"{_LOSSES[splits.info.task]!r} is"
+            )
         self.trainable, self.training, self.regularisation = trainable, training, regularisation
         self.train_x, self.train_y = _tensors(splits.train, device)
         self.val_x, self.val_y = _tensors(splits.val, device)
@@ -56,8 +72,12 @@ class TrainingRun:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = adopt(trainable.build(splits.info)).to(device)
-            self.model(self.train_x[:2])  # lazy layers take their shape from a batch
-        set_rate(self.model, regularisation.dropout)
+            _materialise(self.model, self.train_x[:2])
+        if regularisation.dropout is not None:
+            set_rate(self.model, regularisation.dropout)
+        self.augment = augmentation(
+            regularisation.augmentation, regularisation.augmentation_strength, splits.info
+        )
         self.penalised = penalties.penalised_parameters(self.model)
         self.optimizer = trainable.optimizer(self.model.parameters(), training)
         l1, l2 = penalties.strengths(
@@ -162,6 +182,8 @@ def _epoch(run: TrainingRun) -> EpochResult:
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
+    if run.watch and run.watched not in metrics:
+        raise ContractError(f"early stopping watches {run.watched!r}; logged: {', '.join(metrics)}")
     verdict = run.watch.update(epoch, metrics[run.watched]) if run.watch else Verdict.IMPROVED
     done = verdict is Verdict.STOP or epoch >= run.training.max_epochs
     result = EpochResult(epoch, metrics, done)
@@ -188,6 +210,8 @@ def _steps(run: TrainingRun, lr: float) -> float:
 
 def _step(run: TrainingRun, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
     run.optimizer.zero_grad()
+    if run.augment is not None:
+        x = run.augment(x)
     loss = run.trainable.losses(run.model(x), y).mean()
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     if run.training.l1_update == "subgradient":
@@ -200,6 +224,18 @@ def _step(run: TrainingRun, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
     if run.training.l1_update == "proximal":
         penalties.proximal_step(run.penalised, step, run.l1)
     return loss.detach()
+
+
+@torch.no_grad()
+def _materialise(model: nn.Module, x: Tensor) -> None:
+    """Lazy layers take their shape from a batch; in eval mode, which changes no statistics."""
+    try:
+        model.eval()(x)
+    except Exception as error:
+        raise ContractError(
+            f"the network's forward fails on a batch of shape {tuple(x.shape)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _tensors(split: Split, device: str) -> tuple[Tensor, Tensor]:

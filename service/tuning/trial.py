@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from ray.tune import Trainable as TuneTrainable
-from trainables.data import Splits
-from trainables.loop import EpochResult, TrainingRun, train
 
 from service.home import SweepFolder
 from service.records import Params
 from service.spec import SweepSpec
+from trainables.data import Splits
+from trainables.loop import EpochResult, TrainingRun, train
 
 
 @dataclass(frozen=True)

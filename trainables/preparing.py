@@ -1,0 +1,132 @@
+"""From raw inputs and targets to splits: encoded, scaled by what the training split shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from trainables.data import Split, Splits
+from trainables.errors import DataError
+from trainables.info import DataInfo, Kind, Task
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Inputs as a table, or an array whose first axis is samples; one target a sample."""
+
+    x: pd.DataFrame | Array
+    y: Array
+
+    def rows(self, indices: NDArray[np.int64]) -> Raw:
+        """Some of the samples."""
+        x = self.x.iloc[indices] if isinstance(self.x, pd.DataFrame) else self.x[indices]
+        return Raw(x, self.y[indices])
+
+
+def guess_task(y: Array) -> Task:
+    """Fractions mean regression; words, truth values and whole numbers mean classes."""
+    return Task.REGRESSION if np.issubdtype(y.dtype, np.floating) else Task.CLASSIFICATION
+
+
+def prepare(raw: Mapping[str, Raw], task: Task | None) -> Splits:
+    """Splits of ``train``, ``val`` and, when there is one, ``test``.
+
+    Columns of a table and targets of a regression are standardised, words of a table are one-hot
+    encoded, classes are numbered: all fitted on the training split alone. Bytes of images are
+    divided by 255.
+
+    Raises:
+        DataError: a value is missing, shapes differ, a class is unknown to the training split.
+    """
+    task = task or guess_task(raw["train"].y)
+    inputs = _inputs({name: r.x for name, r in raw.items()})
+    encode = _class_numbers if task is Task.CLASSIFICATION else _standardised_targets
+    targets, outputs = encode({name: r.y for name, r in raw.items()})
+    shape = inputs["train"].shape[1:]
+    kind = Kind.IMAGE if len(shape) == 3 else Kind.TABLE
+    made = {name: Split(inputs[name], targets[name]) for name in raw}
+    return Splits(
+        made["train"], made["val"], made.get("test"), DataInfo(shape, task, outputs, kind)
+    )
+
+
+def _inputs(raw: Mapping[str, pd.DataFrame | Array]) -> dict[str, NDArray[np.float32]]:
+    train = raw["train"]
+    if isinstance(train, pd.DataFrame):
+        return _encoded(raw)
+    if train.ndim == 2:
+        return _encoded({name: pd.DataFrame(np.asarray(x)) for name, x in raw.items()})
+    return {name: _pixels(name, np.asarray(x)) for name, x in raw.items()}
+
+
+def _encoded(raw: Mapping[str, pd.DataFrame | Array]) -> dict[str, NDArray[np.float32]]:
+    frames = {name: x for name, x in raw.items() if isinstance(x, pd.DataFrame)}
+    for name, frame in frames.items():
+        _refuse_missing(name, frame)
+    train = frames["train"]
+    numbers = [c for c in train if pd.api.types.is_numeric_dtype(train[c])]
+    words = [c for c in train if c not in numbers]
+    encoder = ColumnTransformer(
+        [
+            ("numbers", StandardScaler(), numbers),
+            ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
+        ]
+    ).fit(train)
+    return {name: encoder.transform(f).astype(np.float32) for name, f in frames.items()}
+
+
+def _refuse_missing(name: str, frame: pd.DataFrame) -> None:
+    missing = frame.isna() | frame.isin([np.inf, -np.inf])
+    if missing.to_numpy().any():
+        row = int(missing.to_numpy().any(axis=1).argmax())
+        column = frame.columns[int(missing.iloc[row].to_numpy().argmax())]
+        count = int(missing.to_numpy().sum())
+        raise DataError(
+            f"row {frame.index[row]}, column {column!r} is missing, NaN or infinite ({count} such "
+            f"values in {name}); drop or fill them first"
+        )
+
+
+def _pixels(name: str, x: Array) -> NDArray[np.float32]:
+    """Any of ``(N, H, W)``, ``(N, C, H, W)``, ``(N, H, W, C)`` as ``(N, C, H, W)``."""
+    if x.ndim == 3:
+        x = x[:, None]
+    if x.ndim != 4:
+        raise DataError(f"{name} has inputs of shape {x.shape}; expected (N, features) or images")
+    if x.shape[1] > 4 >= x.shape[3]:
+        x = np.moveaxis(x, 3, 1)
+    scale = np.float32(255) if x.dtype == np.uint8 else np.float32(1)
+    return np.ascontiguousarray(x, dtype=np.float32) / scale
+
+
+def _class_numbers(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.int64]], int]:
+    for name, y in raw.items():
+        gaps = pd.isna(y)
+        if gaps.any():
+            raise DataError(f"{name}, row {int(gaps.argmax())}: the target is missing")
+    classes = np.unique(raw["train"])
+    for name, y in raw.items():
+        unseen = np.setdiff1d(y, classes)
+        if len(unseen):
+            words = ", ".join(str(u) for u in unseen[:5])
+            raise DataError(f"{name} has classes that the training split lacks: {words}")
+    return {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}, len(classes)
+
+
+def _standardised_targets(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.float32]], int]:
+    try:
+        targets = {n: np.asarray(y, dtype=np.float64).reshape(len(y), -1) for n, y in raw.items()}
+    except ValueError as error:
+        raise DataError(f"the target of a regression must be numbers: {error}") from None
+    mean, deviation = targets["train"].mean(0), targets["train"].std(0)
+    scale = np.where(deviation > 0, deviation, 1.0)
+    scaled = {n: ((y - mean) / scale).astype(np.float32) for n, y in targets.items()}
+    return scaled, len(mean)
