@@ -32,6 +32,11 @@ class SweepFolder:
         return self.path / "spec.yaml"
 
     @property
+    def origin(self) -> Path:
+        """Folders, a line each, that the user's own modules are imported from."""
+        return self.path / "import_paths"
+
+    @property
     def journal(self) -> Path:
         """The study."""
         return self.path / "study.journal"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optuna
 from filelock import FileLock, Timeout
 
 from service.errors import InputError
@@ -12,11 +13,12 @@ from service.specfile import load_spec
 from service.summary import Summary
 from service.tuning.history import read_history
 from service.tuning.session import read_trials
+from service.tuning.stopwatch import spent
 from service.tuning.study import read_study
 
 
-def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, Sweep]:
-    """The spec and every trial of a sweep, running or not.
+def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, optuna.Study, Sweep]:
+    """The spec, the study and every trial of a sweep, running or not.
 
     Raises:
         InputError: the sweep was stopped before its study was there.
@@ -25,18 +27,21 @@ def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, Sweep]:
     if not folder.journal.exists():
         raise InputError(f"{folder.sweep_id} has not started a trial; resume it first")
     study = read_study(spec, folder.journal)
-    trials = read_trials(study, read_history(folder.history))
-    sweep = Sweep(
+    return spec, study, assemble(spec, study, folder, state_of(folder))
+
+
+def assemble(spec: SweepSpec, study: optuna.Study, folder: SweepFolder, state: SweepState) -> Sweep:
+    """A sweep from its open study and its files, in a state that the caller knows."""
+    return Sweep(
         sweep_id=folder.sweep_id,
         name=spec.name,
-        state=state_of(folder),
-        seconds=float(study.user_attrs.get("seconds", 0.0)),
+        state=state,
+        seconds=spent(study),
         metric=spec.objective.metric,
         mode=spec.objective.mode,
         max_epochs=spec.training.max_epochs,
-        trials=trials,
+        trials=read_trials(study, read_history(folder.history)),
     )
-    return spec, sweep
 
 
 def state_of(folder: SweepFolder) -> SweepState:
@@ -49,5 +54,4 @@ def state_of(folder: SweepFolder) -> SweepState:
         return SweepState.RUNNING
     if not folder.summary.exists():
         return SweepState.INTERRUPTED
-    summary = Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
-    return summary.state if not summary.trials.running else SweepState.INTERRUPTED
+    return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8")).state

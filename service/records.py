@@ -60,6 +60,7 @@ class Trial:
     metrics at the restored weights without their ``best/`` prefix (``val/loss``, ``gap/loss``,
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
+    ``ended`` is Unix seconds.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Trial:
     violation: float | None = None
     reason: str | None = None
     seconds: float = 0.0
+    ended: float | None = None
     epochs: tuple[Epoch, ...] = ()
 
     @property
@@ -119,7 +121,7 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best completed trial by :meth:`rank`; the baseline only where nothing else completed."""
+        """The best completed trial by :meth:`rank`; the baseline only where nothing else did."""
         candidates = [t for t in self.of_state(TrialState.COMPLETE) if t.role is not Role.BASELINE]
         return min(candidates, key=self.rank, default=self.baseline)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from optuna.pruners import (
@@ -16,9 +16,19 @@ from optuna.pruners import (
     ThresholdPruner,
     WilcoxonPruner,
 )
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from search_spaces.sampling import check_point
 from search_spaces.space import SearchSpace, Value
+from service.meaning import MODEL_PREFIX, space_problems
 from trainables.data import Splits
 from trainables.datasets import DataConfig
 from trainables.hyper import NEUTRAL, EarlyStoppingSpec, Training, hyper_from
@@ -28,7 +38,6 @@ from trainables.loop import TrainingRun
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Mode = Literal["min", "max"]
-MODEL_PREFIX = "model."
 
 
 class Strict(BaseModel):
@@ -213,6 +222,11 @@ class Resources(Strict):
     concurrent: int = Field(2, ge=1)
 
 
+def _problem(loc: Sequence[str | int], text: str, value: object) -> InitErrorDetails:
+    kind = PydanticCustomError("value_error", "{error}", {"error": text})
+    return InitErrorDetails(type=kind, loc=tuple(loc), input=value)
+
+
 class SweepSpec(Strict):
     """A whole sweep. Immutable; two equal specs with ``concurrent: 1`` give equal trials."""
 
@@ -237,9 +251,25 @@ class SweepSpec(Strict):
             return {**raw, "early_stopping": None}
         return raw
 
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        problems = [
+            *space_problems(self.space, self.training),
+            *(
+                (("search", "enqueue", position, name), text)
+                for position, point in enumerate(self.search.enqueue)
+                for name, text in check_point(self.space, point)
+            ),
+        ]
+        if problems:
+            raise ValidationError.from_exception_data(
+                "SweepSpec", [_problem(loc, text, self) for loc, text in problems]
+            )
+        return self
+
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
-        fixed: dict[str, Value] = {k: v for k, v in NEUTRAL.items()}
+        fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
             if name in Training.model_fields and getattr(self.training, name) is not None:
                 fixed[name] = getattr(self.training, name)

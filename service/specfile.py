@@ -101,15 +101,14 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _resolve_space(space: Any, source: str, folder: Path) -> Any:
-    if not isinstance(space, Mapping) or len(space) != 1:
-        return space
-    match next(iter(space.items())):
-        case ("preset", str(name)):
+    """A preset or a file in full, with what stands beside it in place of its own."""
+    match space:
+        case {"preset": str(name), **rest}:
             if name not in preset_names():
                 raise SpecError(source, [Problem("space.preset", choice(name, preset_names()))])
-            return load_preset(name)
-        case ("file", str(name)):
-            return _read_yaml(folder / name)
+            return {**load_preset(name), **rest}
+        case {"file": str(name), **rest}:
+            return {**_read_yaml(folder / name), **rest}
     return space
 
 
@@ -122,11 +121,11 @@ def choice(value: object, valid: Sequence[str]) -> str:
 
 def _problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
-        path = _user_path(detail["loc"], raw)
+        path = _user_path(detail["loc"], raw, detail["type"] == "missing")
         yield Problem(".".join(str(p) for p in path), _message(detail, path, raw))
 
 
-def _user_path(loc: Sequence[str | int], raw: Any) -> tuple[str | int, ...]:
+def _user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str | int, ...]:
     """The location without the names that pydantic adds for the members of unions."""
     path: list[str | int] = []
     node = raw
@@ -137,7 +136,7 @@ def _user_path(loc: Sequence[str | int], raw: Any) -> tuple[str | int, ...]:
         if inside:
             path.append(key)
             node = node[key]
-        elif position == len(loc) - 1 and isinstance(node, Mapping):
+        elif position == len(loc) - 1 and missing and isinstance(node, Mapping):
             path.append(key)
     return tuple(path)
 
@@ -186,3 +185,21 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def _names_of(model: type[BaseModel]) -> tuple[Any, ...]:
     field = model.model_fields.get("name")
     return typing.get_args(field.annotation) if field else ()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec as a user writes it, short forms included."""
+    schema = SweepSpec.model_json_schema(by_alias=True)
+    properties = schema["properties"]
+    of_preset = {
+        "type": "object",
+        "required": ["preset"],
+        "properties": {"preset": {"enum": list(preset_names())}},
+    }
+    of_file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string"}}}
+    properties["space"] = {"anyOf": [of_preset, of_file, properties["space"]]}
+    properties["early_stopping"]["anyOf"].append({"enum": [False, "off"]})
+    pruner = schema["$defs"]["Search"]["properties"]["pruner"]
+    names = list(pruner["discriminator"]["mapping"])
+    schema["$defs"]["Search"]["properties"]["pruner"] = {"anyOf": [{"enum": names}, pruner]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

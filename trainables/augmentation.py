@@ -89,7 +89,7 @@ def _randaugment(strength: float, info: DataInfo) -> Augment:
     """Cubuk et al. 2020: two operations of one magnitude."""
     from kornia.augmentation.auto import RandAugment
 
-    return _as_rgb(RandAugment(n=2, m=min(max(30 * strength, 0.01), 29.99)), info)
+    return _as_rgb(RandAugment(n=2, m=min(max(round(30 * strength), 1), 29)), info)
 
 
 def _trivial(strength: float, info: DataInfo) -> Augment:
@@ -97,7 +97,7 @@ def _trivial(strength: float, info: DataInfo) -> Augment:
     from kornia.augmentation.auto import TrivialAugment
 
     around_one, sideways = (1 - 0.9 * strength, 1 + 0.9 * strength), 0.3 * strength
-    policy = [
+    policy: list[list[tuple[str, float, float | None]]] = [
         [("auto_contrast", 0, 1)],
         [("equalize", 0, 1)],
         [("rotate", -30 * strength, 30 * strength)],

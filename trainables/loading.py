@@ -56,22 +56,21 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
     found = load_object(path)
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a class or a function")
-    is_network = not isinstance(found, type) or issubclass(found, nn.Module)
-    if not is_network and not issubclass(found, Trainable):
+    if isinstance(found, type) and issubclass(found, Trainable):
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        if missing:
+            raise ContractError(f"{path} does not define {', '.join(missing)}")
+        _check_arguments(path, found, arguments, ())
+        return found(**arguments)
+    if isinstance(found, type) and not issubclass(found, nn.Module):
         lacking = [m for m in ("build", "losses", "metrics", "optimizer") if not hasattr(found, m)]
         lacks = f"it lacks {', '.join(lacking)}" if lacking else "it is neither"
         raise ContractError(
             f"{path} must be an nn.Module, a function that returns one, or a subclass of "
             f"trainables.base.Trainable; {lacks}"
         )
-    _check_arguments(path, found, arguments, _FROM_DATA if is_network else ())
-    if is_network:
-        return ModuleTrainable(found, arguments)
-    missing = sorted(getattr(found, "__abstractmethods__", ()))
-    if missing:
-        raise ContractError(f"{path} does not define {', '.join(missing)}")
-    trainable: Trainable = found(**arguments)
-    return trainable
+    _check_arguments(path, found, arguments, _FROM_DATA)
+    return ModuleTrainable(found, arguments)
 
 
 def _check_arguments(

@@ -24,6 +24,7 @@ R = TypeVar("R")
 
 METRICS = "metrics"
 OUTCOME = "outcome"
+_NONE_LEFT: Any = Searcher.FINISHED
 
 
 @dataclass
@@ -40,11 +41,11 @@ class Bridge:
         """Whether no trial may start and every running one must end."""
         return self.error is not None or self.should_stop()
 
-    def ask(self, tune_id: str) -> dict[str, Any] | str:
+    def ask(self, tune_id: str) -> Any:
         """A config for Tune, or that there is none left."""
         assignment = None if self.stopping else self.session.ask()
         if assignment is None:
-            return str(Searcher.FINISHED)
+            return _NONE_LEFT
         self.numbers[tune_id] = assignment.number
         return {
             "number": assignment.number,
@@ -101,15 +102,15 @@ def _guarded(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]  # ray is not typed
+class StudySearcher(Searcher):
     """Tune asks it for configs and tells it how trials ended."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self.bridge = bridge
 
-    @_guarded(Searcher.FINISHED)
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    @_guarded(_NONE_LEFT)
+    def suggest(self, trial_id: str) -> Any:
         """The next trial's config, or FINISHED."""
         return self.bridge.ask(trial_id)
 
@@ -128,11 +129,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # ray is not typed
         """Nothing to read, see :meth:`save`."""
 
 
-class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
+class StudyScheduler(FIFOScheduler):
     """First come, first served; an epoch's result decides whether its trial goes on."""
 
     def __init__(self, bridge: Bridge) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # ray leaves it untyped
         self.bridge = bridge
 
     @_guarded(TrialScheduler.STOP)
@@ -141,7 +142,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         return self.bridge.result(trial.trial_id, result)
 
 
-class SweepStopper(Stopper):  # type: ignore[misc]  # ray is not typed
+class SweepStopper(Stopper):
     """Ends every trial at once when the sweep is told to stop or its time is over."""
 
     def __init__(self, bridge: Bridge) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -113,6 +113,11 @@ class StudySession:
             )
         self.study.set_user_attr("budget", budget)
 
+    def record_test(self, number: int, metrics: Metrics) -> None:
+        """Keep a finalist's test metrics; a finished trial itself takes no more attributes."""
+        tested = self.study.user_attrs.get("tested", {})
+        self.study.set_user_attr("tested", {**tested, str(number): dict(metrics)})
+
     def extend(self, trials: int) -> None:
         """Allow ``trials`` more than the budget says."""
         self.study.set_user_attr("budget", self.budget + trials)
@@ -169,6 +174,8 @@ class StudySession:
         """Let go of the open trials: they stay RUNNING in the study and are resumed later."""
         for handle in self._open.values():
             handle.trial.set_user_attr("seconds", handle.seconds(self._clock()))
+            attempts = int(handle.trial.user_attrs.get("attempts", 1))
+            handle.trial.set_user_attr("attempts", attempts - 1)  # this end was nobody's fault
         self._open.clear()
 
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
@@ -243,7 +250,11 @@ def read_trials(
 ) -> tuple[Trial, ...]:
     """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
     started = (t for t in _frozen(study) if t.state is not StudyTrialState.WAITING)
-    return tuple(read_trial(t, (epochs or {}).get(t.number, ())) for t in started)
+    tested = study.user_attrs.get("tested", {})
+    return tuple(
+        replace(trial, best={**trial.best, **tested.get(str(trial.number), {})})
+        for trial in (read_trial(t, (epochs or {}).get(t.number, ())) for t in started)
+    )
 
 
 def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
@@ -261,6 +272,7 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
         violation=sum(max(0.0, c) for c in frozen.constraints.values()) if complete else None,
         reason=attrs.get("reason"),
         seconds=float(attrs.get("seconds", 0.0)),
+        ended=frozen.datetime_complete.timestamp() if frozen.datetime_complete else None,
         epochs=tuple(epochs),
     )
 

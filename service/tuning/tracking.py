@@ -11,13 +11,15 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.records import Epoch, Sweep, SweepState, Trial, TrialState
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker tries again itself
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
@@ -81,20 +83,14 @@ class SweepRuns:
     def log_trial(self, trial: Trial) -> None:
         """Make the trial's run say what the record says; epochs are logged apart."""
         run = self._child(trial)
-        best = {
-            f"best/{k}" if "/" in k and not k.startswith("test") else k: v
-            for k, v in trial.best.items()
-            if k != "epoch"
-        }
-        if "epoch" in trial.best:
-            best["best/epoch"] = trial.best["epoch"]
+        best = {f"best/{k}": v for k, v in trial.best.items() if not k.startswith("test")}
         if trial.stopped_epoch is not None:
             best["stopped_epoch"] = float(trial.stopped_epoch)
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
-        now = int(time.time() * 1000)
+        when = int(1000 * (trial.ended or 0))
         self._client.log_batch(
             run,
-            metrics=[Metric(k, v, now, 0) for k, v in best.items()],
+            metrics=[Metric(k, v, when, 0) for k, v in best.items()],
             tags=[RunTag(k, v[:5000]) for k, v in tags.items() if v],
         )
         self._client.update_run(run, status=_RUN_STATUS[trial.state])
@@ -112,11 +108,15 @@ class SweepRuns:
         for start in range(0, len(points), _BATCH):
             self._client.log_batch(run, metrics=points[start : start + _BATCH])
 
-    def finish(
-        self, sweep: Sweep, artifacts: Sequence[Path], model: tuple[int, Path] | None
-    ) -> None:
+    def finish(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
         """End the parent with its headline figures and artifacts; the best trial's model too."""
         now = int(time.time() * 1000)
+        for trial in (t for t in (sweep.baseline, sweep.best) if t is not None):
+            tested = {k: v for k, v in trial.best.items() if k.startswith("test")}
+            when = int(1000 * (trial.ended or 0))
+            self._client.log_batch(
+                self._child(trial), metrics=[Metric(k, v, when, 0) for k, v in tested.items()]
+            )
         metrics = {
             f"{role}/{name}": value
             for role, trial in (("baseline", sweep.baseline), ("best", sweep.best))
@@ -130,8 +130,8 @@ class SweepRuns:
         )
         for path in artifacts:
             self._client.log_artifact(self.parent, str(path))
-        if model is not None and model[0] in self._children:
-            self._client.log_artifact(self._children[model[0]], str(model[1]), "model")
+        if model is not None and sweep.best is not None:
+            self._client.log_artifact(self._child(sweep.best), str(model), "model")
         for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker ends no run
             if trial.number in self._children:
                 self._client.set_terminated(self._children[trial.number], status="KILLED")
@@ -182,8 +182,7 @@ class SweepRuns:
 class Tracker:
     """Logs what a session tells it from a thread of its own; an observer of the session.
 
-    While the tracking server is away it keeps what it has and tries again. What it could not
-    write when the sweep ends is counted by :meth:`close`.
+    While the tracking server is away it keeps what it has and tries again.
     """
 
     def __init__(self, runs: SweepRuns, *, period: float = 1.0, patience: float = 20.0) -> None:
@@ -195,6 +194,7 @@ class Tracker:
         self._dirty: dict[int, Trial] = {}
         self._epochs: dict[int, list[Epoch]] = {}
         self._closing = threading.Event()
+        self._last: Callable[[SweepRuns], None] | None = None
         self.error: str | None = None
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -211,11 +211,19 @@ class Tracker:
         """Queue the trial's end."""
         self._queue.put(trial)
 
-    def close(self) -> int:
-        """Write what is left, for ``patience`` seconds at most; how many trials are unwritten."""
+    def repeat(self, trials: Iterable[Trial]) -> None:
+        """Queue trials of an earlier session with their epochs: some may not have been written."""
+        for trial in trials:
+            self._queue.put(trial)
+            for epoch in trial.epochs:
+                self._queue.put(epoch)
+
+    def close(self, last: Callable[[SweepRuns], None]) -> bool:
+        """Write what is left and then ``last``; whether all was written within ``patience``."""
+        self._last = last
         self._closing.set()
         self._thread.join(self._patience + self._period)
-        return len(self._dirty) if not self._thread.is_alive() else max(1, len(self._dirty))
+        return self._last is None
 
     def _work(self) -> None:
         deadline = float("inf")
@@ -223,7 +231,7 @@ class Tracker:
             closing = self._closing.wait(self._period)
             deadline = min(deadline, time.monotonic() + self._patience) if closing else deadline
             self._drain()
-            written = self._attempt(self._flush)
+            written = self._attempt(self._flush) and (not closing or self._attempt(self._end))
             if closing and (written or time.monotonic() > deadline):
                 return
             if closing:
@@ -246,6 +254,11 @@ class Tracker:
             if number in self._dirty:
                 self._runs.log_trial(self._dirty[number])
                 del self._dirty[number]
+
+    def _end(self) -> None:
+        if self._last is not None:
+            self._last(self._runs)
+            self._last = None
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         try:

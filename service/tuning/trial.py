@@ -32,14 +32,14 @@ class TrialContext:
     import_paths: tuple[str, ...]
 
 
-class TrialActor(TuneTrainable):  # type: ignore[misc]  # ray is not typed
+class TrialActor(TuneTrainable):
     """Trains what its config says, an epoch a step; a failing trial is a value, not an exception.
 
     An actor whose trial raised is as good as new for the next one, and starting another costs
     seconds; only a CUDA context that an error has poisoned must go with its process.
     """
 
-    def setup(self, config: dict[str, Any], context: TrialContext) -> None:
+    def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
         self._context = context
         self._folder = SweepFolder(context.folder)
@@ -76,7 +76,7 @@ class TrialActor(TuneTrainable):  # type: ignore[misc]  # ray is not typed
             self._results = train(self._run)
         run, checkpoint = self._run, self._folder.checkpoint(self._number)
         result = run.last_result
-        if result is None or result.epoch <= self._recorded:
+        if result is None or (result.epoch <= self._recorded and not result.done):
             result = next(self._results)
             _save(run.state_dict(), checkpoint)
         self._recorded = result.epoch

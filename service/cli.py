@@ -1,0 +1,308 @@
+"""The command line. Exit codes: 0 done, 1 the sweep failed, 2 bad input, 130 stopped by Ctrl-C.
+
+What a command needs is imported when it runs: `--help` should not wait for torch and Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.errors import GapsweepError, InputError
+
+if TYPE_CHECKING:
+    from service.home import Home, SweepFolder
+    from service.tuning.runner import Ending
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Which regularisation, how strong, closes the generalisation gap of your model?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. budget.trials=10."),
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", metavar="DIR", help="Where all is kept; else GAPSWEEP_HOME, else gapsweep-data."
+    ),
+]
+SweepName = Annotated[
+    str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, or `latest`.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary alone, as JSON.")]
+
+
+@app.command()
+def run(
+    spec_file: SpecFile,
+    overrides: Overrides = None,
+    home: HomeOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a sweep here, on a Ray of its own. Ctrl-C stops it; `resume` goes on."""
+    from service.preflight import preflight
+    from service.settings import home_at
+    from service.specfile import load_spec
+    from service.tuning.runner import create_sweep
+
+    spec = load_spec(spec_file, overrides or [])
+    paths = _import_from(spec_file.resolve().parent, Path.cwd())
+    found = preflight(spec, str(spec_file))
+    at = home_at(home)
+    _check_machine(spec.resources)
+    folder = create_sweep(spec, at, paths)
+    _drive(folder, at, found.splits, as_json=as_json)
+
+
+@app.command()
+def resume(
+    sweep: SweepName,
+    trials: Annotated[
+        int, typer.Option("--trials", min=0, help="How many trials more than its budget says.")
+    ] = 0,
+    home: HomeOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a sweep after a crash, a Ctrl-C or a kill, or extend a finished one."""
+    from service.preflight import preflight
+    from service.settings import home_at
+    from service.specfile import load_spec
+
+    at = home_at(home)
+    folder = at.find(sweep)
+    spec = load_spec(folder.spec)
+    _import_from(*(Path(p) for p in folder.origin.read_text(encoding="utf-8").splitlines()))
+    found = preflight(spec, str(folder.spec))
+    _check_machine(spec.resources)
+    _drive(folder, at, found.splits, as_json=as_json, more_trials=trials)
+
+
+@app.command()
+def report(sweep: SweepName = "latest", home: HomeOption = None, as_json: AsJson = False) -> None:
+    """Show what a sweep found, finished or not, and write its page anew."""
+    from service.reading import read_sweep
+    from service.report.terminal import print_report
+    from service.report.write import write_report
+    from service.settings import home_at
+    from service.summary import summarise
+
+    folder = home_at(home).find(sweep)
+    _, study, found = read_sweep(folder)
+    data = write_report(found, study, folder)
+    if as_json:
+        print(summarise(found, folder).model_dump_json(indent=2))
+        return
+    console = Console()
+    print_report(data, console)
+    console.print(f"\nreport  {folder.report}", soft_wrap=True, highlight=False)
+
+
+@app.command("list")
+def list_sweeps(home: HomeOption = None) -> None:
+    """List the sweeps, the oldest first."""
+    from service.reading import read_sweep
+    from service.report.words import duration, number
+    from service.settings import home_at
+
+    at = home_at(home)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("sweep", "state", "trials", "time", "objective", "best", "its gap/loss"):
+        table.add_column(title, overflow="fold")
+    for folder in at.sweeps():
+        try:
+            spec, _, found = read_sweep(folder)
+        except GapsweepError:
+            table.add_row(folder.sweep_id, "not started")
+            continue
+        best = found.best
+        gap = number(best.best.get("gap/loss")) if best else "–"
+        trials = f"{len(found.trials)}/{spec.budget.trials}"
+        figures = (number(best.value) if best else "–", gap)
+        row = (found.state.value, trials, duration(found.seconds), found.metric, *figures)
+        table.add_row(folder.sweep_id, *row)
+    if table.row_count:
+        Console().print(table)
+    else:
+        print(f"no sweeps in {at.path}")
+
+
+@app.command()
+def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
+    """Check a spec: its keys, the data, the network on one batch, every name in it."""
+    from service.preflight import preflight
+    from service.specfile import load_spec
+
+    spec = load_spec(spec_file, overrides or [])
+    _import_from(spec_file.resolve().parent, Path.cwd())
+    found = preflight(spec, str(spec_file))
+    _check_machine(spec.resources)
+    splits, info = found.splits, found.splits.info
+    test = len(splits.test) if splits.test else "no"
+    weights = sum(p.numel() for p in found.run.model.parameters())
+    penalised = sum(p.numel() for p in found.run.penalised)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples")
+    table.add_row(
+        "", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"
+    )
+    table.add_row("network", f"{weights:,} weights, {penalised:,} of them under a penalty")
+    table.add_row("space", ", ".join(spec.space.parameters))
+    table.add_row("metrics", ", ".join(found.metrics))
+    console = Console(highlight=False)
+    console.print(f"{spec_file} is valid", style="bold green")
+    console.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    from service.specfile import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def ui(
+    home: HomeOption = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    host: Annotated[
+        str, typer.Option("--host", help="0.0.0.0 to be seen from outside")
+    ] = "127.0.0.1",
+) -> None:
+    """Open the MLflow UI on what the sweeps logged. Ctrl-C ends it."""
+    from service.settings import artifact_location, home_at, mlflow_uri
+
+    at = home_at(home)
+    uri = mlflow_uri(at)
+    if uri.startswith(("http://", "https://")):
+        print(f"the sweeps are logged to {uri}; open it in a browser")
+        return
+    if uri == at.mlflow_uri and not (at.path / "mlflow.db").exists():
+        raise InputError(f"nothing was logged in {at.path} yet; run a sweep first")
+    _check_port(host, port)
+    print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    if artifact_location(at):
+        command += ["--default-artifact-root", str(artifact_location(at))]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB of workers nobody needs here
+    os.execve(command[0], command, {**os.environ, **quiet})
+
+
+def main() -> None:
+    """The command `gapsweep`: every error a sentence, never a traceback."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        app()
+    except GapsweepError as error:
+        errors.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(INTERRUPTED)
+
+
+def _drive(
+    folder: SweepFolder, home: Home, splits: object, *, as_json: bool, more_trials: int = 0
+) -> None:
+    from service.specfile import load_spec
+    from service.tuning.runner import run_sweep
+    from service.view import view_for
+    from trainables.data import Splits
+
+    assert isinstance(splits, Splits)
+    console = Console(stderr=as_json, highlight=False)
+    with view_for(console) as view:
+        ending = run_sweep(
+            load_spec(folder.spec), splits, folder, home, view, more_trials=more_trials
+        )
+    _close(ending, folder, home, as_json)
+
+
+def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
+    """The report, what was left undone, the exit code."""
+    from service.reading import read_sweep
+    from service.records import SweepState
+    from service.report.data import build
+    from service.report.importance import importances
+    from service.report.terminal import print_report
+
+    notes = Console(stderr=True, highlight=False)
+    if as_json:
+        print(ending.summary.model_dump_json(indent=2))
+    else:
+        console = Console(highlight=False)
+        _, study, _ = read_sweep(folder)
+        print_report(build(ending.sweep, importances(study)), console)
+        console.print(f"\nreport  {folder.report}", soft_wrap=True)
+        console.print(f"MLflow  gapsweep ui --home {home.path}", soft_wrap=True)
+    if ending.stopped is not None:
+        notes.print(f"stopped early: {ending.stopped.value}")
+    if ending.unlogged is not None:
+        notes.print(
+            f"MLflow lacks some of this sweep ({escape(ending.unlogged)}); "
+            f"`gapsweep resume {folder.sweep_id}` writes what is missing",
+            soft_wrap=True,
+        )
+    if ending.sweep.state is SweepState.INTERRUPTED:
+        notes.print(f"go on with: gapsweep resume {folder.sweep_id}", soft_wrap=True)
+        sys.exit(INTERRUPTED)
+    if ending.sweep.state is SweepState.FAILED:
+        _explain_failure(ending, notes)
+        sys.exit(1)
+
+
+def _explain_failure(ending: Ending, notes: Console) -> None:
+    from service.records import TrialState
+
+    reasons = {t.reason for t in ending.sweep.of_state(TrialState.FAILED) if t.reason}
+    for reason in sorted(reasons)[:3]:
+        notes.print(f"[bold red]error[/] a trial failed: {escape(reason)}", soft_wrap=True)
+
+
+def _import_from(*folders: Path) -> list[str]:
+    """Let the user's own modules be found in these folders."""
+    paths = list(dict.fromkeys(str(f) for f in folders))
+    sys.path[:0] = [p for p in paths if p not in sys.path]
+    return paths
+
+
+def _check_machine(resources: object) -> None:
+    from service.spec import Resources
+    from service.tuning.cluster import check_resources
+
+    assert isinstance(resources, Resources)
+    check_resources(resources)
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(
+                f"{host}:{port} cannot be used ({error.strerror}); name another with --port"
+            ) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Where things are, from options and the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from service.home import Home
+
+DEFAULT_HOME = "gapsweep-data"
+
+
+def home_at(option: Path | None) -> Home:
+    """The home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
+    return Home((option or Path(os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME)).resolve())
+
+
+def mlflow_uri(home: Home) -> str:
+    """MLflow's address: ``GAPSWEEP_MLFLOW_URI``, else MLflow's own variable, else the home's."""
+    named = os.environ.get("GAPSWEEP_MLFLOW_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    return named or home.mlflow_uri
+
+
+def artifact_location(home: Home) -> str | None:
+    """Where artifacts go: under the home, or where a tracking server of the user's puts them."""
+    return home.artifacts.as_uri() if mlflow_uri(home) == home.mlflow_uri else None

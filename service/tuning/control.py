@@ -1,0 +1,72 @@
+"""Whether a running sweep should end before its trials are used up, and why."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from types import FrameType
+
+from service.records import Epoch, Trial, TrialState
+
+HOPELESS = 5
+
+
+class Stop(Enum):
+    """Why a sweep ends early."""
+
+    INTERRUPTED = "interrupted"
+    TIME = "its time budget is used up"
+    FAILING = f"its first {HOPELESS} trials failed"
+
+
+class Control:
+    """An observer that knows the clock, the signals and how the trials go."""
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._deadline = None if seconds is None else clock() + seconds
+        self._clock = clock
+        self._interrupted = False
+        self._failed = 0
+        self._fine = False
+
+    @property
+    def reason(self) -> Stop | None:
+        """Why to end now; None to go on."""
+        if self._interrupted:
+            return Stop.INTERRUPTED
+        if self._failed >= HOPELESS and not self._fine:
+            return Stop.FAILING
+        if self._deadline is not None and self._clock() >= self._deadline:
+            return Stop.TIME
+        return None
+
+    def started(self, trial: Trial) -> None:
+        """Says nothing yet."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Says nothing yet."""
+
+    def ended(self, trial: Trial) -> None:
+        """Count failures until any trial has gone well."""
+        self._failed += trial.state is TrialState.FAILED
+        self._fine = self._fine or trial.state is not TrialState.FAILED
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once."""
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            self._interrupted = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in before:
+            signal.signal(number, interrupt)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,211 @@
+"""Assembles and runs one sweep, and goes on with one: study, Tune, MLflow, finalists, report."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from service.errors import SweepFailedError
+from service.home import Home, SweepFolder, write_atomically
+from service.reading import assemble
+from service.records import Params, Role, Sweep, SweepState
+from service.report.write import write_report
+from service.settings import artifact_location, mlflow_uri
+from service.spec import SweepSpec
+from service.specfile import dump_spec
+from service.summary import Summary, summarise
+from service.tuning.bridge import Bridge
+from service.tuning.cluster import check_resources, local_ray, run_trials
+from service.tuning.control import Control, Stop
+from service.tuning.history import History
+from service.tuning.session import Observer, StudySession
+from service.tuning.stopwatch import Stopwatch
+from service.tuning.study import grid_points, open_study
+from service.tuning.tracking import SweepRuns, TrackedSweep, Tracker
+from service.tuning.trial import TrialContext
+from service.tuning.weights import FinalistWeights
+from trainables.data import Splits
+from trainables.inspection import test_metrics
+
+
+class View(Observer, Protocol):
+    """Shows a sweep while it runs."""
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """The sweep as it stands, how many trials it may have, the seconds that are left."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A sweep as it ended, why it ended early, and why MLflow lacks something, if it does."""
+
+    sweep: Sweep
+    summary: Summary
+    stopped: Stop | None
+    unlogged: str | None
+
+
+def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
+    """The folder of a new sweep with its spec, ready to be run.
+
+    Raises:
+        HomeError: the home cannot be written.
+    """
+    folder = home.create().new_sweep(spec.name)
+    folder.origin.write_text("\n".join(import_paths), encoding="utf-8")
+    write_atomically(folder.spec, dump_spec(spec))
+    return folder
+
+
+def run_sweep(
+    spec: SweepSpec,
+    splits: Splits,
+    folder: SweepFolder,
+    home: Home,
+    view: View,
+    *,
+    more_trials: int = 0,
+) -> Ending:
+    """Run what is left of a sweep: all of a new one, the rest of one, ``more_trials`` on top.
+
+    Raises:
+        SweepBusyError: another process runs it.
+        InputError: the machine has not what a trial needs.
+        SweepFailedError: something broke that is no trial's fault; what was finished is kept.
+    """
+    concurrent = check_resources(spec.resources)
+    with folder.locked(), History(folder.history) as history:
+        session = _Session(spec, splits, folder, home, history, view, more_trials)
+        session.drive(concurrent)
+        return session.conclude()
+
+
+class _Session:
+    """One session of a sweep, from opening its study to closing its parent run."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        splits: Splits,
+        folder: SweepFolder,
+        home: Home,
+        history: History,
+        view: View,
+        more_trials: int,
+    ) -> None:
+        self._spec, self._splits, self._folder = spec, splits, folder
+        folder.summary.unlink(missing_ok=True)  # it would speak of the session before
+        self._study = open_study(spec, folder.journal)
+        self._stopwatch = Stopwatch(self._study)
+        if more_trials:
+            self._stopwatch.extend()
+        seconds = self._stopwatch.left(spec.budget.minutes)
+        self._control = Control(seconds)
+        self._cut_short = False
+        before = self._read(SweepState.RUNNING)
+        runs = SweepRuns(mlflow_uri(home), artifact_location(home), _tracked(spec, folder))
+        self._tracker = Tracker(runs)
+        self._tracker.repeat(before.trials)
+        weights = FinalistWeights(folder, before.rank, before.trials)
+        observers = (history, self._tracker, self._stopwatch, self._control, weights, view)
+        self._trials = StudySession(
+            self._study,
+            spec.space,
+            metric=spec.objective.metric,
+            constraints=spec.constraints,
+            max_epochs=spec.training.max_epochs,
+            observers=observers,
+        )
+        self._trials.prepare(*_plan(spec))
+        if more_trials:
+            self._trials.extend(more_trials)
+        view.begin(before, self._trials.budget, seconds)
+
+    def drive(self, concurrent: int) -> None:
+        """Run trials until the budget is used up or something says to stop."""
+        if self._trials.exhausted or self._control.reason is not None:
+            self._cut_short = not self._trials.exhausted
+            return
+        bridge = Bridge(self._trials, lambda: self._control.reason is not None)
+        paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
+        context = TrialContext(self._spec, self._splits, self._folder.path, paths)
+        with self._control.listening(), local_ray():
+            run_trials(bridge, context, concurrent)
+        self._cut_short = bool(self._trials.open_trials) or not self._trials.exhausted
+        if self._control.reason is Stop.TIME:
+            for number in self._trials.open_trials:
+                self._trials.prune(number, "the sweep's time budget was used up")
+        self._trials.interrupt()
+        self._stopwatch.save()
+        if bridge.error is not None:
+            raise SweepFailedError(
+                f"{self._folder.sweep_id} stopped: {type(bridge.error).__name__}: {bridge.error}; "
+                "what was finished is kept, resume it to go on"
+            ) from bridge.error
+
+    def conclude(self) -> Ending:
+        """Measure the finalists on the test split, write report and summary, end the parent."""
+        stopped = self._control.reason if self._cut_short else None
+        sweep = self._read(self._state(stopped))
+        if sweep.state is SweepState.SUCCEEDED:
+            self._test_finalists(sweep)
+            sweep = self._read(sweep.state)
+        write_report(sweep, self._study, self._folder)
+        summary = summarise(sweep, self._folder)
+        write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
+        model = self._folder.best_weights(sweep.best.number) if sweep.best else None
+        artifacts = (self._folder.report, self._folder.summary)
+        logged = self._tracker.close(lambda runs: runs.finish(sweep, artifacts, model))
+        return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
+
+    def _state(self, stopped: Stop | None) -> SweepState:
+        if stopped is Stop.INTERRUPTED:
+            return SweepState.INTERRUPTED
+        complete = self._read(SweepState.RUNNING).best is not None
+        return SweepState.SUCCEEDED if complete else SweepState.FAILED
+
+    def _read(self, state: SweepState) -> Sweep:
+        return assemble(self._spec, self._study, self._folder, state)
+
+    def _test_finalists(self, sweep: Sweep) -> None:
+        """Once for each: the test split must not choose anything."""
+        finalists = {t.number: t for t in (sweep.baseline, sweep.best) if t is not None}
+        for trial in finalists.values():
+            weights = self._folder.best_weights(trial.number)
+            if any(name.startswith("test") for name in trial.best) or not weights.exists():
+                continue
+            run = self._spec.training_run(
+                trial.params, self._splits, baseline=trial.role is Role.BASELINE, device="cpu"
+            )
+            state = torch.load(weights, weights_only=True, map_location="cpu")
+            self._trials.record_test(trial.number, test_metrics(run, self._splits, state))
+
+
+def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
+    """How many trials, and the points that come before the sampler's own."""
+    points: list[tuple[Role, Params]] = []
+    if spec.search.baseline:
+        points.append((Role.BASELINE, spec.neutral_point()))
+    points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
+    if spec.search.sampler == "grid":
+        grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
+        points += [(Role.SEARCH, p) for p in itertools.islice(grid, spec.budget.trials)]
+        return min(spec.budget.trials, len(points)), points
+    return spec.budget.trials, points
+
+
+def _tracked(spec: SweepSpec, folder: SweepFolder) -> TrackedSweep:
+    params = {
+        "trainable": spec.trainable,
+        "data": spec.data if isinstance(spec.data, str) else spec.data.name,
+        "objective": f"{spec.objective.mode} {spec.objective.metric}",
+        "sampler": spec.search.sampler,
+        "pruner": spec.search.pruner.name,
+        "trials": str(spec.budget.trials),
+        **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
+    }
+    return TrackedSweep(sweep_id=folder.sweep_id, name=spec.name, params=params, spec=folder.spec)
