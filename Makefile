@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test check clean
+.PHONY: demo test check clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+demo: .venv/ready
+	$(BIN)/gapsweep run search_spaces/sweeps/digits.yaml
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q

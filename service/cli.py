@@ -183,9 +183,7 @@ def schema() -> None:
 def ui(
     home: HomeOption = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
-    host: Annotated[
-        str, typer.Option("--host", help="0.0.0.0 to be seen from outside")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on what the sweeps logged. Ctrl-C ends it."""
     from service.settings import artifact_location, home_at, mlflow_uri

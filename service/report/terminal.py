@@ -14,7 +14,7 @@ from service.report.data import ComparisonRow, GroupRow, ReportData
 from service.report.words import configuration, duration, number, percent, short
 
 _BAR = 28
-_GAP_COLUMNS = 2  # more would not fit 80 columns
+_GAP_COLUMNS = 1  # more would not fit 80 columns
 
 
 def print_report(data: ReportData, console: Console) -> None:

@@ -36,6 +36,14 @@ class Bridge:
     error: Exception | None = None
     numbers: dict[str, int] = field(default_factory=dict)
 
+    def __deepcopy__(self, memo: object) -> Bridge:
+        """Tune copies what it is given; there is one study and one bridge."""
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Tune pickles what it is given, for a restore that nobody asks for."""
+        return str, ("the study is the truth",)
+
     @property
     def stopping(self) -> bool:
         """Whether no trial may start and every running one must end."""

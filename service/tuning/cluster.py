@@ -93,6 +93,7 @@ def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
                 name="tune",
                 storage_path=str(Path(scratch)),
                 stop=SweepStopper(bridge),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
         ).fit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def open_study(spec: SweepSpec, path: Path) -> optuna.Study:
     drop_torn_line(path)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)  # what a killed writer leaves
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # groups, constraints
     study = optuna.create_study(
         storage=journal_storage(path),
         study_name=spec.name,
