@@ -1,0 +1,58 @@
+"""A sweep that is killed goes on: nothing lost, nothing counted twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.integration.conftest import DIGITS, REPOSITORY, command, gapsweep, settings
+
+CHANGES = ("training.max_epochs=30", "budget.trials=6", "search.pruner=none", "early_stopping=off")
+
+
+def _start(home: Path) -> subprocess.Popen[bytes]:
+    words = command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
+    return subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def _wait_for_epochs(home: Path, count: int) -> Path:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for history in home.glob("sweeps/*/history.jsonl"):
+            if len(history.read_text(encoding="utf-8").splitlines()) >= count:
+                return history.parent
+        time.sleep(0.05)
+    raise AssertionError("the sweep reported no epochs")
+
+
+def _check(home: Path, folder: Path) -> None:
+    resumed = gapsweep("resume", folder.name, "--home", str(home), "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    summary = json.loads(resumed.stdout)
+    assert summary["trials"] == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
+    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [(e["trial"], e["epoch"]) for e in map(json.loads, lines)]
+    assert sorted(epochs) == [(t, e) for t in range(6) for e in range(1, 31)]
+
+
+def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path) -> None:
+    process = _start(tmp_path)
+    folder = _wait_for_epochs(tmp_path, 40)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _check(tmp_path, folder)
+
+
+def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path) -> None:
+    process = _start(tmp_path)
+    folder = _wait_for_epochs(tmp_path, 40)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"
+    _check(tmp_path, folder)
