@@ -40,8 +40,13 @@ def _as_conditions(when: Any) -> Any:
     return {k: v if isinstance(v, list | tuple) else (v,) for k, v in when.items()}
 
 
-Bound = Annotated[float, BeforeValidator(_as_number), Field(allow_inf_nan=False)]
-Conditions = Annotated[When, BeforeValidator(_as_conditions)]
+Bound = Annotated[
+    float, BeforeValidator(_as_number, json_schema_input_type=float), Field(allow_inf_nan=False)
+]
+Conditions = Annotated[
+    When,
+    BeforeValidator(_as_conditions, json_schema_input_type=Mapping[str, Value | tuple[Value, ...]]),
+]
 
 
 class _Parameter(BaseModel):
