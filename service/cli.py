@@ -190,6 +190,8 @@ def ui(
 
     at = home_at(home)
     uri = mlflow_uri(at)
+    if uri is None:
+        raise InputError("GAPSWEEP_MLFLOW_URI is off: nothing is logged, nothing can be shown")
     if uri.startswith(("http://", "https://")):
         print(f"the sweeps are logged to {uri}; open it in a browser")
         return
@@ -227,7 +229,8 @@ def _drive(
     from trainables.data import Splits
 
     assert isinstance(splits, Splits)
-    console = Console(stderr=as_json, highlight=False)
+    # the stream itself: what others print meanwhile goes elsewhere
+    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     with view_for(console) as view:
         ending = run_sweep(
             load_spec(folder.spec), splits, folder, home, view, more_trials=more_trials
@@ -242,6 +245,7 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
     from service.report.data import build
     from service.report.importance import importances
     from service.report.terminal import print_report
+    from service.settings import mlflow_uri
 
     notes = Console(stderr=True, highlight=False)
     if as_json:
@@ -251,7 +255,9 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
         _, study, _ = read_sweep(folder)
         print_report(build(ending.sweep, importances(study)), console)
         console.print(f"\nreport  {folder.report}", soft_wrap=True)
-        console.print(f"MLflow  gapsweep ui --home {home.path}", soft_wrap=True)
+        if uri := mlflow_uri(home):
+            shown = f"gapsweep ui --home {home.path}" if uri == home.mlflow_uri else uri
+            console.print(f"MLflow  {shown}", soft_wrap=True)
     if ending.stopped is not None:
         notes.print(f"stopped early: {ending.stopped.value}")
     if ending.unlogged is not None:

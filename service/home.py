@@ -56,6 +56,11 @@ class SweepFolder:
         """The report as a page."""
         return self.path / "report.html"
 
+    @property
+    def ray_log(self) -> Path:
+        """What Ray had to say."""
+        return self.path / "ray.log"
+
     def trial(self, number: int) -> Path:
         """The folder of one trial; it need not exist."""
         return self.path / "trials" / f"{number:05d}"

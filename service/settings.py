@@ -15,10 +15,13 @@ def home_at(option: Path | None) -> Home:
     return Home((option or Path(os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME)).resolve())
 
 
-def mlflow_uri(home: Home) -> str:
-    """MLflow's address: ``GAPSWEEP_MLFLOW_URI``, else MLflow's own variable, else the home's."""
+def mlflow_uri(home: Home) -> str | None:
+    """MLflow's address: ``GAPSWEEP_MLFLOW_URI``, else MLflow's own variable, else the home's.
+
+    None for ``off``: nothing is logged.
+    """
     named = os.environ.get("GAPSWEEP_MLFLOW_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    return named or home.mlflow_uri
+    return None if named == "off" else named or home.mlflow_uri
 
 
 def artifact_location(home: Home) -> str | None:

@@ -114,12 +114,12 @@ class ReportData:
     gap_points: Mapping[str, tuple[GapPoint, ...]]
     baseline_gap: float | None
     curves: tuple[Curves, ...]
-    importances: Importances | None
+    importances: Importances
     savings: Savings
     verdict: str
 
 
-def build(sweep: Sweep, importances: Importances | None) -> ReportData:
+def build(sweep: Sweep, importances: Importances) -> ReportData:
     """Everything the report says of a sweep, whatever state that is in."""
     baseline, best = sweep.baseline, challenger(sweep)
     gap_metrics = tuple(f"gap/{m}" for m in _measured(sweep.trials, "gap"))

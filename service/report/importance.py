@@ -12,6 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 MIN_TRIALS = 10
+NOT_TOLD = f"Not told: it takes {MIN_TRIALS} finished trials (for the gap, completed ones)."
 _TOP_TRIALS = 5  # what Optuna's documentation asks for above the quantile
 _TOP_SHARE = 0.1
 
@@ -26,40 +27,51 @@ class Importances:
     gap: Mapping[str, float]
 
 
-def importances(study: optuna.Study) -> Importances | None:
-    """What decided whether a completed trial was among the best, by conditional PED-ANOVA.
+def importances(study: optuna.Study) -> Importances:
+    """What decided whether a trial was among the best, by conditional PED-ANOVA.
 
     Of Optuna's evaluators only this one keeps conditional parameters: λ is judged among the
     trials that have one, weighted by how many of the best do (https://arxiv.org/abs/2601.20800).
     fANOVA and mean decrease impurity leave out whatever is not in every trial. Nothing is drawn
-    at random. None below ``MIN_TRIALS`` completed trials.
+    at random. A pruned trial counts for the objective with the best value it reached; the gap of
+    an early epoch says nothing, so for the gap only completed ones do. A target that fewer than
+    ``MIN_TRIALS`` trials have is empty.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < MIN_TRIALS:
-        return None
     maximised = study.direction is optuna.study.StudyDirection.MAXIMIZE
+    sign = -1.0 if maximised else 1.0
     return Importances(
-        objective=_shares(study, complete, _negated(_value) if maximised else _value),
-        gap=_shares(study, complete, _gap),
+        objective=_shares(study, lambda t: _lowest([sign * v for v in _values(t)])),
+        gap=_shares(study, _gap),
     )
 
 
-def _shares(study: optuna.Study, complete: list[FrozenTrial], target: Target) -> dict[str, float]:
-    judged = [t for t in complete if math.isfinite(target(t))]
-    names = sorted({n for t in judged for n, d in t.distributions.items() if not d.single()})
-    quantile = max(_TOP_SHARE, _TOP_TRIALS / max(len(judged), 1))
-    if (
-        len(judged) < MIN_TRIALS
-        or not names
-        or not _separates([target(t) for t in judged], quantile)
-    ):
+def _shares(study: optuna.Study, target: Target) -> dict[str, float]:
+    """Shares among the finished trials with a finite target; a low one is good."""
+    judged = _with_values(study, target)
+    trials = judged.get_trials(deepcopy=False)
+    names = sorted({n for t in trials for n, d in t.distributions.items() if not d.single()})
+    quantile = max(_TOP_SHARE, _TOP_TRIALS / max(len(trials), 1))
+    values = [_lowest(t.values) for t in trials]
+    if len(trials) < MIN_TRIALS or not names or not _separates(values, quantile):
         return {}
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
     with warnings.catch_warnings():
-        # it warns that low targets count as good, which is what both targets mean here
-        warnings.simplefilter("ignore")
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-        found = get_param_importances(study, evaluator=evaluator, params=names, target=target)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        found = get_param_importances(judged, evaluator=evaluator, params=names)
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _with_values(study: optuna.Study, target: Target) -> optuna.Study:
+    """A study in memory in which every trial with a finite target is complete and has it."""
+    judged = optuna.create_study()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if math.isfinite(value := target(trial)):
+            judged.add_trial(
+                optuna.trial.create_trial(
+                    params=trial.params, distributions=trial.distributions, value=value
+                )
+            )
+    return judged
 
 
 def _separates(values: list[float], quantile: float) -> bool:
@@ -68,13 +80,16 @@ def _separates(values: list[float], quantile: float) -> bool:
     return sorted(values)[last] < max(values)
 
 
-def _value(trial: FrozenTrial) -> float:
-    return math.nan if trial.value is None else trial.value
+def _values(trial: FrozenTrial) -> list[float]:
+    """A trial's value, or those of its epochs where it has none."""
+    return [trial.value] if trial.value is not None else list(trial.intermediate_values.values())
+
+
+def _lowest(values: list[float]) -> float:
+    return min(values, default=math.nan)
 
 
 def _gap(trial: FrozenTrial) -> float:
+    if trial.state is not TrialState.COMPLETE:
+        return math.nan
     return float(trial.user_attrs.get("best", {}).get("gap/loss", math.nan))
-
-
-def _negated(target: Target) -> Target:
-    return lambda trial: -target(trial)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from service.report import words
 from service.report.data import ReportData
+from service.report.importance import NOT_TOLD
 from service.report.plots import curves_plot, gap_plot
 
 
@@ -17,6 +18,7 @@ def render(data: ReportData) -> str:
     """The page. The same data give the same text."""
     return _template().render(
         data=data,
+        not_told=NOT_TOLD,
         gap_plot=Markup(gap_plot(data)),
         curves_plot=Markup(curves_plot(data)),
     )

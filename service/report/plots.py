@@ -114,8 +114,9 @@ def _draw_gap(axes: Axes, data: ReportData) -> None:
 def _ring_best(axes: Axes, data: ReportData) -> None:
     for point in (p for points in data.gap_points.values() for p in points):
         if data.best is not None and point.trial == data.best.number:
-            ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": _INK}
-            axes.plot(point.lam, point.gap, "o", linestyle="none", label="best trial", **ring)  # type: ignore[arg-type]
+            axes.scatter(
+                point.lam, point.gap, s=170, facecolors="none", edgecolors=_INK, label="best trial"
+            )
 
 
 def _draw_losses(axes: Axes, data: ReportData) -> None:

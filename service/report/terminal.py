@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.report.data import ComparisonRow, GroupRow, ReportData
+from service.report.importance import NOT_TOLD
 from service.report.words import configuration, duration, number, percent, short
 
 _BAR = 28
@@ -33,9 +34,8 @@ def _sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"By {what}, the best trial of each", _groups(data, what, rows)
-    if data.importances is not None:
-        yield "What mattered for the objective", _bars(data.importances.objective)
-        yield "What mattered for the gap", _bars(data.importances.gap)
+    yield "What mattered for the objective", _bars(data.importances.objective)
+    yield "What mattered for the gap", _bars(data.importances.gap)
     yield "Epochs saved", _savings(data)
 
 
@@ -94,7 +94,7 @@ def _cells(row: GroupRow, gaps: int) -> list[str]:
 
 def _bars(shares: Mapping[str, float]) -> Table | Text:
     if not shares:
-        return Text("the trials cannot be told apart by it")
+        return Text(NOT_TOLD)
     table = Table.grid(padding=(0, 1))
     largest = max(shares.values()) or 1.0
     for name, share in shares.items():

@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from service.errors import InputError
@@ -50,29 +50,34 @@ def check_resources(resources: Resources) -> int:
 
 
 @contextmanager
-def local_ray() -> Iterator[None]:
-    """Start Ray on this machine, with what the machine has, and stop it at the end."""
+def local_ray(log: Path) -> Iterator[None]:
+    """Start Ray on this machine, with what the machine has, and stop it at the end.
+
+    What Ray prints of dying workers goes to ``log``: the screen is the sweep's.
+    """
     os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=os.cpu_count(),
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=True,
-        logging_level=logging.ERROR,
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
+        ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=True,
+            logging_level=logging.ERROR,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
     """Let Tune run trials until the bridge has none left or says to stop."""
     from ray import tune
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study keeps what failed
     resources = context.spec.resources
     trainable = tune.with_resources(
         tune.with_parameters(TrialActor, context=context),

@@ -107,9 +107,9 @@ class _Session:
         self._control = Control(seconds)
         self._cut_short = False
         before = self._read(SweepState.RUNNING)
-        runs = SweepRuns(mlflow_uri(home), artifact_location(home), _tracked(spec, folder))
-        self._tracker = Tracker(runs)
-        self._tracker.repeat(before.trials)
+        self._tracker = _tracker(spec, folder, home)
+        if self._tracker is not None:
+            self._tracker.repeat(before.trials)
         weights = FinalistWeights(folder, before.rank, before.trials)
         observers = (history, self._tracker, self._stopwatch, self._control, weights, view)
         self._trials = StudySession(
@@ -118,7 +118,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            observers=observers,
+            observers=[o for o in observers if o is not None],
         )
         self._trials.prepare(*_plan(spec))
         if more_trials:
@@ -133,7 +133,7 @@ class _Session:
         bridge = Bridge(self._trials, lambda: self._control.reason is not None)
         paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with self._control.listening(), local_ray():
+        with self._control.listening(), local_ray(self._folder.ray_log):
             run_trials(bridge, context, concurrent)
         self._cut_short = bool(self._trials.open_trials) or not self._trials.exhausted
         if self._control.reason is Stop.TIME:
@@ -159,6 +159,8 @@ class _Session:
         write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
         artifacts = (self._folder.report, self._folder.summary)
+        if self._tracker is None:
+            return Ending(sweep, summary, stopped, None)
         logged = self._tracker.close(lambda runs: runs.finish(sweep, artifacts, model))
         return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
 
@@ -196,6 +198,13 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
         points += [(Role.SEARCH, p) for p in itertools.islice(grid, spec.budget.trials)]
         return min(spec.budget.trials, len(points)), points
     return spec.budget.trials, points
+
+
+def _tracker(spec: SweepSpec, folder: SweepFolder, home: Home) -> Tracker | None:
+    uri = mlflow_uri(home)
+    if uri is None:
+        return None
+    return Tracker(SweepRuns(uri, artifact_location(home), _tracked(spec, folder)))
 
 
 def _tracked(spec: SweepSpec, folder: SweepFolder) -> TrackedSweep:

@@ -40,8 +40,7 @@ def open_study(spec: SweepSpec, path: Path) -> optuna.Study:
     """
     drop_torn_line(path)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)  # what a killed writer leaves
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # groups, constraints
+    _quieten()
     study = optuna.create_study(
         storage=journal_storage(path),
         study_name=spec.name,
@@ -55,7 +54,14 @@ def open_study(spec: SweepSpec, path: Path) -> optuna.Study:
 
 def read_study(spec: SweepSpec, path: Path) -> optuna.Study:
     """A sweep's study for reading, whoever holds its lock."""
+    _quieten()
     return optuna.load_study(study_name=spec.name, storage=journal_storage(path))
+
+
+def _quieten() -> None:
+    """Optuna tells of every trial and warns of what it calls experimental: groups, constraints."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:

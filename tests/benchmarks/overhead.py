@@ -1,0 +1,78 @@
+"""What a sweep costs beside the training: 100 trials of 10 epochs that take no time, 2 slots.
+
+    python -m tests.benchmarks.overhead
+
+Ours is the whole command: the study in its journal, a checkpoint an epoch, MLflow on. The stock
+recipe is what one finds in the tutorials: a function trainable, OptunaSearch, ASHAScheduler,
+MLflowLoggerCallback, everything else as it comes. Both are timed from the first trial's start to
+the last one's end, in turn, in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from tests.benchmarks.sweeps import sweep
+
+EPOCHS = 10
+USERS_FILE = """
+import torch
+from torch import nn
+
+def network(input_shape, outputs):
+    return nn.Linear(input_shape[0], outputs)
+
+def splits():
+    x = torch.eye(8)
+    y = torch.tensor([0, 1] * 4)
+    return {"train": (x, y), "val": (x, y)}
+"""
+
+
+def ours(trials: int, folder: Path) -> float:
+    """Seconds a trial of the command's."""
+    (folder / "nothing.py").write_text(USERS_FILE)
+    spec = {
+        "name": "nothing",
+        "trainable": "nothing:network",
+        "data": "nothing:splits",
+        "training": {"max_epochs": EPOCHS, "lr": 1e-3},
+        "early_stopping": None,
+        "space": {"lr": {"float": [1e-4, 1e-1], "log": True}},
+        "search": {"pruner": {"name": "successive_halving", "min_epochs": 1}},
+        "budget": {"trials": trials},
+        "resources": {"concurrent": 2},
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return sweep(folder / "spec.yaml", folder / "home").trial_seconds / trials
+
+
+def stock(trials: int, folder: Path) -> float:
+    """Seconds a trial of the recipe's, in a process of its own."""
+    words = [sys.executable, "-m", "tests.benchmarks.stock_recipe", str(trials), str(EPOCHS)]
+    done = subprocess.run([*words, str(folder)], stdout=subprocess.PIPE, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["seconds"]) / trials
+
+
+def main() -> None:
+    """Both, and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--trials", type=int, default=100)
+    trials = parser.parse_args().trials
+    with tempfile.TemporaryDirectory() as name:
+        seconds = ours(trials, Path(name))
+    print(f"gapsweep  {seconds:.3f} s a trial", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        recipe = stock(trials, Path(name))
+    print(f"stock     {recipe:.3f} s a trial, {recipe / seconds:.1f} × as long")
+
+
+if __name__ == "__main__":
+    main()

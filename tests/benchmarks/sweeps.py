@@ -1,0 +1,56 @@
+"""Sweeps run through the command, for the benchmarks to read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+DIGITS = Path(__file__).parents[2] / "search_spaces" / "sweeps" / "digits.yaml"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A sweep that ended: its summary, its trials in the study, how many epochs it ran."""
+
+    summary: Mapping[str, Any]
+    trials: Sequence[FrozenTrial]
+    epochs: int
+
+    @property
+    def best_value(self) -> float:
+        """The best trial's objective."""
+        return self.trials[self.summary["best"]["number"]].values[0]
+
+    @property
+    def trial_seconds(self) -> float:
+        """From the first trial's start to the last one's end."""
+        starts = [t.datetime_start for t in self.trials if t.datetime_start]
+        ends = [t.datetime_complete for t in self.trials if t.datetime_complete]
+        return (max(ends) - min(starts)).total_seconds()
+
+
+def sweep(
+    spec: Path, home: Path, changes: Iterable[str] = (), env: Mapping[str, str] | None = None
+) -> Finished:
+    """Run a spec with changes; the command's own errors end the benchmark."""
+    words = [sys.executable, "-m", "service.cli", "run", str(spec), "--home", str(home), "--json"]
+    for change in changes:
+        words += ["--set", change]
+    done = subprocess.run(words, capture_output=True, check=True, env={**os.environ, **(env or {})})
+    summary = json.loads(done.stdout)
+    folder = home / "sweeps" / summary["sweep_id"]
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.load_study(study_name=summary["name"], storage=storage)
+    epochs = len((folder / "history.jsonl").read_text(encoding="utf-8").splitlines())
+    return Finished(summary, study.trials, epochs)

@@ -1,0 +1,80 @@
+"""A trial that raises, dies, turns NaN or runs out of memory is a FAIL; the sweep goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.conftest import gapsweep
+
+NETWORK = """
+import os
+import torch
+from torch import nn
+
+class Fragile(nn.Module):
+    def __init__(self, input_shape, outputs, way="fine"):
+        super().__init__()
+        self.layer = nn.Linear(input_shape[0], outputs)
+        self.way = way
+
+    def forward(self, x):
+        if self.training:
+            if self.way == "raises":
+                raise RuntimeError("this layer had enough")
+            if self.way == "dies":
+                os._exit(7)
+            if self.way == "memory":
+                raise MemoryError("40 GiB wanted")
+            if self.way == "nan":
+                return self.layer(x) * float("nan")
+        return self.layer(x)
+"""
+WAYS = ("raises", "dies", "memory", "nan")
+
+
+def _write(folder: Path, ways: tuple[str, ...], trials: int) -> Path:
+    (folder / "fragile.py").write_text(NETWORK)
+    spec = {
+        "name": "fragile",
+        "trainable": "fragile:Fragile",
+        "data": {"name": "breast_cancer"},
+        "training": {"max_epochs": 3},
+        "space": {"model.way": {"choice": list(ways)}},
+        "search": {
+            "baseline": False,
+            "pruner": "none",
+            "sampler": "random",
+            "enqueue": [{"model.way": way} for way in ways],
+        },
+        "budget": {"trials": trials},
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "spec.yaml"
+
+
+@pytest.mark.slow
+def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path) -> None:
+    spec = _write(tmp_path, (*WAYS, "fine"), 5)
+    done = gapsweep("run", str(spec), "--json", "--home", str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["trials"] == {"complete": 1, "pruned": 0, "failed": 4, "running": 0}
+    assert summary["best"]["params"] == {"model.way": "fine"}
+    for words in ("this layer had enough", "process died", "out of memory: 40 GiB", "is nan"):
+        assert words in done.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_trials_all_fail_ends_with_1_and_says_why(tmp_path: Path) -> None:
+    spec = _write(tmp_path, ("raises",), 1000)
+    done = gapsweep("run", str(spec), "--json", "--home", str(tmp_path / "home"))
+    assert done.returncode == 1
+    assert "this layer had enough" in done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["state"] == "failed"
+    assert summary["trials"]["failed"] < 20

@@ -1,0 +1,76 @@
+"""The tracking server is away: the sweep goes on, and what is missing is written later."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.integration.conftest import DIGITS, gapsweep, settings
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _server(folder: Path, port: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+    command += ["--default-artifact-root", str(folder / "artifacts")]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        _wait_until_healthy(uri)
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_until_healthy(uri: str) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the tracking server did not come up")
+
+
+@pytest.mark.slow
+def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Path) -> None:
+    port = _free_port()
+    env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
+    home = ("--home", str(tmp_path / "home"))
+    small = settings("training.max_epochs=3", "budget.trials=4")
+    done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "MLflow lacks some of this sweep" in done.stderr
+    with _server(tmp_path, port) as uri:
+        again = gapsweep("resume", "latest", "--json", *home, env=env)
+        assert again.returncode == 0, again.stderr
+        assert "lacks" not in again.stderr
+        summary = json.loads(again.stdout)
+        assert summary["trials"] == json.loads(done.stdout)["trials"]
+        client = mlflow.MlflowClient(uri)
+        experiment = client.get_experiment_by_name("gapsweep")
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id])
+        children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
+        assert (len(runs), len(children)) == (5, 4)
+        for run in children:
+            assert client.get_metric_history(run.info.run_id, "gap/loss")
