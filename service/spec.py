@@ -74,17 +74,28 @@ class Constraint(Strict):
             yield f"{self.metric} >= {self.min:g}", self.min - value
 
 
+WarmUp = Annotated[
+    int | None, Field(ge=0, description="epochs before the first look; else a quarter of all")
+]
+
+
+def _warm_up(epochs: int | None, max_epochs: int) -> int:
+    """A regularised training learns more slowly at first, and would be given up for it."""
+    return max_epochs // 4 if epochs is None else epochs
+
+
 class Median(Strict):
     """Prunes a trial whose best value so far is worse than the median at the same epoch."""
 
     name: Literal["median"] = "median"
     startup_trials: int = Field(5, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
+    warmup_epochs: WarmUp = None
     interval: int = Field(1, ge=1)
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
-        return MedianPruner(self.startup_trials, self.warmup_epochs, self.interval)
+        warm_up = _warm_up(self.warmup_epochs, max_epochs)
+        return MedianPruner(self.startup_trials, warm_up, self.interval)
 
 
 class Percentile(Strict):
@@ -93,14 +104,13 @@ class Percentile(Strict):
     name: Literal["percentile"]
     percentile: float = Field(25.0, ge=0, le=100)
     startup_trials: int = Field(5, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
+    warmup_epochs: WarmUp = None
     interval: int = Field(1, ge=1)
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
-        return PercentilePruner(
-            self.percentile, self.startup_trials, self.warmup_epochs, self.interval
-        )
+        warm_up = _warm_up(self.warmup_epochs, max_epochs)
+        return PercentilePruner(self.percentile, self.startup_trials, warm_up, self.interval)
 
 
 class Hyperband(Strict):
@@ -201,7 +211,7 @@ class Search(Strict):
 
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "qmc"] = "tpe"
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
-    pruner: Annotated[Pruner, BeforeValidator(_by_name)] = Median(warmup_epochs=3)
+    pruner: Annotated[Pruner, BeforeValidator(_by_name)] = Median()
     seed: int = Field(0, ge=0)
     baseline: bool = Field(True, description="the first trial has no regularisation at all")
     enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")

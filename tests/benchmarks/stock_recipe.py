@@ -16,13 +16,13 @@ from ray.tune.search.optuna import OptunaSearch
 
 
 class _Clock(tune.Callback):
-    """When the first trial started and the last one ended."""
+    """When the first epoch was reported and the last trial ended."""
 
     def __init__(self) -> None:
         self.first: float | None = None
         self.last = 0.0
 
-    def on_trial_start(self, *_: Any, **__: Any) -> None:
+    def on_trial_result(self, *_: Any, **__: Any) -> None:
         self.first = self.first or time.time()
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
@@ -47,7 +47,7 @@ def main() -> None:
             metric="loss",
             mode="min",
             search_alg=OptunaSearch(),
-            scheduler=ASHAScheduler(max_t=epochs),
+            scheduler=ASHAScheduler(max_t=epochs, grace_period=epochs),
             num_samples=trials,
             max_concurrent_trials=2,
         ),

@@ -21,11 +21,11 @@ DIGITS = Path(__file__).parents[2] / "search_spaces" / "sweeps" / "digits.yaml"
 
 @dataclass(frozen=True)
 class Finished:
-    """A sweep that ended: its summary, its trials in the study, how many epochs it ran."""
+    """A sweep that ended: its summary, its trials in the study, the times of its epochs."""
 
     summary: Mapping[str, Any]
     trials: Sequence[FrozenTrial]
-    epochs: int
+    times: Sequence[float]
 
     @property
     def best_value(self) -> float:
@@ -33,11 +33,15 @@ class Finished:
         return self.trials[self.summary["best"]["number"]].values[0]
 
     @property
-    def trial_seconds(self) -> float:
-        """From the first trial's start to the last one's end."""
-        starts = [t.datetime_start for t in self.trials if t.datetime_start]
-        ends = [t.datetime_complete for t in self.trials if t.datetime_complete]
-        return (max(ends) - min(starts)).total_seconds()
+    def epochs(self) -> int:
+        """How many it ran."""
+        return len(self.times)
+
+    @property
+    def seconds(self) -> float:
+        """From the first epoch's report to the last trial's end."""
+        ends = [t.datetime_complete.timestamp() for t in self.trials if t.datetime_complete]
+        return max(ends) - min(self.times)
 
 
 def sweep(
@@ -52,5 +56,5 @@ def sweep(
     folder = home / "sweeps" / summary["sweep_id"]
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     study = optuna.load_study(study_name=summary["name"], storage=storage)
-    epochs = len((folder / "history.jsonl").read_text(encoding="utf-8").splitlines())
-    return Finished(summary, study.trials, epochs)
+    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    return Finished(summary, study.trials, [json.loads(line)["time"] for line in lines])
