@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,9 +97,17 @@ def resume(
 
 
 @app.command()
-def report(sweep: SweepName = "latest", home: HomeOption = None, as_json: AsJson = False) -> None:
+def report(
+    sweep: SweepName = "latest",
+    home: HomeOption = None,
+    as_json: AsJson = False,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Save the plots as a picture too.")
+    ] = None,
+) -> None:
     """Show what a sweep found, finished or not, and write its page anew."""
     from service.reading import read_sweep
+    from service.report.plots import save_png
     from service.report.terminal import print_report
     from service.report.write import write_report
     from service.settings import home_at
@@ -107,6 +116,8 @@ def report(sweep: SweepName = "latest", home: HomeOption = None, as_json: AsJson
     folder = home_at(home).find(sweep)
     _, study, found = read_sweep(folder)
     data = write_report(found, study, folder)
+    if png is not None:
+        _written(png, lambda: save_png(data, png))
     if as_json:
         print(summarise(found, folder).model_dump_json(indent=2))
         return
@@ -295,6 +306,13 @@ def _check_machine(resources: object) -> None:
 
     assert isinstance(resources, Resources)
     check_resources(resources)
+
+
+def _written(path: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _check_port(host: str, port: int) -> None:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from service.report.data import Curves, ReportData
 
@@ -81,7 +82,7 @@ def save_png(data: ReportData, path: Path) -> None:
 
 
 def _style() -> AbstractContextManager[None]:
-    return rc_context(_STYLE)  # type: ignore[arg-type]
+    return rc_context(_STYLE)  # type: ignore[arg-type]  # its keys are literals in the stubs
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
@@ -101,6 +102,7 @@ def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -
 def _draw_gap(axes: Axes, data: ReportData) -> None:
     axes.set(title="Generalisation gap against λ", xlabel="λ (log scale)", ylabel="gap/loss (nats)")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda lam, _: f"{lam:g}"))
     for penalty, points in data.gap_points.items():
         colour, marker = _PENALTIES.get(penalty, _OTHER_PENALTY)
         lams, gaps = [p.lam for p in points], [p.gap for p in points]
