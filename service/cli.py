@@ -168,7 +168,7 @@ def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
     splits, info = found.splits, found.splits.info
     test = len(splits.test) if splits.test else "no"
     weights = sum(p.numel() for p in found.run.model.parameters())
-    penalised = sum(p.numel() for p in found.run.penalised)
+    penalised = sum(w.weight.numel() for w in found.run.penalised)
     table = Table.grid(padding=(0, 2))
     table.add_row("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples")
     table.add_row(
@@ -176,7 +176,7 @@ def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
     )
     table.add_row("network", f"{weights:,} weights, {penalised:,} of them under a penalty")
     table.add_row("space", ", ".join(spec.space.parameters))
-    table.add_row("metrics", ", ".join(found.metrics))
+    table.add_row("metrics", ", ".join(found.examination.metrics))
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(table)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from search_spaces.space import Choice, Parameter, SearchSpace, Value, nearest
-from trainables.hyper import REGULARISATION_NAMES, Training, hyper_from
+from trainables.hyper import REGULARISATION_NAMES, TRAINING_NAMES, Training, hyper_from
+from trainables.penalties import PENALTIES
 
 MODEL_PREFIX = "model."
-PENALTIES = ("l1", "l2", "elastic_net")
 
 Location = tuple[str | int, ...]
 
@@ -24,7 +24,7 @@ def space_problems(space: SearchSpace, training: Training) -> Iterator[tuple[Loc
 
 
 def _unread(name: str) -> str:
-    known = [*REGULARISATION_NAMES, *Training.model_fields]
+    known = [*REGULARISATION_NAMES, *TRAINING_NAMES]
     if name in known or name.startswith(MODEL_PREFIX):
         return ""
     return (
@@ -63,10 +63,18 @@ def _lonely(name: str, space: SearchSpace) -> str:
             return _needs("penalty", PENALTIES, name, space)
         case "l1_ratio":
             return _needs("penalty", ("elastic_net",), name, space)
+        case "swa" if "ema" in space.parameters and not _apart("ema", "swa", space):
+            return "`ema` and `swa` exclude each other; leave one out"
         case "augmentation_strength":
             names = _active_values("augmentation", space)
             return _needs("augmentation", names, name, space)
     return ""
+
+
+def _apart(one: str, other: str, space: SearchSpace) -> bool:
+    """Whether conditions keep two parameters from ever being there together."""
+    left, right = space.parameters[one].when, space.parameters[other].when
+    return any(set(left[p]).isdisjoint(right[p]) for p in left.keys() & right.keys())
 
 
 def _needs(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpace) -> str:

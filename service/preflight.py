@@ -12,11 +12,12 @@ from service.specfile import choice
 from trainables.augmentation import names
 from trainables.data import Splits
 from trainables.datasets import load
-from trainables.dropout import dropout_layers
 from trainables.errors import TrainableError
-from trainables.inspection import metric_names
+from trainables.hyper import REGULARISATION_NAMES, hyper_from
+from trainables.inspection import Examination, examine
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun
+from trainables.suitability import misfits
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Preflight:
 
     splits: Splits
     run: TrainingRun
-    metrics: tuple[str, ...]
+    examination: Examination
 
 
 def preflight(spec: SweepSpec, source: str) -> Preflight:
@@ -44,14 +45,14 @@ def preflight(spec: SweepSpec, source: str) -> Preflight:
         raise SpecError(source, problems)
     try:
         run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
-        metrics = metric_names(run, splits)
+        found = examine(run, splits)
     except TrainableError as error:
         raise SpecError(source, [Problem("trainable", str(error))]) from None
-    problems += _metrics(spec, metrics)
-    problems += _dropout(spec, run)
+    problems += _metrics(spec, found.metrics)
+    problems += _regularisers(spec, run, splits)
     if problems:
         raise SpecError(source, problems)
-    return Preflight(splits, run, metrics)
+    return Preflight(splits, run, found)
 
 
 def _arguments(spec: SweepSpec) -> Iterator[Problem]:
@@ -95,9 +96,11 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
             yield Problem(path, choice(metric, metrics))
 
 
-def _dropout(spec: SweepSpec, run: TrainingRun) -> Iterator[Problem]:
-    if "dropout" in spec.space.parameters and not dropout_layers(run.model):
-        yield Problem(
-            "space.dropout",
-            "the network has no dropout layer; add torch.nn.Dropout() to it, or leave this out",
-        )
+def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
+    """Every regulariser of the space, at its strongest, fits the network and its data."""
+    for name, parameter in spec.space.parameters.items():
+        if name in REGULARISATION_NAMES:
+            value = parameter.values[-1] if hasattr(parameter, "values") else parameter.high
+            _, regularisation = hyper_from({name: value}, spec.training)
+            for misfit, text in misfits(regularisation, splits.info, run.model):
+                yield Problem(f"space.{misfit}", text)

@@ -31,12 +31,19 @@ from search_spaces.space import SearchSpace, Value
 from service.meaning import MODEL_PREFIX, space_problems
 from trainables.data import Splits
 from trainables.datasets import DataConfig
-from trainables.hyper import NEUTRAL, EarlyStoppingSpec, Training, hyper_from
+from trainables.hyper import (
+    NEUTRAL,
+    TRAINING_NAMES,
+    EarlyStoppingSpec,
+    Training,
+    hyper_from,
+)
+from trainables.imports import IMPORT_PATH
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
-ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
 Mode = Literal["min", "max"]
 
 
@@ -281,7 +288,7 @@ class SweepSpec(Strict):
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
-            if name in Training.model_fields and getattr(self.training, name) is not None:
+            if name in TRAINING_NAMES and getattr(self.training, name) is not None:
                 fixed[name] = getattr(self.training, name)
             elif name.startswith(MODEL_PREFIX):
                 argument = self.model.get(name.removeprefix(MODEL_PREFIX))

@@ -1,8 +1,8 @@
 """Augmentation of training batches; a strength of 0 changes nothing, 1 is as far as it goes.
 
 Everything draws from torch's global generator, which the loop seeds every epoch. The policies
-(``randaugment``, ``trivial``) choose their operations once a batch, everything else is drawn for
-each sample.
+(``randaugment``, ``trivial``, ``autoaugment``) choose their operations once a batch, everything
+else is drawn for each sample.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ def augmentation(name: str, strength: float, info: DataInfo) -> Augment | None:
         valid = ", ".join(names(info.kind))
         raise ContractError(f"augmentation {name!r} is not one of {valid} (for {info.kind} inputs)")
     return make(strength, info)
+
+
+def random_erasing(probability: float) -> Augment:
+    """Zero a box of 2 to 33 % of an image with this probability. Zhong et al. 2020."""
+    import kornia.augmentation as kornia
+
+    return _module(kornia.RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=probability))
 
 
 def _shift(strength: float, _info: DataInfo) -> Augment:
@@ -113,6 +120,19 @@ def _trivial(strength: float, info: DataInfo) -> Augment:
     return _as_rgb(TrivialAugment(policy), info)
 
 
+def _autoaugment(strength: float, info: DataInfo) -> Augment:
+    """Cubuk et al. 2019, the policies found on ImageNet; as many samples as the strength says."""
+    from kornia.augmentation.auto import AutoAugment
+
+    policy = _as_rgb(AutoAugment("imagenet"), info)
+
+    def augment(x: Tensor) -> Tensor:
+        chosen = torch.rand(len(x), device=x.device) < strength
+        return torch.where(chosen.view(-1, 1, 1, 1), policy(x), x)
+
+    return augment
+
+
 def _table_noise(strength: float, _info: DataInfo) -> Augment:
     """Gaussian noise of a deviation of up to half a feature's own."""
 
@@ -140,6 +160,7 @@ _MAKERS: Mapping[Kind, Mapping[str, _Make]] = MappingProxyType(
             "noise": _image_noise,
             "randaugment": _randaugment,
             "trivial": _trivial,
+            "autoaugment": _autoaugment,
         },
         Kind.TABLE: {"noise": _table_noise, "mask": _mask},
     }
@@ -160,7 +181,7 @@ def _as_rgb(policy: nn.Module, info: DataInfo) -> Augment:
     channels = info.input_shape[0]
     if channels not in (1, 3):
         raise ContractError(
-            f"randaugment and trivial need images of 1 or 3 channels, not {channels}"
+            f"the augmentation policies need images of 1 or 3 channels, not {channels}"
         )
 
     @torch.no_grad()

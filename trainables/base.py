@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # torch's own name for it
 from torch import Tensor, nn
 
+from trainables.batches import Batch
+from trainables.errors import ContractError
 from trainables.hyper import Training
 from trainables.info import DataInfo
+from trainables.objectives import (
+    Function,
+    loss_function,
+    metric_functions,
+    smoothed,
+    task_losses,
+    task_metrics,
+)
 
 
 class Trainable(ABC):
     """A network and how it is trained. A subclass overrides one part and leaves the rest.
 
-    It is constructed with the spec's ``model`` arguments.
+    It is constructed with the spec's ``model`` arguments. ``info`` is there from :meth:`meet` on,
+    which comes before everything else.
     """
 
     higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
+    info: DataInfo
+    _loss: Function | None = None
+    _metrics: Mapping[str, Function] = {}
+    _better_high: frozenset[str] = frozenset()
+
+    def meet(self, info: DataInfo, training: Training) -> None:
+        """Learn what the data are, and the spec's own loss and metrics.
+
+        Raises:
+            ContractError: one of them cannot be found or does not fit the task.
+        """
+        self.info = info
+        self._loss = loss_function(training.loss, info.task)
+        self._metrics = metric_functions(training.metrics)
+        named = {m.name for m in training.metrics if m.higher_is_better}
+        self._better_high = self.higher_is_better | named
+        if self._loss is not None and type(self).losses is not Trainable.losses:
+            raise ContractError(
+                f"{type(self).__name__} defines losses itself; leave training.loss out"
+            )
 
     @abstractmethod
     def build(self, info: DataInfo) -> nn.Module:
@@ -38,14 +68,31 @@ class Trainable(ABC):
                     parameters, lr=training.lr, momentum=training.momentum, fused=True
                 )
 
+    def step(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of one training step, 0-dim, to be differentiated; without penalty."""
+        outputs = model(batch.x)
+        losses = self.losses(outputs, batch.y)
+        if batch.other_y is not None:
+            assert batch.share is not None
+            losses = batch.share * losses + (1 - batch.share) * self.losses(outputs, batch.other_y)
+        return smoothed(losses, outputs, batch.smoothing).mean()
+
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Each sample's loss ``(B,)``, without penalty: cross-entropy, or mean squared error."""
-        if targets.dtype == torch.long:
-            return F.cross_entropy(outputs, targets, reduction="none")
-        return F.mse_loss(outputs, targets, reduction="none").flatten(1).mean(1)
+        """Each sample's loss ``(B,)``, or their mean ``()``, without penalty."""
+        if self._loss is not None:
+            return self._loss(outputs, targets)
+        return task_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Each sample's metrics ``(B,)``, to be averaged over samples."""
-        if targets.dtype == torch.long:
-            return {"accuracy": (outputs.argmax(1) == targets).to(outputs.dtype)}
-        return {"mae": (outputs - targets).abs().flatten(1).mean(1)}
+        """Each sample's metrics ``(B,)``, or their means ``()``, to be averaged over samples."""
+        return task_metrics(outputs, targets, self.info.task)
+
+    def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``loss``, the metrics, and the spec's own ones."""
+        own = {name: function(outputs, targets) for name, function in self._metrics.items()}
+        values = {"loss": self.losses(outputs, targets), **self.metrics(outputs, targets), **own}
+        return {name: torch.as_tensor(value) for name, value in values.items()}
+
+    def is_better_high(self, metric: str) -> bool:
+        """Whether more of a metric is better."""
+        return metric in self._better_high

@@ -21,6 +21,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.x)
 
+    def head(self, count: int) -> Split:
+        """The first samples."""
+        return Split(self.x[:count], self.y[:count])
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from trainables import sources
 from trainables.data import Splits
+from trainables.imports import IMPORT_PATH
 from trainables.info import Task
 from trainables.preparing import Raw, guess_task, prepare
 from trainables.splitting import split_indices
@@ -81,7 +82,7 @@ class Parquet(_Table):
     name: Literal["parquet"]
 
 
-FunctionPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+FunctionPath = Annotated[str, Field(pattern=IMPORT_PATH)]
 NamedData = Annotated[
     Digits | BreastCancer | Mnist5k | FashionMnist | Npz | Csv | Parquet,
     Field(discriminator="name"),

@@ -5,19 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+_CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
+_ALPHA = (nn.AlphaDropout, nn.FeatureAlphaDropout)
+_SATURATION = -1.7580993408473766  # of SELU: −λα, Klambauer et al. 2017
+_DEPTH_LAYERS = ("StochasticDepth", "DropPath")
+_DEPTH_RATES = ("p", "drop_prob")
+
 
 class Dropout(nn.Module):
     """Zeroes entries with probability ``rate`` while training and scales the rest up.
 
     Srivastava et al. 2014. With ``channelwise`` one draw holds for a whole channel, as in
-    ``nn.Dropout2d``. The rate is a buffer that no state dict holds.
+    ``nn.Dropout2d``. With ``alpha`` entries become SELU's saturation value instead, and the
+    output keeps mean and variance, as in ``nn.AlphaDropout``. The rate is a buffer that no state
+    dict holds.
     """
 
     rate: Tensor
 
-    def __init__(self, rate: float = 0.0, *, channelwise: bool = False) -> None:
+    def __init__(
+        self, rate: float = 0.0, *, channelwise: bool = False, alpha: bool = False
+    ) -> None:
         super().__init__()
         self._channelwise = channelwise
+        self._alpha = alpha
         self.register_buffer("rate", torch.tensor(float(rate)), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -28,7 +39,15 @@ class Dropout(nn.Module):
         if self._channelwise:
             shape = torch.Size([*inputs.shape[:2], *([1] * (inputs.ndim - 2))])
         keep = torch.rand(shape, device=inputs.device, dtype=inputs.dtype) >= self.rate
+        if self._alpha:
+            return self._keep_moments(inputs, keep)
         return inputs * keep / (1 - self.rate)
+
+    def _keep_moments(self, inputs: Tensor, keep: Tensor) -> Tensor:
+        kept = 1 - self.rate
+        scale = (kept * (1 + self.rate * _SATURATION**2)).rsqrt()
+        shift = -scale * self.rate * _SATURATION
+        return scale * torch.where(keep, inputs, _SATURATION) + shift
 
 
 def adopt(model: nn.Module) -> nn.Module:
@@ -36,9 +55,10 @@ def adopt(model: nn.Module) -> nn.Module:
 
     A model that is itself a dropout module is returned replaced.
     """
-    plain, channelwise = nn.Dropout, (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-    if isinstance(model, (plain, *channelwise)):
-        return Dropout(model.p, channelwise=isinstance(model, channelwise))
+    if isinstance(model, (nn.Dropout, *_CHANNELWISE, *_ALPHA)):
+        return Dropout(
+            model.p, channelwise=isinstance(model, _CHANNELWISE), alpha=isinstance(model, _ALPHA)
+        )
     for name, child in model.named_children():
         setattr(model, name, adopt(child))
     return model
@@ -53,3 +73,30 @@ def set_rate(model: nn.Module, rate: float) -> None:
     """Give every dropout layer the same rate, in ``[0, 1)``."""
     for layer in dropout_layers(model).values():
         layer.rate.fill_(rate)
+
+
+def activations(model: nn.Module) -> tuple[str, ...]:
+    """Names of the activation layers: what a dropout layer usually follows."""
+    module = nn.ReLU.__module__
+    return tuple(
+        name
+        for name, layer in model.named_modules()
+        if type(layer).__module__ == module and not isinstance(layer, nn.MultiheadAttention)
+    )
+
+
+def depth_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that drop whole branches, by name: torchvision's or timm's, or of their kind."""
+    return {n: m for n, m in model.named_modules() if type(m).__name__ in _DEPTH_LAYERS}
+
+
+def set_depth_rate(model: nn.Module, rate: float) -> None:
+    """Give every such layer a rate that grows with its depth from 0 to ``rate``.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth: linear decay of survival.
+    """
+    layers = list(depth_layers(model).values())
+    for position, layer in enumerate(layers, start=1):
+        for attribute in _DEPTH_RATES:
+            if hasattr(layer, attribute):
+                setattr(layer, attribute, rate * position / len(layers))

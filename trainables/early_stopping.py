@@ -7,6 +7,8 @@ from enum import Enum
 
 from trainables.hyper import EarlyStoppingSpec
 
+GAP = "gap/loss"
+
 
 class Verdict(Enum):
     """What an epoch's value means."""
@@ -28,25 +30,55 @@ class EarlyStopping:
         self.best_epoch: int | None = None
         self._best = math.inf
         self._waited = 0
+        self._gap = math.inf
+        self._grown = 0
 
-    def update(self, epoch: int, value: float) -> Verdict:
-        """Take an epoch's value. With patience 0 the first epoch that does not improve stops."""
+    def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
+        """Take an epoch's value, and its gap where it was measured.
+
+        With patience 0 the first epoch that does not improve stops.
+        """
         cost = -value if self._spec.mode == "max" else value
-        if cost < self._best - self._spec.min_delta or (
-            self.best_epoch is None and math.isfinite(cost)
-        ):
-            self._best, self.best_epoch, self._waited = cost, epoch, 0
+        if self._improves(cost):
+            self._best, self.best_epoch, self._waited, self._grown = cost, epoch, 0, 0
+            self._gap = self._gap if gap is None else gap
             return Verdict.IMPROVED
-        self._waited += 1
-        return Verdict.STOP if self._waited >= max(1, self._spec.patience) else Verdict.WAIT
+        if epoch > self._spec.warmup:
+            self._waited += 1
+            self._follow(gap)
+        too_long = self._waited >= max(1, self._spec.patience)
+        return Verdict.STOP if too_long or self._gap_says_stop() else Verdict.WAIT
 
     def state_dict(self) -> dict[str, float | int | None]:
         """Everything that :meth:`load_state_dict` needs to go on."""
-        return {"best": self._best, "best_epoch": self.best_epoch, "waited": self._waited}
+        return {
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "waited": self._waited,
+            "gap": self._gap,
+            "grown": self._grown,
+        }
 
     def load_state_dict(self, state: dict[str, float | int | None]) -> None:
         """Go on from a state."""
-        best, waited, epoch = state["best"], state["waited"], state["best_epoch"]
+        best, gap, epoch = state["best"], state["gap"], state["best_epoch"]
         self._best = math.inf if best is None else float(best)
-        self._waited = int(waited or 0)
+        self._gap = math.inf if gap is None else float(gap)
+        self._waited, self._grown = int(state["waited"] or 0), int(state["grown"] or 0)
         self.best_epoch = None if epoch is None else int(epoch)
+
+    def _improves(self, cost: float) -> bool:
+        if self.best_epoch is None:
+            return math.isfinite(cost)
+        relative = self._spec.min_delta_mode == "relative"
+        delta = self._spec.min_delta * (abs(self._best) if relative else 1.0)
+        return cost < self._best - delta
+
+    def _follow(self, gap: float | None) -> None:
+        if gap is not None:
+            self._grown = self._grown + 1 if gap > self._gap else 0
+            self._gap = gap
+
+    def _gap_says_stop(self) -> bool:
+        patience = self._spec.gap_patience
+        return patience is not None and self._grown >= patience

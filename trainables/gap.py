@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from trainables.base import Trainable
 def measure(
     model: nn.Module, trainable: Trainable, x: Tensor, y: Tensor, batch_size: int = 1024
 ) -> dict[str, float]:
-    """``loss`` and metrics averaged over samples exactly, whatever the batches.
+    """``loss`` and metrics averaged over samples, exactly where each sample has its own value.
 
     Neither dropout nor augmentation nor penalty is in them. The model's mode is left as it was.
     """
@@ -24,20 +24,20 @@ def measure(
     sums: dict[str, Tensor] = {}
     for start in range(0, len(x), batch_size):
         targets = y[start : start + batch_size]
-        outputs = model(x[start : start + batch_size])
-        values = {"loss": trainable.losses(outputs, targets), **trainable.metrics(outputs, targets)}
-        for name, value in values.items():
-            total = value.sum(dtype=torch.float64)
+        for name, value in trainable.evaluate(
+            model(x[start : start + batch_size]), targets
+        ).items():
+            total = value.sum(dtype=torch.float64) if value.ndim else value.double() * len(targets)
             sums[name] = sums[name] + total if name in sums else total
     model.train(was_training)
     return {name: float(total) / len(x) for name, total in sums.items()}
 
 
 def gaps(
-    train: Mapping[str, float], held_out: Mapping[str, float], higher_is_better: Collection[str]
+    train: Mapping[str, float], held_out: Mapping[str, float], better_high: Callable[[str], bool]
 ) -> dict[str, float]:
     """By how much the training side is better; positive is overfit."""
-    signs = {name: 1.0 if name in higher_is_better else -1.0 for name in train}
+    signs = {name: 1.0 if better_high(name) else -1.0 for name in train}
     return {name: signs[name] * (train[name] - held_out[name]) for name in train}
 
 

@@ -7,6 +7,8 @@ import importlib
 
 from trainables.errors import ContractError
 
+IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+
 
 def load_object(path: str) -> object:
     """The attribute of a module.

@@ -10,6 +10,7 @@ class Task(StrEnum):
     """What is predicted."""
 
     CLASSIFICATION = "classification"
+    MULTILABEL = "multilabel"
     REGRESSION = "regression"
 
 
@@ -24,7 +25,7 @@ class Kind(StrEnum):
 class DataInfo:
     """``input_shape`` is one sample's, ``(C, H, W)`` or ``(features,)``.
 
-    ``outputs`` is the number of classes, or of target dimensions.
+    ``outputs`` is the number of classes, of labels, or of target dimensions.
     """
 
     input_shape: tuple[int, ...]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from trainables import penalties
-from trainables.augmentation import augmentation
+from trainables.averaging import weight_average
 from trainables.base import Trainable
+from trainables.batches import Pipeline
 from trainables.data import Split, Splits
-from trainables.dropout import adopt, set_rate
+from trainables.dropout import adopt, set_depth_rate, set_rate
 from trainables.early_stopping import EarlyStopping, Verdict
 from trainables.errors import ContractError, DivergedError
 from trainables.gap import gaps, measure, train_subset
 from trainables.hyper import EarlyStoppingSpec, Regularisation, Training
-from trainables.info import Task
+from trainables.penalties import Penalised
+from trainables.selection import last_layer, penalised_weights
+from trainables.suitability import misfits
+from trainables.updates import Now, Updates, lambda_factor
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,14 @@ class EpochResult:
 
 
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
-_LOSSES = {Task.CLASSIFICATION: "cross_entropy", Task.REGRESSION: "mse"}
 
 
 class TrainingRun:
     """Everything one training holds between epochs.
 
     Raises:
-        ContractError: the loss does not fit the task, there is no such augmentation for the
-            inputs, or the network does not take a batch.
+        ContractError: the loss does not fit the task, a regulariser does not fit the network or
+            its data, or the network does not take a batch.
     """
 
     def __init__(
@@ -59,36 +62,38 @@ class TrainingRun:
         *,
         device: str = "cpu",
     ) -> None:
-        if training.loss not in (None, _LOSSES[splits.info.task]):
-            raise ContractError(
-                f"training.loss {training.loss!r} is not for {splits.info.task}; "
-                f"{_LOSSES[splits.info.task]!r} is"
-            )
         self.trainable, self.training, self.regularisation = trainable, training, regularisation
         self.train_x, self.train_y = _tensors(splits.train, device)
         self.val_x, self.val_y = _tensors(splits.val, device)
         self.subset = train_subset(len(splits.train), len(splits.val), training.seed).to(device)
-        seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.model = adopt(trainable.build(splits.info)).to(device)
-            _materialise(self.model, self.train_x[:2])
+        self.model = _build(trainable, splits, training, device)
+        outputs = _last_layer(self.model, self.train_x[:2])
+        for name, text in misfits(regularisation, splits.info, self.model):
+            raise ContractError(f"{name}: {text}")
         if regularisation.dropout is not None:
             set_rate(self.model, regularisation.dropout)
-        self.augment = augmentation(
-            regularisation.augmentation, regularisation.augmentation_strength, splits.info
-        )
-        self.penalised = penalties.penalised_parameters(self.model)
+        if regularisation.stochastic_depth is not None:
+            set_depth_rate(self.model, regularisation.stochastic_depth)
+        self.pipeline = Pipeline(regularisation, splits.info)
+        self.penalised = penalised_weights(self.model, training.penalised, outputs)
         self.optimizer = trainable.optimizer(self.model.parameters(), training)
-        l1, l2 = penalties.strengths(
+        self.updates = Updates(self.penalised, self.optimizer, training, regularisation)
+        self.average = weight_average(self.model, regularisation, training.max_epochs)
+        self.strengths = penalties.strengths(
             regularisation.penalty, regularisation.lam, regularisation.l1_ratio
         )
-        self.l1, self.l2 = torch.tensor(l1, device=device), torch.tensor(l2, device=device)
         self.watch = EarlyStopping(early_stopping) if early_stopping else None
         self.watched = early_stopping.metric if early_stopping else ""
         self.last_result: EpochResult | None = None
         self.best_state: dict[str, Tensor] = {}
         self._best: EpochResult | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network whose metrics count: the average's as soon as there is one."""
+        if self.average is not None and self.average.started:
+            return self.average.model
+        return self.model
 
     @property
     def epoch(self) -> int:
@@ -104,25 +109,35 @@ class TrainingRun:
             self.training.lr * 0.5 * (1 + math.cos(math.pi * self.epoch / self.training.max_epochs))
         )
 
+    @property
+    def evaluated_weights(self) -> list[Penalised]:
+        """The penalised weights of :attr:`evaluated`."""
+        if self.evaluated is self.model:
+            return self.penalised
+        averaged = dict(self.evaluated.named_parameters())
+        return [replace(w, weight=averaged[w.name]) for w in self.penalised]
+
     def keep(self, result: EpochResult) -> None:
         """Hold on to this epoch's weights as the best ones."""
         self._best = result
-        self.best_state = {k: v.cpu().clone() for k, v in self.model.state_dict().items()}
+        state = self.evaluated.state_dict()
+        self.best_state = {k: v.cpu().clone() for k, v in state.items()}
 
     def outcome(self) -> dict[str, float]:
         """``best/*`` at the kept weights, and ``stopped_epoch``; after the last epoch."""
         if self._best is None:
             raise RuntimeError("the training has not finished an epoch")
+        metrics = dict(self._best.metrics)
+        if "train/loss" not in metrics:
+            metrics |= _sides(self, self.model, train_side=True)
         kept = {
             f"best/{name}": value
-            for name, value in self._best.metrics.items()
-            if name.partition("/")[0] in ("train", "val", "gap")
+            for name, value in metrics.items()
+            if name.partition("/")[0] in ("train", "val", "gap", "sparsity")
         }
-        extra = {"best/sparsity": self._best.metrics["sparsity"]}
         return {
             "best/epoch": float(self._best.epoch),
             **kept,
-            **extra,
             "stopped_epoch": float(self.epoch),
         }
 
@@ -131,6 +146,7 @@ class TrainingRun:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "watch": self.watch.state_dict() if self.watch else None,
             "last": _plain(self.last_result),
             "best": _plain(self._best),
@@ -141,6 +157,8 @@ class TrainingRun:
         """Go on from a state of the same training."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        if self.average:
+            self.average.load_state_dict(state["average"])
         if self.watch:
             self.watch.load_state_dict(state["watch"])
         self.last_result = EpochResult(**state["last"]) if state["last"] else None
@@ -163,16 +181,16 @@ def _epoch(run: TrainingRun) -> EpochResult:
     with torch.random.fork_rng():
         sequence = np.random.SeedSequence([run.training.seed, epoch])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-        running = _steps(run, lr)
-    train = measure(run.model, run.trainable, run.train_x[run.subset], run.train_y[run.subset])
-    val = measure(run.model, run.trainable, run.val_x, run.val_y)
+        running = _steps(run, epoch, lr)
+    if run.average is not None:
+        run.average.after_epoch(epoch)
+    last = epoch >= run.training.max_epochs
+    train_side = last or epoch % run.training.measure_every == 0
     metrics = {
-        **{f"train/{k}": v for k, v in train.items()},
-        **{f"val/{k}": v for k, v in val.items()},
-        **{f"gap/{k}": v for k, v in gaps(train, val, run.trainable.higher_is_better).items()},
+        **_sides(run, run.evaluated, train_side=train_side),
         "train_running/loss": running,
-        "sparsity": penalties.sparsity(run.penalised),
-        "weight_norm": penalties.weight_norm(run.penalised),
+        "sparsity": penalties.sparsity(run.evaluated_weights),
+        "weight_norm": penalties.weight_norm(run.evaluated_weights),
         "lr": lr,
     }
     for name in ("train_running/loss", "val/loss"):
@@ -181,10 +199,24 @@ def _epoch(run: TrainingRun) -> EpochResult:
     return _conclude(run, epoch, metrics)
 
 
+def _sides(run: TrainingRun, model: nn.Module, *, train_side: bool) -> dict[str, float]:
+    """``val/*``, and with the train side ``train/*`` and ``gap/*``."""
+    val = measure(model, run.trainable, run.val_x, run.val_y)
+    metrics = {f"val/{k}": v for k, v in val.items()}
+    if train_side:
+        train = measure(model, run.trainable, run.train_x[run.subset], run.train_y[run.subset])
+        gap = gaps(train, val, run.trainable.is_better_high)
+        metrics |= {f"train/{k}": v for k, v in train.items()}
+        metrics |= {f"gap/{k}": v for k, v in gap.items()}
+    return metrics
+
+
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
     if run.watch and run.watched not in metrics:
         raise ContractError(f"early stopping watches {run.watched!r}; logged: {', '.join(metrics)}")
-    verdict = run.watch.update(epoch, metrics[run.watched]) if run.watch else Verdict.IMPROVED
+    verdict = Verdict.IMPROVED
+    if run.watch:
+        verdict = run.watch.update(epoch, metrics[run.watched], metrics.get("gap/loss"))
     done = verdict is Verdict.STOP or epoch >= run.training.max_epochs
     result = EpochResult(epoch, metrics, done)
     run.last_result = result
@@ -195,42 +227,55 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
     return result
 
 
-def _steps(run: TrainingRun, lr: float) -> float:
+def _steps(run: TrainingRun, epoch: int, lr: float) -> float:
     """Train one epoch; the mean of its batches' losses, without penalty."""
     run.model.train()
     for group in run.optimizer.param_groups:
         group["lr"] = lr
-    step = torch.tensor(lr, device=run.train_x.device)
-    order = torch.randperm(len(run.train_x)).to(run.train_x.device)
-    total = torch.zeros((), device=run.train_x.device)
-    for batch in torch.split(order, run.training.batch_size):
-        total += _step(run, run.train_x[batch], run.train_y[batch], step) * len(batch)
+    device = run.train_x.device
+    order = torch.randperm(len(run.train_x)).to(device)
+    batches = torch.split(order, run.training.batch_size)
+    factor = lambda_factor(run.training, epoch)
+    s = run.strengths
+    values = torch.tensor([lr, factor * s.l1, factor * s.l2, factor * s.group], device=device)
+    step, l1, l2, units = values.unbind()
+    now = Now(step, l1, l2, units, step=(epoch - 1) * len(batches))
+    total = torch.zeros((), device=device)
+    for batch in batches:
+        total += _step(run, run.train_x[batch], run.train_y[batch], now) * len(batch)
+        now.step += 1
     return float(total) / len(order)
 
 
-def _step(run: TrainingRun, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
+def _step(run: TrainingRun, x: Tensor, y: Tensor, now: Now) -> Tensor:
     run.optimizer.zero_grad()
-    if run.augment is not None:
-        x = run.augment(x)
-    loss = run.trainable.losses(run.model(x), y).mean()
+    loss = run.trainable.step(run.model, run.pipeline(x, y))
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    if run.training.l1_update == "subgradient":
-        penalties.add_subgradient(run.penalised, run.l1)
-    if run.training.l2_update == "coupled":
-        penalties.add_coupled_gradient(run.penalised, run.l2)
+    for update in run.updates.before:
+        update(now)
     run.optimizer.step()
-    if run.training.l2_update == "decoupled":
-        penalties.decoupled_step(run.penalised, step, run.l2)
-    if run.training.l1_update == "proximal":
-        penalties.proximal_step(run.penalised, step, run.l1)
+    for update in run.updates.after:
+        update(now)
+    if run.average is not None:
+        run.average.after_step()
     return loss.detach()
 
 
-@torch.no_grad()
-def _materialise(model: nn.Module, x: Tensor) -> None:
-    """Lazy layers take their shape from a batch; in eval mode, which changes no statistics."""
+def _build(trainable: Trainable, splits: Splits, training: Training, device: str) -> nn.Module:
+    """The network, its weights drawn from the training's own seed."""
+    trainable.meet(splits.info, training)
+    seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = adopt(trainable.build(splits.info)).to(device)
+        x, _ = _tensors(splits.train.head(2), device)
+        _last_layer(model, x)  # lazy layers draw their weights now
+    return model
+
+
+def _last_layer(model: nn.Module, x: Tensor) -> str | None:
     try:
-        model.eval()(x)
+        return last_layer(model, x)
     except Exception as error:
         raise ContractError(
             f"the network's forward fails on a batch of shape {tuple(x.shape)}: "

@@ -1,48 +1,76 @@
-"""L1, L2 and elastic net as pure functions over ``l1`` and ``l2``, 0-dim tensors.
+"""Penalties as pure functions over the weights they act on and 0-dim strengths.
 
-The penalty is ``l1·Σ|w| + l2·Σw²``; ``weight_decay`` of torch's optimisers is thus ``2·l2``. It
-acts on weight matrices and kernels; biases and normalisation parameters, which have fewer than
-two dimensions, are left out. Strengths are values, never branches: zero does nothing.
+The penalty is ``l1·Σ|w| + l2·Σw² + group·Σ_u √n_u·‖w_u‖``, the last over units ``u`` of ``n_u``
+weights each; ``weight_decay`` of torch's optimisers is thus ``2·l2``. Every weight tensor has a
+factor of its own on all three. Strengths are values, never branches: zero does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-
-Parameters = Sequence[Tensor]
+from torch import Tensor
 
 
-def strengths(penalty: str, lam: float, l1_ratio: float) -> tuple[float, float]:
-    """``(l1, l2)`` of a penalty's name, λ and mixing ratio.
+@dataclass(frozen=True)
+class Penalised:
+    """A weight tensor under a penalty.
+
+    Along ``unit_axis`` lie its units (rows of a linear layer, output channels of a kernel), each
+    with one entry of ``bias`` where there is one; None where it has no units to speak of.
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None = None
+    factor: float = 1.0
+    unit_axis: int | None = 0
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How strong each term of the penalty is."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+    group: float = 0.0
+
+
+Weights = Sequence[Penalised]
+PENALTIES = ("l1", "l2", "elastic_net", "group_lasso")
+
+
+def strengths(penalty: str, lam: float, l1_ratio: float) -> Strengths:
+    """The terms of a penalty's name, λ and mixing ratio.
 
     Raises:
         ValueError: no such penalty.
     """
     match penalty:
         case "none":
-            return 0.0, 0.0
+            return Strengths()
         case "l1":
-            return lam, 0.0
+            return Strengths(l1=lam)
         case "l2":
-            return 0.0, lam
+            return Strengths(l2=lam)
         case "elastic_net":
-            return lam * l1_ratio, lam * (1.0 - l1_ratio)
-    raise ValueError(f"penalty {penalty!r} is not one of none, l1, l2, elastic_net")
+            return Strengths(l1=lam * l1_ratio, l2=lam * (1.0 - l1_ratio))
+        case "group_lasso":
+            return Strengths(group=lam)
+    raise ValueError(f"penalty {penalty!r} is not one of none, {', '.join(PENALTIES)}")
 
 
-def penalised_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Weight matrices and kernels that are trained."""
-    return [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-
-
-def value(parameters: Parameters, l1: Tensor, l2: Tensor) -> Tensor:
-    """``l1·Σ|w| + l2·Σw²``, a 0-dim tensor."""
-    absolute = sum((p.abs().sum() for p in parameters), start=torch.zeros_like(l1))
-    squared = sum((p.square().sum() for p in parameters), start=torch.zeros_like(l2))
-    return l1 * absolute + l2 * squared
+def value(weights: Weights, l1: Tensor, l2: Tensor, group: Tensor) -> Tensor:
+    """The whole penalty, a 0-dim tensor."""
+    total = torch.zeros_like(l1)
+    for w in weights:
+        own = l1 * w.weight.abs().sum() + l2 * w.weight.square().sum()
+        if w.unit_axis is not None:
+            own = own + group * (_unit_sizes(w) ** 0.5 * unit_norms(w)).sum()
+        total = total + w.factor * own
+    return total
 
 
 def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
@@ -54,50 +82,99 @@ def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def proximal_step(parameters: Parameters, step: Tensor, l1: Tensor) -> None:
-    """Soft-threshold in place by ``step·l1``, after the optimiser's step: exact zeros."""
-    for parameter in parameters:
-        parameter.copy_(soft_threshold(parameter, step * l1))
+def proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
+    """Soft-threshold in place by ``step·l1``, after the optimiser's step: exact zeros.
+
+    A step is a weight tensor's own, 0-dim or of its shape.
+    """
+    for w, step in zip(weights, steps, strict=True):
+        w.weight.copy_(soft_threshold(w.weight, step * l1 * w.factor))
 
 
 @torch.no_grad()
-def decoupled_step(parameters: Parameters, step: Tensor, l2: Tensor) -> None:
+def group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
+    """Shrink every unit, bias and all, towards zero by ``step·group·√n``: whole units become 0.
+
+    The proximal operator of ``√n·‖u‖``: Yuan & Lin 2006, Model selection and estimation in
+    regression with grouped variables; Parikh & Boyd 2014, section 6.5.1.
+    """
+    for w in weights:
+        if w.unit_axis is not None:
+            norms = unit_norms(w)
+            threshold = step * group * w.factor * _unit_sizes(w) ** 0.5
+            _scale_units(w, (1 - threshold / norms.clamp(min=1e-30)).clamp(min=0), bias=True)
+
+
+@torch.no_grad()
+def max_norm_step(weights: Weights, limit: Tensor) -> None:
+    """Project every unit's weights, bias apart, onto ``‖w_u‖ ≤ limit``. Srivastava et al. 2014."""
+    for w in weights:
+        if w.unit_axis is not None:
+            norms = unit_norms(w, bias=False).clamp(min=1e-30)
+            _scale_units(w, (limit / norms).clamp(max=1), bias=False)
+
+
+@torch.no_grad()
+def decoupled_step(weights: Weights, step: Tensor, l2: Tensor) -> None:
     """Shrink in place by ``1 − 2·step·l2``, never past zero.
 
     Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
     """
-    factor = (1 - 2 * step * l2).clamp(min=0)
-    for parameter in parameters:
-        parameter.mul_(factor)
+    for w in weights:
+        w.weight.mul_((1 - 2 * step * l2 * w.factor).clamp(min=0))
 
 
 @torch.no_grad()
-def add_coupled_gradient(parameters: Parameters, l2: Tensor) -> None:
+def add_coupled_gradient(weights: Weights, l2: Tensor) -> None:
     """Add ``2·l2·w``, the gradient of ``l2·Σw²``, before the optimiser's step."""
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad.add_(2 * l2 * parameter)
+    for w in weights:
+        if w.weight.grad is not None:
+            w.weight.grad.add_(2 * l2 * w.factor * w.weight)
 
 
 @torch.no_grad()
-def add_subgradient(parameters: Parameters, l1: Tensor) -> None:
+def add_subgradient(weights: Weights, l1: Tensor) -> None:
     """Add ``l1·sign(w)``, a subgradient of ``l1·Σ|w|``. It reaches no exact zero."""
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad.add_(l1 * parameter.sign())
+    for w in weights:
+        if w.weight.grad is not None:
+            w.weight.grad.add_(l1 * w.factor * w.weight.sign())
+
+
+def unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
+    """``‖w_u‖`` of every unit ``(units,)``, its bias included where there is one."""
+    assert w.unit_axis is not None
+    squares = w.weight.movedim(w.unit_axis, 0).flatten(1).square().sum(1)
+    if bias and w.bias is not None:
+        squares = squares + w.bias.square()
+    return squares.sqrt()
 
 
 @torch.no_grad()
-def sparsity(parameters: Parameters) -> float:
+def sparsity(weights: Weights) -> float:
     """The share of weights that are exactly zero, 0 where there are none."""
-    total = sum(p.numel() for p in parameters)
-    zeros = sum(int((p == 0).sum()) for p in parameters)
+    total = sum(w.weight.numel() for w in weights)
+    zeros = sum(int((w.weight == 0).sum()) for w in weights)
     return zeros / total if total else 0.0
 
 
 @torch.no_grad()
-def weight_norm(parameters: Parameters) -> float:
+def weight_norm(weights: Weights) -> float:
     """``sqrt(Σw²)``."""
-    if not parameters:
+    if not weights:
         return 0.0
-    return float(torch.linalg.vector_norm(torch.stack([p.norm() for p in parameters])))
+    return float(torch.linalg.vector_norm(torch.stack([w.weight.norm() for w in weights])))
+
+
+def _unit_sizes(w: Penalised) -> float:
+    """How many numbers a unit has, its bias included."""
+    assert w.unit_axis is not None
+    return w.weight.numel() / w.weight.shape[w.unit_axis] + (w.bias is not None)
+
+
+def _scale_units(w: Penalised, scale: Tensor, *, bias: bool) -> None:
+    assert w.unit_axis is not None
+    shape = [1] * w.weight.ndim
+    shape[w.unit_axis] = -1
+    w.weight.mul_(scale.view(shape))
+    if bias and w.bias is not None:
+        w.bias.mul_(scale)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from trainables.gap import gaps, measure, train_subset
+from trainables.hyper import Training
 from trainables.info import DataInfo, Kind, Task
 from trainables.vision import CNN, MLP
 
@@ -18,14 +19,16 @@ def test_uneven_batches_change_nothing(batch_size: int) -> None:
     torch.manual_seed(0)
     model, x, y = MLP([5]).build(INFO), torch.rand(10, 1, 8, 8), torch.arange(10) % 3
     whole = nn.functional.cross_entropy(model.eval()(x), y)
-    got = measure(model.train(), MLP(), x, y, batch_size)
+    trainable = MLP()
+    trainable.meet(INFO, Training())
+    got = measure(model.train(), trainable, x, y, batch_size)
     assert got["loss"] == pytest.approx(float(whole.detach()), rel=1e-5)
     assert got["accuracy"] == pytest.approx(float((model(x).argmax(1) == y).float().mean()))
     assert model.training
 
 
 def test_a_gap_is_positive_when_the_training_side_is_better() -> None:
-    got = gaps({"loss": 0.1, "accuracy": 0.9}, {"loss": 0.4, "accuracy": 0.7}, {"accuracy"})
+    got = gaps({"loss": 0.1, "accuracy": 0.9}, {"loss": 0.4, "accuracy": 0.7}, "accuracy".__eq__)
     assert got == pytest.approx({"loss": 0.3, "accuracy": 0.2})
 
 

@@ -4,51 +4,72 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables import penalties
+from trainables.errors import ContractError
+from trainables.hyper import Selection
+from trainables.penalties import Penalised, Strengths
+from trainables.selection import last_layer, penalised_weights
+
+
+def weight(*rows: list[float], bias: list[float] | None = None, factor: float = 1.0) -> Penalised:
+    return Penalised(
+        "w",
+        nn.Parameter(torch.tensor(rows)),
+        None if bias is None else nn.Parameter(torch.tensor(bias)),
+        factor,
+    )
+
+
+def scalar(value: float) -> Tensor:
+    return torch.tensor(value)
 
 
 def test_soft_threshold_is_the_minimiser_of_its_own_problem() -> None:
-    weight, threshold = torch.tensor([-2.0, -0.3, 0.0, 0.3, 2.0]), torch.tensor(0.5)
-    got = penalties.soft_threshold(weight, threshold)
+    point, threshold = torch.tensor([-2.0, -0.3, 0.0, 0.3, 2.0]), scalar(0.5)
+    got = penalties.soft_threshold(point, threshold)
     assert got.tolist() == [-1.5, 0.0, 0.0, 0.0, 1.5]
     candidates = torch.linspace(-3, 3, 60001)
-    cost = 0.5 * (candidates[:, None] - weight) ** 2 + threshold * candidates[:, None].abs()
+    cost = 0.5 * (candidates[:, None] - point) ** 2 + threshold * candidates[:, None].abs()
     assert torch.allclose(candidates[cost.argmin(0)], got, atol=2e-4)
 
 
 def test_elastic_net_step_shrinks_then_thresholds() -> None:
-    parameter = nn.Parameter(torch.tensor([[1.0, -0.1]]))
-    l1, l2 = (torch.tensor(s) for s in penalties.strengths("elastic_net", 0.4, 0.25))
-    step = torch.tensor(0.5)
-    penalties.decoupled_step([parameter], step, l2)
-    penalties.proximal_step([parameter], step, l1)
-    assert parameter.tolist()[0] == pytest.approx([1.0 * (1 - 2 * 0.5 * 0.3) - 0.05, -0.02])
+    w, strengths = weight([1.0, -0.1]), penalties.strengths("elastic_net", 0.4, 0.25)
+    penalties.decoupled_step([w], scalar(0.5), scalar(strengths.l2))
+    penalties.proximal_step([w], [scalar(0.5)], scalar(strengths.l1))
+    assert w.weight.tolist()[0] == pytest.approx([1.0 * (1 - 2 * 0.5 * 0.3) - 0.05, -0.02])
 
 
 @pytest.mark.parametrize(
     ("penalty", "expected"),
-    [("none", (0, 0)), ("l1", (0.2, 0)), ("l2", (0, 0.2)), ("elastic_net", (0.15, 0.05))],
+    [
+        ("none", Strengths()),
+        ("l1", Strengths(l1=0.2)),
+        ("l2", Strengths(l2=0.2)),
+        ("elastic_net", Strengths(l1=0.2 * 0.75, l2=0.2 * 0.25)),
+        ("group_lasso", Strengths(group=0.2)),
+    ],
 )
-def test_strengths_of_a_penalty(penalty: str, expected: tuple[float, float]) -> None:
-    assert penalties.strengths(penalty, 0.2, 0.75) == pytest.approx(expected)
+def test_strengths_of_a_penalty(penalty: str, expected: Strengths) -> None:
+    assert penalties.strengths(penalty, 0.2, 0.75) == expected
 
 
-def trained(optimizer: type[torch.optim.Optimizer], coupled: bool) -> torch.Tensor:
-    parameter, l2 = nn.Parameter(torch.ones(2, 2)), torch.tensor(0.1)
+def trained(optimizer: type[torch.optim.Optimizer], coupled: bool) -> Tensor:
+    w, l2 = weight([1.0, 1.0], [1.0, 1.0]), scalar(0.1)
     optimiser = optimizer(
-        [parameter], lr=0.05, **({} if optimizer is torch.optim.SGD else {"weight_decay": 0.0})
+        [w.weight], lr=0.05, **({} if optimizer is torch.optim.SGD else {"weight_decay": 0.0})
     )
     for _ in range(5):
         optimiser.zero_grad()
-        (parameter**3).sum().backward()
+        (w.weight**3).sum().backward()
         if coupled:
-            penalties.add_coupled_gradient([parameter], l2)
+            penalties.add_coupled_gradient([w], l2)
         else:
-            penalties.decoupled_step([parameter], torch.tensor(0.05), l2)
+            penalties.decoupled_step([w], scalar(0.05), l2)
         optimiser.step()
-    return parameter.detach()
+    return w.weight.detach()
 
 
 def test_coupled_and_decoupled_are_the_same_under_plain_sgd_alone() -> None:
@@ -58,21 +79,85 @@ def test_coupled_and_decoupled_are_the_same_under_plain_sgd_alone() -> None:
 
 
 def test_value_and_its_gradients_agree_with_the_updates() -> None:
-    parameter = nn.Parameter(torch.tensor([[0.5, -2.0]]))
-    l1, l2 = torch.tensor(0.3), torch.tensor(0.7)
-    penalties.value([parameter], l1, l2).backward()
-    assert parameter.grad is not None
-    expected, parameter.grad = parameter.grad, torch.zeros_like(parameter)
-    penalties.add_subgradient([parameter], l1)
-    penalties.add_coupled_gradient([parameter], l2)
-    assert torch.allclose(parameter.grad, expected)
+    w, l1, l2 = weight([0.5, -2.0], factor=0.5), scalar(0.3), scalar(0.7)
+    penalties.value([w], l1, l2, scalar(0.0)).backward()
+    expected, w.weight.grad = w.weight.grad, torch.zeros_like(w.weight)
+    assert expected is not None
+    penalties.add_subgradient([w], l1)
+    penalties.add_coupled_gradient([w], l2)
+    assert torch.allclose(w.weight.grad, expected)
+
+
+def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
+    w = weight([3.0, 0.0], [0.1, 0.1], bias=[4.0, 0.1])
+    penalties.group_step([w], scalar(0.5), scalar(2.0))
+    shorter = 1 - 0.5 * 2.0 * 3**0.5 / 5
+    assert w.weight.tolist()[0] == pytest.approx([3 * shorter, 0.0])
+    assert w.weight.tolist()[1] == [0.0, 0.0]
+    assert w.bias is not None
+    assert w.bias.tolist() == pytest.approx([4 * shorter, 0.0])
+
+
+def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
+    start = torch.tensor([[1.0, -0.5, 2.0]])
+    w = Penalised("w", start.clone())
+    penalties.group_step([w], scalar(1.0), scalar(0.4))
+
+    def cost(u: Tensor) -> Tensor:
+        return 0.5 * (u - start).square().sum() + 0.4 * 3**0.5 * u.norm()
+
+    torch.manual_seed(0)
+    others = [w.weight + 0.01 * torch.randn_like(start) for _ in range(200)]
+    assert all(cost(w.weight) <= cost(o) for o in others)
+
+
+def test_max_norm_projects_long_units_and_leaves_short_ones() -> None:
+    w = weight([3.0, 4.0], [0.3, 0.4], bias=[9.0, 9.0])
+    penalties.max_norm_step([w], scalar(1.0))
+    assert w.weight.tolist() == [pytest.approx([0.6, 0.8]), pytest.approx([0.3, 0.4])]
+    assert w.bias is not None
+    assert w.bias.tolist() == [9.0, 9.0]
 
 
 def test_biases_and_norms_are_not_penalised_and_zeros_are_counted() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    chosen = penalties.penalised_parameters(model)
-    assert [tuple(p.shape) for p in chosen] == [(2, 2)]
+    chosen = penalised_weights(model, Selection())
+    assert [w.name for w in chosen] == ["0.weight"]
     with torch.no_grad():
-        chosen[0].copy_(torch.tensor([[0.0, 3.0], [0.0, 4.0]]))
+        chosen[0].weight.copy_(torch.tensor([[0.0, 3.0], [0.0, 4.0]]))
     assert penalties.sparsity(chosen) == 0.5
     assert penalties.weight_norm(chosen) == pytest.approx(5.0)
+
+
+def test_patterns_include_exclude_and_scale() -> None:
+    model = nn.ModuleDict({"fc1": nn.Linear(2, 2), "fc2": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    selection = Selection(include=("fc1.bias",), exclude=("head",), scale={"fc*": 0.1, "fc2": 0.5})
+    chosen = {w.name: w.factor for w in penalised_weights(model, selection)}
+    assert chosen == {"fc1.weight": 0.1, "fc1.bias": 0.1, "fc2.weight": 0.5}
+    with pytest.raises(ContractError, match=r"no parameter is called 'fc9\*'"):
+        penalised_weights(model, Selection(exclude=("fc9*",)))
+
+
+def test_a_factor_of_a_tenth_is_a_tenth_of_the_strength() -> None:
+    tenth, whole = weight([1.0, -1.0], factor=0.1), weight([1.0, -1.0])
+    penalties.proximal_step([tenth], [scalar(1.0)], scalar(0.5))
+    penalties.proximal_step([whole], [scalar(1.0)], scalar(0.05))
+    assert torch.equal(tenth.weight, whole.weight)
+
+
+def test_the_units_of_the_last_layer_are_outputs_and_stay() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    assert last_layer(model, torch.ones(1, 2)) == "2"
+    first, last = penalised_weights(model, Selection(), "2")
+    assert (first.unit_axis, last.unit_axis) == (0, None)
+    before = last.weight.clone()
+    penalties.group_step([first, last], scalar(1.0), scalar(100.0))
+    assert not first.weight.any()
+    assert torch.equal(last.weight, before)
+
+
+def test_tied_weights_are_penalised_once() -> None:
+    one = nn.Linear(2, 2, bias=False)
+    other = nn.Linear(2, 2, bias=False)
+    other.weight = one.weight
+    assert len(penalised_weights(nn.Sequential(one, other), Selection())) == 1
