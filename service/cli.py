@@ -160,6 +160,7 @@ def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
     """Check a spec: its keys, the data, the network on one batch, every name in it."""
     from service.preflight import preflight
     from service.specfile import load_spec
+    from trainables.dropout import dropout_layers
 
     spec = load_spec(spec_file, overrides or [])
     _import_from(spec_file.resolve().parent, Path.cwd())
@@ -174,7 +175,13 @@ def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
     table.add_row(
         "", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"
     )
-    table.add_row("network", f"{weights:,} weights, {penalised:,} of them under a penalty")
+    dropout = ", ".join(dropout_layers(found.run.model)) or "none"
+    names = ", ".join(w.name for w in found.run.penalised)
+    table.add_row("network", f"{weights:,} weights, {penalised:,} of them under a penalty:")
+    table.add_row("", names)
+    table.add_row("dropout", dropout)
+    seconds, memory = found.examination.seconds, found.examination.memory
+    table.add_row("a step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB")
     table.add_row("space", ", ".join(spec.space.parameters))
     table.add_row("metrics", ", ".join(found.examination.metrics))
     console = Console(highlight=False)

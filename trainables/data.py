@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,33 @@ class Splits:
             _check_split("test", self.test, self.info)
         if self.info.task is Task.CLASSIFICATION and len(np.unique(self.train.y)) < 2:
             raise DataError("the training split has one class only; at least two are needed")
+
+
+def check_overlap(splits: Splits) -> None:
+    """See that no sample, input and target together, is in two splits; found by content.
+
+    Raises:
+        DataError: there is one.
+    """
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    seen: dict[bytes, tuple[str, int]] = {}
+    for name, split in parts.items():
+        own: dict[bytes, tuple[str, int]] = {}
+        for row, digest in enumerate(_digests(split) if split else ()):
+            if digest in seen:
+                other, number = seen[digest]
+                raise DataError(
+                    f"row {row} of {name} is row {number} of {other} too: the splits overlap, and "
+                    "a gap between them would mean nothing; split by sample, or set "
+                    "`allow_overlap: true` in data if equal samples are to be expected"
+                )
+            own[digest] = (name, row)
+        seen |= own
+
+
+def _digests(split: Split) -> Iterator[bytes]:
+    for x, y in zip(split.x, split.y, strict=True):
+        yield blake2b(x.tobytes() + np.asarray(y).tobytes(), digest_size=16).digest()
 
 
 def _check_split(name: str, split: Split, info: DataInfo) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from trainables import sources
-from trainables.data import Splits
+from trainables.data import Splits, check_overlap
 from trainables.imports import IMPORT_PATH
 from trainables.info import Task
 from trainables.preparing import Raw, guess_task, prepare
@@ -66,7 +66,9 @@ class Npz(_Whole):
 
 class _Table(_Whole):
     path: Path
-    target: str = Field(description="the column to predict")
+    target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="the column to predict, or several: labels of 0 and 1, or numbers"
+    )
     task: Task | None = Field(None, description="told from the target's type if none")
 
 
@@ -82,9 +84,20 @@ class Parquet(_Table):
     name: Literal["parquet"]
 
 
+class Function(BaseModel):
+    """A function of the user's; a bare import path stands for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["function"]
+    path: Annotated[str, Field(pattern=IMPORT_PATH)]
+    task: Task | None = Field(None, description="told from the target's type if none")
+    allow_overlap: bool = Field(False, description="do not refuse samples that are in two splits")
+
+
 FunctionPath = Annotated[str, Field(pattern=IMPORT_PATH)]
 NamedData = Annotated[
-    Digits | BreastCancer | Mnist5k | FashionMnist | Npz | Csv | Parquet,
+    Digits | BreastCancer | Mnist5k | FashionMnist | Npz | Csv | Parquet | Function,
     Field(discriminator="name"),
 ]
 
@@ -117,7 +130,12 @@ def load(config: Any) -> Splits:
     """
     match config:
         case str(path):
-            return prepare(sources.function(path), None)
+            return load(Function(name="function", path=path))
+        case Function():
+            splits = prepare(sources.function(config.path), config.task, as_it_is=True)
+            if not config.allow_overlap:
+                check_overlap(splits)
+            return splits
         case Digits():
             return _cut(sources.digits(), config, Task.CLASSIFICATION)
         case BreastCancer():

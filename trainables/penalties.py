@@ -116,7 +116,7 @@ def max_norm_step(weights: Weights, limit: Tensor) -> None:
 
 @torch.no_grad()
 def decoupled_step(weights: Weights, step: Tensor, l2: Tensor) -> None:
-    """Shrink in place by ``1 − 2·step·l2``, never past zero.
+    """Shrink in place by ``1 − 2·step·l2``, never past zero, before the optimiser's step.
 
     Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
     """

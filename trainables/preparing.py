@@ -32,24 +32,30 @@ class Raw:
 
 
 def guess_task(y: Array) -> Task:
-    """Fractions mean regression; words, truth values and whole numbers mean classes."""
-    return Task.REGRESSION if np.issubdtype(y.dtype, np.floating) else Task.CLASSIFICATION
+    """Fractions mean regression; words, truth values and whole numbers mean classes.
+
+    Several columns of truth values, or of 0 and 1 alone, mean labels.
+    """
+    if np.issubdtype(y.dtype, np.floating):
+        return Task.REGRESSION
+    if y.ndim == 2 and y.shape[1] > 1:
+        return Task.MULTILABEL if set(np.unique(y)) <= {0, 1} else Task.REGRESSION
+    return Task.CLASSIFICATION
 
 
-def prepare(raw: Mapping[str, Raw], task: Task | None) -> Splits:
+def prepare(raw: Mapping[str, Raw], task: Task | None, *, as_it_is: bool = False) -> Splits:
     """Splits of ``train``, ``val`` and, when there is one, ``test``.
 
     Columns of a table and targets of a regression are standardised, words of a table are one-hot
     encoded, classes are numbered: all fitted on the training split alone. Bytes of images are
-    divided by 255.
+    divided by 255. With ``as_it_is`` numbers are left alone, but for bytes.
 
     Raises:
         DataError: a value is missing, shapes differ, a class is unknown to the training split.
     """
     task = task or guess_task(raw["train"].y)
-    inputs = _inputs({name: r.x for name, r in raw.items()})
-    encode = _class_numbers if task is Task.CLASSIFICATION else _standardised_targets
-    targets, outputs = encode({name: r.y for name, r in raw.items()})
+    inputs = _inputs({name: r.x for name, r in raw.items()}, as_it_is)
+    targets, outputs = _targets({name: r.y for name, r in raw.items()}, task, as_it_is)
     shape = inputs["train"].shape[1:]
     kind = Kind.IMAGE if len(shape) == 3 else Kind.TABLE
     made = {name: Split(inputs[name], targets[name]) for name in raw}
@@ -58,10 +64,14 @@ def prepare(raw: Mapping[str, Raw], task: Task | None) -> Splits:
     )
 
 
-def _inputs(raw: Mapping[str, pd.DataFrame | Array]) -> dict[str, NDArray[np.float32]]:
+def _inputs(
+    raw: Mapping[str, pd.DataFrame | Array], as_it_is: bool
+) -> dict[str, NDArray[np.float32]]:
     train = raw["train"]
     if isinstance(train, pd.DataFrame):
         return _encoded(raw)
+    if train.ndim == 2 and as_it_is:
+        return {name: _numbers(name, np.asarray(x)) for name, x in raw.items()}
     if train.ndim == 2:
         return _encoded({name: pd.DataFrame(np.asarray(x)) for name, x in raw.items()})
     return {name: _pixels(name, np.asarray(x)) for name, x in raw.items()}
@@ -107,6 +117,48 @@ def _pixels(name: str, x: Array) -> NDArray[np.float32]:
     return np.ascontiguousarray(x, dtype=np.float32) / scale
 
 
+def _numbers(name: str, values: Array) -> NDArray[np.float32]:
+    try:
+        return np.ascontiguousarray(values, dtype=np.float32)
+    except ValueError as error:
+        raise DataError(f"{name} must be numbers: {error}") from None
+
+
+def _targets(
+    raw: Mapping[str, Array], task: Task, as_it_is: bool
+) -> tuple[dict[str, NDArray[np.int64]] | dict[str, NDArray[np.float32]], int]:
+    match task:
+        case Task.CLASSIFICATION:
+            return _class_numbers({n: _one_column(n, y) for n, y in raw.items()})
+        case Task.MULTILABEL:
+            return _labels(raw)
+        case Task.REGRESSION:
+            columns = {n: _numbers(n, y.reshape(len(y), -1)) for n, y in raw.items()}
+            width = columns["train"].shape[1]
+            return (columns if as_it_is else _standardised(columns)), width
+
+
+def _one_column(name: str, y: Array) -> Array:
+    if y.size != len(y):
+        raise DataError(
+            f"{name} has targets of shape {y.shape}; classes are one a sample, several labels are "
+            "0 or 1, other numbers are a regression's (give them as floats)"
+        )
+    return y.reshape(len(y))
+
+
+def _labels(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.float32]], int]:
+    made = {n: _numbers(n, y.reshape(len(y), -1)) for n, y in raw.items()}
+    for name, y in made.items():
+        strange = ~np.isin(y, (0, 1)).all(axis=1)
+        if strange.any():
+            raise DataError(f"{name}, row {int(strange.argmax())}: a label is neither 0 nor 1")
+    constant = np.ptp(made["train"], axis=0) == 0
+    if constant.any():
+        raise DataError(f"label {int(constant.argmax())} has one value only in the training split")
+    return made, made["train"].shape[1]
+
+
 def _class_numbers(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.int64]], int]:
     for name, y in raw.items():
         gaps = pd.isna(y)
@@ -121,12 +173,8 @@ def _class_numbers(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.int64
     return {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}, len(classes)
 
 
-def _standardised_targets(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.float32]], int]:
-    try:
-        targets = {n: np.asarray(y, dtype=np.float64).reshape(len(y), -1) for n, y in raw.items()}
-    except ValueError as error:
-        raise DataError(f"the target of a regression must be numbers: {error}") from None
-    mean, deviation = targets["train"].mean(0), targets["train"].std(0)
+def _standardised(raw: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    train = raw["train"].astype(np.float64)
+    mean, deviation = train.mean(0), train.std(0)
     scale = np.where(deviation > 0, deviation, 1.0)
-    scaled = {n: ((y - mean) / scale).astype(np.float32) for n, y in targets.items()}
-    return scaled, len(mean)
+    return {n: ((y - mean) / scale).astype(np.float32) for n, y in raw.items()}

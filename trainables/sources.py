@@ -18,6 +18,7 @@ from trainables.errors import ContractError, DataError
 from trainables.imports import load_object
 from trainables.preparing import Array, Raw
 
+Targets = str | tuple[str, ...]
 SPLIT_NAMES = ("train", "val", "test")
 
 
@@ -89,8 +90,8 @@ def npz(path: Path) -> dict[str, Raw]:
     return {n: Raw(arrays[f"x_{n}"], arrays[f"y_{n}"]) for n in found}
 
 
-def csv(path: Path, target: str) -> Raw:
-    """A table with a header and a named target column.
+def csv(path: Path, target: Targets) -> Raw:
+    """A table with a header and a named target column, or several.
 
     Raises:
         DataError: no such file, not CSV, no such column.
@@ -100,8 +101,8 @@ def csv(path: Path, target: str) -> Raw:
     return _with_target(frame, target, path)
 
 
-def parquet(path: Path, target: str) -> Raw:
-    """A table with a named target column.
+def parquet(path: Path, target: Targets) -> Raw:
+    """A table with a named target column, or several.
 
     Raises:
         DataError: no such file, not Parquet, no such column, or pyarrow is not installed.
@@ -166,21 +167,27 @@ def _array(values: Any) -> Array:
     return array
 
 
-def _with_target(frame: pd.DataFrame, target: str, path: Path) -> Raw:
-    if target not in frame:
+def _with_target(frame: pd.DataFrame, target: Targets, path: Path) -> Raw:
+    wanted = [target] if isinstance(target, str) else list(target)
+    for name in wanted:
+        _check_column(frame, name, path)
+    y = frame[wanted].to_numpy()
+    return Raw(frame.drop(columns=wanted), y[:, 0] if isinstance(target, str) else y)
+
+
+def _check_column(frame: pd.DataFrame, name: str, path: Path) -> None:
+    if name not in frame:
         columns = [str(c) for c in frame.columns]
-        near = difflib.get_close_matches(target, columns, 1)
+        near = difflib.get_close_matches(name, columns, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
-        raise DataError(f"{path} has no column {target!r}; {hint}it has {shown}")
-    y = frame[target]
-    missing = y.isna().to_numpy()
+        raise DataError(f"{path} has no column {name!r}; {hint}it has {shown}")
+    missing = frame[name].isna().to_numpy()
     if missing.any():
         raise DataError(
-            f"{path}: row {int(missing.argmax())} has no target ({target!r} is missing in "
+            f"{path}: row {int(missing.argmax())} has no target ({name!r} is missing in "
             f"{int(missing.sum())} rows)"
         )
-    return Raw(frame.drop(columns=target), y.to_numpy())
 
 
 def _idx_file(folder: Path, name: str) -> Array:

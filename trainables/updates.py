@@ -35,7 +35,9 @@ class Now:
 
 
 class Updates:
-    """``before`` the optimiser's step, on the gradients, and ``after`` it, on the weights.
+    """What happens ``before`` the optimiser's step, once there are gradients, and ``after`` it.
+
+    Decoupled decay comes before, on the weights that the gradient was taken at, as in AdamW.
 
     Raises:
         ContractError: the optimiser does not have what an adaptive threshold needs.
@@ -60,7 +62,7 @@ class Updates:
         if r.gradient_noise:
             self.before.append(lambda now: self._gradient_noise(r.gradient_noise, now.step))
         if strengths.l2 and t.l2_update == "decoupled":
-            self.after.append(lambda now: penalties.decoupled_step(weights, now.lr, now.l2))
+            self.before.append(lambda now: penalties.decoupled_step(weights, now.lr, now.l2))
         if strengths.l1 and t.l1_update == "proximal":
             self.after.append(self._proximal(t.proximal_step))
         if strengths.group:
