@@ -1,0 +1,107 @@
+"""Mixing, smoothing and noise on batches; averages of weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.averaging import WeightAverage
+from trainables.batches import Batch, Pipeline, cutmix, mixup
+from trainables.hyper import Regularisation, Training
+from trainables.info import DataInfo, Kind, Task
+from trainables.objectives import smoothed
+from trainables.vision import MLP
+
+INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 4, Kind.IMAGE)
+
+
+def batch(size: int = 32) -> Batch:
+    """Image ``i`` is ``i`` everywhere, so that what was mixed can be read from it."""
+    y = torch.arange(size)
+    return Batch(y.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone(), y)
+
+
+def test_mixup_mixes_inputs_and_targets_by_one_share() -> None:
+    torch.manual_seed(0)
+    mixed = mixup(batch(), 1.0)
+    assert mixed.other_y is not None
+    assert mixed.share is not None
+    expected = mixed.share * mixed.y + (1 - mixed.share) * mixed.other_y
+    assert torch.allclose(mixed.x[:, 0, 0, 0], expected)
+
+
+def test_cutmix_takes_a_box_and_its_share_of_the_pixels() -> None:
+    torch.manual_seed(0)
+    for _ in range(20):
+        mixed = cutmix(batch(), 1.0)
+        assert mixed.other_y is not None
+        assert mixed.share is not None
+        own = (mixed.x == mixed.y.view(-1, 1, 1, 1)).flatten(1).float().mean(1)
+        moved = mixed.other_y != mixed.y
+        assert torch.allclose(own[moved], mixed.share.expand(int(moved.sum())))
+
+
+def test_a_mixed_step_is_the_mean_of_both_targets_losses() -> None:
+    torch.manual_seed(0)
+    trainable, x = MLP([5]), torch.rand(6, 1, 8, 8)
+    trainable.meet(INFO, Training())
+    model = trainable.build(INFO).eval()
+    y, other, share = torch.arange(6) % 4, torch.arange(6).flip(0) % 4, torch.tensor(0.3)
+    both = [trainable.step(model, Batch(x, t)) for t in (y, other)]
+    mixed = trainable.step(model, Batch(x, y, other_y=other, share=share))
+    assert float(mixed.detach()) == pytest.approx(float((0.3 * both[0] + 0.7 * both[1]).detach()))
+
+
+def test_label_smoothing_is_torchs_own() -> None:
+    torch.manual_seed(0)
+    outputs, y = torch.randn(7, 4), torch.arange(7) % 4
+    plain = nn.functional.cross_entropy(outputs, y, reduction="none")
+    expected = nn.functional.cross_entropy(outputs, y, reduction="none", label_smoothing=0.2)
+    assert torch.allclose(smoothed(plain, outputs, 0.2), expected)
+
+
+def test_nothing_asked_for_leaves_a_batch_alone() -> None:
+    x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
+    got = Pipeline(Regularisation(), INFO)(x, y)
+    assert got.x is x
+    assert (got.other_y, got.smoothing) == (None, 0.0)
+
+
+def test_input_noise_has_the_deviation_asked_for() -> None:
+    torch.manual_seed(0)
+    noisy = Pipeline(Regularisation(input_noise=0.3), INFO)(
+        torch.zeros(64, 1, 8, 8), torch.ones(64)
+    )
+    assert float(noisy.x.std()) == pytest.approx(0.3, rel=0.1)
+
+
+def weights(value: float) -> nn.Linear:
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, value)
+    return layer
+
+
+def test_swa_is_the_plain_mean_of_the_last_epochs() -> None:
+    model = weights(0.0)
+    average = WeightAverage(model, Regularisation(swa=0.5), max_epochs=4)
+    for epoch, value in enumerate((10.0, 20.0, 1.0, 3.0), start=1):
+        nn.init.constant_(model.weight, value)
+        average.after_step()
+        average.after_epoch(epoch)
+        assert average.started == (epoch >= 3)
+    assert float(next(average.model.parameters())) == 2.0
+
+
+def test_ema_follows_with_a_decay_that_grows_to_what_was_asked() -> None:
+    model = weights(1.0)
+    average = WeightAverage(model, Regularisation(ema=0.9), max_epochs=4)
+    average.after_step()
+    nn.init.constant_(model.weight, 2.0)
+    average.after_step()
+    assert float(next(average.model.parameters())) == pytest.approx(1.0 + (1 - 2 / 11))
+    for _ in range(500):
+        average.after_step()
+    nn.init.constant_(model.weight, 3.0)
+    average.after_step()
+    assert float(next(average.model.parameters())) == pytest.approx(2.1, abs=1e-3)

@@ -1,0 +1,186 @@
+"""The study session over a real study: it is asked, told, interrupted and opened again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState as StudyTrialState
+
+from search_spaces.space import SearchSpace
+from service.records import Epoch, Role, Trial, TrialState
+from service.spec import Constraint
+from service.tuning.session import MAX_ATTEMPTS, Decision, StudySession
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SPACE = SearchSpace.model_validate(
+    {
+        "penalty": {"choice": ["none", "l1"]},
+        "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": "l1"}},
+        "dropout": {"float": [0.0, 0.7]},
+    }
+)
+NEUTRAL = {"penalty": "none", "dropout": 0.0, "augmentation": "none"}
+
+
+class Diary:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def started(self, trial: Trial) -> None:
+        self.lines.append(f"start {trial.number}")
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.lines.append(f"epoch {epoch.trial}.{epoch.epoch}")
+
+    def ended(self, trial: Trial) -> None:
+        self.lines.append(f"{trial.state.value} {trial.number}")
+
+
+def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), pruner=pruner)
+
+
+def session(study: optuna.Study, budget: int = 4, **more: Any) -> StudySession:
+    made = StudySession(study, SPACE, metric="val/loss", max_epochs=5, **more)
+    made.prepare(budget, [(Role.BASELINE, NEUTRAL)])
+    return made
+
+
+def epochs(s: StudySession, number: int, *values: float) -> list[Decision]:
+    return [s.report(number, e, {"val/loss": v}) for e, v in enumerate(values, start=1)]
+
+
+def test_the_baseline_comes_first_with_its_own_values() -> None:
+    first = session(new_study()).ask()
+    assert first is not None
+    assert (first.number, first.role) == (0, Role.BASELINE)
+    assert first.params == NEUTRAL
+
+
+def test_an_enqueued_point_comes_next_and_then_the_samplers() -> None:
+    study = new_study()
+    s = StudySession(study, SPACE, metric="val/loss", max_epochs=5)
+    point = {"penalty": "l1", "lambda": 0.01, "dropout": 0.25}
+    s.prepare(3, [(Role.BASELINE, NEUTRAL), (Role.ENQUEUED, point)])
+    asked = [s.ask() for _ in range(3)]
+    assert [a.role for a in asked if a] == [Role.BASELINE, Role.ENQUEUED, Role.SEARCH]
+    assert asked[1] is not None
+    assert asked[1].params == point
+
+
+def test_every_trial_counts_against_the_budget_a_failed_one_too() -> None:
+    s = session(new_study(), budget=2)
+    for _ in range(2):
+        trial = s.ask()
+        assert trial is not None
+        s.fail(trial.number, "it broke")
+    assert s.ask() is None
+    assert s.exhausted
+    s.extend(1)
+    assert s.ask() is not None
+
+
+def test_a_complete_trial_has_its_best_value_and_constraints() -> None:
+    bound = Constraint(metric="gap/loss", max=0.1)
+    study = new_study()
+    s = session(study, constraints=[bound])
+    for gap in (0.3, 0.05):
+        trial = s.ask()
+        assert trial is not None
+        epochs(s, trial.number, 0.9, 0.5, 0.7)
+        s.complete(trial.number, {"val/loss": 0.5, "gap/loss": gap, "epoch": 2.0}, 3)
+    outside, inside = s.trials()
+    assert (outside.value, outside.state, outside.stopped_epoch) == (0.5, TrialState.COMPLETE, 3)
+    assert outside.violation == pytest.approx(0.2)
+    assert inside.violation == 0.0
+    assert study.trials[0].intermediate_values == {1: 0.9, 2: 0.5, 3: 0.7}
+
+
+def test_the_baseline_and_a_last_epoch_are_never_pruned() -> None:
+    s = session(new_study(optuna.pruners.ThresholdPruner(upper=1.0)))
+    first, second = s.ask(), s.ask()
+    assert first is not None
+    assert second is not None
+    assert set(epochs(s, first.number, 9, 9, 9, 9, 9)) == {Decision.CONTINUE}
+    answers = epochs(s, second.number, 0.5, 9, 9, 9, 9)
+    keep, prune = Decision.CONTINUE, Decision.PRUNE
+    assert answers == [keep, prune, prune, prune, keep]
+    s.prune(second.number)
+    assert s.trials()[1].state is TrialState.PRUNED
+
+
+def test_an_epoch_told_twice_changes_nothing() -> None:
+    diary = Diary()
+    study = new_study()
+    s = session(study, observers=[diary])
+    trial = s.ask()
+    assert trial is not None
+    s.report(trial.number, 1, {"val/loss": 0.4})
+    s.report(trial.number, 1, {"val/loss": 0.1})
+    assert study.trials[0].intermediate_values == {1: 0.4}
+    assert diary.lines == ["start 0", "epoch 0.1"]
+
+
+def test_a_failure_keeps_its_words() -> None:
+    study = new_study()
+    s = session(study)
+    trial = s.ask()
+    assert trial is not None
+    s.fail(trial.number, "ValueError: no")
+    assert study.trials[0].state is StudyTrialState.FAIL
+    assert s.trials()[0].reason == "ValueError: no"
+
+
+def test_interrupted_trials_go_on_first_under_their_own_numbers() -> None:
+    study = new_study()
+    before = session(study)
+    first, second = before.ask(), before.ask()
+    assert first is not None
+    assert second is not None
+    epochs(before, second.number, 0.9, 0.8)
+    before.interrupt()
+    diary = Diary()
+    after = session(study, observers=[diary])
+    again = [after.ask() for _ in range(3)]
+    assert [(a.number, a.recorded) for a in again if a] == [(0, 0), (1, 2), (2, 0)]
+    assert again[1] is not None
+    assert again[1].params == second.params
+    assert after.report(1, 2, {"val/loss": 0.0}) is Decision.CONTINUE
+    assert study.trials[1].intermediate_values[2] == 0.8
+    assert len(study.trials) == 3
+
+
+def test_a_trial_that_dies_with_its_session_again_and_again_is_given_up() -> None:
+    study = new_study()
+    for _ in range(MAX_ATTEMPTS):
+        trial = session(study).ask()  # the session ends without a word, as by kill -9
+        assert trial is not None
+        assert trial.number == 0
+    following = session(study).ask()
+    assert following is not None
+    assert following.number == 1
+    assert study.trials[0].state is StudyTrialState.FAIL
+
+
+def test_a_clean_stop_is_no_attempt() -> None:
+    study = new_study()
+    for _ in range(MAX_ATTEMPTS + 2):
+        s = session(study)
+        trial = s.ask()
+        assert trial is not None
+        assert trial.number == 0
+        s.interrupt()
+
+
+def test_test_metrics_are_kept_beside_the_finished_trial() -> None:
+    s = session(new_study())
+    trial = s.ask()
+    assert trial is not None
+    s.complete(trial.number, {"val/loss": 0.5}, 5)
+    s.record_test(trial.number, {"test/loss": 0.6})
+    assert s.trials()[0].best == {"val/loss": 0.5, "test/loss": 0.6}

@@ -1,0 +1,155 @@
+"""From what a user writes to a spec: every mistake said at once, with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from search_spaces.presets import preset_names
+from service.errors import InputError, SpecError
+from service.spec import Hyperband, Median, Patient, SweepSpec
+from service.specfile import dump_spec, json_schema, load_spec, parse_spec
+
+BASE: dict[str, Any] = {
+    "name": "mine",
+    "trainable": "trainables.vision:MLP",
+    "data": {"name": "digits"},
+    "space": {"dropout": {"float": [0.0, 0.5]}},
+}
+
+
+def parse(**changes: Any) -> SweepSpec:
+    return parse_spec({**BASE, **changes}, "spec.yaml", Path())
+
+
+def problems(**changes: Any) -> dict[str, str]:
+    with pytest.raises(SpecError) as caught:
+        parse(**changes)
+    return {p.path: p.message for p in caught.value.problems}
+
+
+def test_four_keys_are_enough() -> None:
+    spec = parse()
+    assert spec.budget.trials == 40
+    assert spec.search.baseline
+    assert spec.early_stopping is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"nmae": "x"}, "nmae", "did you mean 'name'?"),
+        ({"training": {"optimzer": "sgd"}}, "training.optimzer", "did you mean 'optimizer'?"),
+        ({"training": {"optimizer": "sgdd"}}, "training.optimizer", "did you mean 'sgd'?"),
+        ({"training": {"lr": -1}}, "training.lr", "greater than 0, got -1"),
+        ({"training": {"max_epochs": "ten"}}, "training.max_epochs", "got 'ten'"),
+        ({"data": {"name": "digit"}}, "data", "did you mean 'digits'?"),
+        ({"data": {"name": "csv", "path": "x.csv"}}, "data.target", "is missing"),
+        ({"search": {"sampler": "tpee"}}, "search.sampler", "did you mean 'tpe'?"),
+        ({"search": {"pruner": "medain"}}, "search.pruner", "did you mean 'median'?"),
+        ({"search": {"pruner": {"name": "median", "warmup": 3}}}, "search.pruner.warmup", "valid:"),
+        ({"budget": {"trials": 0}}, "budget.trials", "greater than or equal to 1"),
+        ({"resources": {"gpus": -1}}, "resources.gpus", "got -1"),
+        ({"constraints": [{"metric": "gap/loss"}]}, "constraints.0", "needs `max`, `min` or both"),
+        ({"name": "Not A Name"}, "name", "got 'Not A Name'"),
+        ({"trainable": "no_colon"}, "trainable", "got 'no_colon'"),
+        ({"space": {"dropout": {"float": [0.5, 0.1]}}}, "space.dropout", "inverted"),
+        ({"space": {"dropuot": {"float": [0, 0.5]}}}, "space.dropuot", "did you mean 'dropout'?"),
+        ({"space": {"dropout": {"float": [0, 1.5]}}}, "space.dropout", "1.5 is not possible"),
+        ({"space": {"lambda": {"float": [0.1, 1]}}}, "space.lambda", "without `penalty`"),
+        ({"search": {"enqueue": [{"dropout": 0.9}]}}, "search.enqueue.0.dropout", "0.9"),
+    ],
+)
+def test_a_mistake_is_said_with_its_place(changes: dict[str, Any], path: str, words: str) -> None:
+    found = problems(**changes)
+    assert list(found) == [path]
+    assert words in found[path]
+
+
+def test_several_mistakes_are_said_at_once() -> None:
+    found = problems(
+        training={"lr": 0, "optimzer": "sgd"}, budget={"trials": "many"}, resources={"cpu": 1}
+    )
+    assert set(found) == {"training.lr", "training.optimzer", "budget.trials", "resources.cpu"}
+
+
+def test_a_strength_must_hang_on_what_it_strengthens() -> None:
+    lam = {"float": [1e-4, 1e-1], "log": True}
+    space: dict[str, Any] = {"penalty": {"choice": ["none", "l1"]}, "lambda": lam}
+    assert "add `when: {penalty: [l1]}`" in problems(space=space)["space.lambda"]
+    space["lambda"] = {**lam, "when": {"penalty": "l1"}}
+    assert parse(space=space).space.parameters["lambda"].when == {"penalty": ("l1",)}
+
+
+def test_ema_and_swa_exclude_each_other() -> None:
+    both = {"ema": {"float": [0.9, 0.99]}, "swa": {"float": [0.1, 0.5]}}
+    assert "exclude each other" in problems(space=both)["space.swa"]
+    apart: dict[str, Any] = {
+        "batch_size": {"choice": [32, 64]},
+        "ema": {"float": [0.9, 0.99], "when": {"batch_size": 32}},
+        "swa": {"float": [0.1, 0.5], "when": {"batch_size": 64}},
+    }
+    assert len(parse(space=apart).space.parameters) == 3
+
+
+def test_short_forms() -> None:
+    assert parse(early_stopping="off").early_stopping is None
+    assert parse(early_stopping=False).early_stopping is None
+    patient = parse(search={"pruner": {"name": "patient", "pruner": "hyperband"}}).search.pruner
+    assert isinstance(patient, Patient)
+    assert isinstance(patient.pruner, Hyperband)
+    assert isinstance(parse(search={"pruner": "median"}).search.pruner, Median)
+    metrics = parse(training={"metrics": ["my.metrics:f1"]}).training.metrics
+    assert [(m.path, m.name) for m in metrics] == [("my.metrics:f1", "f1")]
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_presets_are_spaces(preset: str) -> None:
+    assert parse(space={"preset": preset}).space.parameters
+
+
+def test_a_preset_can_be_narrowed_beside_its_name() -> None:
+    space = parse(space={"preset": "regularisation", "dropout": {"float": [0.1, 0.2]}}).space
+    assert space.parameters["dropout"].describe() == "a number from 0.1 to 0.2"
+    assert "lambda" in space.parameters
+    assert "did you mean 'dropout'" in problems(space={"preset": "dropuot"})["space.preset"]
+
+
+def test_a_space_file_lies_beside_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("dropout: {float: [0.0, 0.3]}\n")
+    spec = parse_spec({**BASE, "space": {"file": "space.yaml"}}, "spec.yaml", tmp_path)
+    assert spec.space.parameters["dropout"].describe() == "a number from 0 to 0.3"
+
+
+def test_overrides_change_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    spec = load_spec(path, ["budget.trials=7", "search.pruner={name: median}", "training.lr=1e-2"])
+    assert (spec.budget.trials, spec.training.lr) == (7, 0.01)
+    with pytest.raises(InputError, match="key=value"):
+        load_spec(path, ["budget.trials"])
+
+
+def test_relative_paths_are_taken_from_the_specs_folder(tmp_path: Path) -> None:
+    data = {"name": "csv", "path": "table.csv", "target": "y"}
+    spec = parse_spec({**BASE, "data": data}, "spec.yaml", tmp_path)
+    assert spec.data.path == tmp_path / "table.csv"
+
+
+def test_a_spec_is_frozen_and_reads_back_equal(tmp_path: Path) -> None:
+    spec = parse(early_stopping=None, training={"penalised": {"scale": {"1*": 0.1}}})
+    with pytest.raises(ValidationError):
+        spec.name = "other"
+    path = tmp_path / "spec.yaml"
+    path.write_text(dump_spec(spec))
+    assert load_spec(path) == spec
+
+
+def test_the_schema_names_every_key() -> None:
+    schema = json_schema()
+    assert set(schema["properties"]) == set(SweepSpec.model_fields)
+    assert schema["additionalProperties"] is False
