@@ -1,0 +1,59 @@
+"""The contract, over our trainables and networks of users', each task and kind of input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.contract.checks import CHECKS, Check, begin, train
+from trainables.data import Split, Splits
+from trainables.info import DataInfo, Kind, Task
+from trainables.loading import load_trainable
+
+MINE = "tests.contract.networks"
+CASES = [
+    ("trainables.vision:MLP", {"hidden": [16]}, Kind.IMAGE, Task.CLASSIFICATION),
+    ("trainables.vision:CNN", {"channels": [4, 4], "hidden": 8}, Kind.IMAGE, Task.CLASSIFICATION),
+    ("trainables.tabular:MLP", {"hidden": [16]}, Kind.TABLE, Task.CLASSIFICATION),
+    ("trainables.tabular:MLP", {"hidden": [16]}, Kind.TABLE, Task.REGRESSION),
+    ("trainables.tabular:MLP", {"hidden": [16]}, Kind.TABLE, Task.MULTILABEL),
+    (f"{MINE}:Plain", {"width": 12}, Kind.TABLE, Task.CLASSIFICATION),
+    (f"{MINE}:Plain", {}, Kind.TABLE, Task.MULTILABEL),
+    (f"{MINE}:selu", {}, Kind.IMAGE, Task.CLASSIFICATION),
+    (f"{MINE}:selu", {}, Kind.TABLE, Task.REGRESSION),
+]
+
+
+def learnable(kind: Kind, task: Task) -> Splits:
+    rng = np.random.default_rng(0)
+    shape = (1, 6, 6) if kind is Kind.IMAGE else (8,)
+    x = rng.normal(size=(96, *shape)).astype(np.float32)
+    signal = x.reshape(96, -1)[:, :2]
+    made = {
+        Task.CLASSIFICATION: ((signal[:, 0] > 0).astype(np.int64), 2),
+        Task.MULTILABEL: ((signal > 0).astype(np.float32), 2),
+        Task.REGRESSION: (signal[:, :1] * 2, 1),
+    }
+    y, outputs = made[task]
+    info = DataInfo(shape, task, outputs, kind)
+    return Splits(Split(x[:64], y[:64]), Split(x[64:], y[64:]), None, info)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("path", "arguments", "kind", "task"), CASES)
+def test_the_contract(
+    path: str, arguments: dict[str, object], kind: Kind, task: Task, check: Check
+) -> None:
+    check(load_trainable(path, arguments), learnable(kind, task))
+
+
+def test_a_users_loss_and_metric_by_import_path() -> None:
+    splits = learnable(Kind.TABLE, Task.REGRESSION)
+    worst = {"path": f"{MINE}:worst", "higher_is_better": False}
+    training = {"loss": f"{MINE}:smooth_l1", "metrics": [worst]}
+    *_, last = train(begin(load_trainable(f"{MINE}:Plain", {}), splits, training))
+    metrics = last.metrics
+    assert metrics["gap/worst"] == pytest.approx(metrics["val/worst"] - metrics["train/worst"])
+    huber = {"loss": "torch.nn:SmoothL1Loss"}
+    *_, same = train(begin(load_trainable(f"{MINE}:Plain", {}), splits, huber))
+    assert same.metrics["val/loss"] == pytest.approx(metrics["val/loss"])
