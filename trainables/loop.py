@@ -49,7 +49,7 @@ class TrainingRun:
 
     Raises:
         ContractError: the loss does not fit the task, a regulariser does not fit the network or
-            its data, or the network does not take a batch.
+            its data, or the network does not take a batch or has nothing to train.
     """
 
     def __init__(
@@ -270,6 +270,11 @@ def _build(trainable: Trainable, splits: Splits, training: Training, device: str
         model = adopt(trainable.build(splits.info)).to(device)
         x, _ = _tensors(splits.train.head(2), device)
         _last_layer(model, x)  # lazy layers draw their weights now
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ContractError(
+            "the network has no parameters to train; assign its layers to attributes of the "
+            "module, or keep them in nn.ModuleList or nn.Sequential"
+        )
     return model
 
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.dropout import Dropout, adopt, dropout_layers, set_rate
+from trainables.dropout import (
+    Dropout,
+    activations,
+    adopt,
+    depth_layers,
+    dropout_layers,
+    set_depth_rate,
+    set_rate,
+)
 
 
 def test_rate_is_the_share_dropped_and_the_mean_stays() -> None:
@@ -36,3 +44,33 @@ def test_channelwise_dropout_drops_whole_channels() -> None:
     out = Dropout(0.5, channelwise=True)(torch.ones(8, 16, 4, 4))
     per_channel = (out == 0).float().mean(dim=(2, 3))
     assert set(per_channel.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("kind", [nn.AlphaDropout, nn.FeatureAlphaDropout])
+def test_alpha_dropout_is_torchs_own(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(400, 500)
+    ours, theirs = adopt(kind(0.2))(inputs), kind(0.2)(inputs)
+    assert float(ours.mean()) == pytest.approx(0, abs=0.02)
+    assert float(ours.std()) == pytest.approx(1, abs=0.02)
+    dropped = theirs[theirs < theirs.quantile(0.1)].unique()[0]
+    assert float((ours - dropped).abs().min()) < 1e-4
+
+
+class DropPath(nn.Module):
+    """As timm writes it: the rate is an attribute."""
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+
+def test_stochastic_depth_grows_with_the_depth() -> None:
+    model = nn.Sequential(DropPath(0.5), nn.ReLU(), DropPath(0.5))
+    set_depth_rate(model, 0.2)
+    assert [layer.drop_prob for layer in depth_layers(model).values()] == [0.1, 0.2]
+
+
+def test_activations_are_where_dropout_could_follow() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Sequential(nn.ReLU()))
+    assert activations(model) == ("1", "2.0")

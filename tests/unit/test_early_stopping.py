@@ -27,12 +27,32 @@ def verdicts(values: list[float], **spec: object) -> list[Verdict]:
         ([1, 2, 1], {"patience": 3, "mode": "max"}, [B, B, W]),
         ([math.nan, 5, math.nan], {"patience": 2}, [W, B, W]),
         ([3, 4, 2, 4, 4], {"patience": 2}, [B, W, B, W, S]),
+        ([9, 9, 9, 9], {"patience": 1, "warmup": 3}, [B, W, W, S]),
+        ([100, 95, 89], {"patience": 3, "min_delta": 0.1, "min_delta_mode": "relative"}, [B, W, B]),
     ],
 )
 def test_verdict_of_each_epoch(
     values: list[float], spec: dict[str, object], expected: list[Verdict]
 ) -> None:
     assert verdicts(values, **spec) == expected
+
+
+def with_gaps(pairs: list[tuple[float, float | None]], **spec: object) -> list[Verdict]:
+    watch = EarlyStopping(EarlyStoppingSpec.model_validate({"patience": 10, **spec}))
+    return [watch.update(epoch, value, gap) for epoch, (value, gap) in enumerate(pairs, 1)]
+
+
+def test_a_gap_that_grows_while_nothing_improves_stops() -> None:
+    pairs = [(1.0, 0.1), (1.1, 0.2), (1.1, 0.3)]
+    assert with_gaps(pairs, gap_patience=2) == [B, W, S]
+    assert with_gaps(pairs) == [B, W, W]
+
+
+def test_an_improvement_or_a_smaller_gap_begins_the_count_anew() -> None:
+    improving = [(1.0, 0.1), (1.1, 0.2), (0.9, 0.3), (1.0, 0.4)]
+    assert with_gaps(improving, gap_patience=2) == [B, W, B, W]
+    smaller = [(1.0, 0.1), (1.1, 0.2), (1.1, 0.15), (1.1, 0.3), (1.1, None), (1.1, 0.4)]
+    assert with_gaps(smaller, gap_patience=2) == [B, W, W, W, W, S]
 
 
 def test_a_resumed_watch_stops_where_an_uninterrupted_one_does() -> None:

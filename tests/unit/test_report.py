@@ -1,0 +1,171 @@
+"""What a report says of a sweep, and that it fits where it is shown."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from rich.console import Console
+
+from service.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.report.data import ReportData, build
+from service.report.importance import MIN_TRIALS, Importances, importances
+from service.report.page import render
+from service.report.plots import save_png
+from service.report.terminal import print_report
+
+NONE = Importances({}, {})
+
+
+def trial(
+    number: int, loss: float, gap: float, state: TrialState = TrialState.COMPLETE, **params: object
+) -> Trial:
+    complete = state is TrialState.COMPLETE
+    epochs = 10 if complete else 3
+    series = [
+        Epoch(
+            trial=number,
+            epoch=e,
+            time=float(e),
+            metrics={"train/loss": loss - gap, "val/loss": loss, "gap/loss": gap},
+        )
+        for e in range(1, epochs + 1)
+    ]
+    best = {"val/loss": loss, "train/loss": loss - gap, "gap/loss": gap, "epoch": 8.0}
+    finalist = {"test/loss": loss + 0.1, "test_gap/loss": gap + 0.1} if complete else {}
+    return Trial(
+        number=number,
+        state=state,
+        role=Role.SEARCH if number else Role.BASELINE,
+        params={"penalty": "none", **params},  # type: ignore[dict-item]  # values of a point
+        value=loss if complete else None,
+        best={**best, **finalist} if complete else {},
+        stopped_epoch=10 if complete else None,
+        violation=0.0 if complete else None,
+        epochs=tuple(series),
+    )
+
+
+def sweep(*trials: Trial) -> Sweep:
+    return Sweep(
+        sweep_id="mine-abc123",
+        name="mine",
+        state=SweepState.SUCCEEDED,
+        seconds=65.0,
+        metric="val/loss",
+        mode="min",
+        max_epochs=20,
+        trials=trials,
+    )
+
+
+WHOLE = sweep(
+    trial(0, 0.5, 0.4),
+    trial(1, 0.4, 0.1, penalty="elastic_net", l1_ratio=0.5, dropout=0.25, **{"lambda": 0.003}),
+    trial(2, 0.6, 0.2, penalty="l2", **{"lambda": 0.01}),
+    trial(3, 0.9, 0.1, TrialState.PRUNED, penalty="l2", **{"lambda": 0.1}),
+    trial(4, 0.45, 0.3, augmentation="affine", augmentation_strength=0.5),
+)
+
+
+def shown(data: ReportData, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_report(data, console)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_the_best_is_compared_with_the_baseline() -> None:
+    data = build(WHOLE, NONE)
+    rows = {r.metric: r for r in data.comparison}
+    assert (rows["gap/loss"].baseline, rows["gap/loss"].best) == (0.4, 0.1)
+    assert rows["gap/loss"].closed == pytest.approx(0.75)
+    assert rows["val/loss"].closed is None
+    assert "closes 75 %" in data.verdict
+
+
+def test_groups_name_their_best_trial_and_their_counts() -> None:
+    groups = {g.name: g for g in build(WHOLE, NONE).by_penalty}
+    assert list(groups) == ["none", "l2", "elastic_net"]
+    assert (groups["l2"].complete, groups["l2"].pruned, groups["l2"].trial) == (1, 1, 2)
+    assert groups["none"].trial == 4
+
+
+def test_epochs_that_did_not_run_are_counted() -> None:
+    savings = build(WHOLE, NONE).savings
+    assert (savings.run, savings.pruning, savings.early_stopping) == (43, 17, 40)
+
+
+def test_nothing_beat_the_baseline_is_said() -> None:
+    worse = sweep(trial(0, 0.5, 0.4), trial(1, 0.6, 0.1, penalty="l1", **{"lambda": 0.1}))
+    assert "Nothing beat the baseline" in build(worse, NONE).verdict
+
+
+@pytest.mark.parametrize(
+    ("trials", "words"),
+    [
+        ((), "none was started"),
+        ((trial(0, 0.5, 0.4),), "Only the baseline completed"),
+        ((trial(1, 0.5, 0.4),), "No baseline completed"),
+        ((trial(0, 0.5, -0.1), trial(1, 0.4, 0.1)), "had no gap to close"),
+        ((trial(1, 0.5, 0.4, TrialState.FAILED),), "No trial completed (1 failed)"),
+    ],
+)
+def test_a_sweep_without_an_answer_says_so(trials: tuple[Trial, ...], words: str) -> None:
+    data = build(sweep(*trials), NONE)
+    assert words in data.verdict
+    assert words in " ".join(shown(data).split())
+    assert words in render(data)
+
+
+def test_no_line_is_wider_than_the_terminal() -> None:
+    shares = Importances({"augmentation_strength": 0.7, "lambda": 0.3}, {"dropout": 1.0})
+    text = shown(build(WHOLE, shares))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for name in ("elastic_net", "augmentation", "Epochs saved"):
+        assert name in text
+
+
+def test_the_page_has_every_section_and_needs_nothing_else() -> None:
+    page = render(build(WHOLE, NONE))
+    for words in ("Baseline", "By penalty", "By augmentation", "What mattered", "saved"):
+        assert words in page
+    assert page.count("<svg") >= 2
+    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', page)
+    assert "<script" not in page
+
+
+def test_a_name_cannot_break_the_page() -> None:
+    page = render(build(replace(WHOLE, name="<b>bold</b>"), NONE))
+    assert "<b>bold</b>" not in page
+
+
+def test_the_picture_is_a_picture(tmp_path: Path) -> None:
+    save_png(build(WHOLE, NONE), tmp_path / "plots.png")
+    assert (tmp_path / "plots.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_importance_finds_the_parameter_that_matters() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(60):
+        asked = study.ask()
+        x = asked.suggest_float("matters", 0, 1)
+        asked.suggest_float("idle", 0, 1)
+        asked.set_user_attr("best", {"gap/loss": 1 - x})
+        if number % 3:
+            study.tell(asked, x)
+        else:
+            asked.report(x, 1)
+            study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+    found = importances(study)
+    assert found.objective["matters"] > 0.8
+    assert found.gap["matters"] > 0.8
+    few = optuna.create_study()
+    few.add_trials(study.get_trials()[: MIN_TRIALS - 1])
+    assert importances(few) == NONE
