@@ -33,7 +33,7 @@ def network(input_shape, outputs):
 def splits():
     x = torch.eye(8)
     y = torch.tensor([0, 1] * 4)
-    return {"train": (x, y), "val": (x, y)}
+    return {"train": (x, y), "val": (2 * x, y)}
 """
 
 

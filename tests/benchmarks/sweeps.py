@@ -51,7 +51,10 @@ def sweep(
     words = [sys.executable, "-m", "service.cli", "run", str(spec), "--home", str(home), "--json"]
     for change in changes:
         words += ["--set", change]
-    done = subprocess.run(words, capture_output=True, check=True, env={**os.environ, **(env or {})})
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(done.stderr)
     summary = json.loads(done.stdout)
     folder = home / "sweeps" / summary["sweep_id"]
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
