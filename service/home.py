@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,10 @@ class SweepFolder:
     def trial(self, number: int) -> Path:
         """The folder of one trial; it need not exist."""
         return self.path / "trials" / f"{number:05d}"
+
+    def drop_trial(self, number: int) -> None:
+        """Delete what a trial left, if it left anything."""
+        shutil.rmtree(self.trial(number), ignore_errors=True)
 
     def best_weights(self, number: int) -> Path:
         """A finished trial's kept weights, a plain state dict."""

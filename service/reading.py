@@ -41,6 +41,7 @@ def assemble(spec: SweepSpec, study: optuna.Study, folder: SweepFolder, state: S
         mode=spec.objective.mode,
         max_epochs=spec.training.max_epochs,
         trials=read_trials(study, read_history(folder.history)),
+        one_standard_error=spec.confirm is not None and spec.confirm.pick == "one_standard_error",
     )
 
 

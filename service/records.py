@@ -6,9 +6,10 @@ study and the sweep's folder are where they come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import fmean, stdev
 
 from search_spaces.space import Value
 
@@ -31,6 +32,7 @@ class Role(StrEnum):
     BASELINE = "baseline"  # no regularisation at all: what every gap is compared with
     ENQUEUED = "enqueued"  # a point the spec named
     SEARCH = "search"  # the sampler's choice
+    CONFIRM = "confirm"  # a finalist or the baseline again, with another seed
 
 
 class SweepState(StrEnum):
@@ -60,7 +62,8 @@ class Trial:
     metrics at the restored weights without their ``best/`` prefix (``val/loss``, ``gap/loss``,
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
-    ``ended`` is Unix seconds.
+    ``ended`` is Unix seconds. ``confirms`` is the number of the trial that this one repeats, with
+    ``seed`` instead of the spec's.
     """
 
     number: int
@@ -72,6 +75,8 @@ class Trial:
     stopped_epoch: int | None = None
     violation: float | None = None
     reason: str | None = None
+    confirms: int | None = None
+    seed: int | None = None
     seconds: float = 0.0
     ended: float | None = None
     epochs: tuple[Epoch, ...] = ()
@@ -97,7 +102,8 @@ class Sweep:
     """A whole sweep as it stands, with every trial the study knows, by number.
 
     ``metric`` and ``mode`` (``min`` or ``max``) are the objective's; ``max_epochs`` is what one
-    trial may train; ``seconds`` is the time spent over all sessions.
+    trial may train; ``seconds`` is the time spent over all sessions. ``one_standard_error`` says
+    how a confirmed sweep picks its best, see :attr:`best`.
     """
 
     sweep_id: str
@@ -108,6 +114,7 @@ class Sweep:
     mode: str
     max_epochs: int
     trials: tuple[Trial, ...]
+    one_standard_error: bool = False
 
     def of_state(self, state: TrialState) -> tuple[Trial, ...]:
         """The trials in one state."""
@@ -120,13 +127,53 @@ class Sweep:
         return next((t for t in complete if t.role is Role.BASELINE), None)
 
     @property
+    def repeats(self) -> Mapping[int, tuple[Trial, ...]]:
+        """The completed confirmations of each trial that has any, by its number."""
+        complete = [t for t in self.of_state(TrialState.COMPLETE) if t.confirms is not None]
+        numbers = sorted({t.confirms for t in complete if t.confirms is not None})
+        return {n: tuple(t for t in complete if t.confirms == n) for n in numbers}
+
+    @property
+    def searched(self) -> tuple[Trial, ...]:
+        """Every trial but confirmations."""
+        return tuple(t for t in self.trials if t.confirms is None)
+
+    @property
     def best(self) -> Trial | None:
-        """The best completed trial by :meth:`rank`; the baseline only where nothing else did."""
-        candidates = [t for t in self.of_state(TrialState.COMPLETE) if t.role is not Role.BASELINE]
+        """The best completed trial but the baseline, or the baseline where nothing else completed.
+
+        By :meth:`rank`; of a confirmed sweep the finalist with the best mean over its
+        confirmations, or by the one-standard-error rule, of those whose mean is within one
+        standard error of it, the one with the smallest gap (Hastie et al. 2009, section 7.10).
+        """
+        candidates = [
+            t
+            for t in self.searched
+            if t.state is TrialState.COMPLETE and t.role is not Role.BASELINE
+        ]
+        confirmed = [t for t in candidates if t.number in self.repeats]
+        if confirmed:
+            return self._pick(confirmed)
         return min(candidates, key=self.rank, default=self.baseline)
 
     def rank(self, trial: Trial) -> tuple[float, float, int]:
         """Sort key of a completed trial: feasible first, then the value, then the number."""
+        return trial.violation or 0.0, self._cost(trial), trial.number
+
+    def _cost(self, trial: Trial) -> float:
         sign = -1.0 if self.mode == "max" else 1.0
-        value = trial.value if trial.value is not None else float("inf")
-        return trial.violation or 0.0, sign * value, trial.number
+        return sign * trial.value if trial.value is not None else float("inf")
+
+    def _pick(self, confirmed: Sequence[Trial]) -> Trial:
+        costs = {t.number: [self._cost(r) for r in self.repeats[t.number]] for t in confirmed}
+        means = {number: fmean(values) for number, values in costs.items()}
+        winner = min(confirmed, key=lambda t: (t.violation or 0.0, means[t.number], t.number))
+        values = costs[winner.number]
+        if not self.one_standard_error or len(values) < 2:
+            return winner
+        limit = means[winner.number] + stdev(values) / len(values) ** 0.5
+        within = [t for t in confirmed if means[t.number] <= limit and not t.violation]
+        return min(within or [winner], key=lambda t: (self._mean_gap(t), t.number))
+
+    def _mean_gap(self, trial: Trial) -> float:
+        return fmean(r.best.get("gap/loss", float("inf")) for r in self.repeats[trial.number])

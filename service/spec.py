@@ -231,6 +231,21 @@ class Budget(Strict):
     minutes: float | None = Field(None, gt=0)
 
 
+class Confirm(Strict):
+    """Train the best again with new seeds, beside the baseline, before anything is claimed."""
+
+    top_k: int = Field(3, ge=1, description="finalists of the search")
+    seeds: int = Field(5, ge=2, description="new seeds for each, and for the baseline")
+    pick: Literal["best_mean", "one_standard_error"] = Field(
+        "best_mean", description="the best mean, or the smallest gap within one standard error"
+    )
+
+    @property
+    def trials(self) -> int:
+        """How many trials it takes."""
+        return self.seeds * (self.top_k + 1)
+
+
 class Resources(Strict):
     """What one trial holds, and how many run at once."""
 
@@ -258,6 +273,7 @@ class SweepSpec(Strict):
     constraints: tuple[Constraint, ...] = ()
     search: Search = Search()
     budget: Budget = Budget()
+    confirm: Confirm | None = None
     resources: Resources = Resources()
 
     @model_validator(mode="before")
@@ -272,6 +288,7 @@ class SweepSpec(Strict):
     def _makes_sense(self) -> Self:
         problems = [
             *space_problems(self.space, self.training),
+            *self._budget_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -283,6 +300,20 @@ class SweepSpec(Strict):
                 "SweepSpec", [_problem(loc, text, self) for loc, text in problems]
             )
         return self
+
+    def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        if self.confirm is None:
+            return
+        left = self.budget.trials - self.confirm.trials
+        if left < self.confirm.top_k + 1:
+            yield (
+                ("budget", "trials"),
+                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` takes "
+                f"{self.confirm.trials} ({self.confirm.seeds} seeds of the baseline and "
+                f"{self.confirm.top_k} finalists)",
+            )
+        if not self.search.baseline:
+            yield ("confirm",), "needs `search.baseline: true`: it compares with the baseline"
 
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
@@ -297,15 +328,23 @@ class SweepSpec(Strict):
         return fixed
 
     def training_run(
-        self, params: Mapping[str, Value], splits: Splits, *, baseline: bool, device: str
+        self,
+        params: Mapping[str, Value],
+        splits: Splits,
+        *,
+        baseline: bool,
+        device: str,
+        seed: int | None = None,
     ) -> TrainingRun:
-        """One trial's training, ready to start.
+        """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
 
         The baseline is not regularised at all, so early stopping is off for it too.
         """
         model = {k: v for k, v in params.items() if k.startswith(MODEL_PREFIX)}
         rest = {k: v for k, v in params.items() if k not in model}
         training, regularisation = hyper_from(rest, self.training)
+        if seed is not None:
+            training = training.model_copy(update={"seed": seed, "weight_init_seed": None})
         arguments = {k.removeprefix(MODEL_PREFIX): v for k, v in model.items()}
         return TrainingRun(
             load_trainable(self.trainable, {**self.model, **arguments}),

@@ -106,7 +106,7 @@ def _trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
 
 
 def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
-    by_name = sorted(sweep.trials, key=lambda t: t.penalty)
+    by_name = sorted(sweep.searched, key=lambda t: t.penalty)
     for penalty, group in groupby(by_name, key=lambda t: t.penalty):
         trials = tuple(group)
         complete = [t for t in trials if t.state is TrialState.COMPLETE]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from search_spaces.space import Value
 from service.records import Metrics, Role, Sweep, SweepState, Trial, TrialState
+from service.report.confirmed import ConfirmedRow, confirmed
 from service.report.importance import Importances
-from service.report.verdict import closed, verdict
+from service.report.verdict import closed, confirmed_verdict, verdict
 
 CURVES = ("train/loss", "val/loss", "gap/loss")
 _SIDES = ("val", "test", "gap", "test_gap")
@@ -116,6 +117,7 @@ class ReportData:
     curves: tuple[Curves, ...]
     importances: Importances
     savings: Savings
+    confirmed: tuple[ConfirmedRow, ...]
     verdict: str
 
 
@@ -123,6 +125,7 @@ def build(sweep: Sweep, importances: Importances) -> ReportData:
     """Everything the report says of a sweep, whatever state that is in."""
     baseline, best = sweep.baseline, challenger(sweep)
     gap_metrics = tuple(f"gap/{m}" for m in _measured(sweep.trials, "gap"))
+    rows = confirmed(sweep)
     return ReportData(
         sweep_id=sweep.sweep_id,
         name=sweep.name,
@@ -142,7 +145,8 @@ def build(sweep: Sweep, importances: Importances) -> ReportData:
         curves=tuple(_curves(r, t) for r, t in (("baseline", baseline), ("best", best)) if t),
         importances=importances,
         savings=_savings(sweep),
-        verdict=verdict(sweep, baseline, best),
+        confirmed=rows,
+        verdict=confirmed_verdict(sweep, rows) if rows else verdict(sweep, baseline, best),
     )
 
 
@@ -186,9 +190,9 @@ def _row(metric: str, baseline: Metrics, best: Metrics) -> ComparisonRow:
 def _groups(
     sweep: Sweep, gap_metrics: tuple[str, ...], name_of: Callable[[Trial], str]
 ) -> tuple[GroupRow, ...]:
-    names = sorted({name_of(t) for t in sweep.trials}, key=_place(_NAME_ORDER))
+    names = sorted({name_of(t) for t in sweep.searched}, key=_place(_NAME_ORDER))
     return tuple(
-        _group(sweep, gap_metrics, name, [t for t in sweep.trials if name_of(t) == name])
+        _group(sweep, gap_metrics, name, [t for t in sweep.searched if name_of(t) == name])
         for name in names
     )
 
@@ -211,7 +215,7 @@ def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[T
 def _gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
     """By penalty, in order of λ; completed trials with a penalty and a positive λ only."""
     found: dict[str, list[GapPoint]] = {}
-    for trial in sweep.of_state(TrialState.COMPLETE):
+    for trial in (t for t in sweep.searched if t.state is TrialState.COMPLETE):
         lam, gap = trial.params.get("lambda"), trial.best.get("gap/loss")
         if trial.penalty != "none" and isinstance(lam, int | float) and lam > 0 and gap is not None:
             found.setdefault(trial.penalty, []).append(GapPoint(trial.number, float(lam), gap))

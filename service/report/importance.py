@@ -65,7 +65,7 @@ def _with_values(study: optuna.Study, target: Target) -> optuna.Study:
     """A study in memory in which every trial with a finite target is complete and has it."""
     judged = optuna.create_study()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        if math.isfinite(value := target(trial)):
+        if "confirms" not in trial.user_attrs and math.isfinite(value := target(trial)):
             judged.add_trial(
                 optuna.trial.create_trial(
                     params=trial.params, distributions=trial.distributions, value=value

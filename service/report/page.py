@@ -31,7 +31,14 @@ def _template() -> Template:
     )
     environment.filters |= {
         f.__name__: f
-        for f in (words.number, words.short, words.percent, words.duration, words.configuration)
+        for f in (
+            words.number,
+            words.plus_minus,
+            words.short,
+            words.percent,
+            words.duration,
+            words.configuration,
+        )
     }
     source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source)

@@ -12,7 +12,16 @@ from rich.text import Text
 
 from service.report.data import ComparisonRow, GroupRow, ReportData
 from service.report.importance import NOT_TOLD
-from service.report.words import configuration, duration, number, percent, short
+from service.report.words import (
+    MISSING,
+    configuration,
+    duration,
+    number,
+    percent,
+    plus_minus,
+    short,
+    signed,
+)
 
 _BAR = 28
 _GAP_COLUMNS = 1  # more would not fit 80 columns
@@ -34,6 +43,9 @@ def _sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"By {what}, the best trial of each", _groups(data, what, rows)
+    if data.confirmed:
+        seeds = data.confirmed[0].seeds
+        yield f"Confirmed with {seeds} new seeds: mean ± 95 % interval", _confirmed(data)
     yield "What mattered for the objective", _bars(data.importances.objective)
     yield "What mattered for the gap", _bars(data.importances.gap)
     yield "Epochs saved", _savings(data)
@@ -90,6 +102,26 @@ def _cells(row: GroupRow, gaps: int) -> list[str]:
     counts = [str(row.complete), str(row.pruned)]
     last = [short(row.lam), short(row.dropout), short(row.trial)]
     return [row.name, *counts, number(row.value), *shown, *last]
+
+
+def _confirmed(data: ReportData) -> Table:
+    table = _table()
+    table.add_column("trial", justify="right")
+    metrics = [data.metric, *(m for m in ("test/loss", "gap/loss") if m != data.metric)]
+    for title in (*metrics, "− baseline", "p"):
+        table.add_column(title, justify="right", overflow="fold")
+    for row in data.confirmed:
+        found = [row.intervals.get(m) for m in metrics]
+        cells = [plus_minus(i) if i else MISSING for i in found]
+        compared = row.comparison
+        difference = signed(compared.difference.mean) if compared else "baseline"
+        p = f"{compared.p:.2g}" if compared else ""
+        style = "green" if compared and compared.better else ""
+        table.add_row(str(row.trial.number), *cells, difference, p, style=style)
+    tests = sorted({r.comparison.test for r in data.confirmed if r.comparison})
+    table.caption = f"{', '.join(tests)}; p corrected by Holm's method" if tests else ""
+    table.caption_justify = "left"
+    return table
 
 
 def _bars(shares: Mapping[str, float]) -> Table | Text:

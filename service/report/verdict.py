@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from service.records import Sweep, Trial, TrialState
-from service.report.words import configuration, number, percent
+from service.report.confirmed import ConfirmedRow
+from service.report.words import configuration, number, percent, plus_minus, signed
 
 
 def closed(baseline: float | None, best: float | None) -> float | None:
@@ -28,6 +31,67 @@ def verdict(sweep: Sweep, baseline: Trial | None, best: Trial | None) -> str:
         _on_the_constraints(baseline, best),
     ]
     return " ".join(s for s in sentences if s)
+
+
+def confirmed_verdict(sweep: Sweep, rows: Sequence[ConfirmedRow]) -> str:
+    """What new seeds say of the pick. ``rows`` are the baseline's and then the finalists'."""
+    baseline, *finalists = rows
+    if not finalists:
+        return "No finalist completed its confirmation: nothing is confirmed."
+    best = sweep.best
+    pick = next((r for r in finalists if best and r.trial.number == best.number), finalists[0])
+    if not any(r.comparison and r.comparison.better for r in finalists):
+        return (
+            f"No regulariser helped here: over {baseline.seeds} new seeds no finalist's "
+            f"{sweep.metric} is better than the baseline's beyond chance. Nearest comes "
+            f"{_named(finalists[0].trial)}: {_difference(finalists[0])}."
+        )
+    sentences = [
+        _on_the_pick(sweep, pick, len(finalists)),
+        _on_the_confirmed_gap(baseline, pick),
+        _on_the_optimism(sweep, pick),
+    ]
+    return " ".join(s for s in sentences if s)
+
+
+def _on_the_pick(sweep: Sweep, pick: ConfirmedRow, finalists: int) -> str:
+    named = _named(pick.trial, start=True)
+    if pick.comparison is None or not pick.comparison.better:
+        return (
+            f"{named} is the pick, but its {sweep.metric} is not better than the baseline's beyond "
+            f"chance: {_difference(pick)}; another finalist's is."
+        )
+    corrected = f", corrected by Holm's method for {finalists} finalists" if finalists > 1 else ""
+    return (
+        f"Confirmed over {pick.seeds} new seeds: {named[0].lower()}{named[1:]} beats the baseline "
+        f"in {sweep.metric}: {_difference(pick)}{corrected}."
+    )
+
+
+def _difference(row: ConfirmedRow) -> str:
+    if row.comparison is None:
+        return "too few seeds completed to compare"
+    found, half = row.comparison.difference, row.comparison.difference.half or 0.0
+    return (
+        f"difference {signed(found.mean)} (95 % interval {signed(found.mean - half)} to "
+        f"{signed(found.mean + half)}; {row.comparison.test}, p = {row.comparison.p:.2g})"
+    )
+
+
+def _on_the_confirmed_gap(baseline: ConfirmedRow, pick: ConfirmedRow) -> str:
+    left, right = (r.intervals.get("gap/loss") for r in (baseline, pick))
+    if left is None or right is None:
+        return ""
+    values = f"{plus_minus(right)} against {plus_minus(left)}"
+    share = closed(left.mean, right.mean)
+    if share is None:
+        return f"Its gap/loss is {values}."
+    return f"It closes {percent(share)} of the gap/loss: {values}."
+
+
+def _on_the_optimism(sweep: Sweep, pick: ConfirmedRow) -> str:
+    chosen, now = number(pick.trial.value), number(pick.intervals[sweep.metric].mean)
+    return f"Its {sweep.metric} was {chosen} when it was chosen and is {now} confirmed."
 
 
 def _nothing_completed(sweep: Sweep) -> str:

@@ -6,6 +6,7 @@ import math
 
 from search_spaces.space import Value
 from service.records import Params
+from service.report.confirmed import Interval
 
 MISSING = "–"
 _NAMES = {"lambda": "λ", "augmentation_strength": "strength"}
@@ -16,6 +17,18 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:#.4g}".rstrip(".")
+
+
+def signed(value: float) -> str:
+    """Three significant digits and always a sign."""
+    return f"{value:+.3g}"
+
+
+def plus_minus(interval: Interval) -> str:
+    """A mean and half its interval; the mean alone where there is none."""
+    if interval.half is None:
+        return number(interval.mean)
+    return f"{number(interval.mean)} ± {interval.half:.2g}"
 
 
 def short(value: Value | None) -> str:

@@ -50,15 +50,17 @@ class Bridge:
         return self.error is not None or self.should_stop()
 
     def ask(self, tune_id: str) -> Any:
-        """A config for Tune, or that there is none left."""
+        """A config for Tune, or that there is none left; None where there is none yet."""
         assignment = None if self.stopping else self.session.ask()
         if assignment is None:
-            return _NONE_LEFT
+            return _NONE_LEFT if self.stopping or self.session.exhausted else None
         self.numbers[tune_id] = assignment.number
         return {
             "number": assignment.number,
             "params": dict(assignment.params),
             "recorded": assignment.recorded,
+            "seed": assignment.seed,
+            "unregularised": assignment.unregularised,
         }
 
     def result(self, tune_id: str, result: Mapping[str, Any]) -> str:
@@ -119,7 +121,7 @@ class StudySearcher(Searcher):
 
     @_guarded(_NONE_LEFT)
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's config, or FINISHED."""
+        """The next trial's config, None to be asked again later, or FINISHED."""
         return self.bridge.ask(trial_id)
 
     @_guarded(None)

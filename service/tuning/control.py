@@ -25,8 +25,15 @@ class Stop(Enum):
 class Control:
     """An observer that knows the clock, the signals and how the trials go."""
 
-    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        reserved: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``reserved`` seconds of those that are left are for what comes after the search."""
         self._deadline = None if seconds is None else clock() + seconds
+        self._reserved = reserved
         self._clock = clock
         self._interrupted = False
         self._failed = 0
@@ -42,6 +49,10 @@ class Control:
         if self._deadline is not None and self._clock() >= self._deadline:
             return Stop.TIME
         return None
+
+    def search_is_over(self) -> bool:
+        """Whether what is left of the time is for confirmations."""
+        return self._deadline is not None and self._clock() >= self._deadline - self._reserved
 
     def started(self, trial: Trial) -> None:
         """Says nothing yet."""

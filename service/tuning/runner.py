@@ -22,7 +22,7 @@ from service.tuning.bridge import Bridge
 from service.tuning.cluster import check_resources, local_ray, run_trials
 from service.tuning.control import Control, Stop
 from service.tuning.history import History
-from service.tuning.session import Observer, StudySession
+from service.tuning.session import Confirmation, Observer, StudySession
 from service.tuning.stopwatch import Stopwatch
 from service.tuning.study import grid_points, open_study
 from service.tuning.tracking import SweepRuns, TrackedSweep, Tracker
@@ -104,13 +104,14 @@ class _Session:
         if more_trials:
             self._stopwatch.extend()
         seconds = self._stopwatch.left(spec.budget.minutes)
-        self._control = Control(seconds)
+        self._control = Control(seconds, _reserved_seconds(spec))
         self._cut_short = False
         before = self._read(SweepState.RUNNING)
         self._tracker = _tracker(spec, folder, home)
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
-        weights = FinalistWeights(folder, before.rank, before.trials)
+        keep = spec.confirm.top_k if spec.confirm else 1
+        weights = FinalistWeights(folder, before.rank, before.trials, keep)
         observers = (history, self._tracker, self._stopwatch, self._control, weights, view)
         self._trials = StudySession(
             self._study,
@@ -118,12 +119,14 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
+            confirm=_confirmation(spec),
+            search_over=self._control.search_is_over,
             observers=[o for o in observers if o is not None],
         )
         self._trials.prepare(*_plan(spec))
         if more_trials:
             self._trials.extend(more_trials)
-        view.begin(before, self._trials.budget, seconds)
+        view.begin(before, self._trials.planned, seconds)
 
     def drive(self, concurrent: int) -> None:
         """Run trials until the budget is used up or something says to stop."""
@@ -176,28 +179,58 @@ class _Session:
     def _test_finalists(self, sweep: Sweep) -> None:
         """Once for each: the test split must not choose anything."""
         finalists = {t.number: t for t in (sweep.baseline, sweep.best) if t is not None}
+        finalists |= {t.number: t for repeats in sweep.repeats.values() for t in repeats}
         for trial in finalists.values():
             weights = self._folder.best_weights(trial.number)
             if any(name.startswith("test") for name in trial.best) or not weights.exists():
                 continue
             run = self._spec.training_run(
-                trial.params, self._splits, baseline=trial.role is Role.BASELINE, device="cpu"
+                trial.params,
+                self._splits,
+                baseline=sweep.baseline is not None
+                and sweep.baseline.number in (trial.number, trial.confirms),
+                device="cpu",
+                seed=trial.seed,
             )
             state = torch.load(weights, weights_only=True, map_location="cpu")
             self._trials.record_test(trial.number, test_metrics(run, self._splits, state))
+        self._drop_weights(sweep)
+
+    def _drop_weights(self, sweep: Sweep) -> None:
+        """Of the tested trials only baseline, best and finalists are wanted from here on."""
+        wanted = {t.number for t in (sweep.baseline, sweep.best) if t is not None}
+        wanted |= sweep.repeats.keys()
+        for trial in sweep.trials:
+            if trial.number not in wanted:
+                self._folder.drop_trial(trial.number)
 
 
 def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
-    """How many trials, and the points that come before the sampler's own."""
+    """How many trials the search has, and the points that come before the sampler's own."""
+    trials = spec.budget.trials - (spec.confirm.trials if spec.confirm else 0)
     points: list[tuple[Role, Params]] = []
     if spec.search.baseline:
         points.append((Role.BASELINE, spec.neutral_point()))
     points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
     if spec.search.sampler == "grid":
         grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
-        points += [(Role.SEARCH, p) for p in itertools.islice(grid, spec.budget.trials)]
-        return min(spec.budget.trials, len(points)), points
-    return spec.budget.trials, points
+        points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
+        return min(trials, len(points)), points
+    return trials, points
+
+
+def _confirmation(spec: SweepSpec) -> Confirmation | None:
+    if spec.confirm is None:
+        return None
+    first = spec.training.seed + 1
+    return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
+
+
+def _reserved_seconds(spec: SweepSpec) -> float:
+    """Of a time budget the confirmations' share is that of their trials."""
+    if spec.confirm is None or spec.budget.minutes is None:
+        return 0.0
+    return 60 * spec.budget.minutes * spec.confirm.trials / spec.budget.trials
 
 
 def _tracker(spec: SweepSpec, folder: SweepFolder, home: Home) -> Tracker | None:

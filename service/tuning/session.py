@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -18,7 +18,16 @@ from optuna.trial import TrialState as StudyTrialState
 
 from search_spaces.sampling import representable, suggest
 from search_spaces.space import SearchSpace, Value
-from service.records import Epoch, Metrics, Params, Role, Trial, TrialState
+from service.records import (
+    Epoch,
+    Metrics,
+    Params,
+    Role,
+    Sweep,
+    SweepState,
+    Trial,
+    TrialState,
+)
 from service.spec import Constraint
 
 MAX_ATTEMPTS = 3
@@ -40,12 +49,18 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to run; ``recorded`` epochs of it are known already, 0 for a new one."""
+    """A trial to run; ``recorded`` epochs of it are known already, 0 for a new one.
+
+    ``seed`` is the training's where it is not the spec's; ``unregularised`` marks the baseline,
+    and the baseline again.
+    """
 
     number: int
     params: Params
     role: Role
     recorded: int = 0
+    seed: int | None = None
+    unregularised: bool = False
 
 
 class Observer(Protocol):
@@ -61,6 +76,14 @@ class Observer(Protocol):
         """A trial came to its end: complete, pruned or failed."""
 
 
+@dataclass(frozen=True)
+class Confirmation:
+    """After the search: ``top_k`` finalists and the baseline again, with each of ``seeds``."""
+
+    top_k: int
+    seeds: Sequence[int]
+
+
 class StudySession:
     """The only writer of a study while a sweep runs."""
 
@@ -72,6 +95,8 @@ class StudySession:
         metric: str,
         constraints: Sequence[Constraint] = (),
         max_epochs: int,
+        confirm: Confirmation | None = None,
+        search_over: Callable[[], bool] = lambda: False,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -84,17 +109,29 @@ class StudySession:
         self._clock = clock
         self._open: dict[int, _Open] = {}
         self._interrupted = [t for t in _frozen(study) if t.state is StudyTrialState.RUNNING]
-        self._started = sum(t.state is not StudyTrialState.WAITING for t in _frozen(study))
+        self._confirm = confirm
+        self._search_over = search_over
+        started = [t for t in _frozen(study) if t.state is not StudyTrialState.WAITING]
+        self._searched = sum("confirms" not in t.user_attrs for t in started)
 
     @property
     def budget(self) -> int:
-        """How many trials the sweep may start in all, its extensions included."""
+        """How many trials the search may start, its extensions included."""
         return int(self.study.user_attrs["budget"])
 
     @property
+    def planned(self) -> int:
+        """How many trials there will be in all if the search uses its budget."""
+        if self._confirm is None:
+            return self.budget
+        return self.budget + len(self._confirm.seeds) * (self._confirm.top_k + 1)
+
+    @property
     def exhausted(self) -> bool:
-        """Whether every trial of the budget was handed out."""
-        return not self._interrupted and self._started >= self.budget
+        """Whether every trial was handed out."""
+        if self._interrupted or not self._search_is_done():
+            return False
+        return self._confirm is None or not (self._open or self._waiting() or self._unconfirmed())
 
     @property
     def open_trials(self) -> tuple[int, ...]:
@@ -123,21 +160,27 @@ class StudySession:
         self.study.set_user_attr("budget", self.budget + trials)
 
     def ask(self) -> Assignment | None:
-        """The next trial to run, interrupted ones first; None when the budget is handed out."""
+        """The next trial to run, interrupted ones first; None where there is none now.
+
+        Finalists are known when the search's last trial has ended, and not before.
+        """
         while self._interrupted:
             assignment = self._resume(self._interrupted.pop(0))
             if assignment is not None:
                 return assignment
-        if self.exhausted:
-            return None
-        self._started += 1
-        return self._start(self.study.ask())
+        if not self._search_is_done():
+            self._searched += 1
+            return self._start(self.study.ask())
+        if self._confirm is not None and not self._open and not self._waiting():
+            self._queue_confirmations()
+        return self._start(self.study.ask()) if self._waiting() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
         """Record an epoch of an open trial and say whether it should go on.
 
         An epoch reported before (a resumed trial's) changes nothing. The baseline is never
-        pruned, nor is a trial at its last epoch.
+        pruned, nor is a confirmation, whose mean would then be that of the lucky seeds, nor a
+        trial at its last epoch.
         """
         handle = self._open[number]
         if epoch in handle.reported:
@@ -147,7 +190,7 @@ class StudySession:
         for observer in self._observers:  # before the study: what it knows, every record knows
             observer.epoch(record)
         handle.trial.report(metrics[self._metric], epoch)
-        if handle.role is Role.BASELINE or epoch >= self._max_epochs:
+        if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
@@ -182,13 +225,70 @@ class StudySession:
         """Every trial of the study as a record, by number."""
         return read_trials(self.study, epochs)
 
+    def _search_is_done(self) -> bool:
+        return self._searched >= self.budget or self._search_over()
+
+    def _waiting(self) -> bool:
+        """Whether a queued confirmation was not handed out yet."""
+        return any(
+            t.state is StudyTrialState.WAITING and "confirms" in t.user_attrs
+            for t in _frozen(self.study)
+        )
+
+    def _unconfirmed(self) -> list[tuple[Trial, int]]:
+        """Finalists, the baseline first, with the seeds that they were not queued with yet."""
+        assert self._confirm is not None
+        sweep = self._so_far()
+        queued = {
+            (t.user_attrs["confirms"], t.user_attrs["seed"])
+            for t in _frozen(self.study)
+            if "confirms" in t.user_attrs
+        }
+        complete = [t for t in sweep.searched if t.state is TrialState.COMPLETE]
+        challengers = [t for t in complete if t.role is not Role.BASELINE]
+        finalists = sorted(challengers, key=sweep.rank)[: self._confirm.top_k]
+        baseline = [t for t in complete if t.role is Role.BASELINE]
+        return [
+            (trial, seed)
+            for seed in self._confirm.seeds
+            for trial in (*baseline, *finalists)
+            if (trial.number, seed) not in queued
+        ]
+
+    def _queue_confirmations(self) -> None:
+        for trial, seed in self._unconfirmed():
+            attrs = {
+                "role": Role.CONFIRM.value,
+                "fixed": dict(trial.params),
+                "confirms": trial.number,
+                "seed": seed,
+                "unregularised": trial.role is Role.BASELINE,
+            }
+            self.study.enqueue_trial(representable(self._space, trial.params), user_attrs=attrs)
+
+    def _so_far(self) -> Sweep:
+        """The trials as a sweep, to rank them."""
+        maximised = self.study.direction is optuna.study.StudyDirection.MAXIMIZE
+        return Sweep(
+            sweep_id="",
+            name=self.study.study_name,
+            state=SweepState.RUNNING,
+            seconds=0.0,
+            metric=self._metric,
+            mode="max" if maximised else "min",
+            max_epochs=self._max_epochs,
+            trials=read_trials(self.study),
+        )
+
     def _start(self, trial: optuna.Trial) -> Assignment:
         role = Role(trial.user_attrs.get("role", Role.SEARCH.value))
+        if role is Role.BASELINE:
+            trial.set_user_attr("unregularised", True)
         fixed: Mapping[str, Value] = trial.user_attrs.get("fixed", {})
         params = suggest(self._space, trial, fixed)
         trial.set_user_attr("params", params)
         trial.set_user_attr("role", role.value)
-        return self._hand_out(trial, Assignment(trial.number, params, role))
+        return self._hand_out(trial, _assignment(trial.number, params, role, trial.user_attrs))
 
     def _resume(self, frozen: FrozenTrial) -> Assignment | None:
         trial = optuna.Trial(self.study, frozen._trial_id)
@@ -197,7 +297,10 @@ class StudySession:
         if "params" not in frozen.user_attrs:
             return self._start(trial)
         role, params = Role(frozen.user_attrs["role"]), frozen.user_attrs["params"]
-        assignment = Assignment(trial.number, params, role, len(frozen.intermediate_values))
+        assignment = replace(
+            _assignment(trial.number, params, role, frozen.user_attrs),
+            recorded=len(frozen.intermediate_values),
+        )
         self._hand_out(trial, assignment)
         if attempts > MAX_ATTEMPTS:
             self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times, not tried again")
@@ -208,7 +311,7 @@ class StudySession:
         frozen = self.study.get_trials(deepcopy=False)[trial.number]
         self._open[trial.number] = _Open(
             trial,
-            assignment.role,
+            assignment.role in (Role.SEARCH, Role.ENQUEUED),
             set(frozen.intermediate_values),
             self._clock() - float(frozen.user_attrs.get("seconds", 0.0)),
         )
@@ -237,12 +340,22 @@ class StudySession:
 @dataclass
 class _Open:
     trial: optuna.Trial
-    role: Role
+    prunable: bool
     reported: set[int]
     since: float
 
     def seconds(self, now: float) -> float:
         return max(0.0, now - self.since)
+
+
+def _assignment(number: int, params: Params, role: Role, attrs: Mapping[str, Any]) -> Assignment:
+    return Assignment(
+        number,
+        params,
+        role,
+        seed=attrs.get("seed"),
+        unregularised=bool(attrs.get("unregularised")),
+    )
 
 
 def read_trials(
@@ -271,6 +384,8 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
         stopped_epoch=attrs.get("stopped_epoch"),
         violation=sum(max(0.0, c) for c in frozen.constraints.values()) if complete else None,
         reason=attrs.get("reason"),
+        confirms=attrs.get("confirms"),
+        seed=attrs.get("seed"),
         seconds=float(attrs.get("seconds", 0.0)),
         ended=frozen.datetime_complete.timestamp() if frozen.datetime_complete else None,
         epochs=tuple(epochs),

@@ -63,7 +63,7 @@ class SweepRuns:
     """The runs of one sweep in MLflow. Blocking, raises what MLflow raises; one thread's."""
 
     def __init__(self, uri: str, artifacts: str | None, sweep: TrackedSweep) -> None:
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        self._uri = uri
         self._artifacts = artifacts
         self._sweep = sweep
         self._children: dict[int, str] = {}
@@ -74,6 +74,9 @@ class SweepRuns:
         """Find or create the experiment and the parent run, and know the children there are."""
         if self.parent:
             return
+        self._client = mlflow.MlflowClient(
+            self._uri
+        )  # makes a new database first, which takes long
         self._experiment = self._find_experiment()
         runs = self._search(f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'")
         self._children = {

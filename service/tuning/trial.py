@@ -52,6 +52,8 @@ class TrialActor(TuneTrainable):
         self._number = int(new_config["number"])
         self._params: Params = new_config["params"]
         self._recorded = int(new_config["recorded"])
+        self._seed: int | None = new_config["seed"]
+        self._baseline = bool(new_config["unregularised"])
         self._run: TrainingRun | None = None
         self._results: Iterator[EpochResult] | None = None
         return True
@@ -91,7 +93,8 @@ class TrialActor(TuneTrainable):
         run = spec.training_run(
             self._params,
             self._context.splits,
-            baseline=self._number == 0 and spec.search.baseline,
+            baseline=self._baseline,
+            seed=self._seed,
             device="cuda" if spec.resources.gpus else "cpu",
         )
         if self._recorded and checkpoint.exists():

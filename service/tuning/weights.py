@@ -1,8 +1,7 @@
-"""Which weights stay on disk: the baseline's and the best trial's so far."""
+"""Which weights stay on disk while a sweep runs: the baseline, the best, confirmations."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 
 from service.home import SweepFolder
@@ -12,12 +11,18 @@ Rank = Callable[[Trial], tuple[float, float, int]]
 
 
 class FinalistWeights:
-    """An observer that deletes what no finalist needs, as soon as a trial has ended."""
+    """An observer that deletes what is not needed as soon as a trial has ended.
 
-    def __init__(self, folder: SweepFolder, rank: Rank, known: Iterable[Trial]) -> None:
+    Of the search's own trials the best ``keep`` stay; confirmations stay until they are tested.
+    """
+
+    def __init__(
+        self, folder: SweepFolder, rank: Rank, known: Iterable[Trial], keep: int = 1
+    ) -> None:
         self._folder = folder
         self._rank = rank
-        self._best: Trial | None = None
+        self._keep = keep
+        self._best: list[Trial] = []
         for trial in known:
             if trial.state is not TrialState.RUNNING:
                 self.ended(trial)
@@ -29,18 +34,12 @@ class FinalistWeights:
         """A running trial needs its checkpoint."""
 
     def ended(self, trial: Trial) -> None:
-        """Keep its weights if it is a finalist, and then not those of the one it beats."""
+        """Keep its weights if it is a finalist, and then not those of the one it displaces."""
         self._folder.checkpoint(trial.number).unlink(missing_ok=True)
-        if trial.state is TrialState.COMPLETE and trial.role is Role.BASELINE:
-            return
         if trial.state is not TrialState.COMPLETE:
-            self._drop(trial)
-        elif self._best is None or self._rank(trial) < self._rank(self._best):
-            if self._best is not None:
-                self._drop(self._best)
-            self._best = trial
-        else:
-            self._drop(trial)
-
-    def _drop(self, trial: Trial) -> None:
-        shutil.rmtree(self._folder.trial(trial.number), ignore_errors=True)
+            self._folder.drop_trial(trial.number)
+        elif trial.role not in (Role.BASELINE, Role.CONFIRM):
+            self._best = sorted([*self._best, trial], key=self._rank)
+            for beaten in self._best[self._keep :]:
+                self._folder.drop_trial(beaten.number)
+            del self._best[self._keep :]
