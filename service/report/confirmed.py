@@ -85,8 +85,9 @@ def paired_test(differences: Sequence[float]) -> tuple[str, float]:
     Student's paired t-test, unless Shapiro and Wilk's test, from six differences on, finds them
     not normal: then Wilcoxon's signed-rank test, which has no p below 0.05 for fewer pairs.
     """
-    if max(differences) == min(differences):  # the same difference every time: no spread to test
-        return "paired t-test", 1.0 if differences[0] == 0 else 0.0
+    largest = max(abs(d) for d in differences)
+    if max(differences) - min(differences) <= 1e-9 * largest:  # no spread to test
+        return "paired t-test", 1.0 if largest == 0 else 0.0
     if len(differences) >= _NORMAL_FROM and stats.shapiro(differences).pvalue < ALPHA:
         return "Wilcoxon signed-rank test", float(stats.wilcoxon(differences).pvalue)
     return "paired t-test", float(stats.ttest_1samp(differences, 0.0).pvalue)
