@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -187,6 +188,49 @@ def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(table)
+
+
+class ProgramFormat(StrEnum):
+    """How the program is written."""
+
+    EXPORT = "export"
+    TORCHSCRIPT = "torchscript"
+
+
+@app.command()
+def export(
+    sweep: SweepName = "latest",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where; else the sweep's folder.")
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take out units that are zero; the outputs stay.")
+    ] = False,
+    form: Annotated[
+        ProgramFormat, typer.Option("--format", help="A torch.export or a TorchScript program.")
+    ] = ProgramFormat.EXPORT,
+    home: HomeOption = None,
+) -> None:
+    """Write a sweep's best model: safetensors, and a program that takes raw inputs."""
+    from service.export import export_best
+    from service.preflight import preflight
+    from service.reading import read_sweep
+    from service.settings import home_at
+
+    folder = home_at(home).find(sweep)
+    spec, _, found = read_sweep(folder)
+    _import_from(*(Path(p) for p in folder.origin.read_text(encoding="utf-8").splitlines()))
+    splits = preflight(spec, str(folder.spec)).splits
+    target = to or folder.path / "export"
+    made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
+    console = Console(highlight=False)
+    for removed in made.removed:
+        console.print(f"{removed.layer}: {removed.removed} of {removed.units} units taken out")
+    if prune:
+        before, after = made.parameters
+        console.print(f"{before:,} parameters, {after:,} after pruning")
+    for path in made.files:
+        console.print(str(path), soft_wrap=True)
 
 
 @app.command()

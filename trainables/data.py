@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainables.errors import DataError
 from trainables.info import DataInfo, Task
+from trainables.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Splits:
     val: Split
     test: Split | None
     info: DataInfo
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:
         _check_split("train", self.train, self.info)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from trainables.data import Split, Splits
 from trainables.errors import DataError
 from trainables.info import DataInfo, Kind, Task
+from trainables.preprocessing import Column, Preprocessing
 
 Array = NDArray[np.generic]
 
@@ -54,30 +55,45 @@ def prepare(raw: Mapping[str, Raw], task: Task | None, *, as_it_is: bool = False
         DataError: a value is missing, shapes differ, a class is unknown to the training split.
     """
     task = task or guess_task(raw["train"].y)
-    inputs = _inputs({name: r.x for name, r in raw.items()}, as_it_is)
-    targets, outputs = _targets({name: r.y for name, r in raw.items()}, task, as_it_is)
+    inputs, first = _inputs({name: r.x for name, r in raw.items()}, as_it_is)
+    targets, outputs, last = _targets({name: r.y for name, r in raw.items()}, task, as_it_is)
     shape = inputs["train"].shape[1:]
     kind = Kind.IMAGE if len(shape) == 3 else Kind.TABLE
     made = {name: Split(inputs[name], targets[name]) for name in raw}
     return Splits(
-        made["train"], made["val"], made.get("test"), DataInfo(shape, task, outputs, kind)
+        made["train"],
+        made["val"],
+        made.get("test"),
+        DataInfo(shape, task, outputs, kind),
+        replace(
+            first,
+            classes=last.classes,
+            target_mean=last.target_mean,
+            target_scale=last.target_scale,
+        ),
     )
 
 
 def _inputs(
     raw: Mapping[str, pd.DataFrame | Array], as_it_is: bool
-) -> dict[str, NDArray[np.float32]]:
+) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
     train = raw["train"]
     if isinstance(train, pd.DataFrame):
         return _encoded(raw)
     if train.ndim == 2 and as_it_is:
-        return {name: _numbers(name, np.asarray(x)) for name, x in raw.items()}
+        return {n: _numbers(n, np.asarray(x)) for n, x in raw.items()}, Preprocessing()
     if train.ndim == 2:
         return _encoded({name: pd.DataFrame(np.asarray(x)) for name, x in raw.items()})
-    return {name: _pixels(name, np.asarray(x)) for name, x in raw.items()}
+    divisor = 255.0 if train.dtype == np.uint8 else 1.0
+    return (
+        {name: _pixels(name, np.asarray(x), divisor) for name, x in raw.items()},
+        Preprocessing(divisor=divisor),
+    )
 
 
-def _encoded(raw: Mapping[str, pd.DataFrame | Array]) -> dict[str, NDArray[np.float32]]:
+def _encoded(
+    raw: Mapping[str, pd.DataFrame | Array],
+) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
     frames = {name: x for name, x in raw.items() if isinstance(x, pd.DataFrame)}
     for name, frame in frames.items():
         _refuse_missing(name, frame)
@@ -90,7 +106,24 @@ def _encoded(raw: Mapping[str, pd.DataFrame | Array]) -> dict[str, NDArray[np.fl
             ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
         ]
     ).fit(train)
-    return {name: encoder.transform(f).astype(np.float32) for name, f in frames.items()}
+    columns = {**_scales(encoder, numbers), **_categories(encoder, words)}
+    made = {name: encoder.transform(f).astype(np.float32) for name, f in frames.items()}
+    return made, Preprocessing(columns=tuple(columns[c] for c in train))
+
+
+def _scales(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
+    if not names:
+        return {}
+    scaler = encoder.named_transformers_["numbers"]
+    fitted = zip(names, scaler.mean_, scaler.scale_, strict=True)
+    return {n: Column(str(n), float(mean), float(scale)) for n, mean, scale in fitted}
+
+
+def _categories(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
+    if not names:
+        return {}
+    found = zip(names, encoder.named_transformers_["words"].categories_, strict=True)
+    return {n: Column(str(n), categories=tuple(str(v) for v in values)) for n, values in found}
 
 
 def _refuse_missing(name: str, frame: pd.DataFrame) -> None:
@@ -105,7 +138,7 @@ def _refuse_missing(name: str, frame: pd.DataFrame) -> None:
         )
 
 
-def _pixels(name: str, x: Array) -> NDArray[np.float32]:
+def _pixels(name: str, x: Array, divisor: float) -> NDArray[np.float32]:
     """Any of ``(N, H, W)``, ``(N, C, H, W)``, ``(N, H, W, C)`` as ``(N, C, H, W)``."""
     if x.ndim == 3:
         x = x[:, None]
@@ -113,8 +146,7 @@ def _pixels(name: str, x: Array) -> NDArray[np.float32]:
         raise DataError(f"{name} has inputs of shape {x.shape}; expected (N, features) or images")
     if x.shape[1] > 4 >= x.shape[3]:
         x = np.moveaxis(x, 3, 1)
-    scale = np.float32(255) if x.dtype == np.uint8 else np.float32(1)
-    return np.ascontiguousarray(x, dtype=np.float32) / scale
+    return np.ascontiguousarray(x, dtype=np.float32) / np.float32(divisor)
 
 
 def _numbers(name: str, values: Array) -> NDArray[np.float32]:
@@ -126,16 +158,19 @@ def _numbers(name: str, values: Array) -> NDArray[np.float32]:
 
 def _targets(
     raw: Mapping[str, Array], task: Task, as_it_is: bool
-) -> tuple[dict[str, NDArray[np.int64]] | dict[str, NDArray[np.float32]], int]:
+) -> tuple[dict[str, NDArray[np.int64]] | dict[str, NDArray[np.float32]], int, Preprocessing]:
     match task:
         case Task.CLASSIFICATION:
             return _class_numbers({n: _one_column(n, y) for n, y in raw.items()})
         case Task.MULTILABEL:
-            return _labels(raw)
+            labels = _labels(raw)
+            return labels, labels["train"].shape[1], Preprocessing()
         case Task.REGRESSION:
             columns = {n: _numbers(n, y.reshape(len(y), -1)) for n, y in raw.items()}
             width = columns["train"].shape[1]
-            return (columns if as_it_is else _standardised(columns)), width
+            if as_it_is:
+                return columns, width, Preprocessing()
+            return _standardised(columns)
 
 
 def _one_column(name: str, y: Array) -> Array:
@@ -147,7 +182,7 @@ def _one_column(name: str, y: Array) -> Array:
     return y.reshape(len(y))
 
 
-def _labels(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.float32]], int]:
+def _labels(raw: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
     made = {n: _numbers(n, y.reshape(len(y), -1)) for n, y in raw.items()}
     for name, y in made.items():
         strange = ~np.isin(y, (0, 1)).all(axis=1)
@@ -156,10 +191,12 @@ def _labels(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.float32]], i
     constant = np.ptp(made["train"], axis=0) == 0
     if constant.any():
         raise DataError(f"label {int(constant.argmax())} has one value only in the training split")
-    return made, made["train"].shape[1]
+    return made
 
 
-def _class_numbers(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.int64]], int]:
+def _class_numbers(
+    raw: Mapping[str, Array],
+) -> tuple[dict[str, NDArray[np.int64]], int, Preprocessing]:
     for name, y in raw.items():
         gaps = pd.isna(y)
         if gaps.any():
@@ -170,11 +207,16 @@ def _class_numbers(raw: Mapping[str, Array]) -> tuple[dict[str, NDArray[np.int64
         if len(unseen):
             words = ", ".join(str(u) for u in unseen[:5])
             raise DataError(f"{name} has classes that the training split lacks: {words}")
-    return {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}, len(classes)
+    numbered = {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}
+    return numbered, len(classes), Preprocessing(classes=tuple(classes.tolist()))
 
 
-def _standardised(raw: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def _standardised(
+    raw: Mapping[str, NDArray[np.float32]],
+) -> tuple[dict[str, NDArray[np.float32]], int, Preprocessing]:
     train = raw["train"].astype(np.float64)
     mean, deviation = train.mean(0), train.std(0)
     scale = np.where(deviation > 0, deviation, 1.0)
-    return {n: ((y - mean) / scale).astype(np.float32) for n, y in raw.items()}
+    made = {n: ((y - mean) / scale).astype(np.float32) for n, y in raw.items()}
+    fitted = Preprocessing(target_mean=tuple(mean.tolist()), target_scale=tuple(scale.tolist()))
+    return made, len(mean), fitted

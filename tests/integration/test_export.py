@@ -1,0 +1,102 @@
+"""What is exported gives the best trial's outputs, in a process that knows nothing of us."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.integration.conftest import Ran, gapsweep
+from trainables.datasets import Digits, load
+from trainables.vision import MLP
+
+STRANGER = """
+import sys, numpy, torch
+kind, path, inputs, outputs = sys.argv[1:]
+x = torch.from_numpy(numpy.load(inputs))
+program = torch.export.load(path).module() if kind == "export" else torch.jit.load(path)
+numpy.save(outputs, program(x).detach().numpy())
+"""
+
+
+def asked_of_a_stranger(kind: str, program: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    folder = program.parent
+    np.save(folder / "x.npy", x)
+    words = [kind, str(program), str(folder / "x.npy"), str(folder / "y.npy")]
+    subprocess.run([sys.executable, "-I", "-c", STRANGER, *words], check=True)
+    found: np.ndarray[Any, Any] = np.load(folder / "y.npy")
+    return found
+
+
+@pytest.mark.parametrize(("kind", "name"), [("export", "model.pt2"), ("torchscript", "model.ts")])
+def test_images(ran: Ran, tmp_path: Path, kind: str, name: str) -> None:
+    words = ("--home", str(ran.home), "--to", str(tmp_path), "--format", kind)
+    done = gapsweep("export", "latest", *words)
+    assert done.returncode == 0, done.stderr
+    best = torch.load(ran.home / ran.summary["best"]["checkpoint"], weights_only=True)
+    exported = load_file(tmp_path / "weights.safetensors")
+    assert exported.keys() == best.keys()
+    assert all(torch.equal(exported[n], best[n]) for n in best)
+    splits = load(Digits())
+    network = MLP([256, 256]).build(splits.info).eval()
+    network.load_state_dict(best)
+    expected = network(torch.from_numpy(splits.val.x)).detach().numpy()
+    got = asked_of_a_stranger(kind, tmp_path / name, splits.val.x)
+    assert np.allclose(got, expected, atol=1e-6)
+    card = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert card["preprocessing"]["classes"] == list(range(10))
+    assert card["trial"] == ran.summary["best"]["number"]
+
+
+@pytest.mark.slow
+def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.uniform(20, 200, 300), "town": rng.choice(["a", "b"], 300)})
+    frame["price"] = 3000 * frame["size"] + 50000 * (frame.town == "b")
+    frame.to_csv(tmp_path / "homes.csv", index=False)
+    spec = {
+        "name": "homes",
+        "trainable": "trainables.tabular:MLP",
+        "data": {"name": "csv", "path": "homes.csv", "target": "price"},
+        "model": {"hidden": [32, 32]},
+        "training": {"max_epochs": 60, "lr": 0.01, "batch_size": 32},
+        "early_stopping": "off",
+        "space": {"penalty": {"choice": ["group_lasso"]}, "lambda": {"float": [0.2, 0.4]}},
+        "search": {"pruner": "none"},
+        "budget": {"trials": 2},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    home = ("--home", str(tmp_path / "home"))
+    done = gapsweep("run", str(tmp_path / "spec.yaml"), *home)
+    assert done.returncode == 0, done.stderr
+    raw = np.stack([frame["size"], frame.town == "b"], 1).astype(np.float32)
+    outputs = []
+    for to, extra in (("whole", ()), ("small", ("--prune",))):
+        done = gapsweep("export", *home, "--to", str(tmp_path / to), *extra)
+        assert done.returncode == 0, done.stderr
+        outputs.append(asked_of_a_stranger("export", tmp_path / to / "model.pt2", raw)[:, 0])
+    assert "units taken out" in done.stdout
+    whole, small = outputs
+    scale = float(frame.price.std())
+    assert np.abs(whole - small).max() <= 1e-6 * scale
+    assert np.abs(whole - frame.price).mean() < 0.2 * scale
+    sizes = [(tmp_path / to / "weights.safetensors").stat().st_size for to in ("whole", "small")]
+    assert sizes[1] < sizes[0]
+
+
+def test_a_folder_that_cannot_be_written_is_said(ran: Ran, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    words = ("--home", str(ran.home), "--to", str(tmp_path / "file" / "x"))
+    done = gapsweep("export", "latest", *words)
+    assert (done.returncode, "cannot be written" in done.stderr) == (2, True)
