@@ -12,6 +12,7 @@ from enum import StrEnum
 from statistics import fmean, stdev
 
 from search_spaces.space import Value
+from trainables.anatomy import Anatomy
 
 Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
@@ -63,7 +64,7 @@ class Trial:
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
     ``ended`` is Unix seconds. ``confirms`` is the number of the trial that this one repeats, with
-    ``seed`` instead of the spec's.
+    ``seed`` instead of the spec's. ``anatomy`` is known of finalists.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Trial:
     reason: str | None = None
     confirms: int | None = None
     seed: int | None = None
+    anatomy: Anatomy | None = None
     seconds: float = 0.0
     ended: float | None = None
     epochs: tuple[Epoch, ...] = ()

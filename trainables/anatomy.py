@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,19 @@ class Anatomy:
     parameters: int
     effective: int
     layers: tuple[LayerAnatomy, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Anatomy:
+        """From what :meth:`to_dict` gave."""
+        return cls(
+            raw["parameters"],
+            raw["effective"],
+            tuple(LayerAnatomy(**layer) for layer in raw["layers"]),
+        )
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ def _shares(study: optuna.Study, target: Target) -> dict[str, float]:
         return {}
     evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")  # experimental, and parameters that few trials have
         found = get_param_importances(judged, evaluator=evaluator, params=names)
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 

@@ -22,6 +22,7 @@ from service.report.words import (
     short,
     signed,
 )
+from trainables.anatomy import Anatomy
 
 _BAR = 28
 _GAP_COLUMNS = 1  # more would not fit 80 columns
@@ -46,6 +47,8 @@ def _sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
     if data.confirmed:
         seeds = data.confirmed[0].seeds
         yield f"Confirmed with {seeds} new seeds: mean ± 95 % interval", _confirmed(data)
+    if data.best is not None and data.best.anatomy is not None:
+        yield f"Inside the best network (trial {data.best.number})", _anatomy(data.best.anatomy)
     yield "What mattered for the objective", _bars(data.importances.objective)
     yield "What mattered for the gap", _bars(data.importances.gap)
     yield "Epochs saved", _savings(data)
@@ -120,6 +123,20 @@ def _confirmed(data: ReportData) -> Table:
         table.add_row(str(row.trial.number), *cells, difference, p, style=style)
     tests = sorted({r.comparison.test for r in data.confirmed if r.comparison})
     table.caption = f"{', '.join(tests)}; p corrected by Holm's method" if tests else ""
+    table.caption_justify = "left"
+    return table
+
+
+def _anatomy(anatomy: Anatomy) -> Table:
+    table = _table()
+    table.add_column("layer", overflow="ellipsis", no_wrap=True)
+    for title in ("weights", "zero", "dead units", "norm"):
+        table.add_column(title, justify="right")
+    for layer in anatomy.layers:
+        dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
+        cells = (f"{layer.weights:,}", percent(layer.sparsity), dead, number(layer.norm))
+        table.add_row(layer.name, *cells)
+    table.caption = f"{anatomy.effective:,} of {anatomy.parameters:,} parameters are not zero"
     table.caption_justify = "left"
     return table
 

@@ -28,6 +28,7 @@ from service.tuning.study import grid_points, open_study
 from service.tuning.tracking import SweepRuns, TrackedSweep, Tracker
 from service.tuning.trial import TrialContext
 from service.tuning.weights import FinalistWeights
+from trainables.anatomy import anatomy
 from trainables.data import Splits
 from trainables.inspection import test_metrics
 
@@ -182,7 +183,7 @@ class _Session:
         finalists |= {t.number: t for repeats in sweep.repeats.values() for t in repeats}
         for trial in finalists.values():
             weights = self._folder.best_weights(trial.number)
-            if any(name.startswith("test") for name in trial.best) or not weights.exists():
+            if trial.anatomy is not None or not weights.exists():
                 continue
             run = self._spec.training_run(
                 trial.params,
@@ -193,7 +194,9 @@ class _Session:
                 seed=trial.seed,
             )
             state = torch.load(weights, weights_only=True, map_location="cpu")
-            self._trials.record_test(trial.number, test_metrics(run, self._splits, state))
+            metrics = test_metrics(run, self._splits, state)  # it loads the state
+            found = anatomy(run.model, run.penalised, run.val_x)
+            self._trials.record_finalist(trial.number, metrics, found)
         self._drop_weights(sweep)
 
     def _drop_weights(self, sweep: Sweep) -> None:

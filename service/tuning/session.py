@@ -29,6 +29,7 @@ from service.records import (
     TrialState,
 )
 from service.spec import Constraint
+from trainables.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
 
@@ -150,10 +151,11 @@ class StudySession:
             )
         self.study.set_user_attr("budget", budget)
 
-    def record_test(self, number: int, metrics: Metrics) -> None:
-        """Keep a finalist's test metrics; a finished trial itself takes no more attributes."""
-        tested = self.study.user_attrs.get("tested", {})
-        self.study.set_user_attr("tested", {**tested, str(number): dict(metrics)})
+    def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
+        """Keep what the end of the sweep found; a finished trial takes no more attributes."""
+        finalists = self.study.user_attrs.get("finalists", {})
+        found = {"metrics": dict(metrics), "anatomy": anatomy.to_dict()}
+        self.study.set_user_attr("finalists", {**finalists, str(number): found})
 
     def extend(self, trials: int) -> None:
         """Allow ``trials`` more than the budget says."""
@@ -363,11 +365,18 @@ def read_trials(
 ) -> tuple[Trial, ...]:
     """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
     started = (t for t in _frozen(study) if t.state is not StudyTrialState.WAITING)
-    tested = study.user_attrs.get("tested", {})
+    finalists = study.user_attrs.get("finalists", {})
     return tuple(
-        replace(trial, best={**trial.best, **tested.get(str(trial.number), {})})
-        for trial in (read_trial(t, (epochs or {}).get(t.number, ())) for t in started)
+        _with_findings(read_trial(t, (epochs or {}).get(t.number, ())), finalists) for t in started
     )
+
+
+def _with_findings(trial: Trial, finalists: Mapping[str, Any]) -> Trial:
+    found = finalists.get(str(trial.number))
+    if found is None:
+        return trial
+    best = {**trial.best, **found["metrics"]}
+    return replace(trial, best=best, anatomy=Anatomy.from_dict(found["anatomy"]))
 
 
 def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:

@@ -12,6 +12,7 @@ from search_spaces.space import SearchSpace
 from service.records import Epoch, Role, Trial, TrialState
 from service.spec import Constraint
 from service.tuning.session import MAX_ATTEMPTS, Decision, StudySession
+from trainables.anatomy import Anatomy, LayerAnatomy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -177,10 +178,12 @@ def test_a_clean_stop_is_no_attempt() -> None:
         s.interrupt()
 
 
-def test_test_metrics_are_kept_beside_the_finished_trial() -> None:
+def test_what_the_end_finds_of_a_finalist_is_kept_beside_the_finished_trial() -> None:
     s = session(new_study())
     trial = s.ask()
     assert trial is not None
     s.complete(trial.number, {"val/loss": 0.5}, 5)
-    s.record_test(trial.number, {"test/loss": 0.6})
+    found = Anatomy(10, 8, (LayerAnatomy("fc.weight", 6, 2, 1.5, 3, 1),))
+    s.record_finalist(trial.number, {"test/loss": 0.6}, found)
     assert s.trials()[0].best == {"val/loss": 0.5, "test/loss": 0.6}
+    assert s.trials()[0].anatomy == found

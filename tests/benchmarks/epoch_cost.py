@@ -1,0 +1,106 @@
+"""What an epoch costs here beside a minimal loop written by hand, and what measuring the gap adds.
+
+    python -m tests.benchmarks.epoch_cost [--device cuda]
+
+Every regulariser is off. Images of Fashion-MNIST's size and number (random ones where its files
+are not installed: the time does not depend on them), in memory; both sides take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.base import Trainable
+from trainables.data import Split, Splits
+from trainables.gap import measure
+from trainables.hyper import Regularisation, Training
+from trainables.info import DataInfo, Kind, Task
+from trainables.loop import TrainingRun, train
+from trainables.vision import CNN, MLP
+
+INFO = DataInfo((1, 28, 28), Task.CLASSIFICATION, 10, Kind.IMAGE)
+BATCH = 128
+
+
+def splits(train_size: int, val_size: int) -> Splits:
+    """Random images: what an epoch costs does not depend on what they show."""
+    rng = np.random.default_rng(0)
+
+    def part(size: int) -> Split:
+        return Split(rng.random((size, 1, 28, 28), dtype=np.float32), rng.integers(0, 10, size))
+
+    return Splits(part(train_size), part(val_size), None, INFO)
+
+
+def by_hand(trainable: Trainable, data: Splits, device: str) -> Callable[[], None]:
+    """An epoch of the loop that everybody writes."""
+    model = trainable.build(INFO).to(device)
+    x = torch.from_numpy(data.train.x).to(device)
+    y = torch.from_numpy(data.train.y).to(device)
+    model(x[:2])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+    def epoch() -> None:
+        model.train()
+        for batch in torch.randperm(len(x)).to(device).split(BATCH):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def timed(work: Callable[[], object], device: str) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """The medians of both ratios for both networks."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--train", type=int, default=54000)
+    parser.add_argument("--val", type=int, default=6000)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data, device = splits(options.train, options.val), options.device
+    for name, trainable in (("MLP", MLP()), ("CNN", CNN())):
+        epoch = by_hand(trainable, data, device)
+        training = Training(max_epochs=10**6, batch_size=BATCH, schedule="constant")
+        run = TrainingRun(trainable, data, training, Regularisation(), None, device=device)
+        ours = train(run)
+        epoch(), next(ours)
+        ratios, shares = [], []
+        for _ in range(options.rounds):
+            hand = timed(epoch, device)
+            whole = timed(partial(next, ours), device)
+            gap = timed(partial(_measure_both, run), device)
+            ratios.append((whole - gap) / hand)
+            shares.append(gap / (whole - gap))
+        print(
+            f"{name}: an epoch {statistics.median(ratios):.3f} × the loop by hand, "
+            f"the gap's measurement {statistics.median(shares):.1%} on top",
+            flush=True,
+        )
+
+
+def _measure_both(run: TrainingRun) -> None:
+    measure(run.model, run.trainable, run.val_x, run.val_y)
+    measure(run.model, run.trainable, run.train_x[run.subset], run.train_y[run.subset])
+
+
+if __name__ == "__main__":
+    main()
