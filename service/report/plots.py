@@ -17,7 +17,7 @@ from types import MappingProxyType
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from service.report.data import Curves, ReportData
 
@@ -102,7 +102,9 @@ def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -
 def _draw_gap(axes: Axes, data: ReportData) -> None:
     axes.set(title="Generalisation gap against λ", xlabel="λ (log scale)", ylabel="gap/loss (nats)")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda lam, _: f"{lam:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for penalty, points in data.gap_points.items():
         colour, marker = _PENALTIES.get(penalty, _OTHER_PENALTY)
         lams, gaps = [p.lam for p in points], [p.gap for p in points]
