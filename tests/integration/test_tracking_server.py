@@ -18,7 +18,7 @@ import pytest
 from tests.integration.conftest import DIGITS, gapsweep, settings
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -53,7 +53,7 @@ def _wait_until_healthy(uri: str) -> None:
 
 @pytest.mark.slow
 def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
     home = ("--home", str(tmp_path / "home"))
     small = settings("training.max_epochs=3", "budget.trials=4")

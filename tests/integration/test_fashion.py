@@ -1,0 +1,38 @@
+"""The ready sweep's CNN on Fashion-MNIST, for a short while; the whole is a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.specfile import load_spec
+from tests.integration.conftest import REPOSITORY
+from trainables.data import Split, Splits
+from trainables.datasets import FASHION_MNIST, load
+from trainables.inspection import test_metrics as measured_on_test
+from trainables.loop import train
+
+SPEC = REPOSITORY / "search_spaces" / "sweeps" / "fashion.yaml"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not FASHION_MNIST.is_dir(), reason=f"Fashion-MNIST's files are not in {FASHION_MNIST}"
+)
+def test_four_epochs_on_a_quarter_of_it_are_well_on_the_way() -> None:
+    spec = load_spec(SPEC, ["training.max_epochs=4"])
+    whole = load(spec.data)
+    assert (len(whole.train), len(whole.val)) == (54000, 6000)
+    assert whole.test is not None
+    assert len(whole.test) == 10000
+    part = Split(whole.train.x[:13500], whole.train.y[:13500])
+    splits = Splits(part, whole.val, whole.test, whole.info, whole.preprocessing)
+    (point,) = yaml.safe_load(Path(SPEC).read_text(encoding="utf-8"))["search"]["enqueue"]
+    run = spec.training_run(point, splits, baseline=False, device="cpu")
+    *_, last = train(run)
+    assert last.done
+    found = measured_on_test(run, splits, run.best_state)
+    assert found["test/accuracy"] >= 0.85
+    assert found["test_gap/accuracy"] < 0.05
