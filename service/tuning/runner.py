@@ -108,7 +108,7 @@ class _Session:
         self._control = Control(seconds, _reserved_seconds(spec))
         self._cut_short = False
         before = self._read(SweepState.RUNNING)
-        self._tracker = _tracker(spec, folder, home)
+        self._tracker = _tracker(spec, splits, folder, home)
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
         keep = spec.confirm.top_k if spec.confirm else 1
@@ -236,15 +236,19 @@ def _reserved_seconds(spec: SweepSpec) -> float:
     return 60 * spec.budget.minutes * spec.confirm.trials / spec.budget.trials
 
 
-def _tracker(spec: SweepSpec, folder: SweepFolder, home: Home) -> Tracker | None:
+def _tracker(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> Tracker | None:
     uri = mlflow_uri(home)
     if uri is None:
         return None
-    return Tracker(SweepRuns(uri, artifact_location(home), _tracked(spec, folder)))
+    return Tracker(SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder)))
 
 
-def _tracked(spec: SweepSpec, folder: SweepFolder) -> TrackedSweep:
+def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
+    run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
     params = {
+        "penalised": ", ".join(
+            w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
+        ),
         "trainable": spec.trainable,
         "data": spec.data if isinstance(spec.data, str) else spec.data.name,
         "objective": f"{spec.objective.mode} {spec.objective.metric}",

@@ -43,7 +43,7 @@ def swept(folder: Path, penalty: str, **changes: Any) -> dict[str, Any]:
         "trainable": "support:network",
         "data": "support:splits",
         "training": {
-            "max_epochs": 60,
+            "max_epochs": 40,
             "batch_size": SAMPLES,
             "optimizer": "sgd",
             "momentum": 0.0,
@@ -56,7 +56,7 @@ def swept(folder: Path, penalty: str, **changes: Any) -> dict[str, Any]:
             "lambda": {"float": [1e-3, 1.0], "log": True},
         },
         "search": {"pruner": "none"},
-        "budget": {"trials": 25},
+        "budget": {"trials": 20},
         **changes,
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
