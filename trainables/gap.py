@@ -13,7 +13,7 @@ from trainables.base import Trainable
 
 @torch.no_grad()
 def measure(
-    model: nn.Module, trainable: Trainable, x: Tensor, y: Tensor, batch_size: int = 1024
+    model: nn.Module, trainable: Trainable, x: Tensor, y: Tensor, batch_size: int = 256
 ) -> dict[str, float]:
     """``loss`` and metrics averaged over samples, exactly where each sample has its own value.
 
