@@ -12,9 +12,9 @@ from service.spec import SweepSpec
 from service.specfile import load_spec
 from service.summary import Summary
 from service.tuning.history import read_history
-from service.tuning.session import read_trials
 from service.tuning.stopwatch import spent
 from service.tuning.study import read_study
+from service.tuning.trials import read_trials
 
 
 def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, optuna.Study, Sweep]:

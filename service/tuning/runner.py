@@ -20,9 +20,10 @@ from service.specfile import dump_spec
 from service.summary import Summary, summarise
 from service.tuning.bridge import Bridge
 from service.tuning.cluster import check_resources, local_ray, run_trials
+from service.tuning.confirming import Confirmation
 from service.tuning.control import Control, Stop
 from service.tuning.history import History
-from service.tuning.session import Confirmation, Observer, StudySession
+from service.tuning.session import Observer, StudySession
 from service.tuning.stopwatch import Stopwatch
 from service.tuning.study import grid_points, open_study
 from service.tuning.tracking import SweepRuns, TrackedSweep, Tracker

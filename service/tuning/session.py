@@ -23,22 +23,14 @@ from service.records import (
     Metrics,
     Params,
     Role,
-    Sweep,
-    SweepState,
     Trial,
-    TrialState,
 )
 from service.spec import Constraint
+from service.tuning.confirming import Confirmation, queue_confirmations, unconfirmed
+from service.tuning.trials import frozen_trials, read_trial, read_trials
 from trainables.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
-
-_STATES = {
-    StudyTrialState.RUNNING: TrialState.RUNNING,
-    StudyTrialState.COMPLETE: TrialState.COMPLETE,
-    StudyTrialState.PRUNED: TrialState.PRUNED,
-    StudyTrialState.FAIL: TrialState.FAILED,
-}
 
 
 class Decision(Enum):
@@ -77,14 +69,6 @@ class Observer(Protocol):
         """A trial came to its end: complete, pruned or failed."""
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """After the search: ``top_k`` finalists and the baseline again, with each of ``seeds``."""
-
-    top_k: int
-    seeds: Sequence[int]
-
-
 class StudySession:
     """The only writer of a study while a sweep runs."""
 
@@ -109,10 +93,10 @@ class StudySession:
         self._observers = observers
         self._clock = clock
         self._open: dict[int, _Open] = {}
-        self._interrupted = [t for t in _frozen(study) if t.state is StudyTrialState.RUNNING]
+        self._interrupted = [t for t in frozen_trials(study) if t.state is StudyTrialState.RUNNING]
         self._confirm = confirm
         self._search_over = search_over
-        started = [t for t in _frozen(study) if t.state is not StudyTrialState.WAITING]
+        started = [t for t in frozen_trials(study) if t.state is not StudyTrialState.WAITING]
         self._searched = sum("confirms" not in t.user_attrs for t in started)
 
     @property
@@ -132,7 +116,9 @@ class StudySession:
         """Whether every trial was handed out."""
         if self._interrupted or not self._search_is_done():
             return False
-        return self._confirm is None or not (self._open or self._waiting() or self._unconfirmed())
+        return self._confirm is None or not (
+            self._open or self._waiting() or unconfirmed(self.study, self._confirm)
+        )
 
     @property
     def open_trials(self) -> tuple[int, ...]:
@@ -174,7 +160,7 @@ class StudySession:
             self._searched += 1
             return self._start(self.study.ask())
         if self._confirm is not None and not self._open and not self._waiting():
-            self._queue_confirmations()
+            queue_confirmations(self.study, self._space, self._confirm)
         return self._start(self.study.ask()) if self._waiting() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
@@ -234,52 +220,7 @@ class StudySession:
         """Whether a queued confirmation was not handed out yet."""
         return any(
             t.state is StudyTrialState.WAITING and "confirms" in t.user_attrs
-            for t in _frozen(self.study)
-        )
-
-    def _unconfirmed(self) -> list[tuple[Trial, int]]:
-        """Finalists, the baseline first, with the seeds that they were not queued with yet."""
-        assert self._confirm is not None
-        sweep = self._so_far()
-        queued = {
-            (t.user_attrs["confirms"], t.user_attrs["seed"])
-            for t in _frozen(self.study)
-            if "confirms" in t.user_attrs
-        }
-        complete = [t for t in sweep.searched if t.state is TrialState.COMPLETE]
-        challengers = [t for t in complete if t.role is not Role.BASELINE]
-        finalists = sorted(challengers, key=sweep.rank)[: self._confirm.top_k]
-        baseline = [t for t in complete if t.role is Role.BASELINE]
-        return [
-            (trial, seed)
-            for seed in self._confirm.seeds
-            for trial in (*baseline, *finalists)
-            if (trial.number, seed) not in queued
-        ]
-
-    def _queue_confirmations(self) -> None:
-        for trial, seed in self._unconfirmed():
-            attrs = {
-                "role": Role.CONFIRM.value,
-                "fixed": dict(trial.params),
-                "confirms": trial.number,
-                "seed": seed,
-                "unregularised": trial.role is Role.BASELINE,
-            }
-            self.study.enqueue_trial(representable(self._space, trial.params), user_attrs=attrs)
-
-    def _so_far(self) -> Sweep:
-        """The trials as a sweep, to rank them."""
-        maximised = self.study.direction is optuna.study.StudyDirection.MAXIMIZE
-        return Sweep(
-            sweep_id="",
-            name=self.study.study_name,
-            state=SweepState.RUNNING,
-            seconds=0.0,
-            metric=self._metric,
-            mode="max" if maximised else "min",
-            max_epochs=self._max_epochs,
-            trials=read_trials(self.study),
+            for t in frozen_trials(self.study)
         )
 
     def _start(self, trial: optuna.Trial) -> Assignment:
@@ -358,48 +299,3 @@ def _assignment(number: int, params: Params, role: Role, attrs: Mapping[str, Any
         seed=attrs.get("seed"),
         unregularised=bool(attrs.get("unregularised")),
     )
-
-
-def read_trials(
-    study: optuna.Study, epochs: Mapping[int, Sequence[Epoch]] | None = None
-) -> tuple[Trial, ...]:
-    """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
-    started = (t for t in _frozen(study) if t.state is not StudyTrialState.WAITING)
-    finalists = study.user_attrs.get("finalists", {})
-    return tuple(
-        _with_findings(read_trial(t, (epochs or {}).get(t.number, ())), finalists) for t in started
-    )
-
-
-def _with_findings(trial: Trial, finalists: Mapping[str, Any]) -> Trial:
-    found = finalists.get(str(trial.number))
-    if found is None:
-        return trial
-    best = {**trial.best, **found["metrics"]}
-    return replace(trial, best=best, anatomy=Anatomy.from_dict(found["anatomy"]))
-
-
-def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
-    """One trial of a study as a record."""
-    attrs = frozen.user_attrs
-    complete = frozen.state is StudyTrialState.COMPLETE
-    return Trial(
-        number=frozen.number,
-        state=_STATES[frozen.state],
-        role=Role(attrs.get("role", Role.SEARCH.value)),
-        params=attrs.get("params", frozen.params),
-        value=frozen.value if complete else None,
-        best=attrs.get("best", {}),
-        stopped_epoch=attrs.get("stopped_epoch"),
-        violation=sum(max(0.0, c) for c in frozen.constraints.values()) if complete else None,
-        reason=attrs.get("reason"),
-        confirms=attrs.get("confirms"),
-        seed=attrs.get("seed"),
-        seconds=float(attrs.get("seconds", 0.0)),
-        ended=frozen.datetime_complete.timestamp() if frozen.datetime_complete else None,
-        epochs=tuple(epochs),
-    )
-
-
-def _frozen(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False)

@@ -14,7 +14,8 @@ from service.report.confirmed import confirmed, interval, paired_test
 from service.report.data import build
 from service.report.importance import Importances
 from service.report.page import render
-from service.tuning.session import Confirmation, Decision, StudySession
+from service.tuning.confirming import Confirmation
+from service.tuning.session import Decision, StudySession
 from tests.unit.test_report import shown, sweep, trial
 from tests.unit.test_session import NEUTRAL, SPACE, new_study
 
