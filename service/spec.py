@@ -289,6 +289,7 @@ class SweepSpec(Strict):
         problems = [
             *space_problems(self.space, self.training),
             *self._budget_problems(),
+            *self._measurement_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -314,6 +315,18 @@ class SweepSpec(Strict):
             )
         if not self.search.baseline:
             yield ("confirm",), "needs `search.baseline: true`: it compares with the baseline"
+
+    def _measurement_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        watched = [("objective.metric", self.objective.metric)]
+        if self.early_stopping is not None:
+            watched.append(("early_stopping.metric", self.early_stopping.metric))
+        for name, metric in watched:
+            if self.training.measure_every > 1 and metric.startswith(("train/", "gap/")):
+                yield (
+                    ("training", "measure_every"),
+                    f"must be 1, got {self.training.measure_every}: {name} is {metric!r}, which is "
+                    "wanted every epoch",
+                )
 
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""

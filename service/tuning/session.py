@@ -6,6 +6,7 @@ session opened after a crash goes on where the last one stood. One session write
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -183,8 +184,16 @@ class StudySession:
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
     def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
-        """End a trial that ran to its own end: its value is the objective at the kept weights."""
+        """End a trial that ran to its own end: its value is the objective at the kept weights.
+
+        It fails if that, or what a constraint bounds, is not a finite number.
+        """
         handle = self._open[number]
+        judged = (self._metric, *(c.metric for c in self._constraints))
+        strange = [m for m in judged if m in best and not math.isfinite(best[m])]
+        if strange:  # Optuna takes neither as a value nor as a constraint
+            self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
+            return
         handle.trial.set_user_attr("best", dict(best))
         handle.trial.set_user_attr("stopped_epoch", stopped_epoch)
         for constraint in self._constraints:

@@ -102,6 +102,16 @@ def test_a_complete_trial_has_its_best_value_and_constraints() -> None:
     assert study.trials[0].intermediate_values == {1: 0.9, 2: 0.5, 3: 0.7}
 
 
+@pytest.mark.parametrize("metric", ["val/loss", "gap/loss"])
+def test_what_is_not_finite_fails_the_trial_and_not_the_sweep(metric: str) -> None:
+    s = session(new_study(), constraints=[Constraint(metric="gap/loss", max=0.1)])
+    trial = s.ask()
+    assert trial is not None
+    s.complete(trial.number, {"val/loss": 0.5, "gap/loss": 0.1, metric: float("nan")}, 5)
+    assert s.trials()[0].reason == f"{metric} is nan at the kept weights"
+    assert s.ask() is not None
+
+
 def test_the_baseline_and_a_last_epoch_are_never_pruned() -> None:
     s = session(new_study(optuna.pruners.ThresholdPruner(upper=1.0)))
     first, second = s.ask(), s.ask()

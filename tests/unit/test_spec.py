@@ -70,6 +70,12 @@ def test_a_mistake_is_said_with_its_place(changes: dict[str, Any], path: str, wo
     assert words in found[path]
 
 
+def test_a_metric_that_is_wanted_every_epoch_is_measured_every_epoch() -> None:
+    found = problems(training={"measure_every": 3}, objective={"metric": "gap/loss"})
+    assert "objective.metric is 'gap/loss'" in found["training.measure_every"]
+    assert parse(training={"measure_every": 3}).training.measure_every == 3
+
+
 def test_several_mistakes_are_said_at_once() -> None:
     found = problems(
         training={"lr": 0, "optimzer": "sgd"}, budget={"trials": "many"}, resources={"cpu": 1}
