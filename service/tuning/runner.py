@@ -133,14 +133,14 @@ class _Session:
     def drive(self, concurrent: int) -> None:
         """Run trials until the budget is used up or something says to stop."""
         if self._trials.exhausted or self._control.reason is not None:
-            self._cut_short = not self._trials.exhausted
+            self._cut_short = self._trials.unfinished
             return
         bridge = Bridge(self._trials, lambda: self._control.reason is not None)
         paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
         with self._control.listening(), local_ray(self._folder.ray_log):
             run_trials(bridge, context, concurrent)
-        self._cut_short = bool(self._trials.open_trials) or not self._trials.exhausted
+        self._cut_short = self._trials.unfinished
         if self._control.reason is Stop.TIME:
             for number in self._trials.open_trials:
                 self._trials.prune(number, "the sweep's time budget was used up")

@@ -117,9 +117,14 @@ class StudySession:
         """Whether every trial was handed out."""
         if self._interrupted or not self._search_is_done():
             return False
-        return self._confirm is None or not (
-            self._open or self._waiting() or unconfirmed(self.study, self._confirm)
-        )
+        return not self._confirmations_left()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a trial of the budget has not run to its end, be it for want of time."""
+        if self._interrupted or self._open or self._searched < self.budget:
+            return True
+        return self._confirmations_left()
 
     @property
     def open_trials(self) -> tuple[int, ...]:
@@ -224,6 +229,12 @@ class StudySession:
 
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
+
+    def _confirmations_left(self) -> bool:
+        """Whether finalists are not known yet, or one of their runs was not handed out."""
+        if self._confirm is None:
+            return False
+        return bool(self._open or self._waiting() or unconfirmed(self.study, self._confirm))
 
     def _waiting(self) -> bool:
         """Whether a queued confirmation was not handed out yet."""

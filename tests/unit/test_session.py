@@ -197,3 +197,21 @@ def test_what_the_end_finds_of_a_finalist_is_kept_beside_the_finished_trial() ->
     s.record_finalist(trial.number, {"test/loss": 0.6}, found)
     assert s.trials()[0].best == {"val/loss": 0.5, "test/loss": 0.6}
     assert s.trials()[0].anatomy == found
+
+
+def test_what_time_left_out_is_unfinished_even_with_no_trial_open() -> None:
+    out_of_time = False
+    s = session(new_study(), budget=3, search_over=lambda: out_of_time)
+    assert (first := s.ask()) is not None
+    s.complete(first.number, {"val/loss": 1.0}, 1)
+    out_of_time = True
+    assert s.exhausted
+    assert s.unfinished
+
+
+def test_a_used_up_budget_is_finished() -> None:
+    s = session(new_study(), budget=1)
+    assert (first := s.ask()) is not None
+    assert s.unfinished
+    s.complete(first.number, {"val/loss": 1.0}, 1)
+    assert not s.unfinished
