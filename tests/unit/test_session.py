@@ -202,7 +202,8 @@ def test_what_the_end_finds_of_a_finalist_is_kept_beside_the_finished_trial() ->
 def test_what_time_left_out_is_unfinished_even_with_no_trial_open() -> None:
     out_of_time = False
     s = session(new_study(), budget=3, search_over=lambda: out_of_time)
-    assert (first := s.ask()) is not None
+    first = s.ask()
+    assert first is not None
     s.complete(first.number, {"val/loss": 1.0}, 1)
     out_of_time = True
     assert s.exhausted
@@ -211,7 +212,8 @@ def test_what_time_left_out_is_unfinished_even_with_no_trial_open() -> None:
 
 def test_a_used_up_budget_is_finished() -> None:
     s = session(new_study(), budget=1)
-    assert (first := s.ask()) is not None
+    first = s.ask()
+    assert first is not None
     assert s.unfinished
     s.complete(first.number, {"val/loss": 1.0}, 1)
     assert not s.unfinished
