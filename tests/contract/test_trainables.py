@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tests.contract.checks import CHECKS, Check, begin, train
 from trainables.data import Split, Splits
@@ -57,3 +58,32 @@ def test_a_users_loss_and_metric_by_import_path() -> None:
     huber = {"loss": "torch.nn:SmoothL1Loss"}
     *_, same = train(begin(load_trainable(f"{MINE}:Plain", {}), splits, huber))
     assert same.metrics["val/loss"] == pytest.approx(metrics["val/loss"])
+
+
+@pytest.mark.parametrize("part", ["OwnStep", "OwnOptimizer", "OwnMetrics", "OwnLosses"])
+def test_a_subclass_overrides_one_part_and_leaves_the_rest(part: str) -> None:
+    splits = learnable(Kind.TABLE, Task.CLASSIFICATION)
+    arguments = {"hidden": [16]}
+    ours = begin(load_trainable("trainables.tabular:MLP", arguments), splits)
+    theirs = begin(load_trainable(f"tests.contract.parts:{part}", arguments), splits)
+    *_, expected = train(ours)
+    *_, found = train(theirs)
+    val, usual = found.metrics["val/loss"], expected.metrics["val/loss"]
+    match part:
+        case "OwnStep":
+            outputs, usually = (r.model(r.val_x).square().mean().item() for r in (theirs, ours))
+            assert outputs < usually
+        case "OwnOptimizer":
+            assert isinstance(theirs.optimizer, torch.optim.RMSprop)
+            assert val != usual
+        case "OwnMetrics":
+            largest = theirs.model(theirs.val_x).abs().amax(1).mean().item()
+            assert found.metrics["val/largest"] == pytest.approx(largest, rel=1e-5)
+            assert "gap/largest" in found.metrics
+            assert val == usual
+        case "OwnLosses":
+            theirs.model.load_state_dict(ours.best_state)
+            outputs = theirs.model(theirs.val_x)
+            doubled = theirs.trainable.losses(outputs, theirs.val_y)
+            assert torch.equal(doubled, 2 * ours.trainable.losses(outputs, theirs.val_y))
+            assert val != usual

@@ -1,0 +1,113 @@
+"""Each regulariser in a whole training: it changes what is learned, and is resumed bit for bit."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.unit.test_loop import run, same_state, splits
+from trainables.hyper import Regularisation, Training
+from trainables.loop import TrainingRun, train
+from trainables.updates import Now, Updates, lambda_factor
+
+EACH: list[dict[str, Any]] = [
+    {"penalty": "l1", "lambda": 0.02},
+    {"penalty": "l2", "lambda": 0.5},
+    {"penalty": "elastic_net", "lambda": 0.05},
+    {"penalty": "group_lasso", "lambda": 0.02},
+    {"penalty": "l1", "lambda": 0.05, "training": {"lambda_schedule": "warmup"}},
+    {"penalty": "l1", "lambda": 0.05, "training": {"lambda_schedule": "cosine"}},
+    {"penalty": "l1", "lambda": 0.05, "training": {"proximal_step": "adaptive"}},
+    {"max_norm": 0.3},
+    {"dropout": 0.4},
+    {"augmentation": "shift"},
+    {"random_erasing": 0.5},
+    {"input_noise": 0.3},
+    {"mixup": 0.5},
+    {"cutmix": 0.5},
+    {"label_smoothing": 0.2},
+    {"gradient_noise": 0.1},
+    {"ema": 0.8},
+    {"swa": 0.5},
+]
+
+
+def name(options: dict[str, Any]) -> str:
+    return ",".join(str(v) for v in options.values())
+
+
+@pytest.mark.parametrize("options", EACH, ids=name)
+def test_it_changes_what_is_learned_and_is_resumed_bit_for_bit(options: dict[str, Any]) -> None:
+    whole, first, second, without = (
+        *(run(50, **options) for _ in range(3)),
+        run(50),
+    )
+    expected = list(train(whole))
+    assert list(train(without)) != expected
+    steps = train(first)
+    for _ in range(4):
+        next(steps)
+    buffer = io.BytesIO()
+    torch.save(first.state_dict(), buffer)
+    buffer.seek(0)
+    second.load_state_dict(torch.load(buffer, weights_only=True))
+    assert list(train(second)) == expected[4:]
+    assert same_state(whole.best_state, second.best_state)
+
+
+@pytest.mark.parametrize("options", [{"ema": 0.8}, {"swa": 0.5}], ids=name)
+def test_averaged_weights_are_what_is_measured_and_restored(options: dict[str, Any]) -> None:
+    """The last epoch's metrics are those of the weights handed back, not of the trained ones."""
+    trained = run(None, **options)
+    *_, last = train(trained)
+    again = run(None, training={"max_epochs": 1, "lr": 1e-30})
+    again.model.load_state_dict(trained.best_state)
+    with torch.no_grad():
+        again.model.eval()
+        part = splits().val
+        logits = again.model(torch.as_tensor(part.x))
+        loss = nn.functional.cross_entropy(logits, torch.as_tensor(part.y)).item()
+    assert loss == pytest.approx(last.metrics["val/loss"], abs=1e-6)
+    plain = run(None)
+    list(train(plain))
+    assert not same_state(plain.best_state, trained.best_state)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("warmup", [0.5, 1, 1, 1]),
+        ("cosine", [1, 0.853553, 0.5, 0.146447]),
+    ],
+)
+def test_lambda_over_the_epochs(schedule: Any, expected: list[float]) -> None:
+    training = Training(max_epochs=4, lambda_schedule=schedule, lambda_warmup_epochs=2)
+    factors = [lambda_factor(training, epoch) for epoch in range(1, 5)]
+    assert factors == pytest.approx(expected, abs=1e-6)
+
+
+def test_gradient_noise_has_the_deviation_that_was_asked_for_and_decays() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(200, 200)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    updates = Updates([], optimizer, Training(optimizer="sgd"), Regularisation(gradient_noise=0.1))
+    zero = torch.zeros(())
+    for step, deviation in ((0, 0.1), (99, 0.1 / 100**0.275)):
+        layer.weight.grad = torch.zeros_like(layer.weight)
+        for update in updates.before:
+            update(Now(lr=zero, l1=zero, l2=zero, group=zero, step=step))
+        assert layer.weight.grad.std().item() == pytest.approx(deviation, rel=0.02)
+
+
+def test_all_of_them_at_once() -> None:
+    everything: dict[str, Any] = {
+        k: v for options in EACH[7:17] for k, v in options.items() if k != "cutmix"
+    }
+    both: TrainingRun = run(50, **everything, penalty="elastic_net", **{"lambda": 1e-3})
+    *_, last = train(both)
+    assert last.metrics["val/loss"] < 5
