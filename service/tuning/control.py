@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,16 +30,18 @@ class Control:
     def __init__(
         self,
         seconds: float | None,
-        reserved: float = 0.0,
+        confirmations: int = 0,
+        slots: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``reserved`` seconds of those that are left are for what comes after the search."""
+        """``confirmations`` trials, ``slots`` at once, are to come after the search."""
         self._deadline = None if seconds is None else clock() + seconds
-        self._reserved = reserved
+        self._rounds = math.ceil(confirmations / slots)
         self._clock = clock
         self._interrupted = False
         self._failed = 0
         self._fine = False
+        self._complete: list[float] = []
 
     @property
     def reason(self) -> Stop | None:
@@ -51,8 +55,8 @@ class Control:
         return None
 
     def search_is_over(self) -> bool:
-        """Whether what is left of the time is for confirmations."""
-        return self._deadline is not None and self._clock() >= self._deadline - self._reserved
+        """Whether what is left of the time is for confirmations, by what trials took so far."""
+        return self._deadline is not None and self._clock() >= self._deadline - self._reserved()
 
     def started(self, trial: Trial) -> None:
         """Says nothing yet."""
@@ -61,9 +65,17 @@ class Control:
         """Says nothing yet."""
 
     def ended(self, trial: Trial) -> None:
-        """Count failures until any trial has gone well."""
+        """Count failures until any trial has gone well, and learn what a whole one takes."""
+        if trial.state is TrialState.COMPLETE:
+            self._complete.append(trial.seconds)
         self._failed += trial.state is TrialState.FAILED
         self._fine = self._fine or trial.state is not TrialState.FAILED
+
+    def _reserved(self) -> float:
+        """Seconds for the confirmations, none of which is pruned, and for trials that still run."""
+        if not self._rounds or not self._complete:
+            return 0.0
+        return (self._rounds + 1) * statistics.fmean(self._complete)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

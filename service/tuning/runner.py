@@ -81,8 +81,8 @@ def run_sweep(
     """
     concurrent = check_resources(spec.resources)
     with folder.locked(), History(folder.history) as history:
-        session = _Session(spec, splits, folder, home, history, view, more_trials)
-        session.drive(concurrent)
+        session = _Session(spec, splits, folder, home, history, view, more_trials, concurrent)
+        session.drive()
         return session.conclude()
 
 
@@ -98,15 +98,18 @@ class _Session:
         history: History,
         view: View,
         more_trials: int,
+        concurrent: int,
     ) -> None:
         self._spec, self._splits, self._folder = spec, splits, folder
+        self._concurrent = concurrent
         folder.summary.unlink(missing_ok=True)  # it would speak of the session before
         self._study = open_study(spec, folder.journal)
         self._stopwatch = Stopwatch(self._study)
         if more_trials:
             self._stopwatch.extend()
         seconds = self._stopwatch.left(spec.budget.minutes)
-        self._control = Control(seconds, _reserved_seconds(spec))
+        confirmations = spec.confirm.trials if spec.confirm else 0
+        self._control = Control(seconds, confirmations, concurrent)
         self._cut_short = False
         before = self._read(SweepState.RUNNING)
         self._tracker = _tracker(spec, splits, folder, home)
@@ -130,7 +133,7 @@ class _Session:
             self._trials.extend(more_trials)
         view.begin(before, self._trials.planned, seconds)
 
-    def drive(self, concurrent: int) -> None:
+    def drive(self) -> None:
         """Run trials until the budget is used up or something says to stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
@@ -139,7 +142,7 @@ class _Session:
         paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
         with self._control.listening(), local_ray(self._folder.ray_log):
-            run_trials(bridge, context, concurrent)
+            run_trials(bridge, context, self._concurrent)
         self._cut_short = self._trials.unfinished
         if self._control.reason is Stop.TIME:
             for number in self._trials.open_trials:
@@ -154,7 +157,8 @@ class _Session:
 
     def conclude(self) -> Ending:
         """Measure the finalists on the test split, write report and summary, end the parent."""
-        stopped = self._control.reason if self._cut_short else None
+        # without another reason it was the search that ended, so that confirmations had their time
+        stopped = (self._control.reason or Stop.TIME) if self._cut_short else None
         sweep = self._read(self._state(stopped))
         if sweep.state is SweepState.SUCCEEDED:
             self._test_finalists(sweep)
@@ -228,13 +232,6 @@ def _confirmation(spec: SweepSpec) -> Confirmation | None:
         return None
     first = spec.training.seed + 1
     return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
-
-
-def _reserved_seconds(spec: SweepSpec) -> float:
-    """Of a time budget the confirmations' share is that of their trials."""
-    if spec.confirm is None or spec.budget.minutes is None:
-        return 0.0
-    return 60 * spec.budget.minutes * spec.confirm.trials / spec.budget.trials
 
 
 def _tracker(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> Tracker | None:

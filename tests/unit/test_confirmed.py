@@ -15,6 +15,7 @@ from service.report.data import build
 from service.report.importance import Importances
 from service.report.page import render
 from service.tuning.confirming import Confirmation
+from service.tuning.control import Control
 from service.tuning.session import Decision, StudySession
 from tests.unit.test_report import shown, sweep, trial
 from tests.unit.test_session import NEUTRAL, SPACE, new_study
@@ -168,3 +169,14 @@ def test_confirmations_that_were_interrupted_go_on_and_none_is_queued_twice() ->
         s.complete(assignment.number, {"val/loss": 0.3}, 5)
     assert numbers == [(2, 1, True), (3, 1, False), (4, 2, True), (5, 2, False)]
     assert s.exhausted
+
+
+def test_of_a_time_budget_so_much_is_left_as_the_confirmations_will_take() -> None:
+    clock = iter([0.0, 99.0, 59.0, 60.0, 60.0])
+    control = Control(100.0, confirmations=6, slots=2, clock=lambda: next(clock))
+    assert not control.search_is_over()
+    for seconds in (9.0, 11.0):
+        control.ended(replace(trial(1, 0.4, 0.1), seconds=seconds))
+    assert not control.search_is_over()
+    assert control.search_is_over()
+    assert control.reason is None
