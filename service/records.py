@@ -18,6 +18,10 @@ Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
 
 
+OUT_OF_TIME = "the sweep's time budget was used up"
+"""The reason of a trial that the clock ended and not the pruner."""
+
+
 class TrialState(StrEnum):
     """How a trial stands; the study's own states, a waiting trial being no trial yet."""
 

@@ -12,7 +12,7 @@ import torch
 from service.errors import SweepFailedError
 from service.home import Home, SweepFolder, write_atomically
 from service.reading import assemble
-from service.records import Params, Role, Sweep, SweepState
+from service.records import OUT_OF_TIME, Params, Role, Sweep, SweepState
 from service.report.write import write_report
 from service.settings import artifact_location, mlflow_uri
 from service.spec import SweepSpec
@@ -146,7 +146,7 @@ class _Session:
         self._cut_short = self._trials.unfinished
         if self._control.reason is Stop.TIME:
             for number in self._trials.open_trials:
-                self._trials.prune(number, "the sweep's time budget was used up")
+                self._trials.prune(number, OUT_OF_TIME)
         self._trials.interrupt()
         self._stopwatch.save()
         if bridge.error is not None:

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.epoch_cost [--device cuda]
 
-Every regulariser is off. Images of Fashion-MNIST's size and number (random ones where its files
-are not installed: the time does not depend on them), in memory; both sides take turns.
+Every regulariser is off. Random images of Fashion-MNIST's size, in memory (the time does not
+depend on what they show); both sides take turns.
 """
 
 from __future__ import annotations
