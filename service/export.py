@@ -50,7 +50,7 @@ def export_best(
     run = spec.training_run(best.params, splits, baseline=baseline, device="cpu")
     run.model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     before = run.model.eval()
-    network, removed = prune(before, run.val_x[:256]) if pruned else (before, ())
+    network, removed = prune(before, run.data.val.x[:256]) if pruned else (before, ())
     card = {
         "sweep": folder.sweep_id,
         "trial": best.number,

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainables.base import Trainable
+from trainables.process import Process
+
+MEASURED_AT_ONCE = 256
+_COUNT = "count of samples"
 
 
 @torch.no_grad()
 def measure(
-    model: nn.Module, trainable: Trainable, x: Tensor, y: Tensor, batch_size: int = 256
+    model: nn.Module,
+    trainable: Trainable,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    process: Process | None = None,
 ) -> dict[str, float]:
     """``loss`` and metrics averaged over samples, exactly where each sample has its own value.
 
     Neither dropout nor augmentation nor penalty is in them. The model's mode is left as it was.
+    ``batches`` are the process's own; the result is that of all.
     """
     was_training = model.training
     model.eval()
     sums: dict[str, Tensor] = {}
-    for start in range(0, len(x), batch_size):
-        targets = y[start : start + batch_size]
-        for name, value in trainable.evaluate(
-            model(x[start : start + batch_size]), targets
-        ).items():
-            total = value.sum(dtype=torch.float64) if value.ndim else value.double() * len(targets)
+    count = 0
+    for x, y in batches:
+        count += len(y)
+        for name, value in trainable.evaluate(model(x), y).items():
+            total = value.sum(dtype=torch.float64) if value.ndim else value.double() * len(y)
             sums[name] = sums[name] + total if name in sums else total
     model.train(was_training)
-    return {name: float(total) / len(x) for name, total in sums.items()}
+    own = {_COUNT: float(count), **{name: float(total) for name, total in sums.items()}}
+    totals = (process or Process()).sum(own)
+    samples = totals.pop(_COUNT)
+    return {name: total / samples for name, total in totals.items()}
 
 
 def gaps(

@@ -68,6 +68,15 @@ class Training(_Frozen):
     lambda_warmup_epochs: int = Field(5, ge=1, description="of the warmup schedule")
     penalised: Selection = Selection()
     measure_every: int = Field(1, ge=1, description="epochs between measurements of the train side")
+    scale_lr: Literal["none", "linear", "sqrt"] = Field(
+        "none",
+        description="on several workers: batch_size is all workers' together; with linear or sqrt "
+        "it is each worker's, and lr grows with their number or its root",
+    )
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32", description="of products: tf32 and bf16 are faster where a device has them"
+    )
+    compile: bool = Field(False, description="the network by torch.compile; it needs a compiler")
 
     @model_validator(mode="after")
     def _distinct_metrics(self) -> Self:
@@ -136,6 +145,19 @@ NEUTRAL: Mapping[str, Value] = {
     "dropout": 0.0,
     "augmentation": "none",
 }
+
+
+def scaled(training: Training, workers: int) -> Training:
+    """The training of a group of workers, ``batch_size`` and ``lr`` being all of theirs.
+
+    Linear: Goyal et al. 2017, Accurate, Large Minibatch SGD. Root: Krizhevsky 2014, One weird
+    trick for parallelizing convolutional neural networks.
+    """
+    if training.scale_lr == "none" or workers == 1:
+        return training
+    factor = workers if training.scale_lr == "linear" else workers**0.5
+    changes = {"batch_size": training.batch_size * workers, "lr": training.lr * factor}
+    return training.model_copy(update=changes)
 
 
 def hyper_from(params: Mapping[str, Value], training: Training) -> tuple[Training, Regularisation]:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batches import Batch
-from trainables.data import Split, Splits
+from trainables.data import Splits
 from trainables.errors import ContractError
-from trainables.gap import gaps, measure
-from trainables.loop import EPOCH_METRICS, TrainingRun
+from trainables.gap import gaps
+from trainables.loop import EPOCH_METRICS, TrainingRun, measured
+from trainables.samples import Samples
 
 _FEW = 8
 
@@ -53,7 +54,7 @@ def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
         ContractError: the network, its losses or its metrics fail on a batch, or what they return
             has the wrong shape.
     """
-    x, y = run.train_x[:_FEW], run.train_y[:_FEW]
+    x, y = run.data.train.head(_FEW)
     outputs = _forward(run.model, x)
     expected = (len(x), splits.info.outputs)
     if tuple(outputs.shape) != expected:
@@ -91,9 +92,8 @@ def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) 
     if splits.test is None:
         return {}
     run.model.load_state_dict(state)
-    test_x, test_y = _on_device(splits.test, run)
-    train = measure(run.model, run.trainable, run.train_x[run.subset], run.train_y[run.subset])
-    test = measure(run.model, run.trainable, test_x, test_y)
+    train = measured(run, run.model, run.data.train, run.subset)
+    test = measured(run, run.model, Samples(splits.test, run.data.device))
     gap = gaps(train, test, run.trainable.is_better_high)
     return {
         **{f"test/{name}": value for name, value in test.items()},
@@ -104,8 +104,7 @@ def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) 
 def _steps(run: TrainingRun) -> tuple[float, int]:
     """Seconds and saved bytes of a step on a copy of the network; two, for the state they share."""
     model = copy.deepcopy(run.model).train()
-    size = run.training.batch_size
-    batch = Batch(run.train_x[:size], run.train_y[:size])
+    batch = Batch(*run.data.train.head(run.training.batch_size))
     with torch.random.fork_rng():
         for number in ("first", "second"):
             try:
@@ -160,8 +159,3 @@ def _forward(model: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(outputs, Tensor):
         raise ContractError(f"the network returns {type(outputs).__name__}, not a tensor")
     return outputs
-
-
-def _on_device(split: Split, run: TrainingRun) -> tuple[Tensor, Tensor]:
-    device = run.train_x.device
-    return torch.tensor(split.x, device=device), torch.tensor(split.y, device=device)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,13 +20,16 @@ from trainables import penalties
 from trainables.averaging import weight_average
 from trainables.base import Trainable
 from trainables.batches import Pipeline
-from trainables.data import Split, Splits
+from trainables.data import Splits
+from trainables.devices import set_precision
 from trainables.dropout import adopt, set_depth_rate, set_rate
 from trainables.early_stopping import EarlyStopping, Verdict
 from trainables.errors import ContractError, DivergedError
-from trainables.gap import gaps, measure, train_subset
-from trainables.hyper import EarlyStoppingSpec, Regularisation, Training
+from trainables.gap import MEASURED_AT_ONCE, gaps, measure, train_subset
+from trainables.hyper import EarlyStoppingSpec, Regularisation, Training, scaled
 from trainables.penalties import Penalised
+from trainables.process import Process, seed_of
+from trainables.samples import Index, Placed, Samples, place
 from trainables.selection import last_layer, penalised_weights
 from trainables.suitability import misfits
 from trainables.updates import Now, Updates, lambda_factor
@@ -41,11 +44,14 @@ class EpochResult:
     done: bool
 
 
+_NOISE = 2**20  # no group has a rank of this number
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 
 
 class TrainingRun:
-    """Everything one training holds between epochs.
+    """Everything one training holds between epochs, in one process of those that share it.
+
+    ``placed`` holds the splits on their device, where they are there already.
 
     Raises:
         ContractError: the loss does not fit the task, a regulariser does not fit the network or
@@ -61,24 +67,31 @@ class TrainingRun:
         early_stopping: EarlyStoppingSpec | None,
         *,
         device: str = "cpu",
+        process: Process | None = None,
+        placed: Placed | None = None,
     ) -> None:
+        self.process = process or Process()
+        training = scaled(training, self.process.world)
         self.trainable, self.training, self.regularisation = trainable, training, regularisation
-        self.train_x, self.train_y = _tensors(splits.train, device)
-        self.val_x, self.val_y = _tensors(splits.val, device)
-        self.subset = train_subset(len(splits.train), len(splits.val), training.seed).to(device)
-        self.model = _build(trainable, splits, training, device)
-        outputs = _last_layer(self.model, self.train_x[:2])
+        self.data = placed or place(splits, device)
+        self.subset = train_subset(len(splits.train), len(splits.val), training.seed)
+        few, _ = self.data.train.head(2)
+        self.model = _build(trainable, splits, training, few)
+        outputs = _last_layer(self.model, few)
         for name, text in misfits(regularisation, splits.info, self.model):
             raise ContractError(f"{name}: {text}")
         if regularisation.dropout is not None:
             set_rate(self.model, regularisation.dropout)
         if regularisation.stochastic_depth is not None:
             set_depth_rate(self.model, regularisation.stochastic_depth)
+        self.model = self.process.synchronised(self.model)
         self.pipeline = Pipeline(regularisation, splits.info)
         self.penalised = penalised_weights(self.model, training.penalised, outputs)
         self.optimizer = trainable.optimizer(self.model.parameters(), training)
         self.updates = Updates(self.penalised, self.optimizer, training, regularisation)
         self.average = weight_average(self.model, regularisation, training.max_epochs)
+        self.compiled = _compiled(self.model) if training.compile else self.model
+        self.parallel = self.process.parallel(self.compiled)
         self.strengths = penalties.strengths(
             regularisation.penalty, regularisation.lam, regularisation.l1_ratio
         )
@@ -116,6 +129,12 @@ class TrainingRun:
             return self.penalised
         averaged = dict(self.evaluated.named_parameters())
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """What the network computes in, gradients apart."""
+        if self.training.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(torch.device(self.data.device).type, torch.bfloat16)
 
     def keep(self, result: EpochResult) -> None:
         """Hold on to this epoch's weights as the best ones."""
@@ -178,16 +197,18 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
 
 def _epoch(run: TrainingRun) -> EpochResult:
     epoch, lr = run.epoch + 1, run.lr
+    set_precision(run.training.precision)
     with torch.random.fork_rng():
-        sequence = np.random.SeedSequence([run.training.seed, epoch])
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
         running = _steps(run, epoch, lr)
     if run.average is not None:
         run.average.after_epoch(epoch)
+    for network in {run.model, run.evaluated}:
+        run.process.align(network)
     last = epoch >= run.training.max_epochs
     train_side = last or epoch % run.training.measure_every == 0
+    network = run.compiled if run.evaluated is run.model else run.evaluated
     metrics = {
-        **_sides(run, run.evaluated, train_side=train_side),
+        **_sides(run, network, train_side=train_side),
         "train_running/loss": running,
         "sparsity": penalties.sparsity(run.evaluated_weights),
         "weight_norm": penalties.weight_norm(run.evaluated_weights),
@@ -199,16 +220,29 @@ def _epoch(run: TrainingRun) -> EpochResult:
     return _conclude(run, epoch, metrics)
 
 
-def _sides(run: TrainingRun, model: nn.Module, *, train_side: bool) -> dict[str, float]:
+def _sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
     """``val/*``, and with the train side ``train/*`` and ``gap/*``."""
-    val = measure(model, run.trainable, run.val_x, run.val_y)
+    val = measured(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measure(model, run.trainable, run.train_x[run.subset], run.train_y[run.subset])
+        train = measured(run, network, run.data.train, run.subset)
         gap = gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
     return metrics
+
+
+def measured(
+    run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
+) -> dict[str, float]:
+    """``loss`` and metrics of samples, all of them or a ``subset``'s indices."""
+    starts = range(0, len(samples), MEASURED_AT_ONCE)
+    batches: list[Index] = [slice(start, start + MEASURED_AT_ONCE) for start in starts]
+    if subset is not None:
+        batches = [*torch.split(subset, MEASURED_AT_ONCE)]
+    own = samples.batches(run.process.turns(batches))
+    with run.autocast():
+        return measure(network, run.trainable, own, run.process)
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
@@ -217,6 +251,7 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
     verdict = Verdict.IMPROVED
     if run.watch:
         verdict = run.watch.update(epoch, metrics[run.watched], metrics.get("gap/loss"))
+    verdict = run.process.agree(verdict)
     done = verdict is Verdict.STOP or epoch >= run.training.max_epochs
     result = EpochResult(epoch, metrics, done)
     run.last_result = result
@@ -232,24 +267,38 @@ def _steps(run: TrainingRun, epoch: int, lr: float) -> float:
     run.model.train()
     for group in run.optimizer.param_groups:
         group["lr"] = lr
-    device = run.train_x.device
-    order = torch.randperm(len(run.train_x)).to(device)
+    torch.manual_seed(seed_of(run.training.seed, epoch))
+    order = torch.randperm(len(run.data.train))
+    run.process.draw_apart(run.training.seed, epoch)
     batches = torch.split(order, run.training.batch_size)
-    factor = lambda_factor(run.training, epoch)
-    s = run.strengths
+    shares = [run.process.share(batch) for batch in batches]
+    now = _now(run, epoch, lr, len(batches))
+    total = torch.zeros((), device=run.data.device)
+    fed = run.data.train.batches(share.samples for share in shares)
+    for batch, share, (x, y) in zip(batches, shares, fed, strict=True):
+        run.process.begin(share)
+        total += _step(run, x, y, share.weight, now) * len(batch)
+        now.step += 1
+    running = run.process.sum({"loss": float(total)})["loss"]
+    return running / (len(order) * run.process.world)
+
+
+def _now(run: TrainingRun, epoch: int, lr: float, steps: int) -> Now:
+    """The values of an epoch's steps, on the weights' device."""
+    device = run.data.device
+    s, factor = run.strengths, lambda_factor(run.training, epoch)
     values = torch.tensor([lr, factor * s.l1, factor * s.l2, factor * s.group], device=device)
     step, l1, l2, units = values.unbind()
-    now = Now(step, l1, l2, units, step=(epoch - 1) * len(batches))
-    total = torch.zeros((), device=device)
-    for batch in batches:
-        total += _step(run, run.train_x[batch], run.train_y[batch], now) * len(batch)
-        now.step += 1
-    return float(total) / len(order)
+    noise = torch.Generator(device).manual_seed(seed_of(run.training.seed, epoch, _NOISE))
+    return Now(step, l1, l2, units, noise, step=(epoch - 1) * steps)
 
 
-def _step(run: TrainingRun, x: Tensor, y: Tensor, now: Now) -> Tensor:
+def _step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
+    """One step on this process's part of a batch; the part's mean loss times its weight."""
     run.optimizer.zero_grad()
-    loss = run.trainable.step(run.model, run.pipeline(x, y))
+    with run.autocast():
+        loss = run.trainable.step(run.parallel, run.pipeline(x, y))
+    loss = loss * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for update in run.updates.before:
         update(now)
@@ -261,15 +310,20 @@ def _step(run: TrainingRun, x: Tensor, y: Tensor, now: Now) -> Tensor:
     return loss.detach()
 
 
-def _build(trainable: Trainable, splits: Splits, training: Training, device: str) -> nn.Module:
-    """The network, its weights drawn from the training's own seed."""
+def _build(trainable: Trainable, splits: Splits, training: Training, few: Tensor) -> nn.Module:
+    """The network, its weights drawn from the training's own seed, on the device of a few inputs.
+
+    Weights are drawn on the CPU, so that a GPU starts from the same.
+    """
     trainable.meet(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = adopt(trainable.build(splits.info)).to(device)
-        x, _ = _tensors(splits.train.head(2), device)
-        _last_layer(model, x)  # lazy layers draw their weights now
+        model = adopt(trainable.build(splits.info))
+        _last_layer(model, few.cpu())  # lazy layers draw their weights now
+    model = model.to(few.device)
+    if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no format alone
     if not any(p.requires_grad for p in model.parameters()):
         raise ContractError(
             "the network has no parameters to train; assign its layers to attributes of the "
@@ -288,8 +342,8 @@ def _last_layer(model: nn.Module, x: Tensor) -> str | None:
         ) from error
 
 
-def _tensors(split: Split, device: str) -> tuple[Tensor, Tensor]:
-    return torch.tensor(split.x, device=device), torch.tensor(split.y, device=device)
+def _compiled(model: nn.Module) -> nn.Module:
+    return cast(nn.Module, torch.compile(model))  # torch says it were a function
 
 
 def _plain(result: EpochResult | None) -> dict[str, Any] | None:

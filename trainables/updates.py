@@ -24,13 +24,15 @@ Update = Callable[["Now"], None]
 class Now:
     """The values a step reads, 0-dim on the weights' device; the loop sets them every epoch.
 
-    ``step`` counts the optimiser's steps from 0 over the whole training.
+    ``noise`` is the gradients' generator, which every process of a group seeds alike. ``step``
+    counts the optimiser's steps from 0 over the whole training.
     """
 
     lr: Tensor
     l1: Tensor
     l2: Tensor
     group: Tensor
+    noise: torch.Generator
     step: int = 0
 
 
@@ -60,7 +62,7 @@ class Updates:
         if strengths.l2 and t.l2_update == "coupled":
             self.before.append(lambda now: penalties.add_coupled_gradient(weights, now.l2))
         if r.gradient_noise:
-            self.before.append(lambda now: self._gradient_noise(r.gradient_noise, now.step))
+            self.before.append(lambda now: self._gradient_noise(r.gradient_noise, now))
         if strengths.l2 and t.l2_update == "decoupled":
             self.before.append(lambda now: penalties.decoupled_step(weights, now.lr, now.l2))
         if strengths.l1 and t.l1_update == "proximal":
@@ -100,13 +102,14 @@ class Updates:
         return steps
 
     @torch.no_grad()
-    def _gradient_noise(self, deviation: float, step: int) -> None:
+    def _gradient_noise(self, deviation: float, now: Now) -> None:
         """Deviation ``η/(1 + t)^0.275``. Neelakantan et al. 2015, eq. 1 (whose η is a variance)."""
-        now = deviation / (1 + step) ** 0.275
+        scale = deviation / (1 + now.step) ** 0.275
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    parameter.grad.add_(now * torch.randn_like(parameter.grad))
+                    noise = torch.empty_like(parameter.grad).normal_(generator=now.noise)
+                    parameter.grad.add_(scale * noise)
 
 
 def lambda_factor(training: Training, epoch: int) -> float:

@@ -200,7 +200,7 @@ class _Session:
             )
             state = torch.load(weights, weights_only=True, map_location="cpu")
             metrics = test_metrics(run, self._splits, state)  # it loads the state
-            found = anatomy(run.model, run.penalised, run.val_x)
+            found = anatomy(run.model, run.penalised, run.data.val.x)
             self._trials.record_finalist(trial.number, metrics, found)
         self._drop_weights(sweep)
 

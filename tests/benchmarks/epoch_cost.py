@@ -20,10 +20,9 @@ from torch import nn
 
 from trainables.base import Trainable
 from trainables.data import Split, Splits
-from trainables.gap import measure
 from trainables.hyper import Regularisation, Training
 from trainables.info import DataInfo, Kind, Task
-from trainables.loop import TrainingRun, train
+from trainables.loop import TrainingRun, measured, train
 from trainables.vision import CNN, MLP
 
 INFO = DataInfo((1, 28, 28), Task.CLASSIFICATION, 10, Kind.IMAGE)
@@ -98,8 +97,8 @@ def main() -> None:
 
 
 def _measure_both(run: TrainingRun) -> None:
-    measure(run.model, run.trainable, run.val_x, run.val_y)
-    measure(run.model, run.trainable, run.train_x[run.subset], run.train_y[run.subset])
+    measured(run, run.model, run.data.val)
+    measured(run, run.model, run.data.train, run.subset)
 
 
 if __name__ == "__main__":

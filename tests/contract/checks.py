@@ -48,13 +48,13 @@ def passes_the_examination(trainable: Trainable, splits: Splits) -> None:
 
 def losses_and_metrics_are_finite(trainable: Trainable, splits: Splits) -> None:
     run = begin(trainable, splits)
-    values = trainable.evaluate(run.model.eval()(run.train_x[:9]), run.train_y[:9])
+    values = trainable.evaluate(run.model.eval()(run.data.train.x[:9]), run.data.train.y[:9])
     assert all(v.shape in ((), (9,)) and v.isfinite().all() for v in values.values())
 
 
 def a_step_is_the_mean_of_the_losses(trainable: Trainable, splits: Splits) -> None:
     run = begin(trainable, splits, dropout=0.0)
-    x, y = run.train_x[:9], run.train_y[:9]
+    x, y = run.data.train.head(9)
     step = trainable.step(run.model.eval(), Batch(x, y))
     assert step.ndim == 0
     assert torch.allclose(step, trainable.losses(run.model(x), y).mean())

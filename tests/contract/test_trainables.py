@@ -71,19 +71,21 @@ def test_a_subclass_overrides_one_part_and_leaves_the_rest(part: str) -> None:
     val, usual = found.metrics["val/loss"], expected.metrics["val/loss"]
     match part:
         case "OwnStep":
-            outputs, usually = (r.model(r.val_x).square().mean().item() for r in (theirs, ours))
+            outputs, usually = (
+                r.model(r.data.val.x).square().mean().item() for r in (theirs, ours)
+            )
             assert outputs < usually
         case "OwnOptimizer":
             assert isinstance(theirs.optimizer, torch.optim.RMSprop)
             assert val != usual
         case "OwnMetrics":
-            largest = theirs.model(theirs.val_x).abs().amax(1).mean().item()
+            largest = theirs.model(theirs.data.val.x).abs().amax(1).mean().item()
             assert found.metrics["val/largest"] == pytest.approx(largest, rel=1e-5)
             assert "gap/largest" in found.metrics
             assert val == usual
         case "OwnLosses":
             theirs.model.load_state_dict(ours.best_state)
-            outputs = theirs.model(theirs.val_x)
-            doubled = theirs.trainable.losses(outputs, theirs.val_y)
-            assert torch.equal(doubled, 2 * ours.trainable.losses(outputs, theirs.val_y))
+            outputs = theirs.model(theirs.data.val.x)
+            doubled = theirs.trainable.losses(outputs, theirs.data.val.y)
+            assert torch.equal(doubled, 2 * ours.trainable.losses(outputs, theirs.data.val.y))
             assert val != usual

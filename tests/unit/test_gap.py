@@ -21,7 +21,11 @@ def test_uneven_batches_change_nothing(batch_size: int) -> None:
     whole = nn.functional.cross_entropy(model.eval()(x), y)
     trainable = MLP()
     trainable.meet(INFO, Training())
-    got = measure(model.train(), trainable, x, y, batch_size)
+    got = measure(
+        model.train(),
+        trainable,
+        zip(x.split(batch_size), y.split(batch_size), strict=True),
+    )
     assert got["loss"] == pytest.approx(float(whole.detach()), rel=1e-5)
     assert got["accuracy"] == pytest.approx(float((model(x).argmax(1) == y).float().mean()))
     assert model.training

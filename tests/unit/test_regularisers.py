@@ -92,7 +92,7 @@ def test_lambda_over_the_epochs(schedule: Any, expected: list[float]) -> None:
 
 
 def test_gradient_noise_has_the_deviation_that_was_asked_for_and_decays() -> None:
-    torch.manual_seed(0)
+    noise = torch.Generator().manual_seed(0)
     layer = nn.Linear(200, 200)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     updates = Updates([], optimizer, Training(optimizer="sgd"), Regularisation(gradient_noise=0.1))
@@ -100,7 +100,7 @@ def test_gradient_noise_has_the_deviation_that_was_asked_for_and_decays() -> Non
     for step, deviation in ((0, 0.1), (99, 0.1 / 100**0.275)):
         layer.weight.grad = torch.zeros_like(layer.weight)
         for update in updates.before:
-            update(Now(lr=zero, l1=zero, l2=zero, group=zero, step=step))
+            update(Now(lr=zero, l1=zero, l2=zero, group=zero, noise=noise, step=step))
         assert layer.weight.grad.std().item() == pytest.approx(deviation, rel=0.02)
 
 

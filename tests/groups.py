@@ -1,0 +1,53 @@
+"""Real groups of processes on this machine, kept for a whole module of tests."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from torch.distributed import TCPStore
+
+from trainables.process import Group
+
+T = TypeVar("T")
+
+
+class Groups:
+    """Runs a module's function in every rank of a group; a pool of processes serves them all."""
+
+    def __init__(self, most: int) -> None:
+        self._pool = ProcessPoolExecutor(most, multiprocessing.get_context("spawn"))
+
+    def run(self, world: int, function: Callable[..., T], *arguments: Any) -> list[T]:
+        """What each rank's ``function(group, *arguments)`` returned, by rank."""
+        port = _free_port()
+        ranks = [
+            self._pool.submit(_in_group, port, rank, world, function, arguments)
+            for rank in range(world)
+        ]
+        return [rank.result(timeout=120) for rank in ranks]
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+def _in_group(
+    port: int, rank: int, world: int, function: Callable[..., T], arguments: tuple[Any, ...]
+) -> T:
+    torch.set_num_threads(1)
+    store = TCPStore("127.0.0.1", port, world, is_master=rank == 0)
+    group = Group.join(store, rank, world)
+    try:
+        return function(group, *arguments)
+    finally:
+        group.leave()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

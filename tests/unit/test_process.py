@@ -1,0 +1,219 @@
+"""A training shared by several processes computes what one process would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.groups import Groups
+from trainables.base import Trainable
+from trainables.data import Split, Splits
+from trainables.hyper import EarlyStoppingSpec, Regularisation, Training, scaled
+from trainables.info import DataInfo, Kind, Task
+from trainables.loop import TrainingRun, train
+from trainables.process import Process
+from trainables.vision import CNN
+
+SIZES = [(60, 30), (61, 23), (51, 7), (3, 3), (2, 5)]
+"""Of the training and the validation split: even, uneven, a last batch and a whole data set of
+fewer samples than ranks. No batch of two: a norm over two passes no gradient but rounding on."""
+
+
+class Normed(Trainable):
+    """A network with a batch norm for each kind of input.
+
+    No bias before a norm: its gradient is zero but for rounding, which Adam makes steps of.
+    """
+
+    def build(self, info: DataInfo) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64, 8, bias=False),
+            nn.BatchNorm1d(8, momentum=None),
+            nn.ReLU(),
+            nn.Linear(8, info.outputs),
+        )
+
+
+class Skipping(Trainable):
+    """A network that leaves out a layer in some steps, as one process may."""
+
+    def build(self, info: DataInfo) -> nn.Module:
+        return Branching(info.outputs)
+
+
+class Branching(nn.Module):
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.calls = 0
+        self.usual, self.other = nn.Linear(16, outputs), nn.Linear(16, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        outputs: Tensor = self.usual(x.flatten(1))
+        return outputs + self.other(x.flatten(1)) if self.calls % 2 else outputs
+
+
+NETWORKS: dict[str, Trainable] = {
+    "cnn": CNN([4], 8),
+    "normed": Normed(),
+    "skipping": Skipping(),
+}
+
+
+def splits(train_size: int, val_size: int) -> Splits:
+    rng = np.random.default_rng(0)
+    x = rng.random((train_size + val_size, 1, 4, 4), dtype=np.float32)
+    y = (x.mean((1, 2, 3)) > 0.5).astype(np.int64)
+    y[:2] = 0, 1
+    info = DataInfo((1, 4, 4), Task.CLASSIFICATION, 2, Kind.IMAGE)
+    train, val = Split(x[:train_size], y[:train_size]), Split(x[train_size:], y[train_size:])
+    return Splits(train, val, None, info)
+
+
+def curve(
+    process: Process,
+    network: str,
+    sizes: tuple[int, int],
+    training: dict[str, Any],
+    regularisation: dict[str, Any],
+    patience: int = 50,
+) -> tuple[list[dict[str, float]], dict[str, float], dict[str, Tensor]]:
+    """Every epoch's metrics, the outcome and the weights of a whole training."""
+    run = TrainingRun(
+        NETWORKS[network],
+        splits(*sizes),
+        Training(**{"max_epochs": 5, "batch_size": 16, "lr": 0.02, **training}),
+        Regularisation.model_validate(regularisation),
+        EarlyStoppingSpec(patience=patience),
+        process=process,
+    )
+    epochs = [dict(result.metrics) for result in train(run)]
+    return epochs, run.outcome(), dict(run.model.state_dict())
+
+
+@pytest.fixture(scope="module")
+def groups() -> Iterator[Groups]:
+    made = Groups(4)
+    yield made
+    made.close()
+
+
+def same(found: Any, expected: Any, tolerance: float = 1e-5) -> bool:
+    return len(found) == len(expected) and all(
+        a == pytest.approx(b, abs=tolerance, rel=tolerance)
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("network", ["cnn", "normed"])
+def test_a_group_has_the_curve_the_gap_and_the_weights_of_one(
+    groups: Groups, network: str, world: int, sizes: tuple[int, int]
+) -> None:
+    if network == "normed" and sizes[0] < 3:
+        sizes = (3, 5)
+    expected, outcome, weights = curve(Process(), network, sizes, {}, {})
+    for epochs, ended, state in groups.run(world, curve, network, sizes, {}, {}):
+        assert same(epochs, expected)
+        assert ended == pytest.approx(outcome, abs=1e-5)
+        for name, value in weights.items():
+            assert torch.allclose(state[name], value, atol=1e-5), name
+
+
+@pytest.mark.parametrize(
+    "regularisation",
+    [
+        {"penalty": "l1", "lambda": 0.05},
+        {"penalty": "l2", "lambda": 0.05},
+        {"penalty": "group_lasso", "lambda": 0.05},
+        {"max_norm": 0.5, "gradient_noise": 0.05},
+        {"ema": 0.9, "label_smoothing": 0.1},
+    ],
+)
+@pytest.mark.parametrize("updates", [{}, {"l1_update": "subgradient", "l2_update": "coupled"}])
+def test_a_penalty_acts_once_however_many_workers_there_are(
+    groups: Groups, regularisation: dict[str, Any], updates: dict[str, Any]
+) -> None:
+    arguments = ("cnn", (61, 23), updates, regularisation)
+    expected, _, _ = curve(Process(), *arguments)
+    first, second = groups.run(2, curve, *arguments)
+    assert same(first[0], expected, 2e-5)
+    assert all(torch.equal(first[2][k], second[2][k]) for k in first[2])
+
+
+def test_a_layer_that_a_step_leaves_out_is_left_out_in_a_group(groups: Groups) -> None:
+    arguments = ("skipping", (61, 23), {}, {})
+    expected, _, _ = curve(Process(), *arguments)
+    for epochs, _, _ in groups.run(2, curve, *arguments):
+        assert same(epochs, expected)
+
+
+def test_every_rank_stops_early_at_the_same_epoch_with_the_same_weights(groups: Groups) -> None:
+    arguments = ("cnn", (61, 23), {"max_epochs": 40, "lr": 0.3}, {"dropout": 0.3}, 2)
+    ranks = groups.run(4, curve, *arguments)
+    ends = {int(outcome["stopped_epoch"]) for _, outcome, _ in ranks}
+    assert len(ends) == 1
+    assert ends.pop() < 40
+    first = ranks[0]
+    for rank in ranks[1:]:
+        assert rank[:2] == first[:2]
+        assert all(torch.equal(rank[2][k], first[2][k]) for k in first[2])
+
+
+def draws(process: Process) -> list[float]:
+    torch.manual_seed(0)
+    process.draw_apart(7, 1)
+    return torch.rand(3).tolist()
+
+
+def test_every_rank_draws_its_own_dropout_and_the_first_that_of_one_alone(groups: Groups) -> None:
+    ranks = groups.run(4, draws)
+    assert len({tuple(r) for r in ranks}) == 4
+    assert ranks[0] == draws(Process())
+    assert ranks == groups.run(4, draws)
+
+
+def shares(process: Process, size: int) -> tuple[list[int], float]:
+    share = process.share(torch.arange(size))
+    return share.samples.tolist(), share.weight
+
+
+@pytest.mark.parametrize("size", [16, 17, 5, 4])
+def test_every_sample_is_seen_by_one_rank(groups: Groups, size: int) -> None:
+    parts = groups.run(4, shares, size)
+    assert sorted(sum((part for part, _ in parts), [])) == list(range(size))
+    assert sum(weight for _, weight in parts) == pytest.approx(4)
+    assert max(len(p) for p, _ in parts) - min(len(p) for p, _ in parts) <= 1
+
+
+def test_a_batch_smaller_than_the_group_is_everybodys(groups: Groups) -> None:
+    assert groups.run(4, shares, 3) == [([0, 1, 2], 1.0)] * 4
+
+
+@pytest.mark.parametrize(
+    ("rule", "batch_size", "lr"), [("none", 16, 0.1), ("linear", 64, 0.4), ("sqrt", 64, 0.2)]
+)
+def test_batch_and_rate_grow_with_the_workers_only_when_asked(
+    rule: Any, batch_size: int, lr: float
+) -> None:
+    got = scaled(Training(batch_size=16, lr=0.1, scale_lr=rule), 4)
+    assert (got.batch_size, got.lr) == (batch_size, pytest.approx(lr))
+    alone = Training(batch_size=16, lr=0.1, scale_lr=rule)
+    assert scaled(alone, 1) == alone
+
+
+def test_a_scaled_training_is_that_of_one_process_with_the_larger_batch(groups: Groups) -> None:
+    asked = {"batch_size": 16, "lr": 0.01, "scale_lr": "linear"}
+    expected, _, _ = curve(Process(), "cnn", (61, 23), {"batch_size": 32, "lr": 0.02}, {})
+    for epochs, _, _ in groups.run(2, curve, "cnn", (61, 23), asked, {}):
+        assert same(epochs, expected)

@@ -1,0 +1,110 @@
+"""What this machine computes with, what its devices can do, and how one of them is set."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+_AMPERE = (8, 0)
+"""The first compute capability whose tensor cores take TF32 and BF16."""
+_CONTEXT = 600 * 2**20
+"""Bytes that a process takes on a GPU before its first tensor, which no cap counts."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """``memory`` is bytes, ``capability`` the compute capability."""
+
+    name: str
+    memory: int
+    capability: tuple[int, int]
+
+    def can(self, precision: Precision) -> bool:
+        """Whether it has the instructions."""
+        return precision == "fp32" or self.capability >= _AMPERE
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``memory`` is bytes."""
+
+    cpus: int
+    memory: int
+    cpu_has_bf16: bool
+    gpus: tuple[Gpu, ...] = ()
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Machine:
+        """From what ``asdict`` and JSON made of one."""
+        gpus = (Gpu(**{**g, "capability": tuple(g["capability"])}) for g in raw["gpus"])
+        return cls(**{**raw, "gpus": tuple(gpus)})
+
+    def can(self, precision: Precision) -> bool:
+        """Whether its CPUs have the instructions."""
+        return precision == "fp32" or (precision == "bf16" and self.cpu_has_bf16)
+
+
+def this_machine() -> Machine:
+    """Found out without leaving anything on a GPU: another process looks there."""
+    found = Machine(
+        cpus=os.cpu_count() or 1,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cpu_has_bf16=any(
+            "bf16" in k and v is True for k, v in torch.cpu.get_capabilities().items()
+        ),
+    )
+    environment = {k: v for k, v in os.environ.items() if (k, v) != ("CUDA_VISIBLE_DEVICES", "")}
+    if not torch.version.cuda:
+        return found
+    looked = subprocess.run(
+        [sys.executable, "-m", __name__], capture_output=True, text=True, env=environment
+    )
+    if looked.returncode:
+        return found
+    gpus = json.loads(looked.stdout.splitlines()[-1])
+    return Machine.from_dict({**asdict(found), "gpus": gpus})
+
+
+def describe(device: str) -> str:
+    """The device as a person calls it."""
+    if device == "cpu":
+        return "CPU"
+    return str(torch.cuda.get_device_name())
+
+
+def set_precision(precision: Precision) -> None:
+    """What products of float32 are computed in, for the whole process; bf16 is autocast's."""
+    tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+def limit_memory(share: float) -> None:
+    """Let this process take no more than its share of its GPU's memory."""
+    total = torch.cuda.mem_get_info()[1]
+    own = max(share - _CONTEXT / total, share / 2)
+    torch.cuda.set_per_process_memory_fraction(own)
+
+
+def free_memory() -> int:
+    """Bytes of its GPU that this process may still take."""
+    free, total = torch.cuda.mem_get_info()
+    cap = int(total * torch.cuda.get_per_process_memory_fraction())
+    return min(free, cap - torch.cuda.memory_allocated())
+
+
+def _gpus() -> list[dict[str, Any]]:
+    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [asdict(Gpu(p.name, p.total_memory, (p.major, p.minor))) for p in properties]
+
+
+if __name__ == "__main__":
+    print(json.dumps(_gpus()))
