@@ -20,10 +20,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.errors import GapsweepError, InputError
+from service.settings import use_ray_token
 
 if TYPE_CHECKING:
     from service.home import Home, SweepFolder
+    from service.tuning.cluster import Cluster
     from service.tuning.runner import Ending
+    from trainables.data import Splits
 
 INTERRUPTED = 130
 
@@ -49,6 +52,15 @@ HomeOption = Annotated[
 SweepName = Annotated[
     str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, or `latest`.")
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        envvar="RAY_ADDRESS",
+        help="A Ray cluster's, or `auto`; else this machine.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary alone, as JSON.")]
 
 
@@ -57,21 +69,23 @@ def run(
     spec_file: SpecFile,
     overrides: Overrides = None,
     home: HomeOption = None,
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a sweep here, on a Ray of its own. Ctrl-C stops it; `resume` goes on."""
+    """Run a sweep, on a Ray of its own or on your cluster. Ctrl-C stops it; `resume` goes on."""
     from service.preflight import preflight
     from service.settings import home_at
     from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
     from service.tuning.runner import create_sweep
 
     spec = load_spec(spec_file, overrides or [])
     paths = _import_from(spec_file.resolve().parent, Path.cwd())
     found = preflight(spec, str(spec_file))
-    at = home_at(home)
-    _check_machine(spec.resources)
+    at, cluster = home_at(home), Cluster(ray_address)
+    concurrent = cluster.inventory(at.path).check(spec)
     folder = create_sweep(spec, at, paths)
-    _drive(folder, at, found.splits, as_json=as_json)
+    _drive(folder, at, found.splits, cluster, concurrent, as_json=as_json)
 
 
 @app.command()
@@ -81,20 +95,22 @@ def resume(
         int, typer.Option("--trials", min=0, help="How many trials more than its budget says.")
     ] = 0,
     home: HomeOption = None,
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a sweep after a crash, a Ctrl-C or a kill, or extend a finished one."""
     from service.preflight import preflight
     from service.settings import home_at
     from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
 
-    at = home_at(home)
+    at, cluster = home_at(home), Cluster(ray_address)
     folder = at.find(sweep)
     spec = load_spec(folder.spec)
     _import_from(*(Path(p) for p in folder.origin.read_text(encoding="utf-8").splitlines()))
     found = preflight(spec, str(folder.spec))
-    _check_machine(spec.resources)
-    _drive(folder, at, found.splits, as_json=as_json, more_trials=trials)
+    concurrent = cluster.inventory(at.path).check(spec)
+    _drive(folder, at, found.splits, cluster, concurrent, as_json=as_json, more_trials=trials)
 
 
 @app.command()
@@ -157,16 +173,20 @@ def list_sweeps(home: HomeOption = None) -> None:
 
 
 @app.command()
-def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
+def validate(
+    spec_file: SpecFile, overrides: Overrides = None, ray_address: RayAddress = None
+) -> None:
     """Check a spec: its keys, the data, the network on one batch, every name in it."""
     from service.preflight import preflight
+    from service.settings import home_at
     from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
     from trainables.dropout import dropout_layers
 
     spec = load_spec(spec_file, overrides or [])
     _import_from(spec_file.resolve().parent, Path.cwd())
     found = preflight(spec, str(spec_file))
-    _check_machine(spec.resources)
+    concurrent = Cluster(ray_address).inventory(home_at(None).path).check(spec)
     splits, info = found.splits, found.splits.info
     test = len(splits.test) if splits.test else "no"
     weights = sum(p.numel() for p in found.run.model.parameters())
@@ -183,6 +203,7 @@ def validate(spec_file: SpecFile, overrides: Overrides = None) -> None:
     table.add_row("dropout", dropout)
     seconds, memory = found.examination.seconds, found.examination.memory
     table.add_row("a step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB")
+    table.add_row("at once", f"{concurrent} trials")
     table.add_row("space", ", ".join(spec.space.parameters))
     table.add_row("metrics", ", ".join(found.examination.metrics))
     console = Console(highlight=False)
@@ -272,6 +293,7 @@ def ui(
 def main() -> None:
     """The command `gapsweep`: every error a sentence, never a traceback."""
     errors = Console(stderr=True, highlight=False)
+    use_ray_token()
     try:
         app()
     except GapsweepError as error:
@@ -283,19 +305,31 @@ def main() -> None:
 
 
 def _drive(
-    folder: SweepFolder, home: Home, splits: object, *, as_json: bool, more_trials: int = 0
+    folder: SweepFolder,
+    home: Home,
+    splits: Splits,
+    cluster: Cluster,
+    concurrent: int,
+    *,
+    as_json: bool,
+    more_trials: int = 0,
 ) -> None:
     from service.specfile import load_spec
     from service.tuning.runner import run_sweep
     from service.view import view_for
-    from trainables.data import Splits
 
-    assert isinstance(splits, Splits)
     # the stream itself: what others print meanwhile goes elsewhere
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     with view_for(console) as view:
         ending = run_sweep(
-            load_spec(folder.spec), splits, folder, home, view, more_trials=more_trials
+            load_spec(folder.spec),
+            splits,
+            folder,
+            home,
+            view,
+            cluster=cluster,
+            concurrent=concurrent,
+            more_trials=more_trials,
         )
     _close(ending, folder, home, as_json)
 
@@ -349,14 +383,6 @@ def _import_from(*folders: Path) -> list[str]:
     paths = list(dict.fromkeys(str(f) for f in folders))
     sys.path[:0] = [p for p in paths if p not in sys.path]
     return paths
-
-
-def _check_machine(resources: object) -> None:
-    from service.spec import Resources
-    from service.tuning.cluster import check_resources
-
-    assert isinstance(resources, Resources)
-    check_resources(resources)
 
 
 def _written(path: Path, write: Callable[[], None]) -> None:

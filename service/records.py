@@ -68,7 +68,8 @@ class Trial:
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
     ``ended`` is Unix seconds. ``confirms`` is the number of the trial that this one repeats, with
-    ``seed`` instead of the spec's. ``anatomy`` is known of finalists.
+    ``seed`` instead of the spec's. ``anatomy`` is known of finalists. ``ran_on`` says the device
+    and the precision.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Trial:
     confirms: int | None = None
     seed: int | None = None
     anatomy: Anatomy | None = None
+    ran_on: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     ended: float | None = None
     epochs: tuple[Epoch, ...] = ()

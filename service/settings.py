@@ -10,6 +10,16 @@ from service.home import Home
 DEFAULT_HOME = "gapsweep-data"
 
 
+def use_ray_token() -> None:
+    """Show a cluster the token that there is, before Ray is imported and reads whether to.
+
+    A cluster that was started where a token lies asks for it; a driver must be told to show it.
+    """
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if named or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def home_at(option: Path | None) -> Home:
     """The home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
     return Home((option or Path(os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME)).resolve())

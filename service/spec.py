@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    PatientPruner,
-    PercentilePruner,
-    SuccessiveHalvingPruner,
-    ThresholdPruner,
-    WilcoxonPruner,
-)
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -29,6 +16,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from search_spaces.sampling import check_point
 from search_spaces.space import SearchSpace, Value
 from service.meaning import MODEL_PREFIX, space_problems
+from service.pruners import Median, Pruner, by_name
+from service.resources import Resources
+from service.strict import Strict
 from trainables.data import Splits
 from trainables.datasets import DataConfig
 from trainables.hyper import (
@@ -41,16 +31,12 @@ from trainables.hyper import (
 from trainables.imports import IMPORT_PATH
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun
+from trainables.process import Process
+from trainables.samples import Placed
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
 Mode = Literal["min", "max"]
-
-
-class Strict(BaseModel):
-    """Frozen, and refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Objective(Strict):
@@ -81,144 +67,12 @@ class Constraint(Strict):
             yield f"{self.metric} >= {self.min:g}", self.min - value
 
 
-WarmUp = Annotated[
-    int | None, Field(ge=0, description="epochs before the first look; else a quarter of all")
-]
-
-
-def _warm_up(epochs: int | None, max_epochs: int) -> int:
-    """A regularised training learns more slowly at first, and would be given up for it."""
-    return max_epochs // 4 if epochs is None else epochs
-
-
-class Median(Strict):
-    """Prunes a trial whose best value so far is worse than the median at the same epoch."""
-
-    name: Literal["median"] = "median"
-    startup_trials: int = Field(5, ge=0)
-    warmup_epochs: WarmUp = None
-    interval: int = Field(1, ge=1)
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
-        warm_up = _warm_up(self.warmup_epochs, max_epochs)
-        return MedianPruner(self.startup_trials, warm_up, self.interval)
-
-
-class Percentile(Strict):
-    """Prunes a trial that is not among the best ``percentile`` at the same epoch."""
-
-    name: Literal["percentile"]
-    percentile: float = Field(25.0, ge=0, le=100)
-    startup_trials: int = Field(5, ge=0)
-    warmup_epochs: WarmUp = None
-    interval: int = Field(1, ge=1)
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
-        warm_up = _warm_up(self.warmup_epochs, max_epochs)
-        return PercentilePruner(self.percentile, self.startup_trials, warm_up, self.interval)
-
-
-class Hyperband(Strict):
-    """Several brackets of successive halving."""
-
-    name: Literal["hyperband"]
-    min_epochs: int = Field(1, ge=1)
-    reduction_factor: int = Field(3, ge=2)
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own, told the largest resource: it would wait for a trial to learn it."""
-        return HyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
-
-
-class SuccessiveHalving(Strict):
-    """Asynchronous successive halving."""
-
-    name: Literal["successive_halving"]
-    min_epochs: int = Field(1, ge=1)
-    reduction_factor: int = Field(4, ge=2)
-    min_early_stopping_rate: int = Field(0, ge=0)
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
-        return SuccessiveHalvingPruner(
-            self.min_epochs, self.reduction_factor, self.min_early_stopping_rate
-        )
-
-
-class Threshold(Strict):
-    """Prunes a trial whose value leaves a range."""
-
-    name: Literal["threshold"]
-    lower: float | None = None
-    upper: float | None = None
-    warmup_epochs: int = Field(0, ge=0)
-    interval: int = Field(1, ge=1)
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.lower is None and self.upper is None:
-            raise ValueError("a threshold needs `lower`, `upper` or both")
-        return self
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
-        return ThresholdPruner(self.lower, self.upper, self.warmup_epochs, self.interval)
-
-
-class Wilcoxon(Strict):
-    """Prunes a trial that a signed-rank test over its epochs finds worse than the best one."""
-
-    name: Literal["wilcoxon"]
-    p_threshold: float = Field(0.1, ge=0, le=1)
-    startup_epochs: int = Field(2, ge=0)
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
-        return WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.startup_epochs)
-
-
-class NoPruner(Strict):
-    """Prunes nothing."""
-
-    name: Literal["none"]
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
-        return NopPruner()
-
-
-def _by_name(value: Any) -> Any:
-    """``median`` stands for ``{name: median}``."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-class Patient(Strict):
-    """Asks another pruner only after ``patience`` epochs without an improvement."""
-
-    name: Literal["patient"]
-    patience: int = Field(3, ge=0)
-    min_delta: float = Field(0.0, ge=0)
-    pruner: Annotated[Pruner, BeforeValidator(_by_name)] = Median()
-
-    def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own, around another."""
-        return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)
-
-
-Pruner = Annotated[
-    Median | Percentile | Hyperband | SuccessiveHalving | Patient | Threshold | Wilcoxon | NoPruner,
-    Field(discriminator="name"),
-]
-
-
 class Search(Strict):
     """How Optuna chooses trials and gives up on them."""
 
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "qmc"] = "tpe"
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
-    pruner: Annotated[Pruner, BeforeValidator(_by_name)] = Median()
+    pruner: Annotated[Pruner, BeforeValidator(by_name)] = Median()
     seed: int = Field(0, ge=0)
     baseline: bool = Field(True, description="the first trial has no regularisation at all")
     enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")
@@ -244,14 +98,6 @@ class Confirm(Strict):
     def trials(self) -> int:
         """How many trials it takes."""
         return self.seeds * (self.top_k + 1)
-
-
-class Resources(Strict):
-    """What one trial holds, and how many run at once."""
-
-    cpus: float = Field(1, gt=0)
-    gpus: float = Field(0, ge=0)
-    concurrent: int = Field(2, ge=1)
 
 
 def _problem(loc: Sequence[str | int], text: str, value: object) -> InitErrorDetails:
@@ -290,6 +136,8 @@ class SweepSpec(Strict):
             *space_problems(self.space, self.training),
             *self._budget_problems(),
             *self._measurement_problems(),
+            *((("resources", key), text) for key, text in self.resources.problems()),
+            *self._sharing_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -328,6 +176,15 @@ class SweepSpec(Strict):
                     "wanted every epoch",
                 )
 
+    def _sharing_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        size, workers = self.training.batch_size, self.resources.workers
+        if self.training.scale_lr == "none" and size < workers:
+            yield (
+                ("training", "batch_size"),
+                f"{size} samples cannot be divided among {workers} workers; "
+                f"set it to {workers} or more",
+            )
+
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
         fixed: dict[str, Value] = dict(NEUTRAL)
@@ -348,6 +205,8 @@ class SweepSpec(Strict):
         baseline: bool,
         device: str,
         seed: int | None = None,
+        process: Process | None = None,
+        placed: Placed | None = None,
     ) -> TrainingRun:
         """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
 
@@ -366,4 +225,6 @@ class SweepSpec(Strict):
             regularisation,
             None if baseline else self.early_stopping,
             device=device,
+            process=process,
+            placed=placed,
         )

@@ -9,9 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
 import torch
-from torch.distributed import TCPStore
 
-from trainables.process import Group
+from trainables.process import Group, Meeting
 
 T = TypeVar("T")
 
@@ -39,8 +38,7 @@ def _in_group(
     port: int, rank: int, world: int, function: Callable[..., T], arguments: tuple[Any, ...]
 ) -> T:
     torch.set_num_threads(1)
-    store = TCPStore("127.0.0.1", port, world, is_master=rank == 0)
-    group = Group.join(store, rank, world)
+    group = Group.join(Meeting(("127.0.0.1", port), holds=rank == 0), rank, world)
     try:
         return function(group, *arguments)
     finally:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
 Precision = Literal["fp32", "tf32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _AMPERE = (8, 0)
 """The first compute capability whose tensor cores take TF32 and BF16."""
@@ -34,11 +36,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """``memory`` is bytes."""
+    """``memory`` is bytes; ``compiler`` is the C++ compiler that torch.compile finds."""
 
     cpus: int
     memory: int
     cpu_has_bf16: bool
+    compiler: str | None = None
     gpus: tuple[Gpu, ...] = ()
 
     @classmethod
@@ -53,24 +56,40 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Found out without leaving anything on a GPU: another process looks there."""
-    found = Machine(
-        cpus=os.cpu_count() or 1,
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        cpu_has_bf16=any(
-            "bf16" in k and v is True for k, v in torch.cpu.get_capabilities().items()
-        ),
-    )
+    """Found out without leaving anything on a GPU."""
+    return looked_at_from_outside() if torch.cuda.device_count() else _machine(())
+
+
+def looked_at_from_outside() -> Machine:
+    """What another process sees that no list of visible devices is empty for.
+
+    Raises:
+        RuntimeError: that process failed.
+    """
     environment = {k: v for k, v in os.environ.items() if (k, v) != ("CUDA_VISIBLE_DEVICES", "")}
-    if not torch.version.cuda:
-        return found
     looked = subprocess.run(
         [sys.executable, "-m", __name__], capture_output=True, text=True, env=environment
     )
     if looked.returncode:
-        return found
-    gpus = json.loads(looked.stdout.splitlines()[-1])
-    return Machine.from_dict({**asdict(found), "gpus": gpus})
+        raise RuntimeError(f"the devices could not be looked at: {looked.stderr.strip()[-300:]}")
+    return Machine.from_dict(json.loads(looked.stdout.splitlines()[-1]))
+
+
+def _machine(gpus: tuple[Gpu, ...]) -> Machine:
+    instructions = torch.cpu.get_capabilities()
+    return Machine(
+        cpus=os.cpu_count() or 1,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cpu_has_bf16=any("bf16" in name and has is True for name, has in instructions.items()),
+        compiler=_compiler(),
+        gpus=gpus,
+    )
+
+
+def _compiler() -> str | None:
+    """Where torch looks for one: CXX, else the platform's usual name."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    return shutil.which(os.environ.get("CXX") or usual)
 
 
 def describe(device: str) -> str:
@@ -101,10 +120,10 @@ def free_memory() -> int:
     return min(free, cap - torch.cuda.memory_allocated())
 
 
-def _gpus() -> list[dict[str, Any]]:
+def _gpus() -> tuple[Gpu, ...]:
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [asdict(Gpu(p.name, p.total_memory, (p.major, p.minor))) for p in properties]
+    return tuple(Gpu(p.name, p.total_memory, (p.major, p.minor)) for p in properties)
 
 
 if __name__ == "__main__":
-    print(json.dumps(_gpus()))
+    print(json.dumps(asdict(_machine(_gpus()))))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trainables.devices import Precision
 from trainables.imports import IMPORT_PATH
 
 Value = bool | int | float | str
@@ -73,7 +74,7 @@ class Training(_Frozen):
         description="on several workers: batch_size is all workers' together; with linear or sqrt "
         "it is each worker's, and lr grows with their number or its root",
     )
-    precision: Literal["fp32", "tf32", "bf16"] = Field(
+    precision: Precision = Field(
         "fp32", description="of products: tf32 and bf16 are faster where a device has them"
     )
     compile: bool = Field(False, description="the network by torch.compile; it needs a compiler")

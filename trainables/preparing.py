@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from trainables.data import Split, Splits
 from trainables.errors import DataError
 from trainables.info import DataInfo, Kind, Task
 from trainables.preprocessing import Column, Preprocessing
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
 
 Array = NDArray[np.generic]
 
@@ -94,6 +96,9 @@ def _inputs(
 def _encoded(
     raw: Mapping[str, pd.DataFrame | Array],
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
+    from sklearn.compose import ColumnTransformer  # a second of imports, not for every worker
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     frames = {name: x for name, x in raw.items() if isinstance(x, pd.DataFrame)}
     for name, frame in frames.items():
         _refuse_missing(name, frame)

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import Store
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables.synchronised import synchronise
 
 T = TypeVar("T")
+Address = tuple[str, int]
 
 PATIENCE = timedelta(hours=12)
 """Of a collective; whoever drives the group sees a dead rank much earlier, and ends the rest."""
@@ -43,6 +43,31 @@ class Share:
     samples: Tensor
     weight: float = 1.0
     everybodys: bool = False
+
+
+class Meeting:
+    """Where processes find each other, the first to name it being the one that holds it."""
+
+    def __init__(self, address: Address, *, holds: bool) -> None:
+        host, port = address
+        self._store = dist.TCPStore(host, port, is_master=holds, wait_for_workers=False)  # type: ignore[attr-defined]  # torch exports it without saying so
+        self.address: Address = host, self._store.port
+        self._groups = 0
+
+    @classmethod
+    def here(cls, host: str) -> Self:
+        """Hold one under this machine's own name, at a port that is free."""
+        return cls((host, 0), holds=True)
+
+    @classmethod
+    def at(cls, address: Address) -> Self:
+        """Come to one that another process holds."""
+        return cls(address, holds=False)
+
+    def room(self) -> Any:
+        """A fresh store for each group, the same for every process in turn."""
+        self._groups += 1
+        return dist.PrefixStore(f"group {self._groups}", self._store)  # type: ignore[attr-defined]  # torch exports it without saying so
 
 
 class Process:
@@ -93,13 +118,15 @@ class Group(Process):
         self._divided = True
 
     @classmethod
-    def join(cls, store: Store, rank: int, world: int, device: str = "cpu") -> Self:
+    def join(cls, meeting: Meeting, rank: int, world: int, device: str = "cpu") -> Self:
         """Become rank ``rank`` of ``world``; returns when all are there.
 
         Tensors on GPUs go by NCCL, everything on CPUs by gloo.
         """
         backend = "gloo" if device == "cpu" else f"cpu:gloo,{device}:nccl"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+        dist.init_process_group(
+            backend, store=meeting.room(), rank=rank, world_size=world, timeout=PATIENCE
+        )
         return cls()
 
     def leave(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from trainables.errors import DataError
 from trainables.info import Task
@@ -20,6 +19,8 @@ def split_indices(
     Raises:
         DataError: the fractions leave nothing to train on, one class only, or too few rows.
     """
+    from sklearn.model_selection import train_test_split
+
     if val <= 0 or test < 0 or val + test >= 1:
         raise DataError(f"val {val:g} and test {test:g} must be above 0 and together below 1")
     rows = np.arange(len(y), dtype=np.int64)

@@ -8,15 +8,18 @@ here would end the whole sweep inside Tune: it is kept, the sweep stops, and the
 from __future__ import annotations
 
 import functools
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from ray.exceptions import RayTaskError
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from service.tuning.ddp import LostWorkerError
 from service.tuning.session import Decision, StudySession
 
 P = ParamSpec("P")
@@ -24,6 +27,8 @@ R = TypeVar("R")
 
 METRICS = "metrics"
 OUTCOME = "outcome"
+RAN_ON = "ran_on"
+DIED = "the trial's process died (killed, or out of memory)"
 _NONE_LEFT: Any = Searcher.FINISHED
 
 
@@ -35,6 +40,7 @@ class Bridge:
     should_stop: Callable[[], bool]
     error: Exception | None = None
     numbers: dict[str, int] = field(default_factory=dict)
+    crashes: dict[str, list[str]] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Bridge:
         """Tune copies what it is given; there is one study and one bridge."""
@@ -66,14 +72,19 @@ class Bridge:
     def result(self, tune_id: str, result: Mapping[str, Any]) -> str:
         """Report one epoch; what Tune should do with the trial."""
         number, metrics = self.numbers[tune_id], _under(result, METRICS)
+        self.session.locate(number, _under(result, RAN_ON))
         if self.session.report(number, result["epoch"], metrics) is Decision.CONTINUE:
             return str(TrialScheduler.CONTINUE)
         self.session.prune(number)
         return str(TrialScheduler.STOP)
 
+    def crash(self, tune_id: str, words: str) -> None:
+        """Remember why a trial's process broke; Tune may start the trial again."""
+        self.crashes.setdefault(tune_id, []).append(words)
+
     def finish(self, tune_id: str, result: Mapping[str, Any] | None, crashed: bool) -> None:
         """End a trial in the study unless it has ended there, or is only cut short by a stop."""
-        number = self.numbers.pop(tune_id)
+        number, crashes = self.numbers.pop(tune_id), self.crashes.pop(tune_id, [])
         if number not in self.session.open_trials:
             return
         outcome = _under(result or {}, OUTCOME)
@@ -85,10 +96,11 @@ class Bridge:
             best = {name.removeprefix("best/"): value for name, value in outcome.items()}
             self.session.complete(number, best, stopped_epoch)
         elif crashed:
-            self.session.fail(number, "the trial's process died (killed, or out of memory)")
+            times = f", {len(crashes)} times" if len(crashes) > 1 else ""
+            self.session.fail(number, (crashes[-1] if crashes else DIED) + times)
 
 
-def _under(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
+def _under(result: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The values that stood under one key before Tune flattened the result."""
     start = f"{prefix}/"
     return {k.removeprefix(start): v for k, v in result.items() if k.startswith(start)}
@@ -150,6 +162,20 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
         """Report the epoch to the study and answer CONTINUE or STOP."""
         return self.bridge.result(trial.trial_id, result)
+
+    @_guarded(None)
+    def on_trial_error(self, tune_controller: object, trial: Any) -> None:
+        """A process broke: the trial is started again, or the searcher is told next."""
+        self.bridge.crash(trial.trial_id, _words(trial.pickled_error_file))
+
+
+def _words(file: str | None) -> str:
+    """Why a trial's process broke, by the error that Tune has pickled."""
+    error = pickle.loads(Path(file).read_bytes()) if file else None
+    if not isinstance(error, RayTaskError):
+        return DIED
+    name = "" if isinstance(error.cause, LostWorkerError) else f"{type(error.cause).__name__}: "
+    return f"{name}{error.cause}"
 
 
 class SweepStopper(Stopper):

@@ -1,18 +1,19 @@
-"""A Ray on this machine for one sweep, and how Tune is told to run trials on it."""
+"""The Ray that a sweep runs on, its own or one that is there, and how Tune runs trials on it."""
 
 from __future__ import annotations
 
 import logging
 import os
-import tempfile
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from service.errors import InputError
-from service.spec import Resources
-from service.tuning.bridge import Bridge, StudyScheduler, StudySearcher, SweepStopper
-from service.tuning.trial import TrialActor, TrialContext
+from service.tuning.inventory import Inventory, Node
+from trainables.devices import looked_at_from_outside, this_machine
 
 _QUIET: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads
@@ -27,78 +28,97 @@ _QUIET: Mapping[str, str] = {
 }
 
 
-def check_resources(resources: Resources) -> int:
-    """How many trials fit on this machine at once, at most as many as wanted.
+@dataclass(frozen=True)
+class Cluster:
+    """A running Ray by its address, or without one a Ray of the sweep's own on this machine."""
 
-    Raises:
-        InputError: not even one does.
-    """
-    import torch
+    address: str | None = None
 
-    cpus, gpus = os.cpu_count() or 1, torch.cuda.device_count()
-    if resources.cpus > cpus:
-        raise InputError(
-            f"resources.cpus: a trial wants {resources.cpus:g}, the machine has {cpus}"
-        )
-    if resources.gpus > gpus:
-        has = f"has {gpus}" if gpus else "has no GPU that torch can use; set it to 0"
-        raise InputError(f"resources.gpus: a trial wants {resources.gpus:g}, the machine {has}")
-    fit = int(cpus / resources.cpus)
-    if resources.gpus:
-        fit = min(fit, int(gpus / resources.gpus))
-    return max(1, min(resources.concurrent, fit))
+    def inventory(self, home: Path) -> Inventory:
+        """What there is. Every node of several must see the folder ``home``, or one above it.
+
+        Raises:
+            InputError: the cluster cannot be reached, or a node does not see the folder.
+        """
+        if self.address is None:
+            found = this_machine()
+            return Inventory((Node("this machine", found, found.cpus, len(found.gpus)),))
+        with self.connected(Path(os.devnull)):
+            return Inventory(tuple(_look(home)))
+
+    @contextmanager
+    def connected(self, log: Path) -> Iterator[None]:
+        """Start Ray with what the machine has, or join the one that is there; leave it at the end.
+
+        What Ray prints of dying workers goes to ``log``: the screen is the sweep's.
+
+        Raises:
+            InputError: the cluster cannot be reached.
+        """
+        os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
+        if self.address is not None:
+            _check_reachable(self.address)
+        import ray
+
+        own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
+        with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
+            try:
+                ray.init(
+                    address=self.address or "local",
+                    log_to_driver=False,
+                    configure_logging=True,
+                    logging_level=logging.ERROR,
+                    **({} if self.address else own),
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise _unreachable(self.address or "this machine", first) from None
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
-@contextmanager
-def local_ray(log: Path) -> Iterator[None]:
-    """Start Ray on this machine, with what the machine has, and stop it at the end.
-
-    What Ray prints of dying workers goes to ``log``: the screen is the sweep's.
-    """
-    os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
-    import ray
-
-    with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
-        ray.init(
-            address="local",
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=True,
-            logging_level=logging.ERROR,
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for half a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:  # `auto`, or a client's address
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from None
 
 
-def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
-    """Let Tune run trials until the bridge has none left or says to stop."""
-    from ray import tune
-
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study keeps what failed
-    resources = context.spec.resources
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialActor, context=context),
-        {"cpu": resources.cpus, "gpu": resources.gpus},
+def _unreachable(address: str, why: str) -> InputError:
+    return InputError(
+        f"no Ray cluster answers at {address} ({why}); `ray status` shows whether one runs, and "
+        "without --ray-address this machine is used"
     )
-    with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:
-        tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(bridge),
-                scheduler=StudyScheduler(bridge),
-                num_samples=-1,
-                max_concurrent_trials=concurrent,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(Path(scratch)),
-                stop=SweepStopper(bridge),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                verbose=0,
-            ),
-        ).fit()
+
+
+def _look(home: Path) -> Iterator[Node]:
+    """Every node that is alive, seen from itself."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    look = ray.remote(num_cpus=0)(_seen_from_there)
+    calls = [
+        look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(home)
+        for node in alive
+    ]
+    for node, (machine, folder) in zip(alive, ray.get(calls), strict=True):
+        name, resources = node["NodeManagerHostname"], node["Resources"]
+        if not folder and len(alive) > 1:
+            raise InputError(
+                f"the node {name} does not see {home}; put the home folder on a file system that "
+                "all nodes share (--home or GAPSWEEP_HOME)"
+            )
+        yield Node(name, machine, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+
+
+def _seen_from_there(home: Path) -> tuple[Any, bool]:
+    return looked_at_from_outside(), home.exists() or home.parent.exists()

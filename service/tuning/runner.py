@@ -19,7 +19,7 @@ from service.spec import SweepSpec
 from service.specfile import dump_spec
 from service.summary import Summary, summarise
 from service.tuning.bridge import Bridge
-from service.tuning.cluster import check_resources, local_ray, run_trials
+from service.tuning.cluster import Cluster
 from service.tuning.confirming import Confirmation
 from service.tuning.control import Control, Stop
 from service.tuning.history import History
@@ -27,8 +27,9 @@ from service.tuning.session import Observer, StudySession
 from service.tuning.stopwatch import Stopwatch
 from service.tuning.study import grid_points, open_study
 from service.tuning.tracking import SweepRuns, TrackedSweep, Tracker
-from service.tuning.trial import TrialContext
+from service.tuning.tune import run_trials
 from service.tuning.weights import FinalistWeights
+from service.tuning.worker import TrialContext
 from trainables.anatomy import anatomy
 from trainables.data import Splits
 from trainables.inspection import test_metrics
@@ -70,19 +71,22 @@ def run_sweep(
     home: Home,
     view: View,
     *,
+    cluster: Cluster,
+    concurrent: int,
     more_trials: int = 0,
 ) -> Ending:
     """Run what is left of a sweep: all of a new one, the rest of one, ``more_trials`` on top.
 
+    ``concurrent`` trials fit the cluster at once, see :meth:`Inventory.check`.
+
     Raises:
         SweepBusyError: another process runs it.
-        InputError: the machine has not what a trial needs.
+        InputError: the cluster cannot be reached.
         SweepFailedError: something broke that is no trial's fault; what was finished is kept.
     """
-    concurrent = check_resources(spec.resources)
     with folder.locked(), History(folder.history) as history:
         session = _Session(spec, splits, folder, home, history, view, more_trials, concurrent)
-        session.drive()
+        session.drive(cluster)
         return session.conclude()
 
 
@@ -133,7 +137,7 @@ class _Session:
             self._trials.extend(more_trials)
         view.begin(before, self._trials.planned, seconds)
 
-    def drive(self) -> None:
+    def drive(self, cluster: Cluster) -> None:
         """Run trials until the budget is used up or something says to stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
@@ -141,7 +145,7 @@ class _Session:
         bridge = Bridge(self._trials, lambda: self._control.reason is not None)
         paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with self._control.listening(), local_ray(self._folder.ray_log):
+        with self._control.listening(), cluster.connected(self._folder.ray_log):
             run_trials(bridge, context, self._concurrent)
         self._cut_short = self._trials.unfinished
         if self._control.reason is Stop.TIME:
@@ -254,5 +258,6 @@ def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSwe
         "pruner": spec.search.pruner.name,
         "trials": str(spec.budget.trials),
         **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
+        **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
     return TrackedSweep(sweep_id=folder.sweep_id, name=spec.name, params=params, spec=folder.spec)

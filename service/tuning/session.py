@@ -188,6 +188,13 @@ class StudySession:
             return Decision.CONTINUE
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
+    def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
+        """Keep what an open trial runs on, the first time it is said."""
+        handle = self._open[number]
+        if ran_on and not handle.located:
+            handle.trial.set_user_attr("ran_on", dict(ran_on))
+            handle.located = True
+
     def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
         """End a trial that ran to its own end: its value is the objective at the kept weights.
 
@@ -306,6 +313,7 @@ class _Open:
     prunable: bool
     reported: set[int]
     since: float
+    located: bool = False
 
     def seconds(self, now: float) -> float:
         return max(0.0, now - self.since)

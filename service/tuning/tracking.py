@@ -92,6 +92,7 @@ class SweepRuns:
         if trial.stopped_epoch is not None:
             best["stopped_epoch"] = float(trial.stopped_epoch)
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
+        tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
         when = int(1000 * (trial.ended or 0))
         self._client.log_batch(
             run,

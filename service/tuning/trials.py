@@ -56,6 +56,7 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
         reason=attrs.get("reason"),
         confirms=attrs.get("confirms"),
         seed=attrs.get("seed"),
+        ran_on=attrs.get("ran_on", {}),
         seconds=float(attrs.get("seconds", 0.0)),
         ended=frozen.datetime_complete.timestamp() if frozen.datetime_complete else None,
         epochs=tuple(epochs),

@@ -191,7 +191,7 @@ def shares(process: Process, size: int) -> tuple[list[int], float]:
 @pytest.mark.parametrize("size", [16, 17, 5, 4])
 def test_every_sample_is_seen_by_one_rank(groups: Groups, size: int) -> None:
     parts = groups.run(4, shares, size)
-    assert sorted(sum((part for part, _ in parts), [])) == list(range(size))
+    assert sorted(sample for part, _ in parts for sample in part) == list(range(size))
     assert sum(weight for _, weight in parts) == pytest.approx(4)
     assert max(len(p) for p, _ in parts) - min(len(p) for p, _ in parts) <= 1
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from search_spaces.presets import preset_names
 from service.errors import InputError, SpecError
-from service.spec import Hyperband, Median, Patient, SweepSpec
+from service.pruners import Hyperband, Median, Patient
+from service.spec import SweepSpec
 from service.specfile import dump_spec, json_schema, load_spec, parse_spec
 
 BASE: dict[str, Any] = {
