@@ -178,37 +178,42 @@ def validate(
 ) -> None:
     """Check a spec: its keys, the data, the network on one batch, every name in it."""
     from service.preflight import preflight
+    from service.report.tables import spec_table
     from service.settings import home_at
     from service.specfile import load_spec
     from service.tuning.cluster import Cluster
-    from trainables.dropout import dropout_layers
 
     spec = load_spec(spec_file, overrides or [])
     _import_from(spec_file.resolve().parent, Path.cwd())
     found = preflight(spec, str(spec_file))
-    concurrent = Cluster(ray_address).inventory(home_at(None).path).check(spec)
-    splits, info = found.splits, found.splits.info
-    test = len(splits.test) if splits.test else "no"
-    weights = sum(p.numel() for p in found.run.model.parameters())
-    penalised = sum(w.weight.numel() for w in found.run.penalised)
-    table = Table.grid(padding=(0, 2))
-    table.add_row("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples")
-    table.add_row(
-        "", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"
-    )
-    dropout = ", ".join(dropout_layers(found.run.model)) or "none"
-    names = ", ".join(w.name for w in found.run.penalised)
-    table.add_row("network", f"{weights:,} weights, {penalised:,} of them under a penalty:")
-    table.add_row("", names)
-    table.add_row("dropout", dropout)
-    seconds, memory = found.examination.seconds, found.examination.memory
-    table.add_row("a step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB")
-    table.add_row("at once", f"{concurrent} trials")
-    table.add_row("space", ", ".join(spec.space.parameters))
-    table.add_row("metrics", ", ".join(found.examination.metrics))
+    Cluster(ray_address).inventory(home_at(None).path).check(spec)
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
-    console.print(table)
+    console.print(spec_table(spec, found))
+
+
+@app.command()
+def devices(
+    spec_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SPEC.yaml]", help="A spec, to see what its trials would hold."),
+    ] = None,
+    overrides: Overrides = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Show what this machine or a Ray cluster has, and how many trials of a spec run at once."""
+    from service.report.tables import cluster_table, use_table
+    from service.settings import home_at
+    from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
+
+    spec = load_spec(spec_file, overrides or []) if spec_file else None
+    inventory = Cluster(ray_address).inventory(home_at(None).path)
+    console = Console(highlight=False)
+    console.print(cluster_table(inventory))
+    if spec is not None:
+        console.print()
+        console.print(use_table(spec, inventory))
 
 
 class ProgramFormat(StrEnum):

@@ -180,9 +180,9 @@ class SweepSpec(Strict):
         size, workers = self.training.batch_size, self.resources.workers
         if self.training.scale_lr == "none" and size < workers:
             yield (
-                ("training", "batch_size"),
-                f"{size} samples cannot be divided among {workers} workers; "
-                f"set it to {workers} or more",
+                ("resources", "workers"),
+                f"a batch of {size} cannot be divided among {workers}; set training.batch_size to "
+                f"{workers} or more, or workers to {size} or fewer",
             )
 
     def neutral_point(self) -> dict[str, Value]:

@@ -1,9 +1,16 @@
-"""What tests of several folders share."""
+"""What every test is under."""
 
+from __future__ import annotations
+
+import pytest
 import torch
 
-from tests.integration.conftest import ran
 
-__all__ = ["ran"]
-
-torch.set_num_threads(1)  # beside a busy neighbour more threads wait for each other
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``gpu`` are skipped, with the reason, where there is none, or too few."""
+    found = torch.cuda.device_count()
+    for item in items:
+        for mark in item.iter_markers("gpu"):
+            wanted = int(mark.kwargs.get("count", 1))
+            if found < wanted:
+                item.add_marker(pytest.mark.skip(reason=f"needs {wanted} CUDA GPU, {found} found"))

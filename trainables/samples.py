@@ -70,8 +70,8 @@ class Samples:
 
     def _fetch(self, index: Index) -> Pair:
         x, y = self.x[index], self.y[index]
-        if self._stream is None:
-            return x.to(self._device), y.to(self._device)
+        if self._stream is None:  # a slice is a view, and who is given a batch may write to it
+            return x.to(self._device, copy=True), y.to(self._device, copy=True)
         with torch.cuda.stream(self._stream):
             there = x.pin_memory().to(self._device, non_blocking=True)
             return _image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)

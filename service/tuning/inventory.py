@@ -60,7 +60,7 @@ class Inventory:
             if problem:
                 raise InputError(f"resources.{key}: {problem}")
         raise InputError(
-            f"resources: no {_many(resources.workers, 'worker')} of {resources.worker_cpus:g} CPUs "
+            f"resources: no {many(resources.workers, 'worker')} of {resources.worker_cpus:g} CPUs "
             f"and {resources.worker_gpus:g} GPUs each fit together; {self._has()}"
         )
 
@@ -83,20 +83,20 @@ class Inventory:
         """Why a trial cannot have so much of something; nothing where that is not why."""
         if wanted > sum(has):
             instead = "; set it to 0 to train on CPUs" if what == "GPU" and not sum(has) else ""
-            return f"a trial wants {_many(wanted, what)}; {self._has()}{instead}"
+            return f"a trial wants {many(wanted, what)}; {self._has()}{instead}"
         if one > max(has):
-            return f"a worker wants {_many(one, what)}, which no node has; {self._has()}"
+            return f"a worker wants {many(one, what)}, which no node has; {self._has()}"
         if resources.placement == "strict_pack" and wanted > max(has):
             return (
-                f"a trial wants {_many(wanted, what)} on one node (placement: strict_pack), "
+                f"a trial wants {many(wanted, what)} on one node (placement: strict_pack), "
                 f"which none has; {self._has()}; pack and spread use several nodes"
             )
         return ""
 
     def _has(self) -> str:
         def words(name: str, cpus: float, gpus: float) -> str:
-            shown = _many(gpus, "GPU") if gpus else "no GPU"
-            return f"{name} has {_many(cpus, 'CPU')} and {shown}"
+            shown = many(gpus, "GPU") if gpus else "no GPU"
+            return f"{name} has {many(cpus, 'CPU')} and {shown}"
 
         if len(self.nodes) == 1:
             return words("the machine", self.nodes[0].cpus, self.nodes[0].gpus)
@@ -141,5 +141,6 @@ def _cpus(resources: Resources) -> tuple[float, float]:
     return resources.worker_cpus * resources.workers, resources.worker_cpus
 
 
-def _many(count: float, what: str) -> str:
+def many(count: float, what: str) -> str:
+    """A number and what it counts."""
     return f"{count:g} {what}" if count == 1 else f"{count:g} {what}s"
