@@ -15,7 +15,14 @@ FORBIDDEN = {
     "trainables": {"ray", "mlflow", "sqlalchemy", "optuna", "search_spaces", "service"},
     "service": {"tests"},
 }
-NO_RAY = ("service/tuning/session.py", "service/records.py", "service/spec.py", "service/report/")
+NO_RAY = (
+    "service/tuning/session.py",
+    "service/tuning/worker.py",
+    "service/tuning/inventory.py",
+    "service/records.py",
+    "service/spec.py",
+    "service/report/",
+)
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -37,6 +44,16 @@ def test_no_import_points_up(package: str) -> None:
         if name.partition(".")[0] in FORBIDDEN[package]
     }
     assert not found
+
+
+def test_only_the_process_knows_ranks() -> None:
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    knowing = {
+        str(path.relative_to(ROOT))
+        for path in files
+        if any(name.startswith("torch.distributed") for name in _imports(path))
+    }
+    assert knowing == {"trainables/process.py"}
 
 
 def test_only_the_bridge_and_its_neighbours_know_ray() -> None:

@@ -74,7 +74,8 @@ class TrainingRun:
         training = scaled(training, self.process.world)
         self.trainable, self.training, self.regularisation = trainable, training, regularisation
         self.data = placed or place(splits, device)
-        self.subset = train_subset(len(splits.train), len(splits.val), training.seed)
+        sizes = len(splits.train), len(splits.val)
+        self.subset = self.data.train.here(train_subset(*sizes, training.seed))
         few, _ = self.data.train.head(2)
         self.model = _build(trainable, splits, training, few)
         outputs = _last_layer(self.model, few)
@@ -268,7 +269,7 @@ def _steps(run: TrainingRun, epoch: int, lr: float) -> float:
     for group in run.optimizer.param_groups:
         group["lr"] = lr
     torch.manual_seed(seed_of(run.training.seed, epoch))
-    order = torch.randperm(len(run.data.train))
+    order = run.data.train.here(torch.randperm(len(run.data.train)))
     run.process.draw_apart(run.training.seed, epoch)
     batches = torch.split(order, run.training.batch_size)
     shares = [run.process.share(batch) for batch in batches]

@@ -45,24 +45,25 @@ class Samples:
     def __len__(self) -> int:
         return len(self.y)
 
+    def here(self, indices: Tensor) -> Tensor:
+        """Indices on the device where the samples lie, so that no step waits for them."""
+        return indices.to(self.x.device)
+
     def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
-        """A batch for each; indices may lie on any device."""
+        """A batch for each; indices lie :meth:`here`."""
         if self.resident:
-            return ((self.x[i], self.y[i]) for i in map(self._here, indices))
+            return ((self.x[i], self.y[i]) for i in indices)
         return self._fetched(indices)
 
     def head(self, count: int) -> Pair:
         """The first samples."""
         return next(self.batches([slice(count)]))
 
-    def _here(self, index: Index) -> Index:
-        return index if isinstance(index, slice) else index.to(self.x.device)
-
     def _fetched(self, indices: Iterable[Index]) -> Iterator[Pair]:
         with ThreadPoolExecutor(1, "samples") as thread:
             coming: deque[Future[Pair]] = deque()
             for index in indices:
-                coming.append(thread.submit(self._fetch, self._here(index)))
+                coming.append(thread.submit(self._fetch, index))
                 if len(coming) > _AHEAD:
                     yield self._arrived(coming.popleft())
             while coming:

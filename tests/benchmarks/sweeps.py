@@ -21,11 +21,20 @@ DIGITS = Path(__file__).parents[2] / "search_spaces" / "sweeps" / "digits.yaml"
 
 @dataclass(frozen=True)
 class Finished:
-    """A sweep that ended: its summary, its trials in the study, the times of its epochs."""
+    """A sweep that ended: its summary, its trials in the study, every epoch as it was recorded."""
 
     summary: Mapping[str, Any]
     trials: Sequence[FrozenTrial]
-    times: Sequence[float]
+    history: Sequence[Mapping[str, Any]]
+
+    @property
+    def times(self) -> list[float]:
+        """When its epochs were reported."""
+        return [epoch["time"] for epoch in self.history]
+
+    def epoch_times(self, trial: int) -> list[float]:
+        """When one trial's were."""
+        return [epoch["time"] for epoch in self.history if epoch["trial"] == trial]
 
     @property
     def best_value(self) -> float:
@@ -35,7 +44,7 @@ class Finished:
     @property
     def epochs(self) -> int:
         """How many it ran."""
-        return len(self.times)
+        return len(self.history)
 
     @property
     def seconds(self) -> float:
@@ -60,4 +69,4 @@ def sweep(
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
     study = optuna.load_study(study_name=summary["name"], storage=storage)
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    return Finished(summary, study.trials, [json.loads(line)["time"] for line in lines])
+    return Finished(summary, study.trials, [json.loads(line) for line in lines])

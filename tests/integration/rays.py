@@ -25,6 +25,11 @@ class Ray:
     address: str
     mark: str
 
+    @property
+    def env(self) -> dict[str, str]:
+        """What a driver must know to be let in."""
+        return _token(self.mark)
+
     def processes(self, title: str) -> list[int]:
         """The ids of this Ray's processes whose title begins so: an actor's is ``ray::Class``."""
         return [p for p in _pids() if _title(p).startswith(title) and self._owns(p)]
@@ -42,28 +47,42 @@ class Ray:
 
 
 @contextmanager
-def ray_head(cpus: int) -> Iterator[Ray]:
-    """Start one and end it, with all that it started."""
+def ray_cluster(cpus: int, *more: int) -> Iterator[Ray]:
+    """Start a head node and ``more`` nodes, and end them with all that they started."""
     mark = secrets.token_hex(4)
-    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port=0"]
-    options = [f"--num-cpus={cpus}", "--include-dashboard=false", "--disable-usage-stats"]
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
-        log = Path(folder) / "log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [*words, *options, f"--temp-dir={folder}"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, _MARK: mark, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
-            )
-        ray = Ray(_address(log), mark)
+        head = ["--head", "--port=0", "--include-dashboard=false", f"--temp-dir={folder}"]
+        logs = [Path(folder) / f"log-{number}" for number in range(1 + len(more))]
+        processes = [_start(mark, logs[0], f"--num-cpus={cpus}", *head)]
+        ray = Ray(_said(logs[0], r"--address='([\d.:]+)'"), mark)
         try:
+            for log, count in zip(logs[1:], more, strict=True):
+                node = (f"--num-cpus={count}", f"--address={ray.address}")
+                processes.append(_start(mark, log, *node))
+                _said(log, "(Ray runtime started)")
             yield ray
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                process.wait(timeout=60)
             wait_for(lambda: not [p for p in _pids() if ray._owns(p)], 30)
+
+
+def _start(mark: str, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    with log.open("w") as output:
+        return subprocess.Popen(
+            [*words, "--disable-usage-stats", *options],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, _MARK: mark, **_token(mark), "RAY_AUTH_MODE": "token"},
+        )
+
+
+def _token(mark: str) -> dict[str, str]:
+    return {"RAY_AUTH_TOKEN": mark * 8}
 
 
 def wait_for(condition: object, seconds: float) -> None:
@@ -75,15 +94,10 @@ def wait_for(condition: object, seconds: float) -> None:
         time.sleep(0.02)
 
 
-def _address(log: Path) -> str:
-    found: list[str] = []
-
-    def started() -> bool:
-        found.extend(re.findall(r"--address='([\d.:]+)'", log.read_text()))
-        return bool(found)
-
-    wait_for(started, 60)
-    return found[0]
+def _said(log: Path, pattern: str) -> str:
+    """Wait until a node has said something, and what of it stands in the brackets."""
+    wait_for(lambda: re.search(pattern, log.read_text()), 60)
+    return re.findall(pattern, log.read_text())[0]
 
 
 def _pids() -> list[int]:

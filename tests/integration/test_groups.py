@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.integration.conftest import REPOSITORY, command, settings
-from tests.integration.rays import Ray, ray_head, wait_for
+from tests.integration.rays import Ray, ray_cluster, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ class Network(nn.Module):
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
-    with ray_head(cpus=6) as head:
+    with ray_cluster(6) as head:
         yield head
 
 
@@ -113,7 +113,7 @@ def start(folder: Path, ray: Ray, *changes: str, **spec: Any) -> Started:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "GAPSWEEP_MLFLOW_URI": "off"},
+        env={**os.environ, **ray.env, "GAPSWEEP_MLFLOW_URI": "off"},
     )
     return Started(process, home, [])
 

@@ -1,0 +1,72 @@
+"""What four trials that share a GPU train together, beside one that has it alone.
+
+    python -m tests.benchmarks.gpu_packing
+
+Real sweeps of the ready Fashion-MNIST CNN on random images of that size: one trial with
+`gpus: 1`, then four at once with `gpus: 0.25`. Throughput is epochs a second over all trials,
+while all of them run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+
+from tests.benchmarks.epoch_cost import BATCH, splits
+from tests.benchmarks.sweeps import Finished, sweep
+from trainables.devices import describe
+
+
+def data() -> dict[str, tuple[Tensor, Tensor]]:
+    """As large as Fashion-MNIST."""
+    made = splits(54_000, 6_000)
+    parts = {"train": made.train, "val": made.val}
+    return {k: (torch.from_numpy(s.x), torch.from_numpy(s.y)) for k, s in parts.items()}
+
+
+def packed(trials: int, epochs: int) -> Finished:
+    """A sweep of so many trials at once."""
+    spec = {
+        "name": "packing",
+        "trainable": "trainables.vision:CNN",
+        "data": f"{__spec__.name}:data",
+        "training": {"max_epochs": epochs, "batch_size": BATCH, "schedule": "constant"},
+        "space": {"lr": {"choice": [1e-3]}},
+        "search": {"pruner": "none", "baseline": False},
+        "early_stopping": None,
+        "budget": {"trials": trials},
+        "resources": {"cpus": 1, "gpus": 1 / trials, "concurrent": trials},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spec.yaml"
+        path.write_text(yaml.safe_dump(spec))
+        return sweep(path, Path(folder) / "home")
+
+
+def throughput(finished: Finished, trials: int) -> float:
+    """Epochs a second from when the last trial has begun to when the first one ends."""
+    each = [finished.epoch_times(number) for number in range(trials)]
+    begin, end = max(times[0] for times in each), min(times[-1] for times in each)
+    if end <= begin:
+        raise SystemExit("the trials did not run at the same time; raise --epochs")
+    return sum(begin < t <= end for times in each for t in times) / (end - begin)
+
+
+def main() -> None:
+    """Both, and their ratio."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=60)
+    epochs = parser.parse_args().epochs
+    alone = throughput(packed(1, epochs), 1)
+    together = throughput(packed(4, epochs), 4)
+    print(f"{describe('cuda')}: one {alone:.2f}, four {together:.2f} epochs a second")
+    print(f"{together / alone:.2f} ×")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A Ray of two nodes: groups across both, and what is refused before any trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import DIGITS, gapsweep, settings
+from tests.integration.rays import Ray, ray_cluster
+from tests.integration.test_groups import start
+
+pytestmark = pytest.mark.slow
+
+PAIR = ("resources.workers=2", "resources.concurrent=4")
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Ray]:
+    with ray_cluster(1, 1) as cluster:
+        yield cluster
+
+
+def test_a_group_spans_nodes(tmp_path: Path, ray: Ray) -> None:
+    sweep = start(tmp_path, ray, budget={"trials": 2}, resources={"workers": 2, "concurrent": 2})
+    assert sweep.finish() == 0, sweep.text
+    assert sweep.summary()["trials"]["complete"] == 2
+
+
+def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
+    asked = (str(DIGITS), "--ray-address", ray.address, *settings(*PAIR))
+    shown = gapsweep("devices", *asked, env=ray.env)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("GiB") == 2
+    assert "2 workers of 1 CPU and 0 GPUs each" in shown.stdout
+    assert "1 trial (there is room for 1, concurrent is 4)" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "change", "words"),
+    [
+        ("run", "resources.placement=strict_pack", "2 CPUs on one node (placement: strict_pack)"),
+        ("devices", "resources.cpus=4", "a trial wants 4 CPUs; the cluster has 2 CPUs"),
+        ("run", "resources.gpus=2", "a trial wants 2 GPUs; the cluster has 2 CPUs and no GPU"),
+        ("run", "resources.gpus=4", "2 workers take 2 GPUs, one each, or 0; got 4"),
+        ("run", "training.precision=tf32", "have no tf32"),
+    ],
+)
+def test_what_the_cluster_lacks_is_refused_before_any_trial(
+    tmp_path: Path, ray: Ray, command: str, change: str, words: str
+) -> None:
+    home = {"GAPSWEEP_HOME": str(tmp_path), **ray.env}
+    asked = (str(DIGITS), "--ray-address", ray.address, *settings(*PAIR, change))
+    done = gapsweep(command, *asked, env=home)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("sweeps/*"))
+
+
+def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
+    done = gapsweep("run", str(DIGITS), "--ray-address", "127.0.0.1:9", "--home", str(tmp_path))
+    assert done.returncode == 2
+    assert "no Ray cluster answers at 127.0.0.1:9 (Connection refused)" in done.stderr
