@@ -173,7 +173,7 @@ class Group(Process):
     def parallel(self, network: nn.Module) -> nn.Module:
         """Torch's own; a parameter that a step does not reach is allowed, as it is for one."""
         return DistributedDataParallel(
-            network, broadcast_buffers=False, find_unused_parameters=True
+            network, forward_sync_buffers=False, find_unused_parameters=True
         )
 
     def synchronised(self, network: nn.Module) -> nn.Module:

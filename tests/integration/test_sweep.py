@@ -70,6 +70,9 @@ def test_mlflow_has_a_parent_and_a_child_a_trial(
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parents[0].info.run_id}
     states = {int(r.data.tags["gapsweep.trial"]): r.data.tags["gapsweep.state"] for r in children}
     assert states == {t.number: t.state.name.lower() for t in study.trials}
+    ran_on = {(r.data.tags["gapsweep.device"], r.data.tags["gapsweep.precision"]) for r in children}
+    assert ran_on == {("CPU", "fp32")}
+    assert parents[0].data.params["resources.workers"] == "1"
     assert parents[0].data.params["penalised"] == "1.weight, 4.weight, 7.weight"
     artifacts = {a.path for a in client.list_artifacts(parents[0].info.run_id)}
     assert {"report.html", "summary.json", "spec.yaml"} <= artifacts
