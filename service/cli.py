@@ -24,6 +24,7 @@ from service.settings import use_ray_token
 
 if TYPE_CHECKING:
     from service.home import Home, SweepFolder
+    from service.spec import SweepSpec
     from service.tuning.cluster import Cluster
     from service.tuning.runner import Ending
     from trainables.data import Splits
@@ -83,7 +84,7 @@ def run(
     paths = _import_from(spec_file.resolve().parent, Path.cwd())
     found = preflight(spec, str(spec_file))
     at, cluster = home_at(home), Cluster(ray_address)
-    concurrent = cluster.inventory(at.path).check(spec)
+    concurrent = cluster.inventory([at.path, *_own_code(spec, paths)]).check(spec)
     folder = create_sweep(spec, at, paths)
     _drive(folder, at, found.splits, cluster, concurrent, as_json=as_json)
 
@@ -107,9 +108,10 @@ def resume(
     at, cluster = home_at(home), Cluster(ray_address)
     folder = at.find(sweep)
     spec = load_spec(folder.spec)
-    _import_from(*(Path(p) for p in folder.origin.read_text(encoding="utf-8").splitlines()))
+    paths = folder.origin.read_text(encoding="utf-8").splitlines()
+    _import_from(*map(Path, paths))
     found = preflight(spec, str(folder.spec))
-    concurrent = cluster.inventory(at.path).check(spec)
+    concurrent = cluster.inventory([at.path, *_own_code(spec, paths)]).check(spec)
     _drive(folder, at, found.splits, cluster, concurrent, as_json=as_json, more_trials=trials)
 
 
@@ -179,14 +181,13 @@ def validate(
     """Check a spec: its keys, the data, the network on one batch, every name in it."""
     from service.preflight import preflight
     from service.report.tables import spec_table
-    from service.settings import home_at
     from service.specfile import load_spec
     from service.tuning.cluster import Cluster
 
     spec = load_spec(spec_file, overrides or [])
     _import_from(spec_file.resolve().parent, Path.cwd())
     found = preflight(spec, str(spec_file))
-    Cluster(ray_address).inventory(home_at(None).path).check(spec)
+    Cluster(ray_address).inventory().check(spec)
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(spec_table(spec, found))
@@ -203,12 +204,11 @@ def devices(
 ) -> None:
     """Show what this machine or a Ray cluster has, and how many trials of a spec run at once."""
     from service.report.tables import cluster_table, use_table
-    from service.settings import home_at
     from service.specfile import load_spec
     from service.tuning.cluster import Cluster
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
-    inventory = Cluster(ray_address).inventory(home_at(None).path)
+    inventory = Cluster(ray_address).inventory()
     console = Console(highlight=False)
     console.print(cluster_table(inventory))
     if spec is not None:
@@ -388,6 +388,12 @@ def _import_from(*folders: Path) -> list[str]:
     paths = list(dict.fromkeys(str(f) for f in folders))
     sys.path[:0] = [p for p in paths if p not in sys.path]
     return paths
+
+
+def _own_code(spec: SweepSpec, paths: list[str]) -> list[Path]:
+    """The folders that workers import the user's own modules from."""
+    names = [name for module in spec.modules() for name in (module, f"{module}.py")]
+    return [Path(p) for p in paths if any((Path(p) / name).exists() for name in names)]
 
 
 def _written(path: Path, write: Callable[[], None]) -> None:

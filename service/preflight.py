@@ -45,7 +45,7 @@ def preflight(spec: SweepSpec, source: str) -> Preflight:
         raise SpecError(source, problems)
     try:
         run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
-        found = examine(run, splits)
+        found = examine(run, splits, spec.resources.workers)
     except TrainableError as error:
         raise SpecError(source, [Problem("trainable", str(error))]) from None
     problems += _metrics(spec, found.metrics)

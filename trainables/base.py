@@ -69,7 +69,11 @@ class Trainable(ABC):
                 )
 
     def step(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of one training step, 0-dim, to be differentiated; without penalty."""
+        """The loss of one training step, 0-dim, to be differentiated; without penalty.
+
+        ``model`` is to be called as a whole: where several workers share it, only that averages
+        their gradients.
+        """
         outputs = model(batch.x)
         losses = self.losses(outputs, batch.y)
         if batch.other_y is not None:

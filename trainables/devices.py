@@ -99,6 +99,11 @@ def describe(device: str) -> str:
     return str(torch.cuda.get_device_name())
 
 
+def generators_on(device: str) -> list[int]:
+    """The GPUs whose random generators a training on a device draws from, for `fork_rng`."""
+    return [] if device == "cpu" else [torch.cuda.current_device()]
+
+
 def set_precision(precision: Precision) -> None:
     """What products of float32 are computed in, for the whole process; bf16 is autocast's."""
     tf32 = precision == "tf32"

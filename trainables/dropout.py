@@ -38,7 +38,7 @@ class Dropout(nn.Module):
         shape = inputs.shape
         if self._channelwise:
             shape = torch.Size([*inputs.shape[:2], *([1] * (inputs.ndim - 2))])
-        keep = torch.rand(shape, device=inputs.device, dtype=inputs.dtype) >= self.rate
+        keep = torch.rand(shape, device=inputs.device) >= self.rate  # bf16 would round the rate
         if self._alpha:
             return self._keep_moments(inputs, keep)
         return inputs * keep / (1 - self.rate)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainables.batches import Batch
 from trainables.data import Splits
+from trainables.devices import generators_on
 from trainables.errors import ContractError
 from trainables.gap import gaps
 from trainables.loop import EPOCH_METRICS, TrainingRun, measured
@@ -34,14 +35,27 @@ class Examination:
     memory: int
 
 
-def examine(run: TrainingRun, splits: Splits) -> Examination:
-    """Run a batch through a copy of the network, as a training would.
+class _Whole(nn.Module):
+    """A network that can be called and nothing else, as it is where several workers share it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.add_module("network", network)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's."""
+        outputs: Tensor = self.get_submodule("network")(x)
+        return outputs
+
+
+def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
+    """Run a batch through a copy of the network, as a training by so many workers would.
 
     Raises:
         ContractError: what the contract needs is not there; it says what to change.
     """
     names = metric_names(run, splits)
-    seconds, saved = _steps(run)
+    seconds, saved = _steps(run, workers)
     weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
     copies = 2 + (2 if isinstance(run.optimizer, torch.optim.Adam) else 1)
     return Examination(names, seconds, weights * copies + saved)
@@ -101,16 +115,18 @@ def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) 
     }
 
 
-def _steps(run: TrainingRun) -> tuple[float, int]:
+def _steps(run: TrainingRun, workers: int) -> tuple[float, int]:
     """Seconds and saved bytes of a step on a copy of the network; two, for the state they share."""
     model = copy.deepcopy(run.model).train()
+    given = model if workers == 1 else _Whole(model)
+    hint = "" if workers == 1 else "; on several workers a step may call the network, not its parts"
     batch = Batch(*run.data.train.head(run.training.batch_size))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(generators_on(run.data.device)):
         for number in ("first", "second"):
             try:
                 with _counting_saved_bytes() as saved:
                     start = time.perf_counter()
-                    loss = run.trainable.step(model, batch)
+                    loss = run.trainable.step(given, batch)
                     if loss.ndim:
                         raise ContractError(
                             f"a step's loss has shape {tuple(loss.shape)}; it must be 0-dim"
@@ -121,7 +137,7 @@ def _steps(run: TrainingRun) -> tuple[float, int]:
                 raise
             except Exception as error:
                 raise ContractError(
-                    f"the {number} training step fails: {type(error).__name__}: {error}"
+                    f"the {number} training step fails: {type(error).__name__}: {error}{hint}"
                 ) from error
     _check_gradients(model)
     return seconds, saved[0]

@@ -21,7 +21,7 @@ from trainables.averaging import weight_average
 from trainables.base import Trainable
 from trainables.batches import Pipeline
 from trainables.data import Splits
-from trainables.devices import set_precision
+from trainables.devices import generators_on, set_precision
 from trainables.dropout import adopt, set_depth_rate, set_rate
 from trainables.early_stopping import EarlyStopping, Verdict
 from trainables.errors import ContractError, DivergedError
@@ -199,11 +199,11 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
 def _epoch(run: TrainingRun) -> EpochResult:
     epoch, lr = run.epoch + 1, run.lr
     set_precision(run.training.precision)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(generators_on(run.data.device)):
         running = _steps(run, epoch, lr)
     if run.average is not None:
         run.average.after_epoch(epoch)
-    for network in {run.model, run.evaluated}:
+    for network in dict.fromkeys((run.model, run.evaluated)):  # in one order on every rank
         run.process.align(network)
     last = epoch >= run.training.max_epochs
     train_side = last or epoch % run.training.measure_every == 0
@@ -318,7 +318,7 @@ def _build(trainable: Trainable, splits: Splits, training: Training, few: Tensor
     """
     trainable.meet(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(generators_on("cpu")):
         torch.manual_seed(seed)
         model = adopt(trainable.build(splits.info))
         _last_layer(model, few.cpu())  # lazy layers draw their weights now

@@ -15,6 +15,9 @@ Total = Callable[[Tensor], Tensor]
 class SynchronisedBatchNorm(_BatchNorm):
     """Any of torch's batch norms, on CPUs; torch's own synchronised one is for GPUs alone.
 
+    (That one counts a batch that every process holds whole once for each: its running variance is
+    then a little smaller than one process's would be.)
+
     Mean and variance are taken in two passes, so that nothing cancels; the parts of a batch may
     differ in size. Ioffe & Szegedy 2015, algorithm 1.
     """
@@ -39,6 +42,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
+        dtype, input = input.dtype, input.float()  # sums over a batch, whatever autocast made of it
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1, *[1] * (input.dim() - 2)]
         count = self.total(input.new_tensor(input.numel() / input.shape[1]))
@@ -52,7 +56,9 @@ class SynchronisedBatchNorm(_BatchNorm):
         normalised = centred * (variance + self.eps).rsqrt().view(shape)
         if self.weight is not None:
             normalised = normalised * self.weight.view(shape)
-        return normalised if self.bias is None else normalised + self.bias.view(shape)
+        if self.bias is not None:
+            normalised = normalised + self.bias.view(shape)
+        return normalised.to(dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

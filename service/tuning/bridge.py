@@ -87,6 +87,7 @@ class Bridge:
         number, crashes = self.numbers.pop(tune_id), self.crashes.pop(tune_id, [])
         if number not in self.session.open_trials:
             return
+        self.session.locate(number, _under(result or {}, RAN_ON))
         outcome = _under(result or {}, OUTCOME)
         if result is not None and result.get("failure"):
             self.session.fail(number, str(result["failure"]))
@@ -171,7 +172,10 @@ class StudyScheduler(FIFOScheduler):
 
 def _words(file: str | None) -> str:
     """Why a trial's process broke, by the error that Tune has pickled."""
-    error = pickle.loads(Path(file).read_bytes()) if file else None
+    try:
+        error = pickle.loads(Path(file).read_bytes()) if file else None
+    except Exception:  # an exception of the user's need not survive pickling
+        return DIED
     if not isinstance(error, RayTaskError):
         return DIED
     name = "" if isinstance(error.cause, LostWorkerError) else f"{type(error.cause).__name__}: "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.errors import InputError
@@ -34,17 +35,21 @@ class Cluster:
 
     address: str | None = None
 
-    def inventory(self, home: Path) -> Inventory:
-        """What there is. Every node of several must see the folder ``home``, or one above it.
+    def inventory(self, shared: Sequence[Path] = ()) -> Inventory:
+        """What there is. Every node of several must see the ``shared`` folders.
 
         Raises:
-            InputError: the cluster cannot be reached, or a node does not see the folder.
+            InputError: the cluster cannot be reached, a node cannot be looked at, or it does not
+                see a folder.
         """
         if self.address is None:
-            found = this_machine()
+            try:
+                found = this_machine()
+            except RuntimeError as error:
+                raise InputError(str(error)) from None
             return Inventory((Node("this machine", found, found.cpus, len(found.gpus)),))
         with self.connected(Path(os.devnull)):
-            return Inventory(tuple(_look(home)))
+            return Inventory(tuple(_look(shared)))
 
     @contextmanager
     def connected(self, log: Path) -> Iterator[None]:
@@ -97,28 +102,60 @@ def _unreachable(address: str, why: str) -> InputError:
     )
 
 
-def _look(home: Path) -> Iterator[Node]:
+def _look(shared: Sequence[Path]) -> Iterator[Node]:
     """Every node that is alive, seen from itself."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
     look = ray.remote(num_cpus=0)(_seen_from_there)
-    calls = [
-        look.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(home)
-        for node in alive
-    ]
-    for node, (machine, folder) in zip(alive, ray.get(calls), strict=True):
-        name, resources = node["NodeManagerHostname"], node["Resources"]
-        if not folder and len(alive) > 1:
+    with _marked(shared if len(alive) > 1 else ()) as marks:
+        calls = [
+            look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(list(marks.values()))
+            for node in alive
+        ]
+        for node, call in zip(alive, calls, strict=True):
+            yield _node(node, call, marks)
+
+
+def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
+    import ray
+
+    name, resources = node["NodeManagerHostname"], node["Resources"]
+    try:
+        machine, missing = ray.get(call)
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise InputError(f"the node {name} cannot be used: {last}") from None
+    for folder, mark in marks.items():
+        if mark in missing:
             raise InputError(
-                f"the node {name} does not see {home}; put the home folder on a file system that "
-                "all nodes share (--home or GAPSWEEP_HOME)"
+                f"the node {name} does not see {folder}; put it on a file system that all nodes "
+                "share (--home or GAPSWEEP_HOME name the home folder)"
             )
-        yield Node(name, machine, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    return Node(name, machine, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
 
 
-def _seen_from_there(home: Path) -> tuple[Any, bool]:
-    return looked_at_from_outside(), home.exists() or home.parent.exists()
+@contextmanager
+def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """A file in each folder, or in the nearest one above it that is there, for others to see.
+
+    A folder that may not be written is its own mark.
+    """
+    with ExitStack() as files:
+        marks = {}
+        for folder in folders:
+            there = next(f for f in (folder, *folder.parents) if f.exists())
+            try:
+                file = files.enter_context(NamedTemporaryFile(prefix=".gapsweep-", dir=there))
+                marks[folder] = Path(file.name)
+            except OSError:
+                marks[folder] = there
+        yield marks
+
+
+def _seen_from_there(marks: Sequence[Path]) -> tuple[Any, list[Path]]:
+    """The node's machine, and the marks that it does not see."""
+    return looked_at_from_outside(), [mark for mark in marks if not mark.exists()]

@@ -132,14 +132,20 @@ class GroupActor(TuneTrainable):
                 break
             try:
                 answers.append(ray.get(ready[0]))
-            except ray.exceptions.RayActorError:
-                lost = calls.index(ready[0])
-                raise LostWorkerError(
-                    f"worker {lost} of {len(calls)} died (killed, or out of memory)"
-                ) from None
+            except ray.exceptions.RayActorError as error:
+                lost = f"worker {calls.index(ready[0])} of {len(calls)}"
+                raise LostWorkerError(f"{lost} {_fate(error)}") from None
             if "failure" in answers[-1]:
                 patience = PATIENCE
         return answers
+
+
+def _fate(error: ray.exceptions.RayActorError) -> str:
+    """What became of a worker: its own last words where it never got to work."""
+    words = str(error).strip().splitlines()
+    if "creation task" in words[0]:
+        return f"did not start: {words[-1]}"
+    return "died (killed, or out of memory)"
 
 
 def _actor(resources: Resources, group: PlacementGroup, number: int) -> Any:

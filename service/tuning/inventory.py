@@ -70,12 +70,14 @@ class Inventory:
         Raises:
             InputError: none can, or no device has what the training asks for.
         """
+        slots = self.slots(spec.resources)
+        able = [node for node in self.nodes if node.workers(spec.resources)]
         asked = _asked(spec, "precision", spec.training.precision)
         for precision in (p for p in PRECISIONS if p in asked):
-            self._check_precision(spec.resources, precision)
+            _check_precision(able, precision, on_gpus=spec.resources.gpus > 0)
         if True in _asked(spec, "compile", spec.training.compile):
-            self._check_compiler()
-        return self.slots(spec.resources)
+            _check_compiler(able)
+        return slots
 
     def _lack(
         self, resources: Resources, what: str, wanted: float, one: float, has: Sequence[float]
@@ -104,32 +106,30 @@ class Inventory:
         total = (sum(n.cpus for n in self.nodes), sum(n.gpus for n in self.nodes))
         return f"{words('the cluster', *total)} ({each})"
 
-    def _check_precision(self, resources: Resources, precision: Precision) -> None:
-        for node in self.nodes:
-            if not resources.gpus and not node.machine.can(precision):
-                valid = "fp32 or bf16" if node.machine.can("bf16") else "fp32"
-                raise InputError(
-                    f"training.precision: the CPUs of {node.name} have no {precision}; use {valid}"
-                    + (", or GPUs" if self._any_gpu() else "")
-                )
-            for gpu in node.machine.gpus if resources.gpus else ():
-                if not gpu.can(precision):
-                    raise InputError(
-                        f"training.precision: the {gpu.name} of {node.name} has no {precision} "
-                        f"(it needs compute capability 8.0, this has "
-                        f"{'.'.join(map(str, gpu.capability))}); use fp32"
-                    )
 
-    def _check_compiler(self) -> None:
-        for node in self.nodes:
-            if node.machine.compiler is None:
+def _check_precision(nodes: Sequence[Node], precision: Precision, *, on_gpus: bool) -> None:
+    for node in nodes:
+        if not on_gpus and not node.machine.can(precision):
+            valid = "fp32 or bf16" if node.machine.can("bf16") else "fp32"
+            raise InputError(
+                f"training.precision: the CPUs of {node.name} have no {precision}; use {valid}"
+            )
+        for gpu in node.machine.gpus if on_gpus else ():
+            if not gpu.can(precision):
+                capability = ".".join(map(str, gpu.capability))
                 raise InputError(
-                    f"training.compile: {node.name} has no C++ compiler; install one (g++), name "
-                    "it in CXX, or set compile to false"
+                    f"training.precision: the {gpu.name} of {node.name} has no {precision} (it "
+                    f"needs compute capability 8.0, this has {capability}); use fp32"
                 )
 
-    def _any_gpu(self) -> bool:
-        return any(node.machine.gpus for node in self.nodes)
+
+def _check_compiler(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        if node.machine.compiler is None:
+            raise InputError(
+                f"training.compile: {node.name} has no C++ compiler; install one (g++), name it in "
+                "CXX, or set compile to false"
+            )
 
 
 def _asked(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:

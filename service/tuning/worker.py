@@ -73,13 +73,23 @@ class Worker:
     def advance(self) -> Answer:
         """Train one epoch and say how it went; after a resumption the last one is said again."""
         try:
-            return self._advance()
+            return self._advance() | {"ran_on": self._ran_on()}
         except (torch.OutOfMemoryError, MemoryError) as error:
-            return {"done": True, "failure": f"out of memory: {error}"}
-        except torch.AcceleratorError:
-            raise
+            return self._failure(f"out of memory: {error}")
+        except torch.AcceleratorError as error:
+            if "out of memory" not in str(error):
+                raise
+            return self._failure(str(error))
         except Exception as error:
-            return {"done": True, "failure": _describe(error)}
+            return self._failure(_describe(error))
+
+    def _failure(self, words: str) -> Answer:
+        return {"done": True, "failure": words, "ran_on": self._ran_on()}
+
+    def _ran_on(self) -> dict[str, str]:
+        """The device, and the precision where the training got so far as to have one."""
+        precision = {} if self._run is None else {"precision": self._run.training.precision}
+        return {"device": describe(self._device), **precision}
 
     def _advance(self) -> Answer:
         run = self._run = self._run or self._begin()
@@ -88,11 +98,7 @@ class Worker:
             result = next(self._results)
             self._save(run.state_dict(), self._folder.checkpoint(self._number))
         self._recorded = result.epoch
-        answer: Answer = {
-            "epoch": result.epoch,
-            "metrics": dict(result.metrics),
-            "ran_on": {"device": describe(self._device), "precision": run.training.precision},
-        }
+        answer: Answer = {"epoch": result.epoch, "metrics": dict(result.metrics)}
         if result.done:
             self._save(run.best_state, self._folder.best_weights(self._number))
             answer |= {"done": True, "outcome": run.outcome()}

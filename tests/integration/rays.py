@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,11 @@ class Ray:
 
 
 @contextmanager
-def ray_cluster(cpus: int, *more: int) -> Iterator[Ray]:
-    """Start a head node and ``more`` nodes, and end them with all that they started."""
+def ray_cluster(cpus: int, *more: int, before: Sequence[str] = ()) -> Iterator[Ray]:
+    """Start a head node and ``more`` nodes, and end them with all that they started.
+
+    The other nodes are started by the command ``before``.
+    """
     mark = secrets.token_hex(4)
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         head = ["--head", "--port=0", "--include-dashboard=false", f"--temp-dir={folder}"]
@@ -58,7 +61,7 @@ def ray_cluster(cpus: int, *more: int) -> Iterator[Ray]:
         try:
             for log, count in zip(logs[1:], more, strict=True):
                 node = (f"--num-cpus={count}", f"--address={ray.address}")
-                processes.append(_start(mark, log, *node))
+                processes.append(_start(mark, log, *node, before=before))
                 _said(log, "(Ray runtime started)")
             yield ray
         finally:
@@ -69,11 +72,14 @@ def ray_cluster(cpus: int, *more: int) -> Iterator[Ray]:
             wait_for(lambda: not [p for p in _pids() if ray._owns(p)], 30)
 
 
-def _start(mark: str, log: Path, *options: str) -> subprocess.Popen[bytes]:
+def _start(
+    mark: str, log: Path, *options: str, before: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """A node; ``before`` is the command that runs its own as its arguments."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     with log.open("w") as output:
         return subprocess.Popen(
-            [*words, "--disable-usage-stats", *options],
+            [*before, *words, "--disable-usage-stats", *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

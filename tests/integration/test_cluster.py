@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,20 @@ def test_what_the_cluster_lacks_is_refused_before_any_trial(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("sweeps/*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hide a folder from a process")
+def test_a_home_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
+    """The second node has an empty file system of its own where the home is."""
+    home = tmp_path / "home"
+    home.mkdir()
+    hide = f'mount -t tmpfs none {home} && exec "$@"'
+    with ray_cluster(1, 1, before=("unshare", "--mount", "sh", "-c", hide, "sh")) as ray:
+        asked = ("run", str(DIGITS), "--ray-address", ray.address, "--home", str(home))
+        done = gapsweep(*asked, env=ray.env)
+    assert done.returncode == 2
+    assert f"does not see {home}" in done.stderr
+    assert not list(home.glob("sweeps/*"))
 
 
 def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:

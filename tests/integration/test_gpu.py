@@ -19,6 +19,7 @@ from tests.unit.test_process import splits
 from trainables.base import Trainable
 from trainables.hyper import Regularisation, Training
 from trainables.loop import TrainingRun, train
+from trainables.process import Group, Meeting
 from trainables.samples import Placed, Samples
 from trainables.vision import CNN, MLP
 
@@ -153,6 +154,27 @@ def test_four_share_a_gpu_and_one_that_wants_too_much_fails_alone(tmp_path: Path
     )
     assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 1, "running": 0}
     assert "out of memory" in summary["said"]
+
+
+def test_a_group_of_one_on_a_gpu_is_one_process_more_or_less() -> None:
+    """NCCL beside gloo, the wrapped network, every collective; more ranks take more GPUs."""
+    meeting = Meeting(("127.0.0.1", 0), holds=True)
+    group = Group.join(meeting, rank=0, world=1, device="cuda")
+    try:
+        run = TrainingRun(
+            CNN([8], 16),
+            splits(300, 100),
+            Training(max_epochs=5, batch_size=16, lr=0.01),
+            Regularisation(ema=0.5),
+            None,
+            device="cuda",
+            process=group,
+        )
+        shared = [dict(result.metrics) for result in train(run)]
+    finally:
+        group.leave()
+    alone = curve(CNN([8], 16), "cuda", regularisation={"ema": 0.5})
+    assert alike(shared, alone, 1e-4)
 
 
 @pytest.mark.gpu(count=2)

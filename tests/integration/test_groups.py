@@ -24,22 +24,25 @@ pytestmark = pytest.mark.slow
 NETWORK = """
 import os
 import time
+from pathlib import Path
 
 import torch.distributed as dist
 from torch import nn
 
 
 class Network(nn.Module):
-    def __init__(self, input_shape, outputs, way="fine", seconds=0.0):
+    def __init__(self, input_shape, outputs, way="fine", seconds=0.0, pids=""):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(input_shape[0], 8), nn.ReLU(), nn.Dropout())
         self.last = nn.Linear(8, outputs)
-        self.way, self.seconds = way, seconds
+        self.way, self.seconds, self.pids = way, seconds, pids
 
     def forward(self, x):
         if self.training:
             time.sleep(self.seconds)
             rank = dist.get_rank() if dist.is_initialized() else -1
+            if self.pids:
+                Path(self.pids, str(rank)).write_text(str(os.getpid()))
             if self.way == "all raise" or (self.way == "one raises" and rank == 1):
                 raise RuntimeError(f"worker {rank} had enough")
             if self.way == "one dies" and rank == 1:
@@ -198,11 +201,10 @@ def _plain_sweep(folder: Path, ray: Ray, workers: int) -> Started:
 def test_killing_a_worker_in_the_middle_of_an_epoch_loses_nothing(
     tmp_path: Path, ray: Ray, rank: int, undisturbed: dict[int, list[dict[str, float]]]
 ) -> None:
-    sweep = start(tmp_path, ray, model={"seconds": 0.1})
+    sweep = start(tmp_path, ray, model={"seconds": 0.1, "pids": str(tmp_path)})
     wait_for(lambda: len(sweep.epochs()) >= 2, 90)
-    before = ray.ranks()
     time.sleep(0.2)  # an epoch takes six steps of a tenth of a second
-    os.kill(before[rank], signal.SIGKILL)
+    os.kill(int((tmp_path / str(rank)).read_text()), signal.SIGKILL)
     assert sweep.finish() == 0, sweep.text
     assert sweep.summary()["trials"] == {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
     assert curves(sweep.epochs()) == undisturbed
@@ -253,13 +255,18 @@ def test_a_trial_that_fails_in_a_group_leaves_the_slot_to_the_next(
     assert "2 times" in lines[3]
 
 
-def test_a_pruned_group_leaves_no_process(tmp_path: Path, ray: Ray) -> None:
+def test_a_pruned_group_leaves_no_process_while_the_sweep_goes_on(tmp_path: Path, ray: Ray) -> None:
+    """The baseline, which nothing prunes, takes its time; the other trial goes after an epoch."""
     sweep = start(
         tmp_path,
         ray,
+        training={"max_epochs": 40, "batch_size": 64},
+        model={"seconds": 0.1},
         search={"pruner": {"name": "threshold", "upper": 0.0}},
         budget={"trials": 2},
+        resources={"workers": 2, "concurrent": 2},
     )
+    wait_for(lambda: len(ray.ranks()) == 4, 90)
     assert sweep.process.stdout is not None
     for line in sweep.process.stdout:
         sweep.lines.append((time.monotonic(), line))
@@ -267,6 +274,7 @@ def test_a_pruned_group_leaves_no_process(tmp_path: Path, ray: Ray) -> None:
             break
     else:
         pytest.fail(sweep.text)
-    wait_for(lambda: not ray.ranks(), 5)
-    assert not ray.tune_actors()
+    wait_for(lambda: (len(ray.ranks()), len(ray.tune_actors())) == (2, 1), 5)
+    assert sweep.process.poll() is None
     assert sweep.finish() == 0, sweep.text
+    assert len(curves(sweep.epochs())[0]) == 40

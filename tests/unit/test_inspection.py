@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.base import Trainable
+from trainables.batches import Batch
 from trainables.data import Split, Splits
 from trainables.errors import ContractError
 from trainables.hyper import Regularisation, Training
@@ -80,15 +82,19 @@ class Tuple(Base):
         return self.layer(x), x
 
 
-def examined(network: type[nn.Module], **reg: Any) -> Examination:
+def splits() -> Splits:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 4)).astype(np.float32), np.arange(20) % 2
-    splits = Splits(Split(x[:10], y[:10]), Split(x[10:], y[10:]), None, INFO)
+    return Splits(Split(x[:10], y[:10]), Split(x[10:], y[10:]), None, INFO)
+
+
+def examined(network: type[nn.Module], **reg: Any) -> Examination:
+    data = splits()
     regularisation = Regularisation.model_validate(reg)
     run = TrainingRun(
-        ModuleTrainable(network, {}), splits, Training(batch_size=5), regularisation, None
+        ModuleTrainable(network, {}), data, Training(batch_size=5), regularisation, None
     )
-    return examine(run, splits)
+    return examine(run, data)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +112,33 @@ def examined(network: type[nn.Module], **reg: Any) -> Examination:
 def test_a_network_that_breaks_the_contract(network: type[nn.Module], words: str) -> None:
     with pytest.raises(ContractError, match=words):
         examined(network)
+
+
+class InParts(Trainable):
+    """A step of its own, by a part of the network or by the whole of it."""
+
+    def __init__(self, whole: bool) -> None:
+        self._whole = whole
+
+    def build(self, info: DataInfo) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 2))
+
+    def step(self, model: nn.Module, batch: Batch) -> Tensor:
+        called = model if self._whole else model.get_submodule("0")
+        return self.losses(called(batch.x), batch.y).mean()
+
+
+@pytest.mark.parametrize(("whole", "workers"), [(True, 1), (True, 2), (False, 1), (False, 2)])
+def test_several_workers_need_a_step_that_calls_the_whole_network(
+    whole: bool, workers: int
+) -> None:
+    data = splits()
+    run = TrainingRun(InParts(whole), data, Training(), Regularisation(), None)
+    if whole or workers == 1:
+        assert examine(run, data, workers).memory > 0
+        return
+    with pytest.raises(ContractError, match="a step may call the network, not its parts"):
+        examine(run, data, workers)
 
 
 @pytest.mark.parametrize(

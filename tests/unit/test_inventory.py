@@ -101,6 +101,11 @@ def test_what_does_not_fit_is_refused_with_what_there_is(
             "no bf16",
         ),
         (
+            cluster(node(gpus=2, gpu=V100), node()),
+            {"training": {"precision": "tf32"}, "resources": {"gpus": 1}},
+            "V100 of a has no tf32",
+        ),
+        (
             cluster(Node("a", replace(PLAIN, compiler=None), 8.0, 0.0)),
             {"training": {"compile": True}},
             r"training.compile: a has no C\+\+ compiler.*set compile to false",
@@ -112,6 +117,12 @@ def test_what_a_device_cannot_is_refused_by_name(
 ) -> None:
     with pytest.raises(InputError, match=words):
         inventory.check(spec(**changes))
+
+
+def test_a_node_that_no_worker_fits_is_not_asked_what_it_can() -> None:
+    head = Node("head", replace(PLAIN, compiler=None), 0.0, 0.0)
+    asked = spec(training={"precision": "bf16", "compile": True}, resources={"gpus": 1})
+    assert cluster(head, node(gpus=1)).check(asked) == 1
 
 
 def test_what_every_device_can_is_taken() -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 from tests.groups import Groups
 from trainables.base import Trainable
 from trainables.data import Split, Splits
+from trainables.devices import this_machine
 from trainables.hyper import EarlyStoppingSpec, Regularisation, Training, scaled
 from trainables.info import DataInfo, Kind, Task
 from trainables.loop import TrainingRun, train
@@ -130,6 +132,15 @@ def test_a_group_has_the_curve_the_gap_and_the_weights_of_one(
             assert torch.allclose(state[name], value, atol=1e-5), name
 
 
+def check_alike(groups: Groups, network: str, training: Any, regularisation: Any) -> None:
+    """Two ranks have the same weights to the last bit, and the curve that one process has."""
+    arguments = (network, (61, 23), training, regularisation)
+    expected, _, _ = curve(Process(), *arguments)
+    first, second = groups.run(2, curve, *arguments)
+    assert same(first[0], expected, 2e-5)
+    assert all(torch.equal(first[2][k], second[2][k]) for k in first[2])
+
+
 @pytest.mark.parametrize(
     "regularisation",
     [
@@ -137,18 +148,47 @@ def test_a_group_has_the_curve_the_gap_and_the_weights_of_one(
         {"penalty": "l2", "lambda": 0.05},
         {"penalty": "group_lasso", "lambda": 0.05},
         {"max_norm": 0.5, "gradient_noise": 0.05},
-        {"ema": 0.9, "label_smoothing": 0.1},
     ],
 )
 @pytest.mark.parametrize("updates", [{}, {"l1_update": "subgradient", "l2_update": "coupled"}])
 def test_a_penalty_acts_once_however_many_workers_there_are(
     groups: Groups, regularisation: dict[str, Any], updates: dict[str, Any]
 ) -> None:
-    arguments = ("cnn", (61, 23), updates, regularisation)
+    check_alike(groups, "cnn", updates, regularisation)
+
+
+@pytest.mark.parametrize("network", ["cnn", "normed"])
+@pytest.mark.parametrize("average", [{"ema": 0.9}, {"swa": 0.5}])
+def test_an_average_of_the_weights_is_the_same_on_every_rank(
+    groups: Groups, network: str, average: dict[str, float]
+) -> None:
+    check_alike(groups, network, {}, average)
+
+
+def test_a_group_computes_in_bf16(groups: Groups) -> None:
+    arguments = ("normed", (61, 23), {"precision": "bf16"}, {})
     expected, _, _ = curve(Process(), *arguments)
-    first, second = groups.run(2, curve, *arguments)
-    assert same(first[0], expected, 2e-5)
-    assert all(torch.equal(first[2][k], second[2][k]) for k in first[2])
+    for epochs, _, _ in groups.run(2, curve, *arguments):
+        assert epochs[-1]["val/loss"] == pytest.approx(expected[-1]["val/loss"], rel=0.1)
+
+
+def compiled_graphs(process: Process, trials: list[dict[str, Any]]) -> list[int]:
+    """How many graphs torch has compiled after each trial."""
+    counters.clear()
+    found = []
+    for regularisation in trials:
+        curve(process, "cnn", (61, 23), {"compile": True}, regularisation)
+        found.append(counters["stats"]["unique_graphs"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(this_machine().compiler is None, reason="no C++ compiler")
+def test_a_group_compiles_for_its_first_trial_only(groups: Groups) -> None:
+    trials = [{}, {"penalty": "l1", "lambda": 0.1}, {"dropout": 0.4, "lambda": 0.01}]
+    for graphs in groups.run(2, compiled_graphs, trials):
+        assert graphs[0] > 0
+        assert len(set(graphs)) == 1
 
 
 def test_a_layer_that_a_step_leaves_out_is_left_out_in_a_group(groups: Groups) -> None:
