@@ -6,8 +6,6 @@ What a command needs is imported when it runs: `--help` should not wait for torc
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -259,6 +257,19 @@ def export(
         console.print(str(path), soft_wrap=True)
 
 
+@app.command(hidden=True)  # until there is a service to start on it
+def migrate(
+    database_url: Annotated[
+        str, typer.Option("--database-url", envvar="GAPSWEEP_DATABASE_URL", metavar="URL")
+    ],
+) -> None:
+    """Make the tables of a service's database, or bring them up to date."""
+    from service.store.database import Database
+
+    Database(database_url).upgrade()
+    print("the database is up to date")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""
@@ -274,25 +285,10 @@ def ui(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on what the sweeps logged. Ctrl-C ends it."""
-    from service.settings import artifact_location, home_at, mlflow_uri
+    from service.settings import home_at
+    from service.ui import become_mlflow
 
-    at = home_at(home)
-    uri = mlflow_uri(at)
-    if uri is None:
-        raise InputError("GAPSWEEP_MLFLOW_URI is off: nothing is logged, nothing can be shown")
-    if uri.startswith(("http://", "https://")):
-        print(f"the sweeps are logged to {uri}; open it in a browser")
-        return
-    if uri == at.mlflow_uri and not (at.path / "mlflow.db").exists():
-        raise InputError(f"nothing was logged in {at.path} yet; run a sweep first")
-    _check_port(host, port)
-    print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    if artifact_location(at):
-        command += ["--default-artifact-root", str(artifact_location(at))]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB of workers nobody needs here
-    os.execve(command[0], command, {**os.environ, **quiet})
+    become_mlflow(home_at(home), host, port)
 
 
 def main() -> None:
@@ -401,17 +397,6 @@ def _written(path: Path, write: Callable[[], None]) -> None:
         write()
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})") from None
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InputError(
-                f"{host}:{port} cannot be used ({error.strerror}); name another with --port"
-            ) from None
 
 
 if __name__ == "__main__":

@@ -4,8 +4,15 @@ GapsweepError              exit code 1
 ├── InputError             exit code 2: what the user gave cannot be run; says where and what would
 │   ├── SpecError          a spec that does not validate: every problem at once
 │   ├── HomeError          a home folder that cannot be used
-│   ├── SweepNotFoundError no such sweep, or more than one
-│   └── SweepBusyError     another process runs this sweep
+│   ├── NotFoundError      no such thing
+│   │   ├── SweepNotFoundError no such sweep, or more than one
+│   │   ├── TrialNotFoundError no such trial
+│   │   └── UnknownUserError   no such user, or not any more
+│   ├── ConflictError      the thing is not in a state for it
+│   │   ├── SweepBusyError     another process runs this sweep
+│   │   ├── IllegalChangeError a state cannot follow the one that a sweep is in
+│   │   └── AlreadyThereError  a name is taken
+│   └── DatabaseError      a database that cannot be used as it is, or does not answer
 └── SweepFailedError       the sweep itself failed
 """
 
@@ -52,12 +59,40 @@ class HomeError(InputError):
     """The home folder cannot be used."""
 
 
-class SweepNotFoundError(InputError):
+class NotFoundError(InputError):
+    """What was named is not there."""
+
+
+class SweepNotFoundError(NotFoundError):
     """No sweep, or more than one, goes by that name."""
 
 
-class SweepBusyError(InputError):
+class TrialNotFoundError(NotFoundError):
+    """No trial of the sweep has that number."""
+
+
+class UnknownUserError(NotFoundError):
+    """No user goes by that name, or none any more."""
+
+
+class ConflictError(InputError):
+    """What was asked for does not go with how things stand."""
+
+
+class SweepBusyError(ConflictError):
     """Another process is running this sweep."""
+
+
+class IllegalChangeError(ConflictError):
+    """A sweep cannot come into that state from the one it is in."""
+
+
+class AlreadyThereError(ConflictError):
+    """The name is taken."""
+
+
+class DatabaseError(InputError):
+    """The database cannot be used as it is."""
 
 
 class SweepFailedError(GapsweepError):

@@ -46,6 +46,14 @@ def test_no_import_points_up(package: str) -> None:
     assert not found
 
 
+def test_only_the_store_knows_sql() -> None:
+    for path in sorted((ROOT / "service").rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        if not name.startswith("service/store/"):
+            found = {i.partition(".")[0] for i in _imports(path)}
+            assert not found & {"sqlalchemy", "alembic", "psycopg"}, name
+
+
 def test_only_the_process_knows_ranks() -> None:
     files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     knowing = {

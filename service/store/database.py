@@ -1,0 +1,172 @@
+"""The service's database: one engine, one session scope, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.orm import Session
+
+from service.errors import DatabaseError
+from service.store.tables import Base
+
+_CONNECTIONS = 20
+_BEGIN = "gapsweep_begin"
+
+
+class Database:
+    """A database by its URL, SQLite's or PostgreSQL's; nothing is opened before it is needed.
+
+    Raises:
+        DatabaseError: the URL is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self._engine = _engine(url)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise DatabaseError(
+                f"{_shown(url)} is no database that can be used ({error}); write it as "
+                "sqlite:///service.db or postgresql+psycopg://user:password@host/name"
+            ) from None
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """One transaction that changes nothing.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        return self._session(self._engine)
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """One transaction: kept when the block ends, undone when it raises.
+
+        SQLite has one writer, which says so at once: it could not go on with what it read before
+        another one wrote.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        return self._session(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}))
+
+    @contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        try:
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except SQLAlchemyError as error:
+            if isinstance(error, OperationalError | InterfaceError):
+                raise self._away(error) from error
+            raise
+
+    def upgrade(self) -> None:
+        """Bring the schema up to date, from nothing too.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        try:
+            with self._engine.begin() as connection:
+                configuration = _alembic()
+                configuration.attributes["connection"] = connection
+                command.upgrade(configuration, "head")
+        except SQLAlchemyError as error:
+            raise self._away(error) from error
+
+    def check(self) -> None:
+        """See that the schema is this version's.
+
+        Raises:
+            DatabaseError: it is another's, or the database does not answer.
+        """
+        wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+        try:
+            with self._engine.connect() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+        except SQLAlchemyError as error:
+            raise self._away(error) from error
+        if found != wanted:
+            raise DatabaseError(
+                f"the database is at migration {found or 'none'}, this version needs {wanted}; "
+                f"run: gapsweep migrate --database-url {_shown(self.url)}"
+            )
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    def checked_out(self) -> int:
+        """Connections in use: 0 when nobody holds a session."""
+        pool: Any = self._engine.pool
+        return int(pool.checkedout()) if hasattr(pool, "checkedout") else 0
+
+    def _away(self, error: SQLAlchemyError) -> DatabaseError:
+        first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return DatabaseError(f"the database {_shown(self.url)} does not answer: {first}")
+
+
+def upsert(
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
+) -> None:
+    """Write rows; one whose ``keys`` are there already is written over."""
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(table).values([dict(row) for row in rows])
+    index = list(keys)
+    others = {n: statement.excluded[n] for n in rows[0] if n not in index}
+    session.execute(statement.on_conflict_do_update(index_elements=index, set_=others))
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(
+            url, pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS, pool_pre_ping=True
+        )
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, _record: object) -> None:
+        """Readers do not wait for the writer; references are looked after."""
+        connection.isolation_level = None  # transactions begin below
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+    return engine
+
+
+def _alembic() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return configuration
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return repr(url)

@@ -1,0 +1,150 @@
+"""The tables of the service. Times are Unix seconds; ids of sweeps are their folders' names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only a plain INTEGER
+
+
+class Base(DeclarativeBase):
+    """Root of the tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012  # SQLAlchemy reads it from the class
+
+
+class UserRow(Base):
+    """A person or a program that may use the service."""
+
+    __tablename__ = "users"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    created: Mapped[float]
+    revoked: Mapped[float | None]
+
+
+class TokenRow(Base):
+    """What a user shows. The token itself is nowhere: only its SHA-256, in hexadecimal."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.name"), index=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created: Mapped[float]
+    expires: Mapped[float | None]
+    revoked: Mapped[float | None]
+
+
+class BundleRow(Base):
+    """Code of a user's, named by the SHA-256 of its archive."""
+
+    __tablename__ = "bundles"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("users.name"))
+    created: Mapped[float]
+    size: Mapped[int]
+    modules: Mapped[list[str]]
+
+
+class SweepRow(Base):
+    """A submitted sweep as it stands. ``turn`` counts the jobs that were launched for it."""
+
+    __tablename__ = "sweeps"
+    __table_args__ = (
+        UniqueConstraint("owner", "idempotency_key"),
+        Index("ix_sweeps_created", "created", "id"),
+        Index("ix_sweeps_state_created", "state", "created"),
+        Index("ix_sweeps_owner_created", "owner", "created"),
+    )
+
+    id: Mapped[str] = mapped_column(String(96), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column(ForeignKey("users.name"))
+    state: Mapped[str] = mapped_column(String(16))
+    created: Mapped[float]
+    changed: Mapped[float]
+    spec: Mapped[str] = mapped_column(Text)
+    priority: Mapped[int]
+    after: Mapped[list[str]]
+    bundle: Mapped[str | None] = mapped_column(ForeignKey("bundles.digest"))
+    idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    wish: Mapped[str | None] = mapped_column(String(16))
+    wished_by: Mapped[str | None] = mapped_column(String(64))
+    cause: Mapped[str | None] = mapped_column(Text)
+    turn: Mapped[int]
+    failures: Mapped[int]
+    more_trials: Mapped[int]
+    heard: Mapped[float | None]
+    slot_seconds: Mapped[float]
+    gpu_hours: Mapped[float]
+    progress: Mapped[dict[str, Any]]
+
+
+class TransitionRow(Base):
+    """A change of a sweep's state: when, why, and by whom."""
+
+    __tablename__ = "transitions"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"), index=True)
+    time: Mapped[float]
+    old: Mapped[str | None] = mapped_column(String(16))
+    new: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str] = mapped_column(Text)
+    by: Mapped[str] = mapped_column(String(64))
+
+
+class TrialRow(Base):
+    """A trial as its driver last told of it; ``facts`` holds what no query asks for."""
+
+    __tablename__ = "trials"
+
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    role: Mapped[str] = mapped_column(String(16))
+    value: Mapped[float | None]
+    seconds: Mapped[float]
+    ended: Mapped[float | None]
+    facts: Mapped[dict[str, Any]]
+
+
+class EpochRow(Base):
+    """One epoch of one trial; one that is told twice is the same row."""
+
+    __tablename__ = "epochs"
+
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"), primary_key=True)
+    trial: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float]
+    metrics: Mapped[dict[str, Any]]
+
+
+class EventRow(Base):
+    """What happened to a sweep, in order; ``id`` is where a listener goes on."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_sweep", "sweep_id", "id"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"))
+    time: Mapped[float]
+    kind: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+
+
+class LeaseRow(Base):
+    """Who may do what only one process may do, and until when."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(64))
+    until: Mapped[float]

@@ -1,0 +1,418 @@
+"""What the store promises, over SQLite and over PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from service.errors import (
+    AlreadyThereError,
+    DatabaseError,
+    IllegalChangeError,
+    InputError,
+    SweepNotFoundError,
+    TrialNotFoundError,
+    UnknownUserError,
+)
+from service.jobs.states import JobState
+from service.records import Epoch, Role, Trial, TrialState
+from service.store.database import Database
+from service.store.leases import Leases
+from service.store.progress import Progress
+from service.store.records import Job, RoleOfUser, Submission, Wish
+from service.store.sweeps import Sweeps
+from service.store.tables import Base
+from service.store.users import PREFIX, Users
+from tests.databases import postgres, postgres_programs
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    if postgres_programs() is None:
+        pytest.skip("no PostgreSQL server is installed")
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of the newest schema; no session may be left open."""
+    if request.param == "sqlite":
+        made = Database(f"sqlite:///{tmp_path / 'service.db'}")
+    else:
+        made = Database(request.getfixturevalue("postgres_url"))
+        with made.writing() as session:
+            session.execute(text("DROP SCHEMA public CASCADE"))
+            session.execute(text("CREATE SCHEMA public"))
+    made.upgrade()
+    yield made
+    assert made.checked_out() == 0
+    made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def users(database: Database, clock: Clock) -> Users:
+    return Users(database, clock)
+
+
+@pytest.fixture
+def sweeps(database: Database, users: Users, clock: Clock) -> Sweeps:
+    users.add("ann", RoleOfUser.USER)
+    users.add("bob", RoleOfUser.USER)
+    return Sweeps(database, clock)
+
+
+@pytest.fixture
+def progress(database: Database, clock: Clock) -> Progress:
+    return Progress(database, clock)
+
+
+def submit(sweeps: Sweeps, sweep_id: str, owner: str = "ann", **more: object) -> Job:
+    facts: dict[str, object] = {"name": sweep_id.partition("-")[0], "spec": "name: x", **more}
+    return sweeps.submit(Submission(sweep_id=sweep_id, owner=owner, **facts))  # type: ignore[arg-type]  # each test names its own
+
+
+def test_a_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    with pytest.raises(DatabaseError, match=r"at migration none.*gapsweep migrate"):
+        database.check()
+    database.upgrade()
+    database.check()
+    database.upgrade()
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
+    with database.reading() as session:
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Base.metadata) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "oracle://nowhere"])
+def test_what_is_no_database_is_refused_with_what_would_be(url: str) -> None:
+    with pytest.raises(DatabaseError, match=r"sqlite:///service\.db"):
+        Database(url).check()
+
+
+def test_a_database_that_does_not_answer_is_said_without_its_password() -> None:
+    away = Database("postgresql+psycopg://ann:secret@127.0.0.1:9/none")
+    with pytest.raises(DatabaseError, match="does not answer") as caught:
+        away.check()
+    assert "secret" not in str(caught.value)
+
+
+class TestUsers:
+    """Who may."""
+
+    def test_a_token_is_its_users_until_it_expires_or_is_revoked(
+        self, users: Users, clock: Clock
+    ) -> None:
+        token = users.add("ann", RoleOfUser.ADMIN, expires=clock.now + 10)
+        assert token.startswith(PREFIX)
+        found = users.of_token(token)
+        assert found is not None
+        assert (found.name, found.role) == ("ann", RoleOfUser.ADMIN)
+        assert users.of_token(token + "x") is None
+        clock.now += 10
+        assert users.of_token(token) is None
+        later = users.new_token("ann")
+        assert users.of_token(later) == found
+        users.revoke("ann")
+        assert users.of_token(later) is None
+
+    def test_the_token_itself_is_nowhere_in_the_database(
+        self, users: Users, database: Database
+    ) -> None:
+        token = users.add("ann", RoleOfUser.USER)
+        with database.reading() as session:
+            rows = session.execute(text("SELECT * FROM tokens")).all()
+        assert len(rows) == 1
+        assert token not in str(rows)
+
+    def test_names_are_taken_once_and_must_be_there(self, users: Users) -> None:
+        users.add("ann", RoleOfUser.USER)
+        with pytest.raises(AlreadyThereError, match="'ann' already"):
+            users.add("ann", RoleOfUser.VIEWER)
+        with pytest.raises(UnknownUserError, match=r"no user 'bob'; there are: ann"):
+            users.revoke("bob")
+        with pytest.raises(UnknownUserError):
+            users.new_token("bob")
+
+    def test_roles_cover_those_below(self) -> None:
+        assert RoleOfUser.ADMIN.covers(RoleOfUser.VIEWER)
+        assert RoleOfUser.USER.covers(RoleOfUser.USER)
+        assert not RoleOfUser.VIEWER.covers(RoleOfUser.USER)
+
+
+class TestSweeps:
+    """States, traces, lists."""
+
+    def test_a_life_leaves_its_trace(self, sweeps: Sweeps, clock: Clock) -> None:
+        assert submit(sweeps, "digits-1").state is JobState.QUEUED
+        clock.now += 5
+        sweeps.change("digits-1", JobState.STARTING, "its turn", "queue", turn=1)
+        sweeps.change("digits-1", JobState.RUNNING, "its driver was heard", "driver")
+        job = sweeps.change("digits-1", JobState.SUCCEEDED, "it ended", "driver")
+        assert (job.state, job.turn, job.cause, job.changed) == (
+            JobState.SUCCEEDED,
+            1,
+            "it ended",
+            1005.0,
+        )
+        assert sweeps.get("digits-1") == job
+        trace = [(t.old, t.new, t.by) for t in sweeps.history("digits-1")]
+        assert trace == [
+            (None, JobState.QUEUED, "ann"),
+            (JobState.QUEUED, JobState.STARTING, "queue"),
+            (JobState.STARTING, JobState.RUNNING, "driver"),
+            (JobState.RUNNING, JobState.SUCCEEDED, "driver"),
+        ]
+
+    def test_a_change_that_is_not_legal_changes_nothing(self, sweeps: Sweeps) -> None:
+        submit(sweeps, "digits-1")
+        with pytest.raises(IllegalChangeError, match=r"is queued and cannot become succeeded"):
+            sweeps.change("digits-1", JobState.SUCCEEDED, "no", "ann")
+        assert sweeps.get("digits-1").state is JobState.QUEUED
+        assert len(sweeps.history("digits-1")) == 1
+
+    def test_a_key_that_was_used_before_gives_the_sweep_of_then(self, sweeps: Sweeps) -> None:
+        first = submit(sweeps, "digits-1", idempotency_key="k")
+        assert submit(sweeps, "digits-2", idempotency_key="k") == first
+        assert submit(sweeps, "digits-3", owner="bob", idempotency_key="k").sweep_id == "digits-3"
+        assert submit(sweeps, "digits-4").sweep_id == "digits-4"
+
+    def test_a_key_used_by_many_at_once_gives_one_sweep(self, sweeps: Sweeps) -> None:
+        found: list[str] = []
+
+        def one(number: int) -> None:
+            found.append(submit(sweeps, f"digits-{number}", idempotency_key="k").sweep_id)
+
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8
+        assert len(set(found)) == 1
+
+    def test_one_of_two_changes_at_once_is_refused(self, sweeps: Sweeps) -> None:
+        submit(sweeps, "digits-1")
+        ends: list[str] = []
+
+        def start(name: str) -> None:
+            try:
+                sweeps.change("digits-1", JobState.STARTING, "its turn", name)
+                ends.append("changed")
+            except IllegalChangeError:
+                ends.append("refused")
+
+        threads = [threading.Thread(target=start, args=(str(n),)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(ends) == ["changed"] + ["refused"] * 5
+        assert len(sweeps.history("digits-1")) == 2
+
+    def test_what_is_to_be_waited_for_must_be_there(self, sweeps: Sweeps) -> None:
+        with pytest.raises(SweepNotFoundError, match="'digits-0'"):
+            submit(sweeps, "digits-1", after=("digits-0",))
+        submit(sweeps, "digits-0")
+        assert submit(sweeps, "digits-1", after=("digits-0",)).after == ("digits-0",)
+        with pytest.raises(SweepNotFoundError):
+            sweeps.get("digits-2")
+
+    def test_a_wish_is_for_what_is_on_the_cluster_and_a_cancel_outdoes_a_pause(
+        self, sweeps: Sweeps
+    ) -> None:
+        submit(sweeps, "digits-1")
+        with pytest.raises(IllegalChangeError, match="is queued"):
+            sweeps.want("digits-1", Wish.CANCEL, "ann")
+        sweeps.change("digits-1", JobState.STARTING, "its turn", "queue")
+        assert sweeps.want("digits-1", Wish.PAUSE, "ann").wish is Wish.PAUSE
+        assert sweeps.want("digits-1", Wish.CANCEL, "bob").wished_by == "bob"
+        assert sweeps.want("digits-1", Wish.PAUSE, "ann").wish is Wish.CANCEL
+        job = sweeps.change("digits-1", JobState.CANCELLED, "cancelled by bob", "reconciler")
+        assert job.wish is None
+
+    def test_pages_show_every_sweep_once_the_newest_first(
+        self, sweeps: Sweeps, clock: Clock
+    ) -> None:
+        for number in range(7):
+            submit(sweeps, f"digits-{number}", owner="ann" if number % 2 else "bob")
+            clock.now += number % 3 == 0  # some of the same time
+        seen: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = sweeps.page(limit=3, cursor=cursor)
+            seen += [job.sweep_id for job in page.items]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert len(seen) == 7
+        assert sorted(seen) == [f"digits-{n}" for n in range(7)]
+        created = [sweeps.get(s).created for s in seen]
+        assert created == sorted(created, reverse=True)
+
+    def test_lists_are_filtered(self, sweeps: Sweeps) -> None:
+        submit(sweeps, "digits-1")
+        submit(sweeps, "tables-1", owner="bob")
+        sweeps.change("tables-1", JobState.CANCELLED, "enough", "bob")
+
+        def ids(**asked: object) -> list[str]:
+            return [j.sweep_id for j in sweeps.page(**asked).items]  # type: ignore[arg-type]  # each line asks for its own
+
+        assert ids(owner="bob") == ["tables-1"]
+        assert ids(states=[JobState.QUEUED]) == ["digits-1"]
+        assert ids(name="tables") == ["tables-1"]
+        assert ids(owner="ann", name="tables") == []
+        assert [j.sweep_id for j in sweeps.of_states(JobState.QUEUED)] == ["digits-1"]
+        with pytest.raises(InputError, match="cursor"):
+            ids(cursor="nonsense")
+
+    def test_what_users_had_is_added_up(self, sweeps: Sweeps) -> None:
+        for number, owner in enumerate(["ann", "ann", "bob"]):
+            submit(sweeps, f"digits-{number}", owner=owner)
+            sweeps.heard(f"digits-{number}", slot_seconds=10.0, progress={"complete": 1})
+        assert sweeps.used() == {"ann": 20.0, "bob": 10.0}
+        assert sweeps.get("digits-0").progress == {"complete": 1}
+        assert sweeps.get("digits-0").heard == 1000.0
+
+
+def trial(number: int, **changes: object) -> Trial:
+    facts: dict[str, object] = {
+        "state": TrialState.COMPLETE,
+        "role": Role.SEARCH,
+        "params": {"penalty": "l1", "lambda": 0.1},
+        "value": 0.5,
+        "best": {"val/loss": 0.5, "gap/loss": float("nan")},
+        "ran_on": {"device": "CPU"},
+        "seconds": 3.0,
+        **changes,
+    }
+    return Trial(number=number, **facts)  # type: ignore[arg-type]  # each test names its own
+
+
+class TestProgress:
+    """Trials, epochs, events."""
+
+    def test_what_is_told_comes_back_and_told_twice_is_the_same(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        submit(sweeps, "digits-1")
+        epochs = [
+            Epoch(trial=0, epoch=e, time=float(e), metrics={"val/loss": v})
+            for e, v in ((1, 0.7), (2, float("inf")))
+        ]
+        running = trial(0, state=TrialState.RUNNING, value=None)
+        progress.tell("digits-1", trials=[running], epochs=epochs[:1])
+        progress.tell("digits-1", trials=[trial(1), trial(0)], epochs=epochs)
+        progress.tell("digits-1", trials=[trial(0)], epochs=epochs)
+        found = progress.trials("digits-1")
+        assert [t.number for t in found] == [0, 1]
+        assert found[0].params == {"penalty": "l1", "lambda": 0.1}
+        assert str(found[0].best["gap/loss"]) == "nan"
+        assert progress.trial("digits-1", 0).epochs == tuple(epochs)
+        assert progress.trial("digits-1", 1).epochs == ()
+        with pytest.raises(TrialNotFoundError, match="no trial 7"):
+            progress.trial("digits-1", 7)
+
+    def test_events_are_told_in_order_from_where_a_listener_left(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        submit(sweeps, "digits-1")
+        submit(sweeps, "digits-2")
+        for number in range(5):
+            progress.tell("digits-1", events=[("trial started", {"trial": number})])
+        progress.tell("digits-2", events=[("trial started", {"trial": 0})])
+        whole = progress.events("digits-1")
+        assert [e.kind for e in whole] == ["state changed"] + ["trial started"] * 5
+        assert [e.number for e in whole] == sorted(e.number for e in whole)
+        assert progress.events("digits-1", after=whole[2].number) == whole[3:]
+        assert progress.events("digits-1", limit=2) == whole[:2]
+
+    def test_events_of_many_writers_are_numbered_as_they_become_visible(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        submit(sweeps, "digits-1")
+        done = threading.Event()
+        seen: list[int] = []
+
+        def listen() -> None:
+            last = 0
+            while True:
+                over = done.is_set()
+                for event in progress.events("digits-1", after=last):
+                    seen.append(event.number)
+                    last = event.number
+                if over:
+                    return
+
+        def write(name: int) -> None:
+            for number in range(20):
+                progress.tell("digits-1", events=[("epoch", {"by": name, "n": number})])
+
+        listener = threading.Thread(target=listen)
+        writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+        listener.start()
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        done.set()
+        listener.join()
+        assert seen == [e.number for e in progress.events("digits-1")]
+        assert len(seen) == 81
+
+
+class TestLeases:
+    """What only one process may do."""
+
+    def test_one_holds_a_lease_until_it_runs_out_or_is_given_back(
+        self, database: Database, clock: Clock
+    ) -> None:
+        one, two = Leases(database, "one", clock), Leases(database, "two", clock)
+        assert one.take("queue", 10)
+        assert not two.take("queue", 10)
+        clock.now += 8
+        assert one.take("queue", 10)
+        clock.now += 8
+        assert not two.take("queue", 10)
+        clock.now += 3
+        assert two.take("queue", 10)
+        assert not one.take("queue", 10)
+        two.give_back("queue")
+        assert one.take("queue", 10)
+        assert two.take("events", 10)
+
+    def test_of_many_that_ask_at_once_one_gets_it(self, database: Database) -> None:
+        got: list[bool] = []
+        threads = [
+            threading.Thread(target=lambda n=n: got.append(Leases(database, str(n)).take("q", 60)))
+            for n in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(got) == 1
