@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import REPOSITORY, Ran, command, gapsweep
+from tests.commands import REPOSITORY, Ran, command, gapsweep
 from tests.integration.test_tracking_server import free_port
 
 

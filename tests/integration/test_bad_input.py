@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.integration.conftest import DIGITS, gapsweep, settings
+from tests.commands import DIGITS, gapsweep, settings
 
 CASES = {
     "unknown key": (("training.optimzer=adam",), "did you mean 'optimizer'?"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import DIGITS, gapsweep, settings
+from tests.commands import DIGITS, gapsweep, settings
 from tests.integration.rays import Ray, ray_cluster
 from tests.integration.test_groups import start
 

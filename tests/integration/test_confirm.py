@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.conftest import gapsweep
+from tests.commands import gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
 USERS_FILE = """

@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.integration.conftest import Ran, gapsweep
+from tests.commands import Ran, gapsweep
 from trainables.datasets import Digits, load
 from trainables.vision import MLP
 

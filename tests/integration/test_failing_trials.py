@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.conftest import gapsweep
+from tests.commands import gapsweep
 
 NETWORK = """
 import os

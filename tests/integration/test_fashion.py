@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from service.specfile import load_spec
-from tests.integration.conftest import REPOSITORY
+from tests.commands import REPOSITORY
 from trainables.data import Split, Splits
 from trainables.datasets import FASHION_MNIST, load
 from trainables.inspection import test_metrics as measured_on_test

@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 
 from service.specfile import parse_spec
 from service.tuning.worker import TrialContext, Worker
-from tests.integration.conftest import gapsweep
+from tests.commands import gapsweep
 from tests.unit.test_process import splits
 from trainables.base import Trainable
 from trainables.hyper import Regularisation, Training

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.conftest import REPOSITORY, command, settings
+from tests.commands import REPOSITORY, command, settings
 from tests.integration.rays import Ray, ray_cluster, wait_for
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from service.specfile import parse_spec
-from tests.integration.conftest import REPOSITORY, gapsweep, settings
+from tests.commands import REPOSITORY, gapsweep, settings
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SMALL = settings("budget.trials=3", "training.max_epochs=2", "search.pruner=none")

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.integration.conftest import DIGITS, REPOSITORY, command, gapsweep, settings
+from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
 
 CHANGES = ("training.max_epochs=30", "budget.trials=6", "search.pruner=none", "early_stopping=off")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.home import SweepFolder
-from tests.integration.conftest import DIGITS, Ran, gapsweep, settings
+from tests.commands import DIGITS, Ran, gapsweep, settings
 
 PAIRS = [
     ("random", "percentile"),

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from tests.integration.conftest import gapsweep
+from tests.commands import gapsweep
 
 FEATURES, TRUE, SAMPLES = 200, 10, 2000
 USERS_FILE = f"""

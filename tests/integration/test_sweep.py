@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from tests.integration.conftest import DIGITS, Ran, gapsweep, settings
+from tests.commands import DIGITS, Ran, gapsweep, settings
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.integration.conftest import DIGITS, gapsweep, settings
+from tests.commands import DIGITS, gapsweep, settings
 
 
 def free_port() -> int:

@@ -1,17 +1,14 @@
-"""One small real sweep, through the command as a user types it, for every test that reads it."""
+"""The command as a user types it, and what a sweep that it ran left behind."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 DIGITS = REPOSITORY / "search_spaces" / "sweeps" / "digits.yaml"
 SMALL = (
     "training.max_epochs=8",
@@ -51,11 +48,3 @@ class Ran:
         self.home = home
         self.summary = summary
         self.folder = home / "sweeps" / summary["sweep_id"]
-
-
-@pytest.fixture(scope="session")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    home = tmp_path_factory.mktemp("home")
-    done = gapsweep("run", str(DIGITS), "--json", "--home", str(home), *settings(*SMALL))
-    assert done.returncode == 0, done.stderr
-    return Ran(home, json.loads(done.stdout))
