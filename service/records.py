@@ -18,8 +18,8 @@ Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
 
 
-OUT_OF_TIME = "the sweep's time budget was used up"
-"""The reason of a trial that the clock ended and not the pruner."""
+OUT_OF_BUDGET = "the sweep's budget was used up"
+"""The reason of a trial that the sweep's end ended and not the pruner."""
 
 
 class TrialState(StrEnum):

@@ -83,6 +83,7 @@ class Budget(Strict):
 
     trials: int = Field(40, ge=1)
     minutes: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0, description="held by all trials together")
 
 
 class Confirm(Strict):
@@ -151,6 +152,11 @@ class SweepSpec(Strict):
         return self
 
     def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        if self.budget.gpu_hours is not None and not self.resources.gpus:
+            yield (
+                ("budget", "gpu_hours"),
+                "no trial holds a GPU; set resources.gpus, or leave it out",
+            )
         if self.confirm is None:
             return
         left = self.budget.trials - self.confirm.trials

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from search_spaces.space import Value
-from service.records import OUT_OF_TIME, Metrics, Role, Sweep, SweepState, Trial, TrialState
+from service.records import OUT_OF_BUDGET, Metrics, Role, Sweep, SweepState, Trial, TrialState
 from service.report.confirmed import ConfirmedRow, confirmed
 from service.report.importance import Importances
 from service.report.verdict import closed, confirmed_verdict, verdict
@@ -236,7 +236,7 @@ def _curves(role: str, trial: Trial) -> Curves:
 
 def _savings(sweep: Sweep) -> Savings:
     def left(state: TrialState) -> int:
-        trials = (t for t in sweep.of_state(state) if t.reason != OUT_OF_TIME)
+        trials = (t for t in sweep.of_state(state) if t.reason != OUT_OF_BUDGET)
         return sum(max(_planned(sweep, t) - _run(t), 0) for t in trials)
 
     return Savings(

@@ -12,6 +12,7 @@ from enum import Enum
 from types import FrameType
 
 from service.records import Epoch, Trial, TrialState
+from service.tuning.gpu_budget import GpuBudget
 
 HOPELESS = 5
 
@@ -21,6 +22,7 @@ class Stop(Enum):
 
     INTERRUPTED = "interrupted"
     TIME = "its time budget is used up"
+    GPU_HOURS = "its GPU hours are used up"
     FAILING = f"its first {HOPELESS} trials failed"
 
 
@@ -32,9 +34,11 @@ class Control:
         seconds: float | None,
         confirmations: int = 0,
         slots: int = 1,
+        gpus: GpuBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``confirmations`` trials, ``slots`` at once, are to come after the search."""
+        self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
         self._deadline = None if seconds is None else clock() + seconds
         self._rounds = math.ceil(confirmations / slots)
         self._clock = clock
@@ -52,11 +56,15 @@ class Control:
             return Stop.FAILING
         if self._deadline is not None and self._clock() >= self._deadline:
             return Stop.TIME
+        if self._gpus is not None and self._gpus.left <= 0:
+            return Stop.GPU_HOURS
         return None
 
     def search_is_over(self) -> bool:
-        """Whether what is left of the time is for confirmations, by what trials took so far."""
-        return self._deadline is not None and self._clock() >= self._deadline - self._reserved()
+        """Whether what is left of a budget is for confirmations, by what trials took so far."""
+        if self._deadline is not None and self._clock() >= self._deadline - self._reserved():
+            return True
+        return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
 
     def started(self, trial: Trial) -> None:
         """Says nothing yet."""
@@ -76,6 +84,13 @@ class Control:
         if not self._rounds or not self._complete:
             return 0.0
         return (self._rounds + 1) * statistics.fmean(self._complete)
+
+    def _reserved_gpus(self, gpus: GpuBudget) -> float:
+        """GPU seconds for the same."""
+        if not self._confirmations or not self._complete:
+            return 0.0
+        trials = self._confirmations + self._slots
+        return gpus.needed(trials, statistics.fmean(self._complete))
 
     @contextmanager
     def listening(self) -> Iterator[None]:

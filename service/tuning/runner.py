@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import optuna
 import torch
 
 from service.errors import SweepFailedError
 from service.home import Home, SweepFolder, write_atomically
 from service.reading import assemble
-from service.records import OUT_OF_TIME, Params, Role, Sweep, SweepState
+from service.records import OUT_OF_BUDGET, Params, Role, Sweep, SweepState
 from service.report.write import write_report
 from service.settings import artifact_location, mlflow_uri
 from service.spec import SweepSpec
@@ -22,6 +23,7 @@ from service.tuning.bridge import Bridge
 from service.tuning.cluster import Cluster
 from service.tuning.confirming import Confirmation
 from service.tuning.control import Control, Stop
+from service.tuning.gpu_budget import GpuBudget
 from service.tuning.history import History
 from service.tuning.session import Observer, StudySession
 from service.tuning.stopwatch import Stopwatch
@@ -113,15 +115,19 @@ class _Session:
             self._stopwatch.extend()
         seconds = self._stopwatch.left(spec.budget.minutes)
         confirmations = spec.confirm.trials if spec.confirm else 0
-        self._control = Control(seconds, confirmations, concurrent)
-        self._cut_short = False
         before = self._read(SweepState.RUNNING)
+        gpus = _gpu_budget(spec, self._study, before)
+        if gpus is not None and more_trials:
+            gpus.extend()
+        self._control = Control(seconds, confirmations, concurrent, gpus)
+        self._cut_short = False
         self._tracker = _tracker(spec, splits, folder, home)
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
         keep = spec.confirm.top_k if spec.confirm else 1
         weights = FinalistWeights(folder, before.rank, before.trials, keep)
-        observers = (history, self._tracker, self._stopwatch, self._control, weights, view)
+        clocks = (self._stopwatch, gpus, self._control)
+        observers = (history, self._tracker, *clocks, weights, view)
         self._trials = StudySession(
             self._study,
             spec.space,
@@ -148,9 +154,9 @@ class _Session:
         with self._control.listening(), cluster.connected(self._folder.ray_log):
             run_trials(bridge, context, self._concurrent)
         self._cut_short = self._trials.unfinished
-        if self._control.reason is Stop.TIME:
+        if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
             for number in self._trials.open_trials:
-                self._trials.prune(number, OUT_OF_TIME)
+                self._trials.prune(number, OUT_OF_BUDGET)
         self._trials.interrupt()
         self._stopwatch.save()
         if bridge.error is not None:
@@ -229,6 +235,12 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
         points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
         return min(trials, len(points)), points
     return trials, points
+
+
+def _gpu_budget(spec: SweepSpec, study: optuna.Study, before: Sweep) -> GpuBudget | None:
+    if spec.budget.gpu_hours is None:
+        return None
+    return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
 
 
 def _confirmation(spec: SweepSpec) -> Confirmation | None:

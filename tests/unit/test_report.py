@@ -11,7 +11,7 @@ import optuna
 import pytest
 from rich.console import Console
 
-from service.records import OUT_OF_TIME, Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.records import OUT_OF_BUDGET, Epoch, Role, Sweep, SweepState, Trial, TrialState
 from service.report.data import ReportData, build
 from service.report.importance import MIN_TRIALS, Importances, importances
 from service.report.page import render
@@ -99,7 +99,7 @@ def test_groups_name_their_best_trial_and_their_counts() -> None:
 def test_epochs_that_did_not_run_are_counted() -> None:
     savings = build(WHOLE, NONE).savings
     assert (savings.run, savings.pruning, savings.early_stopping) == (43, 17, 40)
-    cut = replace(WHOLE.trials[3], reason=OUT_OF_TIME)
+    cut = replace(WHOLE.trials[3], reason=OUT_OF_BUDGET)
     assert build(sweep(*WHOLE.trials[:3], cut), NONE).savings.pruning == 0
 
 

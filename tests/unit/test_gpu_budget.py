@@ -1,0 +1,78 @@
+"""GPU hours are counted by what trials really held, and end a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import optuna
+import pytest
+
+from service.records import Trial, TrialState
+from service.tuning.control import Control, Stop
+from service.tuning.gpu_budget import GpuBudget
+from tests.unit.test_confirmed import trial
+from tests.unit.test_spec import parse, problems
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def budget(clock: Clock, *known: Trial, study: optuna.Study | None = None) -> GpuBudget:
+    """A hundred GPU seconds, two GPUs a trial."""
+    study = study or optuna.create_study()
+    return GpuBudget(100 / 3600, 2.0, study, known, clock)
+
+
+def numbered(number: int, seconds: float = 0.0) -> Trial:
+    return replace(trial(number, 0.4, 0.1), seconds=seconds, state=TrialState.COMPLETE)
+
+
+def test_every_gpu_of_every_trial_counts_from_its_start_to_its_end() -> None:
+    clock = Clock()
+    gpus = budget(clock)
+    control = Control(None, gpus=gpus, clock=clock)
+    gpus.started(numbered(0))
+    clock.now = 10
+    gpus.started(numbered(1))
+    clock.now = 20
+    assert gpus.left == pytest.approx(100 - 2 * 20 - 2 * 10)
+    gpus.ended(numbered(0))
+    clock.now = 39
+    assert control.reason is None
+    clock.now = 41
+    assert control.reason is Stop.GPU_HOURS
+
+
+def test_what_earlier_sessions_held_counts_and_an_extension_grants_it_anew() -> None:
+    study, clock = optuna.create_study(), Clock()
+    resumed = budget(clock, numbered(0, 30.0), study=study)
+    assert resumed.left == pytest.approx(40)
+    resumed.extend()
+    assert resumed.left == pytest.approx(100)
+    again = budget(clock, numbered(0, 30.0), numbered(1, 10.0), study=study)
+    assert again.left == pytest.approx(80)
+    again.extend()
+    assert again.left == pytest.approx(100)
+
+
+def test_the_search_leaves_the_confirmations_what_they_will_take() -> None:
+    clock = Clock()
+    gpus = budget(clock, numbered(0, 20.0))
+    control = Control(None, confirmations=2, slots=1, gpus=gpus, clock=clock)
+    assert not control.search_is_over()
+    control.ended(numbered(0, 9.0))  # two confirmations and one that runs: 3 trials of 2 GPUs
+    assert not control.search_is_over()
+    control.ended(numbered(1, 11.0))
+    assert control.search_is_over()
+    assert control.reason is None
+
+
+def test_gpu_hours_need_a_gpu() -> None:
+    assert parse(budget={"gpu_hours": 2}, resources={"gpus": 1}).budget.gpu_hours == 2
+    found = problems(budget={"gpu_hours": 2})
+    assert "no trial holds a GPU" in found["budget.gpu_hours"]
