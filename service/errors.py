@@ -12,6 +12,7 @@ GapsweepError              exit code 1
 │   │   ├── SweepBusyError     another process runs this sweep
 │   │   ├── IllegalChangeError a state cannot follow the one that a sweep is in
 │   │   └── AlreadyThereError  a name is taken
+│   ├── BundleError        code that cannot be taken as it is
 │   └── DatabaseError      a database that cannot be used as it is, or does not answer
 └── SweepFailedError       the sweep itself failed
 """
@@ -89,6 +90,10 @@ class IllegalChangeError(ConflictError):
 
 class AlreadyThereError(ConflictError):
     """The name is taken."""
+
+
+class BundleError(InputError):
+    """An archive of a user's code that cannot be taken."""
 
 
 class DatabaseError(InputError):

@@ -1,0 +1,168 @@
+"""Code of a user's is taken apart safely, whoever packed it."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import BundleError
+from service.jobs.bundles import OURS, Limits, digest, pack, unpack
+
+pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # that is what is tested
+
+
+def archive(*files: tuple[str, bytes], mode: int = 0) -> bytes:
+    """A zip with just these entries, whatever they are called."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in files:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            made.writestr(info, content)
+    return buffer.getvalue()
+
+
+def everything_under(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+
+
+def test_what_is_packed_comes_out_again_and_equal_files_have_one_name(tmp_path: Path) -> None:
+    package = tmp_path / "mine"
+    (package / "parts").mkdir(parents=True)
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "junk.pyc").write_bytes(b"x")
+    (package / "__init__.py").write_text("answer = 42\n")
+    (package / "parts" / "layer.py").write_text("width = 8\n")
+    (tmp_path / "single.py").write_text("x = 1\n")
+    packed = pack([package, tmp_path / "single.py"])
+    assert packed == pack([package, tmp_path / "single.py"])
+    assert unpack(packed, tmp_path / "bundles") == ("mine", "single")
+    made = tmp_path / "bundles" / digest(packed)
+    assert (made / "mine" / "parts" / "layer.py").read_text() == "width = 8\n"
+    assert "mine/__pycache__" not in everything_under(made)
+    assert unpack(packed, tmp_path / "bundles") == ("mine", "single")
+    assert [p.name for p in (tmp_path / "bundles").iterdir()] == [digest(packed)]
+
+
+def test_what_is_no_code_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b\n")
+    (tmp_path / "empty").mkdir()
+    for path, words in (
+        (tmp_path / "nowhere", "is not there"),
+        (tmp_path / "data.csv", "no folder and no .py file"),
+        (tmp_path / "empty", "no Python module"),
+    ):
+        with pytest.raises(BundleError, match=words):
+            pack([path])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../evil.py", "would leave the folder"),
+        ("mine/../../evil.py", "would leave the folder"),
+        ("/etc/evil.py", "would leave the folder"),
+        ("..\\evil.py", "would leave the folder"),
+        ("C:\\evil.py", "would leave the folder"),
+        ("mine/ev\nil.py", "no name for a file"),
+        ("x" * 300 + ".py", "cannot be written"),
+    ],
+)
+def test_nothing_is_written_outside(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        unpack(archive(("mine.py", b""), (name, b"x")), tmp_path / "bundles")
+    assert everything_under(tmp_path) <= {"bundles"}
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+    with pytest.raises(BundleError, match="a link or no plain file"):
+        unpack(archive(("mine.py", b"/etc/passwd"), mode=kind | 0o777), tmp_path)
+    assert not everything_under(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*OURS, "os", "json"])
+@pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py", "{}/deep/inside.py"])
+def test_a_module_that_would_stand_in_the_way_is_refused(
+    tmp_path: Path, name: str, form: str
+) -> None:
+    with pytest.raises(BundleError, match=f"'{name}' would stand in the way"):
+        unpack(archive(("fine.py", b""), (form.format(name), b"")), tmp_path)
+    assert not everything_under(tmp_path)
+
+
+def test_bombs_stop_at_the_limit_whatever_their_headers_say(tmp_path: Path) -> None:
+    limits = Limits(packed=10_000, unpacked=100_000, files=3)
+    bomb = archive(("mine.py", bytes(1_000_000)))
+    assert len(bomb) < limits.packed
+    with pytest.raises(BundleError, match="when it is unpacked"):
+        unpack(bomb, tmp_path, limits)
+    lying = bytearray(bomb)
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = lying.index(signature) + offset
+        lying[at : at + 4] = (10).to_bytes(4, "little")
+    with pytest.raises(BundleError):
+        unpack(bytes(lying), tmp_path, limits)
+    with pytest.raises(BundleError, match="at most 10000 bytes"):
+        unpack(bytes(20_000), tmp_path, limits)
+    with pytest.raises(BundleError, match="4 files; at most 3"):
+        unpack(archive(*((f"m{n}.py", b"") for n in range(4))), tmp_path, limits)
+    assert not everything_under(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no zip archive"),
+        (b"not a zip", "no zip archive"),
+        (archive(("mine.py", b"x"))[:-9], "no zip archive"),
+        (archive(("notes.txt", b"x")), "no Python module"),
+        (archive(("mine.py", b"1"), ("MINE.py", b"2")), "twice"),
+        (archive(("mine", b"1"), ("mine/a.py", b"2")), "a file and a folder"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        unpack(content, tmp_path)
+    assert not everything_under(tmp_path)
+
+
+NAMES = st.text(st.sampled_from("ab./\\:~\0 -_é"), min_size=1, max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(names=st.lists(NAMES, min_size=1, max_size=4), content=st.binary(max_size=20))
+def test_whatever_the_names_are_nothing_leaves_the_folder(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    made = archive(("fine.py", b""), *((name, content) for name in names))
+    try:
+        unpack(made, folder / "bundles")
+    except BundleError:
+        assert everything_under(folder) <= {"bundles"}
+    else:
+        inside = f"bundles/{digest(made)}"
+        found = everything_under(folder) - {"bundles", inside}
+        assert all(path.startswith(f"{inside}/") for path in found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_damaged_archive_is_refused_or_whole(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    damaged = bytearray(archive(("mine/__init__.py", b"x = 1"), ("mine/b.py", b"y = 2" * 50)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        unpack(bytes(damaged), folder)
+    except BundleError:
+        assert not everything_under(folder)
