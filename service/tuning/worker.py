@@ -59,11 +59,7 @@ class Worker:
 
     def take(self, config: Mapping[str, Any]) -> None:
         """Forget the last trial, its memory too, and be ready for the next."""
-        self._run = None
-        self._results: Iterator[EpochResult] = iter(())
-        if self._device == "cuda":
-            gc.collect()
-            torch.cuda.empty_cache()
+        self._forget()
         self._number = int(config["number"])
         self._params: Params = config["params"]
         self._recorded = int(config["recorded"])
@@ -84,7 +80,17 @@ class Worker:
             return self._failure(_describe(error))
 
     def _failure(self, words: str) -> Answer:
-        return {"done": True, "failure": words, "ran_on": self._ran_on()}
+        """The trial's end; what it held of the device is its neighbours' from here on."""
+        answer = {"done": True, "failure": words, "ran_on": self._ran_on()}
+        self._forget()
+        return answer
+
+    def _forget(self) -> None:
+        self._run = None
+        self._results: Iterator[EpochResult] = iter(())
+        if self._device == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
 
     def _ran_on(self) -> dict[str, str]:
         """The device, and the precision where the training got so far as to have one."""

@@ -1,0 +1,81 @@
+"""A process's part in trials: what it answers, resumes and forgets. No Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.specfile import parse_spec
+from service.tuning.worker import TrialContext, Worker
+from tests.unit.test_process import splits
+
+
+def worker(folder: Path) -> Worker:
+    raw = {
+        "name": "worker",
+        "trainable": "trainables.vision:MLP",
+        "model": {"hidden": [8]},
+        "data": {"name": "digits"},
+        "training": {"max_epochs": 3, "batch_size": 16},
+        "space": {"dropout": {"float": [0.0, 0.5]}, "precision": {"choice": ["fp32", "bf16"]}},
+        "early_stopping": None,
+    }
+    return Worker(TrialContext(parse_spec(raw, "spec", folder), splits(60, 30), folder, ()))
+
+
+def config(number: int, recorded: int = 0, **params: Any) -> dict[str, Any]:
+    known = {"number": number, "recorded": recorded, "seed": None, "unregularised": False}
+    return {**known, "params": params}
+
+
+def test_it_answers_every_epoch_and_the_outcome_with_the_last(tmp_path: Path) -> None:
+    one = worker(tmp_path)
+    one.take(config(0, dropout=0.1, precision="bf16"))
+    answers = [one.advance() for _ in range(3)]
+    assert [a["epoch"] for a in answers] == [1, 2, 3]
+    assert [a.get("done", False) for a in answers] == [False, False, True]
+    assert answers[0]["ran_on"] == {"device": "CPU", "precision": "bf16"}
+    assert answers[2]["outcome"]["stopped_epoch"] == 3.0
+    assert (tmp_path / "trials" / "00000" / "best.pt").exists()
+
+
+def test_another_process_goes_on_from_the_checkpoint_and_repeats_its_last_epoch(
+    tmp_path: Path,
+) -> None:
+    whole = worker(tmp_path / "whole")
+    whole.take(config(0, dropout=0.3))
+    expected = [whole.advance() for _ in range(3)]
+    first = worker(tmp_path / "cut")
+    first.take(config(0, dropout=0.3))
+    assert [first.advance(), first.advance()] == expected[:2]
+    second = worker(tmp_path / "cut")
+    second.take(config(0, dropout=0.3))
+    assert [second.advance(), second.advance()] == expected[1:]
+
+
+def test_a_failed_trial_is_an_answer_and_is_forgotten(tmp_path: Path) -> None:
+    one = worker(tmp_path)
+    one.take(config(0, dropout=0.3, lr=-1.0))
+    failed = one.advance()
+    assert failed["done"]
+    assert "greater than 0" in failed["failure"]
+    assert failed["ran_on"] == {"device": "CPU"}
+    one.take(config(1, dropout=0.3))
+    assert one.advance()["epoch"] == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError("40 GiB wanted"), KeyError("lost")])
+def test_whatever_a_network_raises_is_said_in_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    one = worker(tmp_path)
+    one.take(config(0))
+    monkeypatch.setattr("trainables.vision.MLP.step", fail)
+    words = one.advance()["failure"]
+    assert str(error) in words
+    assert words.startswith("out of memory" if isinstance(error, MemoryError) else "KeyError")
