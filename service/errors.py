@@ -12,6 +12,8 @@ GapsweepError              exit code 1
 │   │   ├── SweepBusyError     another process runs this sweep
 │   │   ├── IllegalChangeError a state cannot follow the one that a sweep is in
 │   │   └── AlreadyThereError  a name is taken
+│   ├── UnauthorizedError  nobody that the service knows
+│   ├── ForbiddenError     somebody who may not
 │   ├── BundleError        code that cannot be taken as it is
 │   └── DatabaseError      a database that cannot be used as it is, or does not answer
 └── SweepFailedError       the sweep itself failed
@@ -90,6 +92,14 @@ class IllegalChangeError(ConflictError):
 
 class AlreadyThereError(ConflictError):
     """The name is taken."""
+
+
+class UnauthorizedError(InputError):
+    """Who asks is not known."""
+
+
+class ForbiddenError(InputError):
+    """Who asks is known and may not."""
 
 
 class BundleError(InputError):

@@ -1,0 +1,158 @@
+"""What the API answers, as its OpenAPI document describes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.jobs.states import JobState
+from service.records import Epoch, Role, Trial, TrialState
+from service.store.records import Event, Job, Transition, Wish
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class SweepOut(_Answer):
+    """A submitted sweep as it stands. Times are Unix seconds."""
+
+    sweep_id: str = Field(examples=["digits-mlp-6b8a1b2c"])
+    name: str
+    owner: str
+    state: JobState
+    created: float
+    changed: float
+    priority: int
+    after: tuple[str, ...]
+    wish: Wish | None = Field(description="what its driver was told and has not done yet")
+    cause: str | None = Field(description="why it is in this state")
+    failures: int = Field(description="how often its driver died")
+    gpu_hours: float
+    progress: dict[str, Any] = Field(description="counts of its trials, and the best so far")
+
+    @classmethod
+    def of(cls, job: Job) -> SweepOut:
+        """From the store's record."""
+        return cls.model_validate(job)
+
+
+class SweepsOut(_Answer):
+    """Some of the sweeps, the newest first; ``cursor`` leads to the next ones."""
+
+    items: tuple[SweepOut, ...]
+    cursor: str | None
+
+
+class TransitionOut(_Answer):
+    """A change of a sweep's state."""
+
+    time: float
+    old: JobState | None
+    new: JobState
+    cause: str
+    by: str
+
+
+class SweepDetails(SweepOut):
+    """A sweep with its spec and every change of its state."""
+
+    spec: str
+    history: tuple[TransitionOut, ...]
+
+    @classmethod
+    def with_history(cls, job: Job, history: tuple[Transition, ...]) -> SweepDetails:
+        """From the store's records."""
+        changes = tuple(TransitionOut.model_validate(t) for t in history)
+        return cls(**SweepOut.of(job).model_dump(), spec=job.spec, history=changes)
+
+
+class TrialOut(_Answer):
+    """A trial. A metric that is no number (NaN, infinite) is null."""
+
+    number: int
+    state: TrialState
+    role: Role
+    params: dict[str, bool | int | float | str]
+    value: float | None
+    best: dict[str, float | None]
+    stopped_epoch: int | None
+    reason: str | None
+    confirms: int | None
+    seed: int | None
+    ran_on: dict[str, str]
+    seconds: float
+    ended: float | None
+
+    @classmethod
+    def of(cls, trial: Trial) -> TrialOut:
+        """From the record."""
+        own = {name: getattr(trial, name) for name in TrialOut.model_fields if name != "best"}
+        return cls(**own, best=_numbers(trial.best))
+
+
+class EpochOut(_Answer):
+    """One epoch of a trial."""
+
+    epoch: int
+    time: float
+    metrics: dict[str, float | None]
+
+    @classmethod
+    def of(cls, epoch: Epoch) -> EpochOut:
+        """From the record."""
+        return cls(epoch=epoch.epoch, time=epoch.time, metrics=_numbers(epoch.metrics))
+
+
+class TrialCurve(_Answer):
+    """A trial with its epochs."""
+
+    trial: TrialOut
+    epochs: tuple[EpochOut, ...]
+
+
+class EventOut(_Answer):
+    """Something that happened to a sweep."""
+
+    time: float
+    kind: str
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> EventOut:
+        """From the record."""
+        return cls.model_validate(event)
+
+
+class ValidOut(_Answer):
+    """A spec that would be taken, with everything filled in."""
+
+    spec: dict[str, Any]
+
+
+class Status(_Answer):
+    """Whether the service is well."""
+
+    status: str = Field(examples=["ok"])
+
+
+class ProblemItem(_Answer):
+    """One thing that is wrong: where, and what would be valid."""
+
+    path: str
+    message: str
+
+
+class ProblemOut(_Answer):
+    """What went wrong, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    problems: tuple[ProblemItem, ...] = ()
+
+
+def _numbers(metrics: Any) -> dict[str, float | None]:
+    return {k: v if abs(v) < float("inf") else None for k, v in metrics.items()}

@@ -1,0 +1,198 @@
+"""What people may ask of the service: the one place where rights, states and rules meet."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.errors import ForbiddenError, IllegalChangeError, Problem, SpecError
+from service.jobs.states import JobState
+from service.spec import SweepSpec
+from service.specfile import dump_spec, parse_spec
+from service.store.database import Database
+from service.store.progress import Progress
+from service.store.records import Job, RoleOfUser, Submission, User, Wish
+from service.store.sweeps import Sweeps
+from service.store.users import Users
+
+MOST_PRIORITY = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a service is set up.
+
+    ``home`` is the folder that the cluster's nodes share. ``trainables`` are patterns of the
+    import paths that may be swept; without any, whoever may submit may run any code.
+    """
+
+    database_url: str
+    home: Path
+    trainables: tuple[str, ...] = ()
+
+
+class Service:
+    """The service without its network and without its cluster."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings, self.database = settings, database
+        self.users, self.sweeps = Users(database), Sweeps(database)
+        self.progress = Progress(database)
+
+    def check(self, raw: Mapping[str, Any]) -> SweepSpec:
+        """A spec as the service would run it. Relative paths are from the home's ``data``.
+
+        Raises:
+            SpecError: it does not validate, or asks for what only its writer's machine has.
+            ForbiddenError: its trainable is not among those that may be swept.
+        """
+        space = raw.get("space")
+        if isinstance(space, Mapping) and "file" in space:
+            text = "a file of yours is not on the server; write the space into the spec"
+            raise SpecError("the spec", [Problem("space.file", text)])
+        spec = parse_spec(raw, "the spec", self.settings.home / "data")
+        allowed = self.settings.trainables
+        if allowed and not any(fnmatchcase(spec.trainable, pattern) for pattern in allowed):
+            raise ForbiddenError(
+                f"trainable {spec.trainable!r} may not be swept here; allowed: {', '.join(allowed)}"
+            )
+        return spec
+
+    def submit(
+        self,
+        user: User,
+        raw: Mapping[str, Any],
+        *,
+        priority: int = 0,
+        after: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Queue a sweep, or find the one that was submitted with the same key.
+
+        Raises:
+            SpecError, ForbiddenError: as :meth:`check`; the user may only look.
+            SweepNotFoundError: a sweep to wait for is not there.
+        """
+        require(user, RoleOfUser.USER)
+        spec = self.check(raw)
+        return self.sweeps.submit(
+            Submission(
+                sweep_id=f"{spec.name}-{secrets.token_hex(4)}",
+                name=spec.name,
+                owner=user.name,
+                spec=dump_spec(spec),
+                priority=priority,
+                after=tuple(after),
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def cancel(self, user: User, sweep_id: str) -> Job:
+        """End a sweep for good; what it finished stays.
+
+        Raises:
+            ForbiddenError: it is another user's.
+            IllegalChangeError: it has ended already.
+        """
+        job = self._own(user, sweep_id)
+        if job.state.holds_a_job:
+            return self.sweeps.want(sweep_id, Wish.CANCEL, user.name)
+        return self.sweeps.change(sweep_id, JobState.CANCELLED, "cancelled", user.name)
+
+    def pause(self, user: User, sweep_id: str) -> Job:
+        """Stop a sweep until it is resumed.
+
+        Raises:
+            ForbiddenError: it is another user's.
+            IllegalChangeError: it has ended, or is paused already.
+        """
+        job = self._own(user, sweep_id)
+        if job.state.holds_a_job:
+            return self.sweeps.want(sweep_id, Wish.PAUSE, user.name)
+        return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", user.name)
+
+    def resume(self, user: User, sweep_id: str) -> Job:
+        """Queue a paused sweep again.
+
+        Raises:
+            ForbiddenError: it is another user's.
+            IllegalChangeError: it is not paused.
+        """
+        self._own_in(user, sweep_id, "resumed", JobState.PAUSED)
+        return self.sweeps.change(sweep_id, JobState.QUEUED, "resumed", user.name)
+
+    def retry(self, user: User, sweep_id: str) -> Job:
+        """Queue a failed or cancelled sweep again; it goes on where it stood.
+
+        Raises:
+            ForbiddenError: it is another user's.
+            IllegalChangeError: it has neither failed nor been cancelled.
+        """
+        self._own_in(user, sweep_id, "tried again", JobState.FAILED, JobState.CANCELLED)
+        return self.sweeps.change(sweep_id, JobState.QUEUED, "tried again", user.name, failures=0)
+
+    def extend(self, user: User, sweep_id: str, trials: int) -> Job:
+        """Queue a sweep that succeeded for ``trials`` more.
+
+        Raises:
+            ForbiddenError: it is another user's.
+            IllegalChangeError: it has not succeeded.
+        """
+        self._own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
+        cause = f"extended by {trials} trials"
+        return self.sweeps.change(
+            sweep_id, JobState.QUEUED, cause, user.name, more_trials=trials, failures=0
+        )
+
+    def _own(self, user: User, sweep_id: str) -> Job:
+        job = self.sweeps.get(sweep_id)
+        require(user, RoleOfUser.USER)
+        if job.owner != user.name and not user.role.covers(RoleOfUser.ADMIN):
+            raise ForbiddenError(f"{sweep_id} is {job.owner}'s; only {job.owner} or an admin may")
+        return job
+
+    def _own_in(self, user: User, sweep_id: str, done: str, *states: JobState) -> None:
+        job = self._own(user, sweep_id)
+        if job.state not in states:
+            needed = " or ".join(states)
+            raise IllegalChangeError(
+                f"{sweep_id} is {job.state}; only what is {needed} can be {done}"
+            )
+
+
+def require(user: User, role: RoleOfUser) -> None:
+    """See that a user may do what a role may.
+
+    Raises:
+        ForbiddenError: the user may not.
+    """
+    if not user.role.covers(role):
+        raise ForbiddenError(f"{user.name} is a {user.role}; this takes a {role}")
+
+
+def spec_from(text: bytes) -> Mapping[str, Any]:
+    """A spec as it was sent, YAML or JSON, which is YAML.
+
+    Raises:
+        SpecError: it is neither, or no mapping.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SpecError(
+            "the spec", [Problem("", f"it is neither YAML nor JSON: {first}")]
+        ) from None
+    if not isinstance(raw, dict):
+        raise SpecError("the spec", [Problem("", "it must hold keys and values")])
+    return raw
+
+
+def _unreadable(text: str) -> SpecError:
+    return SpecError("the spec", [Problem("", text)])

@@ -1,0 +1,329 @@
+"""The API over its real store, over HTTP's own semantics, without a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from service.api.app import MOST_BYTES, create_app
+from service.jobs.service import Service, Settings
+from service.jobs.states import JobState
+from service.records import Epoch, Role, Trial, TrialState
+from service.store.database import Database
+from service.store.records import RoleOfUser, Wish
+
+SPEC: dict[str, Any] = {
+    "name": "digits-mlp",
+    "trainable": "trainables.vision:MLP",
+    "data": {"name": "digits"},
+    "space": {"dropout": {"float": [0.0, 0.5]}},
+}
+
+
+class World:
+    """A service, its API, and a token for every role."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        url = f"sqlite:///{folder / 'service.db'}"
+        self.database = Database(url)
+        self.database.upgrade()
+        made = Settings(database_url=url, home=folder, **settings)
+        self.service = Service(made, self.database)
+        names = {"vic": RoleOfUser.VIEWER, "ann": RoleOfUser.USER, "bob": RoleOfUser.USER}
+        roles = {**names, "root": RoleOfUser.ADMIN}
+        self.tokens = {name: self.service.users.add(name, role) for name, role in roles.items()}
+        self.http = TestClient(create_app(self.service), raise_server_exceptions=False)
+
+    def call(self, method: str, path: str, user: str | None = "ann", **more: Any) -> Response:
+        headers = dict(more.pop("headers", {}))
+        if user is not None:
+            headers["Authorization"] = f"Bearer {self.tokens[user]}"
+        return self.http.request(method, path, headers=headers, **more)
+
+    def submit(self, user: str = "ann", **more: Any) -> str:
+        done = self.call("POST", "/v1/sweeps", user, json=SPEC, **more)
+        assert done.status_code == 201, done.text
+        return str(done.json()["sweep_id"])
+
+    def act(self, sweep_id: str, action: str, user: str = "ann", **more: Any) -> Response:
+        return self.call("POST", f"/v1/sweeps/{sweep_id}:{action}", user, **more)
+
+    def brought_to(self, sweep_id: str, *states: JobState) -> None:
+        for state in states:
+            self.service.sweeps.change(sweep_id, state, "the test said so", "test")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    assert made.database.checked_out() == 0
+    made.database.close()
+
+
+def refused(answer: Response, status: int) -> dict[str, Any]:
+    """A problem document of that status."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def test_a_sweep_is_submitted_as_json_and_as_yaml_and_read_back(world: World) -> None:
+    as_json = world.call("POST", "/v1/sweeps", json=SPEC, params={"priority": 3})
+    text = yaml.safe_dump(SPEC)
+    as_yaml = world.call(
+        "POST", "/v1/sweeps", content=text, headers={"Content-Type": "application/yaml"}
+    )
+    for done, priority in ((as_json, 3), (as_yaml, 0)):
+        assert done.status_code == 201
+        made = done.json()
+        assert (made["state"], made["owner"], made["priority"]) == ("queued", "ann", priority)
+        found = world.call("GET", done.headers["Location"], "vic").json()
+        assert yaml.safe_load(found["spec"])["space"]["dropout"]["float"] == [0.0, 0.5]
+        assert [(t["old"], t["new"], t["by"]) for t in found["history"]] == [
+            (None, "queued", "ann")
+        ]
+
+
+def test_the_same_key_gives_the_same_sweep(world: World) -> None:
+    key = {"Idempotency-Key": "k1"}
+    assert world.submit(headers=key) == world.submit(headers=key)
+    assert world.submit(headers=key) != world.submit(user="bob", headers=key)
+    assert world.submit() != world.submit()
+
+
+def test_every_problem_of_a_spec_is_said_at_once_as_the_command_says_it(world: World) -> None:
+    wrong = {**SPEC, "data": {"name": "digit"}, "training": {"max_epochs": "forty"}}
+    for path in ("/v1/sweeps", "/v1/validate"):
+        body = refused(world.call("POST", path, json=wrong), 422)
+        found = {p["path"]: p["message"] for p in body["problems"]}
+        assert set(found) == {"data", "training.max_epochs"}
+        assert "did you mean 'digits'?" in found["data"]
+    assert world.call("GET", "/v1/sweeps").json()["items"] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"[1, 2]", b"a: [", b"\xff\xfe", b"x" * 1000, b"&a [*a]"])
+def test_what_is_no_spec_is_refused(world: World, body: bytes) -> None:
+    refused(world.call("POST", "/v1/sweeps", content=body), 422)
+
+
+def test_a_spec_may_not_read_the_servers_files(world: World) -> None:
+    asked = {**SPEC, "space": {"file": "/etc/passwd"}}
+    body = refused(world.call("POST", "/v1/sweeps", json=asked), 422)
+    assert body["problems"][0]["path"] == "space.file"
+    assert "root:" not in json.dumps(body)
+
+
+def test_too_large_a_spec_is_refused(world: World) -> None:
+    huge = {**SPEC, "model": {"hidden": "1" * MOST_BYTES}}
+    refused(world.call("POST", "/v1/sweeps", json=huge), 413)
+
+
+def test_only_trainables_of_the_allow_list_may_be_swept(tmp_path: Path) -> None:
+    world = World(tmp_path, trainables=("trainables.*",))
+    world.submit()
+    body = refused(world.call("POST", "/v1/sweeps", json={**SPEC, "trainable": "os:system"}), 403)
+    assert "allowed: trainables.*" in body["detail"]
+
+
+class TestWho:
+    """Tokens and roles."""
+
+    @pytest.mark.parametrize("header", [None, "Bearer nonsense", "Basic abc", "Bearer "])
+    def test_who_is_not_known_is_told_what_is_needed(
+        self, world: World, header: str | None
+    ) -> None:
+        headers = {} if header is None else {"Authorization": header}
+        answer = world.call("GET", "/v1/sweeps", None, headers=headers)
+        refused(answer, 401)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+    def test_a_revoked_user_is_nobody(self, world: World) -> None:
+        world.service.users.revoke("ann")
+        refused(world.call("GET", "/v1/sweeps"), 401)
+
+    def test_viewers_look_and_do_nothing(self, world: World) -> None:
+        sweep_id = world.submit()
+        assert world.call("GET", f"/v1/sweeps/{sweep_id}", "vic").status_code == 200
+        refused(world.call("POST", "/v1/sweeps", "vic", json=SPEC), 403)
+        refused(world.act(sweep_id, "cancel", "vic"), 403)
+
+    def test_one_user_cannot_stop_anothers_sweep_and_an_admin_can(self, world: World) -> None:
+        sweep_id = world.submit()
+        for action in ("cancel", "pause", "resume", "retry", "extend?trials=1"):
+            body = refused(world.act(sweep_id, action, "bob"), 403)
+            assert "is ann's" in body["detail"]
+        done = world.act(sweep_id, "cancel", "root").json()
+        assert (done["state"], done["cause"]) == ("cancelled", "cancelled")
+
+    def test_health_is_open_to_all(self, world: World) -> None:
+        assert world.call("GET", "/healthz", None).json() == {"status": "ok"}
+        assert world.call("GET", "/readyz", None).json() == {"status": "ok"}
+
+
+class TestActions:
+    """What can be done in which state."""
+
+    def test_what_waits_is_changed_at_once(self, world: World) -> None:
+        sweep_id = world.submit()
+        assert world.act(sweep_id, "pause").json()["state"] == "paused"
+        assert world.act(sweep_id, "resume").json()["state"] == "queued"
+        assert world.act(sweep_id, "cancel").json()["state"] == "cancelled"
+        assert world.act(sweep_id, "retry").json()["state"] == "queued"
+
+    def test_what_runs_is_wished_for(self, world: World) -> None:
+        sweep_id = world.submit()
+        world.brought_to(sweep_id, JobState.STARTING, JobState.RUNNING)
+        done = world.act(sweep_id, "pause").json()
+        assert (done["state"], done["wish"]) == ("running", "pause")
+        assert world.act(sweep_id, "cancel").json()["wish"] == "cancel"
+        assert world.service.sweeps.get(sweep_id).wish is Wish.CANCEL
+
+    @pytest.mark.parametrize(
+        ("states", "action", "words"),
+        [
+            ((JobState.CANCELLED,), "cancel", "is cancelled and cannot become cancelled"),
+            ((JobState.CANCELLED,), "pause", "is cancelled and cannot become paused"),
+            ((), "resume", "is queued; only what is paused can be resumed"),
+            ((), "retry", "only what is failed or cancelled can be tried again"),
+            ((JobState.STARTING,), "extend?trials=3", "only what is succeeded can be extended"),
+        ],
+    )
+    def test_what_does_not_go_is_a_conflict_that_says_why(
+        self, world: World, states: tuple[JobState, ...], action: str, words: str
+    ) -> None:
+        sweep_id = world.submit()
+        world.brought_to(sweep_id, *states)
+        assert words in refused(world.act(sweep_id, action), 409)["detail"]
+
+    def test_what_succeeded_is_extended(self, world: World) -> None:
+        sweep_id = world.submit()
+        world.brought_to(sweep_id, JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED)
+        assert world.act(sweep_id, "extend?trials=20").json()["state"] == "queued"
+        assert world.service.sweeps.get(sweep_id).more_trials == 20
+        refused(world.act(sweep_id, "extend?trials=0"), 422)
+
+    def test_what_is_not_there_is_not_found(self, world: World) -> None:
+        for path in ("", "/trials", "/trials/0", "/events"):
+            refused(world.call("GET", f"/v1/sweeps/nothing{path}"), 404)
+        refused(world.act("nothing", "cancel"), 404)
+        refused(world.call("POST", "/v1/sweeps", json=SPEC, params={"after": "nothing"}), 404)
+        refused(world.call("GET", "/v1/nowhere"), 404)
+        refused(world.call("DELETE", "/v1/sweeps"), 405)
+
+
+def test_lists_are_filtered_and_paged(world: World) -> None:
+    mine = [world.submit() for _ in range(3)]
+    theirs = world.submit(user="bob")
+    world.act(mine[0], "cancel")
+
+    def ids(**asked: Any) -> list[str]:
+        return [
+            s["sweep_id"] for s in world.call("GET", "/v1/sweeps", params=asked).json()["items"]
+        ]
+
+    assert ids() == [theirs, *reversed(mine)]
+    assert ids(owner="bob") == [theirs]
+    assert ids(state=["cancelled"]) == [mine[0]]
+    first = world.call("GET", "/v1/sweeps", params={"limit": 3}).json()
+    assert ids(limit=3, cursor=first["cursor"]) == [mine[0]]
+    refused(world.call("GET", "/v1/sweeps", params={"cursor": "x"}), 422)
+    refused(world.call("GET", "/v1/sweeps", params={"state": "gone"}), 422)
+
+
+def test_trials_and_curves_come_as_numbers_or_null(world: World) -> None:
+    sweep_id = world.submit()
+    trial = Trial(
+        number=0,
+        state=TrialState.COMPLETE,
+        role=Role.BASELINE,
+        params={"penalty": "none"},
+        value=0.5,
+        best={"val/loss": 0.5, "gap/loss": float("nan")},
+    )
+    epochs = [Epoch(trial=0, epoch=e, time=1.0, metrics={"val/loss": 1.0 / e}) for e in (1, 2)]
+    world.service.progress.tell(sweep_id, trials=[trial], epochs=epochs)
+    (found,) = world.call("GET", f"/v1/sweeps/{sweep_id}/trials").json()
+    assert found["best"] == {"val/loss": 0.5, "gap/loss": None}
+    curve = world.call("GET", f"/v1/sweeps/{sweep_id}/trials/0").json()
+    assert [e["metrics"]["val/loss"] for e in curve["epochs"]] == [1.0, 0.5]
+    refused(world.call("GET", f"/v1/sweeps/{sweep_id}/trials/1"), 404)
+    refused(world.call("GET", f"/v1/sweeps/{sweep_id}/trials/x"), 422)
+
+
+def _heard(world: World, sweep_id: str, **headers: str) -> list[tuple[int, str]]:
+    """Ids and kinds of the events of a sweep that has ended."""
+    answer = world.call("GET", f"/v1/sweeps/{sweep_id}/events", headers=headers)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [block for block in answer.text.split("\n\n") if "id:" in block]
+    fields = [dict(line.split(": ", 1) for line in e.splitlines() if ": " in line) for e in events]
+    return [(int(f["id"]), f["event"]) for f in fields]
+
+
+def test_events_are_streamed_to_the_end_and_resumed(world: World) -> None:
+    sweep_id = world.submit()
+    for number in range(4):
+        world.service.progress.tell(sweep_id, events=[("trial started", {"trial": number})])
+    world.act(sweep_id, "cancel")
+    whole = _heard(world, sweep_id)
+    assert [kind for _, kind in whole] == (
+        ["state changed"] + ["trial started"] * 4 + ["state changed"]
+    )
+    rest = _heard(world, sweep_id, **{"Last-Event-ID": str(whole[2][0])})
+    assert rest == whole[3:]
+
+
+def test_a_database_that_is_away_is_said_without_saying_where(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    broken = Service(world.service.settings, Database("sqlite:////nowhere/at/all.db"))
+    http = TestClient(create_app(broken), raise_server_exceptions=False)
+    body = refused(http.get("/readyz"), 503)
+    assert "nowhere" not in json.dumps(body)
+
+
+def test_what_nobody_foresaw_tells_nothing_of_the_inside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("secret at line 7")
+
+    monkeypatch.setattr(world.service.sweeps, "page", fail)
+    body = refused(world.call("GET", "/v1/sweeps"), 500)
+    assert "secret" not in json.dumps(body)
+
+
+def test_every_call_but_health_wants_a_token(world: World) -> None:
+    paths = world.call("GET", "/openapi.json", None).json()["paths"]
+    for path, calls in paths.items():
+        for method in calls:
+            asked = path.format(sweep_id="x", number=0)
+            status = world.call(method.upper(), asked, None).status_code
+            assert status == (401 if path.startswith("/v1") else 200), (method, path)
+
+
+def test_the_openapi_document_describes_every_call(world: World) -> None:
+    document = world.call("GET", "/openapi.json", None).json()
+    assert {
+        "/healthz",
+        "/readyz",
+        "/v1/validate",
+        "/v1/sweeps",
+        "/v1/sweeps/{sweep_id}",
+        "/v1/sweeps/{sweep_id}/trials",
+        "/v1/sweeps/{sweep_id}/trials/{number}",
+        "/v1/sweeps/{sweep_id}/events",
+        *(f"/v1/sweeps/{{sweep_id}}:{a}" for a in ("cancel", "pause", "resume", "retry", "extend")),
+    } == set(document["paths"])
+    body = document["paths"]["/v1/sweeps"]["post"]["requestBody"]["content"]
+    assert set(body) == {"application/json", "application/yaml"}
