@@ -35,8 +35,8 @@ from service.api.models import (
 )
 from service.errors import UnauthorizedError
 from service.jobs.service import MOST_PRIORITY, Service, spec_from
-from service.jobs.states import JobState
 from service.store.records import Job, User
+from service.store.states import JobState
 
 MOST_BYTES = 256 * 2**10
 """Of a request's body: a spec."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.jobs.states import JobState
 from service.records import Epoch, Role, Trial, TrialState
 from service.store.records import Event, Job, Transition, Wish
+from service.store.states import JobState
 
 
 class _Answer(BaseModel):

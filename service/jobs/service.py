@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from service.errors import ForbiddenError, IllegalChangeError, Problem, SpecError
-from service.jobs.states import JobState
 from service.spec import SweepSpec
 from service.specfile import dump_spec, parse_spec
 from service.store.database import Database
 from service.store.progress import Progress
 from service.store.records import Job, RoleOfUser, Submission, User, Wish
+from service.store.states import JobState
 from service.store.sweeps import Sweeps
 from service.store.users import Users
 

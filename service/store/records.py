@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from service.jobs.states import JobState
+from service.store.states import JobState
 
 T = TypeVar("T")
 

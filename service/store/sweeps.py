@@ -17,9 +17,9 @@ from service.errors import (
     InputError,
     SweepNotFoundError,
 )
-from service.jobs.states import LEGAL, JobState, may_become
 from service.store.database import Database
 from service.store.records import Job, Page, Submission, Transition, Wish
+from service.store.states import LEGAL, JobState, may_become
 from service.store.tables import EventRow, SweepRow, TransitionRow
 
 STATE_CHANGED = "state changed"

@@ -20,12 +20,12 @@ from service.errors import (
     TrialNotFoundError,
     UnknownUserError,
 )
-from service.jobs.states import JobState
 from service.records import Epoch, Role, Trial, TrialState
 from service.store.database import Database
 from service.store.leases import Leases
 from service.store.progress import Progress
 from service.store.records import Job, RoleOfUser, Submission, Wish
+from service.store.states import JobState
 from service.store.sweeps import Sweeps
 from service.store.tables import Base
 from service.store.users import PREFIX, Users

@@ -14,10 +14,10 @@ from httpx2 import Response
 
 from service.api.app import MOST_BYTES, create_app
 from service.jobs.service import Service, Settings
-from service.jobs.states import JobState
 from service.records import Epoch, Role, Trial, TrialState
 from service.store.database import Database
 from service.store.records import RoleOfUser, Wish
+from service.store.states import JobState
 
 SPEC: dict[str, Any] = {
     "name": "digits-mlp",

@@ -9,7 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from service.jobs.states import JobState
+from service.store.states import JobState
 from tests.integration.test_api import World
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from service.jobs.queue import AGING, Holding, Limits, Waiting, next_to_start
-from service.jobs.states import ENDS, LEGAL, JobState, may_become
+from service.store.states import ENDS, LEGAL, JobState, may_become
 
 
 def started(
