@@ -16,6 +16,7 @@ GapsweepError              exit code 1
 │   ├── ForbiddenError     somebody who may not
 │   ├── BundleError        code that cannot be taken as it is
 │   └── DatabaseError      a database that cannot be used as it is, or does not answer
+├── ServerError            a server that cannot be reached, or that went wrong
 └── SweepFailedError       the sweep itself failed
 """
 
@@ -108,6 +109,10 @@ class BundleError(InputError):
 
 class DatabaseError(InputError):
     """The database cannot be used as it is."""
+
+
+class ServerError(GapsweepError):
+    """The server cannot be reached, or went wrong."""
 
 
 class SweepFailedError(GapsweepError):

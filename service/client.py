@@ -1,0 +1,317 @@
+"""A typed client of the API: every call described once, made by a blocking or an async client.
+
+client = Client("http://127.0.0.1:8000", token)
+sweep = client.do(submit(spec))
+for number, event in client.events(sweep.sweep_id):
+    ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx2
+from pydantic import TypeAdapter
+
+from service.api.models import (
+    EventOut,
+    SweepDetails,
+    SweepOut,
+    SweepsOut,
+    TrialCurve,
+    TrialOut,
+    ValidOut,
+)
+from service.errors import (
+    ConflictError,
+    ForbiddenError,
+    GapsweepError,
+    InputError,
+    NotFoundError,
+    Problem,
+    ServerError,
+    SpecError,
+    UnauthorizedError,
+)
+from service.store.states import JobState
+
+T = TypeVar("T")
+NumberedEvent = tuple[int, EventOut]
+
+_ERRORS: Mapping[int, type[GapsweepError]] = {
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: InputError,
+    422: InputError,
+}
+_TRIES = 5
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """One request and the type of its answer."""
+
+    answer: TypeAdapter[T]
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+    def request(self) -> dict[str, Any]:
+        """As an HTTP client takes it; what is None is left out."""
+        params = {k: v for k, v in self.params.items() if v is not None}
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": params,
+            "headers": dict(self.headers),
+            "content": self.content,
+        }
+
+    def read(self, answer: httpx2.Response) -> T:
+        """The answer's content.
+
+        Raises:
+            GapsweepError: it is an error; the exception that the server answered for.
+        """
+        raise_for_problem(answer)
+        return self.answer.validate_json(answer.content)
+
+
+def submit(
+    spec: Mapping[str, Any] | bytes,
+    *,
+    priority: int = 0,
+    after: Sequence[str] = (),
+    idempotency_key: str | None = None,
+) -> Call[SweepOut]:
+    """Queue a sweep: its spec as a mapping, or as YAML or JSON."""
+    return Call(
+        answer=TypeAdapter(SweepOut),
+        method="POST",
+        path="/v1/sweeps",
+        params={"priority": priority, "after": list(after)},
+        headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
+        content=_spec(spec),
+    )
+
+
+def validate(spec: Mapping[str, Any] | bytes) -> Call[ValidOut]:
+    """Check a spec without running anything."""
+    return Call(
+        answer=TypeAdapter(ValidOut), method="POST", path="/v1/validate", content=_spec(spec)
+    )
+
+
+def sweeps(
+    *,
+    owner: str | None = None,
+    states: Sequence[JobState] = (),
+    name: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Call[SweepsOut]:
+    """A page of sweeps, the newest first."""
+    wanted = {"owner": owner, "name": name, "cursor": cursor, "limit": limit}
+    params = {**wanted, "state": [s.value for s in states]}
+    return Call(answer=TypeAdapter(SweepsOut), method="GET", path="/v1/sweeps", params=params)
+
+
+def sweep(sweep_id: str) -> Call[SweepDetails]:
+    """One sweep with its spec and its history."""
+    return Call(answer=TypeAdapter(SweepDetails), method="GET", path=_path(sweep_id))
+
+
+def trials(sweep_id: str) -> Call[list[TrialOut]]:
+    """A sweep's trials."""
+    answer = TypeAdapter(list[TrialOut])
+    return Call(answer=answer, method="GET", path=f"{_path(sweep_id)}/trials")
+
+
+def trial(sweep_id: str, number: int) -> Call[TrialCurve]:
+    """One trial with its curve."""
+    path = f"{_path(sweep_id)}/trials/{number}"
+    return Call(answer=TypeAdapter(TrialCurve), method="GET", path=path)
+
+
+def cancel(sweep_id: str) -> Call[SweepOut]:
+    """End a sweep for good."""
+    return _action(sweep_id, "cancel")
+
+
+def pause(sweep_id: str) -> Call[SweepOut]:
+    """Stop a sweep until it is resumed."""
+    return _action(sweep_id, "pause")
+
+
+def resume(sweep_id: str) -> Call[SweepOut]:
+    """Queue a paused sweep again."""
+    return _action(sweep_id, "resume")
+
+
+def retry(sweep_id: str) -> Call[SweepOut]:
+    """Queue a sweep again that failed or was cancelled."""
+    return _action(sweep_id, "retry")
+
+
+def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
+    """Queue a sweep that succeeded for more trials."""
+    return _action(sweep_id, "extend", trials=trials)
+
+
+class Client:
+    """Makes calls and waits for their answers."""
+
+    def __init__(self, server: str, token: str, http: httpx2.Client | None = None) -> None:
+        self._server, self._token = server, token
+        self._http = http or httpx2.Client(base_url=server, timeout=_TIMEOUT)
+
+    def do(self, call: Call[T]) -> T:
+        """Make a call.
+
+        Raises:
+            ServerError: the server cannot be reached, or went wrong.
+            GapsweepError: what the server answered for.
+        """
+        try:
+            return call.read(self._http.request(**_with_token(call.request(), self._token)))
+        except httpx2.TransportError as error:
+            raise _unreachable(self._server, error) from error
+
+    def events(self, sweep_id: str, after: int = 0) -> Iterator[NumberedEvent]:
+        """What happens to a sweep, until it has ended; a lost connection is taken up again.
+
+        Raises:
+            ServerError: the server stays away.
+            GapsweepError: what the server answered for.
+        """
+        failures = 0
+        while True:
+            request = _with_token(_listening(sweep_id, after).request(), self._token)
+            try:
+                with self._http.stream(**request, timeout=None) as answer:
+                    if answer.is_error:
+                        answer.read()
+                    raise_for_problem(answer)
+                    for number, event in _parsed(answer.iter_lines()):
+                        failures, after = 0, number
+                        yield number, event
+                    return
+            except httpx2.TransportError as error:
+                failures += 1
+                if failures >= _TRIES:
+                    raise _unreachable(self._server, error) from error
+                time.sleep(0.2 * 2**failures)
+
+
+class AsyncClient:
+    """Makes calls from a coroutine."""
+
+    def __init__(self, server: str, token: str, http: httpx2.AsyncClient | None = None) -> None:
+        self._server, self._token = server, token
+        self._http = http or httpx2.AsyncClient(base_url=server, timeout=_TIMEOUT)
+
+    async def do(self, call: Call[T]) -> T:
+        """As :meth:`Client.do`."""
+        try:
+            return call.read(await self._http.request(**_with_token(call.request(), self._token)))
+        except httpx2.TransportError as error:
+            raise _unreachable(self._server, error) from error
+
+    async def events(self, sweep_id: str, after: int = 0) -> AsyncIterator[NumberedEvent]:
+        """As :meth:`Client.events`."""
+        failures = 0
+        while True:
+            request = _with_token(_listening(sweep_id, after).request(), self._token)
+            try:
+                async with self._http.stream(**request, timeout=None) as answer:
+                    if answer.is_error:
+                        await answer.aread()
+                    raise_for_problem(answer)
+                    lines: list[str] = []
+                    async for line in answer.aiter_lines():
+                        lines.append(line)
+                        if line:
+                            continue
+                        for number, event in _parsed(lines):
+                            failures, after = 0, number
+                            yield number, event
+                        lines = []
+                    return
+            except httpx2.TransportError as error:
+                failures += 1
+                if failures >= _TRIES:
+                    raise _unreachable(self._server, error) from error
+                await asyncio.sleep(0.2 * 2**failures)
+
+
+def raise_for_problem(answer: httpx2.Response) -> None:
+    """Raise the exception that an answer stands for, if it is an error.
+
+    Raises:
+        GapsweepError: the server's own, with every problem of a spec.
+    """
+    if not answer.is_error:
+        return
+    try:
+        body = answer.json()
+        detail = str(body["detail"])
+        problems = [Problem(p["path"], p["message"]) for p in body.get("problems", ())]
+    except (ValueError, KeyError, TypeError):
+        raise ServerError(
+            f"{answer.url} answered {answer.status_code}, not as gapsweep does"
+        ) from None
+    if problems:
+        raise SpecError("the spec", problems)
+    raise _ERRORS.get(answer.status_code, ServerError)(detail)
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[NumberedEvent]:
+    """Events out of the lines of a stream."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if line:
+            fields[name] = value.removeprefix(" ")
+        elif "data" in fields:
+            yield int(fields["id"]), EventOut.model_validate_json(fields["data"])
+            fields = {}
+
+
+def _listening(sweep_id: str, after: int) -> Call[None]:
+    return Call(
+        answer=TypeAdapter(None),
+        method="GET",
+        path=f"{_path(sweep_id)}/events",
+        headers={"Last-Event-ID": str(after), "Accept": "text/event-stream"},
+    )
+
+
+def _action(sweep_id: str, action: str, **params: Any) -> Call[SweepOut]:
+    path = f"{_path(sweep_id)}:{action}"
+    return Call(answer=TypeAdapter(SweepOut), method="POST", path=path, params=params)
+
+
+def _path(sweep_id: str) -> str:
+    return f"/v1/sweeps/{sweep_id}"
+
+
+def _spec(spec: Mapping[str, Any] | bytes) -> bytes:
+    return spec if isinstance(spec, bytes) else json.dumps(spec).encode()
+
+
+def _with_token(request: dict[str, Any], token: str) -> dict[str, Any]:
+    return {**request, "headers": {**request["headers"], "Authorization": f"Bearer {token}"}}
+
+
+def _unreachable(server: str, error: Exception) -> ServerError:
+    return ServerError(f"the server {server} cannot be reached ({error})")

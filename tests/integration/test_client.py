@@ -1,0 +1,143 @@
+"""The client against the real API: the same calls, blocking and async; its errors are ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service import client as calls
+from service.client import AsyncClient, Client
+from service.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    ServerError,
+    SpecError,
+    UnauthorizedError,
+)
+from service.store.states import JobState
+from tests.integration.test_api import SPEC, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.database.close()
+
+
+def of(world: World, user: str = "ann") -> Client:
+    return Client("http://testserver", world.tokens[user], world.http)
+
+
+def test_every_call_gives_a_typed_answer(world: World) -> None:
+    client = of(world)
+    assert client.do(calls.validate(SPEC)).spec["name"] == "digits-mlp"
+    first = client.do(calls.submit(SPEC, priority=2, idempotency_key="k"))
+    assert client.do(calls.submit(SPEC, idempotency_key="k")) == first
+    second = client.do(
+        calls.submit(
+            b"{name: x, trainable: 'trainables.vision:MLP', "
+            b"data: {name: digits}, space: {preset: regularisation}}",
+            after=[first.sweep_id],
+        )
+    )
+    assert second.after == (first.sweep_id,)
+    page = client.do(calls.sweeps(owner="ann", states=[JobState.QUEUED], limit=1))
+    assert [s.sweep_id for s in page.items] == [second.sweep_id]
+    rest = client.do(calls.sweeps(limit=1, cursor=page.cursor))
+    assert [s.sweep_id for s in rest.items] == [first.sweep_id]
+    assert client.do(calls.sweep(first.sweep_id)).history[0].by == "ann"
+    assert client.do(calls.trials(first.sweep_id)) == []
+    assert client.do(calls.pause(first.sweep_id)).state is JobState.PAUSED
+    assert client.do(calls.resume(first.sweep_id)).state is JobState.QUEUED
+    assert client.do(calls.cancel(first.sweep_id)).state is JobState.CANCELLED
+    assert client.do(calls.retry(first.sweep_id)).state is JobState.QUEUED
+    world.brought_to(first.sweep_id, JobState.STARTING, JobState.SUCCEEDED)
+    assert client.do(calls.extend(first.sweep_id, 5)).state is JobState.QUEUED
+
+
+def test_errors_are_those_of_the_service(world: World) -> None:
+    client = of(world)
+    sweep_id = client.do(calls.submit(SPEC)).sweep_id
+    with pytest.raises(SpecError, match="did you mean 'digits'"):
+        client.do(calls.submit({**SPEC, "data": {"name": "digit"}}))
+    with pytest.raises(NotFoundError, match="'nothing'"):
+        client.do(calls.sweep("nothing"))
+    with pytest.raises(NotFoundError, match="no trial 7"):
+        client.do(calls.trial(sweep_id, 7))
+    with pytest.raises(ConflictError, match="is queued"):
+        client.do(calls.resume(sweep_id))
+    with pytest.raises(ForbiddenError, match="is ann's"):
+        of(world, "bob").do(calls.cancel(sweep_id))
+    with pytest.raises(UnauthorizedError, match="not known"):
+        Client("http://testserver", "gs_nobody", world.http).do(calls.sweeps())
+
+
+def test_a_server_that_is_not_there_or_is_none_of_ours_is_said() -> None:
+    with pytest.raises(ServerError, match=r"http://127.0.0.1:9 cannot be reached"):
+        Client("http://127.0.0.1:9", "t").do(calls.sweeps())
+    odd = httpx2.MockTransport(lambda _: httpx2.Response(502, text="<html>bad gateway"))
+    http = httpx2.Client(transport=odd, base_url="http://proxy")
+    with pytest.raises(ServerError, match="answered 502, not as gapsweep does"):
+        Client("http://proxy", "t", http).do(calls.sweeps())
+
+
+def test_events_come_to_the_end_and_from_where_one_left(world: World) -> None:
+    client = of(world)
+    sweep_id = client.do(calls.submit(SPEC)).sweep_id
+    world.service.progress.tell(sweep_id, events=[("trial started", {"trial": n}) for n in (0, 1)])
+    client.do(calls.cancel(sweep_id))
+    whole = list(client.events(sweep_id))
+    assert [e.kind for _, e in whole] == ["state changed", *["trial started"] * 2, "state changed"]
+    assert list(client.events(sweep_id, after=whole[1][0])) == whole[2:]
+    with pytest.raises(NotFoundError):
+        list(client.events("nothing"))
+
+
+STREAM = 'event: epoch\nid: {0}\ndata: {{"time": 1.0, "kind": "epoch", "data": {{"n": {0}}}}}\n\n'
+
+
+class Breaking:
+    """A server whose connection breaks after every event until the third."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request.headers["Last-Event-ID"])
+        last = int(self.asked[-1])
+
+        def body() -> Iterator[bytes]:
+            yield STREAM.format(last + 1).encode()
+            if last < 2:
+                raise httpx2.ReadError("the connection broke")
+
+        return httpx2.Response(200, content=body())
+
+
+def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
+    server = Breaking()
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="http://here")
+    found = [number for number, _ in Client("http://here", "t", http).events("digits-1")]
+    assert found == [1, 2, 3]
+    assert server.asked == ["0", "1", "2"]
+
+
+def test_the_async_client_makes_the_same_calls(world: World) -> None:
+    async def use() -> tuple[str, list[str]]:
+        transport = httpx2.ASGITransport(app=world.http.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:
+            client = AsyncClient("http://testserver", world.tokens["ann"], http)
+            made = await client.do(calls.submit(SPEC))
+            await client.do(calls.cancel(made.sweep_id))
+            kinds = [event.kind async for _, event in client.events(made.sweep_id)]
+            with pytest.raises(NotFoundError):
+                await client.do(calls.sweep("nothing"))
+            return made.owner, kinds
+
+    assert asyncio.run(use()) == ("ann", ["state changed", "state changed"])
