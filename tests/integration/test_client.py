@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +100,10 @@ def test_events_come_to_the_end_and_from_where_one_left(world: World) -> None:
         list(client.events("nothing"))
 
 
-STREAM = 'event: epoch\nid: {0}\ndata: {{"time": 1.0, "kind": "epoch", "data": {{"n": {0}}}}}\n\n'
+def told(number: int) -> bytes:
+    """An event as it stands in a stream."""
+    data = {"time": 1.0, "kind": "epoch", "data": {"n": number}}
+    return f"event: epoch\nid: {number}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 class Breaking:
@@ -113,7 +117,7 @@ class Breaking:
         last = int(self.asked[-1])
 
         def body() -> Iterator[bytes]:
-            yield STREAM.format(last + 1).encode()
+            yield told(last + 1)
             if last < 2:
                 raise httpx2.ReadError("the connection broke")
 
