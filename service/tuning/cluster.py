@@ -1,4 +1,4 @@
-"""The Ray that a sweep runs on, its own or one that is there, and how Tune runs trials on it."""
+"""The Ray that a sweep runs on, its own or one that is there, and what its nodes have."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Cluster:
         What Ray prints of dying workers goes to ``log``: the screen is the sweep's.
 
         Raises:
-            InputError: the cluster cannot be reached.
+            InputError: the cluster cannot be reached, or Ray cannot be started here.
         """
         os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
         if self.address is not None:
@@ -77,7 +77,9 @@ class Cluster:
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise _unreachable(self.address or "this machine", first) from None
+                if self.address is None:
+                    raise InputError(f"Ray could not be started here: {first}") from None
+                raise _unreachable(self.address, first) from None
             try:
                 yield
             finally:

@@ -17,19 +17,16 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
-import yaml
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.benchmarks.epoch_cost import INFO
-from tests.benchmarks.sweeps import Finished, sweep
+from tests.benchmarks.sweeps import Finished, sweep_of
 from trainables.vision import CNN, MLP
 
 BATCH, WORKERS, TRAIN, VAL = 128, 2, 6_400, 640
@@ -113,10 +110,7 @@ def ours(name: str, epochs: int, trials: int) -> Finished:
         "budget": {"trials": trials},
         "resources": {"workers": WORKERS, "concurrent": 1},
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spec.yaml"
-        path.write_text(yaml.safe_dump(spec))
-        return sweep(path, Path(folder) / "home", env={"RAY_worker_niceness": "0"})
+    return sweep_of(spec, env={"RAY_worker_niceness": "0"})
 
 
 def epoch_seconds(finished: Finished, trial: int) -> float:

@@ -10,15 +10,12 @@ while all of them run.
 from __future__ import annotations
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
 from tests.benchmarks.epoch_cost import BATCH, splits
-from tests.benchmarks.sweeps import Finished, sweep
+from tests.benchmarks.sweeps import Finished, sweep_of
 from trainables.devices import describe
 
 
@@ -42,10 +39,7 @@ def packed(trials: int, epochs: int) -> Finished:
         "budget": {"trials": trials},
         "resources": {"cpus": 1, "gpus": 1 / trials, "concurrent": trials},
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spec.yaml"
-        path.write_text(yaml.safe_dump(spec))
-        return sweep(path, Path(folder) / "home")
+    return sweep_of(spec)
 
 
 def throughput(finished: Finished, trials: int) -> float:

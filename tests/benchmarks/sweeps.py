@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
@@ -51,6 +53,14 @@ class Finished:
         """From the first epoch's report to the last trial's end."""
         ends = [t.datetime_complete.timestamp() for t in self.trials if t.datetime_complete]
         return max(ends) - min(self.times)
+
+
+def sweep_of(spec: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Finished:
+    """Run a spec given as a mapping, in a folder of its own that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spec.yaml"
+        path.write_text(yaml.safe_dump(dict(spec)))
+        return sweep(path, Path(folder) / "home", env=env)
 
 
 def sweep(
