@@ -11,15 +11,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx2
 from pydantic import TypeAdapter
 
 from service.api.models import (
+    BestOut,
+    BundleOut,
+    ClusterOut,
     EventOut,
+    LogOut,
     SweepDetails,
     SweepOut,
     SweepsOut,
@@ -36,9 +41,11 @@ from service.errors import (
     Problem,
     ServerError,
     SpecError,
+    TooManyError,
     UnauthorizedError,
 )
 from service.store.states import JobState
+from service.versions import installed
 
 T = TypeVar("T")
 NumberedEvent = tuple[int, EventOut]
@@ -57,9 +64,9 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """One request and the type of its answer."""
+    """One request, and what makes of its answer's body what was asked for."""
 
-    answer: TypeAdapter[T]
+    parse: Callable[[bytes], T]
     method: str
     path: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +91,7 @@ class Call(Generic[T]):
             GapsweepError: it is an error; the exception that the server answered for.
         """
         raise_for_problem(answer)
-        return self.answer.validate_json(answer.content)
+        return self.parse(answer.content)
 
 
 def submit(
@@ -92,24 +99,28 @@ def submit(
     *,
     priority: int = 0,
     after: Sequence[str] = (),
+    bundle: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[SweepOut]:
-    """Queue a sweep: its spec as a mapping, or as YAML or JSON."""
+    """Queue a sweep: its spec as a mapping, or as YAML or JSON; ``bundle`` is a digest."""
     return Call(
-        answer=TypeAdapter(SweepOut),
+        parse=_json(SweepOut),
         method="POST",
         path="/v1/sweeps",
-        params={"priority": priority, "after": list(after)},
+        params={"priority": priority, "after": list(after), "bundle": bundle},
         headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
         content=_spec(spec),
     )
 
 
+def add_bundle(archive: bytes) -> Call[BundleOut]:
+    """Hand in code for sweeps, see :func:`service.jobs.bundles.pack`."""
+    return Call(parse=_json(BundleOut), method="POST", path="/v1/bundles", content=archive)
+
+
 def validate(spec: Mapping[str, Any] | bytes) -> Call[ValidOut]:
     """Check a spec without running anything."""
-    return Call(
-        answer=TypeAdapter(ValidOut), method="POST", path="/v1/validate", content=_spec(spec)
-    )
+    return Call(parse=_json(ValidOut), method="POST", path="/v1/validate", content=_spec(spec))
 
 
 def sweeps(
@@ -117,30 +128,58 @@ def sweeps(
     owner: str | None = None,
     states: Sequence[JobState] = (),
     name: str | None = None,
+    prefix: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Call[SweepsOut]:
     """A page of sweeps, the newest first."""
-    wanted = {"owner": owner, "name": name, "cursor": cursor, "limit": limit}
+    wanted = {"owner": owner, "name": name, "prefix": prefix, "cursor": cursor, "limit": limit}
     params = {**wanted, "state": [s.value for s in states]}
-    return Call(answer=TypeAdapter(SweepsOut), method="GET", path="/v1/sweeps", params=params)
+    return Call(parse=_json(SweepsOut), method="GET", path="/v1/sweeps", params=params)
 
 
 def sweep(sweep_id: str) -> Call[SweepDetails]:
     """One sweep with its spec and its history."""
-    return Call(answer=TypeAdapter(SweepDetails), method="GET", path=_path(sweep_id))
+    return Call(parse=_json(SweepDetails), method="GET", path=_path(sweep_id))
 
 
 def trials(sweep_id: str) -> Call[list[TrialOut]]:
     """A sweep's trials."""
-    answer = TypeAdapter(list[TrialOut])
-    return Call(answer=answer, method="GET", path=f"{_path(sweep_id)}/trials")
+    parse = _json(list[TrialOut])
+    return Call(parse=parse, method="GET", path=f"{_path(sweep_id)}/trials")
 
 
 def trial(sweep_id: str, number: int) -> Call[TrialCurve]:
     """One trial with its curve."""
     path = f"{_path(sweep_id)}/trials/{number}"
-    return Call(answer=TypeAdapter(TrialCurve), method="GET", path=path)
+    return Call(parse=_json(TrialCurve), method="GET", path=path)
+
+
+def best(sweep_id: str) -> Call[BestOut]:
+    """The best trial so far and the baseline."""
+    return Call(parse=_json(BestOut), method="GET", path=f"{_path(sweep_id)}/best")
+
+
+def report(sweep_id: str, form: Literal["html", "json", "text"] = "html") -> Call[str]:
+    """What a sweep found: as a page, as the summary in JSON, as text for a terminal."""
+    path = f"{_path(sweep_id)}/report"
+    return Call(parse=bytes.decode, method="GET", path=path, params={"format": form})
+
+
+def log(sweep_id: str, offset: int = 0) -> Call[LogOut]:
+    """A piece of what the sweep's drivers had to say."""
+    path, params = f"{_path(sweep_id)}/logs", {"offset": offset}
+    return Call(parse=_json(LogOut), method="GET", path=path, params=params)
+
+
+def model(sweep_id: str) -> Call[bytes]:
+    """The best trial's weights, a PyTorch state dict's file."""
+    return Call(parse=bytes, method="GET", path=f"{_path(sweep_id)}/model")
+
+
+def cluster() -> Call[ClusterOut]:
+    """The cluster's nodes, and how many sweeps wait and run."""
+    return Call(parse=_json(ClusterOut), method="GET", path="/v1/cluster")
 
 
 def cancel(sweep_id: str) -> Call[SweepOut]:
@@ -186,6 +225,30 @@ class Client:
             return call.read(self._http.request(**_with_token(call.request(), self._token)))
         except httpx2.TransportError as error:
             raise _unreachable(self._server, error) from error
+
+    def save(self, call: Call[bytes], path: Path) -> None:
+        """Write an answer's body into a file as it comes, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+            ServerError: the server cannot be reached, or went wrong.
+            GapsweepError: what the server answered for.
+        """
+        temporary = path.with_name(f".{path.name}.part")
+        request = _with_token(call.request(), self._token)
+        try:
+            with self._http.stream(**request) as answer:
+                if answer.is_error:
+                    answer.read()
+                raise_for_problem(answer)
+                with temporary.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+            temporary.replace(path)
+        except httpx2.TransportError as error:
+            raise _unreachable(self._server, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def events(self, sweep_id: str, after: int = 0) -> Iterator[NumberedEvent]:
         """What happens to a sweep, until it has ended; a lost connection is taken up again.
@@ -254,6 +317,14 @@ class AsyncClient:
                 await asyncio.sleep(0.2 * 2**failures)
 
 
+def _json(kind: type[T]) -> Callable[[bytes], T]:
+    return TypeAdapter(kind).validate_json
+
+
+def _nothing(_body: bytes) -> None:
+    """An answer that is read as it comes."""
+
+
 def raise_for_problem(answer: httpx2.Response) -> None:
     """Raise the exception that an answer stands for, if it is an error.
 
@@ -271,8 +342,18 @@ def raise_for_problem(answer: httpx2.Response) -> None:
             f"{answer.url} answered {answer.status_code}, not as gapsweep does"
         ) from None
     if problems:
-        raise SpecError("the spec", problems)
+        raise SpecError(_source(answer), problems)
+    if answer.status_code == 429:
+        raise TooManyError(detail, float(answer.headers.get("Retry-After", 1)))
     raise _ERRORS.get(answer.status_code, ServerError)(detail)
+
+
+def _source(answer: httpx2.Response) -> str:
+    """What did not validate, and by whose word where the server is of another version."""
+    theirs, ours = answer.headers.get("Gapsweep-Version"), installed()
+    if theirs is None or theirs == ours:
+        return "the spec"
+    return f"the spec, for the server's gapsweep {theirs} (here it is {ours})"
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[NumberedEvent]:
@@ -289,7 +370,7 @@ def _parsed(lines: Iterable[str]) -> Iterator[NumberedEvent]:
 
 def _listening(sweep_id: str, after: int) -> Call[None]:
     return Call(
-        answer=TypeAdapter(None),
+        parse=_nothing,
         method="GET",
         path=f"{_path(sweep_id)}/events",
         headers={"Last-Event-ID": str(after), "Accept": "text/event-stream"},
@@ -298,7 +379,7 @@ def _listening(sweep_id: str, after: int) -> Call[None]:
 
 def _action(sweep_id: str, action: str, **params: Any) -> Call[SweepOut]:
     path = f"{_path(sweep_id)}:{action}"
-    return Call(answer=TypeAdapter(SweepOut), method="POST", path=path, params=params)
+    return Call(parse=_json(SweepOut), method="POST", path=path, params=params)
 
 
 def _path(sweep_id: str) -> str:

@@ -7,16 +7,22 @@ GapsweepError              exit code 1
 │   ├── NotFoundError      no such thing
 │   │   ├── SweepNotFoundError no such sweep, or more than one
 │   │   ├── TrialNotFoundError no such trial
+│   │   ├── BundleNotFoundError no such bundle
+│   │   ├── NothingYetError    a sweep that has no such thing yet
 │   │   └── UnknownUserError   no such user, or not any more
 │   ├── ConflictError      the thing is not in a state for it
 │   │   ├── SweepBusyError     another process runs this sweep
 │   │   ├── IllegalChangeError a state cannot follow the one that a sweep is in
-│   │   └── AlreadyThereError  a name is taken
+│   │   ├── AlreadyThereError  a name is taken
+│   │   └── StaleDriverError   a sweep has another driver by now
 │   ├── UnauthorizedError  nobody that the service knows
 │   ├── ForbiddenError     somebody who may not
 │   ├── BundleError        code that cannot be taken as it is
+│   ├── TooManyError       more requests than one may make
 │   └── DatabaseError      a database that cannot be used as it is, or does not answer
 ├── ServerError            a server that cannot be reached, or that went wrong
+│   ├── ClusterAwayError   the Ray cluster does not answer
+│   └── LaunchError        the Ray cluster will not take a job
 └── SweepFailedError       the sweep itself failed
 """
 
@@ -75,6 +81,14 @@ class TrialNotFoundError(NotFoundError):
     """No trial of the sweep has that number."""
 
 
+class BundleNotFoundError(NotFoundError):
+    """No bundle has that digest."""
+
+
+class NothingYetError(NotFoundError):
+    """The sweep has not come so far."""
+
+
 class UnknownUserError(NotFoundError):
     """No user goes by that name, or none any more."""
 
@@ -95,6 +109,10 @@ class AlreadyThereError(ConflictError):
     """The name is taken."""
 
 
+class StaleDriverError(ConflictError):
+    """The sweep was given to another driver, or taken from all."""
+
+
 class UnauthorizedError(InputError):
     """Who asks is not known."""
 
@@ -107,12 +125,28 @@ class BundleError(InputError):
     """An archive of a user's code that cannot be taken."""
 
 
+class TooManyError(InputError):
+    """More requests than one may make; ``retry_after`` is in seconds."""
+
+    def __init__(self, words: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(words)
+
+
 class DatabaseError(InputError):
     """The database cannot be used as it is."""
 
 
 class ServerError(GapsweepError):
     """The server cannot be reached, or went wrong."""
+
+
+class ClusterAwayError(ServerError):
+    """The cluster does not answer."""
+
+
+class LaunchError(ServerError):
+    """The cluster will not take a job as it is."""
 
 
 class SweepFailedError(GapsweepError):

@@ -62,6 +62,11 @@ class SweepFolder:
         """What Ray had to say."""
         return self.path / "ray.log"
 
+    @property
+    def driver_log(self) -> Path:
+        """What the drivers had to say that the service started for it."""
+        return self.path / "driver.log"
+
     def trial(self, number: int) -> Path:
         """The folder of one trial; it need not exist."""
         return self.path / "trials" / f"{number:05d}"
@@ -110,6 +115,11 @@ class Home:
         return f"sqlite:///{self.path / 'mlflow.db'}"
 
     @property
+    def bundles(self) -> Path:
+        """Users' code that was handed in, each under its archive's digest."""
+        return self.path / "bundles"
+
+    @property
     def artifacts(self) -> Path:
         """MLflow's artifacts."""
         return self.path / "artifacts"
@@ -136,6 +146,10 @@ class Home:
         folder = SweepFolder(self.path / "sweeps" / f"{name}-{secrets.token_hex(3)}")
         folder.path.mkdir()
         return folder
+
+    def sweep(self, sweep_id: str) -> SweepFolder:
+        """The folder of a sweep whose id is given; it need not be there."""
+        return SweepFolder(self.path / "sweeps" / sweep_id)
 
     def sweeps(self) -> tuple[SweepFolder, ...]:
         """Every sweep, oldest first."""

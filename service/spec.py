@@ -191,12 +191,15 @@ class SweepSpec(Strict):
                 f"{workers} or more, or workers to {size} or fewer",
             )
 
-    def modules(self) -> frozenset[str]:
-        """Top-level names of the modules that a worker imports for this spec."""
+    def import_paths(self) -> tuple[str, ...]:
+        """Every ``module:Name`` that a worker imports for this spec."""
         loss = self.training.loss or ""
         paths = [self.trainable, *(m.path for m in self.training.metrics)]
-        paths += [loss] if ":" in loss else []
-        return frozenset(path.partition(":")[0].partition(".")[0] for path in paths)
+        return (*paths, loss) if ":" in loss else tuple(paths)
+
+    def modules(self) -> frozenset[str]:
+        """Top-level names of the modules that a worker imports for this spec."""
+        return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""

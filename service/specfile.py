@@ -28,10 +28,22 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         InputError: no such file, not YAML, or an override that is not ``key=value``.
         SpecError: the spec does not validate; every problem at once.
     """
+    return parse_spec(raw_spec(path, overrides), str(path), path.parent)
+
+
+def raw_spec(path: Path, overrides: Sequence[str] = (), *, whole: bool = False) -> dict[str, Any]:
+    """What a spec's file says, overridden, not validated; ``whole`` without other files' help.
+
+    Raises:
+        InputError: no such file, not YAML, or an override that is not ``key=value``.
+        SpecError: the space's preset or file is not there.
+    """
     raw = _read_yaml(path)
     for override in overrides:
         _override(raw, override)
-    return parse_spec(raw, str(path), path.parent)
+    if whole and "space" in raw:
+        raw["space"] = _resolve_space(raw["space"], str(path), path.parent)
+    return raw
 
 
 def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
+from collections.abc import Mapping
 
 from service.errors import InputError
 from service.home import Home
+from service.ports import check_port
 from service.settings import artifact_location, mlflow_uri
 
 
@@ -25,22 +26,21 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
         return
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
-    _check_port(host, port)
+    check_port(host, port)
     print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    command, environment = _command(uri, artifact_location(home), host, port)
+    os.execve(command[0], command, {**os.environ, **environment})
+
+
+def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:
+    """MLflow's server on a home's own database, as words and variables."""
+    return _command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
+
+
+def _command(
+    uri: str, artifacts: str | None, host: str, port: int
+) -> tuple[list[str], Mapping[str, str]]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    if location := artifact_location(home):
-        command += ["--default-artifact-root", location]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB of workers nobody needs here
-    os.execve(command[0], command, {**os.environ, **quiet})
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InputError(
-                f"{host}:{port} cannot be used ({error.strerror}); name another with --port"
-            ) from None
+    command += [] if artifacts is None else ["--default-artifact-root", artifacts]
+    return command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB that nobody needs here

@@ -29,6 +29,9 @@ class SweepOut(_Answer):
     wish: Wish | None = Field(description="what its driver was told and has not done yet")
     cause: str | None = Field(description="why it is in this state")
     failures: int = Field(description="how often its driver died")
+    slots: int | None = Field(description="how many trials it may run at once now")
+    more_trials: int = Field(description="what it was extended by in all")
+    bundle: str | None
     gpu_hours: float
     progress: dict[str, Any] = Field(description="counts of its trials, and the best so far")
 
@@ -60,12 +63,16 @@ class SweepDetails(SweepOut):
 
     spec: str
     history: tuple[TransitionOut, ...]
+    last_event: int = Field(description="the newest event's number, 0 if there is none")
 
     @classmethod
-    def with_history(cls, job: Job, history: tuple[Transition, ...]) -> SweepDetails:
+    def with_history(
+        cls, job: Job, history: tuple[Transition, ...], last_event: int
+    ) -> SweepDetails:
         """From the store's records."""
         changes = tuple(TransitionOut.model_validate(t) for t in history)
-        return cls(**SweepOut.of(job).model_dump(), spec=job.spec, history=changes)
+        known = SweepOut.of(job).model_dump()
+        return cls(**known, spec=job.spec, history=changes, last_event=last_event)
 
 
 class TrialOut(_Answer):
@@ -110,6 +117,45 @@ class TrialCurve(_Answer):
 
     trial: TrialOut
     epochs: tuple[EpochOut, ...]
+
+
+class BestOut(_Answer):
+    """The best trial of a sweep, and its baseline."""
+
+    best: TrialOut
+    baseline: TrialOut | None
+
+
+class LogOut(_Answer):
+    """A piece of a sweep's log. ``next`` is where it goes on, in bytes."""
+
+    text: str
+    next: int
+    ended: bool = Field(description="whether the sweep is over, so that nothing will follow")
+
+
+class BundleOut(_Answer):
+    """Code that was handed in. ``size`` is the archive's, in bytes."""
+
+    digest: str
+    size: int
+    modules: tuple[str, ...]
+
+
+class NodeOut(_Answer):
+    """A machine of the cluster."""
+
+    name: str
+    cpus: float
+    gpus: float
+
+
+class ClusterOut(_Answer):
+    """The cluster, and how many sweeps wait for it and are on it."""
+
+    nodes: tuple[NodeOut, ...]
+    queued: int
+    running: int
 
 
 class EventOut(_Answer):

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from service.api.models import ProblemItem, ProblemOut
 from service.errors import (
+    ClusterAwayError,
     ConflictError,
     DatabaseError,
     ForbiddenError,
@@ -22,8 +23,11 @@ from service.errors import (
     NotFoundError,
     Problem,
     SpecError,
+    TooManyError,
     UnauthorizedError,
 )
+from service.redaction import redacted
+from service.versions import installed
 
 STATUS: tuple[tuple[type[GapsweepError], HTTPStatus], ...] = (
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED),
@@ -31,6 +35,8 @@ STATUS: tuple[tuple[type[GapsweepError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ClusterAwayError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TooManyError, HTTPStatus.TOO_MANY_REQUESTS),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (GapsweepError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
@@ -52,7 +58,7 @@ def document(
         body.model_dump(),
         status_code=status,
         media_type="application/problem+json",
-        headers=dict(headers or {}),
+        headers={"Gapsweep-Version": installed(), **(headers or {})},
     )
 
 
@@ -75,10 +81,20 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DatabaseError):  # where it is, is nobody's business
         _log.error("%s", error)
         return document(status, "the database does not answer; try again later")
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthorizedError) else {}
+    if isinstance(error, ClusterAwayError):
+        _log.error("%s", error)
+        return document(status, "the cluster does not answer; try again later")
     problems = error.problems if isinstance(error, SpecError) else ()
     detail = str(error).splitlines()[0] if problems else str(error)
-    return document(status, detail, problems, headers)
+    return document(status, redacted(detail), problems, _headers(error))
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, UnauthorizedError):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyError):
+        return {"Retry-After": f"{error.retry_after:.0f}"}
+    return {}
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -71,6 +71,8 @@ def pack(paths: Sequence[Path]) -> bytes:
 def unpack(archive: bytes, into: Path, limits: Limits = Limits()) -> tuple[str, ...]:  # frozen
     """Write an archive's files under ``into/DIGEST``, all of them or none; its modules' names.
 
+    Each module is a package there, one that came as a single file too.
+
     Raises:
         BundleError: it is no archive, is too large, would leave its folder, holds a link, or
             would stand in the way of modules that are there already.
@@ -176,8 +178,20 @@ def _write(
                 raise BundleError(
                     f"{info.filename!r} cannot be written: {error.strerror}"
                 ) from None
+        _into_packages(whole)
         if not target.exists():
             shutil.move(whole, target)
+
+
+def _into_packages(folder: Path) -> None:
+    """A single file becomes a package of that name: clusters take folders only."""
+    for file in sorted(folder.glob("*.py")):
+        package = folder / file.stem
+        try:
+            package.mkdir()
+        except FileExistsError:
+            raise BundleError(f"{file.name!r} and the folder {file.stem!r} have one name") from None
+        file.rename(package / "__init__.py")
 
 
 def _write_file(

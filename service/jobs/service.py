@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,16 @@ from typing import Any
 import yaml
 
 from service.errors import ForbiddenError, IllegalChangeError, Problem, SpecError
+from service.home import Home
+from service.jobs.bundles import Limits as BundleLimits
+from service.jobs.bundles import digest, unpack
 from service.spec import SweepSpec
 from service.specfile import dump_spec, parse_spec
+from service.store.bundles import Bundles
 from service.store.database import Database
 from service.store.progress import Progress
-from service.store.records import Job, RoleOfUser, Submission, User, Wish
+from service.store.records import Bundle, Job, Submission, User, Wish
+from service.store.roles import RoleOfUser
 from service.store.states import JobState
 from service.store.sweeps import Sweeps
 from service.store.users import Users
@@ -29,12 +34,19 @@ class Settings:
     """How a service is set up.
 
     ``home`` is the folder that the cluster's nodes share. ``trainables`` are patterns of the
-    import paths that may be swept; without any, whoever may submit may run any code.
+    import paths that specs may name; without any, whoever may submit may run any code. With some,
+    no bundles are taken, and data are read from the home's ``data`` only.
     """
 
     database_url: str
     home: Path
     trainables: tuple[str, ...] = ()
+    bundles: BundleLimits = field(default_factory=BundleLimits)
+
+    @property
+    def data(self) -> Path:
+        """Where relative paths of specs lead to."""
+        return self.home / "data"
 
 
 class Service:
@@ -43,7 +55,9 @@ class Service:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings, self.database = settings, database
         self.users, self.sweeps = Users(database), Sweeps(database)
-        self.progress = Progress(database)
+        self.progress, self.bundles = Progress(database), Bundles(database)
+        self.wake: Callable[[], None] = lambda: None
+        """Called where a sweep may be started or stopped now."""
 
     def check(self, raw: Mapping[str, Any]) -> SweepSpec:
         """A spec as the service would run it. Relative paths are from the home's ``data``.
@@ -56,13 +70,21 @@ class Service:
         if isinstance(space, Mapping) and "file" in space:
             text = "a file of yours is not on the server; write the space into the spec"
             raise SpecError("the spec", [Problem("space.file", text)])
-        spec = parse_spec(raw, "the spec", self.settings.home / "data")
-        allowed = self.settings.trainables
-        if allowed and not any(fnmatchcase(spec.trainable, pattern) for pattern in allowed):
-            raise ForbiddenError(
-                f"trainable {spec.trainable!r} may not be swept here; allowed: {', '.join(allowed)}"
-            )
+        spec = parse_spec(raw, "the spec", self.settings.data)
+        if self.settings.trainables:
+            self._check_allowed(spec)
         return spec
+
+    def _check_allowed(self, spec: SweepSpec) -> None:
+        allowed = self.settings.trainables
+        data = spec.data if isinstance(spec.data, str) else getattr(spec.data, "path", None)
+        function = [data] if isinstance(data, str) else []
+        for path in (*spec.import_paths(), *function):
+            if not any(fnmatchcase(path, pattern) for pattern in allowed):
+                raise ForbiddenError(f"{path!r} may not be used here; allowed: {_words(allowed)}")
+        file = data if isinstance(data, Path) else getattr(spec.data, "folder", None)
+        if file is not None and not Path(file).is_relative_to(self.settings.data.resolve()):
+            raise ForbiddenError(f"data: {file} may not be read here, only what is in the home")
 
     def submit(
         self,
@@ -71,17 +93,20 @@ class Service:
         *,
         priority: int = 0,
         after: Sequence[str] = (),
+        bundle: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Queue a sweep, or find the one that was submitted with the same key.
 
         Raises:
             SpecError, ForbiddenError: as :meth:`check`; the user may only look.
-            SweepNotFoundError: a sweep to wait for is not there.
+            SweepNotFoundError, BundleNotFoundError: a sweep to wait for, or the code, is not there.
         """
         require(user, RoleOfUser.USER)
         spec = self.check(raw)
-        return self.sweeps.submit(
+        if bundle is not None:
+            self.bundles.get(bundle)
+        job = self.sweeps.submit(
             Submission(
                 sweep_id=f"{spec.name}-{secrets.token_hex(4)}",
                 name=spec.name,
@@ -89,9 +114,33 @@ class Service:
                 spec=dump_spec(spec),
                 priority=priority,
                 after=tuple(after),
+                bundle=bundle,
                 idempotency_key=idempotency_key,
             )
         )
+        self.wake()
+        return job
+
+    def add_bundle(self, user: User, archive: bytes) -> Bundle:
+        """Take a user's code: unpacked into the home, for the sweeps that name its digest.
+
+        Raises:
+            ForbiddenError: the user may only look, or no code of users' own is taken here.
+            BundleError: it cannot be taken as it is.
+        """
+        require(user, RoleOfUser.USER)
+        if self.settings.trainables:
+            allowed = _words(self.settings.trainables)
+            raise ForbiddenError(f"code of users' own is not taken here; allowed: {allowed}")
+        modules = unpack(archive, Home(self.settings.home).bundles, self.settings.bundles)
+        return self.bundles.add(digest(archive), user.name, len(archive), modules)
+
+    def modules(self, job: Job) -> tuple[Path, ...]:
+        """The packages that a sweep's own code is imported from."""
+        if job.bundle is None:
+            return ()
+        folder = Home(self.settings.home).bundles / job.bundle
+        return tuple(folder / name for name in self.bundles.get(job.bundle).modules)
 
     def cancel(self, user: User, sweep_id: str) -> Job:
         """End a sweep for good; what it finished stays.
@@ -125,7 +174,7 @@ class Service:
             IllegalChangeError: it is not paused.
         """
         self._own_in(user, sweep_id, "resumed", JobState.PAUSED)
-        return self.sweeps.change(sweep_id, JobState.QUEUED, "resumed", user.name)
+        return self._queue(sweep_id, "resumed", user)
 
     def retry(self, user: User, sweep_id: str) -> Job:
         """Queue a failed or cancelled sweep again; it goes on where it stood.
@@ -135,7 +184,7 @@ class Service:
             IllegalChangeError: it has neither failed nor been cancelled.
         """
         self._own_in(user, sweep_id, "tried again", JobState.FAILED, JobState.CANCELLED)
-        return self.sweeps.change(sweep_id, JobState.QUEUED, "tried again", user.name, failures=0)
+        return self._queue(sweep_id, "tried again", user, failures=0)
 
     def extend(self, user: User, sweep_id: str, trials: int) -> Job:
         """Queue a sweep that succeeded for ``trials`` more.
@@ -144,11 +193,14 @@ class Service:
             ForbiddenError: it is another user's.
             IllegalChangeError: it has not succeeded.
         """
-        self._own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
-        cause = f"extended by {trials} trials"
-        return self.sweeps.change(
-            sweep_id, JobState.QUEUED, cause, user.name, more_trials=trials, failures=0
-        )
+        job = self._own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
+        cause, total = f"extended by {trials} trials", job.more_trials + trials
+        return self._queue(sweep_id, cause, user, more_trials=total, failures=0)
+
+    def _queue(self, sweep_id: str, cause: str, user: User, **columns: Any) -> Job:
+        job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, user.name, **columns)
+        self.wake()
+        return job
 
     def _own(self, user: User, sweep_id: str) -> Job:
         job = self.sweeps.get(sweep_id)
@@ -157,13 +209,14 @@ class Service:
             raise ForbiddenError(f"{sweep_id} is {job.owner}'s; only {job.owner} or an admin may")
         return job
 
-    def _own_in(self, user: User, sweep_id: str, done: str, *states: JobState) -> None:
+    def _own_in(self, user: User, sweep_id: str, done: str, *states: JobState) -> Job:
         job = self._own(user, sweep_id)
         if job.state not in states:
             needed = " or ".join(states)
             raise IllegalChangeError(
                 f"{sweep_id} is {job.state}; only what is {needed} can be {done}"
             )
+        return job
 
 
 def require(user: User, role: RoleOfUser) -> None:
@@ -194,5 +247,5 @@ def spec_from(text: bytes) -> Mapping[str, Any]:
     return raw
 
 
-def _unreadable(text: str) -> SpecError:
-    return SpecError("the spec", [Problem("", text)])
+def _words(patterns: Sequence[str]) -> str:
+    return ", ".join(patterns)

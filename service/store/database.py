@@ -28,6 +28,7 @@ from service.store.tables import Base
 
 _CONNECTIONS = 20
 _BEGIN = "gapsweep_begin"
+_ROWS = 1000
 
 
 class Database:
@@ -126,14 +127,33 @@ def upsert(
     session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
 ) -> None:
     """Write rows; one whose ``keys`` are there already is written over."""
-    if not rows:
-        return
+    index = list(keys)
+    for some in _parts(rows):
+        statement = _insert(session, table, some)
+        others = {n: statement.excluded[n] for n in some[0] if n not in index}
+        session.execute(statement.on_conflict_do_update(index_elements=index, set_=others))
+
+
+def insert_new(
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
+) -> None:
+    """Write rows, in order; one whose ``keys`` are there already is left out."""
+    index = list(keys)
+    for some in _parts(rows):
+        statement = _insert(session, table, some)
+        session.execute(statement.on_conflict_do_nothing(index_elements=index))
+
+
+def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """SQLite bounds the values of a statement."""
+    for start in range(0, len(rows), _ROWS):
+        yield rows[start : start + _ROWS]
+
+
+def _insert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> Any:
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table).values([dict(row) for row in rows])
-    index = list(keys)
-    others = {n: statement.excluded[n] for n in rows[0] if n not in index}
-    session.execute(statement.on_conflict_do_update(index_elements=index, set_=others))
+    return insert(table).values([dict(row) for row in rows])
 
 
 def _engine(url: str) -> Engine:

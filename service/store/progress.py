@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from service.errors import TrialNotFoundError
+from service.errors import StaleDriverError, TrialNotFoundError
 from service.records import Epoch, Role, Trial, TrialState
-from service.store.database import Database, upsert
-from service.store.records import Event
+from service.store.changing import bring, row_of
+from service.store.database import Database, insert_new, upsert
+from service.store.records import Event, Happening, Instructions, Told, Wish
+from service.store.states import JobState
 from service.store.tables import EpochRow, EventRow, SweepRow, TrialRow
+
+DRIVER = "driver"
 
 _FACTS = ("params", "best", "stopped_epoch", "violation", "reason", "confirms", "seed", "ran_on")
 
@@ -24,26 +29,37 @@ class Progress:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
 
-    def tell(
-        self,
-        sweep_id: str,
-        *,
-        trials: Sequence[Trial] = (),
-        epochs: Sequence[Epoch] = (),
-        events: Sequence[tuple[str, Mapping[str, Any]]] = (),
-    ) -> None:
-        """Take what a driver has to tell, all of it or nothing."""
+    def tell(self, sweep_id: str, turn: int, told: Told) -> Instructions:
+        """Take what the driver of a sweep's ``turn`` has to tell, all of it or nothing.
+
+        A sweep that was starting runs from here on.
+
+        Raises:
+            SweepNotFoundError: there is none of that id.
+            StaleDriverError: the sweep is no longer that driver's.
+        """
         now = self._clock()
         with self._database.writing() as session:
-            session.get(SweepRow, sweep_id, with_for_update=True)  # events are numbered in order
-            rows = [_trial_row(sweep_id, t) for t in trials]
-            upsert(session, TrialRow, rows, ("sweep_id", "number"))
-            points = [_epoch_row(sweep_id, e) for e in epochs]
-            upsert(session, EpochRow, points, ("sweep_id", "trial", "epoch"))
-            session.add_all(
-                EventRow(sweep_id=sweep_id, time=now, kind=kind, data=dict(data))
-                for kind, data in events
-            )
+            row = _row_of_driver(session, sweep_id, turn)  # locked: events are numbered in order
+            if row.state == JobState.STARTING:
+                bring(session, row, JobState.RUNNING, "its driver was heard", DRIVER, now)
+            _write(session, row, told, now)
+            wish = None if row.wish is None else Wish(row.wish)
+            return Instructions(wish=wish, slots=row.slots)
+
+    def end(self, sweep_id: str, turn: int, told: Told, new: JobState, cause: str) -> None:
+        """Take a driver's last words, and the state that its sweep ended in.
+
+        Raises:
+            SweepNotFoundError: there is none of that id.
+            StaleDriverError: the sweep is no longer that driver's.
+            IllegalChangeError: it cannot end so.
+        """
+        now = self._clock()
+        with self._database.writing() as session:
+            row = _row_of_driver(session, sweep_id, turn)
+            _write(session, row, told, now)
+            bring(session, row, new, cause, row.wished_by or DRIVER, now)
 
     def trials(self, sweep_id: str) -> tuple[Trial, ...]:
         """A sweep's trials by number, without their epochs."""
@@ -68,6 +84,12 @@ class Progress:
                 raise TrialNotFoundError(f"{sweep_id} has no trial {number}")
             return _trial(row, tuple(_epoch(e) for e in session.scalars(query)))
 
+    def last_event(self, sweep_id: str) -> int:
+        """The number of a sweep's newest event; 0 if it has none."""
+        query = select(func.max(EventRow.id)).where(EventRow.sweep_id == sweep_id)
+        with self._database.reading() as session:
+            return session.scalar(query) or 0
+
     def events(self, sweep_id: str, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """Events of a sweep whose number is above ``after``, in order."""
         query = (
@@ -77,7 +99,37 @@ class Progress:
             .limit(limit)
         )
         with self._database.reading() as session:
-            return tuple(_event(r) for r in session.scalars(query))
+            return tuple(event_of(r) for r in session.scalars(query))
+
+
+def _row_of_driver(session: Session, sweep_id: str, turn: int) -> SweepRow:
+    row = row_of(session, sweep_id, lock=True)
+    if row.turn != turn or not JobState(row.state).holds_a_job:
+        raise StaleDriverError(f"{sweep_id} is {row.state} in turn {row.turn}, not in {turn}")
+    return row
+
+
+def _write(session: Session, row: SweepRow, told: Told, now: float) -> None:
+    upsert(session, TrialRow, [_trial_row(row.id, t) for t in told.trials], ("sweep_id", "number"))
+    points = [_epoch_row(row.id, e) for e in told.epochs]
+    upsert(session, EpochRow, points, ("sweep_id", "trial", "epoch"))
+    events = [_event_row(row.id, h, now) for h in told.happenings]
+    insert_new(session, EventRow, events, ("sweep_id", "key"))
+    row.heard = now
+    for name in ("progress", "slot_seconds", "gpu_hours"):
+        value = getattr(told, name)
+        if value is not None:
+            setattr(row, name, _written(value))
+
+
+def _event_row(sweep_id: str, happening: Happening, now: float) -> dict[str, Any]:
+    return {
+        "sweep_id": sweep_id,
+        "time": now,
+        "kind": happening.kind,
+        "key": happening.key,
+        "data": _written(happening.data),
+    }
 
 
 def _written(value: Any) -> Any:
@@ -132,5 +184,6 @@ def _epoch(row: EpochRow) -> Epoch:
     return Epoch(trial=row.trial, epoch=row.epoch, time=row.time, metrics=_floats(row.metrics))
 
 
-def _event(row: EventRow) -> Event:
+def event_of(row: EventRow) -> Event:
+    """The record of a row."""
     return Event(number=row.id, sweep_id=row.sweep_id, time=row.time, kind=row.kind, data=row.data)

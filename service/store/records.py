@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from service.records import Epoch, Trial
+from service.store.roles import RoleOfUser
 from service.store.states import JobState
 
 T = TypeVar("T")
-
-
-class RoleOfUser(StrEnum):
-    """What a user may do; each may do what the one before may."""
-
-    VIEWER = "viewer"  # look
-    USER = "user"  # submit, and stop what is one's own
-    ADMIN = "admin"  # stop anything, make users
-
-    def covers(self, other: RoleOfUser) -> bool:
-        """Whether it may do what the other may."""
-        order = list(RoleOfUser)
-        return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +49,10 @@ class Wish(StrEnum):
 class Job:
     """A submitted sweep as it stands.
 
-    ``turn`` counts its jobs on the cluster and ``failures`` those that died; ``heard`` is when its
-    driver last gave a sign; ``progress`` is what the driver says of it (counts, the best trial).
+    ``turn`` counts its jobs on the cluster, ``launched`` is when the last one was handed over, and
+    ``failures`` counts those that died; ``heard`` is when its driver last gave a sign;
+    ``progress`` is what the driver says of it (counts, the best trial). ``more_trials`` is what it
+    was extended by in all. ``slots`` is how many trials it may run at once now.
     """
 
     sweep_id: str
@@ -80,10 +71,31 @@ class Job:
     turn: int = 0
     failures: int = 0
     more_trials: int = 0
+    slots: int | None = None
+    launched: float | None = None
     heard: float | None = None
     slot_seconds: float = 0.0
     gpu_hours: float = 0.0
     progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A user's code, named by its archive's digest; ``size`` is the archive's, in bytes."""
+
+    digest: str
+    owner: str
+    size: int
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hook:
+    """An address that is called, the last event it took, and the calls it missed since."""
+
+    url: str
+    event: int
+    tries: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +118,38 @@ class Event:
     time: float
     kind: str
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happening:
+    """An event to be; of those with the same ``key`` a sweep has one."""
+
+    kind: str
+    data: Mapping[str, Any]
+    key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a driver has to tell of its sweep. Told twice, it is the same.
+
+    ``slot_seconds`` is what its trials held so far, one second of one CPU or GPU each.
+    """
+
+    trials: Sequence[Trial] = ()
+    epochs: Sequence[Epoch] = ()
+    happenings: Sequence[Happening] = ()
+    progress: Mapping[str, Any] | None = None
+    slot_seconds: float | None = None
+    gpu_hours: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions:
+    """What a driver is told in return."""
+
+    wish: Wish | None
+    slots: int | None
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,16 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.errors import (
-    IllegalChangeError,
-    InputError,
-    SweepNotFoundError,
-)
+from service.errors import IllegalChangeError, InputError
+from service.store.changing import bring, row_of, trace
 from service.store.database import Database
 from service.store.records import Job, Page, Submission, Transition, Wish
-from service.store.states import LEGAL, JobState, may_become
-from service.store.tables import EventRow, SweepRow, TransitionRow
-
-STATE_CHANGED = "state changed"
+from service.store.states import JobState
+from service.store.tables import SweepRow, TransitionRow
 
 
 class Sweeps:
@@ -42,20 +37,20 @@ class Sweeps:
             with self._database.writing() as session:
                 known = self._of_key(session, submission.owner, key)
                 if known is not None:
-                    return _job(known)
+                    return job_of(known)
                 for other in submission.after:
-                    self._row(session, other)
+                    row_of(session, other)
                 row = self._new_row(submission)
                 session.add(row)
                 session.flush()  # its trace refers to it
-                self._trace(session, row, None, "submitted", submission.owner)
-                return _job(row)
+                trace(session, row, None, "submitted", submission.owner)
+                return job_of(row)
         except IntegrityError:  # the same key, at the same time
             with self._database.writing() as session:
                 known = self._of_key(session, submission.owner, key)
                 if known is None:
                     raise
-                return _job(known)
+                return job_of(known)
 
     def get(self, sweep_id: str) -> Job:
         """One sweep.
@@ -64,7 +59,7 @@ class Sweeps:
             SweepNotFoundError: there is none of that id.
         """
         with self._database.reading() as session:
-            return _job(self._row(session, sweep_id))
+            return job_of(row_of(session, sweep_id))
 
     def page(
         self,
@@ -72,10 +67,11 @@ class Sweeps:
         owner: str | None = None,
         states: Collection[JobState] = (),
         name: str | None = None,
+        prefix: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Job]:
-        """Sweeps, the newest first, from where ``cursor`` says.
+        """Sweeps, the newest first, from where ``cursor`` says; ``prefix`` begins their ids.
 
         Raises:
             InputError: the cursor is none of this list's.
@@ -87,12 +83,14 @@ class Sweeps:
             query = query.where(SweepRow.state.in_([s.value for s in states]))
         if name is not None:
             query = query.where(SweepRow.name == name)
+        if prefix is not None:
+            query = query.where(SweepRow.id.startswith(prefix, autoescape=True))
         if cursor is not None:
             query = _after(query, cursor)
         with self._database.reading() as session:
             rows = session.scalars(query.limit(limit + 1)).all()
         more = _cursor(rows[limit - 1]) if len(rows) > limit else None
-        return Page(tuple(_job(r) for r in rows[:limit]), more)
+        return Page(tuple(job_of(r) for r in rows[:limit]), more)
 
     def of_states(self, *states: JobState) -> tuple[Job, ...]:
         """Every sweep in one of some states, the oldest first."""
@@ -102,7 +100,7 @@ class Sweeps:
             .order_by(SweepRow.created, SweepRow.id)
         )
         with self._database.reading() as session:
-            return tuple(_job(r) for r in session.scalars(query))
+            return tuple(job_of(r) for r in session.scalars(query))
 
     def change(self, sweep_id: str, new: JobState, cause: str, by: str, **columns: Any) -> Job:
         """Bring a sweep into a state, set ``columns`` with it, and leave the trace.
@@ -112,41 +110,40 @@ class Sweeps:
             IllegalChangeError: there is no way from the state that it is in.
         """
         with self._database.writing() as session:
-            row = self._row(session, sweep_id, lock=True)
-            old = JobState(row.state)
-            if not may_become(old, new):
-                valid = ", ".join(sorted(LEGAL[old])) or "nothing"
-                raise IllegalChangeError(
-                    f"{sweep_id} is {old} and cannot become {new}; from there it may become {valid}"
-                )
-            row.state, row.changed, row.cause = new.value, self._clock(), cause
-            for name, value in columns.items():
-                setattr(row, name, value)
-            if not new.holds_a_job:
-                row.wish = row.wished_by = None
-            self._trace(session, row, old, cause, by)
-            return _job(row)
+            row = row_of(session, sweep_id, lock=True)
+            bring(session, row, new, cause, by, self._clock(), **columns)
+            return job_of(row)
 
     def want(self, sweep_id: str, wish: Wish, by: str) -> Job:
         """Note what a user wants of a sweep that is on the cluster; a cancel outdoes a pause.
+
+        A sweep that is to pause is pausing from here on.
 
         Raises:
             SweepNotFoundError: there is none of that id.
             IllegalChangeError: it is not on the cluster.
         """
         with self._database.writing() as session:
-            row = self._row(session, sweep_id, lock=True)
+            row = row_of(session, sweep_id, lock=True)
             if not JobState(row.state).holds_a_job:
                 raise IllegalChangeError(f"{sweep_id} is {row.state}, it is not on the cluster")
             if row.wish != Wish.CANCEL.value:
                 row.wish, row.wished_by = wish.value, by
-            return _job(row)
+                if wish is Wish.PAUSE and row.state != JobState.PAUSING:
+                    bring(session, row, JobState.PAUSING, "told to pause", by, self._clock())
+            return job_of(row)
 
-    def heard(self, sweep_id: str, **columns: Any) -> None:
-        """A sign of life of a sweep's driver, with what it tells of the sweep."""
-        values = {"heard": self._clock(), **columns}
+    def share(self, slots: Mapping[str, int]) -> None:
+        """Tell drivers how many trials each may run at once, by its sweep's id."""
         with self._database.writing() as session:
-            session.execute(update(SweepRow).where(SweepRow.id == sweep_id).values(values))
+            for sweep_id, count in sorted(slots.items()):
+                session.execute(update(SweepRow).where(SweepRow.id == sweep_id).values(slots=count))
+
+    def launched(self, sweep_id: str, turn: int) -> None:
+        """Note that a job was handed to the cluster."""
+        mine = (SweepRow.id == sweep_id) & (SweepRow.turn == turn)
+        with self._database.writing() as session:
+            session.execute(update(SweepRow).where(mine).values(launched=self._clock()))
 
     def history(self, sweep_id: str) -> tuple[Transition, ...]:
         """Every change of a sweep's state, in order."""
@@ -158,19 +155,22 @@ class Sweeps:
         with self._database.reading() as session:
             return tuple(_transition(r) for r in session.scalars(query))
 
-    def used(self) -> Mapping[str, float]:
-        """Slot-seconds that each owner has had, over all sweeps."""
-        from sqlalchemy import func
-
-        query = select(SweepRow.owner, func.sum(SweepRow.slot_seconds)).group_by(SweepRow.owner)
+    def used(self, since: float) -> Mapping[str, float]:
+        """Slot-seconds that each owner has had, of sweeps heard of since then."""
+        query = (
+            select(SweepRow.owner, func.sum(SweepRow.slot_seconds))
+            .where(SweepRow.heard >= since)
+            .group_by(SweepRow.owner)
+        )
         with self._database.reading() as session:
             return {owner: float(total) for owner, total in session.execute(query)}
 
-    def _row(self, session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow:
-        row = session.get(SweepRow, sweep_id, with_for_update=lock)
-        if row is None:
-            raise SweepNotFoundError(f"there is no sweep {sweep_id!r}")
-        return row
+    def counts(self) -> Mapping[JobState, int]:
+        """How many sweeps are in each state."""
+        query = select(SweepRow.state, func.count()).group_by(SweepRow.state)
+        with self._database.reading() as session:
+            found = {JobState(state): int(count) for state, count in session.execute(query)}
+        return {state: found.get(state, 0) for state in JobState}
 
     def _of_key(self, session: Session, owner: str, key: str | None) -> SweepRow | None:
         if key is None:
@@ -200,18 +200,6 @@ class Sweeps:
             progress={},
         )
 
-    def _trace(
-        self, session: Session, row: SweepRow, old: JobState | None, cause: str, by: str
-    ) -> None:
-        """The change in the history, and as an event."""
-        before = None if old is None else old.value
-        now = row.changed
-        session.add(
-            TransitionRow(sweep_id=row.id, time=now, old=before, new=row.state, cause=cause, by=by)
-        )
-        data = {"old": before, "new": row.state, "cause": cause, "by": by}
-        session.add(EventRow(sweep_id=row.id, time=now, kind=STATE_CHANGED, data=data))
-
 
 def _after(query: Select[SweepRow], cursor: str) -> Select[SweepRow]:
     try:
@@ -228,7 +216,8 @@ def _cursor(row: SweepRow) -> str:
     return base64.urlsafe_b64encode(f"{row.created!r} {row.id}".encode()).decode()
 
 
-def _job(row: SweepRow) -> Job:
+def job_of(row: SweepRow) -> Job:
+    """The record of a row."""
     return Job(
         sweep_id=row.id,
         name=row.name,
@@ -246,6 +235,8 @@ def _job(row: SweepRow) -> Job:
         turn=row.turn,
         failures=row.failures,
         more_trials=row.more_trials,
+        slots=row.slots,
+        launched=row.launched,
         heard=row.heard,
         slot_seconds=row.slot_seconds,
         gpu_hours=row.gpu_hours,

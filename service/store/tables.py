@@ -80,6 +80,8 @@ class SweepRow(Base):
     turn: Mapped[int]
     failures: Mapped[int]
     more_trials: Mapped[int]
+    slots: Mapped[int | None]
+    launched: Mapped[float | None]
     heard: Mapped[float | None]
     slot_seconds: Mapped[float]
     gpu_hours: Mapped[float]
@@ -128,16 +130,34 @@ class EpochRow(Base):
 
 
 class EventRow(Base):
-    """What happened to a sweep, in order; ``id`` is where a listener goes on."""
+    """What happened to a sweep, in order; ``id`` is where a listener goes on.
+
+    What may be told twice has a ``key`` and counts once.
+    """
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_sweep", "sweep_id", "id"),)
+    __table_args__ = (
+        Index("ix_events_sweep", "sweep_id", "id"),
+        UniqueConstraint("sweep_id", "key", name="uq_events_sweep_key"),
+    )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"))
     time: Mapped[float]
     kind: Mapped[str] = mapped_column(String(32))
+    key: Mapped[str | None] = mapped_column(String(64))
     data: Mapped[dict[str, Any]]
+
+
+class WebhookRow(Base):
+    """An address that is called: the last event it took, and when to try the next one."""
+
+    __tablename__ = "webhooks"
+
+    url: Mapped[str] = mapped_column(String(512), primary_key=True)
+    event: Mapped[int] = mapped_column(BigInteger())
+    tries: Mapped[int]
+    next_try: Mapped[float]
 
 
 class LeaseRow(Base):

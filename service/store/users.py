@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable
 
 from sqlalchemy import select, update
 
-from service.errors import AlreadyThereError, UnknownUserError
+from service.errors import AlreadyThereError, InputError, UnknownUserError
 from service.store.database import Database
-from service.store.records import RoleOfUser, User
+from service.store.records import User
+from service.store.roles import RoleOfUser
 from service.store.tables import TokenRow, UserRow
 
 PREFIX = "gs_"
+_NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}")
 
 
 class Users:
@@ -50,6 +53,31 @@ class Users:
                 TokenRow(user=name, digest=_digest(token), created=self._clock(), expires=expires)
             )
         return token
+
+    def admit(self, name: str, role: RoleOfUser, expires: float | None = None) -> str:
+        """A token for a user, made or made again with that role if need be.
+
+        Raises:
+            InputError: it is no name.
+        """
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{name!r} is no name for a user: letters, digits, `.`, `_`, `-`, `@`")
+        with self._database.writing() as session:
+            user = session.get(UserRow, name)
+            if user is None:
+                session.add(
+                    UserRow(name=name, role=role.value, created=self._clock(), revoked=None)
+                )
+            else:
+                user.role, user.revoked = role.value, None
+        return self.new_token(name, expires)
+
+    def renew(self, name: str, role: RoleOfUser) -> str:
+        """As :meth:`admit`; the tokens that the user had before are revoked."""
+        mine = TokenRow.user == name
+        with self._database.writing() as session:
+            session.execute(update(TokenRow).where(mine).values(revoked=self._clock()))
+        return self.admit(name, role)
 
     def revoke(self, name: str) -> None:
         """Take every right from a user; what the user submitted stays.

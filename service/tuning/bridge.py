@@ -34,10 +34,14 @@ _NONE_LEFT: Any = Searcher.FINISHED
 
 @dataclass
 class Bridge:
-    """What the three adapters share: the session, Tune's ids, why to stop, what went wrong."""
+    """What the three adapters share: the session, Tune's ids, why to stop, what went wrong.
+
+    ``slots`` says how many trials may run at once now.
+    """
 
     session: StudySession
     should_stop: Callable[[], bool]
+    slots: Callable[[], int]
     error: Exception | None = None
     numbers: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, list[str]] = field(default_factory=dict)
@@ -57,6 +61,8 @@ class Bridge:
 
     def ask(self, tune_id: str) -> Any:
         """A config for Tune, or that there is none left; None where there is none yet."""
+        if not self.stopping and len(self.session.open_trials) >= self.slots():
+            return None
         assignment = None if self.stopping else self.session.ask()
         if assignment is None:
             return _NONE_LEFT if self.stopping or self.session.exhausted else None

@@ -14,6 +14,7 @@ from typing import Any
 
 from service.errors import InputError
 from service.tuning.inventory import Inventory, Node
+from service.versions import installed, require
 from trainables.devices import looked_at_from_outside, this_machine
 
 _QUIET: Mapping[str, str] = {
@@ -127,10 +128,11 @@ def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Nod
 
     name, resources = node["NodeManagerHostname"], node["Resources"]
     try:
-        machine, missing = ray.get(call)
+        version, machine, missing = ray.get(call)
     except ray.exceptions.RayError as error:
         last = str(error).strip().splitlines()[-1]
         raise InputError(f"the node {name} cannot be used: {last}") from None
+    require(version, f"the node {name}", "this machine")
     for folder, mark in marks.items():
         if mark in missing:
             raise InputError(
@@ -158,6 +160,7 @@ def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         yield marks
 
 
-def _seen_from_there(marks: Sequence[Path]) -> tuple[Any, list[Path]]:
-    """The node's machine, and the marks that it does not see."""
-    return looked_at_from_outside(), [mark for mark in marks if not mark.exists()]
+def _seen_from_there(marks: Sequence[Path]) -> tuple[str, Any, list[Path]]:
+    """The node's gapsweep, its machine, and the marks that it does not see."""
+    missing = [mark for mark in marks if not mark.exists()]
+    return installed(), looked_at_from_outside(), missing

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from types import FrameType
 
@@ -26,8 +27,21 @@ class Stop(Enum):
     FAILING = f"its first {HOPELESS} trials failed"
 
 
+@dataclass
+class Orders:
+    """What a running sweep is told from outside, on any thread: to stop, how many trials at once.
+
+    ``slots`` bounds the trials that start; those that run go on. None leaves it to the cluster.
+    ``stale`` says why it stops: the sweep has another driver, or none any more.
+    """
+
+    stop: bool = False
+    stale: bool = False
+    slots: int | None = None
+
+
 class Control:
-    """An observer that knows the clock, the signals and how the trials go."""
+    """An observer that knows the clock, the signals, its orders and how the trials go."""
 
     def __init__(
         self,
@@ -35,9 +49,11 @@ class Control:
         confirmations: int = 0,
         slots: int = 1,
         gpus: GpuBudget | None = None,
+        orders: Orders | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``confirmations`` trials, ``slots`` at once, are to come after the search."""
+        self._orders = orders or Orders()
         self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
         self._deadline = None if seconds is None else clock() + seconds
         self._rounds = math.ceil(confirmations / slots)
@@ -50,7 +66,7 @@ class Control:
     @property
     def reason(self) -> Stop | None:
         """Why to end now; None to go on."""
-        if self._interrupted:
+        if self._interrupted or self._orders.stop:
             return Stop.INTERRUPTED
         if self._failed >= HOPELESS and not self._fine:
             return Stop.FAILING
@@ -59,6 +75,11 @@ class Control:
         if self._gpus is not None and self._gpus.left <= 0:
             return Stop.GPU_HOURS
         return None
+
+    @property
+    def slots(self) -> int:
+        """How many trials may run at once now."""
+        return self._slots if self._orders.slots is None else min(self._slots, self._orders.slots)
 
     def search_is_over(self) -> bool:
         """Whether what is left of a budget is for confirmations, by what trials took so far."""

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from service.resources import Resources
 from service.tuning.trial import Shared
-from service.tuning.worker import Answer, TrialContext, Worker
+from service.tuning.worker import Answer, Worker
 from trainables.process import Address, Group, Meeting, Process
 
 PATIENCE = 10.0
@@ -31,7 +31,11 @@ class LostWorkerError(Exception):
 class Rank:
     """One worker's process."""
 
-    def __init__(self, context: TrialContext, rank: int) -> None:
+    def __init__(self, shared: Shared, rank: int) -> None:
+        self._refusal = shared.refusal()
+        if self._refusal is not None:
+            return
+        context = shared.get()
         self._worker = Worker(context)
         self._rank, self._resources = rank, context.spec.resources
         self._meeting: Meeting | None = None
@@ -44,6 +48,8 @@ class Rank:
 
     def join(self, address: Address) -> Answer:
         """Become part of the group, or of a new one in its place."""
+        if self._refusal is not None:
+            return self._refusal
         if isinstance(self._worker.process, Group):
             self._worker.process.leave()
             self._worker.process = Process()
@@ -55,7 +61,8 @@ class Rank:
 
     def take(self, config: dict[str, Any]) -> None:
         """Be ready for a trial."""
-        self._worker.take(config)
+        if self._refusal is None:
+            self._worker.take(config)
 
     def advance(self) -> Answer:
         """Train one epoch; of an epoch that went well the first worker tells."""
@@ -68,9 +75,11 @@ class GroupActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Let the workers start; the first step waits for them."""
-        self._shared = shared
-        self._resources = shared.get().spec.resources
+        self._shared, self._refusal = shared, shared.refusal()
         self._ranks: list[ActorHandle[Any]] = []
+        if self._refusal is not None:
+            return
+        self._resources = shared.get().spec.resources
         self._joining: list[Any] = []
         self._start()
         self.reset_config(config)
@@ -88,12 +97,15 @@ class GroupActor(TuneTrainable):
         Raises:
             LostWorkerError: a worker's process died.
         """
+        if self._refusal is not None:
+            return self._refusal
         if not self._ranks:
             self._start()
             self.reset_config(self._config)
-        self._answers(self._joining)
+        answers = self._answers(self._joining)
         self._joining = []
-        answers = self._answers([rank.advance.remote() for rank in self._ranks])
+        if not any("failure" in a for a in answers):
+            answers = self._answers([rank.advance.remote() for rank in self._ranks])
         failures = [a for a in answers if "failure" in a]
         if not failures:
             return next(a for a in answers if a)
@@ -113,7 +125,7 @@ class GroupActor(TuneTrainable):
         group = ray.util.get_current_placement_group()
         assert group is not None
         self._ranks = [
-            _actor(self._resources, group, number).remote(self._shared.reference, number)
+            _actor(self._resources, group, number).remote(self._shared, number)
             for number in range(self._resources.workers)
         ]
         self._address: Any = self._ranks[0].listen.remote()

@@ -1,275 +1,217 @@
-"""Assembles and runs one sweep, and goes on with one: study, Tune, MLflow, finalists, report."""
+"""The program of a sweep's driver on the cluster: ``python -m service.tuning.runner ID``.
+
+It finds the service's store through the home folder, runs what is left of the sweep, and tells the
+store what happens. Exit code 0: the store knows how the sweep ended. Anything else is a death,
+after which the service starts another driver.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+import argparse
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import optuna
-import torch
+import yaml
+from rich.console import Console
 
-from service.errors import SweepFailedError
-from service.home import Home, SweepFolder, write_atomically
-from service.reading import assemble
-from service.records import OUT_OF_BUDGET, Params, Role, Sweep, SweepState
-from service.report.write import write_report
-from service.settings import artifact_location, mlflow_uri
+from service import handover
+from service.errors import InputError, SweepBusyError, SweepFailedError
+from service.home import Home
+from service.records import Epoch, Sweep, SweepState, Trial, TrialState
+from service.redaction import redacted
+from service.settings import use_ray_token
 from service.spec import SweepSpec
-from service.specfile import dump_spec
-from service.summary import Summary, summarise
-from service.tuning.bridge import Bridge
-from service.tuning.cluster import Cluster
-from service.tuning.confirming import Confirmation
-from service.tuning.control import Control, Stop
-from service.tuning.gpu_budget import GpuBudget
-from service.tuning.history import History
-from service.tuning.session import Observer, StudySession
-from service.tuning.stopwatch import Stopwatch
-from service.tuning.study import grid_points, open_study
-from service.tuning.tracking import SweepRuns, TrackedSweep, Tracker
-from service.tuning.tune import run_trials
-from service.tuning.weights import FinalistWeights
-from service.tuning.worker import TrialContext
-from trainables.anatomy import anatomy
-from trainables.data import Splits
-from trainables.inspection import test_metrics
+from service.specfile import parse_spec
+from service.store.database import Database
+from service.store.progress import Progress
+from service.store.records import Job, Told, Wish
+from service.store.states import JobState
+from service.store.sweeps import Sweeps
+from service.tuning.control import Orders
+from service.tuning.outbox import Outbox
+from service.tuning.recording import Recorder
+from service.versions import require
+from service.view import LineView
 
+if TYPE_CHECKING:
+    from service.tuning.sweep import Ending
 
-class View(Observer, Protocol):
-    """Shows a sweep while it runs."""
-
-    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """The sweep as it stands, how many trials it may have, the seconds that are left."""
+PATIENCE = 600.0
+"""Seconds that the store may be away when a sweep ends."""
+_BUSY = 60.0
+"""Seconds that the driver before this one has to let go of the sweep."""
 
 
 @dataclass(frozen=True)
-class Ending:
-    """A sweep as it ended, why it ended early, and why MLflow lacks something, if it does."""
+class Outcome:
+    """The state a sweep ended in, and why."""
 
-    sweep: Sweep
-    summary: Summary
-    stopped: Stop | None
-    unlogged: str | None
+    state: JobState
+    cause: str
 
 
-def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
-    """The folder of a new sweep with its spec, ready to be run.
+class DriverView:
+    """Shows a sweep in the driver's log and tells the store."""
 
-    Raises:
-        HomeError: the home cannot be written.
-    """
-    folder = home.create().new_sweep(spec.name)
-    folder.origin.write_text("\n".join(import_paths), encoding="utf-8")
-    write_atomically(folder.spec, dump_spec(spec))
-    return folder
+    def __init__(self, lines: LineView, recorder: Recorder, outbox: Outbox) -> None:
+        self._lines, self._recorder, self._outbox = lines, recorder, outbox
 
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """The sweep as it stands: the store may not know all of it yet."""
+        self._lines.begin(sweep, budget, seconds)
+        self._recorder.begin(sweep, budget)
+        self._outbox.repeat(sweep.trials)
 
-def run_sweep(
-    spec: SweepSpec,
-    splits: Splits,
-    folder: SweepFolder,
-    home: Home,
-    view: View,
-    *,
-    cluster: Cluster,
-    concurrent: int,
-    more_trials: int = 0,
-) -> Ending:
-    """Run what is left of a sweep: all of a new one, the rest of one, ``more_trials`` on top.
+    def started(self, trial: Trial) -> None:
+        """A trial runs."""
+        self._lines.started(trial)
+        self._outbox.started(trial)
 
-    ``concurrent`` trials fit the cluster at once, see :meth:`Inventory.check`.
+    def epoch(self, epoch: Epoch) -> None:
+        """A running trial got on."""
+        self._lines.epoch(epoch)
+        self._outbox.epoch(epoch)
 
-    Raises:
-        SweepBusyError: another process runs it.
-        InputError: the cluster cannot be reached.
-        SweepFailedError: something broke that is no trial's fault; what was finished is kept.
-    """
-    with folder.locked(), History(folder.history) as history:
-        session = _Session(spec, splits, folder, home, history, view, more_trials, concurrent)
-        session.drive(cluster)
-        return session.conclude()
+    def ended(self, trial: Trial) -> None:
+        """A trial is over."""
+        self._lines.ended(trial)
+        self._outbox.ended(trial)
 
 
-class _Session:
-    """One session of a sweep, from opening its study to closing its parent run."""
+class Driver:
+    """One turn of one sweep."""
 
-    def __init__(
-        self,
-        spec: SweepSpec,
-        splits: Splits,
-        folder: SweepFolder,
-        home: Home,
-        history: History,
-        view: View,
-        more_trials: int,
-        concurrent: int,
-    ) -> None:
-        self._spec, self._splits, self._folder = spec, splits, folder
-        self._concurrent = concurrent
-        folder.summary.unlink(missing_ok=True)  # it would speak of the session before
-        self._study = open_study(spec, folder.journal)
-        self._stopwatch = Stopwatch(self._study)
-        if more_trials:
-            self._stopwatch.extend()
-        seconds = self._stopwatch.left(spec.budget.minutes)
-        confirmations = spec.confirm.trials if spec.confirm else 0
-        before = self._read(SweepState.RUNNING)
-        gpus = _gpu_budget(spec, self._study, before)
-        if gpus is not None and more_trials:
-            gpus.extend()
-        self._control = Control(seconds, confirmations, concurrent, gpus)
-        self._cut_short = False
-        self._tracker = _tracker(spec, splits, folder, home)
-        if self._tracker is not None:
-            self._tracker.repeat(before.trials)
-        keep = spec.confirm.top_k if spec.confirm else 1
-        weights = FinalistWeights(folder, before.rank, before.trials, keep)
-        clocks = (self._stopwatch, gpus, self._control)
-        observers = (history, self._tracker, *clocks, weights, view)
-        self._trials = StudySession(
-            self._study,
-            spec.space,
-            metric=spec.objective.metric,
-            constraints=spec.constraints,
-            max_epochs=spec.training.max_epochs,
-            confirm=_confirmation(spec),
-            search_over=self._control.search_is_over,
-            observers=[o for o in observers if o is not None],
-        )
-        self._trials.prepare(*_plan(spec))
-        if more_trials:
-            self._trials.extend(more_trials)
-        view.begin(before, self._trials.planned, seconds)
+    def __init__(self, home: Home, job: Job, progress: Progress, console: Console) -> None:
+        self._home, self._job, self._progress, self._console = home, job, progress, console
+        self._orders = Orders()
 
-    def drive(self, cluster: Cluster) -> None:
-        """Run trials until the budget is used up or something says to stop."""
-        if self._trials.exhausted or self._control.reason is not None:
-            self._cut_short = self._trials.unfinished
-            return
-        bridge = Bridge(self._trials, lambda: self._control.reason is not None)
-        paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
-        context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with self._control.listening(), cluster.connected(self._folder.ray_log):
-            run_trials(bridge, context, self._concurrent)
-        self._cut_short = self._trials.unfinished
-        if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
-            for number in self._trials.open_trials:
-                self._trials.prune(number, OUT_OF_BUDGET)
-        self._trials.interrupt()
-        self._stopwatch.save()
-        if bridge.error is not None:
-            raise SweepFailedError(
-                f"{self._folder.sweep_id} stopped: {type(bridge.error).__name__}: {bridge.error}; "
-                "what was finished is kept, resume it to go on"
-            ) from bridge.error
-
-    def conclude(self) -> Ending:
-        """Measure the finalists on the test split, write report and summary, end the parent."""
-        # without another reason it was the search that ended, so that confirmations had their time
-        stopped = (self._control.reason or Stop.TIME) if self._cut_short else None
-        sweep = self._read(self._state(stopped))
-        if sweep.state is SweepState.SUCCEEDED:
-            self._test_finalists(sweep)
-            sweep = self._read(sweep.state)
-        write_report(sweep, self._study, self._folder)
-        summary = summarise(sweep, self._folder)
-        write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
-        model = self._folder.best_weights(sweep.best.number) if sweep.best else None
-        artifacts = (self._folder.report, self._folder.summary)
-        if self._tracker is None:
-            return Ending(sweep, summary, stopped, None)
-        logged = self._tracker.close(lambda runs: runs.finish(sweep, artifacts, model))
-        return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
-
-    def _state(self, stopped: Stop | None) -> SweepState:
-        if stopped is Stop.INTERRUPTED:
-            return SweepState.INTERRUPTED
-        complete = self._read(SweepState.RUNNING).best is not None
-        return SweepState.SUCCEEDED if complete else SweepState.FAILED
-
-    def _read(self, state: SweepState) -> Sweep:
-        return assemble(self._spec, self._study, self._folder, state)
-
-    def _test_finalists(self, sweep: Sweep) -> None:
-        """Once for each: the test split must not choose anything."""
-        finalists = {t.number: t for t in (sweep.baseline, sweep.best) if t is not None}
-        finalists |= {t.number: t for repeats in sweep.repeats.values() for t in repeats}
-        for trial in finalists.values():
-            weights = self._folder.best_weights(trial.number)
-            if trial.anatomy is not None or not weights.exists():
-                continue
-            run = self._spec.training_run(
-                trial.params,
-                self._splits,
-                baseline=sweep.baseline is not None
-                and sweep.baseline.number in (trial.number, trial.confirms),
-                device="cpu",
-                seed=trial.seed,
+    def run(self) -> bool:
+        """Run the sweep; whether the store knows how it ended, or that it is another's."""
+        spec = parse_spec(yaml.safe_load(self._job.spec), "the spec", self._home.path / "data")
+        job = self._job
+        recorder = Recorder(self._progress, job.sweep_id, job.turn, self._orders, spec.resources)
+        outbox = Outbox(recorder, "store", period=0.5, patience=PATIENCE)
+        outcome = self._outcome(spec, recorder, outbox)
+        self._console.print(f"{job.sweep_id}: {outcome.state} ({outcome.cause})", soft_wrap=True)
+        if self._orders.stale:
+            self._console.print("the sweep is no longer this driver's")
+            return True
+        return outbox.close(
+            lambda: self._progress.end(
+                job.sweep_id, job.turn, recorder.told(), outcome.state, outcome.cause
             )
-            state = torch.load(weights, weights_only=True, map_location="cpu")
-            metrics = test_metrics(run, self._splits, state)  # it loads the state
-            found = anatomy(run.model, run.penalised, run.data.val.x)
-            self._trials.record_finalist(trial.number, metrics, found)
-        self._drop_weights(sweep)
+        )
 
-    def _drop_weights(self, sweep: Sweep) -> None:
-        """Of the tested trials only baseline, best and finalists are wanted from here on."""
-        wanted = {t.number for t in (sweep.baseline, sweep.best) if t is not None}
-        wanted |= sweep.repeats.keys()
-        for trial in sweep.trials:
-            if trial.number not in wanted:
-                self._folder.drop_trial(trial.number)
+    def _outcome(self, spec: SweepSpec, recorder: Recorder, outbox: Outbox) -> Outcome:
+        view = DriverView(LineView(self._console), recorder, outbox)
+        try:
+            ending = self._drive(spec, view)
+        except SweepFailedError:
+            raise
+        except InputError as error:
+            return Outcome(JobState.FAILED, redacted(str(error)))
+        return _outcome(ending, recorder.wish)
 
+    def _drive(self, spec: SweepSpec, view: DriverView) -> Ending:
+        from service.preflight import preflight
+        from service.tuning.cluster import Cluster
+        from service.tuning.sweep import fill, run_sweep
 
-def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
-    """How many trials the search has, and the points that come before the sampler's own."""
-    trials = spec.budget.trials - (spec.confirm.trials if spec.confirm else 0)
-    points: list[tuple[Role, Params]] = []
-    if spec.search.baseline:
-        points.append((Role.BASELINE, spec.neutral_point()))
-    points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
-    if spec.search.sampler == "grid":
-        grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
-        points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
-        return min(trials, len(points)), points
-    return trials, points
-
-
-def _gpu_budget(spec: SweepSpec, study: optuna.Study, before: Sweep) -> GpuBudget | None:
-    if spec.budget.gpu_hours is None:
-        return None
-    return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
-
-
-def _confirmation(spec: SweepSpec) -> Confirmation | None:
-    if spec.confirm is None:
-        return None
-    first = spec.training.seed + 1
-    return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
-
-
-def _tracker(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> Tracker | None:
-    uri = mlflow_uri(home)
-    if uri is None:
-        return None
-    return Tracker(SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder)))
+        folder = self._home.create().sweep(self._job.sweep_id)
+        if not folder.spec.exists():
+            fill(folder, spec, [])
+        found = preflight(spec, "the spec")
+        cluster = Cluster("auto")
+        concurrent = cluster.inventory([self._home.path]).check(spec)
+        deadline = time.monotonic() + _BUSY
+        while True:
+            try:
+                return run_sweep(
+                    spec,
+                    found.splits,
+                    folder,
+                    self._home,
+                    view,
+                    cluster=cluster,
+                    concurrent=concurrent,
+                    extension=self._job.more_trials,
+                    orders=self._orders,
+                )
+            except SweepBusyError:
+                if time.monotonic() > deadline:
+                    raise SweepFailedError("the driver before this one still runs") from None
+                time.sleep(1)
 
 
-def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
-    run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
-    params = {
-        "penalised": ", ".join(
-            w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
-        ),
-        "trainable": spec.trainable,
-        "data": spec.data if isinstance(spec.data, str) else spec.data.name,
-        "objective": f"{spec.objective.mode} {spec.objective.metric}",
-        "sampler": spec.search.sampler,
-        "pruner": spec.search.pruner.name,
-        "trials": str(spec.budget.trials),
-        **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
-        **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
-    }
-    return TrackedSweep(sweep_id=folder.sweep_id, name=spec.name, params=params, spec=folder.spec)
+def _outcome(ending: Ending, wish: Wish | None) -> Outcome:
+    sweep = ending.sweep
+    if sweep.state is SweepState.INTERRUPTED:
+        if wish is None:
+            raise SweepFailedError("the driver was told to stop, not by the service")
+        stopped = {Wish.PAUSE: JobState.PAUSED, Wish.CANCEL: JobState.CANCELLED}[wish]
+        return Outcome(stopped, str(stopped))
+    if sweep.state is SweepState.FAILED:
+        reasons = {t.reason for t in sweep.of_state(TrialState.FAILED) if t.reason}
+        return Outcome(
+            JobState.FAILED, redacted("; ".join(sorted(reasons)[:3]) or "no trial ended")
+        )
+    counts = {state: len(sweep.of_state(state)) for state in TrialState}
+    words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    early = f"; stopped early: {ending.stopped.value}" if ending.stopped else ""
+    unlogged = f"; MLflow lacks some of it ({ending.unlogged})" if ending.unlogged else ""
+    return Outcome(JobState.SUCCEEDED, words + early + unlogged)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the driver; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m service.tuning.runner")
+    parser.add_argument("sweep_id")
+    parser.add_argument("--turn", type=int, required=True)
+    parser.add_argument("--home", type=Path, required=True)
+    asked = parser.parse_args(arguments)
+    home = Home(asked.home)
+    folder = home.create().sweep(asked.sweep_id)
+    folder.path.mkdir(exist_ok=True)
+    with folder.driver_log.open("a", encoding="utf-8", buffering=1) as log:
+        console = Console(file=log, width=120, highlight=False, markup=False)
+        try:
+            return 0 if _run(home, asked.sweep_id, asked.turn, console) else 1
+        except Exception:
+            console.print(redacted(traceback.format_exc()), soft_wrap=True)
+            print(redacted(traceback.format_exc()), file=sys.stderr)  # the cluster keeps that
+            return 1
+
+
+def _run(home: Home, sweep_id: str, turn: int, console: Console) -> bool:
+    found = handover.find(home)
+    if found.mlflow_uri is not None:
+        os.environ["GAPSWEEP_MLFLOW_URI"] = found.mlflow_uri
+    database = Database(found.database_url)
+    progress, job = Progress(database), Sweeps(database).get(sweep_id)
+    if job.turn != turn or not job.state.holds_a_job:
+        console.print(f"{sweep_id} is {job.state} in turn {job.turn}: nothing to do in turn {turn}")
+        return True
+    console.print(f"{_now()} turn {turn} of {sweep_id}, process {os.getpid()}")
+    try:
+        require(found.version, "the service", "the cluster")
+    except InputError as error:
+        progress.end(sweep_id, turn, Told(), JobState.FAILED, str(error))
+        return True
+    return Driver(home, job, progress, console).run()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+if __name__ == "__main__":
+    use_ray_token()
+    logging.captureWarnings(True)
+    sys.exit(main())

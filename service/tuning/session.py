@@ -149,9 +149,9 @@ class StudySession:
         found = {"metrics": dict(metrics), "anatomy": anatomy.to_dict()}
         self.study.set_user_attr("finalists", {**finalists, str(number): found})
 
-    def extend(self, trials: int) -> None:
-        """Allow ``trials`` more than the budget says."""
-        self.study.set_user_attr("budget", self.budget + trials)
+    def extend(self, budget: int) -> None:
+        """Let the search start ``budget`` trials in all."""
+        self.study.set_user_attr("budget", budget)
 
     def ask(self) -> Assignment | None:
         """The next trial to run, interrupted ones first; None where there is none now.

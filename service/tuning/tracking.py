@@ -8,14 +8,13 @@ is written twice is the same point.
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.records import Epoch, Sweep, SweepState, Trial, TrialState
+from service.tuning.outbox import News
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker tries again itself
@@ -62,6 +61,8 @@ class TrackedSweep:
 class SweepRuns:
     """The runs of one sweep in MLflow. Blocking, raises what MLflow raises; one thread's."""
 
+    batch = 1
+
     def __init__(self, uri: str, artifacts: str | None, sweep: TrackedSweep) -> None:
         self._uri = uri
         self._artifacts = artifacts
@@ -84,6 +85,15 @@ class SweepRuns:
         }
         parents = [r.info.run_id for r in runs if TRIAL_TAG not in r.data.tags]
         self.parent = parents[0] if parents else self._create_parent()
+
+    def write(self, news: Sequence[News]) -> None:
+        """Log what is new; what was logged before is the same point again."""
+        self.open()
+        for item in news:
+            if item.epochs:
+                self.log_epochs(item.trial, item.epochs)
+            if item.changed:
+                self.log_trial(item.trial)
 
     def log_trial(self, trial: Trial) -> None:
         """Make the trial's run say what the record says; epochs are logged apart."""
@@ -183,93 +193,3 @@ class SweepRuns:
             self._client.log_batch(run, params=params)
             self._children[trial.number] = run
         return self._children[trial.number]
-
-
-class Tracker:
-    """Logs what a session tells it from a thread of its own; an observer of the session.
-
-    While the tracking server is away it keeps what it has and tries again.
-    """
-
-    def __init__(self, runs: SweepRuns, *, period: float = 1.0, patience: float = 20.0) -> None:
-        self._runs = runs
-        self._period = period
-        self._patience = patience
-        self._queue: queue.SimpleQueue[Trial | Epoch] = queue.SimpleQueue()
-        self._trials: dict[int, Trial] = {}
-        self._dirty: dict[int, Trial] = {}
-        self._epochs: dict[int, list[Epoch]] = {}
-        self._closing = threading.Event()
-        self._last: Callable[[SweepRuns], None] | None = None
-        self.error: str | None = None
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def started(self, trial: Trial) -> None:
-        """Queue the trial's run."""
-        self._queue.put(trial)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Queue an epoch's metrics."""
-        self._queue.put(epoch)
-
-    def ended(self, trial: Trial) -> None:
-        """Queue the trial's end."""
-        self._queue.put(trial)
-
-    def repeat(self, trials: Iterable[Trial]) -> None:
-        """Queue trials of an earlier session with their epochs: some may not have been written."""
-        for trial in trials:
-            self._queue.put(trial)
-            for epoch in trial.epochs:
-                self._queue.put(epoch)
-
-    def close(self, last: Callable[[SweepRuns], None]) -> bool:
-        """Write what is left and then ``last``; whether all was written within ``patience``."""
-        self._last = last
-        self._closing.set()
-        self._thread.join(self._patience + self._period)
-        return self._last is None
-
-    def _work(self) -> None:
-        deadline = float("inf")
-        while True:
-            closing = self._closing.wait(self._period)
-            deadline = min(deadline, time.monotonic() + self._patience) if closing else deadline
-            self._drain()
-            written = self._attempt(self._flush) and (not closing or self._attempt(self._end))
-            if closing and (written or time.monotonic() > deadline):
-                return
-            if closing:
-                time.sleep(self._period)
-
-    def _drain(self) -> None:
-        while not self._queue.empty():
-            item = self._queue.get()
-            if isinstance(item, Trial):
-                self._trials[item.number] = self._dirty[item.number] = item
-            else:
-                self._epochs.setdefault(item.trial, []).append(item)
-
-    def _flush(self) -> None:
-        self._runs.open()
-        for number in sorted({*self._dirty, *self._epochs}):
-            if number in self._epochs:
-                self._runs.log_epochs(self._trials[number], self._epochs[number])
-                del self._epochs[number]
-            if number in self._dirty:
-                self._runs.log_trial(self._dirty[number])
-                del self._dirty[number]
-
-    def _end(self) -> None:
-        if self._last is not None:
-            self._last(self._runs)
-            self._last = None
-
-    def _attempt(self, write: Callable[[], None]) -> bool:
-        try:
-            write()
-        except Exception as error:  # whatever the server or its client raises, the sweep goes on
-            self.error = f"{type(error).__name__}: {error}".splitlines()[0]
-            return False
-        return True

@@ -14,6 +14,7 @@ from service.tuning.bridge import Bridge, StudyScheduler, StudySearcher, SweepSt
 from service.tuning.ddp import GroupActor
 from service.tuning.trial import Shared, TrialActor
 from service.tuning.worker import TrialContext
+from service.versions import installed
 
 
 def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
@@ -22,7 +23,8 @@ def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context))), bundles(resources)
+        tune.with_parameters(actor, shared=Shared(ray.put(context), installed())),
+        bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:
         tune.Tuner(

@@ -16,6 +16,7 @@ from service.errors import (
     DatabaseError,
     IllegalChangeError,
     InputError,
+    StaleDriverError,
     SweepNotFoundError,
     TrialNotFoundError,
     UnknownUserError,
@@ -24,7 +25,15 @@ from service.records import Epoch, Role, Trial, TrialState
 from service.store.database import Database
 from service.store.leases import Leases
 from service.store.progress import Progress
-from service.store.records import Job, RoleOfUser, Submission, Wish
+from service.store.records import (
+    Happening,
+    Instructions,
+    Job,
+    Submission,
+    Told,
+    Wish,
+)
+from service.store.roles import RoleOfUser
 from service.store.states import JobState
 from service.store.sweeps import Sweeps
 from service.store.tables import Base
@@ -91,6 +100,11 @@ def progress(database: Database, clock: Clock) -> Progress:
 def submit(sweeps: Sweeps, sweep_id: str, owner: str = "ann", **more: object) -> Job:
     facts: dict[str, object] = {"name": sweep_id.partition("-")[0], "spec": "name: x", **more}
     return sweeps.submit(Submission(sweep_id=sweep_id, owner=owner, **facts))  # type: ignore[arg-type]  # each test names its own
+
+
+def launch(sweeps: Sweeps, sweep_id: str, owner: str = "ann") -> None:
+    submit(sweeps, sweep_id, owner)
+    sweeps.change(sweep_id, JobState.STARTING, "its turn", "queue", turn=1)
 
 
 def test_a_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
@@ -290,13 +304,46 @@ class TestSweeps:
         with pytest.raises(InputError, match="cursor"):
             ids(cursor="nonsense")
 
-    def test_what_users_had_is_added_up(self, sweeps: Sweeps) -> None:
+    def test_what_users_had_is_added_up(self, sweeps: Sweeps, progress: Progress) -> None:
         for number, owner in enumerate(["ann", "ann", "bob"]):
-            submit(sweeps, f"digits-{number}", owner=owner)
-            sweeps.heard(f"digits-{number}", slot_seconds=10.0, progress={"complete": 1})
-        assert sweeps.used() == {"ann": 20.0, "bob": 10.0}
+            launch(sweeps, f"digits-{number}", owner=owner)
+            told = Told(slot_seconds=10.0, progress={"complete": 1})
+            progress.tell(f"digits-{number}", 1, told)
+        assert sweeps.used(since=1000.0) == {"ann": 20.0, "bob": 10.0}
+        assert sweeps.used(since=1001.0) == {}
         assert sweeps.get("digits-0").progress == {"complete": 1}
         assert sweeps.get("digits-0").heard == 1000.0
+        assert sweeps.counts()[JobState.RUNNING] == 3
+
+    def test_a_driver_is_told_its_share_and_what_is_wished(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        launch(sweeps, "digits-1")
+        assert progress.tell("digits-1", 1, Told()) == Instructions(wish=None, slots=None)
+        assert sweeps.get("digits-1").state is JobState.RUNNING
+        sweeps.share({"digits-1": 3})
+        sweeps.want("digits-1", Wish.CANCEL, "ann")
+        assert progress.tell("digits-1", 1, Told()) == Instructions(wish=Wish.CANCEL, slots=3)
+        progress.end("digits-1", 1, Told(progress={"pruned": 2}), JobState.CANCELLED, "cancelled")
+        job = sweeps.get("digits-1")
+        assert (job.state, job.wish, job.slots) == (JobState.CANCELLED, None, None)
+        assert job.progress == {"pruned": 2}
+        assert sweeps.history("digits-1")[-1].by == "ann"
+
+    def test_a_driver_whose_turn_is_over_changes_nothing(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        launch(sweeps, "digits-1")
+        told = Told(progress={"complete": 9}, trials=[trial(0)])
+        for turn in (0, 2):
+            with pytest.raises(StaleDriverError):
+                progress.tell("digits-1", turn, told)
+            with pytest.raises(StaleDriverError):
+                progress.end("digits-1", turn, told, JobState.SUCCEEDED, "it ended")
+        sweeps.change("digits-1", JobState.CANCELLED, "enough", "ann")
+        with pytest.raises(StaleDriverError):
+            progress.tell("digits-1", 1, told)
+        assert progress.trials("digits-1") == ()
 
 
 def trial(number: int, **changes: object) -> Trial:
@@ -313,21 +360,26 @@ def trial(number: int, **changes: object) -> Trial:
     return Trial(number=number, **facts)  # type: ignore[arg-type]  # each test names its own
 
 
+def started(number: int) -> Told:
+    key = f"trial {number} started"
+    return Told(happenings=[Happening(kind="trial started", data={"trial": number}, key=key)])
+
+
 class TestProgress:
     """Trials, epochs, events."""
 
     def test_what_is_told_comes_back_and_told_twice_is_the_same(
         self, sweeps: Sweeps, progress: Progress
     ) -> None:
-        submit(sweeps, "digits-1")
+        launch(sweeps, "digits-1")
         epochs = [
             Epoch(trial=0, epoch=e, time=float(e), metrics={"val/loss": v})
             for e, v in ((1, 0.7), (2, float("inf")))
         ]
         running = trial(0, state=TrialState.RUNNING, value=None)
-        progress.tell("digits-1", trials=[running], epochs=epochs[:1])
-        progress.tell("digits-1", trials=[trial(1), trial(0)], epochs=epochs)
-        progress.tell("digits-1", trials=[trial(0)], epochs=epochs)
+        progress.tell("digits-1", 1, Told(trials=[running], epochs=epochs[:1]))
+        progress.tell("digits-1", 1, Told(trials=[trial(1), trial(0)], epochs=epochs))
+        progress.tell("digits-1", 1, Told(trials=[trial(0)], epochs=epochs))
         found = progress.trials("digits-1")
         assert [t.number for t in found] == [0, 1]
         assert found[0].params == {"penalty": "l1", "lambda": 0.1}
@@ -340,13 +392,13 @@ class TestProgress:
     def test_events_are_told_in_order_from_where_a_listener_left(
         self, sweeps: Sweeps, progress: Progress
     ) -> None:
-        submit(sweeps, "digits-1")
-        submit(sweeps, "digits-2")
-        for number in range(5):
-            progress.tell("digits-1", events=[("trial started", {"trial": number})])
-        progress.tell("digits-2", events=[("trial started", {"trial": 0})])
+        launch(sweeps, "digits-1")
+        launch(sweeps, "digits-2")
+        for number in (0, 1, 2, 3, 4, 2, 4):
+            progress.tell("digits-1", 1, started(number))
+        progress.tell("digits-2", 1, started(0))
         whole = progress.events("digits-1")
-        assert [e.kind for e in whole] == ["state changed"] + ["trial started"] * 5
+        assert [e.kind for e in whole] == ["state changed"] * 3 + ["trial started"] * 5
         assert [e.number for e in whole] == sorted(e.number for e in whole)
         assert progress.events("digits-1", after=whole[2].number) == whole[3:]
         assert progress.events("digits-1", limit=2) == whole[:2]
@@ -354,7 +406,7 @@ class TestProgress:
     def test_events_of_many_writers_are_numbered_as_they_become_visible(
         self, sweeps: Sweeps, progress: Progress
     ) -> None:
-        submit(sweeps, "digits-1")
+        launch(sweeps, "digits-1")
         done = threading.Event()
         seen: list[int] = []
 
@@ -370,7 +422,8 @@ class TestProgress:
 
         def write(name: int) -> None:
             for number in range(20):
-                progress.tell("digits-1", events=[("epoch", {"by": name, "n": number})])
+                epoch = Happening(kind="epoch", data={"by": name, "n": number})
+                progress.tell("digits-1", 1, Told(happenings=[epoch]))
 
         listener = threading.Thread(target=listen)
         writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
@@ -382,7 +435,7 @@ class TestProgress:
         done.set()
         listener.join()
         assert seen == [e.number for e in progress.events("digits-1")]
-        assert len(seen) == 81
+        assert len(seen) == 83
 
 
 class TestLeases:

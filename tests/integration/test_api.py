@@ -12,11 +12,13 @@ import yaml
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from service.api.app import MOST_BYTES, create_app
+from service.api.app import create_app
+from service.api.asking import MOST_BYTES
 from service.jobs.service import Service, Settings
 from service.records import Epoch, Role, Trial, TrialState
 from service.store.database import Database
-from service.store.records import RoleOfUser, Wish
+from service.store.records import Happening, Told, Wish
+from service.store.roles import RoleOfUser
 from service.store.states import JobState
 
 SPEC: dict[str, Any] = {
@@ -54,6 +56,10 @@ class World:
 
     def act(self, sweep_id: str, action: str, user: str = "ann", **more: Any) -> Response:
         return self.call("POST", f"/v1/sweeps/{sweep_id}:{action}", user, **more)
+
+    def launch(self, sweep_id: str) -> None:
+        """As if its job were on the cluster."""
+        self.service.sweeps.change(sweep_id, JobState.STARTING, "its turn", "queue", turn=1)
 
     def brought_to(self, sweep_id: str, *states: JobState) -> None:
         for state in states:
@@ -186,7 +192,7 @@ class TestActions:
         sweep_id = world.submit()
         world.brought_to(sweep_id, JobState.STARTING, JobState.RUNNING)
         done = world.act(sweep_id, "pause").json()
-        assert (done["state"], done["wish"]) == ("running", "pause")
+        assert (done["state"], done["wish"]) == ("pausing", "pause")
         assert world.act(sweep_id, "cancel").json()["wish"] == "cancel"
         assert world.service.sweeps.get(sweep_id).wish is Wish.CANCEL
 
@@ -253,7 +259,8 @@ def test_trials_and_curves_come_as_numbers_or_null(world: World) -> None:
         best={"val/loss": 0.5, "gap/loss": float("nan")},
     )
     epochs = [Epoch(trial=0, epoch=e, time=1.0, metrics={"val/loss": 1.0 / e}) for e in (1, 2)]
-    world.service.progress.tell(sweep_id, trials=[trial], epochs=epochs)
+    world.launch(sweep_id)
+    world.service.progress.tell(sweep_id, 1, Told(trials=[trial], epochs=epochs))
     (found,) = world.call("GET", f"/v1/sweeps/{sweep_id}/trials").json()
     assert found["best"] == {"val/loss": 0.5, "gap/loss": None}
     curve = world.call("GET", f"/v1/sweeps/{sweep_id}/trials/0").json()
@@ -273,12 +280,14 @@ def _heard(world: World, sweep_id: str, **headers: str) -> list[tuple[int, str]]
 
 def test_events_are_streamed_to_the_end_and_resumed(world: World) -> None:
     sweep_id = world.submit()
+    world.launch(sweep_id)
     for number in range(4):
-        world.service.progress.tell(sweep_id, events=[("trial started", {"trial": number})])
-    world.act(sweep_id, "cancel")
+        started = Happening(kind="trial started", data={"trial": number})
+        world.service.progress.tell(sweep_id, 1, Told(happenings=[started]))
+    world.brought_to(sweep_id, JobState.CANCELLED)
     whole = _heard(world, sweep_id)
     assert [kind for _, kind in whole] == (
-        ["state changed"] + ["trial started"] * 4 + ["state changed"]
+        ["state changed"] * 3 + ["trial started"] * 4 + ["state changed"]
     )
     rest = _heard(world, sweep_id, **{"Last-Event-ID": str(whole[2][0])})
     assert rest == whole[3:]
@@ -323,6 +332,10 @@ def test_the_openapi_document_describes_every_call(world: World) -> None:
         "/v1/sweeps/{sweep_id}/trials",
         "/v1/sweeps/{sweep_id}/trials/{number}",
         "/v1/sweeps/{sweep_id}/events",
+        *(f"/v1/sweeps/{{sweep_id}}/{r}" for r in ("best", "report", "logs", "model")),
+        "/v1/bundles",
+        "/v1/cluster",
+        "/metrics",
         *(f"/v1/sweeps/{{sweep_id}}:{a}" for a in ("cancel", "pause", "resume", "retry", "extend")),
     } == set(document["paths"])
     body = document["paths"]["/v1/sweeps"]["post"]["requestBody"]["content"]

@@ -20,6 +20,7 @@ from service.errors import (
     SpecError,
     UnauthorizedError,
 )
+from service.store.records import Happening, Told
 from service.store.states import JobState
 from tests.integration.test_api import SPEC, World
 
@@ -91,10 +92,13 @@ def test_a_server_that_is_not_there_or_is_none_of_ours_is_said() -> None:
 def test_events_come_to_the_end_and_from_where_one_left(world: World) -> None:
     client = of(world)
     sweep_id = client.do(calls.submit(SPEC)).sweep_id
-    world.service.progress.tell(sweep_id, events=[("trial started", {"trial": n}) for n in (0, 1)])
-    client.do(calls.cancel(sweep_id))
+    world.launch(sweep_id)
+    started = [Happening(kind="trial started", data={"trial": n}) for n in (0, 1)]
+    world.service.progress.tell(sweep_id, 1, Told(happenings=started))
+    world.brought_to(sweep_id, JobState.CANCELLED)
     whole = list(client.events(sweep_id))
-    assert [e.kind for _, e in whole] == ["state changed", *["trial started"] * 2, "state changed"]
+    kinds = [*["state changed"] * 3, *["trial started"] * 2, "state changed"]
+    assert [e.kind for _, e in whole] == kinds
     assert list(client.events(sweep_id, after=whole[1][0])) == whole[2:]
     with pytest.raises(NotFoundError):
         list(client.events("nothing"))

@@ -27,7 +27,7 @@ class Sides:
         self.session = StudySession(self.study, SPACE, metric="val/loss", max_epochs=3)
         self.session.prepare(budget, [])
         self.stop = False
-        self.bridge = Bridge(self.session, lambda: self.stop)
+        self.bridge = Bridge(self.session, lambda: self.stop, lambda: 100)
         self.searcher, self.scheduler = StudySearcher(self.bridge), StudyScheduler(self.bridge)
 
     def epoch(self, tune_id: str, epoch: int, value: float) -> str:

@@ -3,79 +3,102 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.jobs.queue import AGING, Holding, Limits, Waiting, next_to_start
+from service.jobs.queue import AGING, Limits, Waiting, next_to_start
+from service.jobs.shares import Amount, Demand, share
 from service.store.states import ENDS, LEGAL, JobState, may_become
+
+ROOM = Amount(cpus=100.0, gpus=100.0)
+
+
+def demand(sweep_id: str, owner: str, gpus: float = 0.0, trials: int = 1) -> Demand:
+    return Demand(sweep_id, owner, Amount(1.0, gpus), trials)
+
+
+def waits(
+    sweep_id: str,
+    owner: str,
+    since: float,
+    priority: int = 0,
+    gpus: float = 0.0,
+    after: tuple[str, ...] = (),
+) -> Waiting:
+    return Waiting(demand(sweep_id, owner, gpus), since, priority, after)
 
 
 def started(
     waiting: list[Waiting],
-    holding: list[Holding] | None = None,
+    holding: list[Demand] | None = None,
     limits: Limits | None = None,
+    capacity: Amount = ROOM,
     **more: object,
 ) -> tuple[str, ...]:
     facts: dict[str, object] = {"succeeded": (), "used": {}, "now": 100.0, **more}
-    return next_to_start(waiting, holding or [], limits or Limits(running=100), **facts)  # type: ignore[arg-type]  # each test names its own
+    bounds = limits or Limits(running=100)
+    return next_to_start(waiting, holding or [], capacity, bounds, **facts)  # type: ignore[arg-type]  # each test names its own
 
 
 def test_users_take_turns_however_much_one_submits() -> None:
-    greedy = [Waiting(f"a{n}", "ann", since=float(n)) for n in range(6)]
-    modest = [Waiting("b0", "bob", since=50.0), Waiting("b1", "bob", since=51.0)]
+    greedy = [waits(f"a{n}", "ann", since=float(n)) for n in range(6)]
+    modest = [waits("b0", "bob", since=50.0), waits("b1", "bob", since=51.0)]
     assert started([*greedy, *modest], limits=Limits(running=4)) == ("a0", "b0", "a1", "b1")
-    busy = [Holding("x", "ann"), Holding("y", "ann")]
+    busy = [demand("x", "ann"), demand("y", "ann")]
     assert started([*greedy, *modest], busy, Limits(running=4)) == ("b0", "b1")
 
 
 def test_who_has_had_less_goes_first_among_equals() -> None:
-    waiting = [Waiting("a", "ann", since=0.0), Waiting("b", "bob", since=1.0)]
+    waiting = [waits("a", "ann", since=0.0), waits("b", "bob", since=1.0)]
     assert started(waiting, limits=Limits(running=1), used={"ann": 9.0, "bob": 3.0}) == ("b",)
 
 
 def test_a_users_own_go_by_priority_and_then_by_age() -> None:
     waiting = [
-        Waiting("old", "ann", since=0.0),
-        Waiting("older", "ann", since=-1.0),
-        Waiting("urgent", "ann", since=99.0, priority=5),
+        waits("old", "ann", since=0.0),
+        waits("older", "ann", since=-1.0),
+        waits("urgent", "ann", since=99.0, priority=5),
     ]
     assert started(waiting) == ("urgent", "older", "old")
 
 
 def test_dependencies_are_waited_for_and_hold_up_nobody_else() -> None:
-    waiting = [
-        Waiting("second", "ann", since=0.0, after=("first",)),
-        Waiting("c", "ann", since=5.0),
-    ]
+    waiting = [waits("second", "ann", since=0.0, after=("first",)), waits("c", "ann", since=5.0)]
     assert started(waiting) == ("c",)
     assert started(waiting, succeeded={"first"}) == ("second", "c")
 
 
 def test_limits_of_a_user_hold_up_that_user_only() -> None:
-    waiting = [
-        Waiting("big", "ann", since=0.0, gpus=4.0),
-        Waiting("b", "bob", since=1.0, gpus=4.0),
-    ]
+    waiting = [waits("big", "ann", since=0.0, gpus=4.0), waits("b", "bob", since=1.0, gpus=4.0)]
     limits = Limits(running=9, gpus_per_user=6.0, gpus_of={"bob": 2.0})
-    assert started(waiting, [Holding("x", "ann", gpus=2.0)], limits) == ("big",)
-    assert started(waiting, [Holding("x", "ann", gpus=3.0)], limits) == ()
+    assert started(waiting, [demand("x", "ann", gpus=2.0)], limits) == ("big",)
+    assert started(waiting, [demand("x", "ann", gpus=3.0)], limits) == ()
+    plain = [waits("a", "ann", since=0.0), waits("b", "bob", since=1.0)]
     one_each = Limits(running=9, running_per_user=1)
-    assert started([replace(w, gpus=0.0) for w in waiting], [Holding("x", "ann")], one_each) == (
-        "b",
-    )
+    assert started(plain, [demand("x", "ann")], one_each) == ("b",)
+
+
+def test_one_trial_of_every_sweep_must_fit_and_the_first_in_turn_is_waited_for() -> None:
+    room = Amount(cpus=2.0, gpus=4.0)
+    waiting = [waits("big", "ann", since=0.0, gpus=3.0), waits("small", "bob", since=1.0)]
+    busy = [demand("x", "cid", gpus=2.0)]
+    assert started(waiting, busy, capacity=room) == ()
+    assert started(waiting, [], capacity=room) == ("big", "small")
+    never = [waits("huge", "ann", since=0.0, gpus=9.0)]
+    assert started(never, busy, capacity=room) == ("huge",)  # its driver says what is there
 
 
 def test_nothing_starves_behind_a_stream_of_more_urgent_sweeps() -> None:
     """One slot; every step an urgent sweep is submitted and one sweep runs to its end."""
-    patient = Waiting("patient", "ann", since=0.0)
-    waiting, ran = [patient], []
+    waiting, ran = [waits("patient", "ann", since=0.0)], []
     for step in range(200):
         now = 60.0 * step
-        waiting.append(Waiting(f"urgent{step}", "ann", since=now, priority=3))
+        waiting.append(waits(f"urgent{step}", "ann", since=now, priority=3))
         (chosen,) = started(waiting, limits=Limits(running=1), now=now)
         ran.append(chosen)
-        waiting = [w for w in waiting if w.sweep_id != chosen]
+        waiting = [w for w in waiting if w.demand.sweep_id != chosen]
     assert "patient" in ran
     assert 60.0 * ran.index("patient") <= 3 * AGING + 60.0
 
@@ -85,14 +108,55 @@ def test_shares_come_out_equal_over_time() -> None:
     lengths = {"ann": 1, "bob": 2, "cid": 4}
     used, running = Counter[str](), dict[str, tuple[str, int]]()
     for step in range(600):
-        waiting = [Waiting(f"{o}{step}", o, since=float(step)) for o in lengths]
-        holding = [Holding(s, o) for s, (o, _) in running.items()]
+        waiting = [waits(f"{o}{step}", o, since=float(step)) for o in lengths]
+        holding = [demand(s, o) for s, (o, _) in running.items()]
         for chosen in started(waiting, holding, Limits(running=2), used=used, now=float(step)):
             running[chosen] = (chosen[:3], step + lengths[chosen[:3]])
         used.update(owner for owner, _ in running.values())
         running = {s: (o, end) for s, (o, end) in running.items() if end > step + 1}
     mean = sum(used.values()) / 3
     assert all(abs(used[o] - mean) <= 0.1 * mean for o in lengths), used
+
+
+class TestShares:
+    """What each sweep on the cluster may hold."""
+
+    def test_users_get_equal_parts_and_one_users_sweeps_share_theirs(self) -> None:
+        demands = [demand(s, o, trials=9) for s, o in (("a", "ann"), ("b", "ann"), ("c", "bob"))]
+        assert share(demands, Amount(cpus=8.0), {}) == {"a": 2, "b": 2, "c": 4}
+
+    def test_what_one_does_not_want_the_others_get(self) -> None:
+        demands = [demand("a", "ann", trials=1), demand("b", "bob", trials=99)]
+        assert share(demands, Amount(cpus=8.0), {}) == {"a": 1, "b": 7}
+
+    def test_a_sweep_alone_gets_what_it_wants_and_fits(self) -> None:
+        assert share([demand("a", "ann", trials=3)], Amount(cpus=8.0), {}) == {"a": 3}
+        assert share([demand("a", "ann", trials=99)], Amount(cpus=8.0), {}) == {"a": 8}
+
+    def test_the_scarcest_thing_that_a_user_holds_is_what_counts(self) -> None:
+        """The example of Ghodsi et al.: 9 CPUs and 18 GB, tasks of (1, 4) and (3, 1)."""
+        demands = [
+            Demand("a", "ann", Amount(1.0, 4.0), 99),
+            Demand("b", "bob", Amount(3.0, 1.0), 99),
+        ]
+        assert share(demands, Amount(9.0, 18.0), {}) == {"a": 3, "b": 2}
+
+    def test_a_users_gpus_are_bounded(self) -> None:
+        demands = [demand("a", "ann", gpus=1.0, trials=9), demand("b", "bob", gpus=1.0, trials=9)]
+        found = share(demands, Amount(100.0, 8.0), {"ann": 2.0, "bob": None})
+        assert found == {"a": 2, "b": 6}
+
+    @given(
+        counts=st.lists(st.tuples(st.sampled_from("xyz"), st.integers(1, 9)), max_size=6),
+        cpus=st.integers(6, 30),
+    )
+    def test_nobody_goes_without_and_no_more_is_given_than_there_is(
+        self, counts: list[tuple[str, int]], cpus: int
+    ) -> None:
+        demands = [demand(str(n), o, trials=t) for n, (o, t) in enumerate(counts)]
+        found = share(demands, Amount(float(cpus)), {})
+        assert all(1 <= found[d.sweep_id] <= d.trials for d in demands)
+        assert sum(found.values()) == min(cpus, sum(d.trials for d in demands))
 
 
 @pytest.mark.parametrize("state", JobState)

@@ -82,7 +82,7 @@ def test_every_trial_counts_against_the_budget_a_failed_one_too() -> None:
         s.fail(trial.number, "it broke")
     assert s.ask() is None
     assert s.exhausted
-    s.extend(1)
+    s.extend(s.budget + 1)
     assert s.ask() is not None
 
 

@@ -1,0 +1,30 @@
+"""The command `gapsweep`."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+
+from service.cli import local, remote, serving
+from service.cli.app import INTERRUPTED, app
+from service.errors import GapsweepError
+from service.redaction import redacted
+from service.settings import use_ray_token
+
+__all__ = ["app", "local", "main", "remote", "serving"]
+
+
+def main() -> None:
+    """The command `gapsweep`: every error a sentence, never a traceback."""
+    errors = Console(stderr=True, highlight=False)
+    use_ray_token()
+    try:
+        app()
+    except GapsweepError as error:
+        errors.print(f"[bold red]error[/] {escape(redacted(str(error)))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,71 @@
+"""The command line's application, its options, and what its commands share.
+
+Exit codes: 0 done, 1 the sweep or the server failed, 2 bad input, 130 stopped by Ctrl-C. What a
+command needs is imported when it runs: `--help` should not wait for torch and Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.errors import InputError
+
+INTERRUPTED = 130
+HERE, THERE, SERVICE = "Sweeps on this machine", "Sweeps on a server", "The service"
+
+app = typer.Typer(
+    help="Which regularisation, how strong, closes the generalisation gap of your model?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. budget.trials=10."),
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", metavar="DIR", help="Where all is kept; else GAPSWEEP_HOME, else gapsweep-data."
+    ),
+]
+SweepName = Annotated[
+    str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, or `latest`.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        envvar="RAY_ADDRESS",
+        help="A Ray cluster's, or `auto`; else this machine.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON.")]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", envvar="GAPSWEEP_SERVER", help="A gapsweep server's."),
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", metavar="TOKEN", envvar="GAPSWEEP_TOKEN", help="What it knows you by."),
+]
+
+
+def written(path: Path, write: Callable[[], object]) -> None:
+    """Write a file.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        write()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None

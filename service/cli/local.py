@@ -1,0 +1,278 @@
+"""Commands for sweeps on this machine; some ask a server where one is named."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.cli.app import (
+    HERE,
+    AsJson,
+    HomeOption,
+    Overrides,
+    RayAddress,
+    Server,
+    SpecFile,
+    SweepName,
+    Token,
+    app,
+    written,
+)
+from service.cli.asking import Remote, remote_list, remote_report, remote_resume
+from service.cli.driving import drive, import_from, own_code
+from service.errors import GapsweepError, InputError
+
+
+@app.command(rich_help_panel=HERE)
+def run(
+    spec_file: SpecFile,
+    overrides: Overrides = None,
+    home: HomeOption = None,
+    ray_address: RayAddress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a sweep, on a Ray of its own or on your cluster. Ctrl-C stops it; `resume` goes on."""
+    from service.preflight import preflight
+    from service.settings import home_at
+    from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
+    from service.tuning.sweep import create_sweep
+
+    spec = load_spec(spec_file, overrides or [])
+    paths = import_from(spec_file.resolve().parent, Path.cwd())
+    found = preflight(spec, str(spec_file))
+    at, cluster = home_at(home), Cluster(ray_address)
+    concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
+    folder = create_sweep(spec, at, paths)
+    drive(folder, at, found.splits, cluster, concurrent, as_json=as_json)
+
+
+@app.command(rich_help_panel=HERE)
+def resume(
+    sweep: SweepName,
+    trials: Annotated[
+        int, typer.Option("--trials", min=0, help="How many trials more than its budget says.")
+    ] = 0,
+    home: HomeOption = None,
+    ray_address: RayAddress = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Go on with a sweep after a crash, a Ctrl-C or a kill, or extend a finished one.
+
+    On a server: go on with a paused one.
+    """
+    if server:
+        if trials:
+            raise InputError("on a server, `gapsweep extend SWEEP --trials N` gives more trials")
+        remote_resume(Remote.at(server, token), sweep)
+        return
+    from service.preflight import preflight
+    from service.settings import home_at
+    from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
+
+    at, cluster = home_at(home), Cluster(ray_address)
+    folder = at.find(sweep)
+    spec = load_spec(folder.spec)
+    paths = folder.origin.read_text(encoding="utf-8").splitlines()
+    import_from(*map(Path, paths))
+    found = preflight(spec, str(folder.spec))
+    concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
+    drive(folder, at, found.splits, cluster, concurrent, as_json=as_json, more_trials=trials)
+
+
+@app.command(rich_help_panel=HERE)
+def report(
+    sweep: SweepName = "latest",
+    home: HomeOption = None,
+    as_json: AsJson = False,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Save the plots as a picture too.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Save the page there.")
+    ] = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Show what a sweep found, finished or not, and write its page anew."""
+    if server:
+        if png is not None:
+            raise InputError("a server draws no picture; --html FILE saves the page with its plots")
+        remote_report(Remote.at(server, token), sweep, html, as_json=as_json)
+        return
+    from service.reading import read_sweep
+    from service.report.plots import save_png
+    from service.report.terminal import print_report
+    from service.report.write import write_report
+    from service.settings import home_at
+    from service.summary import summarise
+
+    folder = home_at(home).find(sweep)
+    _, study, found = read_sweep(folder)
+    data = write_report(found, study, folder)
+    if html is not None:
+        page = folder.report.read_bytes()
+        written(html, lambda: html.write_bytes(page))
+    if png is not None:
+        written(png, lambda: save_png(data, png))
+    if as_json:
+        print(summarise(found, folder).model_dump_json(indent=2))
+        return
+    console = Console()
+    print_report(data, console)
+    console.print(f"\nreport  {folder.report}", soft_wrap=True, highlight=False)
+
+
+@app.command("list", rich_help_panel=HERE)
+def list_sweeps(
+    home: HomeOption = None,
+    as_json: AsJson = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=500, help="Of a server: the newest so many.")
+    ] = 30,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """List the sweeps, the newest last."""
+    if server:
+        remote_list(Remote.at(server, token), limit, as_json=as_json)
+        return
+    from service.reading import read_sweep
+    from service.report.words import duration, number
+    from service.settings import home_at
+
+    at = home_at(home)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("sweep", "state", "trials", "time", "objective", "best", "its gap/loss"):
+        table.add_column(title, overflow="fold")
+    for folder in at.sweeps():
+        try:
+            spec, _, found = read_sweep(folder)
+        except GapsweepError:
+            table.add_row(folder.sweep_id, "not started")
+            continue
+        best = found.best
+        gap = number(best.best.get("gap/loss")) if best else "–"
+        trials = f"{len(found.trials)}/{spec.budget.trials}"
+        figures = (number(best.value) if best else "–", gap)
+        row = (found.state.value, trials, duration(found.seconds), found.metric, *figures)
+        table.add_row(folder.sweep_id, *row)
+    if table.row_count:
+        Console().print(table)
+    else:
+        print(f"no sweeps in {at.path}")
+
+
+@app.command(rich_help_panel=HERE)
+def validate(
+    spec_file: SpecFile, overrides: Overrides = None, ray_address: RayAddress = None
+) -> None:
+    """Check a spec: its keys, the data, the network on one batch, every name in it."""
+    from service.preflight import preflight
+    from service.report.tables import spec_table
+    from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
+
+    spec = load_spec(spec_file, overrides or [])
+    import_from(spec_file.resolve().parent, Path.cwd())
+    found = preflight(spec, str(spec_file))
+    Cluster(ray_address).inventory().check(spec)
+    console = Console(highlight=False)
+    console.print(f"{spec_file} is valid", style="bold green")
+    console.print(spec_table(spec, found))
+
+
+@app.command(rich_help_panel=HERE)
+def devices(
+    spec_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SPEC.yaml]", help="A spec, to see what its trials would hold."),
+    ] = None,
+    overrides: Overrides = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Show what this machine or a Ray cluster has, and how many trials of a spec run at once."""
+    from service.report.tables import cluster_table, use_table
+    from service.specfile import load_spec
+    from service.tuning.cluster import Cluster
+
+    spec = load_spec(spec_file, overrides or []) if spec_file else None
+    inventory = Cluster(ray_address).inventory()
+    console = Console(highlight=False)
+    console.print(cluster_table(inventory))
+    if spec is not None:
+        console.print()
+        console.print(use_table(spec, inventory))
+
+
+class ProgramFormat(StrEnum):
+    """How the program is written."""
+
+    EXPORT = "export"
+    TORCHSCRIPT = "torchscript"
+
+
+@app.command(rich_help_panel=HERE)
+def export(
+    sweep: SweepName = "latest",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where; else the sweep's folder.")
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take out units that are zero; the outputs stay.")
+    ] = False,
+    form: Annotated[
+        ProgramFormat, typer.Option("--format", help="A torch.export or a TorchScript program.")
+    ] = ProgramFormat.EXPORT,
+    home: HomeOption = None,
+) -> None:
+    """Write a sweep's best model: safetensors, and a program that takes raw inputs."""
+    from service.export import export_best
+    from service.preflight import preflight
+    from service.reading import read_sweep
+    from service.settings import home_at
+
+    folder = home_at(home).find(sweep)
+    spec, _, found = read_sweep(folder)
+    import_from(*(Path(p) for p in folder.origin.read_text(encoding="utf-8").splitlines()))
+    splits = preflight(spec, str(folder.spec)).splits
+    target = to or folder.path / "export"
+    made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
+    console = Console(highlight=False)
+    for removed in made.removed:
+        console.print(f"{removed.layer}: {removed.removed} of {removed.units} units taken out")
+    if prune:
+        before, after = made.parameters
+        console.print(f"{before:,} parameters, {after:,} after pruning")
+    for path in made.files:
+        console.print(str(path), soft_wrap=True)
+
+
+@app.command(rich_help_panel=HERE)
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    from service.specfile import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command(rich_help_panel=HERE)
+def ui(
+    home: HomeOption = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+) -> None:
+    """Open the MLflow UI on what the sweeps logged. Ctrl-C ends it."""
+    from service.settings import home_at
+    from service.ui import become_mlflow
+
+    become_mlflow(home_at(home), host, port)

@@ -1,0 +1,23 @@
+"""What a submitted sweep would use of a cluster, by its spec."""
+
+from __future__ import annotations
+
+import functools
+
+import yaml
+
+from service.jobs.shares import Amount, Demand
+from service.resources import Resources
+from service.store.records import Job
+
+
+def demand_of(job: Job) -> Demand:
+    """Read from the spec as it was stored."""
+    asked = _resources(job.spec)
+    trial = Amount(asked.worker_cpus * asked.workers, asked.gpus)
+    return Demand(job.sweep_id, job.owner, trial, asked.concurrent)
+
+
+@functools.lru_cache(maxsize=10_000)  # asked for every round of the queue
+def _resources(spec: str) -> Resources:
+    return Resources.model_validate(yaml.safe_load(spec).get("resources", {}))

@@ -1,0 +1,24 @@
+"""Words for people and logs without the secrets that were in them."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+_IN_URL = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*://)[^/\s'\"@]+@")
+_TOKEN = re.compile(r"\bgs_[\w-]{16,}")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+
+
+def redacted(text: str) -> str:
+    """The text without credentials in URLs, tokens of ours, and authorisation headers."""
+    text = _IN_URL.sub(r"\g<scheme>***@", text)
+    return _BEARER.sub(r"\1 ***", _TOKEN.sub("gs_***", text))
+
+
+class Redacting(logging.Formatter):
+    """A log's lines, tracebacks too, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As :class:`logging.Formatter` does, without them."""
+        return redacted(super().format(record))

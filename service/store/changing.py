@@ -1,0 +1,59 @@
+"""How a sweep's row comes from one state into another, inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.errors import IllegalChangeError, SweepNotFoundError
+from service.store.states import LEGAL, JobState, may_become
+from service.store.tables import EventRow, SweepRow, TransitionRow
+
+STATE_CHANGED = "state changed"
+
+
+def row_of(session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow:
+    """A sweep's row, for this transaction alone if it is to be locked.
+
+    Raises:
+        SweepNotFoundError: there is none of that id.
+    """
+    row = session.get(SweepRow, sweep_id, with_for_update=lock)
+    if row is None:
+        raise SweepNotFoundError(f"there is no sweep {sweep_id!r}")
+    return row
+
+
+def bring(
+    session: Session, row: SweepRow, new: JobState, cause: str, by: str, now: float, **columns: Any
+) -> None:
+    """Bring a sweep into a state, set ``columns`` with it, and leave the trace.
+
+    Raises:
+        IllegalChangeError: there is no way from the state that it is in.
+    """
+    old = JobState(row.state)
+    if not may_become(old, new):
+        valid = ", ".join(sorted(LEGAL[old])) or "nothing"
+        raise IllegalChangeError(
+            f"{row.id} is {old} and cannot become {new}; from there it may become {valid}"
+        )
+    row.state, row.changed, row.cause = new.value, now, cause
+    for name, value in columns.items():
+        setattr(row, name, value)
+    if not new.holds_a_job:
+        row.wish = row.wished_by = row.slots = None
+    trace(session, row, old, cause, by)
+
+
+def trace(session: Session, row: SweepRow, old: JobState | None, cause: str, by: str) -> None:
+    """The change in the history, and as an event."""
+    before = None if old is None else old.value
+    session.add(
+        TransitionRow(
+            sweep_id=row.id, time=row.changed, old=before, new=row.state, cause=cause, by=by
+        )
+    )
+    data = {"old": before, "new": row.state, "cause": cause, "by": by}
+    session.add(EventRow(sweep_id=row.id, time=row.changed, kind=STATE_CHANGED, data=data))
