@@ -1,0 +1,347 @@
+"""The store and the cluster are kept in agreement, whatever happens to either and whenever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import ClusterAwayError, LaunchError
+from service.jobs.cluster import ClusterNode, Found, Launch
+from service.jobs.queue import Limits
+from service.jobs.reconciler import OBEDIENCE, SILENCE, STARTUP, Reconciler
+from service.jobs.service import Service, Settings
+from service.jobs.shares import Amount
+from service.store.database import Database
+from service.store.progress import Progress
+from service.store.records import Job, Told, User
+from service.store.roles import RoleOfUser
+from service.store.states import JobState
+from service.store.sweeps import Sweeps
+
+SPEC: dict[str, Any] = {
+    "name": "digits-mlp",
+    "trainable": "trainables.vision:MLP",
+    "data": {"name": "digits"},
+    "space": {"dropout": {"float": [0.0, 0.5]}},
+}
+ANN = User(name="ann", role=RoleOfUser.USER, created=0.0)
+BOB = User(name="bob", role=RoleOfUser.USER, created=0.0)
+
+
+class CrashedError(Exception):
+    """The service's process ends here."""
+
+
+@dataclass
+class PretendCluster:
+    """A cluster that does as a test says; like the real one it takes a name once."""
+
+    cpus: float = 8.0
+    jobs: dict[str, Found] = field(default_factory=dict)
+    launches: list[Launch] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    away: bool = False
+    refuses: bool = False
+    crash_before: bool = False
+    crash_after: bool = False
+
+    def start(self, launch: Launch) -> None:
+        self._check()
+        if self.refuses:
+            raise LaunchError("the cluster does not take the job: it is too large")
+        if self.crash_before:
+            raise CrashedError
+        if launch.name not in self.jobs:
+            self.jobs[launch.name] = Found(False, "RUNNING: ")
+            self.launches.append(launch)
+        if self.crash_after:
+            raise CrashedError
+
+    def find(self, name: str) -> Found | None:
+        self._check()
+        return self.jobs.get(name)
+
+    def stop(self, name: str) -> None:
+        self._check()
+        self.stopped.append(name)
+        self.jobs[name] = Found(True, "STOPPED: ")
+
+    def last_words(self, name: str) -> str:
+        return "Traceback: it broke\n"
+
+    def nodes(self) -> Sequence[ClusterNode]:
+        self._check()
+        return [ClusterNode("one", Amount(self.cpus, 0.0))]
+
+    def ends(self, name: str, words: str = "FAILED: exit code 1") -> None:
+        self.jobs[name] = Found(True, words)
+
+    def _check(self) -> None:
+        if self.away:
+            raise ClusterAwayError("the cluster does not answer")
+
+
+class House:
+    """A service over a real store, its reconciler, its pretended cluster and clock."""
+
+    def __init__(self, folder: Path, limits: Limits | None = None, retries: int = 2) -> None:
+        self.now = 1000.0
+        url = f"sqlite:///{folder / 'service.db'}"
+        self.database = Database(url)
+        self.database.upgrade()
+        self.service = Service(Settings(database_url=url, home=folder), self.database)
+        self.service.sweeps = Sweeps(self.database, lambda: self.now)
+        self.service.progress = Progress(self.database, lambda: self.now)
+        for user in (ANN, BOB):
+            self.service.users.add(user.name, user.role)
+        self.cluster = PretendCluster()
+        self._limits, self._retries = limits or Limits(), retries
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process of the service begins where the last one ended."""
+        self.reconciler = Reconciler(
+            self.service, self.cluster, self._limits, self._retries, lambda: self.now
+        )
+
+    def submit(self, user: User = ANN, concurrent: int = 2, **more: Any) -> str:
+        spec = {**SPEC, "resources": {"concurrent": concurrent}}
+        self.now += 1
+        return self.service.submit(user, spec, **more).sweep_id
+
+    def round(self, seconds: float = 1.0) -> None:
+        self.now += seconds
+        self.reconciler.round()
+
+    def job(self, sweep_id: str) -> Job:
+        return self.service.sweeps.get(sweep_id)
+
+    def hear(self, sweep_id: str) -> None:
+        """Its driver gives a sign."""
+        self.service.progress.tell(sweep_id, self.job(sweep_id).turn, Told())
+
+    def ends(self, sweep_id: str, state: JobState = JobState.SUCCEEDED) -> None:
+        """Its driver says how it ended and goes."""
+        job = self.job(sweep_id)
+        self.service.progress.end(sweep_id, job.turn, Told(), state, "the driver said so")
+        self.cluster.ends(f"{sweep_id}-{job.turn}", "SUCCEEDED: ")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.database.close()
+
+
+def test_a_sweep_is_launched_once_and_its_driver_says_how_it_ends(house: House) -> None:
+    sweep_id = house.submit()
+    house.round()
+    assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.STARTING, 1)
+    for _ in range(3):
+        house.round()
+    house.hear(sweep_id)
+    house.round()
+    assert house.job(sweep_id).state is JobState.RUNNING
+    house.ends(sweep_id)
+    house.round()
+    assert house.job(sweep_id).state is JobState.SUCCEEDED
+    assert [launch.name for launch in house.cluster.launches] == [f"{sweep_id}-1"]
+
+
+@pytest.mark.parametrize("where", ["crash_before", "crash_after"])
+def test_a_service_that_dies_while_launching_neither_loses_a_sweep_nor_starts_it_twice(
+    house: House, where: str
+) -> None:
+    sweep_id = house.submit()
+    setattr(house.cluster, where, True)
+    with pytest.raises(CrashedError):
+        house.round()
+    assert house.job(sweep_id).state is JobState.STARTING
+    setattr(house.cluster, where, False)
+    house.restart()
+    for _ in range(3):
+        house.round()
+    assert [launch.name for launch in house.cluster.launches] == [f"{sweep_id}-1"]
+    house.hear(sweep_id)
+    assert house.job(sweep_id).state is JobState.RUNNING
+
+
+def test_a_sweep_whose_driver_dies_is_resumed_so_often_and_no_more(house: House) -> None:
+    sweep_id = house.submit()
+    for death in (1, 2):
+        house.round()
+        house.hear(sweep_id)
+        house.cluster.ends(f"{sweep_id}-{death}")
+        house.round()
+        job = house.job(sweep_id)
+        assert (job.state, job.turn, job.failures) == (JobState.STARTING, death + 1, death)
+        causes = [t.cause for t in house.service.sweeps.history(sweep_id)]
+        assert "its driver died (FAILED: exit code 1); it goes on where it was" in causes
+    house.cluster.ends(f"{sweep_id}-3")
+    house.round()
+    job = house.job(sweep_id)
+    assert job.state is JobState.FAILED
+    assert job.cause == "its driver died 3 times, the last time: FAILED: exit code 1"
+    house.service.retry(ANN, sweep_id)
+    house.round()
+    assert (house.job(sweep_id).state, house.job(sweep_id).failures) == (JobState.STARTING, 0)
+
+
+def test_a_driver_that_is_not_heard_counts_as_dead_whatever_the_cluster_says(house: House) -> None:
+    sweep_id = house.submit()
+    house.round()
+    house.round(STARTUP - 5)
+    assert house.job(sweep_id).state is JobState.STARTING
+    house.hear(sweep_id)
+    house.round(SILENCE - 5)
+    assert house.job(sweep_id).turn == 1
+    house.round(10)
+    assert house.cluster.stopped == [f"{sweep_id}-1"]
+    assert house.job(sweep_id).turn == 2
+
+
+def test_silence_does_not_count_while_the_store_or_the_cluster_was_away(house: House) -> None:
+    sweep_id = house.submit()
+    house.round()
+    house.hear(sweep_id)
+    house.cluster.away = True
+    house.now += 10 * SILENCE
+    with pytest.raises(ClusterAwayError):
+        house.reconciler.round()
+    house.reconciler.lost_sight()
+    house.cluster.away = False
+    house.round()
+    assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.RUNNING, 1)
+
+
+def test_a_cluster_that_was_restarted_gets_the_sweep_again_and_that_is_no_death(
+    house: House,
+) -> None:
+    sweep_id = house.submit()
+    house.round()
+    house.hear(sweep_id)
+    house.cluster.jobs.clear()
+    house.round()
+    job = house.job(sweep_id)
+    assert (job.state, job.turn, job.failures) == (JobState.STARTING, 2, 0)
+
+
+def test_a_job_that_the_cluster_does_not_take_fails_with_its_words(house: House) -> None:
+    sweep_id = house.submit()
+    house.cluster.refuses = True
+    house.round()
+    job = house.job(sweep_id)
+    assert job.state is JobState.FAILED
+    assert job.cause == "the cluster does not take the job: it is too large"
+
+
+class TestWishes:
+    """What a person wants of a sweep on the cluster."""
+
+    def test_a_driver_that_does_not_obey_is_stopped_and_the_wish_fulfilled(
+        self, house: House
+    ) -> None:
+        sweep_id = house.submit()
+        house.round()
+        house.hear(sweep_id)
+        house.service.cancel(ANN, sweep_id)
+        house.round()
+        house.round(OBEDIENCE - 5)
+        assert house.cluster.stopped == []
+        house.round(10)
+        assert house.cluster.stopped == [f"{sweep_id}-1"]
+        house.round()
+        assert house.job(sweep_id).state is JobState.CANCELLED
+
+    def test_a_driver_that_dies_while_it_is_to_pause_leaves_a_paused_sweep(
+        self, house: House
+    ) -> None:
+        sweep_id = house.submit()
+        house.round()
+        house.hear(sweep_id)
+        house.service.pause(ANN, sweep_id)
+        house.cluster.ends(f"{sweep_id}-1")
+        house.round()
+        assert house.job(sweep_id).state is JobState.PAUSED
+        house.service.resume(ANN, sweep_id)
+        house.round()
+        assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.STARTING, 2)
+
+    def test_a_sweep_that_was_never_submitted_is_cancelled_without_a_driver(
+        self, house: House
+    ) -> None:
+        sweep_id = house.submit()
+        house.cluster.crash_before = True
+        with pytest.raises(CrashedError):
+            house.round()
+        house.service.cancel(ANN, sweep_id)
+        house.cluster.crash_before = False
+        house.round()
+        assert house.job(sweep_id).state is JobState.CANCELLED
+        assert house.cluster.launches == []
+
+
+class TestTurns:
+    """Limits, dependencies, shares."""
+
+    def test_limits_bound_what_is_on_the_cluster(self, tmp_path: Path) -> None:
+        house = House(tmp_path, Limits(running=3, running_per_user=2))
+        sweeps = [house.submit() for _ in range(4)] + [house.submit(BOB) for _ in range(2)]
+        house.round()
+        on = [s for s in sweeps if house.job(s).state is JobState.STARTING]
+        assert sorted(house.job(s).owner for s in on) == ["ann", "ann", "bob"]
+        house.hear(on[0])
+        house.ends(on[0])
+        house.round()
+        assert sum(house.job(s).state is JobState.STARTING for s in sweeps) == 3
+
+    def test_a_sweep_waits_for_those_it_comes_after(self, house: House) -> None:
+        first = house.submit()
+        second = house.submit(after=[first])
+        house.round()
+        assert house.job(second).state is JobState.QUEUED
+        house.hear(first)
+        house.ends(first)
+        house.round()
+        assert house.job(second).state is JobState.STARTING
+
+    @pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
+    def test_it_fails_with_what_it_waits_for(self, house: House, end: JobState) -> None:
+        first = house.submit()
+        second = house.submit(after=[first])
+        house.round()
+        house.hear(first)
+        house.ends(first, end)
+        house.round()
+        job = house.job(second)
+        assert job.state is JobState.FAILED
+        assert job.cause == f"{first}, which it waited for, is {end}"
+
+    def test_what_runs_gives_way_to_what_comes(self, house: House) -> None:
+        house.cluster.cpus = 4.0
+        first = house.submit(concurrent=8)
+        house.round()
+        assert house.job(first).slots == 4
+        second = house.submit(BOB, concurrent=8)
+        house.round()
+        assert (house.job(first).slots, house.job(second).slots) == (2, 2)
+        house.hear(second)
+        house.ends(second)
+        house.round()
+        assert house.job(first).slots == 4
+        house.cluster.cpus = 1.0
+        house.round()
+        assert house.job(first).slots == 1
+
+    def test_another_process_goes_on_with_the_same_shares(self, house: House) -> None:
+        first = house.submit(concurrent=8)
+        house.round()
+        house.restart()
+        house.service.sweeps.share({first: 1})
+        house.round()
+        assert house.job(first).slots == 8
