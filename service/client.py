@@ -58,7 +58,9 @@ _ERRORS: Mapping[int, type[GapsweepError]] = {
     413: InputError,
     422: InputError,
 }
-_TRIES = 5
+PATIENCE = 60.0
+"""Seconds for which a stream is taken up again and again while its server is away."""
+_LONGEST_WAIT = 5.0
 _TIMEOUT = 30.0
 
 
@@ -254,10 +256,10 @@ class Client:
         """What happens to a sweep, until it has ended; a lost connection is taken up again.
 
         Raises:
-            ServerError: the server stays away.
+            ServerError: the server stays away for :data:`PATIENCE` seconds.
             GapsweepError: what the server answered for.
         """
-        failures = 0
+        patience = _Patience()
         while True:
             request = _with_token(_listening(sweep_id, after).request(), self._token)
             try:
@@ -266,14 +268,11 @@ class Client:
                         answer.read()
                     raise_for_problem(answer)
                     for number, event in _parsed(answer.iter_lines()):
-                        failures, after = 0, number
+                        patience, after = _Patience(), number
                         yield number, event
                     return
-            except httpx2.TransportError as error:
-                failures += 1
-                if failures >= _TRIES:
-                    raise _unreachable(self._server, error) from error
-                time.sleep(0.2 * 2**failures)
+            except (httpx2.TransportError, ServerError) as error:
+                time.sleep(patience.wait(self._server, error))
 
 
 class AsyncClient:
@@ -292,7 +291,7 @@ class AsyncClient:
 
     async def events(self, sweep_id: str, after: int = 0) -> AsyncIterator[NumberedEvent]:
         """As :meth:`Client.events`."""
-        failures = 0
+        patience = _Patience()
         while True:
             request = _with_token(_listening(sweep_id, after).request(), self._token)
             try:
@@ -306,15 +305,30 @@ class AsyncClient:
                         if line:
                             continue
                         for number, event in _parsed(lines):
-                            failures, after = 0, number
+                            patience, after = _Patience(), number
                             yield number, event
                         lines = []
                     return
-            except httpx2.TransportError as error:
-                failures += 1
-                if failures >= _TRIES:
-                    raise _unreachable(self._server, error) from error
-                await asyncio.sleep(0.2 * 2**failures)
+            except (httpx2.TransportError, ServerError) as error:
+                await asyncio.sleep(patience.wait(self._server, error))
+
+
+class _Patience:
+    """How long a server that is away is still waited for."""
+
+    def __init__(self) -> None:
+        self._until, self._wait = time.monotonic() + PATIENCE, 0.1
+
+    def wait(self, server: str, error: Exception) -> float:
+        """Seconds until the next attempt.
+
+        Raises:
+            ServerError: it has been away for too long.
+        """
+        if time.monotonic() > self._until:
+            raise error if isinstance(error, ServerError) else _unreachable(server, error)
+        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+        return self._wait
 
 
 def _json(kind: type[T]) -> Callable[[bytes], T]:

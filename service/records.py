@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
-from trainables.anatomy import Anatomy
+
+if TYPE_CHECKING:  # it would bring torch along
+    from trainables.anatomy import Anatomy
 
 Params = Mapping[str, Value]
 Metrics = Mapping[str, float]

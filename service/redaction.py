@@ -5,15 +5,24 @@ from __future__ import annotations
 import logging
 import re
 
-_IN_URL = re.compile(r"(?P<scheme>[a-zA-Z][\w+.-]*://)[^/\s'\"@]+@")
+_IN_URL = re.compile(
+    r"(?<![\w+.-])(?P<scheme>[a-zA-Z][\w+.-]*://)"
+    r"(?:[^/\s'\"@]+|[^/\s'\"@:]*:(?!\d+(?:[/\s'\"]|$))[^\n@]*)@"  # a password may hold anything
+)
+_IN_QUERY = re.compile(r"([?&]password=)[^&\s'\"]+")
 _TOKEN = re.compile(r"\bgs_[\w-]{16,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 
 
 def redacted(text: str) -> str:
     """The text without credentials in URLs, tokens of ours, and authorisation headers."""
-    text = _IN_URL.sub(r"\g<scheme>***@", text)
+    text = query_redacted(_IN_URL.sub(r"\g<scheme>***@", text))
     return _BEARER.sub(r"\1 ***", _TOKEN.sub("gs_***", text))
+
+
+def query_redacted(text: str) -> str:
+    """The text without the passwords in the queries of URLs."""
+    return _IN_QUERY.sub(r"\1***", text)
 
 
 class Redacting(logging.Formatter):

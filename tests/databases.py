@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from service.ports import free_port
 
 _USER = "postgres"
 
@@ -22,27 +24,56 @@ def postgres_programs() -> Path | None:
     return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A server of this test run's own, and its database's URL."""
+
+    url: str
+    _data: Path
+    _options: str
+
+    def start(self) -> None:
+        """Start it."""
+        self._control("-l", self._data / "log", "-w", "-o", self._options, "start")
+
+    def stop(self) -> None:
+        """As a crash would: whoever is connected is cut off."""
+        self._control("-m", "immediate", "-w", "stop")
+
+    def _control(self, *arguments: object) -> None:
+        programs = postgres_programs()
+        assert programs is not None
+        _run(programs / "pg_ctl", "-D", self._data, *arguments)
+
+
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Start a server on a free port; the URL of its database, until it is stopped."""
+def postgres_server() -> Iterator[Postgres]:
+    """Start a server on a free port, until the block ends."""
     programs = postgres_programs()
     assert programs is not None
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder, socket.socket() as probe:
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
         Path(folder).chmod(0o755)
         data = Path(folder) / "data"
         data.mkdir()
         if os.geteuid() == 0:  # it does not run as root
             shutil.chown(data, _USER)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+        port = free_port()
         _run(programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8")
         options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
-        _run(programs / "pg_ctl", "-D", data, "-l", data / "log", "-w", "-o", options, "start")
+        url = f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/postgres"
+        server = Postgres(url, data, options)
+        server.start()
         try:
-            yield f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            _run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.stop()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of such a server's database."""
+    with postgres_server() as server:
+        yield server.url
 
 
 def _run(program: Path, *arguments: object) -> None:

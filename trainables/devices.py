@@ -57,7 +57,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """Found out without leaving anything on a GPU."""
-    return looked_at_from_outside() if torch.cuda.device_count() else _machine(())
+    return looked_at_from_outside() if torch.cuda.device_count() else machine_of(())
 
 
 def looked_at_from_outside() -> Machine:
@@ -75,7 +75,8 @@ def looked_at_from_outside() -> Machine:
     return Machine.from_dict(json.loads(looked.stdout.splitlines()[-1]))
 
 
-def _machine(gpus: tuple[Gpu, ...]) -> Machine:
+def machine_of(gpus: tuple[Gpu, ...]) -> Machine:
+    """This machine with these GPUs."""
     instructions = torch.cpu.get_capabilities()
     return Machine(
         cpus=os.cpu_count() or 1,
@@ -131,4 +132,4 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(_machine(_gpus()))))
+    print(json.dumps(asdict(machine_of(_gpus()))))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import GapsweepError
 from service.jobs.service import Service
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -47,7 +48,7 @@ class _Sweeps(Collector):
         self._service, self._last_round = service, last_round
 
     def collect(self) -> Iterable[Metric]:
-        """Sweeps by state, GPU hours, and when they were last looked after."""
+        """Sweeps by state, whether the store answers, and when sweeps were last looked after."""
         sweeps = GaugeMetricFamily("gapsweep_sweeps", "Sweeps by state.", labels=["state"])
         try:
             for state, count in self._service.sweeps.counts().items():
@@ -78,12 +79,20 @@ class Measuring:
 
         async def measured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                path, method = _route(scope), scope["method"]
-                self._metrics.requests.labels(method, path, str(message["status"])).inc()
-                self._metrics.seconds.labels(method, path).observe(time.perf_counter() - began)
+                self._count(scope, message["status"], began)
             await send(message)
 
-        await self._app(scope, receive, measured)
+        try:
+            await self._app(scope, receive, measured)
+        except Exception:  # it is answered with a 500 further out
+            self._count(scope, 500, began)
+            raise
+
+    def _count(self, scope: Scope, status: int, began: float) -> None:
+        path, method = _route(scope), scope["method"]
+        method = method if method in _METHODS else "other"
+        self._metrics.requests.labels(method, path, str(status)).inc()
+        self._metrics.seconds.labels(method, path).observe(time.perf_counter() - began)
 
 
 def _route(scope: Scope) -> str:

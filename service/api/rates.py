@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -62,6 +62,9 @@ class Rates:
 
 def _rate(text: str) -> RateLimitItem:
     try:
-        return parse(text)
+        (rate,) = parse_many(text)
     except ValueError:
         raise InputError(f"{text!r} is no rate; write it as 600/minute or 10/second") from None
+    if rate.amount < 1:
+        raise InputError(f"{text!r} is no rate: nobody could ask for anything")
+    return rate

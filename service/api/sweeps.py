@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import StringConstraints
 
 from service.api import problems
 from service.api.asking import (
@@ -61,6 +62,8 @@ _BUNDLE_BODY = {
     }
 }
 
+SweepName = Annotated[str, StringConstraints(max_length=96)]
+
 v1 = APIRouter(
     prefix="/v1",
     tags=["sweeps"],
@@ -94,7 +97,7 @@ def submit(
     body: SpecBody,
     response: Response,
     priority: Annotated[int, Query(ge=-MOST_PRIORITY, le=MOST_PRIORITY)] = 0,
-    after: Annotated[list[str], Query(max_length=20, description="sweeps to wait for")] = [],  # noqa: B006  # FastAPI copies it
+    after: Annotated[list[SweepName], Query(max_length=20, description="to wait for")] = [],  # noqa: B006  # FastAPI copies it
     bundle: Annotated[str | None, Query(max_length=64, description="a bundle's digest")] = None,
     idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
 ) -> SweepOut:

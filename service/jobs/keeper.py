@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from service.errors import GapsweepError
 from service.redaction import redacted
@@ -49,13 +50,15 @@ class Keeper:
         """End after the round that runs, and let another process begin at once."""
         self._over.set()
         self._wake.set()
-        self._thread.join(timeout=LEASE)
+        if self._thread.is_alive():
+            self._thread.join(timeout=LEASE)
 
     def _run(self) -> None:
         while not self._over.is_set():
             try:
                 if self._leases.take(self._name, LEASE):
-                    self._work()
+                    with self._held():
+                        self._work()
                     self.last_round = time.time()
                 self.trouble = None
             except GapsweepError as error:
@@ -71,6 +74,24 @@ class Keeper:
             self._leases.give_back(self._name)
         except GapsweepError:
             return
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lease however long the block takes."""
+        over = threading.Event()
+
+        def hold() -> None:
+            while not over.wait(LEASE / 3):
+                with suppress(GapsweepError):
+                    self._leases.take(self._name, LEASE)
+
+        holding = threading.Thread(target=hold, name=f"{self._name}-lease", daemon=True)
+        holding.start()
+        try:
+            yield
+        finally:
+            over.set()
+            holding.join()
 
     def _say(self, words: str) -> None:
         """Once, not every round."""

@@ -55,7 +55,10 @@ def summary(service: Service, job: Job) -> Summary:
     folder = _folder(service, job)
     if folder.summary.exists() and job.state.is_over:
         return Summary.model_validate_json(folder.summary.read_bytes())
-    return summarise(sweep_of(service, job), folder)
+    found = sweep_of(service, job)
+    if not found.trials:
+        raise NothingYetError(f"{job.sweep_id} has not begun a trial yet")
+    return summarise(found, folder)
 
 
 def page(service: Service, job: Job) -> str:
@@ -105,7 +108,9 @@ def log(service: Service, job: Job, offset: int) -> tuple[str, int]:
     with path.open("rb") as file:
         file.seek(offset)
         piece = file.read(_PIECE)
-    whole = piece[: piece.rfind(b"\n") + 1] if b"\n" in piece else piece
+    whole = piece[: piece.rfind(b"\n") + 1]
+    if len(whole) == 0 and (len(piece) == _PIECE or job.state.is_over):  # there is no more of it
+        whole = piece
     return whole.decode(errors="replace"), offset + len(whole)
 
 

@@ -70,7 +70,12 @@ class Service:
         if isinstance(space, Mapping) and "file" in space:
             text = "a file of yours is not on the server; write the space into the spec"
             raise SpecError("the spec", [Problem("space.file", text)])
-        spec = parse_spec(raw, "the spec", self.settings.data)
+        try:
+            spec = parse_spec(raw, "the spec", self.settings.data)
+            dump_spec(spec)
+            spec.model_dump_json()
+        except (ValueError, RecursionError) as error:  # legal YAML that nothing can be made of
+            raise SpecError("the spec", [Problem("", f"it cannot be read: {error}")]) from None
         if self.settings.trainables:
             self._check_allowed(spec)
         return spec
@@ -236,8 +241,8 @@ def spec_from(text: bytes) -> Mapping[str, Any]:
         SpecError: it is neither, or no mapping.
     """
     try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raw = yaml.load(text, _PlainLoader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
             "the spec", [Problem("", f"it is neither YAML nor JSON: {first}")]
@@ -245,6 +250,16 @@ def spec_from(text: bytes) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise SpecError("the spec", [Problem("", "it must hold keys and values")])
     return raw
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without aliases: a few lines of them stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not taken, write them out")
+        return super().compose_node(parent, index)
 
 
 def _words(patterns: Sequence[str]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
 from service.records import Params
-from service.report.confirmed import Interval
+
+if TYPE_CHECKING:  # it would bring scipy along
+    from service.report.confirmed import Interval
 
 MISSING = "–"
 _NAMES = {"lambda": "λ", "augmentation_strength": "strength"}

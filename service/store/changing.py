@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.errors import IllegalChangeError, SweepNotFoundError
@@ -11,6 +12,7 @@ from service.store.states import LEGAL, JobState, may_become
 from service.store.tables import EventRow, SweepRow, TransitionRow
 
 STATE_CHANGED = "state changed"
+_CHANGES = 0x67617073  # of PostgreSQL's advisory locks the one that is for this
 
 
 def row_of(session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow:
@@ -50,6 +52,7 @@ def bring(
 def trace(session: Session, row: SweepRow, old: JobState | None, cause: str, by: str) -> None:
     """The change in the history, and as an event."""
     before = None if old is None else old.value
+    _in_order(session)
     session.add(
         TransitionRow(
             sweep_id=row.id, time=row.changed, old=before, new=row.state, cause=cause, by=by
@@ -57,3 +60,12 @@ def trace(session: Session, row: SweepRow, old: JobState | None, cause: str, by:
     )
     data = {"old": before, "new": row.state, "cause": cause, "by": by}
     session.add(EventRow(sweep_id=row.id, time=row.changed, kind=STATE_CHANGED, data=data))
+
+
+def _in_order(session: Session) -> None:
+    """Let changes of all sweeps be numbered in the order in which they are seen.
+
+    PostgreSQL gives numbers before it commits; whoever follows them would miss a late one.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGES})

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
@@ -23,7 +24,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from service.errors import DatabaseError
+from service.errors import DatabaseError, InputError
+from service.redaction import query_redacted, redacted
 from service.store.tables import Base
 
 _CONNECTIONS = 20
@@ -75,6 +77,8 @@ class Database:
         except SQLAlchemyError as error:
             if isinstance(error, OperationalError | InterfaceError):
                 raise self._away(error) from error
+            if isinstance(error, DataError):
+                raise InputError("a value is none that the database can hold") from error
             raise
 
     def upgrade(self) -> None:
@@ -126,9 +130,10 @@ class Database:
 def upsert(
     session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
 ) -> None:
-    """Write rows; one whose ``keys`` are there already is written over."""
+    """Write rows; one whose ``keys`` are there already is written over, by the last of several."""
     index = list(keys)
-    for some in _parts(rows):
+    last = {tuple(row[k] for k in index): row for row in rows}
+    for some in _parts(list(last.values())):
         statement = _insert(session, table, some)
         others = {n: statement.excluded[n] for n in some[0] if n not in index}
         session.execute(statement.on_conflict_do_update(index_elements=index, set_=others))
@@ -187,6 +192,6 @@ def _alembic() -> Config:
 def _shown(url: str) -> str:
     """The URL without its password."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return query_redacted(make_url(url).render_as_string(hide_password=True))
     except ArgumentError:
-        return repr(url)
+        return redacted(repr(url))

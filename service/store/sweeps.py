@@ -84,7 +84,7 @@ class Sweeps:
         if name is not None:
             query = query.where(SweepRow.name == name)
         if prefix is not None:
-            query = query.where(SweepRow.id.startswith(prefix, autoescape=True))
+            query = query.where(func.substr(SweepRow.id, 1, len(prefix)) == prefix)
         if cursor is not None:
             query = _after(query, cursor)
         with self._database.reading() as session:

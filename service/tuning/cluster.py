@@ -15,7 +15,7 @@ from typing import Any
 from service.errors import InputError
 from service.tuning.inventory import Inventory, Node
 from service.versions import installed, require
-from trainables.devices import looked_at_from_outside, this_machine
+from trainables.devices import looked_at_from_outside, machine_of, this_machine
 
 _QUIET: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads
@@ -56,7 +56,8 @@ class Cluster:
     def connected(self, log: Path) -> Iterator[None]:
         """Start Ray with what the machine has, or join the one that is there; leave it at the end.
 
-        What Ray prints of dying workers goes to ``log``: the screen is the sweep's.
+        What Ray prints of dying workers goes to ``log``: the screen is the sweep's. Inside of such
+        a block another one changes nothing: processes that Ray has started serve again.
 
         Raises:
             InputError: the cluster cannot be reached, or Ray cannot be started here.
@@ -66,6 +67,9 @@ class Cluster:
             _check_reachable(self.address)
         import ray
 
+        if ray.is_initialized():
+            yield
+            return
         own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
         with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
             try:
@@ -116,7 +120,7 @@ def _look(shared: Sequence[Path]) -> Iterator[Node]:
         calls = [
             look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(list(marks.values()))
+            ).remote(list(marks.values()), node["Resources"].get("GPU", 0) > 0)
             for node in alive
         ]
         for node, call in zip(alive, calls, strict=True):
@@ -160,7 +164,10 @@ def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         yield marks
 
 
-def _seen_from_there(marks: Sequence[Path]) -> tuple[str, Any, list[Path]]:
-    """The node's gapsweep, its machine, and the marks that it does not see."""
+def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
+    """The node's gapsweep, its machine, and the marks that it does not see.
+
+    Ray hides GPUs from this process; another one sees them.
+    """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed(), looked_at_from_outside(), missing
+    return installed(), looked_at_from_outside() if gpus else machine_of(()), missing

@@ -91,11 +91,11 @@ class Recorder:
         """Seconds for which a trial has held what it holds, this session's running ones too."""
         if trial.state is not TrialState.RUNNING:
             return trial.seconds
-        return self._clock() - self._since.setdefault(trial.number, self._clock())
+        since = self._since.setdefault(trial.number, self._clock())
+        return trial.seconds + self._clock() - since
 
     def _happenings(self, news: News) -> Iterator[Happening]:
         trial = news.trial
-        best = self._best()
         self._put(trial)
         if news.changed:
             yield _of_trial("trial started", trial, params=dict(trial.params), role=trial.role)
@@ -104,12 +104,17 @@ class Recorder:
         if news.changed and trial.state in _ENDED:
             figures = {"value": trial.value, "reason": trial.reason, "best": _shown(trial.best)}
             yield _of_trial(_ENDED[trial.state], trial, **figures)
-            if self._best() != best and self._best() == trial.number:
+            if self._is_best(trial):
                 yield _of_trial("best improved", trial, value=trial.value, best=_shown(trial.best))
 
-    def _best(self) -> int | None:
-        found = None if self._sweep is None else self._sweep.best
-        return None if found is None else found.number
+    def _is_best(self, trial: Trial) -> bool:
+        """Whether it is the best so far, the baseline counted; of those told before, again."""
+        if self._sweep is None or self._sweep.best is None:
+            return False
+        best, baseline = self._sweep.best, self._sweep.baseline
+        if best.number != trial.number:
+            return False
+        return baseline is None or self._sweep.rank(best) <= self._sweep.rank(baseline)
 
     def _put(self, trial: Trial) -> None:
         if self._sweep is not None:

@@ -13,7 +13,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,15 +128,15 @@ class Driver:
         folder = self._home.create().sweep(self._job.sweep_id)
         if not folder.spec.exists():
             fill(folder, spec, [])
-        found = preflight(spec, "the spec")
         cluster = Cluster("auto")
-        concurrent = cluster.inventory([self._home.path]).check(spec)
-        deadline = time.monotonic() + _BUSY
-        while True:
-            try:
-                return run_sweep(
+        with cluster.connected(folder.ray_log), ThreadPoolExecutor(1) as beside:
+            looking = beside.submit(cluster.inventory, [self._home.path])
+            splits = preflight(spec, "the spec").splits
+            concurrent = looking.result().check(spec)
+            return _insisted(
+                lambda: run_sweep(
                     spec,
-                    found.splits,
+                    splits,
                     folder,
                     self._home,
                     view,
@@ -144,10 +145,19 @@ class Driver:
                     extension=self._job.more_trials,
                     orders=self._orders,
                 )
-            except SweepBusyError:
-                if time.monotonic() > deadline:
-                    raise SweepFailedError("the driver before this one still runs") from None
-                time.sleep(1)
+            )
+
+
+def _insisted(run: Callable[[], Ending]) -> Ending:
+    """Wait for the driver before this one to let go of the sweep."""
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            return run()
+        except SweepBusyError:
+            if time.monotonic() > deadline:
+                raise SweepFailedError("the driver before this one still runs") from None
+            time.sleep(1)
 
 
 def _outcome(ending: Ending, wish: Wish | None) -> Outcome:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from service.errors import (
     AlreadyThereError,
+    BundleNotFoundError,
     DatabaseError,
     IllegalChangeError,
     InputError,
@@ -22,11 +26,16 @@ from service.errors import (
     UnknownUserError,
 )
 from service.records import Epoch, Role, Trial, TrialState
+from service.store import database as migrating
+from service.store.bundles import Bundles
+from service.store.changing import bring, row_of
 from service.store.database import Database
 from service.store.leases import Leases
 from service.store.progress import Progress
 from service.store.records import (
+    Bundle,
     Happening,
+    Hook,
     Instructions,
     Job,
     Submission,
@@ -38,6 +47,7 @@ from service.store.states import JobState
 from service.store.sweeps import Sweeps
 from service.store.tables import Base
 from service.store.users import PREFIX, Users
+from service.store.webhooks import Webhooks
 from tests.databases import postgres, postgres_programs
 
 
@@ -60,8 +70,8 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database of the newest schema; no session may be left open."""
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without tables; no session may be left open."""
     if request.param == "sqlite":
         made = Database(f"sqlite:///{tmp_path / 'service.db'}")
     else:
@@ -69,10 +79,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         with made.writing() as session:
             session.execute(text("DROP SCHEMA public CASCADE"))
             session.execute(text("CREATE SCHEMA public"))
-    made.upgrade()
     yield made
     assert made.checked_out() == 0
     made.close()
+
+
+@pytest.fixture
+def database(empty: Database) -> Database:
+    """An empty database of the newest schema."""
+    empty.upgrade()
+    return empty
 
 
 @pytest.fixture
@@ -97,6 +113,16 @@ def progress(database: Database, clock: Clock) -> Progress:
     return Progress(database, clock)
 
 
+@pytest.fixture
+def bundles(database: Database, clock: Clock) -> Bundles:
+    return Bundles(database, clock)
+
+
+@pytest.fixture
+def webhooks(database: Database, clock: Clock) -> Webhooks:
+    return Webhooks(database, clock)
+
+
 def submit(sweeps: Sweeps, sweep_id: str, owner: str = "ann", **more: object) -> Job:
     facts: dict[str, object] = {"name": sweep_id.partition("-")[0], "spec": "name: x", **more}
     return sweeps.submit(Submission(sweep_id=sweep_id, owner=owner, **facts))  # type: ignore[arg-type]  # each test names its own
@@ -118,6 +144,60 @@ def test_a_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
 
 def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
     with database.reading() as session:
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def at_first_migration(database: Database) -> None:
+    """Its tables as the first version made them, with a sweep that runs."""
+    configuration = Config()
+    migrations = Path(migrating.__file__).parent / "migrations"
+    configuration.set_main_option("script_location", str(migrations))
+    engine = create_engine(database.url)
+    with engine.begin() as connection:
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0001")
+        for statement in (
+            "INSERT INTO users (name, role, created) VALUES ('ann', 'user', 1.0)",
+            "INSERT INTO sweeps (id, name, owner, state, created, changed, spec, priority, "
+            '"after", turn, failures, more_trials, slot_seconds, gpu_hours, progress) VALUES '
+            "('digits-1', 'digits', 'ann', 'running', 1.0, 2.0, 'name: digits', 3, "
+            "'[]', 1, 0, 5, 7.5, 0.5, '{\"complete\": 2}')",
+            'INSERT INTO transitions (sweep_id, time, new, cause, "by") VALUES '
+            "('digits-1', 1.0, 'queued', 'submitted', 'ann')",
+            "INSERT INTO events (sweep_id, time, kind, data) VALUES "
+            "('digits-1', 1.0, 'trial started', '{\"trial\": 0}')",
+            "INSERT INTO trials (sweep_id, number, state, role, seconds, facts) VALUES "
+            "('digits-1', 0, 'running', 'search', 0.0, '{\"params\": {}, \"best\": {}}')",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_a_database_of_an_older_version_is_refused_with_what_to_run(empty: Database) -> None:
+    at_first_migration(empty)
+    words = r"at migration 0001, this version needs \d+; run: gapsweep migrate --database-url "
+    with pytest.raises(DatabaseError, match=words) as caught:
+        empty.check()
+    assert empty.url in str(caught.value)  # it has no password
+
+
+def test_a_migration_keeps_what_there_is(empty: Database, clock: Clock) -> None:
+    at_first_migration(empty)
+    empty.upgrade()
+    empty.check()
+    sweeps, progress = Sweeps(empty, clock), Progress(empty, clock)
+    job = sweeps.get("digits-1")
+    assert (job.state, job.priority, job.more_trials) == (JobState.RUNNING, 3, 5)
+    assert (job.slot_seconds, job.progress, job.slots) == (7.5, {"complete": 2}, None)
+    assert [t.cause for t in sweeps.history("digits-1")] == ["submitted"]
+    assert [t.number for t in progress.trials("digits-1")] == [0]
+    (event,) = progress.events("digits-1")
+    assert (event.kind, event.data) == ("trial started", {"trial": 0})
+    progress.end("digits-1", 1, started(1), JobState.SUCCEEDED, "it ended")
+    kinds = [e.kind for e in progress.events("digits-1", after=event.number)]
+    assert kinds == ["trial started", "state changed"]
+    with empty.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Base.metadata) == []
 
@@ -171,6 +251,51 @@ class TestUsers:
             users.revoke("bob")
         with pytest.raises(UnknownUserError):
             users.new_token("bob")
+
+    def test_one_who_is_admitted_is_made_or_gets_one_token_more(
+        self, users: Users, clock: Clock
+    ) -> None:
+        first = users.admit("ann@example.org", RoleOfUser.VIEWER)
+        second = users.admit("ann@example.org", RoleOfUser.ADMIN, expires=clock.now + 10)
+        assert first != second
+        for token in (first, second):
+            found = users.of_token(token)
+            assert found is not None
+            assert (found.name, found.role) == ("ann@example.org", RoleOfUser.ADMIN)
+        clock.now += 10
+        assert users.of_token(second) is None
+        assert users.of_token(first) is not None
+        assert len(users.all()) == 1
+
+    def test_one_who_was_revoked_may_be_admitted_again_and_old_tokens_stay_revoked(
+        self, users: Users
+    ) -> None:
+        old = users.admit("ann", RoleOfUser.ADMIN)
+        users.revoke("ann")
+        new = users.admit("ann", RoleOfUser.USER)
+        assert users.of_token(old) is None
+        found = users.of_token(new)
+        assert found is not None
+        assert (found.role, found.revoked) == (RoleOfUser.USER, None)
+
+    def test_renewing_a_users_token_takes_those_of_before_and_nobody_elses(
+        self, users: Users
+    ) -> None:
+        mine = [users.renew("ann", RoleOfUser.ADMIN) for _ in range(3)]
+        theirs = users.admit("bob", RoleOfUser.USER)
+        mine.append(users.renew("ann", RoleOfUser.VIEWER))
+        assert [users.of_token(t) is not None for t in mine] == [False, False, False, True]
+        found = users.of_token(mine[-1])
+        assert found is not None
+        assert found.role is RoleOfUser.VIEWER
+        assert users.of_token(theirs) is not None
+
+    @pytest.mark.parametrize("name", ["", "-ann", ".", "ann bob", "ann\n", "a/b", "a" * 65, "a\0"])
+    def test_what_is_no_name_is_refused(self, users: Users, name: str) -> None:
+        with pytest.raises(InputError, match="is no name for a user"):
+            users.admit(name, RoleOfUser.USER)
+        assert users.all() == ()
+        assert users.of_token(users.admit("a" * 64, RoleOfUser.USER)) is not None
 
     def test_roles_cover_those_below(self) -> None:
         assert RoleOfUser.ADMIN.covers(RoleOfUser.VIEWER)
@@ -304,6 +429,45 @@ class TestSweeps:
         with pytest.raises(InputError, match="cursor"):
             ids(cursor="nonsense")
 
+    def test_lists_are_filtered_by_the_beginning_of_ids(self, sweeps: Sweeps, clock: Clock) -> None:
+        for sweep_id in ("digits-1", "digits_1", "digits-2", "other-digits-1", "100%-1"):
+            submit(sweeps, sweep_id)
+            clock.now += 1
+
+        def ids(prefix: str) -> list[str]:
+            return [j.sweep_id for j in sweeps.page(prefix=prefix).items]
+
+        assert ids("digits-") == ["digits-2", "digits-1"]
+        assert ids("digits_") == ["digits_1"]
+        assert ids("100%") == ["100%-1"]
+        assert ids("%") == ids("_") == ids("igits") == []
+        assert len(ids("")) == 5
+        first = sweeps.page(prefix="digits", limit=2)
+        assert [j.sweep_id for j in first.items] == ["digits-2", "digits_1"]
+        rest = sweeps.page(prefix="digits", limit=2, cursor=first.cursor)
+        assert [j.sweep_id for j in rest.items] == ["digits-1"]
+        assert rest.cursor is None
+
+    def test_the_beginning_of_an_id_is_that_in_its_own_letters(self, sweeps: Sweeps) -> None:
+        submit(sweeps, "digits-1")
+        assert sweeps.page(prefix="Digits").items == ()
+
+    def test_nothing_has_a_name_with_a_nul_in_it(self, sweeps: Sweeps) -> None:
+        """SQLite finds nothing, PostgreSQL takes no such text."""
+        with pytest.raises(InputError):
+            sweeps.get("digits\0")
+        for asked in ("owner", "name", "prefix"):
+            with suppress(InputError):
+                assert sweeps.page(**{asked: "x\0"}).items == ()  # type: ignore[arg-type]  # all three are texts
+
+    def test_sweeps_are_counted_by_state_with_those_that_have_none(self, sweeps: Sweeps) -> None:
+        assert sweeps.counts() == dict.fromkeys(JobState, 0)
+        for number in range(3):
+            submit(sweeps, f"digits-{number}")
+        sweeps.change("digits-0", JobState.CANCELLED, "enough", "ann")
+        expected = {JobState.QUEUED: 2, JobState.CANCELLED: 1}
+        assert sweeps.counts() == {**dict.fromkeys(JobState, 0), **expected}
+
     def test_what_users_had_is_added_up(self, sweeps: Sweeps, progress: Progress) -> None:
         for number, owner in enumerate(["ann", "ann", "bob"]):
             launch(sweeps, f"digits-{number}", owner=owner)
@@ -403,6 +567,35 @@ class TestProgress:
         assert progress.events("digits-1", after=whole[2].number) == whole[3:]
         assert progress.events("digits-1", limit=2) == whole[:2]
 
+    def test_an_epoch_that_comes_twice_at_once_counts_once(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        launch(sweeps, "digits-1")
+        twice = [Epoch(trial=0, epoch=1, time=t, metrics={"val/loss": 0.5}) for t in (1.0, 2.0)]
+        progress.tell("digits-1", 1, Told(trials=[trial(0)], epochs=twice))
+        assert [e.epoch for e in progress.trial("digits-1", 0).epochs] == [1]
+
+    def test_what_happened_twice_at_once_counts_once(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        launch(sweeps, "digits-1")
+        twice = Told(happenings=[*started(0).happenings, *started(0).happenings])
+        progress.tell("digits-1", 1, twice)
+        assert [e.kind for e in progress.events("digits-1")].count("trial started") == 1
+
+    def test_a_sweep_knows_its_newest_event(self, sweeps: Sweeps, progress: Progress) -> None:
+        assert progress.last_event("digits-1") == 0
+        launch(sweeps, "digits-1")
+        launch(sweeps, "digits-2")
+        first = progress.last_event("digits-1")
+        assert first == progress.events("digits-1")[-1].number
+        progress.tell("digits-1", 1, started(0))
+        last = progress.last_event("digits-1")
+        assert [e.number for e in progress.events("digits-1", after=first)][-1] == last
+        progress.tell("digits-1", 1, started(0))
+        assert progress.last_event("digits-1") == last
+        assert progress.last_event("digits-2") < last
+
     def test_events_of_many_writers_are_numbered_as_they_become_visible(
         self, sweeps: Sweeps, progress: Progress
     ) -> None:
@@ -469,3 +662,125 @@ class TestLeases:
         for thread in threads:
             thread.join()
         assert sum(got) == 1
+
+
+class TestBundles:
+    """What is known of users' code."""
+
+    def test_one_that_is_handed_in_again_stays_its_first_owners(
+        self, sweeps: Sweeps, bundles: Bundles
+    ) -> None:
+        digest = "ab" * 32
+        first = bundles.add(digest, "ann", 7, ["mine", "alone"])
+        assert first == Bundle(digest=digest, owner="ann", size=7, modules=("mine", "alone"))
+        assert bundles.add(digest, "bob", 7, ["mine", "alone"]) == first
+        assert bundles.get(digest) == first
+        assert submit(sweeps, "digits-1", bundle=digest).bundle == digest
+
+    def test_one_that_was_never_handed_in_is_said(self, sweeps: Sweeps, bundles: Bundles) -> None:
+        bundles.add("ab" * 32, "ann", 7, ["mine"])
+        for digest in ("", "ab", "AB" * 32):
+            with pytest.raises(BundleNotFoundError, match=f"no bundle '{digest}'; hand it in"):
+                bundles.get(digest)
+
+    def test_many_that_hand_in_one_at_once_get_the_same(
+        self, sweeps: Sweeps, bundles: Bundles
+    ) -> None:
+        found: list[Bundle] = []
+        owners = ["ann", "bob"] * 3
+        threads = [
+            threading.Thread(target=lambda o=o: found.append(bundles.add("ab" * 32, o, 7, ["m"])))
+            for o in owners
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 6
+        assert len({bundle.owner for bundle in found}) == 1
+
+
+class TestWebhooks:
+    """How far whoever is called has heard."""
+
+    def told(self, webhooks: Webhooks) -> dict[str, list[tuple[str, str]]]:
+        """What everyone hears who is due: sweeps and their new states."""
+        heard: dict[str, list[tuple[str, str]]] = {}
+        for hook in webhooks.due():
+            last = hook.event
+            while (event := webhooks.next_change(last)) is not None:
+                heard.setdefault(hook.url, []).append((event.sweep_id, event.data["new"]))
+                last = event.number
+                webhooks.heard(hook.url, last)
+        return heard
+
+    def test_changes_of_all_sweeps_are_heard_in_order_and_nothing_else(
+        self, sweeps: Sweeps, progress: Progress, webhooks: Webhooks
+    ) -> None:
+        submit(sweeps, "digits-0")
+        webhooks.settle(["http://a/", "http://a/"])
+        assert self.told(webhooks) == {}
+        launch(sweeps, "digits-1")
+        progress.tell("digits-1", 1, started(0))
+        sweeps.change("digits-0", JobState.CANCELLED, "enough", "ann")
+        assert self.told(webhooks) == {
+            "http://a/": [
+                ("digits-1", "queued"),
+                ("digits-1", "starting"),
+                ("digits-1", "running"),
+                ("digits-0", "cancelled"),
+            ]
+        }
+        assert self.told(webhooks) == {}
+
+    def test_addresses_come_and_go_and_those_that_stay_keep_their_place(
+        self, sweeps: Sweeps, webhooks: Webhooks
+    ) -> None:
+        webhooks.settle(["http://a/", "http://b/"])
+        submit(sweeps, "digits-1")
+        webhooks.settle(["http://b/", "http://c/"])
+        sweeps.change("digits-1", JobState.PAUSED, "paused", "ann")
+        assert self.told(webhooks) == {
+            "http://b/": [("digits-1", "queued"), ("digits-1", "paused")],
+            "http://c/": [("digits-1", "paused")],
+        }
+        webhooks.settle([])
+        assert webhooks.due() == ()
+
+    def test_one_that_missed_a_call_waits_and_keeps_its_place(
+        self, sweeps: Sweeps, webhooks: Webhooks, clock: Clock
+    ) -> None:
+        webhooks.settle(["http://a/", "http://b/"])
+        submit(sweeps, "digits-1")
+        (before, _) = webhooks.due()
+        webhooks.missed(before.url, 3, 10.0)
+        assert [hook.url for hook in webhooks.due()] == ["http://b/"]
+        webhooks.settle(["http://a/"])  # a service that starts again calls no sooner
+        clock.now += 9
+        assert webhooks.due() == ()
+        clock.now += 1
+        assert webhooks.due() == (Hook(url=before.url, event=before.event, tries=3),)
+        webhooks.heard(before.url, before.event + 1)
+        assert webhooks.due() == (Hook(url=before.url, event=before.event + 1, tries=0),)
+
+    def test_a_change_that_becomes_visible_late_is_heard_too(
+        self, database: Database, sweeps: Sweeps, webhooks: Webhooks
+    ) -> None:
+        if database.url.startswith("sqlite"):
+            pytest.skip("SQLite has one writer: what is numbered first is seen first")
+        submit(sweeps, "digits-1")
+        submit(sweeps, "digits-2")
+        webhooks.settle(["http://a/"])
+        other = threading.Thread(
+            target=lambda: sweeps.change("digits-2", JobState.STARTING, "its turn", "queue")
+        )
+        with database.writing() as session:
+            row = row_of(session, "digits-1", lock=True)
+            bring(session, row, JobState.STARTING, "its turn", "queue", 1000.0)
+            session.flush()
+            other.start()
+            other.join(timeout=0.5)  # it must wait for this change to be seen
+            heard = self.told(webhooks).get("http://a/", [])
+        other.join(timeout=10)
+        heard += self.told(webhooks).get("http://a/", [])
+        assert sorted(heard) == [("digits-1", "starting"), ("digits-2", "starting")]

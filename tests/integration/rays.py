@@ -11,19 +11,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.ports import free_port
+
 _MARK = "GAPSWEEP_TEST_RAY"
+_NODE = "GAPSWEEP_TEST_RAY_NODE"
 
 
 @dataclass(frozen=True)
 class Ray:
-    """A running head node."""
+    """A running head node, and the nodes that joined it."""
 
-    address: str
+    port: int
     mark: str
+    folder: Path
+    dashboard: str
+    _nodes: dict[int, subprocess.Popen[bytes]]
+    _said: list[str]
+
+    @property
+    def address(self) -> str:
+        """The head's, as it says it."""
+        return self._said[-1]
 
     @property
     def env(self) -> dict[str, str]:
@@ -42,48 +54,87 @@ class Ray:
         """A trial's only process, or the leader of its group."""
         return self.processes("ray::ResourceTrainable")
 
+    def kill_node(self, number: int) -> None:
+        """``kill -9`` of a node, 0 is the head, with every process on it."""
+        mine = f"{_NODE}={number}".encode()
+        for pid in [p for p in _pids() if self._owns(p) and mine in _read(p, "environ")]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._nodes.pop(number).wait()
+
+    def start_head(self, cpus: int) -> None:
+        """The head; after another one at the same addresses, knowing nothing of before."""
+        log = self.folder / f"log-0-{len(self._said)}"
+        self._nodes[0] = _start(self.mark, 0, log, f"--num-cpus={cpus}", *_head(self))
+        self._said.append(_said(log, r"--address='([\d.:]+)'"))
+
+    def start_node(
+        self, number: int, cpus: int, before: Sequence[str] = (), env: dict[str, str] | None = None
+    ) -> None:
+        """One more node; it is started by the command ``before``."""
+        log = self.folder / f"log-{number}"
+        options = (f"--num-cpus={cpus}", f"--address={self.address}")
+        self._nodes[number] = _start(self.mark, number, log, *options, before=before, env=env)
+        _said(log, "(Ray runtime started)")
+
+    def end(self) -> None:
+        """Every node, and all that they started."""
+        for process in self._nodes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._nodes.values():
+            process.wait(timeout=60)
+        wait_for(lambda: not [p for p in _pids() if self._owns(p)], 30)
+
     def _owns(self, pid: int) -> bool:
         return f"{_MARK}={self.mark}".encode() in _read(pid, "environ")
 
 
 @contextmanager
-def ray_cluster(cpus: int, *more: int, before: Sequence[str] = ()) -> Iterator[Ray]:
+def ray_cluster(
+    cpus: int, *more: int, before: Sequence[str] = (), dashboard: bool = False
+) -> Iterator[Ray]:
     """Start a head node and ``more`` nodes, and end them with all that they started.
 
-    The other nodes are started by the command ``before``.
+    The other nodes are started by the command ``before``. Jobs need the dashboard.
     """
-    mark = secrets.token_hex(4)
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
-        head = ["--head", "--port=0", "--include-dashboard=false", f"--temp-dir={folder}"]
-        logs = [Path(folder) / f"log-{number}" for number in range(1 + len(more))]
-        processes = [_start(mark, logs[0], f"--num-cpus={cpus}", *head)]
-        ray = Ray(_said(logs[0], r"--address='([\d.:]+)'"), mark)
+        board = f"http://127.0.0.1:{free_port()}" if dashboard else ""
+        ray = Ray(free_port(), secrets.token_hex(4), Path(folder), board, {}, [])
         try:
-            for log, count in zip(logs[1:], more, strict=True):
-                node = (f"--num-cpus={count}", f"--address={ray.address}")
-                processes.append(_start(mark, log, *node, before=before))
-                _said(log, "(Ray runtime started)")
+            ray.start_head(cpus)
+            for number, count in enumerate(more, start=1):
+                ray.start_node(number, count, before)
             yield ray
         finally:
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                process.wait(timeout=60)
-            wait_for(lambda: not [p for p in _pids() if ray._owns(p)], 30)
+            ray.end()
+
+
+def _head(ray: Ray) -> list[str]:
+    words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}"]
+    if not ray.dashboard:
+        return [*words, "--include-dashboard=false"]
+    where = ["--dashboard-host=127.0.0.1", f"--dashboard-port={ray.dashboard.rpartition(':')[2]}"]
+    return [*words, "--node-ip-address=127.0.0.1", *where]
 
 
 def _start(
-    mark: str, log: Path, *options: str, before: Sequence[str] = ()
+    mark: str,
+    number: int,
+    log: Path,
+    *options: str,
+    before: Sequence[str] = (),
+    env: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """A node; ``before`` is the command that runs its own as its arguments."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    own = {_MARK: mark, _NODE: str(number), **_token(mark), "RAY_AUTH_MODE": "token"}
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, "--disable-usage-stats", *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, _MARK: mark, **_token(mark), "RAY_AUTH_MODE": "token"},
+            env={**os.environ, **own, "RAY_JOB_STOP_WAIT_TIME_S": "30", **(env or {})},
         )
 
 

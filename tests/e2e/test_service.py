@@ -1,0 +1,262 @@
+"""The service as its users have it: real Ray nodes, PostgreSQL, MLflow, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from service import client as calls
+from service.records import TrialState
+from service.store.states import JobState
+from tests.commands import command
+from tests.databases import postgres_programs
+from tests.integration.rays import wait_for
+from tests.stack import SECRET, Stack, stack
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(postgres_programs() is None, reason="no PostgreSQL server is installed"),
+]
+
+PACED = """
+import time
+
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, outputs, pause=0.0):
+        super().__init__()
+        self.pause = pause
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, outputs)
+        )
+
+    def forward(self, x):
+        time.sleep(self.pause)
+        return self.body(x)
+"""
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Stack]:
+    with stack(1, 1, 1, options=["--running", "2", "--running-per-user", "1"]) as running:
+        yield running
+
+
+@pytest.fixture
+def paced(tmp_path: Path) -> Path:
+    """The folder of a user's own code and spec."""
+    (tmp_path / "paced.py").write_text(PACED)
+    return tmp_path
+
+
+def spec(folder: Path, trials: int, pause: float = 0.0, concurrent: int = 1) -> Path:
+    """A sweep in which nothing ends early."""
+    path = folder / "paced.yaml"
+    content = {
+        "name": "paced",
+        "trainable": "paced:Net",
+        "data": {"name": "digits"},
+        "model": {"pause": pause},
+        "training": {"max_epochs": EPOCHS},
+        "space": {"dropout": {"float": [0.0, 0.6]}},
+        "search": {"sampler": "random", "pruner": "none"},
+        "early_stopping": "off",
+        "budget": {"trials": trials},
+        "resources": {"concurrent": concurrent},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def whole(service: Stack, sweep_id: str, trials: int) -> None:
+    """Every trial is there once and complete, with every epoch once: in the store and in MLflow."""
+    found = service.progress.trials(sweep_id)
+    assert [t.number for t in found] == list(range(trials))
+    assert {t.state for t in found} == {TrialState.COMPLETE}, [t.reason for t in found]
+    for number in range(trials):
+        epochs = service.progress.trial(sweep_id, number).epochs
+        assert [e.epoch for e in epochs] == list(range(1, EPOCHS + 1))
+    kinds = Counter(e.kind for e in service.progress.events(sweep_id, limit=100_000))
+    assert kinds["trial started"] == kinds["trial completed"] == trials
+    assert kinds["epoch"] == trials * EPOCHS
+    runs = service.mlflow_runs(sweep_id)
+    assert Counter(r["info"]["status"] for r in runs) == {"FINISHED": trials + 1}
+    tags = [{t["key"]: t["value"] for t in r["data"]["tags"]} for r in runs]
+    numbers = [int(t["gapsweep.trial"]) for t in tags if "gapsweep.trial" in t]
+    assert sorted(numbers) == list(range(trials))
+
+
+def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) -> None:
+    asked = ("submit", str(spec(paced, 6)), "--with", str(paced / "paced.py"), "--watch")
+    done = service.gapsweep(*asked)
+    assert done.returncode == 0, done.stderr
+    assert "best so far" in done.stdout
+    assert "Baseline against best" in done.stdout
+    sweep_id = json.loads(service.gapsweep("status", "--json").stdout)["sweep_id"]
+    assert f"{sweep_id} succeeded: 6 complete" in done.stderr
+    whole(service, sweep_id, 6)
+    listed = service.gapsweep("list", user="vic").stdout
+    assert sweep_id in listed
+    assert "6/6" in listed
+    assert service.gapsweep("trials", sweep_id[:8]).stdout.count("complete") == 6
+    assert "turn 1 of" in service.gapsweep("logs", sweep_id, "-f").stdout
+    summary = json.loads(service.gapsweep("report", sweep_id, "--json").stdout)
+    assert summary["trials"]["complete"] == 6
+    page = paced / "page.html"
+    assert service.gapsweep("report", sweep_id, "--html", str(page)).returncode == 0
+    assert "<svg" in page.read_text()
+    model = paced / "model.pt"
+    assert service.gapsweep("download", sweep_id, "--to", str(model)).returncode == 0
+    assert "body.1.weight" in torch.load(model, weights_only=True)
+    extended = service.gapsweep("extend", sweep_id, "--trials", "3")
+    assert extended.returncode == 0, extended.stderr
+    watched = service.gapsweep("watch", sweep_id)
+    assert watched.returncode == 0, watched.stderr
+    whole(service, sweep_id, 9)
+
+
+def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, paced: Path) -> None:
+    code = ("--with", str(paced / "paced.py"))
+    sweep_id = service.submit(spec(paced, 14, pause=0.005), *code)
+    wait_for(lambda: service.trials(sweep_id) >= 3, 90)
+    refused = service.gapsweep("cancel", sweep_id, user="bob")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is ann's; only ann or an admin may" in refused.stderr
+    for action, state in (("pause", JobState.PAUSED), ("cancel", JobState.CANCELLED)):
+        assert service.gapsweep(action, sweep_id).returncode == 0
+        service.wait(sweep_id, state, 40)
+        wait_for(lambda: not service.drivers(), 30)
+        before = service.trials(sweep_id)
+        assert before < 14
+        again = "resume" if action == "pause" else "retry"
+        assert service.gapsweep(again, sweep_id).returncode == 0
+        wait_for(lambda before=before: service.trials(sweep_id) > before, 60)
+    service.wait(sweep_id, JobState.SUCCEEDED)
+    whole(service, sweep_id, 14)
+    states = [str(t.new) for t in service.client().do(calls.sweep(sweep_id)).history]
+    assert [s for s in states if s in ("paused", "cancelled", "succeeded")] == [
+        "paused",
+        "cancelled",
+        "succeeded",
+    ]
+
+
+def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, paced: Path) -> None:
+    trials = 60
+    code = ("--with", str(paced / "paced.py"))
+    sweep_id = service.submit(spec(paced, trials, pause=0.02, concurrent=3), *code)
+    service.api.kill()  # perhaps before its job is launched, perhaps after
+    time.sleep(1)
+    service.api.start()
+    watching = subprocess.Popen(
+        command("watch", sweep_id),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **service.env()},
+    )
+
+    def some_more(count: int = 3) -> None:
+        before = service.trials(sweep_id)
+        wait_for(lambda: service.trials(sweep_id) >= min(before + count, trials), 120)
+
+    some_more()
+    service.api.kill()
+    some_more()
+    service.api.start()
+    service.mlflow.kill()
+    some_more()
+    service.mlflow.start()
+    service.postgres.stop()
+    time.sleep(3)
+    service.postgres.start()
+    some_more()
+    service.ray.kill_node(2)
+    some_more()
+    service.ray.start_node(2, 1)
+    some_more()
+    for process in service.drivers():
+        os.kill(process, signal.SIGKILL)
+    some_more()
+    job = service.wait(sweep_id, JobState.SUCCEEDED, 180)
+    assert (job.turn, job.failures) == (2, 1)
+    whole(service, sweep_id, trials)
+    shown, notes = watching.communicate(timeout=60)
+    assert watching.returncode == 0, notes
+    told = [line.split()[1] for line in shown.splitlines() if line.startswith("trial ")]
+    assert sorted(map(int, told)) == list(range(trials))
+
+
+def test_users_share_the_cluster_and_dependencies_are_kept(service: Stack, paced: Path) -> None:
+    code = ("--with", str(paced / "paced.py"))
+    small = spec(paced, 3)
+    first = service.submit(small, *code)
+    then = service.submit(small, *code, "--after", first)
+    theirs = service.submit(small, *code, user="bob")
+    late = service.submit(small, *code, "--priority", "5")
+    for sweep_id in (first, then, theirs, late):
+        service.wait(sweep_id, JobState.SUCCEEDED, 120)
+    ids = {s: service.client().do(calls.sweep(s)).history for s in (first, then, theirs, late)}
+    began = {s: next(t.time for t in h if t.new == "starting") for s, h in ids.items()}
+    ended = {s: h[-1].time for s, h in ids.items()}
+    assert began[theirs] < ended[first]  # one of each user at once
+    assert min(began[then], began[late]) > ended[first]  # one at a time of one user
+    assert began[late] < began[then]  # the more urgent one first
+
+
+def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
+    def says(*arguments: str, **env: str) -> str:
+        done = subprocess.run(
+            command(*arguments),
+            capture_output=True,
+            text=True,
+            env={**os.environ, **service.env(), **env},
+        )
+        assert done.returncode in (1, 2), done.stdout
+        assert "Traceback" not in done.stderr
+        return " ".join(done.stderr.split())
+
+    assert "cannot be reached" in says("list", GAPSWEEP_SERVER="http://127.0.0.1:9")
+    assert "write it as http://" in says("list", GAPSWEEP_SERVER="nonsense")
+    assert "not known, has expired or was revoked" in says("list", GAPSWEEP_TOKEN="gs_wrong")
+    assert "no server is named" in says("status", "x", GAPSWEEP_SERVER="")
+    assert "set GAPSWEEP_TOKEN" in says("status", "x", GAPSWEEP_TOKEN="")
+    assert "no sweep 'nothing'" in says("cancel", "nothing")
+    missing = says("submit", str(spec(paced, 3)))
+    assert "send it along: --with" in missing
+    wrong = says("submit", str(spec(paced, 3)), "--with", str(paced), "--set", "budget.trial=3")
+    assert "budget.trial: unknown key; did you mean 'trials'?" in wrong
+    viewer = says(
+        "submit",
+        str(spec(paced, 3)),
+        "--with",
+        str(paced / "paced.py"),
+        GAPSWEEP_TOKEN=service.tokens["vic"],
+    )
+    assert "vic is a viewer; this takes a user" in viewer
+
+
+def test_a_secret_is_nowhere(service: Stack) -> None:
+    """After everything above: logs, artifacts, MLflow's database, Ray's own folder."""
+    secrets = [SECRET.encode(), *(token.encode() for token in service.tokens.values())]
+    told = service.home / "service.json"
+    assert SECRET in told.read_text()
+    assert told.stat().st_mode & 0o077 == 0
+    files = [p for f in (service.folder, service.ray.folder) for p in f.rglob("*") if p.is_file()]
+    assert len(files) > 100
+    for path in (p for p in files if p != told and not p.is_symlink()):
+        content = path.read_bytes()
+        assert not [s for s in secrets if s in content], path

@@ -1,0 +1,231 @@
+"""The whole service for tests: Ray, PostgreSQL, MLflow and the API, each of which can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.client import Client
+from service.ports import free_port
+from service.store.database import Database
+from service.store.progress import Progress
+from service.store.records import Job
+from service.store.roles import RoleOfUser
+from service.store.states import JobState
+from service.store.sweeps import Sweeps
+from service.store.users import Users
+from tests.commands import REPOSITORY, command
+from tests.databases import Postgres, postgres_server
+from tests.integration.rays import Ray, ray_cluster, wait_for
+
+SECRET = "pa55word-nobody-may-read"
+"""The database's password: whatever is written anywhere, it is not in it."""
+
+
+class Program:
+    """A process that can be killed without warning and started again."""
+
+    def __init__(self, words: Sequence[str], log: Path, env: dict[str, str], url: str) -> None:
+        self._words, self._log, self._env, self._url = list(words), log, env, url
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._words,
+                stdout=output,
+                stderr=output,
+                cwd=REPOSITORY,
+                env={**os.environ, **self._env},
+                start_new_session=True,
+            )
+        wait_for(self._answers, 90)
+
+    def kill(self) -> None:
+        """``kill -9``, its own processes too."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def end(self) -> None:
+        """As a supervisor would."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(timeout=60)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            with urllib.request.urlopen(self._url, timeout=2):
+                return True
+        except OSError:
+            return False
+
+
+@dataclass
+class Stack:
+    """Everything, running. ``tokens`` are by the names of users."""
+
+    folder: Path
+    ray: Ray
+    postgres: Postgres
+    mlflow: Program
+    api: Program
+    server: str
+    mlflow_url: str
+    database: Database
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """What the nodes share."""
+        return self.folder / "home"
+
+    def env(self, user: str = "ann") -> dict[str, str]:
+        """What a user's terminal has in its environment."""
+        return {"GAPSWEEP_SERVER": self.server, "GAPSWEEP_TOKEN": self.tokens[user]}
+
+    def client(self, user: str = "ann") -> Client:
+        """A user's."""
+        return Client(self.server, self.tokens[user])
+
+    def gapsweep(
+        self, *arguments: str, user: str = "ann", timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """A user's command."""
+        env = {**os.environ, **self.env(user)}
+        return subprocess.run(
+            command(*arguments), capture_output=True, text=True, timeout=timeout, env=env
+        )
+
+    def submit(self, spec: Path, *options: str, user: str = "ann") -> str:
+        """Submit a sweep by the command line; its id."""
+        done = self.gapsweep("submit", str(spec), "--json", *options, user=user)
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["sweep_id"])
+
+    def job(self, sweep_id: str) -> Job:
+        """As the store has it."""
+        return Sweeps(self.database).get(sweep_id)
+
+    def trials(self, sweep_id: str) -> int:
+        """How many of its trials the store knows to be over."""
+        progress = self.job(sweep_id).progress
+        return sum(int(progress.get(state, 0)) for state in ("complete", "pruned", "failed"))
+
+    def wait(self, sweep_id: str, state: JobState, seconds: float = 120) -> Job:
+        """Until a sweep is in a state; another end than that fails."""
+        deadline = time.monotonic() + seconds
+        while (job := self.job(sweep_id)).state is not state:
+            over = job.state.is_over and job.state is not state
+            assert not over, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
+            late = time.monotonic() > deadline
+            assert not late, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
+            time.sleep(0.2)
+        return job
+
+    def log(self, sweep_id: str) -> str:
+        """What the sweep's drivers wrote."""
+        path = self.home / "sweeps" / sweep_id / "driver.log"
+        return path.read_text() if path.exists() else "no log"
+
+    def drivers(self) -> list[int]:
+        """The ids of the drivers' processes."""
+        found = subprocess.run(
+            ["pgrep", "-f", "--", f"-m service.tuning.runner .*--home {self.home}"],
+            capture_output=True,
+            text=True,
+        )
+        return [int(pid) for pid in found.stdout.split()]
+
+    @property
+    def progress(self) -> Progress:
+        """Trials and epochs of the store."""
+        return Progress(self.database)
+
+    def mlflow_runs(self, sweep_id: str) -> list[dict[str, Any]]:
+        """The sweep's runs, by MLflow's REST API."""
+        asked = {
+            "experiment_ids": [self._experiment()],
+            "filter": f"tags.`gapsweep.sweep_id` = '{sweep_id}'",
+            "max_results": 1000,
+        }
+        return list(self._mlflow("runs/search", asked).get("runs", []))
+
+    def _experiment(self) -> str:
+        url = f"{self.mlflow_url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapsweep"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(json.load(answer)["experiment"]["experiment_id"])
+
+    def _mlflow(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self.mlflow_url}/api/2.0/mlflow/{call}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+
+@contextmanager
+def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]:
+    """Start everything and end it; ``options`` are ``gapsweep serve``'s."""
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
+        folder.chmod(0o755)
+        (folder / "home").mkdir()
+        ray = opened.enter_context(ray_cluster(cpus, *more, dashboard=True))
+        postgres = opened.enter_context(postgres_server())
+        url = postgres.url.replace("@", f":{SECRET}@", 1)
+        database = Database(url)
+        database.upgrade()
+        opened.callback(database.close)
+        tokens = {name: Users(database).add(name, role) for name, role in _USERS.items()}
+        mlflow_port, port = free_port(), free_port()
+        mlflow = _mlflow(folder, mlflow_port)
+        api = _api(folder, ray, url, mlflow_port, port, options)
+        for program in (mlflow, api):
+            opened.callback(program.end)
+            program.start()
+        server, mlflow_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}"
+        yield Stack(folder, ray, postgres, mlflow, api, server, mlflow_url, database, tokens)
+
+
+_USERS = {
+    "ann": RoleOfUser.USER,
+    "bob": RoleOfUser.USER,
+    "vic": RoleOfUser.VIEWER,
+    "root": RoleOfUser.ADMIN,
+}
+
+
+def _mlflow(folder: Path, port: int) -> Program:
+    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    words += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"]
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Program(words, folder / "mlflow.log", env, f"http://127.0.0.1:{port}/health")
+
+
+def _api(
+    folder: Path, ray: Ray, database: str, mlflow_port: int, port: int, options: Sequence[str]
+) -> Program:
+    words = command("serve", "--ray-address", ray.dashboard, "--home", str(folder / "home"))
+    words += ["--mlflow-url", f"http://127.0.0.1:{mlflow_port}", "--port", str(port)]
+    words += ["--python", sys.executable, *options]
+    env = {**ray.env, "RAY_AUTH_MODE": "token", "GAPSWEEP_DATABASE_URL": database}
+    return Program(words, folder / "api.log", env, f"http://127.0.0.1:{port}/readyz")

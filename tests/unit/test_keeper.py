@@ -1,0 +1,251 @@
+"""What runs in the background runs in one process, again and again, whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.errors import ClusterAwayError
+from service.jobs.keeper import LEASE, Keeper
+from service.store.database import Database
+from service.store.leases import Leases
+
+WAIT = 10.0
+"""Seconds after which what a test waits for will not come."""
+NAME = "sweeps"
+
+
+class WatchedLeases(Leases):
+    """Leases that tell a test what came of each asking."""
+
+    def __init__(self, database: Database, holder: str, clock: Callable[[], float]) -> None:
+        super().__init__(database, holder, clock)
+        self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def take(self, name: str, seconds: float) -> bool:
+        answer = super().take(name, seconds)
+        self.answers.put(answer)
+        return answer
+
+
+class House:
+    """A store, a clock that passes when told to, and keepers that are ended with the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1000.0
+        self.database = Database(f"sqlite:///{folder / 'service.db'}")
+        self.database.upgrade()
+        self.keepers: list[Keeper] = []
+
+    def leases(self, holder: str) -> WatchedLeases:
+        return WatchedLeases(self.database, holder, lambda: self.now)
+
+    def keeper(
+        self,
+        work: Callable[[], None],
+        leases: Leases | None = None,
+        *,
+        period: float = 0.005,
+        on_trouble: Callable[[], None] = lambda: None,
+    ) -> Keeper:
+        made = Keeper(NAME, leases or self.leases("one"), work, period, on_trouble)
+        self.keepers.append(made)
+        made.start()
+        return made
+
+    def close(self) -> None:
+        for keeper in self.keepers:
+            keeper.stop()
+        assert self.database.checked_out() == 0
+        self.database.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+class Rounds:
+    """What is done in a test, on a thread; the test waits for it."""
+
+    def __init__(self) -> None:
+        self.done: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def __call__(self) -> None:
+        self.done.put(None)
+
+    def wait(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.done.get(timeout=WAIT)
+
+    @property
+    def none(self) -> bool:
+        return self.done.empty()
+
+
+def test_only_one_of_two_works_and_when_it_stops_the_other_goes_on_at_once(house: House) -> None:
+    first, second = Rounds(), Rounds()
+    one = house.keeper(first)
+    first.wait()
+    waiting = house.leases("two")
+    house.keeper(second, waiting)
+    for _ in range(5):
+        assert not waiting.answers.get(timeout=WAIT)
+        first.wait()
+    assert second.none
+    one.stop()
+    second.wait(2)  # the clock stands: the lease was given back, it did not run out
+    left = first.done.qsize()
+    second.wait(2)
+    assert first.done.qsize() == left
+
+
+def test_when_one_dies_the_other_goes_on_after_the_lease(house: House) -> None:
+    assert house.leases("one that died").take(NAME, LEASE)
+    rounds, waiting = Rounds(), house.leases("two")
+    house.keeper(rounds, waiting)
+    house.now += LEASE - 1
+    for _ in range(3):
+        assert not waiting.answers.get(timeout=WAIT)
+    assert rounds.none
+    house.now += 2
+    rounds.wait(2)
+
+
+def test_while_a_round_takes_long_no_other_begins_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = 0.6
+    monkeypatch.setattr("service.jobs.keeper.LEASE", lease)
+    begun, enough = threading.Event(), threading.Event()
+
+    def long() -> None:
+        begun.set()
+        enough.wait(WAIT)
+
+    house.keeper(long, WatchedLeases(house.database, "one", time.time), period=60.0)
+    assert begun.wait(WAIT)
+    rounds, waiting = Rounds(), WatchedLeases(house.database, "two", time.time)
+    house.keeper(rounds, waiting)
+    until = time.monotonic() + 1.5 * lease
+    while time.monotonic() < until and rounds.none:
+        waiting.answers.get(timeout=WAIT)
+    enough.set()
+    assert rounds.none
+
+
+def test_keepers_of_different_names_do_not_wait_for_each_other(house: House) -> None:
+    first, second = Rounds(), Rounds()
+    house.keeper(first)
+    other = Keeper("webhooks", house.leases("two"), second, 0.005)
+    house.keepers.append(other)
+    other.start()
+    first.wait(2)
+    second.wait(2)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ClusterAwayError("http://ann:hunter22@head:8265 is away"), "http://***@head:8265 is away"),
+        (ZeroDivisionError("nobody foresaw that"), "ZeroDivisionError"),
+    ],
+)
+def test_a_round_that_raises_is_followed_by_another_and_trouble_is_known_until_it_is_over(
+    house: House, error: Exception, words: str
+) -> None:
+    rounds, troubles, raising = Rounds(), Rounds(), threading.Event()
+    raising.set()
+
+    def work() -> None:
+        if raising.is_set():
+            raise error
+        rounds()
+
+    keeper = house.keeper(work, on_trouble=troubles)
+    troubles.wait(3)
+    assert (keeper.trouble, keeper.last_round) == (words, None)
+    raising.clear()
+    rounds.wait(2)
+    assert keeper.trouble is None
+    assert keeper.last_round is not None
+
+
+def test_trouble_is_said_once_and_again_when_it_comes_again(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    fates = iter(["away", "away", "away", "worse", "worse", None, "away", "away"])
+    over = threading.Event()
+
+    def work() -> None:
+        fate = next(fates, "over")
+        if fate == "over":
+            over.set()
+        elif fate is not None:
+            raise ClusterAwayError(fate)
+
+    def listed() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+    with caplog.at_level(logging.WARNING, "service.jobs.keeper"):
+        house.keeper(work)
+        assert over.wait(WAIT)
+    assert listed() == [f"{NAME}: {w}" for w in ("away", "worse", "away")]
+
+
+def test_a_store_that_is_away_is_trouble_and_no_end(house: House) -> None:
+    """The lease itself cannot be asked for."""
+    known, away = threading.Event(), threading.Event()
+
+    class Away(WatchedLeases):
+        def take(self, name: str, seconds: float) -> bool:
+            if away.is_set():
+                raise ClusterAwayError("the database does not answer")
+            return super().take(name, seconds)
+
+    rounds = Rounds()
+    away.set()
+    keeper = house.keeper(
+        rounds, Away(house.database, "one", lambda: house.now), on_trouble=known.set
+    )
+    assert known.wait(WAIT)
+    assert rounds.none
+    assert keeper.trouble == "the database does not answer"
+    away.clear()
+    rounds.wait()
+
+
+def test_one_that_is_woken_makes_its_next_round_now(house: House) -> None:
+    rounds = Rounds()
+    keeper = house.keeper(rounds, period=3600.0)
+    for _ in range(3):
+        rounds.wait()
+        keeper.wake()
+    rounds.wait()
+
+
+def test_one_that_is_stopped_ends_the_round_that_runs_and_begins_no_other(house: House) -> None:
+    begun, ended, rounds = threading.Event(), threading.Event(), Rounds()
+
+    def work() -> None:
+        rounds()
+        begun.set()
+        ended.wait(WAIT)
+
+    keeper = house.keeper(work, period=3600.0)
+    assert begun.wait(WAIT)
+    stopping = threading.Thread(target=keeper.stop)
+    stopping.start()
+    assert not house.leases("two").take(NAME, LEASE)
+    ended.set()
+    stopping.join(WAIT)
+    assert rounds.done.qsize() == 1
+    assert house.leases("two").take(NAME, LEASE)

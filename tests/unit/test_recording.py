@@ -1,0 +1,595 @@
+"""The store hears all of a sweep, each thing once, and a driver does what the store says."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import DatabaseError
+from service.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.resources import Resources
+from service.store.database import Database
+from service.store.progress import Progress
+from service.store.records import Event, Instructions, Job, Submission, Told, Wish
+from service.store.roles import RoleOfUser
+from service.store.states import JobState
+from service.store.sweeps import Sweeps
+from service.store.users import Users
+from service.tuning.control import Orders
+from service.tuning.outbox import News, Outbox
+from service.tuning.recording import Recorder
+
+WAIT = 10.0
+"""Seconds after which what a test waits for will not come."""
+SWEEP = "digits-1"
+RUNNING, COMPLETE, PRUNED = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED
+
+
+class BreakableProgress(Progress):
+    """The real store's, which may be away."""
+
+    away = False
+
+    def tell(self, sweep_id: str, turn: int, told: Told) -> Instructions:
+        if self.away:
+            raise DatabaseError("the database does not answer")
+        return super().tell(sweep_id, turn, told)
+
+
+class House:
+    """A store with one sweep whose driver is in its first turn, and a clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1000.0
+        self.database = Database(f"sqlite:///{folder / 'service.db'}")
+        self.database.upgrade()
+        Users(self.database).add("ann", RoleOfUser.USER)
+        self.sweeps = Sweeps(self.database, lambda: self.now)
+        self.progress = BreakableProgress(self.database, lambda: self.now)
+        self.sweeps.submit(
+            Submission(sweep_id=SWEEP, name="digits", owner="ann", spec="name: digits")
+        )
+        self.sweeps.change(SWEEP, JobState.STARTING, "its turn", "queue", turn=1)
+
+    def driver(
+        self, *trials: Trial, turn: int = 1, planned: int = 10, **resources: Any
+    ) -> tuple[Recorder, Orders]:
+        """What a driver that begins, with trials of earlier sessions, tells the store by."""
+        orders = Orders()
+        held = Resources(**resources)
+        made = Recorder(self.progress, SWEEP, turn, orders, held, lambda: self.now)
+        made.begin(sweep(*trials), planned)
+        return made, orders
+
+    def another_turn(self) -> int:
+        """Its driver died; the next one may begin."""
+        turn = self.job.turn + 1
+        self.sweeps.change(SWEEP, JobState.QUEUED, "its driver died", "reconciler")
+        self.sweeps.change(SWEEP, JobState.STARTING, "its turn", "queue", turn=turn)
+        return turn
+
+    @property
+    def job(self) -> Job:
+        return self.sweeps.get(SWEEP)
+
+    @property
+    def events(self) -> list[Event]:
+        return [e for e in self.progress.events(SWEEP) if e.kind != "state changed"]
+
+    @property
+    def kinds(self) -> list[tuple[str, int]]:
+        return [(e.kind, e.data["trial"]) for e in self.events]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    assert made.database.checked_out() == 0
+    made.database.close()
+
+
+def sweep(*trials: Trial, mode: str = "min") -> Sweep:
+    return Sweep(
+        sweep_id=SWEEP,
+        name="digits",
+        state=SweepState.RUNNING,
+        seconds=0.0,
+        metric="val/loss",
+        mode=mode,
+        max_epochs=5,
+        trials=trials,
+    )
+
+
+def trial(number: int, value: float | None = None, **facts: Any) -> Trial:
+    """A trial that runs, or with a value a complete one."""
+    best = {} if value is None else {"val/loss": value, "gap/loss": value / 10, "epoch": 2.0}
+    known = {
+        "state": RUNNING if value is None else COMPLETE,
+        "role": Role.SEARCH if number else Role.BASELINE,
+        "params": {"dropout": number / 10},
+        "best": best,
+        **facts,
+    }
+    return Trial(number=number, value=value, **known)
+
+
+def epoch(number: int, at: int, loss: float = 0.5) -> Epoch:
+    return Epoch(trial=number, epoch=at, time=1.0, metrics={"val/loss": loss, "penalty/l1": 3.0})
+
+
+def news(found: Trial, *epochs: Epoch, changed: bool = True) -> News:
+    return News(trial=found, changed=changed, epochs=epochs)
+
+
+class TestEvents:
+    """What listeners hear."""
+
+    def test_a_trials_life_is_told_as_events(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(1))])
+        recorder.write([news(trial(1), epoch(1, 1), changed=False)])
+        recorder.write([news(trial(1, 0.25), epoch(1, 2))])
+        found = [(e.kind, e.data) for e in house.events]
+        best = {"val/loss": 0.25, "gap/loss": 0.025}
+        assert found == [
+            ("trial started", {"trial": 1, "params": {"dropout": 0.1}, "role": "search"}),
+            ("epoch", {"trial": 1, "epoch": 1, "metrics": {"val/loss": 0.5}}),
+            ("epoch", {"trial": 1, "epoch": 2, "metrics": {"val/loss": 0.5}}),
+            ("trial completed", {"trial": 1, "value": 0.25, "reason": None, "best": best}),
+            ("best improved", {"trial": 1, "value": 0.25, "best": best}),
+        ]
+        (stored,) = house.progress.trials(SWEEP)
+        assert (stored.state, stored.value, stored.best) == (COMPLETE, 0.25, trial(1, 0.25).best)
+        assert [e.epoch for e in house.progress.trial(SWEEP, 1).epochs] == [1, 2]
+
+    @pytest.mark.parametrize(
+        ("state", "kind"), [(PRUNED, "trial pruned"), (TrialState.FAILED, "trial failed")]
+    )
+    def test_an_end_is_told_with_its_reason(
+        self, house: House, state: TrialState, kind: str
+    ) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(1, state=state, reason="it diverged"))])
+        assert house.kinds == [("trial started", 1), (kind, 1)]
+        assert house.events[-1].data["reason"] == "it diverged"
+
+    def test_a_trial_that_came_and_went_between_two_calls_is_told_whole(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(1, 0.25), epoch(1, 1), epoch(1, 2))])
+        kinds = ["trial started", "epoch", "epoch", "trial completed", "best improved"]
+        assert house.kinds == [(kind, 1) for kind in kinds]
+
+    def test_the_same_news_twice_count_once(self, house: House) -> None:
+        recorder, _ = house.driver()
+        told = [news(trial(1, 0.25), epoch(1, 1)), news(trial(2), epoch(2, 1))]
+        recorder.write(told)
+        before = house.events
+        recorder.write(told)
+        assert house.events == before
+        assert max(Counter(house.kinds).values()) == 1
+
+    def test_another_driver_that_repeats_an_earlier_session_says_nothing_twice(
+        self, house: House
+    ) -> None:
+        earlier = [trial(0, 0.5), trial(1, 0.25), trial(2, state=PRUNED), trial(3)]
+        recorder, _ = house.driver()
+        recorder.write([news(t, epoch(t.number, 1)) for t in earlier])
+        before = house.events
+        again, _ = house.driver(*earlier, turn=house.another_turn())
+        again.write([news(t, epoch(t.number, 1)) for t in earlier])
+        assert house.events == before
+        again.write([news(trial(3, 0.125), epoch(3, 2))])
+        assert house.kinds[len(before) :] == [
+            ("epoch", 3),
+            ("trial completed", 3),
+            ("best improved", 3),
+        ]
+
+    def test_what_a_driver_could_not_tell_the_next_one_tells(self, house: House) -> None:
+        lost = [trial(0, 0.5), trial(1, state=PRUNED)]
+        recorder, _ = house.driver(*lost, turn=house.another_turn())
+        recorder.write([news(t, epoch(t.number, 1)) for t in lost])
+        assert [k for k in house.kinds if k[0] != "best improved"] == [
+            ("trial started", 0),
+            ("epoch", 0),
+            ("trial completed", 0),
+            ("trial started", 1),
+            ("epoch", 1),
+            ("trial pruned", 1),
+        ]
+
+    def test_numbers_that_are_none_are_told_as_words(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(1), epoch(1, 1, float("nan")), epoch(1, 2, float("inf")))])
+        metrics = [e.data["metrics"]["val/loss"] for e in house.events if e.kind == "epoch"]
+        assert metrics == ["nan", "inf"]
+
+
+class TestBest:
+    """When the best has improved."""
+
+    def improved(self, house: House) -> list[int]:
+        return [e.data["trial"] for e in house.events if e.kind == "best improved"]
+
+    def test_it_is_told_when_it_is_so_and_no_more(self, house: House) -> None:
+        recorder, _ = house.driver()
+        for number, value in enumerate([0.9, 0.5, 0.7, 0.5, 0.4], start=1):
+            recorder.write([news(trial(number, value))])
+        assert self.improved(house) == [1, 2, 5]
+
+    def test_several_in_one_call_count_in_order(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(n, v)) for n, v in ((1, 0.5), (2, 0.6), (3, 0.4))])
+        assert self.improved(house) == [1, 3]
+
+    def test_the_objective_says_what_is_better(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.begin(sweep(mode="max"), 10)
+        for number, value in enumerate([0.5, 0.4, 0.6], start=1):
+            recorder.write([news(trial(number, value))])
+        assert self.improved(house) == [1, 3]
+
+    def test_what_is_outside_a_constraint_is_no_improvement(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(1, 0.5, violation=0.0))])
+        recorder.write([news(trial(2, 0.1, violation=0.3))])
+        assert self.improved(house) == [1]
+
+    def test_what_an_earlier_session_found_is_no_improvement(self, house: House) -> None:
+        first, _ = house.driver()
+        first.write([news(trial(1, 0.5))])
+        second, _ = house.driver(trial(1, 0.5), turn=house.another_turn())
+        second.write([news(trial(1, 0.5)), news(trial(2, 0.6))])
+        assert self.improved(house) == [1]
+        second.write([news(trial(3, 0.4))])
+        assert self.improved(house) == [1, 3]
+
+    def test_a_trial_that_is_worse_than_the_baseline_is_no_improvement(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(0, 0.5))])
+        before = self.improved(house)
+        recorder.write([news(trial(1, 0.9))])
+        assert self.improved(house) == before
+
+    def test_it_is_told_later_where_the_store_was_away(self, house: House) -> None:
+        recorder, _ = house.driver()
+        house.progress.away = True
+        told = [news(trial(1, 0.5))]
+        with pytest.raises(DatabaseError):
+            recorder.write(told)
+        house.progress.away = False
+        recorder.write(told)
+        assert house.kinds == [("trial started", 1), ("trial completed", 1), ("best improved", 1)]
+
+    def test_the_next_driver_tells_it_where_the_last_one_could_not(self, house: House) -> None:
+        recorder, _ = house.driver(trial(1, 0.5), turn=house.another_turn())
+        recorder.write([news(trial(1, 0.5))])
+        assert self.improved(house) == [1]
+
+
+class TestProgress:
+    """What lists of sweeps show, and what users have had."""
+
+    def test_trials_are_counted_and_the_finalists_named(self, house: House) -> None:
+        recorder, _ = house.driver(trial(0, 0.5), planned=12)
+        recorder.write([])
+        assert house.job.progress["best"]["trial"] == 0
+        recorder.write([news(trial(1, 0.25)), news(trial(2)), news(trial(3, state=PRUNED))])
+        assert house.job.progress == {
+            "running": 1,
+            "complete": 2,
+            "pruned": 1,
+            "failed": 0,
+            "planned": 12,
+            "metric": "val/loss",
+            "baseline": {"trial": 0, "value": 0.5, "gap/loss": 0.05},
+            "best": {"trial": 1, "value": 0.25, "gap/loss": 0.025},
+        }
+
+    def test_a_sign_is_given_with_nothing_new_and_before_a_sweep_is_known(
+        self, house: House
+    ) -> None:
+        orders = Orders()
+        recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.now)
+        recorder.write([])
+        job = house.job
+        assert (job.state, job.heard, job.progress) == (JobState.RUNNING, 1000.0, {})
+        house.now += 7
+        recorder.write([])
+        assert house.job.heard == 1007.0
+        assert house.events == []
+
+    @pytest.mark.parametrize(
+        ("resources", "weight", "gpus"),
+        [
+            ({}, 1.0, 0.0),
+            ({"cpus": 4.0}, 4.0, 0.0),
+            ({"workers": 2, "gpus": 2}, 2.0, 2.0),
+            ({"gpus": 0.5, "cpus": 0.25}, 0.5, 0.5),
+        ],
+    )
+    def test_what_trials_hold_is_added_up(
+        self, house: House, resources: dict[str, Any], weight: float, gpus: float
+    ) -> None:
+        recorder, _ = house.driver(trial(0, 0.5, seconds=100.0), **resources)
+        recorder.write([news(trial(1))])
+        assert house.job.slot_seconds == pytest.approx(100 * weight)
+        house.now += 20
+        recorder.write([news(trial(2))])
+        assert house.job.slot_seconds == pytest.approx(120 * weight)
+        house.now += 10
+        recorder.write([])
+        assert house.job.slot_seconds == pytest.approx(140 * weight)
+        recorder.write([news(trial(1, 0.4, seconds=30.0)), news(trial(2, 0.4, seconds=10.0))])
+        assert house.job.slot_seconds == pytest.approx(140 * weight)
+        assert house.job.gpu_hours == pytest.approx(140 * gpus / 3600)
+
+    def test_what_a_trial_held_before_it_was_interrupted_counts(self, house: House) -> None:
+        recorder, _ = house.driver(trial(1, seconds=50.0))
+        recorder.write([news(trial(1, seconds=50.0))])
+        house.now += 10
+        recorder.write([])
+        assert house.job.slot_seconds == pytest.approx(60.0)
+
+    def test_how_far_it_is_can_be_asked_without_news(self, house: House) -> None:
+        recorder, _ = house.driver(trial(0, 0.5, seconds=10.0))
+        told = recorder.told()
+        assert (told.trials, told.epochs, told.happenings) == ((), (), ())
+        assert told.slot_seconds == 10.0
+        assert told.progress is not None
+        assert told.progress["complete"] == 1
+
+
+class TestOrders:
+    """What a driver is told in return."""
+
+    @pytest.mark.parametrize("wish", list(Wish))
+    def test_a_wish_stops_it(self, house: House, wish: Wish) -> None:
+        recorder, orders = house.driver()
+        recorder.write([])
+        assert (orders.stop, recorder.wish) == (False, None)
+        house.sweeps.want(SWEEP, wish, "ann")
+        recorder.write([])
+        assert (orders.stop, orders.stale, recorder.wish) == (True, False, wish)
+
+    def test_its_share_bounds_its_trials(self, house: House) -> None:
+        recorder, orders = house.driver()
+        recorder.write([])
+        assert orders.slots is None
+        for slots in (3, 1):
+            house.sweeps.share({SWEEP: slots})
+            recorder.write([])
+            assert orders.slots == slots
+
+    def test_one_whose_sweep_is_anothers_stops_and_says_no_more(self, house: House) -> None:
+        recorder, orders = house.driver()
+        recorder.write([news(trial(1))])
+        turn = house.another_turn()
+        recorder.write([news(trial(2))])
+        assert (orders.stop, orders.stale) == (True, True)
+        house.sweeps.change(SWEEP, JobState.RUNNING, "its driver was heard", "driver", turn=1)
+        recorder.write([news(trial(3))])
+        assert [t.number for t in house.progress.trials(SWEEP)] == [1]
+        assert turn == 2
+
+    def test_one_whose_sweep_has_ended_stops(self, house: House) -> None:
+        recorder, orders = house.driver()
+        house.sweeps.change(SWEEP, JobState.CANCELLED, "enough", "ann")
+        recorder.write([news(trial(1))])
+        assert (orders.stop, orders.stale) == (True, True)
+        assert house.kinds == []
+
+
+class Sink:
+    """Takes news, or does as a test says."""
+
+    def __init__(self, batch: int = 100) -> None:
+        self.batch = batch
+        self.calls: queue.SimpleQueue[Sequence[News]] = queue.SimpleQueue()
+        self.heard: list[News] = []
+        self.error: Exception | None = None
+        self.refused = threading.Semaphore(0)
+
+    def write(self, news: Sequence[News]) -> None:
+        if self.error is not None:
+            self.refused.release()
+            raise self.error
+        self.heard += news
+        self.calls.put(news)
+
+    def wait_for(self, *numbers: int) -> None:
+        """Until it has heard of these trials."""
+        while not set(numbers) <= {item.trial.number for item in self.heard}:
+            self.calls.get(timeout=WAIT)
+
+    def wait_until_refused(self, times: int = 1) -> None:
+        for _ in range(times):
+            assert self.refused.acquire(timeout=WAIT)
+
+
+def outbox(sink: Sink | Recorder, period: float = 0.005, patience: float = WAIT) -> Outbox:
+    return Outbox(sink, "test", period=period, patience=patience)
+
+
+class TestOutbox:
+    """Whoever is told is told everything, be it late."""
+
+    def test_news_come_together_by_trial_and_in_order(self) -> None:
+        sink = Sink()
+        box = outbox(sink, period=WAIT)
+        box.started(trial(2))
+        box.started(trial(1))
+        for at in (1, 2):
+            box.epoch(epoch(1, at))
+            box.epoch(epoch(2, at))
+        box.ended(trial(1, 0.5))
+        assert box.close(lambda: None)
+        assert [item.trial for item in sink.heard] == [trial(1, 0.5), trial(2)]
+        assert [[e.epoch for e in item.epochs] for item in sink.heard] == [[1, 2]] * 2
+        assert all(item.changed for item in sink.heard)
+
+    def test_epochs_alone_do_not_change_a_trial(self) -> None:
+        sink = Sink()
+        box = outbox(sink)
+        box.started(trial(1))
+        sink.wait_for(1)
+        box.epoch(epoch(1, 1))
+        assert box.close(lambda: None)
+        assert [(n.changed, len(n.epochs)) for n in sink.heard] == [(True, 0), (False, 1)]
+
+    def test_a_sink_is_called_with_nothing_new_too(self) -> None:
+        sink = Sink()
+        box = outbox(sink)
+        assert [sink.calls.get(timeout=WAIT) for _ in range(3)] == [[], [], []]
+        assert box.close(lambda: None)
+
+    def test_what_a_sink_did_not_take_is_told_later_and_once(self) -> None:
+        sink = Sink()
+        sink.error = ConnectionError("http://ann:hunter22@host is away\nand more")
+        box = outbox(sink)
+        box.started(trial(1))
+        box.epoch(epoch(1, 1))
+        sink.wait_until_refused(3)
+        assert box.error == "ConnectionError: http://***@host is away"
+        box.epoch(epoch(1, 2))
+        sink.error = None
+        sink.wait_for(1)
+        assert box.close(lambda: None)
+        told = [e.epoch for item in sink.heard for e in item.epochs]
+        assert told == [1, 2]
+        assert sum(item.changed for item in sink.heard) == 1
+
+    def test_batches_are_no_larger_than_the_sink_takes(self) -> None:
+        sink = Sink(batch=3)
+        sink.error = ConnectionError("away")
+        box = outbox(sink)
+        for number in range(10):
+            box.started(trial(number))
+        sink.wait_until_refused(2)
+        sink.error = None
+        sink.wait_for(*range(10))
+        assert box.close(lambda: None)
+        assert [item.trial.number for item in sink.heard] == list(range(10))
+        sizes = []
+        while not sink.calls.empty():
+            sizes.append(len(sink.calls.get()))
+        assert all(size <= 3 for size in sizes)
+
+    def test_of_several_batches_those_that_were_taken_are_not_told_again(self) -> None:
+        class Tiring(Sink):
+            """It takes one call and then none, until it is rested."""
+
+            tired = True
+
+            def write(self, news: Sequence[News]) -> None:
+                if self.heard and self.tired:
+                    self.refused.release()
+                    raise ConnectionError("away")
+                super().write(news)
+
+        sink = Tiring(batch=2)
+        box = outbox(sink, period=0.02)
+        for number in range(5):
+            box.started(trial(number))
+        sink.wait_until_refused(2)
+        first = len(sink.heard)
+        assert 0 < first <= 2
+        sink.tired = False
+        sink.wait_for(*range(5))
+        assert box.close(lambda: None)
+        assert [item.trial.number for item in sink.heard] == list(range(5))
+
+    def test_trials_of_an_earlier_session_are_told_again(self) -> None:
+        sink = Sink()
+        box = outbox(sink)
+        box.repeat([trial(0, 0.5, epochs=(epoch(0, 1), epoch(0, 2))), trial(1)])
+        assert box.close(lambda: None)
+        assert sorted(item.trial.number for item in sink.heard) == [0, 1]
+        assert [e.epoch for item in sink.heard for e in item.epochs] == [1, 2]
+
+    def test_closing_tells_what_is_left_and_then_does_the_last_thing_once(self) -> None:
+        sink = Sink()
+        done: list[int] = []
+        box = outbox(sink, period=WAIT)
+        began = time.monotonic()
+        box.started(trial(1))
+        assert box.close(lambda: done.append(len(sink.heard)))
+        assert done == [1]
+        assert time.monotonic() - began < WAIT / 2
+
+    def test_closing_waits_for_a_sink_that_comes_back(self) -> None:
+        sink = Sink()
+        sink.error = ConnectionError("away")
+        box = outbox(sink)
+        box.started(trial(1))
+        back = threading.Thread(target=lambda: self._comes_back(sink))
+        back.start()
+        assert box.close(lambda: None)
+        back.join()
+        assert [item.trial.number for item in sink.heard] == [1]
+
+    def _comes_back(self, sink: Sink) -> None:
+        sink.wait_until_refused(3)
+        sink.error = None
+
+    @pytest.mark.parametrize("where", ["sink", "last"])
+    def test_closing_gives_up_after_patience_and_says_so(self, where: str) -> None:
+        sink = Sink()
+        box = outbox(sink, period=0.02, patience=0.2)
+        error = ConnectionError("still away")
+        if where == "sink":
+            sink.error = error
+        began = time.monotonic()
+        assert not box.close(_raising(error) if where == "last" else lambda: None)
+        assert 0.2 <= time.monotonic() - began < 2.0
+        assert box.error == "ConnectionError: still away"
+
+    def test_the_last_thing_is_not_done_while_something_is_untold(self) -> None:
+        sink = Sink()
+        sink.error = ConnectionError("away")
+        done: list[bool] = []
+        box = outbox(sink, period=0.02, patience=0.1)
+        box.started(trial(1))
+        assert not box.close(lambda: done.append(True))
+        assert done == []
+
+    def test_all_together_over_a_store_that_goes_away_and_comes_back(self, house: House) -> None:
+        recorder, orders = house.driver(planned=3)
+        box = outbox(recorder)
+        box.started(trial(0))
+        _until(lambda: len(house.kinds) == 1)
+        house.progress.away = True
+        box.epoch(epoch(0, 1))
+        box.ended(trial(0, 0.5, seconds=4.0))
+        _until(lambda: box.error is not None)
+        assert box.error == "DatabaseError: the database does not answer"
+        house.progress.away = False
+        words = (JobState.SUCCEEDED, "it ended")
+        assert box.close(lambda: house.progress.end(SWEEP, 1, recorder.told(), *words))
+        assert not orders.stale
+        job = house.job
+        assert (job.state, job.cause, job.slot_seconds) == (*words, 4.0)
+        assert Counter(house.kinds)[("trial completed", 0)] == 1
+
+
+def _raising(error: Exception) -> Callable[[], None]:
+    def last() -> None:
+        raise error
+
+    return last
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -1,0 +1,402 @@
+"""Whoever is to be called when a state changes hears everything once, in order and signed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import InputError
+from service.jobs.webhooks import TRIES, Caller, check_urls
+from service.ports import free_port
+from service.store.database import Database
+from service.store.records import Submission
+from service.store.roles import RoleOfUser
+from service.store.states import JobState
+from service.store.sweeps import Sweeps
+from service.store.users import Users
+from service.store.webhooks import Webhooks
+
+SECRET = "a secret of more than 16 characters"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that was received."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def told(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    @property
+    def change(self) -> tuple[str, str]:
+        """Of which sweep, and to which state."""
+        return self.told["data"]["sweep_id"], self.told["data"]["new"]
+
+
+class Receiver:
+    """A real HTTP server: it writes down who calls, and answers as a test says."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.calls: list[Call] = []
+        self.status = 204
+        self.location: str | None = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.01))
+        self._thread.start()
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self._server.server_port}{path}"
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        return [call.change for call in self.calls]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # http.server looks for this name
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {k.lower(): v for k, v in self.headers.items()}
+                receiver.calls.append(Call(self.path, headers, body))
+                self.send_response(receiver.status)
+                if receiver.location is not None:
+                    self.send_header("Location", receiver.location)
+                self.end_headers()
+
+            do_GET = do_POST  # noqa: N815  # what a redirect that is followed may ask
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing on stderr."""
+
+        return Handler
+
+
+@contextmanager
+def receiving(port: int = 0) -> Iterator[Receiver]:
+    made = Receiver(port)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class House:
+    """A store with one sweep in it, a caller, and a clock that passes when told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1_700_000_000.0
+        self.database = Database(f"sqlite:///{folder / 'service.db'}")
+        self.database.upgrade()
+        Users(self.database).add("ann", RoleOfUser.USER)
+        self.sweeps = Sweeps(self.database, lambda: self.now)
+        self.webhooks = Webhooks(self.database, lambda: self.now)
+        self.caller = self.calls_with(SECRET)
+        self.submit("digits-1")
+
+    def calls_with(self, secret: str) -> Caller:
+        return Caller(self.webhooks, secret, clock=lambda: self.now)
+
+    def submit(self, sweep_id: str) -> None:
+        self.sweeps.submit(
+            Submission(sweep_id=sweep_id, name="digits", owner="ann", spec="name: digits")
+        )
+
+    def change(self, *states: JobState, sweep_id: str = "digits-1") -> None:
+        for state in states:
+            self.sweeps.change(sweep_id, state, "the test said so", "test")
+
+    def round(self, seconds: float = 0.0) -> None:
+        self.now += seconds
+        self.caller.round()
+
+    def rounds_until(self, call: int, receiver: Receiver) -> float:
+        """Seconds that pass, one by one, until it is called for the so-maniest time."""
+        began = self.now
+        while len(receiver.calls) < call:
+            self.round(1.0)
+        return self.now - began
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    assert made.database.checked_out() == 0
+    made.database.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+QUEUED, STARTING, RUNNING = JobState.QUEUED, JobState.STARTING, JobState.RUNNING
+SUCCEEDED = JobState.SUCCEEDED
+
+
+def test_every_change_is_told_once_and_in_order(house: House, receiver: Receiver) -> None:
+    house.webhooks.settle([receiver.url()])
+    house.change(STARTING, RUNNING)
+    house.submit("digits-2")
+    house.round()
+    house.round()
+    house.change(SUCCEEDED)
+    house.round()
+    assert receiver.changes == [
+        ("digits-1", "starting"),
+        ("digits-1", "running"),
+        ("digits-2", "queued"),
+        ("digits-1", "succeeded"),
+    ]
+    last = receiver.calls[-1]
+    assert last.headers["content-type"] == "application/json"
+    assert last.told["type"] == "sweep.state_changed"
+    assert last.told["data"] == {
+        "sweep_id": "digits-1",
+        "old": "running",
+        "new": "succeeded",
+        "cause": "the test said so",
+        "by": "test",
+    }
+    names = [call.headers["webhook-id"] for call in receiver.calls]
+    assert len(set(names)) == 4
+
+
+def verify(call: Call, key: bytes) -> bool:
+    """As standardwebhooks.com describes it, without anything of ours."""
+    signed = b".".join(
+        [
+            call.headers["webhook-id"].encode(),
+            call.headers["webhook-timestamp"].encode(),
+            call.body,
+        ]
+    )
+    wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    signatures = [s.split(",") for s in call.headers["webhook-signature"].split(" ")]
+    return any(version == "v1" and signature == wanted for version, signature in signatures)
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        (SECRET, SECRET.encode()),
+        ("whsec_" + base64.b64encode(bytes(range(32))).decode(), bytes(range(32))),
+    ],
+)
+def test_calls_are_signed(house: House, receiver: Receiver, secret: str, key: bytes) -> None:
+    house.caller = house.calls_with(secret)
+    house.webhooks.settle([receiver.url()])
+    house.change(STARTING)
+    house.round()
+    (call,) = receiver.calls
+    assert call.headers["webhook-timestamp"] == "1700000000"
+    assert verify(call, key)
+    assert not verify(call, b"another key")
+
+
+@pytest.mark.parametrize("status", [500, 404, 302])
+def test_a_receiver_that_fails_is_called_again_after_growing_waits_and_hears_all_in_order(
+    house: House, receiver: Receiver, status: int
+) -> None:
+    house.webhooks.settle([receiver.url()])
+    house.change(STARTING, RUNNING)
+    receiver.status = status
+    house.round()
+    house.round()
+    assert receiver.changes == [("digits-1", "starting")]
+    waits = [house.rounds_until(call, receiver) for call in (2, 3, 4)]
+    assert waits == [2.0, 4.0, 8.0]
+    assert len({call.headers["webhook-id"] for call in receiver.calls}) == 1
+    house.change(SUCCEEDED)
+    receiver.status = 200
+    receiver.calls.clear()
+    house.round(16.0)
+    assert [new for _, new in receiver.changes] == ["starting", "running", "succeeded"]
+    house.round()
+    assert len(receiver.calls) == 3
+
+
+def test_one_that_is_not_there_is_called_when_it_comes(house: House) -> None:
+    port = free_port()
+    house.webhooks.settle([f"http://127.0.0.1:{port}/"])
+    house.change(STARTING, RUNNING)
+    for _ in range(3):
+        house.round(10.0)
+    with receiving(port) as receiver:
+        house.round(10.0)
+        assert [new for _, new in receiver.changes] == ["starting", "running"]
+
+
+def test_a_call_that_is_made_again_is_signed_for_its_own_time(
+    house: House, receiver: Receiver
+) -> None:
+    house.webhooks.settle([receiver.url()])
+    house.change(STARTING)
+    receiver.status = 503
+    house.round()
+    house.round(2.0)
+    times = [call.headers["webhook-timestamp"] for call in receiver.calls]
+    assert times == ["1700000000", "1700000002"]
+    assert all(verify(call, SECRET.encode()) for call in receiver.calls)
+
+
+def test_what_is_never_taken_is_given_up_and_the_next_is_told(
+    house: House, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.webhooks.settle([receiver.url()])
+    house.change(STARTING)
+    receiver.status = 500
+    with caplog.at_level(logging.ERROR):
+        for _ in range(TRIES + 3):
+            house.round(3600.0)
+    assert receiver.changes == [("digits-1", "starting")] * TRIES
+    assert "never took event" in caplog.text
+    house.change(RUNNING)
+    receiver.status = 200
+    house.round()
+    assert receiver.changes[TRIES:] == [("digits-1", "running")]
+
+
+def test_a_new_address_hears_only_what_happens_from_now_on(
+    house: House, receiver: Receiver
+) -> None:
+    house.webhooks.settle([receiver.url("/old")])
+    house.change(STARTING)
+    house.webhooks.settle([receiver.url("/old"), receiver.url("/new")])
+    house.change(RUNNING)
+    house.round()
+    heard = sorted((call.path, call.change[1]) for call in receiver.calls)
+    assert heard == [("/new", "running"), ("/old", "running"), ("/old", "starting")]
+
+
+def test_a_service_that_starts_again_tells_what_was_missed(
+    house: House, receiver: Receiver
+) -> None:
+    house.webhooks.settle([receiver.url()])
+    house.change(STARTING)
+    house.round()
+    house.change(RUNNING)
+    house.webhooks.settle([receiver.url()])
+    house.caller = house.calls_with(SECRET)
+    house.round()
+    assert [new for _, new in receiver.changes] == ["starting", "running"]
+
+
+def test_an_address_that_was_taken_out_is_called_no_more(house: House, receiver: Receiver) -> None:
+    house.webhooks.settle([receiver.url("/old"), receiver.url("/new")])
+    house.webhooks.settle([receiver.url("/new")])
+    house.change(STARTING)
+    house.round()
+    assert [call.path for call in receiver.calls] == ["/new"]
+    house.webhooks.settle([])
+    house.change(RUNNING)
+    house.round()
+    assert len(receiver.calls) == 1
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_redirect_is_not_followed(house: House, receiver: Receiver, status: int) -> None:
+    receiver.status, receiver.location = status, receiver.url("/elsewhere")
+    house.webhooks.settle([receiver.url("/here")])
+    house.change(STARTING)
+    house.round()
+    assert [call.path for call in receiver.calls] == ["/here"]
+    (hook,) = Webhooks(house.database, lambda: house.now + 60).due()
+    assert hook.tries == 1
+
+
+def test_one_that_is_dead_does_not_hold_up_another(house: House, receiver: Receiver) -> None:
+    dead = [f"http://127.0.0.1:{free_port()}/{name}" for name in "az"]
+    house.webhooks.settle([*dead, receiver.url("/m")])
+    house.change(STARTING, RUNNING)
+    house.round()
+    assert [new for _, new in receiver.changes] == ["starting", "running"]
+
+
+@pytest.mark.parametrize("url", ["http://.../", f"http://{'a' * 70}.example/"])
+def test_one_whose_name_is_none_does_not_hold_up_another(
+    house: House, receiver: Receiver, url: str
+) -> None:
+    house.webhooks.settle([url])
+    house.webhooks.settle([url, receiver.url()])
+    house.change(STARTING)
+    house.round()
+    assert [new for _, new in receiver.changes] == ["starting"]
+
+
+def test_passwords_in_addresses_are_not_logged(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.webhooks.settle([f"http://ann:hunter22@127.0.0.1:{free_port()}/"])
+    house.change(STARTING)
+    with caplog.at_level(logging.WARNING):
+        house.round()
+    assert "127.0.0.1" in caplog.text
+    assert "hunter22" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ("", "16 characters at least"),
+        ("fifteen letters", "16 characters at least"),
+        ("whsec_not-base-64!", "after whsec_ comes base64"),
+        ("whsec_AAAAAAAAAAA", "after whsec_ comes base64"),
+        ("whsec_Schlüsselwort", "after whsec_ comes base64"),
+    ],
+)
+def test_secrets_that_are_none_are_refused_with_what_would_be(
+    house: House, secret: str, words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        house.calls_with(secret)
+    assert "GAPSWEEP_WEBHOOK_SECRET" in str(caught.value)
+    assert not secret or secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "host/path",
+        "ftp://host/path",
+        "file:///etc/passwd",
+        f"https://host/{'x' * 500}",
+        "https://",
+        "https:///path",
+        "http://host:port/path",
+        "http://[::1/path",
+    ],
+)
+def test_what_cannot_be_called_is_refused_with_what_could_be(url: str) -> None:
+    with pytest.raises(InputError, match=r"--webhook .* write it as https://host/path"):
+        check_urls(["https://fine.example/hook", url])
+
+
+def test_what_can_be_called_is_taken() -> None:
+    check_urls([])
+    check_urls(["https://host.example/hook?key=1", "http://127.0.0.1:8000"])
