@@ -12,6 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -85,6 +86,12 @@ class Call(Generic[T]):
             "headers": dict(self.headers),
             "content": self.content,
         }
+
+    @property
+    def attempts(self) -> int:
+        """How often it may be made: a server that was restarted breaks connections kept open."""
+        repeatable = self.method == "GET" or "Idempotency-Key" in self.headers
+        return 2 if repeatable else 1
 
     def read(self, answer: httpx2.Response) -> T:
         """The answer's content.
@@ -223,6 +230,9 @@ class Client:
             ServerError: the server cannot be reached, or went wrong.
             GapsweepError: what the server answered for.
         """
+        for _ in range(call.attempts - 1):
+            with suppress(httpx2.TransportError):
+                return call.read(self._http.request(**_with_token(call.request(), self._token)))
         try:
             return call.read(self._http.request(**_with_token(call.request(), self._token)))
         except httpx2.TransportError as error:
@@ -284,6 +294,10 @@ class AsyncClient:
 
     async def do(self, call: Call[T]) -> T:
         """As :meth:`Client.do`."""
+        for _ in range(call.attempts - 1):
+            with suppress(httpx2.TransportError):
+                request = _with_token(call.request(), self._token)
+                return call.read(await self._http.request(**request))
         try:
             return call.read(await self._http.request(**_with_token(call.request(), self._token)))
         except httpx2.TransportError as error:

@@ -137,6 +137,15 @@ class Stack:
             time.sleep(0.2)
         return job
 
+    def reach(self, sweep_id: str, count: int, seconds: float = 120) -> None:
+        """Until so many of a sweep's trials are over."""
+        deadline = time.monotonic() + seconds
+        while self.trials(sweep_id) < count:
+            job = self.job(sweep_id)
+            late = time.monotonic() > deadline
+            assert not late, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
+            time.sleep(0.05)
+
     def log(self, sweep_id: str) -> str:
         """What the sweep's drivers wrote."""
         path = self.home / "sweeps" / sweep_id / "driver.log"

@@ -124,18 +124,34 @@ def _look(shared: Sequence[Path]) -> Iterator[Node]:
             for node in alive
         ]
         for node, call in zip(alive, calls, strict=True):
-            yield _node(node, call, marks)
+            try:
+                yield _node(node, call, marks)
+            except ray.exceptions.RayError as error:
+                if _is_alive(node):
+                    last = str(error).strip().splitlines()[-1]
+                    name = node["NodeManagerHostname"]
+                    raise InputError(f"the node {name} cannot be used: {last}") from None
+
+
+def _is_alive(node: Mapping[str, Any]) -> bool:
+    """Whether the cluster still counts on a node; of one that died it learns after a while."""
+    import ray
+
+    found = {n["NodeID"]: n["Alive"] for n in ray.nodes()}  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return bool(found.get(node["NodeID"], False))
 
 
 def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
+    """What a node said of itself.
+
+    Raises:
+        InputError: it does not see a folder, or has another gapsweep.
+        RayError: it said nothing.
+    """
     import ray
 
     name, resources = node["NodeManagerHostname"], node["Resources"]
-    try:
-        version, machine, missing = ray.get(call)
-    except ray.exceptions.RayError as error:
-        last = str(error).strip().splitlines()[-1]
-        raise InputError(f"the node {name} cannot be used: {last}") from None
+    version, machine, missing = ray.get(call)
     require(version, f"the node {name}", "this machine")
     for folder, mark in marks.items():
         if mark in missing:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,18 @@ class SweepRuns:
         self._artifacts = artifacts
         self._sweep = sweep
         self._children: dict[int, str] = {}
+        self._bare: set[str] = set()
         self._experiment = ""
+        self._known = False
         self.parent = ""
 
     def open(self) -> None:
-        """Find or create the experiment and the parent run, and know the children there are."""
-        if self.parent:
+        """Find or create the experiment and the parent run, and know the children there are.
+
+        After an error everything is looked up again: the server may have done what it could not
+        answer, and a run would be made twice.
+        """
+        if self._known:
             return
         self._client = mlflow.MlflowClient(
             self._uri
@@ -84,16 +91,21 @@ class SweepRuns:
             int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in runs if TRIAL_TAG in r.data.tags
         }
         parents = [r.info.run_id for r in runs if TRIAL_TAG not in r.data.tags]
+        self._bare = {r.info.run_id for r in runs if not r.data.params}
         self.parent = parents[0] if parents else self._create_parent()
+        if self.parent in self._bare:
+            self._describe_parent()
+        self._known = True
 
     def write(self, news: Sequence[News]) -> None:
         """Log what is new; what was logged before is the same point again."""
-        self.open()
-        for item in news:
-            if item.epochs:
-                self.log_epochs(item.trial, item.epochs)
-            if item.changed:
-                self.log_trial(item.trial)
+        with self._looked_up_after_errors():
+            self.open()
+            for item in news:
+                if item.epochs:
+                    self.log_epochs(item.trial, item.epochs)
+                if item.changed:
+                    self.log_trial(item.trial)
 
     def log_trial(self, trial: Trial) -> None:
         """Make the trial's run say what the record says; epochs are logged apart."""
@@ -126,6 +138,19 @@ class SweepRuns:
 
     def finish(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
         """End the parent with its headline figures and artifacts; the best trial's model too."""
+        with self._looked_up_after_errors():
+            self.open()
+            self._finish(sweep, artifacts, model)
+
+    @contextmanager
+    def _looked_up_after_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._known = False
+            raise
+
+    def _finish(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
         now = int(time.time() * 1000)
         for trial in (t for t in (sweep.baseline, sweep.best) if t is not None):
             tested = {k: v for k, v in trial.best.items() if k.startswith("test")}
@@ -173,10 +198,13 @@ class SweepRuns:
     def _create_parent(self) -> str:
         tags = {SWEEP_TAG: self._sweep.sweep_id, MLFLOW_RUN_NAME: self._sweep.sweep_id}
         run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
-        params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
-        self._client.log_batch(run, params=params[:100])
-        self._client.log_artifact(run, str(self._sweep.spec))
+        self._bare.add(run)
         return run
+
+    def _describe_parent(self) -> None:
+        params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
+        self._client.log_artifact(self.parent, str(self._sweep.spec))
+        self._client.log_batch(self.parent, params=params[:100])
 
     def _child(self, trial: Trial) -> str:
         if trial.number not in self._children:
@@ -189,7 +217,11 @@ class SweepRuns:
                 MLFLOW_RUN_NAME: f"{trial.number:03d} {trial.role.value} {trial.penalty}",
             }
             run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+            self._children[trial.number] = run
+            self._bare.add(run)
+        run = self._children[trial.number]
+        if run in self._bare:
             params = [Param(k, str(v)) for k, v in trial.params.items()]
             self._client.log_batch(run, params=params)
-            self._children[trial.number] = run
-        return self._children[trial.number]
+            self._bare.remove(run)
+        return run

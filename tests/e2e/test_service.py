@@ -131,7 +131,7 @@ def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) ->
 def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, paced: Path) -> None:
     code = ("--with", str(paced / "paced.py"))
     sweep_id = service.submit(spec(paced, 14, pause=0.005), *code)
-    wait_for(lambda: service.trials(sweep_id) >= 3, 90)
+    service.reach(sweep_id, 3)
     refused = service.gapsweep("cancel", sweep_id, user="bob")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is ann's; only ann or an admin may" in refused.stderr
@@ -143,7 +143,7 @@ def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, pac
         assert before < 14
         again = "resume" if action == "pause" else "retry"
         assert service.gapsweep(again, sweep_id).returncode == 0
-        wait_for(lambda before=before: service.trials(sweep_id) > before, 60)
+        service.reach(sweep_id, before + 1)
     service.wait(sweep_id, JobState.SUCCEEDED)
     whole(service, sweep_id, 14)
     states = [str(t.new) for t in service.client().do(calls.sweep(sweep_id)).history]
@@ -171,7 +171,7 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
 
     def some_more(count: int = 3) -> None:
         before = service.trials(sweep_id)
-        wait_for(lambda: service.trials(sweep_id) >= min(before + count, trials), 120)
+        service.reach(sweep_id, min(before + count, trials))
 
     some_more()
     service.api.kill()
@@ -217,6 +217,40 @@ def test_users_share_the_cluster_and_dependencies_are_kept(service: Stack, paced
     assert began[late] < began[then]  # the more urgent one first
 
 
+def test_a_node_with_another_gapsweep_says_so_and_the_sweep_fails(
+    service: Stack, paced: Path
+) -> None:
+    other = paced / "other" / "gapsweep-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: gapsweep\nVersion: 9.9\n")
+    service.ray.start_node(3, 1, env={"PYTHONPATH": str(other.parent)})
+    try:
+        done = service.gapsweep(
+            "submit", str(spec(paced, 3)), "--with", str(paced / "paced.py"), "--watch"
+        )
+    finally:
+        service.ray.kill_node(3)
+    assert done.returncode == 1
+    words = " ".join(done.stderr.split())
+    assert "failed: this machine has gapsweep" in words
+    assert "has 9.9; install the same version on both" in words
+
+
+def test_a_sweep_outlives_the_restart_of_the_head(service: Stack, paced: Path) -> None:
+    sweep_id = service.submit(
+        spec(paced, 14, pause=0.005), "--with", str(paced / "paced.py"), user="bob"
+    )
+    service.reach(sweep_id, 3)
+    for node in (0, 1, 2):
+        service.ray.kill_node(node)
+    service.ray.start_head(2)
+    job = service.wait(sweep_id, JobState.SUCCEEDED, 120)
+    assert job.turn == 2
+    whole(service, sweep_id, 14)
+    causes = [t.cause for t in service.client().do(calls.sweep(sweep_id)).history]
+    assert "the cluster was restarted; it goes on where it was" in causes
+
+
 def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
     def says(*arguments: str, **env: str) -> str:
         done = subprocess.run(
@@ -237,7 +271,8 @@ def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
     assert "no sweep 'nothing'" in says("cancel", "nothing")
     missing = says("submit", str(spec(paced, 3)))
     assert "send it along: --with" in missing
-    wrong = says("submit", str(spec(paced, 3)), "--with", str(paced), "--set", "budget.trial=3")
+    code = ("--with", str(paced / "paced.py"))
+    wrong = says("submit", str(spec(paced, 3)), *code, "--set", "budget.trial=3")
     assert "budget.trial: unknown key; did you mean 'trials'?" in wrong
     viewer = says(
         "submit",

@@ -11,10 +11,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 
+from service.records import Role, Trial, TrialState
+from service.tuning.outbox import News
+from service.tuning.tracking import SweepRuns, TrackedSweep
 from tests.commands import DIGITS, gapsweep, settings
 
 
@@ -74,3 +78,34 @@ def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Pa
         assert (len(runs), len(children)) == (5, 4)
         for run in children:
             assert client.get_metric_history(run.info.run_id, "gap/loss")
+
+
+def test_a_run_whose_answer_was_lost_is_not_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spec.yaml").write_text("name: x\n")
+    tracked = TrackedSweep(
+        sweep_id="x-1", name="x", params={"trials": "2"}, spec=tmp_path / "spec.yaml"
+    )
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    runs = SweepRuns(uri, (tmp_path / "artifacts").as_uri(), tracked)
+    create, lost = mlflow.MlflowClient.create_run, ["the parent's", "the child's"]
+
+    def create_and_lose(client: mlflow.MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        made = create(client, *args, **kwargs)
+        if lost:
+            raise ConnectionError(f"{lost.pop(0)} answer was lost")
+        return made
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_and_lose)
+    trial = Trial(number=0, state=TrialState.RUNNING, role=Role.BASELINE, params={"dropout": 0.0})
+    news = [News(trial=trial, changed=True, epochs=())]
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            runs.write(news)
+    runs.write(news)
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("gapsweep")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    assert sorted(list(run.data.params) for run in found) == [["dropout"], ["trials"]]
