@@ -27,7 +27,7 @@ from service.store.sweeps import Sweeps
 from service.store.users import Users
 from tests.commands import REPOSITORY, command
 from tests.databases import Postgres, postgres_server
-from tests.integration.rays import Ray, ray_cluster, wait_for
+from tests.integration.rays import Ray, pids, ray_cluster, read, wait_for
 
 SECRET = "pa55word-nobody-may-read"
 """The database's password: whatever is written anywhere, it is not in it."""
@@ -153,12 +153,9 @@ class Stack:
 
     def drivers(self) -> list[int]:
         """The ids of the drivers' processes."""
-        found = subprocess.run(
-            ["pgrep", "-f", "--", f"-m service.tuning.runner .*--home {self.home}"],
-            capture_output=True,
-            text=True,
-        )
-        return [int(pid) for pid in found.stdout.split()]
+        mark = b"service.tuning.runner\0"
+        home = str(self.home).encode()
+        return [p for p in pids() if mark in (line := read(p, "cmdline")) and home in line]
 
     @property
     def progress(self) -> Progress:

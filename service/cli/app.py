@@ -25,6 +25,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        from service.versions import installed
+
+        print(f"gapsweep {installed()}")
+        raise typer.Exit
+
+
+@app.callback()
+def gapsweep(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Which regularisation, how strong, closes the generalisation gap of your model?"""
+
+
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")]
 Overrides = Annotated[
     list[str] | None,

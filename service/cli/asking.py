@@ -91,6 +91,16 @@ def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
         print(f"no sweeps on {remote.url}")
 
 
+def remote_devices(remote: Remote) -> None:
+    """The nodes of a server's cluster, and how many sweeps wait and run."""
+    from service import client as calls
+    from service.report.remote import nodes_table
+
+    found = remote.client.do(calls.cluster())
+    Console(highlight=False).print(nodes_table(found.nodes))
+    print(f"\n{found.running} sweeps run, {found.queued} wait")
+
+
 def remote_resume(remote: Remote, name: str) -> None:
     """Queue a paused sweep again."""
     from service import client as calls

@@ -24,7 +24,7 @@ from service.cli.app import (
     app,
     written,
 )
-from service.cli.asking import Remote, remote_list, remote_report, remote_resume
+from service.cli.asking import Remote, remote_devices, remote_list, remote_report, remote_resume
 from service.cli.driving import drive, import_from, own_code
 from service.errors import GapsweepError, InputError
 
@@ -199,8 +199,16 @@ def devices(
     ] = None,
     overrides: Overrides = None,
     ray_address: RayAddress = None,
+    server: Server = None,
+    token: Token = None,
 ) -> None:
-    """Show what this machine or a Ray cluster has, and how many trials of a spec run at once."""
+    """Show what this machine or a Ray cluster has, and how many trials of a spec run at once.
+
+    Of a server: its cluster's nodes, and how many sweeps wait and run.
+    """
+    if server:
+        remote_devices(Remote.at(server, token))
+        return
     from service.report.tables import cluster_table, use_table
     from service.specfile import load_spec
     from service.tuning.cluster import Cluster

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from service.api.models import SweepDetails, SweepOut, TrialOut
+from service.api.models import NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.words import MISSING, configuration, duration, number
 
 
@@ -28,6 +28,16 @@ def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
             number(_float(best.get("gap/loss"))),
             duration(max(0.0, time.time() - sweep.created)),
         )
+    return table
+
+
+def nodes_table(nodes: Sequence[NodeOut]) -> Table:
+    """A row a machine of the cluster."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("node", "CPUs", "GPUs"):
+        table.add_column(title, overflow="fold")
+    for node in nodes:
+        table.add_row(node.name, f"{node.cpus:g}", f"{node.gpus:g}")
     return table
 
 

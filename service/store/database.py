@@ -88,12 +88,14 @@ class Database:
             DatabaseError: the database does not answer.
         """
         try:
-            with self._engine.begin() as connection:
-                configuration = _alembic()
-                configuration.attributes["connection"] = connection
-                command.upgrade(configuration, "head")
+            with self.connecting() as connection:
+                command.upgrade(alembic_configuration(connection), "head")
         except SQLAlchemyError as error:
             raise self._away(error) from error
+
+    def connecting(self) -> AbstractContextManager[Connection]:
+        """One connection in a transaction, for migrations."""
+        return self._engine.begin()
 
     def check(self) -> None:
         """See that the schema is this version's.
@@ -101,7 +103,7 @@ class Database:
         Raises:
             DatabaseError: it is another's, or the database does not answer.
         """
-        wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+        wanted = ScriptDirectory.from_config(alembic_configuration()).get_current_head()
         try:
             with self._engine.connect() as connection:
                 found = MigrationContext.configure(connection).get_current_revision()
@@ -183,8 +185,10 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _alembic() -> Config:
+def alembic_configuration(connection: Connection | None = None) -> Config:
+    """Alembic's view of the migrations, on a connection if any are to be run."""
     configuration = Config()
+    configuration.attributes["connection"] = connection
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return configuration
 

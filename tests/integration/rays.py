@@ -44,7 +44,7 @@ class Ray:
 
     def processes(self, title: str) -> list[int]:
         """The ids of this Ray's processes whose title begins so: an actor's is ``ray::Class``."""
-        return [p for p in _pids() if _title(p).startswith(title) and self._owns(p)]
+        return [p for p in pids() if _title(p).startswith(title) and self._owns(p)]
 
     def ranks(self) -> list[int]:
         """The workers of groups, in the order they were started."""
@@ -57,7 +57,7 @@ class Ray:
     def kill_node(self, number: int) -> None:
         """``kill -9`` of a node, 0 is the head, with every process on it."""
         mine = f"{_NODE}={number}".encode()
-        for pid in [p for p in _pids() if self._owns(p) and mine in _read(p, "environ")]:
+        for pid in [p for p in pids() if self._owns(p) and mine in read(p, "environ")]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._nodes.pop(number).wait()
@@ -83,10 +83,10 @@ class Ray:
             process.send_signal(signal.SIGTERM)
         for process in self._nodes.values():
             process.wait(timeout=60)
-        wait_for(lambda: not [p for p in _pids() if self._owns(p)], 30)
+        wait_for(lambda: not [p for p in pids() if self._owns(p)], 30)
 
     def _owns(self, pid: int) -> bool:
-        return f"{_MARK}={self.mark}".encode() in _read(pid, "environ")
+        return f"{_MARK}={self.mark}".encode() in read(pid, "environ")
 
 
 @contextmanager
@@ -157,15 +157,17 @@ def _said(log: Path, pattern: str) -> str:
     return re.findall(pattern, log.read_text())[0]
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """Every process's id."""
     return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
 
 
 def _title(pid: int) -> str:
-    return _read(pid, "cmdline").decode(errors="replace")
+    return read(pid, "cmdline").decode(errors="replace")
 
 
-def _read(pid: int, name: str) -> bytes:
+def read(pid: int, name: str) -> bytes:
+    """A file of a process's in ``/proc``; nothing where it has ended."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:  # it has ended

@@ -149,3 +149,35 @@ def test_the_async_client_makes_the_same_calls(world: World) -> None:
             return made.owner, kinds
 
     assert asyncio.run(use()) == ("ann", ["state changed", "state changed"])
+
+
+def test_a_spec_for_another_version_is_said_to_be_for_it() -> None:
+    def refuse(_: httpx2.Request) -> httpx2.Response:
+        problems = [{"path": "budget.energy", "message": "unknown key"}]
+        body = {"detail": "the spec: 1 problem", "problems": problems}
+        return httpx2.Response(422, json=body, headers={"Gapsweep-Version": "0.0.7"})
+
+    http = httpx2.Client(transport=httpx2.MockTransport(refuse), base_url="http://here")
+    with pytest.raises(SpecError) as caught:
+        Client("http://here", "t", http).do(calls.submit(SPEC))
+    assert "for the server's gapsweep 0.0.7 (here it is" in str(caught.value)
+    assert "budget.energy: unknown key" in str(caught.value)
+
+
+def test_a_call_that_may_be_repeated_is_made_again_where_the_connection_broke() -> None:
+    asked: list[str] = []
+
+    def break_once(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.method)
+        if len(asked) == 1:
+            raise httpx2.ReadError("the connection broke")
+        return httpx2.Response(200, json={"items": [], "cursor": None})
+
+    http = httpx2.Client(transport=httpx2.MockTransport(break_once), base_url="http://here")
+    client = Client("http://here", "t", http)
+    assert client.do(calls.sweeps()).items == ()
+    assert asked == ["GET", "GET"]
+    asked.clear()
+    with pytest.raises(ServerError):
+        client.do(calls.cancel("digits-1"))
+    assert asked == ["POST"]
