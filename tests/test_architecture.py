@@ -64,6 +64,16 @@ def test_only_the_process_knows_ranks() -> None:
     assert knowing == {"trainables/process.py"}
 
 
+def test_of_the_service_only_one_file_speaks_to_a_cluster() -> None:
+    outside = [p for p in (ROOT / "service").rglob("*.py") if "tuning" not in p.parts]
+    knowing = {
+        str(path.relative_to(ROOT))
+        for path in outside
+        if any(name.partition(".")[0] == "ray" for name in _imports(path))
+    }
+    assert knowing == {"service/jobs/ray_jobs.py"}
+
+
 def test_only_the_bridge_and_its_neighbours_know_ray() -> None:
     for path in sorted((ROOT / "service").rglob("*.py")):
         name = str(path.relative_to(ROOT))

@@ -67,7 +67,10 @@ class Reconciler:
         Raises:
             ClusterAwayError, DatabaseError: one of them does not answer; nothing is lost.
         """
-        for job in self._sweeps.of_states(*_ON_CLUSTER):
+        there = self._sweeps.of_states(*_ON_CLUSTER)
+        names = {_name(job) for job in there}
+        self._wished = {k: since for k, since in self._wished.items() if k[0] in names}
+        for job in there:
             self._look_after(job)
         self._start()
 
@@ -162,10 +165,7 @@ class Reconciler:
         return {o for o in others if self._sweeps.get(o).state is JobState.SUCCEEDED}
 
     def _can_start(self, job: Job) -> bool:
-        """A sweep is not started on an empty promise: what it waits for must still be able to end.
-
-        One that waits for a sweep which failed or was cancelled fails with it.
-        """
+        """Whether what it waits for can still succeed; it fails with a sweep that did not."""
         for other in job.after:
             state = self._sweeps.get(other).state
             if state in (JobState.FAILED, JobState.CANCELLED):
