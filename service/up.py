@@ -146,6 +146,7 @@ def _ray(ports: Ports, cpus: int | None, scratch: Path) -> tuple[list[str], Mapp
     words += [f"--port={free_port()}", f"--node-ip-address={_HOST}", f"--temp-dir={scratch}"]
     words += ["--include-dashboard=true", f"--dashboard-host={_HOST}"]
     words += [f"--dashboard-port={ports.ray}", "--disable-usage-stats"]
+    words += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray may have the usual one
     words += [] if cpus is None else [f"--num-cpus={cpus}"]
     return words, {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 

@@ -127,10 +127,11 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """A node; ``before`` is the command that runs its own as its arguments."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    words.append("--disable-usage-stats")
     own = {_MARK: mark, _NODE: str(number), **_token(mark), "RAY_AUTH_MODE": "token"}
     with log.open("w") as output:
         return subprocess.Popen(
-            [*before, *words, "--disable-usage-stats", *options],
+            [*before, *words, f"--dashboard-agent-listen-port={free_port()}", *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
