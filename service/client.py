@@ -277,8 +277,9 @@ class Client:
                     if answer.is_error:
                         answer.read()
                     raise_for_problem(answer)
+                    patience = _Patience()
                     for number, event in _parsed(answer.iter_lines()):
-                        patience, after = _Patience(), number
+                        after = number
                         yield number, event
                     return
             except (httpx2.TransportError, ServerError) as error:
@@ -313,13 +314,14 @@ class AsyncClient:
                     if answer.is_error:
                         await answer.aread()
                     raise_for_problem(answer)
+                    patience = _Patience()
                     lines: list[str] = []
                     async for line in answer.aiter_lines():
                         lines.append(line)
                         if line:
                             continue
                         for number, event in _parsed(lines):
-                            patience, after = _Patience(), number
+                            after = number
                             yield number, event
                         lines = []
                     return
@@ -331,7 +333,8 @@ class _Patience:
     """How long a server that is away is still waited for."""
 
     def __init__(self) -> None:
-        self._until, self._wait = time.monotonic() + PATIENCE, 0.1
+        self._until: float | None = None  # it counts from the first time the server is missed
+        self._wait = 0.1
 
     def wait(self, server: str, error: Exception) -> float:
         """Seconds until the next attempt.
@@ -339,7 +342,9 @@ class _Patience:
         Raises:
             ServerError: it has been away for too long.
         """
-        if time.monotonic() > self._until:
+        now = time.monotonic()
+        self._until = self._until or now + PATIENCE
+        if now > self._until:
             raise error if isinstance(error, ServerError) else _unreachable(server, error)
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
         return self._wait

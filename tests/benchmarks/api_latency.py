@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import statistics
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.ports import free_port
+from service.specfile import raw_spec
 from service.store.database import Database
 from tests.benchmarks.filling import NAMES, USERS, fill
 from tests.commands import DIGITS, command
@@ -140,9 +142,9 @@ async def clients(server: Server, count: int, asks: int, rate: float | None) -> 
 
 
 async def submits(server: Server, count: int) -> list[Answer]:
-    """Submit sweeps one after another."""
-    connection, spec = await Connection(server.port, server.tokens[0]).open(), DIGITS.read_bytes()
-    answers = []
+    """Submit sweeps one after another, as JSON, as the client does."""
+    connection = await Connection(server.port, server.tokens[0]).open()
+    spec, answers = json.dumps(raw_spec(DIGITS, whole=True)).encode(), list[Answer]()
     for _ in range(count):
         began = time.perf_counter()
         await connection.ask("POST", "/v1/sweeps", spec)

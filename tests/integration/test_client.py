@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from service import client as calls
-from service.client import AsyncClient, Client
+from service.client import PATIENCE, AsyncClient, Client
 from service.errors import (
     ConflictError,
     ForbiddenError,
@@ -181,3 +181,28 @@ def test_a_call_that_may_be_repeated_is_made_again_where_the_connection_broke() 
     with pytest.raises(ServerError):
         client.do(calls.cancel("digits-1"))
     assert asked == ["POST"]
+
+
+def test_patience_counts_from_when_the_server_is_missed_not_from_the_last_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("service.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("service.client.time.sleep", lambda _: None)
+    asked: list[str] = []
+
+    def quiet(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.headers["Last-Event-ID"])
+
+        def body() -> Iterator[bytes]:
+            if len(asked) == 3:
+                yield told(7)
+                return
+            now[0] += 10 * PATIENCE  # nothing happens for long
+            raise httpx2.ReadError("the connection broke")
+
+        return httpx2.Response(200, content=body())
+
+    http = httpx2.Client(transport=httpx2.MockTransport(quiet), base_url="http://here")
+    assert [n for n, _ in Client("http://here", "t", http).events("digits-1")] == [7]
+    assert len(asked) == 3
