@@ -153,13 +153,14 @@ async def submits(server: Server, count: int) -> list[Answer]:
 
 
 def table(title: str, answers: Sequence[Answer], seconds: float, aim: float) -> None:
-    """A line for each kind of question."""
-    print(f"\n{title:34}  asked  median     p99     max      /s  aim p99", flush=True)
+    """A line for each kind of question, below how busy the machine was."""
+    title = f"{title} (load {os.getloadavg()[0]:.1f})"
+    print(f"\n{title:38}  asked  median     p99     max      /s  aim p99", flush=True)
     for kind in sorted({kind for kind, _ in answers}):
         ms = sorted(1000 * taken for what, taken in answers if what == kind)
         p99 = ms[min(len(ms) - 1, int(0.99 * len(ms)))]
         print(
-            f"  {kind:32}  {len(ms):5}  {statistics.median(ms):6.1f}  {p99:6.1f}  {ms[-1]:6.1f}"
+            f"  {kind:36}  {len(ms):5}  {statistics.median(ms):6.1f}  {p99:6.1f}  {ms[-1]:6.1f}"
             f"  {len(ms) / seconds:6.1f}  {aim:5.0f} {'met' if p99 <= aim else 'missed'}",
             flush=True,
         )
