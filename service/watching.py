@@ -37,7 +37,8 @@ def follow(client: Client, sweep_id: str, console: Console) -> None:
             console.print(f"{sweep_id} is {sweep.state} ({sweep.cause})", soft_wrap=True)
         last = sweep.last_event
         while True:
-            for last, event in client.events(sweep_id, after=last):
+            for number, event in client.events(sweep_id, after=last):
+                last = number
                 _show(view, event, known)
             if _is_over(client, sweep_id):
                 return
