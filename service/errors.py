@@ -13,7 +13,6 @@ GapsweepError              exit code 1
 │   ├── ConflictError      the thing is not in a state for it
 │   │   ├── SweepBusyError     another process runs this sweep
 │   │   ├── IllegalChangeError a state cannot follow the one that a sweep is in
-│   │   ├── AlreadyThereError  a name is taken
 │   │   └── StaleDriverError   a sweep has another driver by now
 │   ├── UnauthorizedError  nobody that the service knows
 │   ├── ForbiddenError     somebody who may not
@@ -103,10 +102,6 @@ class SweepBusyError(ConflictError):
 
 class IllegalChangeError(ConflictError):
     """A sweep cannot come into that state from the one it is in."""
-
-
-class AlreadyThereError(ConflictError):
-    """The name is taken."""
 
 
 class StaleDriverError(ConflictError):

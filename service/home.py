@@ -115,6 +115,11 @@ class Home:
         return f"sqlite:///{self.path / 'mlflow.db'}"
 
     @property
+    def data(self) -> Path:
+        """Where relative paths in the specs of a service lead to."""
+        return self.path / "data"
+
+    @property
     def bundles(self) -> Path:
         """Users' code that was handed in, each under its archive's digest."""
         return self.path / "bundles"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -63,7 +63,7 @@ def build(settings: ServerSettings) -> FastAPI:
     database = Database(settings.service.database_url)
     database.check()
     home = Home(settings.service.home).create()
-    (home.path / "data").mkdir(exist_ok=True)
+    home.data.mkdir(exist_ok=True)
     handover.leave(
         handover.Handover(
             version=installed(),
@@ -93,6 +93,8 @@ def serve(settings: ServerSettings) -> None:
     check_port(settings.host, settings.port)
     _log_without_secrets()
     app = build(settings)
+    gc.collect()
+    gc.freeze()  # what lives as long as the process: looking through it all stops every answer
     uvicorn.run(
         app,
         host=settings.host,
@@ -111,11 +113,6 @@ def _calling(settings: ServerSettings, database: Database, leases: Leases) -> li
         return []
     caller = Caller(webhooks, settings.webhook_secret or "")
     return [Keeper("webhooks", leases, caller.round, 1.0)]
-
-
-def sqlite_in(home: Path) -> str:
-    """The database that is used where none is named."""
-    return f"sqlite:///{home / 'service.db'}"
 
 
 def _log_without_secrets() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from service import client as calls
+from service import calls
 from service.api.models import EventOut, SweepDetails, TrialOut
 from service.client import Client
-from service.errors import ServerError
 from service.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
 from service.view import SweepView, view_for
 
@@ -35,23 +33,8 @@ def follow(client: Client, sweep_id: str, console: Console) -> None:
         view.begin(_sweep(sweep, known), _planned(sweep), None)
         if not sweep.state.is_over:
             console.print(f"{sweep_id} is {sweep.state} ({sweep.cause})", soft_wrap=True)
-        last = sweep.last_event
-        while True:
-            for number, event in client.events(sweep_id, after=last):
-                last = number
-                _show(view, event, known)
-            if _is_over(client, sweep_id):
-                return
-
-
-def _is_over(client: Client, sweep_id: str) -> bool:
-    """Whether a stream ended with its sweep; a server in trouble may end it too."""
-    for wait in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
-        try:
-            return client.do(calls.sweep(sweep_id)).state.is_over
-        except ServerError:
-            time.sleep(wait)
-    return client.do(calls.sweep(sweep_id)).state.is_over
+        for _, event in client.events(sweep_id, after=sweep.last_event):
+            _show(view, event, known)
 
 
 def _show(view: SweepView, event: EventOut, known: dict[int, Trial]) -> None:

@@ -200,7 +200,7 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
         database = Database(url)
         database.upgrade()
         opened.callback(database.close)
-        tokens = {name: Users(database).add(name, role) for name, role in _USERS.items()}
+        tokens = {name: Users(database).admit(name, role) for name, role in _USERS.items()}
         mlflow_port, port = free_port(), free_port()
         mlflow = _mlflow(folder, mlflow_port)
         api = _api(folder, ray, url, mlflow_port, port, options)

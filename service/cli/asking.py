@@ -14,7 +14,8 @@ from service.errors import InputError, SweepNotFoundError
 
 if TYPE_CHECKING:
     from service.api.models import SweepOut
-    from service.client import Call, Client
+    from service.calls import Call
+    from service.client import Client
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Remote:
         Raises:
             SweepNotFoundError: none, or more than one.
         """
-        from service import client as calls
+        from service import calls
 
         if name == "latest":
             newest = self.client.do(calls.sweeps(limit=1)).items
@@ -77,7 +78,7 @@ def acted(remote: Remote, name: str, action: Callable[[str], Call[SweepOut]]) ->
 
 def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
     """The newest sweeps of a server, the newest last."""
-    from service import client as calls
+    from service import calls
     from service.report.remote import sweeps_table
 
     page = remote.client.do(calls.sweeps(limit=limit))
@@ -93,7 +94,7 @@ def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
 
 def remote_devices(remote: Remote) -> None:
     """The nodes of a server's cluster, and how many sweeps wait and run."""
-    from service import client as calls
+    from service import calls
     from service.report.remote import nodes_table
 
     found = remote.client.do(calls.cluster())
@@ -103,14 +104,14 @@ def remote_devices(remote: Remote) -> None:
 
 def remote_resume(remote: Remote, name: str) -> None:
     """Queue a paused sweep again."""
-    from service import client as calls
+    from service import calls
 
     acted(remote, name, calls.resume)
 
 
 def remote_report(remote: Remote, name: str, html: Path | None, *, as_json: bool) -> None:
     """What a sweep on a server found."""
-    from service import client as calls
+    from service import calls
 
     sweep_id = remote.find(name)
     if html is not None:

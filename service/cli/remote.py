@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -26,9 +26,6 @@ from service.cli.app import (
 )
 from service.cli.asking import Remote, acted, remote_report
 from service.errors import InputError, ServerError
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 _TRIES = 4
@@ -58,7 +55,7 @@ def submit(
     token: Token = None,
 ) -> None:
     """Submit a sweep to a server."""
-    from service import client as calls
+    from service import calls
     from service.specfile import raw_spec
 
     remote = Remote.at(server, token)
@@ -86,7 +83,7 @@ def status(
     name: SweepName = "latest", as_json: AsJson = False, server: Server = None, token: Token = None
 ) -> None:
     """Show how a sweep stands, and what happened to it so far."""
-    from service import client as calls
+    from service import calls
     from service.report.remote import history_table, status_table
 
     remote = Remote.at(server, token)
@@ -116,7 +113,7 @@ def trials(
     """Show a sweep's trials."""
     from pydantic import TypeAdapter
 
-    from service import client as calls
+    from service import calls
     from service.api.models import TrialOut
     from service.report.remote import trials_table
 
@@ -136,7 +133,7 @@ def logs(
     token: Token = None,
 ) -> None:
     """Print what a sweep's drivers had to say."""
-    from service import client as calls
+    from service import calls
 
     remote = Remote.at(server, token)
     sweep_id, offset = remote.find(name), 0
@@ -160,7 +157,7 @@ def download(
     token: Token = None,
 ) -> None:
     """Save a sweep's best model: its weights, a PyTorch state dict."""
-    from service import client as calls
+    from service import calls
 
     remote = Remote.at(server, token)
     sweep_id = remote.find(name)
@@ -172,7 +169,7 @@ def download(
 @app.command(rich_help_panel=THERE)
 def cancel(name: SweepName, server: Server = None, token: Token = None) -> None:
     """End a sweep for good; what it finished stays."""
-    from service import client as calls
+    from service import calls
 
     acted(Remote.at(server, token), name, calls.cancel)
 
@@ -180,7 +177,7 @@ def cancel(name: SweepName, server: Server = None, token: Token = None) -> None:
 @app.command(rich_help_panel=THERE)
 def pause(name: SweepName, server: Server = None, token: Token = None) -> None:
     """Stop a sweep until `resume`."""
-    from service import client as calls
+    from service import calls
 
     acted(Remote.at(server, token), name, calls.pause)
 
@@ -188,7 +185,7 @@ def pause(name: SweepName, server: Server = None, token: Token = None) -> None:
 @app.command(rich_help_panel=THERE)
 def retry(name: SweepName, server: Server = None, token: Token = None) -> None:
     """Queue a sweep again that failed or was cancelled; it goes on where it was."""
-    from service import client as calls
+    from service import calls
 
     acted(Remote.at(server, token), name, calls.retry)
 
@@ -196,14 +193,14 @@ def retry(name: SweepName, server: Server = None, token: Token = None) -> None:
 @app.command(rich_help_panel=THERE)
 def extend(name: SweepName, more: Trials, server: Server = None, token: Token = None) -> None:
     """Give a sweep that succeeded more trials."""
-    from service import client as calls
+    from service import calls
 
     acted(Remote.at(server, token), name, lambda sweep_id: calls.extend(sweep_id, more))
 
 
 def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
     """Show a sweep until it ends; the exit code is how it did."""
-    from service import client as calls
+    from service import calls
     from service.store.states import JobState
     from service.watching import follow
 
@@ -221,7 +218,7 @@ def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
 def _bundle(remote: Remote, paths: Sequence[Path]) -> str | None:
     if not paths:
         return None
-    from service import client as calls
+    from service import calls
     from service.jobs.bundles import pack
 
     archive = pack(paths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import yaml
+from pydantic import ValidationError
 
 from service.jobs.shares import Amount, Demand
 from service.resources import Resources
@@ -20,4 +21,8 @@ def demand_of(job: Job) -> Demand:
 
 @functools.lru_cache(maxsize=10_000)  # asked for every round of the queue
 def _resources(spec: str) -> Resources:
-    return Resources.model_validate(yaml.safe_load(spec).get("resources", {}))
+    """What was stored by another version and is none to this one counts as the usual."""
+    try:
+        return Resources.model_validate(yaml.safe_load(spec).get("resources", {}))
+    except ValidationError:
+        return Resources()

@@ -39,14 +39,17 @@ class RayJobs:
         environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
         if self.find(launch.name) is not None:
             return
-        self._ask(
-            lambda client: client.submit_job(
-                entrypoint=shlex.join(words),
-                submission_id=launch.name,
-                runtime_env=environment,
-                metadata={"gapsweep_sweep": launch.sweep_id},
+        try:
+            self._ask(
+                lambda client: client.submit_job(
+                    entrypoint=shlex.join(words),
+                    submission_id=launch.name,
+                    runtime_env=environment,
+                    metadata={"gapsweep_sweep": launch.sweep_id},
+                )
             )
-        )
+        except _RefusedError as error:
+            raise LaunchError(f"the cluster does not take the job: {error}") from None
 
     def find(self, name: str) -> Found | None:
         """The job of that submission id."""
@@ -91,15 +94,14 @@ class RayJobs:
 
     def _ask(self, question: Callable[[Any], T]) -> T:
         try:
-            if self._made is None:
-                self._made = _client(self._address)
+            self._made = self._made or _client(self._address)
             return question(self._made)
-        except (ValueError, TypeError) as error:
-            raise LaunchError(redacted(f"the cluster does not take the job: {error}")) from None
         except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
             words = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
             if isinstance(error, RuntimeError) and "does not exist" in str(error):
                 raise _UnknownJobError(words) from None
+            if self._made is not None and _is_about_the_question(error):
+                raise _RefusedError(redacted(str(error))) from None
             self._made = None  # the head may come back elsewhere
             raise ClusterAwayError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
@@ -108,6 +110,15 @@ class RayJobs:
 
 class _UnknownJobError(Exception):
     """The cluster has no such job."""
+
+
+class _RefusedError(Exception):
+    """Ray's client does not take what it was given."""
+
+
+def _is_about_the_question(error: Exception) -> bool:
+    """Whether it is none of an answer that cannot be read: requests' errors are OSErrors too."""
+    return isinstance(error, ValueError | TypeError) and not isinstance(error, OSError)
 
 
 def _client(address: str) -> Any:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from service.errors import IllegalChangeError, LaunchError
+from service.errors import ConflictError, IllegalChangeError, LaunchError
 from service.home import Home
 from service.jobs.cluster import Found, JobCluster, Launch, capacity
 from service.jobs.demands import demand_of
@@ -93,7 +93,8 @@ class Reconciler:
         elif job.launched is None:
             self._launch(job)
         else:
-            self._change(job, JobState.QUEUED, "the cluster was restarted; it goes on where it was")
+            cause = "the cluster was restarted; it goes on where it was"
+            self._take_back(job, JobState.QUEUED, cause)
 
     def _silent(self, job: Job) -> bool:
         since = max(self._watching_since, job.launched or 0.0)
@@ -108,7 +109,7 @@ class Reconciler:
     def _died(self, job: Job, why: str) -> None:
         """A driver ended without saying how its sweep did; unless it said so just now."""
         now = self._sweeps.get(job.sweep_id)
-        if not now.state.holds_a_job or now.turn != job.turn:
+        if not now.state.holds_a_job:
             return
         if now.wish is not None:
             self._fulfil(now, now.wish)
@@ -119,18 +120,15 @@ class Reconciler:
         failures = now.failures + 1
         if failures > self._retries:
             cause = f"its driver died {failures} times, the last time: {why}"
-            self._change(now, JobState.FAILED, cause, failures=failures)
+            self._take_back(job, JobState.FAILED, cause, failures=failures)
         else:
             cause = f"its driver died ({why}); it goes on where it was"
-            self._change(now, JobState.QUEUED, cause, failures=failures)
+            self._take_back(job, JobState.QUEUED, cause, failures=failures)
 
     def _fulfil(self, job: Job, wish: Wish) -> None:
         """What is wished of a sweep that no driver works on any more."""
         new = {Wish.PAUSE: JobState.PAUSED, Wish.CANCEL: JobState.CANCELLED}[wish]
-        try:
-            self._sweeps.change(job.sweep_id, new, str(new), job.wished_by or _BY)
-        except IllegalChangeError as error:  # the driver was faster
-            _log.info("%s", error)
+        self._take_back(job, new, str(new), job.wished_by or _BY)
 
     def _start(self) -> None:
         waiting = self._sweeps.of_states(JobState.QUEUED)
@@ -169,7 +167,7 @@ class Reconciler:
         for other in job.after:
             state = self._sweeps.get(other).state
             if state in (JobState.FAILED, JobState.CANCELLED):
-                self._change(job, JobState.FAILED, f"{other}, which it waited for, is {state}")
+                self._give_up(job, f"{other}, which it waited for, is {state}")
                 return False
         return True
 
@@ -200,14 +198,23 @@ class Reconciler:
         try:
             self._cluster.start(launch)
         except LaunchError as error:
-            self._change(job, JobState.FAILED, str(error))
+            self._take_back(job, JobState.FAILED, str(error))
             return
         self._sweeps.launched(job.sweep_id, job.turn)
 
-    def _change(self, job: Job, new: JobState, cause: str, **columns: object) -> None:
+    def _take_back(
+        self, job: Job, new: JobState, cause: str, by: str = _BY, **columns: object
+    ) -> None:
         try:
-            self._sweeps.change(job.sweep_id, new, cause, _BY, **columns)
-        except IllegalChangeError as error:  # a person or the driver was faster
+            self._sweeps.take_back(job.sweep_id, job.turn, new, cause, by, **columns)
+        except ConflictError as error:  # the driver was faster
+            _log.info("%s", error)
+
+    def _give_up(self, job: Job, cause: str) -> None:
+        """Fail a sweep that waits."""
+        try:
+            self._sweeps.change(job.sweep_id, JobState.FAILED, cause, _BY)
+        except IllegalChangeError as error:  # a person was faster
             _log.info("%s", error)
 
     def _keep(self, sweep_id: str, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Settings:
     @property
     def data(self) -> Path:
         """Where relative paths of specs lead to."""
-        return self.home / "data"
+        return Home(self.home).data
 
 
 class Service:
@@ -63,22 +64,30 @@ class Service:
         """A spec as the service would run it. Relative paths are from the home's ``data``.
 
         Raises:
+            SpecError, ForbiddenError: as :meth:`_read`.
+        """
+        return self._read(raw)[0]
+
+    def _read(self, raw: Mapping[str, Any]) -> tuple[SweepSpec, str]:
+        """A spec, and its text as it is stored.
+
+        Raises:
             SpecError: it does not validate, or asks for what only its writer's machine has.
             ForbiddenError: its trainable is not among those that may be swept.
         """
         space = raw.get("space")
         if isinstance(space, Mapping) and "file" in space:
-            text = "a file of yours is not on the server; write the space into the spec"
-            raise SpecError("the spec", [Problem("space.file", text)])
+            words = "a file of yours is not on the server; write the space into the spec"
+            raise SpecError("the spec", [Problem("space.file", words)])
         try:
             spec = parse_spec(raw, "the spec", self.settings.data)
-            dump_spec(spec)
+            text = dump_spec(spec)
             spec.model_dump_json()
         except (ValueError, RecursionError) as error:  # legal YAML that nothing can be made of
             raise SpecError("the spec", [Problem("", f"it cannot be read: {error}")]) from None
         if self.settings.trainables:
             self._check_allowed(spec)
-        return spec
+        return spec, text
 
     def _check_allowed(self, spec: SweepSpec) -> None:
         allowed = self.settings.trainables
@@ -108,7 +117,7 @@ class Service:
             SweepNotFoundError, BundleNotFoundError: a sweep to wait for, or the code, is not there.
         """
         require(user, RoleOfUser.USER)
-        spec = self.check(raw)
+        spec, text = self._read(raw)
         if bundle is not None:
             self.bundles.get(bundle)
         job = self.sweeps.submit(
@@ -116,7 +125,7 @@ class Service:
                 sweep_id=f"{spec.name}-{secrets.token_hex(4)}",
                 name=spec.name,
                 owner=user.name,
-                spec=dump_spec(spec),
+                spec=text,
                 priority=priority,
                 after=tuple(after),
                 bundle=bundle,
@@ -235,13 +244,13 @@ def require(user: User, role: RoleOfUser) -> None:
 
 
 def spec_from(text: bytes) -> Mapping[str, Any]:
-    """A spec as it was sent, YAML or JSON, which is YAML.
+    """A spec as it was sent, JSON or YAML.
 
     Raises:
         SpecError: it is neither, or no mapping.
     """
     try:
-        raw = yaml.load(text, _PlainLoader)  # a SafeLoader
+        raw = _loaded(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError(
@@ -250,6 +259,18 @@ def spec_from(text: bytes) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise SpecError("the spec", [Problem("", "it must hold keys and values")])
     return raw
+
+
+def _loaded(text: bytes) -> Any:
+    """JSON first: to YAML 1.1 ``1e-05``, as JSON is written, is a word and no number."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError:
+        return yaml.load(text, _PlainLoader)  # a SafeLoader
+
+
+def _no_number(word: str) -> float:
+    raise yaml.YAMLError(f"{word} is no number of JSON's")
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.errors import IllegalChangeError, SweepNotFoundError
+from service.errors import IllegalChangeError, StaleDriverError, SweepNotFoundError
 from service.store.states import LEGAL, JobState, may_become
 from service.store.tables import EventRow, SweepRow, TransitionRow
 
@@ -24,6 +24,19 @@ def row_of(session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow:
     row = session.get(SweepRow, sweep_id, with_for_update=lock)
     if row is None:
         raise SweepNotFoundError(f"there is no sweep {sweep_id!r}")
+    return row
+
+
+def row_in_turn(session: Session, sweep_id: str, turn: int) -> SweepRow:
+    """A sweep's row, for this transaction alone, while the job of that turn may be on the cluster.
+
+    Raises:
+        SweepNotFoundError: there is none of that id.
+        StaleDriverError: it has ended, waits, or is in another turn.
+    """
+    row = row_of(session, sweep_id, lock=True)
+    if row.turn != turn or not JobState(row.state).holds_a_job:
+        raise StaleDriverError(f"{sweep_id} is {row.state} in turn {row.turn}, not in {turn}")
     return row
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.errors import StaleDriverError, TrialNotFoundError
+from service.errors import TrialNotFoundError
 from service.records import Epoch, Role, Trial, TrialState
-from service.store.changing import bring, row_of
+from service.store.changing import bring, row_in_turn
 from service.store.database import Database, insert_new, upsert
 from service.store.records import Event, Happening, Instructions, Told, Wish
 from service.store.states import JobState
@@ -40,7 +40,7 @@ class Progress:
         """
         now = self._clock()
         with self._database.writing() as session:
-            row = _row_of_driver(session, sweep_id, turn)  # locked: events are numbered in order
+            row = row_in_turn(session, sweep_id, turn)  # locked: events are numbered in order
             if row.state == JobState.STARTING:
                 bring(session, row, JobState.RUNNING, "its driver was heard", DRIVER, now)
             _write(session, row, told, now)
@@ -57,7 +57,7 @@ class Progress:
         """
         now = self._clock()
         with self._database.writing() as session:
-            row = _row_of_driver(session, sweep_id, turn)
+            row = row_in_turn(session, sweep_id, turn)
             _write(session, row, told, now)
             bring(session, row, new, cause, row.wished_by or DRIVER, now)
 
@@ -100,13 +100,6 @@ class Progress:
         )
         with self._database.reading() as session:
             return tuple(event_of(r) for r in session.scalars(query))
-
-
-def _row_of_driver(session: Session, sweep_id: str, turn: int) -> SweepRow:
-    row = row_of(session, sweep_id, lock=True)
-    if row.turn != turn or not JobState(row.state).holds_a_job:
-        raise StaleDriverError(f"{sweep_id} is {row.state} in turn {row.turn}, not in {turn}")
-    return row
 
 
 def _write(session: Session, row: SweepRow, told: Told, now: float) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import IllegalChangeError, InputError
-from service.store.changing import bring, row_of, trace
+from service.store.changing import bring, row_in_turn, row_of, trace
 from service.store.database import Database
 from service.store.records import Job, Page, Submission, Transition, Wish
 from service.store.states import JobState
@@ -111,6 +111,20 @@ class Sweeps:
         """
         with self._database.writing() as session:
             row = row_of(session, sweep_id, lock=True)
+            bring(session, row, new, cause, by, self._clock(), **columns)
+            return job_of(row)
+
+    def take_back(
+        self, sweep_id: str, turn: int, new: JobState, cause: str, by: str, **columns: Any
+    ) -> Job:
+        """As :meth:`change`, of a sweep whose job of that turn does no more.
+
+        Raises:
+            SweepNotFoundError, IllegalChangeError: as :meth:`change`.
+            StaleDriverError: its driver, or somebody else, was faster.
+        """
+        with self._database.writing() as session:
+            row = row_in_turn(session, sweep_id, turn)
             bring(session, row, new, cause, by, self._clock(), **columns)
             return job_of(row)
 

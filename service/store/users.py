@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sqlalchemy import select, update
 
-from service.errors import AlreadyThereError, InputError, UnknownUserError
+from service.errors import InputError, UnknownUserError
 from service.store.database import Database
 from service.store.records import User
 from service.store.roles import RoleOfUser
@@ -25,18 +25,6 @@ class Users:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
-
-    def add(self, name: str, role: RoleOfUser, expires: float | None = None) -> str:
-        """Make a user and return a token that holds until ``expires`` (Unix seconds).
-
-        Raises:
-            AlreadyThereError: there is a user of that name.
-        """
-        with self._database.writing() as session:
-            if session.get(UserRow, name) is not None:
-                raise AlreadyThereError(f"there is a user {name!r} already")
-            session.add(UserRow(name=name, role=role.value, created=self._clock(), revoked=None))
-        return self.new_token(name, expires)
 
     def new_token(self, name: str, expires: float | None = None) -> str:
         """One more token for a user.

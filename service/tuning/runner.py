@@ -89,17 +89,18 @@ class DriverView:
 class Driver:
     """One turn of one sweep."""
 
-    def __init__(self, home: Home, job: Job, progress: Progress, console: Console) -> None:
+    def __init__(
+        self, home: Home, job: Job, spec: SweepSpec, progress: Progress, console: Console
+    ) -> None:
         self._home, self._job, self._progress, self._console = home, job, progress, console
-        self._orders = Orders()
+        self._spec, self._orders = spec, Orders()
 
     def run(self) -> bool:
         """Run the sweep; whether the store knows how it ended, or that it is another's."""
-        spec = parse_spec(yaml.safe_load(self._job.spec), "the spec", self._home.path / "data")
-        job = self._job
+        spec, job = self._spec, self._job
         recorder = Recorder(self._progress, job.sweep_id, job.turn, self._orders, spec.resources)
         outbox = Outbox(recorder, "store", period=0.5, patience=PATIENCE)
-        outcome = self._outcome(spec, recorder, outbox)
+        outcome = self._outcome(recorder, outbox)
         self._console.print(f"{job.sweep_id}: {outcome.state} ({outcome.cause})", soft_wrap=True)
         if self._orders.stale:
             self._console.print("the sweep is no longer this driver's")
@@ -110,21 +111,22 @@ class Driver:
             )
         )
 
-    def _outcome(self, spec: SweepSpec, recorder: Recorder, outbox: Outbox) -> Outcome:
+    def _outcome(self, recorder: Recorder, outbox: Outbox) -> Outcome:
         view = DriverView(LineView(self._console), recorder, outbox)
         try:
-            ending = self._drive(spec, view)
+            ending = self._drive(view)
         except SweepFailedError:
             raise
         except InputError as error:
             return Outcome(JobState.FAILED, redacted(str(error)))
         return _outcome(ending, recorder.wish)
 
-    def _drive(self, spec: SweepSpec, view: DriverView) -> Ending:
+    def _drive(self, view: DriverView) -> Ending:
         from service.preflight import preflight
         from service.tuning.cluster import Cluster
         from service.tuning.sweep import fill, run_sweep
 
+        spec = self._spec
         folder = self._home.create().sweep(self._job.sweep_id)
         if not folder.spec.exists():
             fill(folder, spec, [])
@@ -211,10 +213,11 @@ def _run(home: Home, sweep_id: str, turn: int, console: Console) -> bool:
     console.print(f"{_now()} turn {turn} of {sweep_id}, process {os.getpid()}")
     try:
         require(found.version, "the service", "the cluster")
+        spec = parse_spec(yaml.safe_load(job.spec), "the spec", home.data)
     except InputError as error:
-        progress.end(sweep_id, turn, Told(), JobState.FAILED, str(error))
+        progress.end(sweep_id, turn, Told(), JobState.FAILED, redacted(str(error)))
         return True
-    return Driver(home, job, progress, console).run()
+    return Driver(home, job, spec, progress, console).run()
 
 
 def _now() -> str:

@@ -18,63 +18,29 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from service import client as calls
+from service import calls
 from service.jobs.bundles import pack
 from service.store.records import Job
 from service.store.states import JobState
 from service.store.sweeps import Sweeps
+from tests.paced import CODE, spec_of
 from tests.stack import Stack, stack
 
 USERS = ("ann", "bob")
 AIM = 0.05
-EPOCHS = 4
 _PATIENCE = 900.0
-PACED = """
-import time
-
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self, outputs, pause):
-        super().__init__()
-        self.pause = pause
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout())
-        self.head = nn.Linear(16, outputs)
-
-    def forward(self, x):
-        time.sleep(self.pause)
-        return self.head(self.body(x))
-"""
-
-
-def spec(trials: int, pause: float) -> Mapping[str, Any]:
-    """A sweep in which nothing ends early, one trial at a time."""
-    return {
-        "name": "paced",
-        "trainable": "paced:Net",
-        "data": {"name": "digits"},
-        "model": {"pause": pause},
-        "training": {"max_epochs": EPOCHS},
-        "space": {"dropout": {"float": [0.0, 0.6]}},
-        "search": {"sampler": "random", "pruner": "none"},
-        "early_stopping": "off",
-        "budget": {"trials": trials},
-        "resources": {"concurrent": 1},
-    }
 
 
 def submit(service: Stack, sweeps: int, trials: Mapping[str, int], pause: float) -> None:
     """Every sweep of both users, in turn; the code as `gapsweep submit --with` sends it."""
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / "paced.py"
-        code.write_text(PACED)
+        code.write_text(CODE)
         bundle = service.client().do(calls.add_bundle(pack([code]))).digest
     for _ in range(sweeps):
         for user in USERS:
-            call = calls.submit(spec(trials[user], pause), bundle=bundle)
+            call = calls.submit(spec_of(trials[user], pause), bundle=bundle)
             service.client(user).do(call)
 
 

@@ -43,7 +43,7 @@ def fill(database: Database, sweeps: int, trials: int) -> tuple[dict[str, str], 
     Every sweep has ``trials`` trials with an event each, every 20th one its epochs too.
     """
     users = Users(database)
-    tokens = {name: users.add(name, RoleOfUser.USER) for name in USERS}
+    tokens = {name: users.admit(name, RoleOfUser.USER) for name in USERS}
     rows = list(_sweeps(sweeps, trials, dump_spec(load_spec(DIGITS))))
     _write(database, SweepRow, rows)
     _write(database, TransitionRow, (c for row in rows for c in _changes(row)))

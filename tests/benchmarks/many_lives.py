@@ -27,7 +27,7 @@ from typing import Any
 
 import uvicorn
 
-from service import client as calls
+from service import calls
 from service.api.app import create_app
 from service.api.rates import RateSettings
 from service.client import Client
@@ -222,7 +222,7 @@ def main() -> None:
             url = opened.enter_context(postgres_server()).url
         database = Database(url)
         database.upgrade()
-        token = Users(database).add("ann", RoleOfUser.USER)
+        token = Users(database).admit("ann", RoleOfUser.USER)
         database.close()
         address, pid = opened.enter_context(server(home, url))
         clients = opened.enter_context(ThreadPoolExecutor(_AT_ONCE))

@@ -15,7 +15,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from service.errors import (
-    AlreadyThereError,
     BundleNotFoundError,
     DatabaseError,
     IllegalChangeError,
@@ -103,8 +102,8 @@ def users(database: Database, clock: Clock) -> Users:
 
 @pytest.fixture
 def sweeps(database: Database, users: Users, clock: Clock) -> Sweeps:
-    users.add("ann", RoleOfUser.USER)
-    users.add("bob", RoleOfUser.USER)
+    users.admit("ann", RoleOfUser.USER)
+    users.admit("bob", RoleOfUser.USER)
     return Sweeps(database, clock)
 
 
@@ -221,7 +220,7 @@ class TestUsers:
     def test_a_token_is_its_users_until_it_expires_or_is_revoked(
         self, users: Users, clock: Clock
     ) -> None:
-        token = users.add("ann", RoleOfUser.ADMIN, expires=clock.now + 10)
+        token = users.admit("ann", RoleOfUser.ADMIN, expires=clock.now + 10)
         assert token.startswith(PREFIX)
         found = users.of_token(token)
         assert found is not None
@@ -237,16 +236,14 @@ class TestUsers:
     def test_the_token_itself_is_nowhere_in_the_database(
         self, users: Users, database: Database
     ) -> None:
-        token = users.add("ann", RoleOfUser.USER)
+        token = users.admit("ann", RoleOfUser.USER)
         with database.reading() as session:
             rows = session.execute(text("SELECT * FROM tokens")).all()
         assert len(rows) == 1
         assert token not in str(rows)
 
-    def test_names_are_taken_once_and_must_be_there(self, users: Users) -> None:
-        users.add("ann", RoleOfUser.USER)
-        with pytest.raises(AlreadyThereError, match="'ann' already"):
-            users.add("ann", RoleOfUser.VIEWER)
+    def test_who_is_named_must_be_there(self, users: Users) -> None:
+        users.admit("ann", RoleOfUser.USER)
         with pytest.raises(UnknownUserError, match=r"no user 'bob'; there are: ann"):
             users.revoke("bob")
         with pytest.raises(UnknownUserError):

@@ -16,38 +16,19 @@ import pytest
 import torch
 import yaml
 
-from service import client as calls
+from service import calls
 from service.records import TrialState
 from service.store.states import JobState
 from tests.commands import command
 from tests.databases import postgres_programs
 from tests.integration.rays import wait_for
+from tests.paced import CODE, EPOCHS, spec_of
 from tests.stack import SECRET, Stack, stack
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(postgres_programs() is None, reason="no PostgreSQL server is installed"),
 ]
-
-PACED = """
-import time
-
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self, outputs, pause=0.0):
-        super().__init__()
-        self.pause = pause
-        self.body = nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, outputs)
-        )
-
-    def forward(self, x):
-        time.sleep(self.pause)
-        return self.body(x)
-"""
-EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
@@ -59,26 +40,14 @@ def service() -> Iterator[Stack]:
 @pytest.fixture
 def paced(tmp_path: Path) -> Path:
     """The folder of a user's own code and spec."""
-    (tmp_path / "paced.py").write_text(PACED)
+    (tmp_path / "paced.py").write_text(CODE)
     return tmp_path
 
 
 def spec(folder: Path, trials: int, pause: float = 0.0, concurrent: int = 1) -> Path:
-    """A sweep in which nothing ends early."""
+    """Such a sweep in a file."""
     path = folder / "paced.yaml"
-    content = {
-        "name": "paced",
-        "trainable": "paced:Net",
-        "data": {"name": "digits"},
-        "model": {"pause": pause},
-        "training": {"max_epochs": EPOCHS},
-        "space": {"dropout": {"float": [0.0, 0.6]}},
-        "search": {"sampler": "random", "pruner": "none"},
-        "early_stopping": "off",
-        "budget": {"trials": trials},
-        "resources": {"concurrent": concurrent},
-    }
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(spec_of(trials, pause, concurrent)))
     return path
 
 

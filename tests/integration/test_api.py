@@ -40,7 +40,7 @@ class World:
         self.service = Service(made, self.database)
         names = {"vic": RoleOfUser.VIEWER, "ann": RoleOfUser.USER, "bob": RoleOfUser.USER}
         roles = {**names, "root": RoleOfUser.ADMIN}
-        self.tokens = {name: self.service.users.add(name, role) for name, role in roles.items()}
+        self.tokens = {name: self.service.users.admit(name, role) for name, role in roles.items()}
         self.http = TestClient(create_app(self.service), raise_server_exceptions=False)
 
     def call(self, method: str, path: str, user: str | None = "ann", **more: Any) -> Response:
@@ -100,6 +100,25 @@ def test_a_sweep_is_submitted_as_json_and_as_yaml_and_read_back(world: World) ->
         assert [(t["old"], t["new"], t["by"]) for t in found["history"]] == [
             (None, "queued", "ann")
         ]
+
+
+def test_numbers_arrive_as_numbers_however_json_writes_them(world: World) -> None:
+    asked = {**SPEC, "model": {"eps": 1e-05, "huge": 1e22}}
+    assert "1e-05" in json.dumps(asked)
+    valid = world.call("POST", "/v1/validate", json=asked).json()["spec"]
+    assert valid["model"] == {"eps": 1e-05, "huge": 1e22}
+    sweep_id = world.call("POST", "/v1/sweeps", json=asked).json()["sweep_id"]
+    stored = yaml.safe_load(world.service.sweeps.get(sweep_id).spec)
+    assert stored["model"] == {"eps": 1e-05, "huge": 1e22}
+
+
+@pytest.mark.parametrize("word", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_is_no_number_of_jsons_is_refused(world: World, word: bytes) -> None:
+    body = (
+        json.dumps({**SPEC, "model": {"eps": 1}}).encode().replace(b'"eps": 1', b'"eps": ' + word)
+    )
+    (problem,) = refused(world.call("POST", "/v1/sweeps", content=body), 422)["problems"]
+    assert f"{word.decode()} is no number" in problem["message"]
 
 
 def test_the_same_key_gives_the_same_sweep(world: World) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import stat
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from service.store.database import Database
 from service.store.records import Happening, Told
 from service.store.states import JobState
 from service.versions import installed
+from tests.archives import archive
 from tests.commands import Ran
 from tests.integration.test_api import SPEC, World, refused
 
@@ -259,18 +259,7 @@ class TestLogs:
             refused(world.call("GET", f"/v1/sweeps/{sweep_id}/logs", params=asked), 422)
 
 
-def zipped(*files: tuple[str, bytes], mode: int = 0) -> bytes:
-    """An archive with just these entries."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, content in files:
-            info = zipfile.ZipInfo(name)
-            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
-            made.writestr(info, content)
-    return buffer.getvalue()
-
-
-FINE = zipped(("mine/__init__.py", b"x = 1\n"), ("alone.py", b"y = 2\n"))
+FINE = archive(("mine/__init__.py", b"x = 1\n"), ("alone.py", b"y = 2\n"))
 
 
 def hand_in(world: World, archive: bytes, user: str = "ann") -> Response:
@@ -321,12 +310,12 @@ class TestBundles:
             (b"", "no zip archive"),
             (b"no zip", "no zip archive"),
             (FINE[:-5], "no zip archive"),
-            (zipped(("notes.txt", b"x")), "no Python module"),
-            (zipped(("mine.py", b""), ("../evil.py", b"x")), "would leave the folder"),
-            (zipped(("/etc/evil.py", b"x")), "would leave the folder"),
-            (zipped(("mine.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "is a link"),
-            (zipped(("service/__init__.py", b"")), "'service' would stand in the way"),
-            (zipped(("json.py", b"")), "'json' would stand in the way of Python's own"),
+            (archive(("notes.txt", b"x")), "no Python module"),
+            (archive(("mine.py", b""), ("../evil.py", b"x")), "would leave the folder"),
+            (archive(("/etc/evil.py", b"x")), "would leave the folder"),
+            (archive(("mine.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "is a link"),
+            (archive(("service/__init__.py", b"")), "'service' would stand in the way"),
+            (archive(("json.py", b"")), "'json' would stand in the way of Python's own"),
         ],
     )
     def test_one_that_cannot_be_taken_is_refused_and_leaves_nothing(
@@ -338,7 +327,7 @@ class TestBundles:
 
     def test_bombs_and_what_is_too_large_are_refused(self, tmp_path: Path) -> None:
         world = World(tmp_path, bundles=Limits(packed=4096, unpacked=100_000))
-        bomb = zipped(("mine.py", bytes(1_000_000)))
+        bomb = archive(("mine.py", bytes(1_000_000)))
         assert len(bomb) < 4096
         body = refused(hand_in(world, bomb), 422)
         assert "more than 100000 bytes when it is unpacked" in body["detail"]

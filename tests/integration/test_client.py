@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from service import client as calls
+from service import calls
+from service.api.models import SweepDetails
 from service.client import PATIENCE, AsyncClient, Client
 from service.errors import (
     ConflictError,
@@ -20,7 +21,7 @@ from service.errors import (
     SpecError,
     UnauthorizedError,
 )
-from service.store.records import Happening, Told
+from service.store.records import Happening, Job, Told
 from service.store.states import JobState
 from tests.integration.test_api import SPEC, World
 
@@ -111,29 +112,74 @@ def told(number: int) -> bytes:
 
 
 class Breaking:
-    """A server whose connection breaks after every event until the third."""
+    """A server that ends its stream after every event, by an error until the third.
+
+    The sweep is over when the fourth was told.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.append(request.headers["Last-Event-ID"])
-        last = int(self.asked[-1])
+    def blocking(self, request: httpx2.Request) -> httpx2.Response:
+        if "Last-Event-ID" not in request.headers:
+            return self._standing()
+        return httpx2.Response(200, content=self._stream(request))
 
-        def body() -> Iterator[bytes]:
-            yield told(last + 1)
-            if last < 2:
-                raise httpx2.ReadError("the connection broke")
+    async def not_blocking(self, request: httpx2.Request) -> httpx2.Response:
+        if "Last-Event-ID" not in request.headers:
+            return self._standing()
+
+        async def body() -> AsyncIterator[bytes]:
+            for chunk in self._stream(request):
+                yield chunk
 
         return httpx2.Response(200, content=body())
 
+    def _standing(self) -> httpx2.Response:
+        return httpx2.Response(200, content=details(over=self.asked[-1] == "3"))
 
-def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
+    def _stream(self, request: httpx2.Request) -> Iterator[bytes]:
+        self.asked.append(request.headers["Last-Event-ID"])
+        last = int(self.asked[-1])
+        yield told(last + 1)
+        if last < 2:
+            raise httpx2.ReadError("the connection broke")
+
+
+def details(*, over: bool) -> bytes:
+    """What is known of a sweep."""
+    state = JobState.SUCCEEDED if over else JobState.RUNNING
+    job = Job(
+        sweep_id="digits-1",
+        name="digits",
+        owner="ann",
+        state=state,
+        created=1.0,
+        changed=1.0,
+        spec="name: digits",
+    )
+    return SweepDetails.with_history(job, (), 0).model_dump_json().encode()
+
+
+def test_a_stream_is_taken_up_where_it_ended_until_its_sweep_has() -> None:
     server = Breaking()
-    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="http://here")
+    http = httpx2.Client(transport=httpx2.MockTransport(server.blocking), base_url="http://here")
     found = [number for number, _ in Client("http://here", "t", http).events("digits-1")]
-    assert found == [1, 2, 3]
-    assert server.asked == ["0", "1", "2"]
+    assert found == [1, 2, 3, 4]
+    assert server.asked == ["0", "1", "2", "3"]
+
+
+def test_the_async_client_takes_a_stream_up_as_well() -> None:
+    server = Breaking()
+
+    async def use() -> list[int]:
+        transport = httpx2.MockTransport(server.not_blocking)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://here") as http:
+            client = AsyncClient("http://here", "t", http)
+            return [number async for number, _ in client.events("digits-1")]
+
+    assert asyncio.run(use()) == [1, 2, 3, 4]
+    assert server.asked == ["0", "1", "2", "3"]
 
 
 def test_the_async_client_makes_the_same_calls(world: World) -> None:
@@ -192,6 +238,8 @@ def test_patience_counts_from_when_the_server_is_missed_not_from_the_last_event(
     asked: list[str] = []
 
     def quiet(request: httpx2.Request) -> httpx2.Response:
+        if "Last-Event-ID" not in request.headers:
+            return httpx2.Response(200, content=details(over=True))
         asked.append(request.headers["Last-Event-ID"])
 
         def body() -> Iterator[bytes]:

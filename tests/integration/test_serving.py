@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from alembic import command as alembic
 
+from service.calls import sweeps as list_of_sweeps
 from service.client import Client
-from service.client import sweeps as list_of_sweeps
 from service.ports import free_port
 from service.store.database import Database, alembic_configuration
 from tests.commands import command, gapsweep

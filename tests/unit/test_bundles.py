@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import stat
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,9 @@ from hypothesis import strategies as st
 
 from service.errors import BundleError
 from service.jobs.bundles import OURS, Limits, digest, pack, unpack
+from tests.archives import archive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # that is what is tested
-
-
-def archive(*files: tuple[str, bytes], mode: int = 0) -> bytes:
-    """A zip with just these entries, whatever they are called."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, content in files:
-            info = zipfile.ZipInfo(name)
-            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
-            made.writestr(info, content)
-    return buffer.getvalue()
 
 
 def everything_under(folder: Path) -> set[str]:

@@ -75,9 +75,13 @@ class TestRates:
         with pytest.raises(InputError, match=r"is no rate"):
             Rates(RateSettings(requests=rate))
 
-    @pytest.mark.parametrize("rate", ["1200/minute", "10 per second", "5/2hours", "1/day"])
-    def test_rates_are_taken(self, rate: str) -> None:
-        Rates(RateSettings(requests=rate))
+    @pytest.mark.parametrize("rate", ["3/minute", "3 per second", "3/2hours", "3/1day"])
+    def test_rates_are_taken_and_kept(self, rate: str) -> None:
+        rates = Rates(RateSettings(requests=rate))
+        for _ in range(3):
+            rates.count("ann", submits=False)
+        with pytest.raises(TooManyError, match="too many requests: 3 per"):
+            rates.count("ann", submits=False)
 
 
 @pytest.fixture

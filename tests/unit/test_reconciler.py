@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class PretendCluster:
     refuses: bool = False
     crash_before: bool = False
     crash_after: bool = False
+    meanwhile: Callable[[], None] = field(default=lambda: None)  # while it is asked
 
     def start(self, launch: Launch) -> None:
         self._check()
@@ -63,7 +64,9 @@ class PretendCluster:
 
     def find(self, name: str) -> Found | None:
         self._check()
-        return self.jobs.get(name)
+        found = self.jobs.get(name)
+        self.meanwhile()
+        return found
 
     def stop(self, name: str) -> None:
         self._check()
@@ -97,7 +100,7 @@ class House:
         self.service.sweeps = Sweeps(self.database, lambda: self.now)
         self.service.progress = Progress(self.database, lambda: self.now)
         for user in (ANN, BOB):
-            self.service.users.add(user.name, user.role)
+            self.service.users.admit(user.name, user.role)
         self.cluster = PretendCluster()
         self._limits, self._retries = limits or Limits(), retries
         self.restart()
@@ -229,6 +232,26 @@ def test_a_cluster_that_was_restarted_gets_the_sweep_again_and_that_is_no_death(
     house.round()
     job = house.job(sweep_id)
     assert (job.state, job.turn, job.failures) == (JobState.STARTING, 2, 0)
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_a_sweep_that_ends_while_the_cluster_is_asked_is_not_queued_again(
+    house: House, forgotten: bool
+) -> None:
+    sweep_id = house.submit()
+    house.round()
+    house.hear(sweep_id)
+    house.cluster.ends(f"{sweep_id}-1")
+    if forgotten:
+        house.cluster.jobs.clear()
+
+    def succeed() -> None:
+        house.cluster.meanwhile = lambda: None
+        house.service.progress.end(sweep_id, 1, Told(), JobState.SUCCEEDED, "it ended")
+
+    house.cluster.meanwhile = succeed
+    house.round()
+    assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.SUCCEEDED, 1)
 
 
 def test_a_job_that_the_cluster_does_not_take_fails_with_its_words(house: House) -> None:

@@ -50,7 +50,7 @@ class House:
         self.now = 1000.0
         self.database = Database(f"sqlite:///{folder / 'service.db'}")
         self.database.upgrade()
-        Users(self.database).add("ann", RoleOfUser.USER)
+        Users(self.database).admit("ann", RoleOfUser.USER)
         self.sweeps = Sweeps(self.database, lambda: self.now)
         self.progress = BreakableProgress(self.database, lambda: self.now)
         self.sweeps.submit(

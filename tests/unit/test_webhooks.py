@@ -110,7 +110,7 @@ class House:
         self.now = 1_700_000_000.0
         self.database = Database(f"sqlite:///{folder / 'service.db'}")
         self.database.upgrade()
-        Users(self.database).add("ann", RoleOfUser.USER)
+        Users(self.database).admit("ann", RoleOfUser.USER)
         self.sweeps = Sweeps(self.database, lambda: self.now)
         self.webhooks = Webhooks(self.database, lambda: self.now)
         self.caller = self.calls_with(SECRET)
