@@ -20,13 +20,13 @@ MOST_BYTES = 256 * 2**10
 _bearer = HTTPBearer(auto_error=False, description="a token that `gapsweep users add` printed")
 
 
-def the_service(request: Request) -> Service:
-    """The app's own."""
+async def the_service(request: Request) -> Service:
+    """The app's own. Not blocking, as what is not a coroutine gets a thread."""
     service: Service = request.app.state.service
     return service
 
 
-def the_cluster(request: Request) -> JobCluster | None:
+async def the_cluster(request: Request) -> JobCluster | None:
     """The app's own, if it has one."""
     cluster: JobCluster | None = request.app.state.cluster
     return cluster

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from service.records import Epoch, Role, Trial, TrialState
-from service.store.records import Event, Job, Transition, Wish
+from service.store.records import Event, Job, Standing, Wish
 from service.store.states import JobState
 
 
@@ -66,13 +66,11 @@ class SweepDetails(SweepOut):
     last_event: int = Field(description="the newest event's number, 0 if there is none")
 
     @classmethod
-    def with_history(
-        cls, job: Job, history: tuple[Transition, ...], last_event: int
-    ) -> SweepDetails:
-        """From the store's records."""
-        changes = tuple(TransitionOut.model_validate(t) for t in history)
-        known = SweepOut.of(job).model_dump()
-        return cls(**known, spec=job.spec, history=changes, last_event=last_event)
+    def with_history(cls, found: Standing) -> SweepDetails:
+        """From the store's record."""
+        changes = tuple(TransitionOut.model_validate(t) for t in found.history)
+        known = SweepOut.of(found.job).model_dump()
+        return cls(**known, spec=found.job.spec, history=changes, last_event=found.last_event)
 
 
 class TrialOut(_Answer):
@@ -97,6 +95,10 @@ class TrialOut(_Answer):
         """From the record."""
         own = {name: getattr(trial, name) for name in TrialOut.model_fields if name != "best"}
         return cls(**own, best=_numbers(trial.best))
+
+
+class TrialsOut(RootModel[list[TrialOut]]):
+    """A sweep's trials by number."""
 
 
 class EpochOut(_Answer):

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import StringConstraints
+from pydantic import BaseModel, StringConstraints
 
 from service.api import problems
 from service.api.asking import (
@@ -30,6 +30,7 @@ from service.api.models import (
     SweepsOut,
     TrialCurve,
     TrialOut,
+    TrialsOut,
     ValidOut,
 )
 from service.jobs.service import MOST_PRIORITY, spec_from
@@ -114,7 +115,7 @@ def submit(
     return SweepOut.of(job)
 
 
-@v1.get("/sweeps")
+@v1.get("/sweeps", response_model=SweepsOut)
 def sweeps(
     service: TheService,
     owner: Annotated[str | None, Query(max_length=64)] = None,
@@ -123,26 +124,25 @@ def sweeps(
     prefix: Annotated[str | None, Query(max_length=96, description="of the ids")] = None,
     cursor: Annotated[str | None, Query(max_length=256)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> SweepsOut:
+) -> Response:
     """List sweeps, the newest first."""
     page = service.sweeps.page(
         owner=owner, states=state, name=name, prefix=prefix, cursor=cursor, limit=limit
     )
-    return SweepsOut(items=tuple(SweepOut.of(j) for j in page.items), cursor=page.cursor)
+    items = tuple(SweepOut.of(j) for j in page.items)
+    return _written(SweepsOut(items=items, cursor=page.cursor))
 
 
-@v1.get("/sweeps/{sweep_id}")
-def sweep(service: TheService, job: TheJob) -> SweepDetails:
+@v1.get("/sweeps/{sweep_id}", response_model=SweepDetails)
+def sweep(service: TheService, sweep_id: SweepId) -> Response:
     """One sweep with its spec and its history."""
-    last = service.progress.last_event(job.sweep_id)  # first: what comes later is told as events
-    now = service.sweeps.get(job.sweep_id)
-    return SweepDetails.with_history(now, service.sweeps.history(job.sweep_id), last)
+    return _written(SweepDetails.with_history(service.sweeps.standing(sweep_id)))
 
 
-@v1.get("/sweeps/{sweep_id}/trials")
-def trials(service: TheService, job: TheJob) -> list[TrialOut]:
+@v1.get("/sweeps/{sweep_id}/trials", response_model=TrialsOut)
+def trials(service: TheService, sweep_id: SweepId) -> Response:
     """A sweep's trials by number."""
-    return [TrialOut.of(t) for t in service.progress.trials(job.sweep_id)]
+    return _written(TrialsOut([TrialOut.of(t) for t in service.progress.trials(sweep_id)]))
 
 
 @v1.get("/sweeps/{sweep_id}/trials/{number}")
@@ -210,3 +210,8 @@ def extend(
 ) -> SweepOut:
     """Queue a sweep that succeeded for more trials."""
     return SweepOut.of(service.extend(user, sweep_id, trials))
+
+
+def _written(answer: BaseModel) -> Response:
+    """A large answer as it is sent, written here and once: FastAPI would check it again first."""
+    return Response(answer.model_dump_json(), media_type="application/json")

@@ -23,6 +23,6 @@ def demand_of(job: Job) -> Demand:
 def _resources(spec: str) -> Resources:
     """What was stored by another version and is none to this one counts as the usual."""
     try:
-        return Resources.model_validate(yaml.safe_load(spec).get("resources", {}))
+        return Resources.model_validate(yaml.load(spec, yaml.CSafeLoader).get("resources", {}))
     except ValidationError:
         return Resources()

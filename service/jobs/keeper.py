@@ -14,6 +14,8 @@ from service.store.leases import Leases
 
 LEASE = 15.0
 """Seconds after which another process may go on where this one stopped."""
+_REST = 0.2
+"""Seconds between rounds however often it is woken."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,7 @@ class Keeper:
                 _log.exception("a round of %s broke", self._name)
                 self._say(f"{type(error).__name__}")
                 self._on_trouble()
+            self._over.wait(_REST)
             self._wake.wait(self._period)
             self._wake.clear()
         try:

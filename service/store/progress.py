@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.errors import TrialNotFoundError
 from service.records import Epoch, Role, Trial, TrialState
-from service.store.changing import bring, row_in_turn
+from service.store.changing import bring, row_in_turn, row_of
 from service.store.database import Database, insert_new, upsert
 from service.store.records import Event, Happening, Instructions, Told, Wish
 from service.store.states import JobState
@@ -62,10 +62,17 @@ class Progress:
             bring(session, row, new, cause, row.wished_by or DRIVER, now)
 
     def trials(self, sweep_id: str) -> tuple[Trial, ...]:
-        """A sweep's trials by number, without their epochs."""
+        """A sweep's trials by number, without their epochs.
+
+        Raises:
+            SweepNotFoundError: there is no sweep of that id.
+        """
         query = select(TrialRow).where(TrialRow.sweep_id == sweep_id).order_by(TrialRow.number)
         with self._database.reading() as session:
-            return tuple(_trial(r) for r in session.scalars(query))
+            found = tuple(_trial(r) for r in session.scalars(query))
+            if not found:
+                row_of(session, sweep_id)
+            return found
 
     def trial(self, sweep_id: str, number: int) -> Trial:
         """One trial with its epochs.
@@ -83,12 +90,6 @@ class Progress:
             if row is None:
                 raise TrialNotFoundError(f"{sweep_id} has no trial {number}")
             return _trial(row, tuple(_epoch(e) for e in session.scalars(query)))
-
-    def last_event(self, sweep_id: str) -> int:
-        """The number of a sweep's newest event; 0 if it has none."""
-        query = select(func.max(EventRow.id)).where(EventRow.sweep_id == sweep_id)
-        with self._database.reading() as session:
-            return session.scalar(query) or 0
 
     def events(self, sweep_id: str, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """Events of a sweep whose number is above ``after``, in order."""

@@ -110,6 +110,15 @@ class Transition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A sweep with its history; what happens from here on has numbers above ``last_event``."""
+
+    job: Job
+    history: tuple[Transition, ...]
+    last_event: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened to a sweep; ``number`` grows with time over all sweeps."""
 

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from service.errors import IllegalChangeError, InputError
 from service.store.changing import bring, row_in_turn, row_of, trace
 from service.store.database import Database
-from service.store.records import Job, Page, Submission, Transition, Wish
+from service.store.records import Job, Page, Standing, Submission, Transition, Wish
 from service.store.states import JobState
-from service.store.tables import SweepRow, TransitionRow
+from service.store.tables import EventRow, SweepRow, TransitionRow
 
 
 class Sweeps:
@@ -60,6 +60,18 @@ class Sweeps:
         """
         with self._database.reading() as session:
             return job_of(row_of(session, sweep_id))
+
+    def standing(self, sweep_id: str) -> Standing:
+        """One sweep with every change of its state.
+
+        Raises:
+            SweepNotFoundError: there is none of that id.
+        """
+        newest = select(func.max(EventRow.id)).where(EventRow.sweep_id == sweep_id)
+        with self._database.reading() as session:
+            last = session.scalar(newest) or 0  # first: what comes later is told as events
+            job = job_of(row_of(session, sweep_id))
+            return Standing(job=job, history=_history(session, sweep_id), last_event=last)
 
     def page(
         self,
@@ -161,13 +173,8 @@ class Sweeps:
 
     def history(self, sweep_id: str) -> tuple[Transition, ...]:
         """Every change of a sweep's state, in order."""
-        query = (
-            select(TransitionRow)
-            .where(TransitionRow.sweep_id == sweep_id)
-            .order_by(TransitionRow.id)
-        )
         with self._database.reading() as session:
-            return tuple(_transition(r) for r in session.scalars(query))
+            return _history(session, sweep_id)
 
     def used(self, since: float) -> Mapping[str, float]:
         """Slot-seconds that each owner has had, of sweeps heard of since then."""
@@ -256,6 +263,12 @@ def job_of(row: SweepRow) -> Job:
         gpu_hours=row.gpu_hours,
         progress=row.progress,
     )
+
+
+def _history(session: Session, sweep_id: str) -> tuple[Transition, ...]:
+    mine = TransitionRow.sweep_id == sweep_id
+    query = select(TransitionRow).where(mine).order_by(TransitionRow.id)
+    return tuple(_transition(r) for r in session.scalars(query))
 
 
 def _transition(row: TransitionRow) -> Transition:

@@ -581,17 +581,27 @@ class TestProgress:
         assert [e.kind for e in progress.events("digits-1")].count("trial started") == 1
 
     def test_a_sweep_knows_its_newest_event(self, sweeps: Sweeps, progress: Progress) -> None:
-        assert progress.last_event("digits-1") == 0
+        def newest(sweep_id: str) -> int:
+            return sweeps.standing(sweep_id).last_event
+
         launch(sweeps, "digits-1")
         launch(sweeps, "digits-2")
-        first = progress.last_event("digits-1")
+        first = newest("digits-1")
         assert first == progress.events("digits-1")[-1].number
         progress.tell("digits-1", 1, started(0))
-        last = progress.last_event("digits-1")
+        last = newest("digits-1")
         assert [e.number for e in progress.events("digits-1", after=first)][-1] == last
         progress.tell("digits-1", 1, started(0))
-        assert progress.last_event("digits-1") == last
-        assert progress.last_event("digits-2") < last
+        assert newest("digits-1") == last
+        assert newest("digits-2") < last
+
+    def test_of_a_sweep_that_is_not_there_nothing_is_told(
+        self, sweeps: Sweeps, progress: Progress
+    ) -> None:
+        with pytest.raises(SweepNotFoundError, match="no sweep 'digits-9'"):
+            sweeps.standing("digits-9")
+        with pytest.raises(SweepNotFoundError, match="no sweep 'digits-9'"):
+            progress.trials("digits-9")
 
     def test_events_of_many_writers_are_numbered_as_they_become_visible(
         self, sweeps: Sweeps, progress: Progress

@@ -21,7 +21,7 @@ from service.errors import (
     SpecError,
     UnauthorizedError,
 )
-from service.store.records import Happening, Job, Told
+from service.store.records import Happening, Job, Standing, Told
 from service.store.states import JobState
 from tests.integration.test_api import SPEC, World
 
@@ -158,7 +158,11 @@ def details(*, over: bool) -> bytes:
         changed=1.0,
         spec="name: digits",
     )
-    return SweepDetails.with_history(job, (), 0).model_dump_json().encode()
+    return (
+        SweepDetails.with_history(Standing(job=job, history=(), last_event=0))
+        .model_dump_json()
+        .encode()
+    )
 
 
 def test_a_stream_is_taken_up_where_it_ended_until_its_sweep_has() -> None:
