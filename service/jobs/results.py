@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from service.home import Home, SweepFolder
 from service.jobs.service import Service
 from service.records import Sweep, SweepState
 from service.specfile import parse_spec
-from service.store.records import Job
+from service.store.records import Job, Transition
 from service.store.states import JobState
 from service.summary import Summary, summarise
 
@@ -37,13 +39,19 @@ def sweep_of(service: Service, job: Job) -> Sweep:
         sweep_id=job.sweep_id,
         name=job.name,
         state=_STATES.get(job.state, SweepState.RUNNING),
-        seconds=job.slot_seconds,
+        seconds=held_seconds(service.sweeps.history(job.sweep_id), time.time()),
         metric=spec.objective.metric,
         mode=spec.objective.mode,
         max_epochs=spec.training.max_epochs,
         trials=service.progress.trials(job.sweep_id),
         one_standard_error=spec.confirm is not None and spec.confirm.pick == "one_standard_error",
     )
+
+
+def held_seconds(history: Sequence[Transition], now: float) -> float:
+    """For how long a sweep has had a job on the cluster so far."""
+    ends = [*(t.time for t in history[1:]), now]
+    return sum(end - t.time for t, end in zip(history, ends, strict=True) if t.new.holds_a_job)
 
 
 def summary(service: Service, job: Job) -> Summary:
