@@ -8,6 +8,8 @@ from pathlib import Path
 from service.home import Home
 
 DEFAULT_HOME = "gapsweep-data"
+EXPERIMENT = "gapsweep"
+"""Under which MLflow shows every sweep."""
 
 
 def use_ray_token() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 
 from service.errors import InputError
 from service.home import Home
 from service.ports import check_port
-from service.settings import artifact_location, mlflow_uri
+from service.settings import EXPERIMENT, artifact_location, mlflow_uri
 
 
 def become_mlflow(home: Home, host: str, port: int) -> None:
@@ -27,9 +29,23 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
     check_port(host, port)
-    print(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow on http://{host}:{port}/{_runs(home)} (Ctrl-C ends it)", flush=True)
     command, environment = _command(uri, artifact_location(home), host, port)
     os.execve(command[0], command, {**os.environ, **environment})
+
+
+def _runs(home: Home) -> str:
+    """The page of the sweeps' runs: MLflow's own first pages are about language models.
+
+    Read from the database itself, in a moment: MLflow's client takes seconds to import.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{home.path / 'mlflow.db'}?mode=ro", uri=True)) as file:
+            query = "SELECT experiment_id FROM experiments WHERE name = ?"
+            (number,) = file.execute(query, (EXPERIMENT,)).fetchone()
+    except (sqlite3.Error, TypeError):  # another database of the user's, or nothing in it
+        return ""
+    return f"#/experiments/{number}/runs?workflowType=machine_learning"
 
 
 def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:

@@ -284,3 +284,18 @@ def ui(
     from service.ui import become_mlflow
 
     become_mlflow(home_at(home), host, port)
+
+
+@app.command(rich_help_panel=HERE)
+def studies(
+    home: HomeOption = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8081,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+) -> None:
+    """Open Optuna's dashboard on the sweeps' studies, to look at. Ctrl-C ends it."""
+    from service.ports import check_port
+    from service.settings import home_at
+    from service.tuning.studies import show_studies
+
+    check_port(host, port)
+    show_studies(home_at(home), host, port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ class _Session:
         if sweep.state is SweepState.SUCCEEDED:
             self._test_finalists(sweep)
             sweep = self._read(sweep.state)
-        write_report(sweep, self._study, self._folder)
+        verdict = write_report(sweep, self._study, self._folder).verdict
         summary = summarise(sweep, self._folder)
         write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
@@ -210,7 +211,7 @@ class _Session:
         runs = self._runs
         if self._tracker is None or runs is None:
             return Ending(sweep, summary, stopped, None)
-        logged = self._tracker.close(lambda: runs.finish(sweep, artifacts, model))
+        logged = self._tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
         return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
 
     def _state(self, stopped: Stop | None) -> SweepState:
@@ -302,4 +303,13 @@ def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSwe
         **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
         **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
-    return TrackedSweep(sweep_id=folder.sweep_id, name=spec.name, params=params, spec=folder.spec)
+    described = spec.model_dump_json(include={"data"})
+    return TrackedSweep(
+        sweep_id=folder.sweep_id,
+        name=spec.name,
+        trainable=spec.trainable,
+        data=params["data"],
+        data_digest=hashlib.sha256(described.encode()).hexdigest()[:8],
+        params=params,
+        spec=folder.spec,
+    )

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.records import Epoch, Sweep, SweepState, Trial, TrialState
+from service.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.settings import EXPERIMENT
 from service.tuning.outbox import News
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -24,10 +25,16 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table it makes
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+)
 
-EXPERIMENT = "gapsweep"
 SWEEP_TAG = "gapsweep.sweep_id"
 TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
@@ -51,10 +58,16 @@ _SWEEP_STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
-    """What the parent run says of its sweep."""
+    """What the runs say of their sweep: its parameters, what was trained, and on what.
+
+    ``data_digest`` tells splits of one name apart, in at most 36 characters.
+    """
 
     sweep_id: str
     name: str
+    trainable: str
+    data: str
+    data_digest: str
     params: Mapping[str, str]
     spec: Path
 
@@ -115,15 +128,16 @@ class SweepRuns:
             best["stopped_epoch"] = float(trial.stopped_epoch)
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
         tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
-        when = int(1000 * (trial.ended or 0))
+        ended = int(1000 * (trial.ended or 0))
         self._client.log_batch(
             run,
-            metrics=[Metric(k, v, when, 0) for k, v in best.items()],
+            metrics=[Metric(k, v, ended, 0) for k, v in best.items()],
             tags=[RunTag(k, v[:5000]) for k, v in tags.items() if v],
         )
         self._client.update_run(run, status=_RUN_STATUS[trial.state])
         if trial.state is not TrialState.RUNNING:
-            self._client.set_terminated(run, status=_RUN_STATUS[trial.state])
+            status = _RUN_STATUS[trial.state]
+            self._client.set_terminated(run, status=status, end_time=ended or None)
 
     def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
         """Log epochs of one trial; a point logged twice is the same point."""
@@ -136,11 +150,16 @@ class SweepRuns:
         for start in range(0, len(points), _BATCH):
             self._client.log_batch(run, metrics=points[start : start + _BATCH])
 
-    def finish(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
-        """End the parent with its headline figures and artifacts; the best trial's model too."""
+    def finish(
+        self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
+    ) -> None:
+        """End the parent with its headline figures and artifacts; the best trial's model too.
+
+        The verdict is what people read first, as the run's description.
+        """
         with self._looked_up_after_errors():
             self.open()
-            self._finish(sweep, artifacts, model)
+            self._finish(sweep, verdict, artifacts, model)
 
     @contextmanager
     def _looked_up_after_errors(self) -> Iterator[None]:
@@ -150,7 +169,9 @@ class SweepRuns:
             self._known = False
             raise
 
-    def _finish(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
+    def _finish(
+        self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
+    ) -> None:
         now = int(time.time() * 1000)
         for trial in (t for t in (sweep.baseline, sweep.best) if t is not None):
             tested = {k: v for k, v in trial.best.items() if k.startswith("test")}
@@ -167,7 +188,7 @@ class SweepRuns:
         self._client.log_batch(
             self.parent,
             metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
-            tags=[RunTag(STATE_TAG, sweep.state.value)],
+            tags=[RunTag(STATE_TAG, sweep.state.value), RunTag(MLFLOW_RUN_NOTE, verdict)],
         )
         for path in artifacts:
             self._client.log_artifact(self.parent, str(path))
@@ -196,7 +217,7 @@ class SweepRuns:
         return found
 
     def _create_parent(self) -> str:
-        tags = {SWEEP_TAG: self._sweep.sweep_id, MLFLOW_RUN_NAME: self._sweep.sweep_id}
+        tags = self._common_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id}
         run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
         self._bare.add(run)
         return run
@@ -204,24 +225,53 @@ class SweepRuns:
     def _describe_parent(self) -> None:
         params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
         self._client.log_artifact(self.parent, str(self._sweep.spec))
-        self._client.log_batch(self.parent, params=params[:100])
+        self._client.log_inputs(self.parent, [self._dataset()])
+        self._client.log_batch(self.parent, params=params[:100])  # last: it is no longer bare then
+
+    def _common_tags(self) -> dict[str, str]:
+        return {
+            SWEEP_TAG: self._sweep.sweep_id,
+            MLFLOW_SOURCE_NAME: self._sweep.trainable,
+            MLFLOW_SOURCE_TYPE: "LOCAL",
+        }
+
+    def _dataset(self) -> DatasetInput:
+        name = self._sweep.data
+        dataset = Dataset(
+            name=name, digest=self._sweep.data_digest, source_type="code", source=name
+        )
+        return DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
     def _child(self, trial: Trial) -> str:
         if trial.number not in self._children:
-            tags = {
-                SWEEP_TAG: self._sweep.sweep_id,
+            tags = self._common_tags() | {
                 TRIAL_TAG: str(trial.number),
                 ROLE_TAG: trial.role.value,
                 STATE_TAG: trial.state.value,
                 MLFLOW_PARENT_RUN_ID: self.parent,
-                MLFLOW_RUN_NAME: f"{trial.number:03d} {trial.role.value} {trial.penalty}",
+                MLFLOW_RUN_NAME: _run_name(trial),
             }
-            run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+            made = self._client.create_run(self._experiment, _started(trial), tags)
+            run = str(made.info.run_id)
             self._children[trial.number] = run
             self._bare.add(run)
         run = self._children[trial.number]
         if run in self._bare:
             params = [Param(k, str(v)) for k, v in trial.params.items()]
+            self._client.log_inputs(run, [self._dataset()])
             self._client.log_batch(run, params=params)
             self._bare.remove(run)
         return run
+
+
+def _run_name(trial: Trial) -> str:
+    """Its number and what is most looked for, and its role where it has a special one."""
+    words = [f"{trial.number:03d}", trial.penalty]
+    if trial.role in (Role.BASELINE, Role.CONFIRM):
+        words.append(f"({trial.role.value})")
+    return " ".join(words)
+
+
+def _started(trial: Trial) -> int:
+    """Unix milliseconds: it may be told of long after."""
+    return int(1000 * (time.time() if trial.ended is None else trial.ended - trial.seconds))

@@ -85,7 +85,13 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
 ) -> None:
     (tmp_path / "spec.yaml").write_text("name: x\n")
     tracked = TrackedSweep(
-        sweep_id="x-1", name="x", params={"trials": "2"}, spec=tmp_path / "spec.yaml"
+        sweep_id="x-1",
+        name="x",
+        trainable="trainables.vision:MLP",
+        data="digits",
+        data_digest="0",
+        params={"trials": "2"},
+        spec=tmp_path / "spec.yaml",
     )
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     runs = SweepRuns(uri, (tmp_path / "artifacts").as_uri(), tracked)
