@@ -6,7 +6,7 @@ variable of a job, which the cluster shows to whoever looks.
 
 from __future__ import annotations
 
-import os
+import secrets
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,7 +32,7 @@ def leave(handover: Handover, home: Home) -> None:
         HomeError: the home cannot be written.
     """
     path = _path(home)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.unlink(missing_ok=True)
         temporary.touch(mode=0o600, exist_ok=False)

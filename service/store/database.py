@@ -86,10 +86,11 @@ class Database:
         """Bring the schema up to date, from nothing too.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseError: the database does not answer, or is a newer version's.
         """
         try:
             with self.connecting() as connection:
+                _check_known(MigrationContext.configure(connection).get_current_revision())
                 command.upgrade(alembic_configuration(connection), "head")
         except SQLAlchemyError as error:
             raise self._away(error) from error
@@ -110,6 +111,7 @@ class Database:
                 found = MigrationContext.configure(connection).get_current_revision()
         except SQLAlchemyError as error:
             raise self._away(error) from error
+        _check_known(found)
         if found != wanted:
             raise DatabaseError(
                 f"the database is at migration {found or 'none'}, this version needs {wanted}; "
@@ -162,6 +164,17 @@ def _insert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table).values([dict(row) for row in rows])
+
+
+def _check_known(revision: str | None) -> None:
+    """See that a migration is one of this version's, or none."""
+    scripts = ScriptDirectory.from_config(alembic_configuration())
+    known = {script.revision for script in scripts.walk_revisions()}
+    if revision is not None and revision not in known:
+        raise DatabaseError(
+            f"the database is at migration {revision}, of a newer gapsweep; this version knows "
+            f"{max(known)} at most: use the newer one, or restore a backup of before"
+        )
 
 
 def _looking(engine: Engine) -> Engine:

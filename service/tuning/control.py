@@ -56,7 +56,6 @@ class Control:
         self._orders = orders or Orders()
         self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
         self._deadline = None if seconds is None else clock() + seconds
-        self._rounds = math.ceil(confirmations / slots)
         self._clock = clock
         self._interrupted = False
         self._failed = 0
@@ -102,15 +101,16 @@ class Control:
 
     def _reserved(self) -> float:
         """Seconds for the confirmations, none of which is pruned, and for trials that still run."""
-        if not self._rounds or not self._complete:
+        if not self._confirmations or not self._complete:
             return 0.0
-        return (self._rounds + 1) * statistics.fmean(self._complete)
+        rounds = math.ceil(self._confirmations / max(1, self.slots))
+        return (rounds + 1) * statistics.fmean(self._complete)
 
     def _reserved_gpus(self, gpus: GpuBudget) -> float:
         """GPU seconds for the same."""
         if not self._confirmations or not self._complete:
             return 0.0
-        trials = self._confirmations + self._slots
+        trials = self._confirmations + self.slots
         return gpus.needed(trials, statistics.fmean(self._complete))
 
     @contextmanager

@@ -134,7 +134,8 @@ class Driver:
         with cluster.connected(folder.ray_log), ThreadPoolExecutor(1) as beside:
             looking = beside.submit(cluster.inventory, [self._home.path])
             splits = preflight(spec, "the spec").splits
-            concurrent = looking.result().check(spec)
+            room = looking.result().check(spec)
+            self._orders.slots = self._orders.slots or room  # until the first that comes
             return _insisted(
                 lambda: run_sweep(
                     spec,
@@ -143,7 +144,7 @@ class Driver:
                     self._home,
                     view,
                     cluster=cluster,
-                    concurrent=concurrent,
+                    concurrent=spec.resources.concurrent,  # the cluster may grow
                     extension=self._job.more_trials,
                     orders=self._orders,
                 )

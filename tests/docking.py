@@ -1,0 +1,172 @@
+"""The stack in Docker as tests bring it up: under a project's name and on ports of its own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from service.ports import free_port
+from tests.commands import REPOSITORY, command
+
+PROJECT = "gapsweep-tests"
+IMAGE = "gapsweep:tests"
+COMPOSE_FILE = REPOSITORY / "docker" / "compose.yaml"
+_READY = 120.0
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Why nothing can be run in Docker here; None where it can."""
+    try:
+        asked = docker("info", check=False)
+    except FileNotFoundError:
+        return "there is no Docker here"
+    if asked.returncode:
+        return "Docker's engine does not answer"
+    return None if compose_words() else "there is no docker compose here"
+
+
+@functools.cache
+def compose_words() -> tuple[str, ...]:
+    """Compose, by whichever name it is there."""
+    for words in (("docker", "compose"), ("docker-compose",)):
+        try:
+            if not subprocess.run([*words, "version"], capture_output=True).returncode:
+                return words
+        except FileNotFoundError:
+            continue
+    return ()
+
+
+def docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run it; what it said is in an error's text."""
+    return _run(["docker", *words], dict(os.environ), check)
+
+
+class Docked:
+    """The stack, and what people do with it."""
+
+    def __init__(self) -> None:
+        self.api, self.mlflow, self.optuna = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
+        ports = {"API_PORT": self.api, "MLFLOW_PORT": self.mlflow, "OPTUNA_PORT": self.optuna}
+        self.environment = {
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "GAPSWEEP_IMAGE": IMAGE,
+            "DOCKER_BUILDKIT": "1",
+            "COMPOSE_DOCKER_CLI_BUILD": "1",
+            **{name: url.rpartition(":")[2] for name, url in ports.items()},
+        }
+
+    def compose(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`docker compose -f docker/compose.yaml …`."""
+        return _run([*compose_words(), "-f", str(COMPOSE_FILE), *words], self.environment, check)
+
+    def script(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """`docker/backup` and its neighbours."""
+        return _run([str(REPOSITORY / "docker" / name), *words], self.environment, check=False)
+
+    def up(self, *words: str) -> float:
+        """Bring it up, and wait until the API is ready; the seconds that it took."""
+        began = time.monotonic()
+        self.compose("up", "-d", *words)
+        while not answers(f"{self.api}/readyz"):
+            if time.monotonic() - began > _READY:
+                raise TimeoutError(self.compose("logs", "--tail", "30").stdout)
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def down(self, *words: str) -> None:
+        """Take it down; with ``-v`` its volumes too."""
+        self.compose("down", "--remove-orphans", *words)
+
+    @property
+    def token(self) -> str:
+        """The first admin's."""
+        return self.compose("run", "--rm", "-T", "cli", "token").stdout.split()[-1]
+
+    def gapsweep(self, *words: str) -> str:
+        """The host's own command line, asking the stack; its output."""
+        environment = {"GAPSWEEP_SERVER": self.api, "GAPSWEEP_TOKEN": self.token}
+        return _run(command(*words), {**self.environment, **environment}, check=True).stdout
+
+    def container(self, service: str, number: int = 0) -> str:
+        """One of a service's containers."""
+        return sorted(self.compose("ps", "-q", service).stdout.split())[number]
+
+    def runs(self, sweep_id: str) -> list[dict[str, Any]]:
+        """A sweep's runs by MLflow's own HTTP API, the parent first."""
+        wanted = {
+            "experiment_ids": [self.experiment()],
+            "filter": f"tags.`gapsweep.sweep_id` = '{sweep_id}'",
+            "max_results": 1000,
+            "order_by": ["attributes.start_time ASC"],
+        }
+        found = asked(f"{self.mlflow}/api/2.0/mlflow/runs/search", wanted).get("runs", [])
+        return sorted(found, key=lambda r: int(tags(r).get("gapsweep.trial", -1)))
+
+    def experiment(self) -> str:
+        """The number of gapsweep's own."""
+        path = "experiments/get-by-name?experiment_name=gapsweep"
+        found = asked(f"{self.mlflow}/api/2.0/mlflow/{path}")
+        return str(found["experiment"]["experiment_id"])
+
+
+@contextmanager
+def docked() -> Iterator[Docked]:
+    """The stack, built and up; nothing of it is left."""
+    stack = Docked()
+    stack.down("-v")  # what a run that was killed left
+    try:
+        stack.up("--build")
+        yield stack
+    finally:
+        stack.down("-v")
+
+
+def tags(run: dict[str, Any]) -> dict[str, str]:
+    """A run's tags."""
+    return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+
+
+def asked(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
+    """What an address answers, as JSON."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def answers(url: str) -> bool:
+    """Whether it is there and well."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _run(
+    words: list[str], environment: dict[str, str], check: bool
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=560, cwd=REPOSITORY
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def file_of(folder: Path, name: str, text: str) -> Path:
+    """A file that a user has."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path

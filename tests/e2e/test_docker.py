@@ -1,0 +1,353 @@
+"""The whole service in Docker: the image, the stack as people use it, and what may befall it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands import REPOSITORY, settings
+from tests.docking import IMAGE, Docked, asked, docked, docker, file_of, tags, why_not
+from tests.integration.rays import wait_for
+from tests.paced import CODE, EPOCHS, spec_of
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.docker,
+    pytest.mark.skipif(why_not() is not None, reason=why_not() or ""),
+]
+
+DIGITS = "/app/search_spaces/sweeps/digits.yaml"
+NET = """
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, outputs, width=32):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, width), nn.ReLU(), nn.Dropout(), nn.Linear(width, outputs)
+        )
+
+    def forward(self, x):
+        return self.body(x)
+"""
+MNIST = {
+    "name": "mnist-mine",
+    "trainable": "small_net:Small",
+    "data": {"name": "mnist5k"},
+    "training": {"max_epochs": 3},
+    "space": {"preset": "regularisation"},
+    "search": {"pruner": "none"},
+    "budget": {"trials": 4},
+    "resources": {"concurrent": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Docked]:
+    with docked() as running:
+        yield running
+
+
+def submitted(stack: Docked, folder: Path, trials: int, pause: float, concurrent: int = 4) -> str:
+    """A paced sweep's id."""
+    code = file_of(folder, "paced.py", CODE)
+    spec = file_of(folder, "paced.yaml", yaml.safe_dump(spec_of(trials, pause, concurrent)))
+    said = stack.gapsweep("submit", str(spec), "--with", str(code), "--json")
+    return str(json.loads(said)["sweep_id"])
+
+
+def sweeps(stack: Docked) -> list[str]:
+    """Their ids, the newest first."""
+    return [s["sweep_id"] for s in json.loads(stack.gapsweep("list", "--json"))["items"]]
+
+
+def status(stack: Docked, sweep_id: str) -> dict[str, object]:
+    found = json.loads(stack.gapsweep("status", sweep_id, "--json"))
+    assert isinstance(found, dict)
+    return found
+
+
+def every_trial_is_there_once(stack: Docked, sweep_id: str, trials: int, epochs: int) -> None:
+    """In the store and in MLflow, whatever happened meanwhile."""
+    told = json.loads(stack.gapsweep("trials", sweep_id, "--json"))
+    assert [(t["number"], t["state"]) for t in told] == [(n, "complete") for n in range(trials)]
+    parent, *children = stack.runs(sweep_id)
+    assert "gapsweep.trial" not in tags(parent)
+    assert [int(tags(r)["gapsweep.trial"]) for r in children] == list(range(trials))
+    for run in (parent, *children):
+        assert run["info"]["status"] == "FINISHED"
+    for run in children:
+        assert steps_of(stack, run["info"]["run_id"], "gap/loss") == list(range(1, epochs + 1))
+
+
+def steps_of(stack: Docked, run_id: str, metric: str) -> list[int]:
+    path = f"metrics/get-history?run_id={run_id}&metric_key={metric}"
+    found = asked(f"{stack.mlflow}/api/2.0/mlflow/{path}")
+    return [int(m.get("step", 0)) for m in found["metrics"]]
+
+
+class TestTheImage:
+    @pytest.fixture(autouse=True)
+    def _built(self, stack: Docked) -> None:
+        """By the stack."""
+
+    def test_is_small_and_says_what_it_is(self) -> None:
+        (found,) = json.loads(docker("image", "inspect", IMAGE).stdout)
+        assert found["Size"] < 2.5e9
+        assert found["Config"]["Labels"]["org.opencontainers.image.title"] == "gapsweep"
+        assert found["Config"]["Healthcheck"]["Test"] == ["CMD", "healthy"]
+        assert found["Config"]["Entrypoint"][0] == "tini"
+
+    def test_has_no_compiler_and_no_secret(self) -> None:
+        look = "for c in cc gcc g++ clang make; do command -v $c; done; ls -A /secrets"
+        assert docker("run", "--rm", IMAGE, "sh", "-c", look, check=False).stdout == ""
+        layers = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGE).stdout
+        assert not [w for w in ("PASSWORD", "TOKEN=", "gs_") if w in layers]
+
+    def test_is_never_root(self) -> None:
+        assert docker("run", "--rm", IMAGE, "sh", "-c", "id -u").stdout.strip() == "1000"
+        held = "sed -n 's/^Cap[EB].*:.//p' /proc/self/status"
+        assert set(docker("run", "--rm", IMAGE, "sh", "-c", held).stdout.split()) == {"0" * 16}
+
+    def test_runs_one_sweep_with_nothing_else_as_who_owns_the_folder(self, tmp_path: Path) -> None:
+        os.chown(tmp_path, 4321, 4321)
+        done = docker(
+            *("run", "--rm", "--read-only", "--tmpfs", "/tmp:exec", "-v", f"{tmp_path}:/data"),
+            *(IMAGE, "run", DIGITS, "--json"),
+            *settings("budget.trials=2", "training.max_epochs=2"),
+        )
+        sweep = tmp_path / "sweeps" / json.loads(done.stdout)["sweep_id"]
+        assert (sweep / "report.html").stat().st_uid == 4321
+
+    def test_a_signal_ends_a_sweep_in_order(self, tmp_path: Path) -> None:
+        name, made_by_docker = "gapsweep-tests-one", tmp_path / "out"
+        docker("run", "-d", "--name", name, "-v", f"{made_by_docker}:/data", IMAGE, "run", DIGITS)
+        try:
+            wait_for(lambda: bool(list(made_by_docker.glob("sweeps/*/history.jsonl"))), 60)
+            began = time.monotonic()
+            docker("stop", "-t", "60", name)
+            assert time.monotonic() - began < 10
+            assert docker("inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "130"
+        finally:
+            docker("rm", "-f", name)
+        (summary,) = made_by_docker.glob("sweeps/*/summary.json")
+        assert json.loads(summary.read_text())["state"] == "interrupted"
+        assert summary.stat().st_uid == 1000
+
+
+class TestTheStack:
+    def test_runs_a_sweep_of_a_users_own_module_from_the_hosts_command_line(
+        self, stack: Docked, tmp_path: Path
+    ) -> None:
+        code = file_of(tmp_path, "small_net.py", NET)
+        spec = file_of(tmp_path, "mine.yaml", yaml.safe_dump(MNIST))
+        said = stack.gapsweep("submit", str(spec), "--with", str(code), "--watch")
+        assert "succeeded: 4 complete" in said
+        sweep_id = sweeps(stack)[0]
+        every_trial_is_there_once(stack, sweep_id, 4, MNIST["training"]["max_epochs"])  # type: ignore[index]  # of the literal above
+        parent = stack.runs(sweep_id)[0]["info"]
+        assert parent["artifact_uri"].startswith("mlflow-artifacts:/")
+        path = f"{stack.experiment()}/{parent['run_id']}/artifacts"
+        listed = asked(f"{stack.mlflow}/api/2.0/mlflow-artifacts/artifacts?path={path}")
+        names = {f["path"] for f in listed["files"]}
+        assert names == {"report.html", "spec.yaml", "summary.json"}
+
+    def test_its_parts_are_locked_in(self, stack: Docked) -> None:
+        for service in ("api", "mlflow", "ray-head", "ray-worker"):
+            (found,) = json.loads(docker("inspect", stack.container(service)).stdout)
+            host = found["HostConfig"]
+            assert found["Config"]["User"] == "1000:1000"
+            assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
+            assert host["Memory"] > 0
+            bindings = [b["HostIp"] for ports in host["PortBindings"].values() for b in ports]
+            assert set(bindings) <= {"127.0.0.1"}
+            assert bool(bindings) == (service in ("api", "mlflow"))
+
+    def test_mlflow_answers_to_its_own_names_only(self, stack: Docked) -> None:
+        for host, status_code in (("localhost:5000", 200), ("evil.example", 403)):
+            try:
+                asked(
+                    f"{stack.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
+                    Host=host,
+                )
+                found = 200
+            except urllib.error.HTTPError as error:
+                found = error.code
+            assert found == status_code, host
+
+    def test_one_more_worker_takes_one_more_trial(self, stack: Docked, tmp_path: Path) -> None:
+        sweep_id = submitted(stack, tmp_path, trials=40, pause=0.05)
+
+        def running(count: int) -> Callable[[], bool]:
+            def there() -> bool:
+                progress = status(stack, sweep_id)["progress"]
+                assert isinstance(progress, dict)
+                return progress.get("running") == count
+
+            return there
+
+        wait_for(running(2), 60)
+        stack.compose("up", "-d", "--no-recreate", "--scale", "ray-worker=3")
+        wait_for(running(3), 60)
+        stack.compose("up", "-d", "--no-recreate", "--scale", "ray-worker=2")
+        wait_for(running(2), 60)
+        stack.gapsweep("cancel", sweep_id)
+        wait_for(lambda: status(stack, sweep_id)["state"] == "cancelled", 60)
+
+    def test_a_killed_worker_and_restarts_lose_nothing(self, stack: Docked, tmp_path: Path) -> None:
+        sweep_id = submitted(stack, tmp_path, trials=10, pause=0.02)
+        wait_for(lambda: len(json.loads(stack.gapsweep("trials", sweep_id, "--json"))) > 2, 60)
+        docker("kill", stack.container("ray-worker"))
+        stack.compose("restart", "mlflow", "api")
+        stack.up()  # the worker again
+        said = stack.gapsweep("watch", sweep_id)
+        assert "succeeded: 10 complete" in said
+        every_trial_is_there_once(stack, sweep_id, 10, EPOCHS)
+
+    def test_signals_end_every_part_in_time_and_up_again_has_everything(
+        self, stack: Docked
+    ) -> None:
+        before = (stack.token, stack.gapsweep("list", "--json"))
+        for service in ("api", "mlflow", "ray-worker", "ray-head", "postgres"):
+            container = stack.container(service)
+            began = time.monotonic()
+            docker("stop", "-t", "60", container)
+            assert time.monotonic() - began < 10, service
+        stack.down()
+        stack.up()
+        assert (stack.token, stack.gapsweep("list", "--json")) == before
+        newest = sweeps(stack)[0]
+        assert len(stack.runs(newest)) == 11
+
+    def test_optunas_dashboard_shows_the_studies(self, stack: Docked) -> None:
+        stack.compose("--profile", "optuna", "up", "-d", "--no-recreate", "optuna")
+        try:
+            wait_for(lambda: bool(studies(stack)), 60)
+            assert studies(stack) == set(sweeps(stack))
+        finally:
+            stack.compose("--profile", "optuna", "rm", "-s", "-f", "optuna")
+
+    def test_a_backup_brings_back_what_was_destroyed(self, stack: Docked, tmp_path: Path) -> None:
+        before = (stack.token, stack.gapsweep("list", "--json"))
+        newest = sweeps(stack)[0]
+        best = stack.gapsweep("download", newest, "--to", str(tmp_path / "before.pt"))
+        file = tmp_path / "backup.tar.gz"
+        done = stack.script("backup", str(file))
+        assert done.returncode == 0, done.stderr
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        refused = stack.script("restore", str(file))
+        assert refused.returncode == 2
+        assert "there is a stack with data already" in refused.stderr
+        stack.down("-v")
+        done = stack.script("restore", str(file))
+        assert done.returncode == 0, done.stderr
+        stack.up()
+        assert (stack.token, stack.gapsweep("list", "--json")) == before
+        assert len(stack.runs(newest)) == 11
+        stack.gapsweep("download", newest, "--to", str(tmp_path / "after.pt"))
+        assert best
+        assert (tmp_path / "before.pt").read_bytes() == (tmp_path / "after.pt").read_bytes()
+
+
+def studies(stack: Docked) -> set[str]:
+    try:
+        found = asked(f"{stack.optuna}/api/studies")["study_summaries"]
+    except OSError:
+        return set()
+    return {s["study_name"] for s in found}
+
+
+class TestBadInput:
+    def test_no_docker_and_no_engine(self, tmp_path: Path) -> None:
+        for name in ("bash", "dirname", "cat", "sed", "date"):
+            (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+        for script in ("check", "backup", "restore"):
+            words = [str(REPOSITORY / "docker" / script), "/dev/null"][: 1 + (script != "check")]
+            for environment, said in (
+                ({"PATH": str(tmp_path)}, "there is no Docker here; https://docs.docker.com"),
+                (
+                    {"PATH": os.environ["PATH"], "DOCKER_HOST": "tcp://127.0.0.1:1"},
+                    "Docker's engine does not answer",
+                ),
+            ):
+                words_of = [*words[:1], str(tmp_path / "b.tar.gz")] if script == "backup" else words
+                done = subprocess.run(words_of, env=environment, capture_output=True, text=True)
+                assert (done.returncode, said in done.stderr) == (2, True), (script, done.stderr)
+                assert len(done.stderr.splitlines()) == 1
+
+    def test_ports_that_are_taken(self, stack: Docked) -> None:
+        assert stack.script("check").returncode == 0
+        environment = {**stack.environment, "COMPOSE_PROJECT_NAME": "gapsweep-another"}
+        done = subprocess.run(
+            [str(REPOSITORY / "docker" / "check")], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        for name in ("API_PORT", "MLFLOW_PORT"):
+            said = (
+                f"127.0.0.1:{environment[name]} is taken by another program; set {name} in docker"
+            )
+            assert said in done.stderr
+
+    def test_too_little_shared_memory(self, stack: Docked) -> None:
+        small = docker("run", "--rm", "--shm-size=64m", IMAGE, "ray-node", "head", check=False)
+        assert small.returncode == 2
+        assert "/dev/shm has 64 MB and Ray's object store takes 256 MB; give" in small.stderr
+        stack.environment["RAY_SHM"] = "100m"
+        done = stack.script("check")
+        del stack.environment["RAY_SHM"]
+        assert (done.returncode, "give RAY_SHM as much" in done.stderr) == (2, True)
+
+    def test_no_nvidia_runtime(self, stack: Docked) -> None:
+        if "nvidia" in docker("info", "--format", "{{json .Runtimes}}").stdout:
+            pytest.skip("this machine has the NVIDIA runtime")
+        done = stack.script("check", "--gpu")
+        assert (done.returncode, "Docker has no NVIDIA runtime" in done.stderr) == (2, True)
+
+    def test_an_env_file_that_is_not_there(self, stack: Docked) -> None:
+        missing = docker("run", "--rm", "-e", "SECRETS=RAY_AUTH_TOKEN", IMAGE, check=False)
+        assert missing.returncode == 2
+        assert "/secrets/env, which holds the stack's passwords, is not there" in missing.stderr
+
+    def test_a_volume_of_another_postgresql(self, stack: Docked) -> None:
+        (found,) = json.loads(docker("inspect", stack.container("postgres")).stdout)
+        image = found["Config"]["Image"]
+        old = "mkdir -p $PGDATA; echo 13 >$PGDATA/PG_VERSION; mkdir /secrets; touch /secrets/env"
+        script = f"{REPOSITORY}/docker/postgres:/postgres:ro"
+        words = ("run", "--rm", "-v", script, "--entrypoint", "sh", image, "-c")
+        done = docker(*words, f"{old}; exec sh /postgres", check=False)
+        assert done.returncode == 2
+        assert "was written by PostgreSQL 13, this is 15: set POSTGRES_IMAGE" in done.stderr
+
+    def test_a_database_of_a_newer_gapsweep(self, stack: Docked) -> None:
+        def psql(statement: str) -> None:
+            words = ("psql", "-q", "-U", "gapsweep", "-d", "gapsweep", "-c", statement)
+            stack.compose("exec", "-T", "postgres", *words)
+
+        psql("UPDATE alembic_version SET version_num = '9999'")
+        try:
+            done = stack.compose("run", "--rm", "-T", "setup", check=False)
+        finally:
+            psql("UPDATE alembic_version SET version_num = '0002'")
+        assert done.returncode != 0
+        assert "a newer gapsweep" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_what_is_no_backup(self, stack: Docked, tmp_path: Path) -> None:
+        for file, said in (
+            (tmp_path / "nothing", "is not there, or cannot be read"),
+            (file_of(tmp_path, "words.tar.gz", "no archive"), "is no backup that docker/backup"),
+        ):
+            done = stack.script("restore", str(file))
+            assert (done.returncode, said in done.stderr) == (2, True)
+        there = file_of(tmp_path, "there.tar.gz", "")
+        assert "is there already; name another" in stack.script("backup", str(there)).stderr
