@@ -1,0 +1,514 @@
+"""What Kubernetes is told, rendered as `kubectl apply -k` renders it; no cluster is asked."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from kubernetes_validate.utils import all_versions
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+STACKS = {"k8s": "gapsweep:latest", "k8s-gpu": "gapsweep:cuda"}
+HEAD = "ray-head-svc"  # KubeRay's name for the Service of a RayCluster `ray`
+SEES = {  # container: the keys of the Secret in its environment
+    "postgres": {"POSTGRES_PASSWORD"},
+    "mlflow/migrate": {"MLFLOW_BACKEND_STORE_URI"},
+    "mlflow": {"MLFLOW_BACKEND_STORE_URI"},
+    "api/migrate": {"GAPSWEEP_DATABASE_URL"},
+    "api": {"GAPSWEEP_DATABASE_URL", "auth_token"},
+}
+UNITS = {"": 1.0, "m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}
+
+TEXT, COUNT, SWITCH = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+OBJECT = {"type": "object"}
+
+
+def fields(required: str, **known: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": required.split(),
+        "properties": known,
+        "additionalProperties": False,
+    }
+
+
+GROUP = {"rayStartParams": TEXTS, "resources": TEXTS, "labels": TEXTS, "template": OBJECT}
+RAY_CLUSTER = fields(  # ray.io/v1 of KubeRay 1.6; templates are looked at as Kubernetes' own
+    "headGroupSpec",
+    rayVersion=TEXT,
+    suspend=SWITCH,
+    managedBy=TEXT,
+    enableInTreeAutoscaling=SWITCH,
+    autoscalerOptions=OBJECT,
+    gcsFaultToleranceOptions=OBJECT,
+    headServiceAnnotations=TEXTS,
+    upgradeStrategy=fields("", type={"enum": ["Recreate", "None"]}),
+    authOptions=fields(
+        "", mode={"enum": ["disabled", "token"]}, secretName=TEXT, enableK8sTokenAuth=SWITCH
+    ),
+    headGroupSpec=fields(
+        "template", **GROUP, serviceType=TEXT, headService=OBJECT, enableIngress=SWITCH
+    ),
+    workerGroupSpecs={
+        "type": "array",
+        "items": fields(
+            "groupName template minReplicas maxReplicas",
+            **GROUP,
+            groupName=TEXT,
+            replicas=COUNT,
+            minReplicas=COUNT,
+            maxReplicas=COUNT,
+            numOfHosts=COUNT,
+            idleTimeoutSeconds=COUNT,
+            suspend=SWITCH,
+            scaleStrategy=OBJECT,
+        ),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What one workload makes its pods of."""
+
+    name: str
+    app: str
+    labels: dict[str, str]
+    spec: dict[str, Any]
+    single: bool  # never two at a time, not while it is replaced either
+
+    def containers(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for each in self.spec.get("initContainers", []):
+            yield f"{self.name}/{each['name']}", each
+        for each in self.spec["containers"]:
+            yield self.name, each
+
+    def ports(self) -> dict[str, int]:
+        return {
+            p["name"]: p["containerPort"] for _, c in self.containers() for p in c.get("ports", [])
+        }
+
+    def volume(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {v["name"]: v for v in self.spec["volumes"]}[name]
+        return found
+
+
+class Stack:
+    """A folder's objects."""
+
+    def __init__(self, objects: list[dict[str, Any]], image: str) -> None:
+        self.objects, self.image = objects, image
+
+    def of(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {o["metadata"]["name"]: o for o in self.objects if o["kind"] == kind}
+
+    @property
+    def ray(self) -> dict[str, Any]:
+        spec: dict[str, Any] = self.of("RayCluster")["ray"]["spec"]
+        return spec
+
+    def ray_groups(self) -> list[dict[str, Any]]:
+        return [self.ray["headGroupSpec"], *self.ray["workerGroupSpecs"]]
+
+    def pods(self) -> list[Pod]:
+        found = []
+        for kind in ("Deployment", "StatefulSet"):
+            for name, each in self.of(kind).items():
+                spec = each["spec"]
+                rolls = kind == "Deployment" and spec.get("strategy") != {"type": "Recreate"}
+                found.append(
+                    pod(name, spec["template"], single=spec["replicas"] == 1 and not rolls)
+                )
+        for group in self.ray_groups():
+            name = group["template"]["spec"]["containers"][0]["name"]
+            found.append(pod(name, group["template"], single=False))
+        return found
+
+    def containers(self) -> list[tuple[str, dict[str, Any]]]:
+        return [each for found in self.pods() for each in found.containers()]
+
+    def secret(self) -> dict[str, str]:
+        data = self.of("Secret")["secrets"]["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def pod(name: str, template: dict[str, Any], *, single: bool) -> Pod:
+    labels = template["metadata"]["labels"]
+    return Pod(name, labels["app"], labels, template["spec"], single)
+
+
+def amount(text: str) -> float:
+    number = text.rstrip("mMGi")
+    return float(number) * UNITS[text[len(number) :]]
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
+    for each in selector.get("matchExpressions", []):
+        assert each["operator"] == "In"
+        if labels.get(each["key"]) not in each["values"]:
+            return False
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def secret_keys(container: dict[str, Any]) -> set[str]:
+    references = [
+        e["valueFrom"]["secretKeyRef"] for e in container.get("env", []) if "valueFrom" in e
+    ]
+    assert {r["name"] for r in references} <= {"secrets"}
+    return {r["key"] for r in references}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the manifests, with passwords of its own."""
+    copied = tmp_path_factory.mktemp("docker")
+    for name in STACKS:
+        shutil.copytree(DOCKER / name, copied / name, ignore=shutil.ignore_patterns("secrets.env*"))
+    subprocess.run([copied / "k8s" / "secrets"], check=True, capture_output=True)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def stacks(folder: Path) -> dict[str, Stack]:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl, which renders the manifests")
+    found = {}
+    for name, image in STACKS.items():
+        command = [kubectl, "kustomize", str(folder / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found[name] = Stack(list(yaml.safe_load_all(done.stdout)), image)
+    return found
+
+
+@pytest.fixture(params=STACKS)
+def stack(request: pytest.FixtureRequest, stacks: dict[str, Stack]) -> Stack:
+    return stacks[request.param]
+
+
+class TestSchemas:
+    """Every field is one that Kubernetes, KubeRay or Ray knows."""
+
+    @pytest.mark.parametrize("version", [all_versions()[0], all_versions()[-1]])
+    def test_kubernetes_knows_every_field(self, stack: Stack, version: str) -> None:
+        templates = [
+            {"apiVersion": "v1", "kind": "PodTemplate", "template": group["template"]}
+            for group in stack.ray_groups()
+        ]
+        for each in [o for o in stack.objects if o["kind"] != "RayCluster"] + templates:
+            kubernetes_validate.validate(each, version, strict=True)
+
+    def test_kuberay_knows_every_field_of_its_cluster(self, stack: Stack) -> None:
+        assert stack.of("RayCluster")["ray"]["apiVersion"] == "ray.io/v1"
+        jsonschema.Draft202012Validator(RAY_CLUSTER).validate(stack.ray)
+        for group in stack.ray["workerGroupSpecs"]:
+            assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+    @pytest.mark.filterwarnings("ignore")  # Ray's own, as its command is imported
+    def test_ray_knows_every_parameter_that_it_is_started_with(self, stack: Stack) -> None:
+        from ray.scripts.scripts import start
+
+        known = {option.removeprefix("--") for p in start.params for option in p.opts}
+        for group in stack.ray_groups():
+            assert group["rayStartParams"].keys() <= known
+
+    def test_rays_version_is_the_one_that_the_image_is_built_with(self, stack: Stack) -> None:
+        built = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+        assert built is not None
+        assert stack.ray["rayVersion"] == built[1]
+
+
+class TestReferences:
+    """What one object says of another is so."""
+
+    def test_everything_is_in_one_namespace(self, stack: Stack) -> None:
+        (namespace,) = stack.of("Namespace")
+        inside = [o for o in stack.objects if o["kind"] != "Namespace"]
+        assert {o["metadata"]["namespace"] for o in inside} == {namespace}
+
+    def test_every_selector_selects_pods(self, stack: Stack) -> None:
+        pods = stack.pods()
+        for kind in ("Deployment", "StatefulSet"):
+            for each in stack.of(kind).values():
+                labels = each["spec"]["template"]["metadata"]["labels"]
+                assert selects(each["spec"]["selector"], labels)
+        selectors = [{"matchLabels": s["spec"]["selector"]} for s in stack.of("Service").values()]
+        for policy in stack.of("NetworkPolicy").values():
+            peers = [p for rule in policy["spec"].get("ingress", []) for p in rule.get("from", [])]
+            selectors += [policy["spec"]["podSelector"], *(p["podSelector"] for p in peers)]
+        for selector in selectors:
+            assert any(selects(selector, p.labels) for p in pods), selector
+            for expression in selector.get("matchExpressions", []):
+                assert set(expression["values"]) <= {p.app for p in pods}
+
+    def test_every_port_that_is_named_is_there(self, stack: Stack) -> None:
+        for service in stack.of("Service").values():
+            for port in service["spec"]["ports"]:
+                for each in stack.pods():
+                    if service["spec"]["selector"].items() <= each.labels.items():
+                        assert each.ports()[port["targetPort"]] == port["port"]
+        for each in stack.pods():
+            for _, container in each.containers():
+                for probe in ("readinessProbe", "livenessProbe"):
+                    if "httpGet" in container.get(probe, {}):
+                        assert container[probe]["httpGet"]["port"] in each.ports()
+        for policy in stack.of("NetworkPolicy").values():
+            chosen = [p for p in stack.pods() if selects(policy["spec"]["podSelector"], p.labels)]
+            there = {port for p in chosen for port in p.ports().values()}
+            for rule in policy["spec"].get("ingress", []):
+                assert {p["port"] for p in rule.get("ports", [])} <= there
+
+    def test_every_address_is_a_services(self, stack: Stack) -> None:
+        ports = {n: s["spec"]["ports"][0]["port"] for n, s in stack.of("Service").items()}
+        (head,) = [p for p in stack.pods() if p.name == "ray-head"]
+        ports[HEAD] = head.ports()["dashboard"]
+        words = [word for _, c in stack.containers() for word in c.get("args", [])]
+        found = re.findall(r"http://\S+", " ".join(words))
+        assert {urlsplit(each).hostname for each in found} == {"mlflow", HEAD}
+        for each in found:
+            assert ports[urlsplit(each).hostname or ""] == urlsplit(each).port
+        for key in ("GAPSWEEP_DATABASE_URL", "MLFLOW_BACKEND_STORE_URI"):
+            assert urlsplit(stack.secret()[key]).hostname in ports
+        assert any(word.startswith("--allowed-hosts=mlflow:*,") for word in words)
+
+    def test_everything_that_is_mounted_is_there_and_used(self, stack: Stack) -> None:
+        claims = dict.fromkeys(stack.of("PersistentVolumeClaim"), 0)
+        for each in stack.pods():
+            volumes = {v["name"]: v for v in each.spec["volumes"]}
+            mounted = {m["name"] for _, c in each.containers() for m in c["volumeMounts"]}
+            assert mounted == volumes.keys()
+            for volume in volumes.values():
+                if "persistentVolumeClaim" in volume:
+                    claims[volume["persistentVolumeClaim"]["claimName"]] += 1
+                elif "configMap" in volume:
+                    assert volume["configMap"]["name"] in stack.of("ConfigMap")
+                else:
+                    assert volume.keys() == {"name", "emptyDir"}
+        assert 0 not in claims.values()
+
+    def test_a_claim_of_one_pod_is_no_other_ones(self, stack: Stack) -> None:
+        for name, claim in stack.of("PersistentVolumeClaim").items():
+            users = [
+                p
+                for p in stack.pods()
+                for v in p.spec["volumes"]
+                if v.get("persistentVolumeClaim") == {"claimName": name}
+            ]
+            if claim["spec"]["accessModes"] != ["ReadWriteMany"]:
+                assert [u.single for u in users] == [True], name
+
+    def test_the_home_folder_is_shared_by_all_who_need_it(self, stack: Stack) -> None:
+        homes = {
+            name
+            for each in stack.pods()
+            for name, c in each.containers()
+            for m in c["volumeMounts"]
+            if m["mountPath"] == "/data"
+            and each.volume(m["name"])["persistentVolumeClaim"]["claimName"] == "sweeps"
+        }
+        assert homes == {"ray-head", "ray-worker", "api", "api/migrate"}
+
+
+class TestSecrets:
+    """Nobody knows more than what is needed."""
+
+    def test_a_container_sees_the_secrets_that_it_needs_and_no_other(self, stack: Stack) -> None:
+        assert {n: keys for n, c in stack.containers() if (keys := secret_keys(c))} == SEES
+        for _, container in stack.containers():
+            assert "envFrom" not in container
+        for each in stack.pods():
+            assert not any("secret" in v or "projected" in v for v in each.spec["volumes"])
+            assert each.spec["automountServiceAccountToken"] is False
+
+    def test_every_secret_that_is_named_is_there(self, stack: Stack) -> None:
+        (name,) = stack.of("Secret")
+        assert stack.ray["authOptions"] == {"mode": "token", "secretName": name}
+        wanted = {"auth_token"}.union(*SEES.values())  # auth_token: the key that KubeRay takes
+        assert stack.secret().keys() == wanted
+        assert all(stack.secret().values())
+
+    def test_ray_and_api_share_a_token(self, stack: Stack) -> None:
+        (api,) = [c for n, c in stack.containers() if n == "api"]
+        environment = {e["name"]: e for e in api["env"]}
+        assert environment["RAY_AUTH_MODE"]["value"] == stack.ray["authOptions"]["mode"]
+        reference = environment["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]
+        assert reference["name"] == stack.ray["authOptions"]["secretName"]
+        assert reference["key"] == "auth_token"
+
+    def test_the_databases_open_with_the_password_that_postgresql_was_given(
+        self, stack: Stack
+    ) -> None:
+        secret = stack.secret()
+        (postgres,) = [c for n, c in stack.containers() if n == "postgres"]
+        made = {e["name"]: e.get("value") for e in postgres["env"]}
+        created = stack.of("ConfigMap")["initdb"]["data"]["mlflow.sql"]
+        databases = {
+            "GAPSWEEP_DATABASE_URL": made["POSTGRES_DB"],
+            "MLFLOW_BACKEND_STORE_URI": created.removeprefix("CREATE DATABASE ").rstrip(";"),
+        }
+        for key, database in databases.items():
+            url = urlsplit(secret[key])
+            assert (url.username, url.path) == (made["POSTGRES_USER"], f"/{database}")
+            assert url.password == secret["POSTGRES_PASSWORD"]
+
+    def test_they_are_written_once_at_random_for_their_owner(self, tmp_path: Path) -> None:
+        written = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            script = shutil.copy(DOCKER / "k8s" / "secrets", tmp_path / name)
+            subprocess.run([script], check=True, capture_output=True)
+            file = tmp_path / name / "secrets.env"
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            written.append(dict(line.split("=", 1) for line in file.read_text().splitlines()))
+            before = file.read_bytes()
+            again = subprocess.run([script], capture_output=True, text=True, check=False)
+            assert (again.returncode, file.read_bytes()) == (2, before)
+            assert again.stderr.startswith(f"error {file} is there already")
+        one, two = written
+        assert not set(one.values()) & set(two.values())
+        assert len(one["auth_token"]) == len(one["POSTGRES_PASSWORD"]) == 64
+        assert "docker/k8s/secrets.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+class TestContainers:
+    """What each may do, and what it may take."""
+
+    def test_none_may_do_more_than_its_work(self, stack: Stack) -> None:
+        for name, container in stack.containers():
+            user = 999 if name == "postgres" else 1000
+            assert container["securityContext"] == {
+                "runAsUser": user,
+                "runAsGroup": user,
+                "runAsNonRoot": True,
+                "readOnlyRootFilesystem": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }, name
+        for each in stack.pods():
+            user = 999 if each.name == "postgres" else 1000
+            assert each.spec["securityContext"]["fsGroup"] == user
+            assert not each.spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        labels = stack.of("Namespace")["gapsweep"]["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+    def test_each_has_a_folder_for_what_it_has_to_write(self, stack: Stack) -> None:
+        for each in stack.pods():
+            for _, container in each.containers():
+                places = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+                assert "emptyDir" in each.volume(places["/tmp"])
+
+    def test_each_says_what_it_takes_at_least_and_at_most(self, stack: Stack) -> None:
+        for name, container in stack.containers():
+            least, most = container["resources"]["requests"], container["resources"]["limits"]
+            for what in ("cpu", "memory"):
+                assert 0 < amount(least[what]) <= amount(most[what]), name
+
+    def test_rays_object_store_has_room_in_the_shared_memory(self, stack: Stack) -> None:
+        pods = {p.name: p for p in stack.pods()}
+        for group in stack.ray_groups():
+            (container,) = group["template"]["spec"]["containers"]
+            places = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+            shared = pods[container["name"]].volume(places["/dev/shm"])["emptyDir"]
+            assert shared["medium"] == "Memory"
+            store = float(group["rayStartParams"]["object-store-memory"])
+            memory = amount(container["resources"]["limits"]["memory"])
+            assert store <= amount(shared["sizeLimit"]) <= memory / 2
+
+    def test_no_trial_runs_on_the_head(self, stack: Stack) -> None:
+        parameters = stack.ray["headGroupSpec"]["rayStartParams"]
+        assert parameters["num-cpus"] == "0"
+        assert parameters["dashboard-host"] == "0.0.0.0"
+
+    def test_all_have_one_image_but_postgresql(self, stack: Stack) -> None:
+        images = {name: c["image"] for name, c in stack.containers()}
+        postgres = images.pop("postgres")
+        assert set(images.values()) == {stack.image}
+        assert f"image: ${{POSTGRES_IMAGE:-{postgres}}}" in compose()
+
+    def test_mlflow_is_started_as_compose_starts_it(self, stack: Stack) -> None:
+        plain = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", compose())
+        wanted = yaml.safe_load(plain)["services"]["mlflow"]["command"]
+        (mlflow,) = [c for n, c in stack.containers() if n == "mlflow"]
+        assert mlflow["args"] == wanted
+
+
+class TestNetwork:
+    """Who may speak to whom."""
+
+    def test_only_api_and_mlflow_are_open_and_the_rest_to_those_who_need_it(
+        self, stack: Stack
+    ) -> None:
+        policies = [p["spec"] for p in stack.of("NetworkPolicy").values()]
+        labels = {"another": {}} | {p.app: p.labels for p in stack.pods()}
+        ports = {port for p in stack.pods() for port in p.ports().values()} | {12345}
+        sources = {"outside": None, **labels}
+        found = {
+            (source, target, port)
+            for source, target, port in product(sources, labels, ports)
+            if admitted(policies, sources[source], labels[target], port)
+        }
+        wanted = {
+            (source, *open_) for source in sources for open_ in [("api", 8080), ("mlflow", 5000)]
+        }
+        wanted |= {(source, "postgres", 5432) for source in ("api", "mlflow", "ray")}
+        wanted |= {("ray", "ray", port) for port in ports} | {("api", "ray", 8265)}
+        assert found == wanted
+
+
+def admitted(
+    policies: list[dict[str, Any]],
+    source: dict[str, str] | None,
+    target: dict[str, str],
+    port: int,
+) -> bool:
+    """Whether a pod of these labels takes a connection of that one (None: one of elsewhere)."""
+    chosen = [p for p in policies if selects(p["podSelector"], target)]
+    assert all(p["policyTypes"] == ["Ingress"] for p in chosen)
+    if not chosen:
+        return True
+    for rule in (rule for policy in chosen for rule in policy.get("ingress", [])):
+        peers = rule.get("from")
+        assert all(peer.keys() == {"podSelector"} for peer in peers or [])
+        ours = peers is None or (
+            source is not None and any(selects(p["podSelector"], source) for p in peers)
+        )
+        if ours and ("ports" not in rule or port in [p["port"] for p in rule["ports"]]):
+            return True
+    return False
+
+
+def test_with_gpus_the_workers_have_one_each_and_nothing_else_is_different(
+    stacks: dict[str, Stack],
+) -> None:
+    plain, cuda = (copy.deepcopy(stacks[name].objects) for name in STACKS)
+    for group in Stack(cuda, "").ray["workerGroupSpecs"]:
+        spec = group["template"]["spec"]
+        assert spec["containers"][0]["resources"]["limits"].pop("nvidia.com/gpu") == "1"
+        (toleration,) = spec.pop("tolerations")
+        assert toleration["key"] == "nvidia.com/gpu"
+    for _, container in Stack(cuda, "").containers():
+        container["image"] = container["image"].replace(":cuda", ":latest")
+    assert cuda == plain
+
+
+def compose() -> str:
+    return (DOCKER / "compose.yaml").read_text(encoding="utf-8")
