@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+from unittest.mock import patch
 
 from service.errors import InputError
 from service.tuning.inventory import Inventory, Node
@@ -73,13 +74,14 @@ class Cluster:
         own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
         with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
             try:
-                ray.init(
-                    address=self.address or "local",
-                    log_to_driver=False,
-                    configure_logging=True,
-                    logging_level=logging.ERROR,
-                    **({} if self.address else own),
-                )
+                with _sigterm_left_alone():
+                    ray.init(
+                        address=self.address or "local",
+                        log_to_driver=False,
+                        configure_logging=True,
+                        logging_level=logging.ERROR,
+                        **({} if self.address else own),
+                    )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
@@ -89,6 +91,15 @@ class Cluster:
                 yield
             finally:
                 ray.shutdown()
+
+
+@contextmanager
+def _sigterm_left_alone() -> Iterator[None]:
+    """Keep Ray's own handler away: what it raises as Ray starts is lost, and with it the signal."""
+    import ray._private.utils as utils
+
+    with patch.object(utils, "set_sigterm_handler", lambda _handler: None):
+        yield
 
 
 def _check_reachable(address: str) -> None:

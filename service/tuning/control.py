@@ -116,16 +116,20 @@ class Control:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once."""
-        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def interrupt(number: int, _frame: FrameType | None) -> None:
-            self._interrupted = True
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in before:
-            signal.signal(number, interrupt)
+        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.listen()
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in self._before.items():
                 signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """While :meth:`listening`: take the signals back from whoever took one meanwhile."""
+        if not self._interrupted:
+            for number in self._before:
+                signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
+        self._interrupted = True
+        signal.signal(number, self._before[signal.Signals(number)])

@@ -181,8 +181,8 @@ class _Session:
         bridge = Bridge(self._trials, lambda: control.reason is not None, lambda: control.slots)
         paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        listening, connected = self._control.listening, cluster.connected(self._folder.ray_log)
-        with listening(), connected, listening():  # twice: Ray takes SIGTERM as it connects
+        with control.listening(), cluster.connected(self._folder.ray_log):
+            control.listen()  # Ray takes SIGTERM as it connects
             run_trials(bridge, context, self._concurrent)
         self._cut_short = self._trials.unfinished
         if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
