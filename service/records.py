@@ -70,9 +70,9 @@ class Trial:
     metrics at the restored weights without their ``best/`` prefix (``val/loss``, ``gap/loss``,
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
-    ``ended`` is Unix seconds. ``confirms`` is the number of the trial that this one repeats, with
-    ``seed`` instead of the spec's. ``anatomy`` is known of finalists. ``ran_on`` says the device
-    and the precision.
+    ``started`` and ``ended`` are Unix seconds. ``confirms`` is the number of the trial that this
+    one repeats, with ``seed`` instead of the spec's. ``anatomy`` is known of finalists. ``ran_on``
+    says the device and the precision.
     """
 
     number: int
@@ -89,6 +89,7 @@ class Trial:
     anatomy: Anatomy | None = None
     ran_on: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    started: float | None = None
     ended: float | None = None
     epochs: tuple[Epoch, ...] = ()
 

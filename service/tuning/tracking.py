@@ -274,4 +274,4 @@ def _run_name(trial: Trial) -> str:
 
 def _started(trial: Trial) -> int:
     """Unix milliseconds: it may be told of long after."""
-    return int(1000 * (time.time() if trial.ended is None else trial.ended - trial.seconds))
+    return int(1000 * (trial.started or time.time()))

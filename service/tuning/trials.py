@@ -58,6 +58,7 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
         seed=attrs.get("seed"),
         ran_on=attrs.get("ran_on", {}),
         seconds=float(attrs.get("seconds", 0.0)),
+        started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,
         ended=frozen.datetime_complete.timestamp() if frozen.datetime_complete else None,
         epochs=tuple(epochs),
     )

@@ -8,14 +8,14 @@ import stat
 import subprocess
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.commands import REPOSITORY, settings
-from tests.docking import IMAGE, Docked, asked, docked, docker, file_of, tags, why_not
+from tests.docking import IMAGE, Docked, asked, docker, file_of, tags, why_not
 from tests.integration.rays import wait_for
 from tests.paced import CODE, EPOCHS, spec_of
 
@@ -50,12 +50,6 @@ MNIST = {
     "budget": {"trials": 4},
     "resources": {"concurrent": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Docked]:
-    with docked() as running:
-        yield running
 
 
 def submitted(stack: Docked, folder: Path, trials: int, pause: float, concurrent: int = 4) -> str:
