@@ -11,14 +11,9 @@ from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs where: ``gpu`` tests where there are enough, files beside each other.
-
-    Tests of one file share what it starts, those of Docker one stack.
-    """
+    """Tests marked ``gpu`` are skipped, with the reason, where there is none, or too few."""
     found = torch.cuda.device_count()
     for item in items:
-        in_docker = item.get_closest_marker("docker") is not None
-        item.add_marker(pytest.mark.xdist_group("docker" if in_docker else item.path.name))
         for mark in item.iter_markers("gpu"):
             wanted = int(mark.kwargs.get("count", 1))
             if found < wanted:

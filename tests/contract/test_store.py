@@ -181,6 +181,15 @@ def test_a_database_of_an_older_version_is_refused_with_what_to_run(empty: Datab
     assert empty.url in str(caught.value)  # it has no password
 
 
+def test_a_database_of_a_newer_version_is_refused_as_such(empty: Database) -> None:
+    at_first_migration(empty)
+    with empty.connecting() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    for use in (empty.check, empty.upgrade):
+        with pytest.raises(DatabaseError, match="at migration 9999, of a newer gapsweep"):
+            use()
+
+
 def test_a_migration_keeps_what_there_is(empty: Database, clock: Clock) -> None:
     at_first_migration(empty)
     empty.upgrade()

@@ -56,3 +56,11 @@ def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path) -> None:
     assert process.wait(60) == 130
     assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"
     _check(tmp_path, folder)
+
+
+def test_sigterm_ends_it_cleanly_while_ray_starts_too(tmp_path: Path) -> None:
+    process = _start(tmp_path)
+    folder = _wait_for_epochs(tmp_path, 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"
