@@ -253,6 +253,16 @@ class TestTheStack:
         assert (tmp_path / "before.pt").read_bytes() == (tmp_path / "after.pt").read_bytes()
 
 
+def test_the_overlay_gives_the_workers_gpus_and_the_build_for_them() -> None:
+    overlay = str(REPOSITORY / "docker" / "compose.gpu.yaml")
+    said = Docked().compose("-f", overlay, "--profile", "proxy", "config").stdout
+    services = yaml.safe_load(said)["services"]
+    (device,) = services["ray-worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert services["keys"]["build"]["args"]["TORCH_INDEX"] == ""
+    assert "deploy" not in services["ray-head"]
+
+
 def studies(stack: Docked) -> set[str]:
     try:
         found = asked(f"{stack.optuna}/api/studies")["study_summaries"]
