@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
+from tests.integration.rays import wait_for
 
 CHANGES = ("training.max_epochs=30", "budget.trials=6", "search.pruner=none", "early_stopping=off")
 
@@ -60,7 +61,8 @@ def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path) -> None:
 
 def test_sigterm_ends_it_cleanly_while_ray_starts_too(tmp_path: Path) -> None:
     process = _start(tmp_path)
-    folder = _wait_for_epochs(tmp_path, 0)
+    wait_for(lambda: bool(list(tmp_path.glob("sweeps/*/ray.log"))), 60)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
+    (folder,) = tmp_path.glob("sweeps/*")
     assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"

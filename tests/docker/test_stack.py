@@ -193,8 +193,6 @@ class TestTheStack:
         wait_for(running(2), 60)
         stack.compose("up", "-d", "--no-recreate", "--scale", "ray-worker=3")
         wait_for(running(3), 60)
-        stack.compose("up", "-d", "--no-recreate", "--scale", "ray-worker=2")
-        wait_for(running(2), 60)
         stack.gapsweep("cancel", sweep_id)
         wait_for(lambda: status(stack, sweep_id)["state"] == "cancelled", 60)
 

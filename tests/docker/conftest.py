@@ -1,4 +1,4 @@
-"""What tests of the whole share."""
+"""What these tests share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from tests.docking import Docked, docked
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Docked]:
-    """The stack in Docker, built and up."""
+    """The stack in Docker, built and up while these tests run and no longer: others look about."""
     with docked() as running:
         yield running
