@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -90,6 +91,7 @@ class Cluster:
             try:
                 yield
             finally:
+                gc.collect()  # a reference that is dropped later, on any thread, ends the process
                 ray.shutdown()
 
 
