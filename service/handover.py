@@ -34,7 +34,6 @@ def leave(handover: Handover, home: Home) -> None:
     path = _path(home)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        temporary.unlink(missing_ok=True)
         temporary.touch(mode=0o600, exist_ok=False)
         temporary.write_text(handover.model_dump_json(), encoding="utf-8")
         temporary.replace(path)

@@ -88,7 +88,7 @@ def run_sweep(
 ) -> Ending:
     """Run what is left of a sweep: all of a new one, the rest of one, ``more_trials`` on top.
 
-    ``concurrent`` trials fit the cluster at once, see :meth:`Inventory.check`. ``extension`` is how
+    At most ``concurrent`` trials run at once, fewer where ``orders`` say so. ``extension`` is how
     many trials it has beyond its spec's budget at least, whoever gave them and however often this
     is said. ``orders`` may change while it runs.
 
