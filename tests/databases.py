@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.ports import free_port
+from service.base.ports import free_port
 
 _USER = "postgres"
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.ports import free_port
+from service.base.ports import free_port
 from tests.commands import REPOSITORY, command
 
 PROJECT = "gapsweep-tests"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from trainables.process import Group, Meeting
+from trainables.distributed.process import Group, Meeting
 
 T = TypeVar("T")
 

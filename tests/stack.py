@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.client import Client
-from service.ports import free_port
-from service.store.database import Database
-from service.store.progress import Progress
-from service.store.records import Job
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
-from service.store.users import Users
+from service.base.ports import free_port
+from service.client.client import Client
+from service.server.store.database import Database
+from service.server.store.job_records import Job
+from service.server.store.progress import Progress
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
+from service.server.store.users import Users
 from tests.commands import REPOSITORY, command
 from tests.databases import Postgres, postgres_server
 from tests.integration.rays import Ray, pids, ray_cluster, read, wait_for

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.base import Trainable
-from trainables.process import Process
+from trainables.contract import Trainable
+from trainables.distributed.process import Process
 
 MEASURED_AT_ONCE = 256
 _COUNT = "count of samples"

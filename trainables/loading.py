@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from trainables.base import Trainable
+from trainables.config.data_info import DataInfo
+from trainables.config.imports import load_object
+from trainables.contract import Trainable
 from trainables.errors import ContractError
-from trainables.imports import load_object
-from trainables.info import DataInfo
 
 _FROM_DATA = ("input_shape", "outputs")
 
@@ -67,7 +67,7 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
         lacks = f"it lacks {', '.join(lacking)}" if lacking else "it is neither"
         raise ContractError(
             f"{path} must be an nn.Module, a function that returns one, or a subclass of "
-            f"trainables.base.Trainable; {lacks}"
+            f"trainables.contract.Trainable; {lacks}"
         )
     _check_arguments(path, found, arguments, _FROM_DATA)
     return ModuleTrainable(found, arguments)

@@ -16,23 +16,23 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from trainables import penalties
-from trainables.averaging import weight_average
-from trainables.base import Trainable
-from trainables.batches import Pipeline
-from trainables.data import Splits
+from trainables.config.training import EarlyStoppingSpec, Regularisation, Training, scaled
+from trainables.contract import Trainable
+from trainables.data.feed import Index, Placed, Samples, place
+from trainables.data.splits import Splits
 from trainables.devices import generators_on, set_precision
-from trainables.dropout import adopt, set_depth_rate, set_rate
-from trainables.early_stopping import EarlyStopping, Verdict
+from trainables.distributed.process import Process, seed_of
 from trainables.errors import ContractError, DivergedError
 from trainables.gap import MEASURED_AT_ONCE, gaps, measure, train_subset
-from trainables.hyper import EarlyStoppingSpec, Regularisation, Training, scaled
-from trainables.penalties import Penalised
-from trainables.process import Process, seed_of
-from trainables.samples import Index, Placed, Samples, place
-from trainables.selection import last_layer, penalised_weights
-from trainables.suitability import misfits
-from trainables.updates import Now, Updates, lambda_factor
+from trainables.regularisers import penalties
+from trainables.regularisers.averaging import weight_average
+from trainables.regularisers.batches import Pipeline
+from trainables.regularisers.dropout import adopt, set_depth_rate, set_rate
+from trainables.regularisers.early_stopping import EarlyStopping, Verdict
+from trainables.regularisers.penalties import Penalised
+from trainables.regularisers.selection import last_layer, penalised_weights
+from trainables.regularisers.suitability import misfits
+from trainables.regularisers.updates import Now, Updates, lambda_factor
 
 
 @dataclass(frozen=True)

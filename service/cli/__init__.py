@@ -7,11 +7,11 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
+from service.base.errors import GapsweepError
+from service.base.redaction import redacted
 from service.cli import local, remote, serving
 from service.cli.app import INTERRUPTED, app
-from service.errors import GapsweepError
-from service.redaction import redacted
-from service.settings import use_ray_token
+from service.sweep.environment import use_ray_token
 
 __all__ = ["app", "local", "main", "remote", "serving"]
 

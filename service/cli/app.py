@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from service.errors import InputError
+from service.base.errors import InputError
 
 INTERRUPTED = 130
 HERE, THERE, SERVICE = "Sweeps on this machine", "Sweeps on a server", "The service"
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from service.versions import installed
+        from service.base.versions import installed
 
         print(f"gapsweep {installed()}")
         raise typer.Exit

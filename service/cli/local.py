@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service.base.errors import GapsweepError, InputError
 from service.cli.app import (
     HERE,
     AsJson,
@@ -24,9 +25,14 @@ from service.cli.app import (
     app,
     written,
 )
-from service.cli.asking import Remote, remote_devices, remote_list, remote_report, remote_resume
-from service.cli.driving import drive, import_from, own_code
-from service.errors import GapsweepError, InputError
+from service.cli.remote_session import (
+    Remote,
+    remote_devices,
+    remote_list,
+    remote_report,
+    remote_resume,
+)
+from service.cli.run_here import drive, import_from, own_code
 
 
 @app.command(rich_help_panel=HERE)
@@ -38,11 +44,11 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep, on a Ray of its own or on your cluster. Ctrl-C stops it; `resume` goes on."""
-    from service.preflight import preflight
-    from service.settings import home_at
-    from service.specfile import load_spec
-    from service.tuning.cluster import Cluster
-    from service.tuning.sweep import create_sweep
+    from service.cluster.connection import Cluster
+    from service.run.preflight import preflight
+    from service.run.sweep_run import create_sweep
+    from service.spec.file import load_spec
+    from service.sweep.environment import home_at
 
     spec = load_spec(spec_file, overrides or [])
     paths = import_from(spec_file.resolve().parent, Path.cwd())
@@ -74,10 +80,10 @@ def resume(
             raise InputError("on a server, `gapsweep extend SWEEP --trials N` gives more trials")
         remote_resume(Remote.at(server, token), sweep)
         return
-    from service.preflight import preflight
-    from service.settings import home_at
-    from service.specfile import load_spec
-    from service.tuning.cluster import Cluster
+    from service.cluster.connection import Cluster
+    from service.run.preflight import preflight
+    from service.spec.file import load_spec
+    from service.sweep.environment import home_at
 
     at, cluster = home_at(home), Cluster(ray_address)
     folder = at.find(sweep)
@@ -109,12 +115,12 @@ def report(
             raise InputError("a server draws no picture; --html FILE saves the page with its plots")
         remote_report(Remote.at(server, token), sweep, html, as_json=as_json)
         return
-    from service.reading import read_sweep
     from service.report.plots import save_png
     from service.report.terminal import print_report
     from service.report.write import write_report
-    from service.settings import home_at
-    from service.summary import summarise
+    from service.sweep.environment import home_at
+    from service.sweep.load import read_sweep
+    from service.sweep.summary import summarise
 
     folder = home_at(home).find(sweep)
     _, study, found = read_sweep(folder)
@@ -146,9 +152,9 @@ def list_sweeps(
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
-    from service.reading import read_sweep
     from service.report.words import duration, number
-    from service.settings import home_at
+    from service.sweep.environment import home_at
+    from service.sweep.load import read_sweep
 
     at = home_at(home)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -177,10 +183,10 @@ def validate(
     spec_file: SpecFile, overrides: Overrides = None, ray_address: RayAddress = None
 ) -> None:
     """Check a spec: its keys, the data, the network on one batch, every name in it."""
-    from service.preflight import preflight
-    from service.report.tables import spec_table
-    from service.specfile import load_spec
-    from service.tuning.cluster import Cluster
+    from service.cli.tables import spec_table
+    from service.cluster.connection import Cluster
+    from service.run.preflight import preflight
+    from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
     import_from(spec_file.resolve().parent, Path.cwd())
@@ -209,9 +215,9 @@ def devices(
     if server:
         remote_devices(Remote.at(server, token))
         return
-    from service.report.tables import cluster_table, use_table
-    from service.specfile import load_spec
-    from service.tuning.cluster import Cluster
+    from service.cli.tables import cluster_table, use_table
+    from service.cluster.connection import Cluster
+    from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
     inventory = Cluster(ray_address).inventory()
@@ -244,10 +250,10 @@ def export(
     home: HomeOption = None,
 ) -> None:
     """Write a sweep's best model: safetensors, and a program that takes raw inputs."""
-    from service.export import export_best
-    from service.preflight import preflight
-    from service.reading import read_sweep
-    from service.settings import home_at
+    from service.run.export_best import export_best
+    from service.run.preflight import preflight
+    from service.sweep.environment import home_at
+    from service.sweep.load import read_sweep
 
     folder = home_at(home).find(sweep)
     spec, _, found = read_sweep(folder)
@@ -268,7 +274,7 @@ def export(
 @app.command(rich_help_panel=HERE)
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""
-    from service.specfile import json_schema
+    from service.spec.file import json_schema
 
     print(json.dumps(json_schema(), indent=2))
 
@@ -280,8 +286,8 @@ def ui(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on what the sweeps logged. Ctrl-C ends it."""
-    from service.settings import home_at
-    from service.ui import become_mlflow
+    from service.sweep.environment import home_at
+    from service.tracking.mlflow_server import become_mlflow
 
     become_mlflow(home_at(home), host, port)
 
@@ -293,9 +299,9 @@ def studies(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
 ) -> None:
     """Open Optuna's dashboard on the sweeps' studies, to look at. Ctrl-C ends it."""
-    from service.ports import check_port
-    from service.settings import home_at
-    from service.tuning.studies import show_studies
+    from service.base.ports import check_port
+    from service.sweep.environment import home_at
+    from service.tracking.optuna_dashboard import show_studies
 
     check_port(host, port)
     show_studies(home_at(home), host, port)

@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
+from service.base.errors import InputError, ServerError
 from service.cli.app import (
     THERE,
     AsJson,
@@ -24,8 +25,7 @@ from service.cli.app import (
     app,
     written,
 )
-from service.cli.asking import Remote, acted, remote_report
-from service.errors import InputError, ServerError
+from service.cli.remote_session import Remote, acted, remote_report
 
 T = TypeVar("T")
 _TRIES = 4
@@ -55,14 +55,14 @@ def submit(
     token: Token = None,
 ) -> None:
     """Submit a sweep to a server."""
-    from service import calls
-    from service.specfile import raw_spec
+    from service.client import endpoints
+    from service.spec.file import raw_spec
 
     remote = Remote.at(server, token)
     raw = raw_spec(spec_file, overrides or [], whole=True)
     _check_code(raw, spec_file.resolve().parent, code or [])
     bundle = _bundle(remote, code or [])
-    call = calls.submit(
+    call = endpoints.submit(
         raw,
         priority=priority,
         after=[remote.find(name) for name in after or []],
@@ -83,11 +83,11 @@ def status(
     name: SweepName = "latest", as_json: AsJson = False, server: Server = None, token: Token = None
 ) -> None:
     """Show how a sweep stands, and what happened to it so far."""
-    from service import calls
-    from service.report.remote import history_table, status_table
+    from service.cli.remote_report import history_table, status_table
+    from service.client import endpoints
 
     remote = Remote.at(server, token)
-    sweep = remote.client.do(calls.sweep(remote.find(name)))
+    sweep = remote.client.do(endpoints.sweep(remote.find(name)))
     if as_json:
         print(sweep.model_dump_json(indent=2))
         return
@@ -113,12 +113,12 @@ def trials(
     """Show a sweep's trials."""
     from pydantic import TypeAdapter
 
-    from service import calls
-    from service.api.models import TrialOut
-    from service.report.remote import trials_table
+    from service.cli.remote_report import trials_table
+    from service.client import endpoints
+    from service.client.models import TrialOut
 
     remote = Remote.at(server, token)
-    found = remote.client.do(calls.trials(remote.find(name)))
+    found = remote.client.do(endpoints.trials(remote.find(name)))
     if as_json:
         print(TypeAdapter(list[TrialOut]).dump_json(found, indent=2).decode())
         return
@@ -133,12 +133,12 @@ def logs(
     token: Token = None,
 ) -> None:
     """Print what a sweep's drivers had to say."""
-    from service import calls
+    from service.client import endpoints
 
     remote = Remote.at(server, token)
     sweep_id, offset = remote.find(name), 0
     while True:
-        piece = remote.client.do(calls.log(sweep_id, offset))
+        piece = remote.client.do(endpoints.log(sweep_id, offset))
         print(piece.text, end="", flush=True)
         if piece.next == offset:
             if piece.ended or not follow:
@@ -157,56 +157,56 @@ def download(
     token: Token = None,
 ) -> None:
     """Save a sweep's best model: its weights, a PyTorch state dict."""
-    from service import calls
+    from service.client import endpoints
 
     remote = Remote.at(server, token)
     sweep_id = remote.find(name)
     path = to or Path(f"{sweep_id}.pt")
-    written(path, lambda: remote.client.save(calls.model(sweep_id), path))
+    written(path, lambda: remote.client.save(endpoints.model(sweep_id), path))
     print(path)
 
 
 @app.command(rich_help_panel=THERE)
 def cancel(name: SweepName, server: Server = None, token: Token = None) -> None:
     """End a sweep for good; what it finished stays."""
-    from service import calls
+    from service.client import endpoints
 
-    acted(Remote.at(server, token), name, calls.cancel)
+    acted(Remote.at(server, token), name, endpoints.cancel)
 
 
 @app.command(rich_help_panel=THERE)
 def pause(name: SweepName, server: Server = None, token: Token = None) -> None:
     """Stop a sweep until `resume`."""
-    from service import calls
+    from service.client import endpoints
 
-    acted(Remote.at(server, token), name, calls.pause)
+    acted(Remote.at(server, token), name, endpoints.pause)
 
 
 @app.command(rich_help_panel=THERE)
 def retry(name: SweepName, server: Server = None, token: Token = None) -> None:
     """Queue a sweep again that failed or was cancelled; it goes on where it was."""
-    from service import calls
+    from service.client import endpoints
 
-    acted(Remote.at(server, token), name, calls.retry)
+    acted(Remote.at(server, token), name, endpoints.retry)
 
 
 @app.command(rich_help_panel=THERE)
 def extend(name: SweepName, more: Trials, server: Server = None, token: Token = None) -> None:
     """Give a sweep that succeeded more trials."""
-    from service import calls
+    from service.client import endpoints
 
-    acted(Remote.at(server, token), name, lambda sweep_id: calls.extend(sweep_id, more))
+    acted(Remote.at(server, token), name, lambda sweep_id: endpoints.extend(sweep_id, more))
 
 
 def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
     """Show a sweep until it ends; the exit code is how it did."""
-    from service import calls
-    from service.store.states import JobState
-    from service.watching import follow
+    from service.cli.remote_progress import follow
+    from service.client import endpoints
+    from service.server.store.states import JobState
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     follow(remote.client, sweep_id, console)
-    sweep = remote.client.do(calls.sweep(sweep_id))
+    sweep = remote.client.do(endpoints.sweep(sweep_id))
     if sweep.state in (JobState.SUCCEEDED, JobState.FAILED) and sweep.progress:
         remote_report(remote, sweep_id, None, as_json=as_json)
     notes = Console(stderr=True, highlight=False, markup=False)
@@ -218,11 +218,11 @@ def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
 def _bundle(remote: Remote, paths: Sequence[Path]) -> str | None:
     if not paths:
         return None
-    from service import calls
-    from service.jobs.bundles import pack
+    from service.client import endpoints
+    from service.server.bundle_archive import pack
 
     archive = pack(paths)
-    return _insisted(lambda: remote.client.do(calls.add_bundle(archive))).digest
+    return _insisted(lambda: remote.client.do(endpoints.add_bundle(archive))).digest
 
 
 def _check_code(raw: dict[str, object], folder: Path, sent: Iterable[Path]) -> None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from service.base.errors import InputError
 from service.cli.app import SERVICE, HomeOption, app
-from service.errors import InputError
-from service.store.roles import RoleOfUser
+from service.server.store.roles import RoleOfUser
 
 if TYPE_CHECKING:
-    from service.home import Home
-    from service.server import ServerSettings
-    from service.store.users import Users
+    from service.server.serve import ServerSettings
+    from service.server.store.users import Users
+    from service.sweep.home import Home
 
 users = typer.Typer(
     help="The service's users and their tokens.",
@@ -88,8 +88,8 @@ def up(
     running: Running = 4,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and a Ray. Ctrl-C ends it."""
-    from service.server import serve
-    from service.up import Ports, started
+    from service.cli.local_stack import Ports, started
+    from service.server.serve import serve
 
     console = Console(highlight=False)
     ports = Ports(port, mlflow_port, ray_port)
@@ -143,9 +143,9 @@ def serve(
     ] = "python",
 ) -> None:
     """Run the service in front of a Ray cluster that is there already."""
-    from service.api.rates import RateSettings
-    from service.jobs.queue import Limits
-    from service.server import serve as serve_now
+    from service.server.api.rate_limits import RateSettings
+    from service.server.queue import Limits
+    from service.server.serve import serve as serve_now
 
     limits = Limits(
         running=running,
@@ -173,7 +173,7 @@ def serve(
 @app.command(rich_help_panel=SERVICE)
 def migrate(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
     """Make the tables of the service's database, or bring them up to date."""
-    from service.store.database import Database
+    from service.server.store.database import Database
 
     Database(_database_url(_home(home), database_url)).upgrade()
     print("the database is up to date")
@@ -232,9 +232,9 @@ def _settings(
     allow: tuple[str, ...] = (),
 ) -> ServerSettings:
     try:
-        from service.jobs.queue import Limits
-        from service.jobs.service import Settings
-        from service.server import ServerSettings
+        from service.server.actions import Settings
+        from service.server.queue import Limits
+        from service.server.serve import ServerSettings
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     url = _database_url(home, database_url)
@@ -247,8 +247,8 @@ def _settings(
 
 def _users(home: Path | None, database_url: str | None) -> Users:
     try:
-        from service.store.database import Database
-        from service.store.users import Users
+        from service.server.store.database import Database
+        from service.server.store.users import Users
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     database = Database(_database_url(_home(home), database_url))
@@ -257,7 +257,7 @@ def _users(home: Path | None, database_url: str | None) -> Users:
 
 
 def _home(option: Path | None) -> Home:
-    from service.settings import home_at
+    from service.sweep.environment import home_at
 
     return home_at(option).create()
 

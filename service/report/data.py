@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from search_spaces.space import Value
-from service.records import OUT_OF_BUDGET, Metrics, Role, Sweep, SweepState, Trial, TrialState
-from service.report.confirmed import ConfirmedRow, confirmed
-from service.report.importance import Importances
+from service.report.comparison import ConfirmedRow, confirmed
 from service.report.verdict import closed, confirmed_verdict, verdict
+from service.study.importance import Importances
+from service.study.records import OUT_OF_BUDGET, Metrics, Role, Sweep, SweepState, Trial, TrialState
 
 CURVES = ("train/loss", "val/loss", "gap/loss")
 _SIDES = ("val", "test", "gap", "test_gap")

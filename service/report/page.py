@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from service.report import words
 from service.report.data import ReportData
-from service.report.importance import NOT_TOLD
 from service.report.plots import curves_plot, gap_plot
+from service.study.importance import NOT_TOLD
 
 
 def render(data: ReportData) -> str:

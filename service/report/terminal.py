@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from service.report.data import ComparisonRow, GroupRow, ReportData
-from service.report.importance import NOT_TOLD
 from service.report.words import (
     MISSING,
     configuration,
@@ -22,7 +21,8 @@ from service.report.words import (
     short,
     signed,
 )
-from trainables.anatomy import Anatomy
+from service.study.importance import NOT_TOLD
+from trainables.analysis.anatomy import Anatomy
 
 _BAR = 28
 _GAP_COLUMNS = 1  # more would not fit 80 columns

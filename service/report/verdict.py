@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.records import Sweep, Trial, TrialState
-from service.report.confirmed import ConfirmedRow
+from service.report.comparison import ConfirmedRow
 from service.report.words import configuration, number, percent, plus_minus, signed
+from service.study.records import Sweep, Trial, TrialState
 
 
 def closed(baseline: float | None, best: float | None) -> float | None:

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
-from service.records import Params
+from service.study.records import Params
 
 if TYPE_CHECKING:  # it would bring scipy along
-    from service.report.confirmed import Interval
+    from service.report.comparison import Interval
 
 MISSING = "–"
 _NAMES = {"lambda": "λ", "augmentation_strength": "strength"}

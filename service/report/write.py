@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import optuna
 
-from service.home import SweepFolder, write_atomically
-from service.records import Sweep
 from service.report import page
 from service.report.data import ReportData, build
-from service.report.importance import importances
+from service.study.importance import importances
+from service.study.records import Sweep
+from service.sweep.home import SweepFolder, write_atomically
 
 
 def write_report(sweep: Sweep, study: optuna.Study, folder: SweepFolder) -> ReportData:

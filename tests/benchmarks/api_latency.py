@@ -25,9 +25,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.ports import free_port
-from service.specfile import raw_spec
-from service.store.database import Database
+from service.base.ports import free_port
+from service.server.store.database import Database
+from service.spec.file import raw_spec
 from tests.benchmarks.filling import NAMES, USERS, fill
 from tests.commands import DIGITS, command
 from tests.databases import postgres_server

@@ -26,14 +26,14 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from trainables.data import Splits
-from trainables.hyper import Training, hyper_from
-from trainables.info import Task
-from trainables.inspection import test_metrics
+from trainables.analysis.examine import test_metrics
+from trainables.config.data_info import Task
+from trainables.config.training import Training, hyper_from
+from trainables.data.division import split_indices
+from trainables.data.encoding import Raw, prepare
+from trainables.data.splits import Splits
 from trainables.loop import TrainingRun, train
-from trainables.preparing import Raw, prepare
-from trainables.splitting import split_indices
-from trainables.tabular import MLP
+from trainables.models import MLP
 
 TABLES = {"breast cancer": load_breast_cancer, "wine": load_wine, "diabetes": load_diabetes}
 FAMILIES: Mapping[str, Mapping[str, Any]] = {

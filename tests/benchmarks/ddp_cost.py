@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.benchmarks.epoch_cost import INFO
 from tests.benchmarks.sweeps import Finished, sweep_of
-from trainables.vision import CNN, MLP
+from trainables.models import CNN, MLP
 
 BATCH, WORKERS, TRAIN, VAL = 128, 2, 6_400, 640
 NETWORKS = {"MLP": MLP, "CNN": CNN}
@@ -101,7 +101,7 @@ def ours(name: str, epochs: int, trials: int) -> Finished:
     """A sweep whose trials are that training."""
     spec = {
         "name": "cost",
-        "trainable": f"trainables.vision:{name}",
+        "trainable": f"trainables.models:{name}",
         "data": f"{__spec__.name}:data",
         "training": {"max_epochs": epochs, "batch_size": BATCH, "schedule": "constant"},
         "space": {"lr": {"choice": [1e-3]}},

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.base import Trainable
-from trainables.data import Split, Splits
-from trainables.hyper import Regularisation, Training
-from trainables.info import DataInfo, Kind, Task
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import Regularisation, Training
+from trainables.contract import Trainable
+from trainables.data.splits import Split, Splits
 from trainables.loop import TrainingRun, measured, train
-from trainables.vision import CNN, MLP
+from trainables.models import CNN, MLP
 
 INFO = DataInfo((1, 28, 28), Task.CLASSIFICATION, 10, Kind.IMAGE)
 BATCH = 128

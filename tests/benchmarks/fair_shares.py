@@ -19,11 +19,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from service import calls
-from service.jobs.bundles import pack
-from service.store.records import Job
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
+from service.client import endpoints
+from service.server.bundle_archive import pack
+from service.server.store.job_records import Job
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
 from tests.paced import CODE, spec_of
 from tests.stack import Stack, stack
 
@@ -37,10 +37,10 @@ def submit(service: Stack, sweeps: int, trials: Mapping[str, int], pause: float)
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / "paced.py"
         code.write_text(CODE)
-        bundle = service.client().do(calls.add_bundle(pack([code]))).digest
+        bundle = service.client().do(endpoints.add_bundle(pack([code]))).digest
     for _ in range(sweeps):
         for user in USERS:
-            call = calls.submit(spec_of(trials[user], pause), bundle=bundle)
+            call = endpoints.submit(spec_of(trials[user], pause), bundle=bundle)
             service.client(user).do(call)
 
 

@@ -12,9 +12,9 @@ import argparse
 import time
 from pathlib import Path
 
-from service.specfile import load_spec
-from trainables.datasets import load
-from trainables.inspection import test_metrics
+from service.spec.file import load_spec
+from trainables.analysis.examine import test_metrics
+from trainables.data.datasets import load
 from trainables.loop import train
 
 SPEC = Path(__file__).parents[2] / "search_spaces" / "sweeps" / "fashion.yaml"

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
-from service.specfile import dump_spec, load_spec
-from service.store.changing import STATE_CHANGED
-from service.store.database import Database
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.tables import Base, EpochRow, EventRow, SweepRow, TransitionRow, TrialRow
-from service.store.users import Users
+from service.server.store.database import Database
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.tables import Base, EpochRow, EventRow, SweepRow, TransitionRow, TrialRow
+from service.server.store.transitions import STATE_CHANGED
+from service.server.store.users import Users
+from service.spec.file import dump_spec, load_spec
 from tests.commands import DIGITS
 
 USERS = tuple(f"user{n}" for n in range(1, 6))

@@ -30,7 +30,7 @@ def packed(trials: int, epochs: int) -> Finished:
     """A sweep of so many trials at once."""
     spec = {
         "name": "packing",
-        "trainable": "trainables.vision:CNN",
+        "trainable": "trainables.models:CNN",
         "data": f"{__spec__.name}:data",
         "training": {"max_epochs": epochs, "batch_size": BATCH, "schedule": "constant"},
         "space": {"lr": {"choice": [1e-3]}},

@@ -19,11 +19,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.benchmarks.epoch_cost import BATCH, INFO, splits, timed
-from trainables.data import Splits
+from trainables.config.training import Regularisation, Training
+from trainables.data.splits import Splits
 from trainables.devices import Precision, describe
-from trainables.hyper import Regularisation, Training
 from trainables.loop import TrainingRun, train
-from trainables.vision import CNN
+from trainables.models import CNN
 
 
 def usual(data: Splits, device: str) -> Callable[[], None]:

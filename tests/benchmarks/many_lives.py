@@ -27,26 +27,26 @@ from typing import Any
 
 import uvicorn
 
-from service import calls
-from service.api.app import create_app
-from service.api.rates import RateSettings
-from service.client import Client
-from service.jobs.cluster import ClusterNode, Found, Launch
-from service.jobs.keeper import Keeper
-from service.jobs.queue import Limits
-from service.jobs.reconciler import Reconciler
-from service.jobs.service import Service, Settings
-from service.jobs.shares import Amount
-from service.ports import free_port
-from service.records import Epoch, Role, Trial, TrialState
-from service.server import PERIOD
-from service.store.database import Database
-from service.store.leases import Leases
-from service.store.progress import Progress
-from service.store.records import Happening, Told
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.users import Users
+from service.base.ports import free_port
+from service.client import endpoints
+from service.client.client import Client
+from service.cluster.jobs import ClusterNode, Found, Launch
+from service.server.actions import Service, Settings
+from service.server.api.app import create_app
+from service.server.api.rate_limits import RateSettings
+from service.server.leased_loop import Keeper
+from service.server.queue import Limits
+from service.server.reconciler import Reconciler
+from service.server.serve import PERIOD
+from service.server.shares import Amount
+from service.server.store.database import Database
+from service.server.store.job_records import Happening, Told
+from service.server.store.leases import Leases
+from service.server.store.progress import Progress
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.users import Users
+from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres_server
 from tests.integration.rays import wait_for
 
@@ -184,17 +184,17 @@ def life(client: Client, number: int) -> None:
     """One sweep, from its submission to its best trial; another end than success ends it all."""
     spec = {
         "name": f"life-{number}",
-        "trainable": "trainables.vision:MLP",
+        "trainable": "trainables.models:MLP",
         "data": {"name": "digits"},
         "space": {"dropout": {"float": [0.0, 0.5]}},
         "search": {"seed": number},
         "budget": {"trials": TRIALS},
         "resources": {"concurrent": 1},
     }
-    sweep_id = client.do(calls.submit(spec)).sweep_id
+    sweep_id = client.do(endpoints.submit(spec)).sweep_id
     heard = sum(1 for _, event in client.events(sweep_id) if event.kind == "epoch")
-    found, trials = client.do(calls.sweep(sweep_id)), client.do(calls.trials(sweep_id))
-    best = client.do(calls.best(sweep_id)).best.number
+    found, trials = client.do(endpoints.sweep(sweep_id)), client.do(endpoints.trials(sweep_id))
+    best = client.do(endpoints.best(sweep_id)).best.number
     known = (found.state, heard, len(trials), best)
     if known != (JobState.SUCCEEDED, TRIALS * EPOCHS, TRIALS, TRIALS - 1):
         raise RuntimeError(f"{sweep_id}: {known}, {found.cause}")

@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
 from tests.commands import DIGITS, command, settings
 from tests.integration.rays import wait_for
 from tests.stack import Stack, stack

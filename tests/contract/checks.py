@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from trainables.base import Trainable
-from trainables.batches import Batch
-from trainables.data import Splits
-from trainables.dropout import dropout_layers, set_rate
-from trainables.hyper import EarlyStoppingSpec, Regularisation, Training
-from trainables.inspection import examine
+from trainables.analysis.examine import examine
+from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
+from trainables.contract import Trainable
+from trainables.data.splits import Splits
 from trainables.loop import EpochResult, TrainingRun, train
+from trainables.regularisers.batches import Batch
+from trainables.regularisers.dropout import dropout_layers, set_rate
 
 Check = Callable[[Trainable, Splits], None]
 TRAINING = {"max_epochs": 4, "batch_size": 16, "lr": 1e-2, "seed": 3}

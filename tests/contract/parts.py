@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from trainables.batches import Batch
-from trainables.hyper import Training
-from trainables.tabular import MLP
+from trainables.config.training import Training
+from trainables.models import MLP
+from trainables.regularisers.batches import Batch
 
 
 class OwnStep(MLP):

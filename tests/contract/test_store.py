@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from service.errors import (
+from service.base.errors import (
     BundleNotFoundError,
     DatabaseError,
     IllegalChangeError,
@@ -24,14 +24,10 @@ from service.errors import (
     TrialNotFoundError,
     UnknownUserError,
 )
-from service.records import Epoch, Role, Trial, TrialState
-from service.store import database as migrating
-from service.store.bundles import Bundles
-from service.store.changing import bring, row_of
-from service.store.database import Database
-from service.store.leases import Leases
-from service.store.progress import Progress
-from service.store.records import (
+from service.server.store import database as migrating
+from service.server.store.bundles import Bundles
+from service.server.store.database import Database
+from service.server.store.job_records import (
     Bundle,
     Happening,
     Hook,
@@ -41,12 +37,16 @@ from service.store.records import (
     Told,
     Wish,
 )
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
-from service.store.tables import Base
-from service.store.users import PREFIX, Users
-from service.store.webhooks import Webhooks
+from service.server.store.leases import Leases
+from service.server.store.progress import Progress
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
+from service.server.store.tables import Base
+from service.server.store.transitions import bring, row_of
+from service.server.store.users import PREFIX, Users
+from service.server.store.webhooks import Webhooks
+from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres, postgres_programs
 
 

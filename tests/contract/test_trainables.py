@@ -7,17 +7,22 @@ import pytest
 import torch
 
 from tests.contract.checks import CHECKS, Check, begin, train
-from trainables.data import Split, Splits
-from trainables.info import DataInfo, Kind, Task
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.data.splits import Split, Splits
 from trainables.loading import load_trainable
 
 MINE = "tests.contract.networks"
 CASES = [
-    ("trainables.vision:MLP", {"hidden": [16]}, Kind.IMAGE, Task.CLASSIFICATION),
-    ("trainables.vision:CNN", {"channels": [4, 4], "hidden": 8}, Kind.IMAGE, Task.CLASSIFICATION),
-    ("trainables.tabular:MLP", {"hidden": [16]}, Kind.TABLE, Task.CLASSIFICATION),
-    ("trainables.tabular:MLP", {"hidden": [16]}, Kind.TABLE, Task.REGRESSION),
-    ("trainables.tabular:MLP", {"hidden": [16]}, Kind.TABLE, Task.MULTILABEL),
+    ("trainables.models:MLP", {"hidden": [16]}, Kind.IMAGE, Task.CLASSIFICATION),
+    (
+        "trainables.models:CNN",
+        {"channels": [4, 4], "hidden": 8},
+        Kind.IMAGE,
+        Task.CLASSIFICATION,
+    ),
+    ("trainables.models:MLP", {"hidden": [16]}, Kind.TABLE, Task.CLASSIFICATION),
+    ("trainables.models:MLP", {"hidden": [16]}, Kind.TABLE, Task.REGRESSION),
+    ("trainables.models:MLP", {"hidden": [16]}, Kind.TABLE, Task.MULTILABEL),
     (f"{MINE}:Plain", {"width": 12}, Kind.TABLE, Task.CLASSIFICATION),
     (f"{MINE}:Plain", {}, Kind.TABLE, Task.MULTILABEL),
     (f"{MINE}:selu", {}, Kind.IMAGE, Task.CLASSIFICATION),
@@ -64,7 +69,7 @@ def test_a_users_loss_and_metric_by_import_path() -> None:
 def test_a_subclass_overrides_one_part_and_leaves_the_rest(part: str) -> None:
     splits = learnable(Kind.TABLE, Task.CLASSIFICATION)
     arguments = {"hidden": [16]}
-    ours = begin(load_trainable("trainables.tabular:MLP", arguments), splits)
+    ours = begin(load_trainable("trainables.models:MLP", arguments), splits)
     theirs = begin(load_trainable(f"tests.contract.parts:{part}", arguments), splits)
     *_, expected = train(ours)
     *_, found = train(theirs)

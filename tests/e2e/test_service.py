@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 
-from service import calls
-from service.records import TrialState
-from service.store.states import JobState
+from service.client import endpoints
+from service.server.store.states import JobState
+from service.study.records import TrialState
 from tests.commands import command
 from tests.databases import postgres_programs
 from tests.integration.rays import wait_for
@@ -116,7 +116,7 @@ def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, pac
         service.reach(sweep_id, before + 1)
     service.wait(sweep_id, JobState.SUCCEEDED)
     whole(service, sweep_id, 20)
-    states = [str(t.new) for t in service.client().do(calls.sweep(sweep_id)).history]
+    states = [str(t.new) for t in service.client().do(endpoints.sweep(sweep_id)).history]
     assert [s for s in states if s in ("paused", "cancelled", "succeeded")] == [
         "paused",
         "cancelled",
@@ -182,7 +182,7 @@ def test_users_share_the_cluster_and_dependencies_are_kept(service: Stack, paced
     late = service.submit(small, *code, "--priority", "5")
     for sweep_id in (first, then, theirs, late):
         service.wait(sweep_id, JobState.SUCCEEDED, 120)
-    ids = {s: service.client().do(calls.sweep(s)).history for s in (first, then, theirs, late)}
+    ids = {s: service.client().do(endpoints.sweep(s)).history for s in (first, then, theirs, late)}
     began = {s: next(t.time for t in h if t.new == "starting") for s, h in ids.items()}
     ended = {s: h[-1].time for s, h in ids.items()}
     assert began[theirs] < ended[first]  # one of each user at once
@@ -220,7 +220,7 @@ def test_a_sweep_outlives_the_restart_of_the_head(service: Stack, paced: Path) -
     job = service.wait(sweep_id, JobState.SUCCEEDED, 120)
     assert job.turn == 2
     whole(service, sweep_id, 14)
-    causes = [t.cause for t in service.client().do(calls.sweep(sweep_id)).history]
+    causes = [t.cause for t in service.client().do(endpoints.sweep(sweep_id)).history]
     assert "the cluster was restarted; it goes on where it was" in causes
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.ports import free_port
+from service.base.ports import free_port
 
 _MARK = "GAPSWEEP_TEST_RAY"
 _NODE = "GAPSWEEP_TEST_RAY_NODE"

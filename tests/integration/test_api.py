@@ -12,18 +12,18 @@ import yaml
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from service.api.app import create_app
-from service.api.asking import MOST_BYTES
-from service.jobs.service import Service, Settings
-from service.records import Epoch, Role, Trial, TrialState
-from service.store.database import Database
-from service.store.records import Happening, Told, Wish
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
+from service.server.actions import Service, Settings
+from service.server.api.app import create_app
+from service.server.api.dependencies import MOST_BYTES
+from service.server.store.database import Database
+from service.server.store.job_records import Happening, Told, Wish
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.study.records import Epoch, Role, Trial, TrialState
 
 SPEC: dict[str, Any] = {
     "name": "digits-mlp",
-    "trainable": "trainables.vision:MLP",
+    "trainable": "trainables.models:MLP",
     "data": {"name": "digits"},
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }

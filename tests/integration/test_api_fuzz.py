@@ -18,12 +18,12 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from service.api.app import create_app
-from service.api.rates import RateSettings
-from service.home import Home
-from service.records import Epoch, Role, Trial, TrialState
-from service.store.records import Told
-from service.store.states import JobState
+from service.server.api.app import create_app
+from service.server.api.rate_limits import RateSettings
+from service.server.store.job_records import Told
+from service.server.store.states import JobState
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.home import Home
 from tests.integration.test_api import SPEC, World
 
 pytestmark = pytest.mark.slow

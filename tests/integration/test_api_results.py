@@ -18,20 +18,20 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.api.app import create_app
-from service.api.rates import RateSettings
-from service.errors import ClusterAwayError
-from service.home import Home, SweepFolder
-from service.jobs.bundles import Limits
-from service.jobs.cluster import ClusterNode
-from service.jobs.service import Service
-from service.jobs.shares import Amount
-from service.reading import read_sweep
-from service.records import Role, Trial, TrialState
-from service.store.database import Database
-from service.store.records import Happening, Told
-from service.store.states import JobState
-from service.versions import installed
+from service.base.errors import ClusterAwayError
+from service.base.versions import installed
+from service.cluster.jobs import ClusterNode
+from service.server.actions import Service
+from service.server.api.app import create_app
+from service.server.api.rate_limits import RateSettings
+from service.server.bundle_archive import Limits
+from service.server.shares import Amount
+from service.server.store.database import Database
+from service.server.store.job_records import Happening, Told
+from service.server.store.states import JobState
+from service.study.records import Role, Trial, TrialState
+from service.sweep.home import Home, SweepFolder
+from service.sweep.load import read_sweep
 from tests.archives import archive
 from tests.commands import Ran
 from tests.integration.test_api import SPEC, World, refused

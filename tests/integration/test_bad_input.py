@@ -14,7 +14,7 @@ from tests.commands import DIGITS, gapsweep, settings
 CASES = {
     "unknown key": (("training.optimzer=adam",), "did you mean 'optimizer'?"),
     "unread name": (("space.dropuot={float: [0, 0.5]}",), "did you mean 'dropout'?"),
-    "class": (("trainable=trainables.vision:MPL",), "did you mean MLP?"),
+    "class": (("trainable=trainables.models:MPL",), "did you mean MLP?"),
     "module": (("data=nowhere:splits",), "there is no module 'nowhere'"),
     "no gpu": (("resources.gpus=1",), "resources.gpus"),
     "metric": (("objective.metric=val/los",), "did you mean 'val/loss'?"),
@@ -46,7 +46,7 @@ def test_data_that_cannot_be_trained_on(text: str, words: str, tmp_path: Path) -
     (tmp_path / "data.csv").write_text(text)
     spec = tmp_path / "spec.yaml"
     data = {"name": "csv", "path": "data.csv", "target": "y"}
-    raw = {"name": "mine", "trainable": "trainables.tabular:MLP", "data": data}
+    raw = {"name": "mine", "trainable": "trainables.models:MLP", "data": data}
     spec.write_text(yaml.safe_dump({**raw, "space": {"preset": "dropout"}}))
     done = gapsweep("validate", str(spec))
     assert done.returncode == 2

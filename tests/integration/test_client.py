@@ -10,10 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service import calls
-from service.api.models import SweepDetails
-from service.client import PATIENCE, AsyncClient, Client
-from service.errors import (
+from service.base.errors import (
     ConflictError,
     ForbiddenError,
     NotFoundError,
@@ -21,8 +18,11 @@ from service.errors import (
     SpecError,
     UnauthorizedError,
 )
-from service.store.records import Happening, Job, Standing, Told
-from service.store.states import JobState
+from service.client import endpoints
+from service.client.client import PATIENCE, AsyncClient, Client
+from service.client.models import SweepDetails
+from service.server.store.job_records import Happening, Job, Standing, Told
+from service.server.store.states import JobState
 from tests.integration.test_api import SPEC, World
 
 
@@ -39,60 +39,60 @@ def of(world: World, user: str = "ann") -> Client:
 
 def test_every_call_gives_a_typed_answer(world: World) -> None:
     client = of(world)
-    assert client.do(calls.validate(SPEC)).spec["name"] == "digits-mlp"
-    first = client.do(calls.submit(SPEC, priority=2, idempotency_key="k"))
-    assert client.do(calls.submit(SPEC, idempotency_key="k")) == first
+    assert client.do(endpoints.validate(SPEC)).spec["name"] == "digits-mlp"
+    first = client.do(endpoints.submit(SPEC, priority=2, idempotency_key="k"))
+    assert client.do(endpoints.submit(SPEC, idempotency_key="k")) == first
     second = client.do(
-        calls.submit(
-            b"{name: x, trainable: 'trainables.vision:MLP', "
+        endpoints.submit(
+            b"{name: x, trainable: 'trainables.models:MLP', "
             b"data: {name: digits}, space: {preset: regularisation}}",
             after=[first.sweep_id],
         )
     )
     assert second.after == (first.sweep_id,)
-    page = client.do(calls.sweeps(owner="ann", states=[JobState.QUEUED], limit=1))
+    page = client.do(endpoints.sweeps(owner="ann", states=[JobState.QUEUED], limit=1))
     assert [s.sweep_id for s in page.items] == [second.sweep_id]
-    rest = client.do(calls.sweeps(limit=1, cursor=page.cursor))
+    rest = client.do(endpoints.sweeps(limit=1, cursor=page.cursor))
     assert [s.sweep_id for s in rest.items] == [first.sweep_id]
-    assert client.do(calls.sweep(first.sweep_id)).history[0].by == "ann"
-    assert client.do(calls.trials(first.sweep_id)) == []
-    assert client.do(calls.pause(first.sweep_id)).state is JobState.PAUSED
-    assert client.do(calls.resume(first.sweep_id)).state is JobState.QUEUED
-    assert client.do(calls.cancel(first.sweep_id)).state is JobState.CANCELLED
-    assert client.do(calls.retry(first.sweep_id)).state is JobState.QUEUED
+    assert client.do(endpoints.sweep(first.sweep_id)).history[0].by == "ann"
+    assert client.do(endpoints.trials(first.sweep_id)) == []
+    assert client.do(endpoints.pause(first.sweep_id)).state is JobState.PAUSED
+    assert client.do(endpoints.resume(first.sweep_id)).state is JobState.QUEUED
+    assert client.do(endpoints.cancel(first.sweep_id)).state is JobState.CANCELLED
+    assert client.do(endpoints.retry(first.sweep_id)).state is JobState.QUEUED
     world.brought_to(first.sweep_id, JobState.STARTING, JobState.SUCCEEDED)
-    assert client.do(calls.extend(first.sweep_id, 5)).state is JobState.QUEUED
+    assert client.do(endpoints.extend(first.sweep_id, 5)).state is JobState.QUEUED
 
 
 def test_errors_are_those_of_the_service(world: World) -> None:
     client = of(world)
-    sweep_id = client.do(calls.submit(SPEC)).sweep_id
+    sweep_id = client.do(endpoints.submit(SPEC)).sweep_id
     with pytest.raises(SpecError, match="did you mean 'digits'"):
-        client.do(calls.submit({**SPEC, "data": {"name": "digit"}}))
+        client.do(endpoints.submit({**SPEC, "data": {"name": "digit"}}))
     with pytest.raises(NotFoundError, match="'nothing'"):
-        client.do(calls.sweep("nothing"))
+        client.do(endpoints.sweep("nothing"))
     with pytest.raises(NotFoundError, match="no trial 7"):
-        client.do(calls.trial(sweep_id, 7))
+        client.do(endpoints.trial(sweep_id, 7))
     with pytest.raises(ConflictError, match="is queued"):
-        client.do(calls.resume(sweep_id))
+        client.do(endpoints.resume(sweep_id))
     with pytest.raises(ForbiddenError, match="is ann's"):
-        of(world, "bob").do(calls.cancel(sweep_id))
+        of(world, "bob").do(endpoints.cancel(sweep_id))
     with pytest.raises(UnauthorizedError, match="not known"):
-        Client("http://testserver", "gs_nobody", world.http).do(calls.sweeps())
+        Client("http://testserver", "gs_nobody", world.http).do(endpoints.sweeps())
 
 
 def test_a_server_that_is_not_there_or_is_none_of_ours_is_said() -> None:
     with pytest.raises(ServerError, match=r"http://127.0.0.1:9 cannot be reached"):
-        Client("http://127.0.0.1:9", "t").do(calls.sweeps())
+        Client("http://127.0.0.1:9", "t").do(endpoints.sweeps())
     odd = httpx2.MockTransport(lambda _: httpx2.Response(502, text="<html>bad gateway"))
     http = httpx2.Client(transport=odd, base_url="http://proxy")
     with pytest.raises(ServerError, match="answered 502, not as gapsweep does"):
-        Client("http://proxy", "t", http).do(calls.sweeps())
+        Client("http://proxy", "t", http).do(endpoints.sweeps())
 
 
 def test_events_come_to_the_end_and_from_where_one_left(world: World) -> None:
     client = of(world)
-    sweep_id = client.do(calls.submit(SPEC)).sweep_id
+    sweep_id = client.do(endpoints.submit(SPEC)).sweep_id
     world.launch(sweep_id)
     started = [Happening(kind="trial started", data={"trial": n}) for n in (0, 1)]
     world.service.progress.tell(sweep_id, 1, Told(happenings=started))
@@ -191,11 +191,11 @@ def test_the_async_client_makes_the_same_calls(world: World) -> None:
         transport = httpx2.ASGITransport(app=world.http.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:
             client = AsyncClient("http://testserver", world.tokens["ann"], http)
-            made = await client.do(calls.submit(SPEC))
-            await client.do(calls.cancel(made.sweep_id))
+            made = await client.do(endpoints.submit(SPEC))
+            await client.do(endpoints.cancel(made.sweep_id))
             kinds = [event.kind async for _, event in client.events(made.sweep_id)]
             with pytest.raises(NotFoundError):
-                await client.do(calls.sweep("nothing"))
+                await client.do(endpoints.sweep("nothing"))
             return made.owner, kinds
 
     assert asyncio.run(use()) == ("ann", ["state changed", "state changed"])
@@ -209,7 +209,7 @@ def test_a_spec_for_another_version_is_said_to_be_for_it() -> None:
 
     http = httpx2.Client(transport=httpx2.MockTransport(refuse), base_url="http://here")
     with pytest.raises(SpecError) as caught:
-        Client("http://here", "t", http).do(calls.submit(SPEC))
+        Client("http://here", "t", http).do(endpoints.submit(SPEC))
     assert "for the server's gapsweep 0.0.7 (here it is" in str(caught.value)
     assert "budget.energy: unknown key" in str(caught.value)
 
@@ -225,11 +225,11 @@ def test_a_call_that_may_be_repeated_is_made_again_where_the_connection_broke() 
 
     http = httpx2.Client(transport=httpx2.MockTransport(break_once), base_url="http://here")
     client = Client("http://here", "t", http)
-    assert client.do(calls.sweeps()).items == ()
+    assert client.do(endpoints.sweeps()).items == ()
     assert asked == ["GET", "GET"]
     asked.clear()
     with pytest.raises(ServerError):
-        client.do(calls.cancel("digits-1"))
+        client.do(endpoints.cancel("digits-1"))
     assert asked == ["POST"]
 
 
@@ -237,8 +237,8 @@ def test_patience_counts_from_when_the_server_is_missed_not_from_the_last_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("service.client.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("service.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("service.client.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("service.client.client.time.sleep", lambda _: None)
     asked: list[str] = []
 
     def quiet(request: httpx2.Request) -> httpx2.Response:

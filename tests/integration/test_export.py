@@ -16,8 +16,8 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.commands import Ran, gapsweep
-from trainables.datasets import Digits, load
-from trainables.vision import MLP
+from trainables.data.datasets import Digits, load
+from trainables.models import MLP
 
 STRANGER = """
 import sys, numpy, torch
@@ -67,7 +67,7 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
     frame.to_csv(tmp_path / "homes.csv", index=False)
     spec = {
         "name": "homes",
-        "trainable": "trainables.tabular:MLP",
+        "trainable": "trainables.models:MLP",
         "data": {"name": "csv", "path": "homes.csv", "target": "price"},
         "model": {"hidden": [32, 32]},
         "training": {"max_epochs": 60, "lr": 0.01, "batch_size": 32},

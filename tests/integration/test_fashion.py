@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.specfile import load_spec
+from service.spec.file import load_spec
 from tests.commands import REPOSITORY
-from trainables.data import Split, Splits
-from trainables.datasets import FASHION_MNIST, load
-from trainables.inspection import test_metrics as measured_on_test
+from trainables.analysis.examine import test_metrics as measured_on_test
+from trainables.data.datasets import FASHION_MNIST, load
+from trainables.data.splits import Split, Splits
 from trainables.loop import train
 
 SPEC = REPOSITORY / "search_spaces" / "sweeps" / "fashion.yaml"

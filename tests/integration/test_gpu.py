@@ -12,16 +12,16 @@ import torch
 import yaml
 from torch._dynamo.utils import counters
 
-from service.specfile import parse_spec
-from service.tuning.worker import TrialContext, Worker
+from service.cluster.worker import TrialContext, Worker
+from service.spec.file import parse_spec
 from tests.commands import gapsweep
 from tests.unit.test_process import splits
-from trainables.base import Trainable
-from trainables.hyper import Regularisation, Training
+from trainables.config.training import Regularisation, Training
+from trainables.contract import Trainable
+from trainables.data.feed import Placed, Samples
+from trainables.distributed.process import Group, Meeting
 from trainables.loop import TrainingRun, train
-from trainables.process import Group, Meeting
-from trainables.samples import Placed, Samples
-from trainables.vision import CNN, MLP
+from trainables.models import CNN, MLP
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
@@ -104,7 +104,7 @@ def test_a_trial_leaves_no_memory_to_the_next(tmp_path: Path) -> None:
     spec = parse_spec(
         {
             "name": "memory",
-            "trainable": "trainables.vision:CNN",
+            "trainable": "trainables.models:CNN",
             "data": {"name": "digits"},
             "space": {"dropout": {"float": [0.0, 0.5]}},
             "resources": {"gpus": 1},

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from service.specfile import parse_spec
+from service.spec.file import parse_spec
 from tests.commands import REPOSITORY, gapsweep, settings
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

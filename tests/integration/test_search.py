@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.home import SweepFolder
+from service.sweep.home import SweepFolder
 from tests.commands import DIGITS, Ran, gapsweep, settings
 
 PAIRS = [

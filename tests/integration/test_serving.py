@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from alembic import command as alembic
 
-from service.calls import sweeps as list_of_sweeps
-from service.client import Client
-from service.ports import free_port
-from service.store.database import Database, alembic_configuration
+from service.base.ports import free_port
+from service.client.client import Client
+from service.client.endpoints import sweeps as list_of_sweeps
+from service.server.store.database import Database, alembic_configuration
 from tests.commands import command, gapsweep
 
 RAY = ("--ray-address", "http://127.0.0.1:9")

@@ -16,9 +16,9 @@ from typing import Any
 import mlflow
 import pytest
 
-from service.records import Role, Trial, TrialState
-from service.tuning.outbox import News
-from service.tuning.tracking import SweepRuns, TrackedSweep
+from service.study.records import Role, Trial, TrialState
+from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.outbox import News
 from tests.commands import DIGITS, gapsweep, settings
 
 
@@ -87,7 +87,7 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
     tracked = TrackedSweep(
         sweep_id="x-1",
         name="x",
-        trainable="trainables.vision:MLP",
+        trainable="trainables.models:MLP",
         data="digits",
         data_digest="0",
         params={"trials": "2"},

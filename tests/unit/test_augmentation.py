@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainables.augmentation import augmentation, names, random_erasing
+from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.errors import ContractError
-from trainables.info import DataInfo, Kind, Task
+from trainables.regularisers.augmentation import augmentation, names, random_erasing
 
 GREY = DataInfo((1, 12, 12), Task.CLASSIFICATION, 3, Kind.IMAGE)
 COLOUR = DataInfo((3, 12, 12), Task.CLASSIFICATION, 3, Kind.IMAGE)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.averaging import WeightAverage
-from trainables.batches import Batch, Pipeline, cutmix, mixup
-from trainables.hyper import Regularisation, Training
-from trainables.info import DataInfo, Kind, Task
-from trainables.objectives import smoothed
-from trainables.vision import MLP
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import Regularisation, Training
+from trainables.losses import smoothed
+from trainables.models import MLP
+from trainables.regularisers.averaging import WeightAverage
+from trainables.regularisers.batches import Batch, Pipeline, cutmix, mixup
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 4, Kind.IMAGE)
 

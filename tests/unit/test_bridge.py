@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from service.records import Role
-from service.tuning.bridge import Bridge, StudyScheduler, StudySearcher, SweepStopper
-from service.tuning.session import StudySession
+from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
+from service.study.records import Role
+from service.study.session import StudySession
 from tests.unit.test_session import SPACE, new_study
 
 

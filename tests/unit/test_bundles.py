@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.errors import BundleError
-from service.jobs.bundles import OURS, Limits, digest, pack, unpack
+from service.base.errors import BundleError
+from service.server.bundle_archive import OURS, Limits, digest, pack, unpack
 from tests.archives import archive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # that is what is tested

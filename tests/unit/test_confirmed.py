@@ -9,14 +9,14 @@ import optuna
 import pytest
 from scipy import stats
 
-from service.records import Role, Sweep, Trial, TrialState
-from service.report.confirmed import confirmed, interval, paired_test
+from service.report.comparison import confirmed, interval, paired_test
 from service.report.data import build
-from service.report.importance import Importances
 from service.report.page import render
-from service.tuning.confirming import Confirmation
-from service.tuning.control import Control
-from service.tuning.session import Decision, StudySession
+from service.run.stopping import Control
+from service.study.confirmation import Confirmation
+from service.study.importance import Importances
+from service.study.records import Role, Sweep, Trial, TrialState
+from service.study.session import Decision, StudySession
 from tests.unit.test_report import shown, sweep, trial
 from tests.unit.test_session import NEUTRAL, SPACE, new_study
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from trainables.data import Splits
-from trainables.datasets import DataConfig, load
+from trainables.config.data_info import Kind, Task
+from trainables.data.datasets import DataConfig, load
+from trainables.data.splits import Splits
 from trainables.errors import TrainableError
-from trainables.info import Kind, Task
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(DataConfig)
 

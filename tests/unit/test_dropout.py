@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.dropout import (
+from trainables.regularisers.dropout import (
     Dropout,
     activations,
     adopt,

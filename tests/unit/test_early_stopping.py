@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from trainables.early_stopping import EarlyStopping, Verdict
-from trainables.hyper import EarlyStoppingSpec
+from trainables.config.training import EarlyStoppingSpec
+from trainables.regularisers.early_stopping import EarlyStopping, Verdict
 
 B, W, S = Verdict.IMPROVED, Verdict.WAIT, Verdict.STOP
 

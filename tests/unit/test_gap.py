@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import Training
 from trainables.gap import gaps, measure, train_subset
-from trainables.hyper import Training
-from trainables.info import DataInfo, Kind, Task
-from trainables.vision import CNN, MLP
+from trainables.models import CNN, MLP
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import optuna
 import pytest
 
-from service.records import Trial, TrialState
-from service.tuning.control import Control, Stop
-from service.tuning.gpu_budget import GpuBudget
+from service.run.stopping import Control, Stop
+from service.study.records import Trial, TrialState
+from service.sweep.gpu_budget import GpuBudget
 from tests.unit.test_confirmed import trial
 from tests.unit.test_spec import parse, problems
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.base import Trainable
-from trainables.batches import Batch
-from trainables.data import Split, Splits
+from trainables.analysis.examine import Examination, examine
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import Regularisation, Training
+from trainables.contract import Trainable
+from trainables.data.splits import Split, Splits
 from trainables.errors import ContractError
-from trainables.hyper import Regularisation, Training
-from trainables.info import DataInfo, Kind, Task
-from trainables.inspection import Examination, examine
 from trainables.loading import ModuleTrainable
 from trainables.loop import TrainingRun
+from trainables.regularisers.batches import Batch
 
 INFO = DataInfo((4,), Task.CLASSIFICATION, 2, Kind.TABLE)
 

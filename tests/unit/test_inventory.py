@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.errors import InputError
-from service.report.tables import cluster_table, use_table
-from service.resources import Resources
-from service.tuning.inventory import Inventory, Node
+from service.base.errors import InputError
+from service.cli.tables import cluster_table, use_table
+from service.cluster.inventory import Inventory, Node
+from service.spec.resources import Resources
 from tests.unit.test_spec import parse as spec
 from trainables.devices import Gpu, Machine
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import ClusterAwayError
-from service.jobs.keeper import LEASE, Keeper
-from service.store.database import Database
-from service.store.leases import Leases
+from service.base.errors import ClusterAwayError
+from service.server.leased_loop import LEASE, Keeper
+from service.server.store.database import Database
+from service.server.store.leases import Leases
 
 WAIT = 10.0
 """Seconds after which what a test waits for will not come."""
@@ -124,7 +124,7 @@ def test_while_a_round_takes_long_no_other_begins_one(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = 0.6
-    monkeypatch.setattr("service.jobs.keeper.LEASE", lease)
+    monkeypatch.setattr("service.server.leased_loop.LEASE", lease)
     begun, enough = threading.Event(), threading.Event()
 
     def long() -> None:
@@ -195,7 +195,7 @@ def test_trouble_is_said_once_and_again_when_it_comes_again(
     def listed() -> list[str]:
         return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
-    with caplog.at_level(logging.WARNING, "service.jobs.keeper"):
+    with caplog.at_level(logging.WARNING, "service.server.leased_loop"):
         house.keeper(work)
         assert over.wait(WAIT)
     assert listed() == [f"{NAME}: {w}" for w in ("away", "worse", "away")]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.errors import ContractError
-from trainables.info import DataInfo, Kind, Task
 from trainables.loading import load_trainable
 
 INFO = DataInfo((4,), Task.CLASSIFICATION, 3, Kind.TABLE)
@@ -37,7 +37,7 @@ def _mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("path", "arguments"),
     [
-        ("trainables.tabular:MLP", {"hidden": [7]}),
+        ("trainables.models:MLP", {"hidden": [7]}),
         ("my_models_for_loading:Net", {"width": 6}),
         ("my_models_for_loading:factory", {"width": 6}),
     ],
@@ -57,7 +57,7 @@ def test_ours_and_the_users_own_are_built(path: str, arguments: dict[str, object
         ("my_models_for_loading:number", {}, "not a class"),
         ("my_models_for_loading:Net", {"widht": 3}, "did you mean 'width'"),
         ("my_models_for_loading:factory", {}, "needs width"),
-        ("trainables.base:Trainable", {}, "does not define build"),
+        ("trainables.contract:Trainable", {}, "does not define build"),
     ],
 )
 def test_what_is_wrong_is_said(path: str, arguments: dict[str, object], words: str) -> None:

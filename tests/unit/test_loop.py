@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data import Split, Splits
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
+from trainables.data.splits import Split, Splits
 from trainables.errors import DivergedError
-from trainables.hyper import EarlyStoppingSpec, Regularisation, Training
-from trainables.info import DataInfo, Kind, Task
 from trainables.loop import TrainingRun, train
-from trainables.vision import MLP
+from trainables.models import MLP
 
 
 def splits() -> Splits:

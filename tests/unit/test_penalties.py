@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables import penalties
+from trainables.config.training import Selection
 from trainables.errors import ContractError
-from trainables.hyper import Selection
-from trainables.penalties import Penalised, Strengths
-from trainables.selection import last_layer, penalised_weights
+from trainables.regularisers import penalties
+from trainables.regularisers.penalties import Penalised, Strengths
+from trainables.regularisers.selection import last_layer, penalised_weights
 
 
 def weight(*rows: list[float], bias: list[float] | None = None, factor: float = 1.0) -> Penalised:

@@ -9,10 +9,10 @@ import torch
 from torch._dynamo.utils import counters
 
 from tests.unit.test_process import splits
+from trainables.config.training import Regularisation, Training
 from trainables.devices import set_precision, this_machine
-from trainables.hyper import Regularisation, Training
 from trainables.loop import TrainingRun, train
-from trainables.vision import CNN
+from trainables.models import CNN
 
 TRIALS: list[dict[str, Any]] = [
     {},

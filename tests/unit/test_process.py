@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from tests.groups import Groups
-from trainables.base import Trainable
-from trainables.data import Split, Splits
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import EarlyStoppingSpec, Regularisation, Training, scaled
+from trainables.contract import Trainable
+from trainables.data.splits import Split, Splits
 from trainables.devices import this_machine
-from trainables.hyper import EarlyStoppingSpec, Regularisation, Training, scaled
-from trainables.info import DataInfo, Kind, Task
+from trainables.distributed.process import Process
 from trainables.loop import TrainingRun, train
-from trainables.process import Process
-from trainables.vision import CNN
+from trainables.models import CNN
 
 SIZES = [(60, 30), (61, 23), (51, 7), (3, 3), (2, 5)]
 """Of the training and the validation split: even, uneven, a last batch and a whole data set of

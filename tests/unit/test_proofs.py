@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.data import Split, Splits
-from trainables.hyper import Regularisation, Training
-from trainables.info import DataInfo, Kind, Task
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import Regularisation, Training
+from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
 from trainables.loop import TrainingRun, train
 

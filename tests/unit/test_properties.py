@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from service.errors import GapsweepError
-from service.specfile import dump_spec, load_spec, parse_spec
-from service.tuning.study import grid_points
+from service.base.errors import GapsweepError
+from service.spec.file import dump_spec, load_spec, parse_spec
+from service.study.study import grid_points
 from tests.unit.test_spec import BASE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

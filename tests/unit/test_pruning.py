@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.anatomy import anatomy
-from trainables.hyper import Selection
-from trainables.info import DataInfo, Kind, Task
-from trainables.pruning import Removed, prune
-from trainables.selection import penalised_weights
-from trainables.vision import CNN, MLP
+from trainables.analysis.anatomy import anatomy
+from trainables.analysis.pruning import Removed, prune
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.training import Selection
+from trainables.models import CNN, MLP
+from trainables.regularisers.selection import penalised_weights
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
 

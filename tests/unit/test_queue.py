@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.jobs.queue import AGING, Limits, Waiting, next_to_start
-from service.jobs.shares import Amount, Demand, share
-from service.store.states import ENDS, LEGAL, JobState, may_become
+from service.server.queue import AGING, Limits, Waiting, next_to_start
+from service.server.shares import Amount, Demand, share
+from service.server.store.states import ENDS, LEGAL, JobState, may_become
 
 ROOM = Amount(cpus=100.0, gpus=100.0)
 

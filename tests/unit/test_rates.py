@@ -12,9 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from service.api.app import create_app
-from service.api.rates import Rates, RateSettings
-from service.errors import InputError, TooManyError
+from service.base.errors import InputError, TooManyError
+from service.server.api.app import create_app
+from service.server.api.rate_limits import Rates, RateSettings
 from tests.integration.test_api import SPEC, World, refused
 
 

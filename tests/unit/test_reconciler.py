@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from service.errors import ClusterAwayError, LaunchError
-from service.jobs.cluster import ClusterNode, Found, Launch
-from service.jobs.queue import Limits
-from service.jobs.reconciler import OBEDIENCE, SILENCE, STARTUP, Reconciler
-from service.jobs.service import Service, Settings
-from service.jobs.shares import Amount
-from service.store.database import Database
-from service.store.progress import Progress
-from service.store.records import Job, Told, User
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
+from service.base.errors import ClusterAwayError, LaunchError
+from service.cluster.jobs import ClusterNode, Found, Launch
+from service.server.actions import Service, Settings
+from service.server.queue import Limits
+from service.server.reconciler import OBEDIENCE, SILENCE, STARTUP, Reconciler
+from service.server.shares import Amount
+from service.server.store.database import Database
+from service.server.store.job_records import Job, Told, User
+from service.server.store.progress import Progress
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
 
 SPEC: dict[str, Any] = {
     "name": "digits-mlp",
-    "trainable": "trainables.vision:MLP",
+    "trainable": "trainables.models:MLP",
     "data": {"name": "digits"},
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from service.errors import DatabaseError
-from service.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
-from service.resources import Resources
-from service.store.database import Database
-from service.store.progress import Progress
-from service.store.records import Event, Instructions, Job, Submission, Told, Wish
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
-from service.store.users import Users
-from service.tuning.control import Orders
-from service.tuning.outbox import News, Outbox
-from service.tuning.recording import Recorder
+from service.base.errors import DatabaseError
+from service.run.stopping import Orders
+from service.server.recorder import Recorder
+from service.server.store.database import Database
+from service.server.store.job_records import Event, Instructions, Job, Submission, Told, Wish
+from service.server.store.progress import Progress
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
+from service.server.store.users import Users
+from service.spec.resources import Resources
+from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.tracking.outbox import News, Outbox
 
 WAIT = 10.0
 """Seconds after which what a test waits for will not come."""

@@ -17,14 +17,14 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
 
-from service import handover
-from service.errors import HomeError, InputError
-from service.handover import Handover
-from service.home import Home
-from service.ports import check_port, free_port
-from service.redaction import Redacting, redacted
-from service.store.users import PREFIX
-from service.versions import differs, installed, require
+from service.base.errors import HomeError, InputError
+from service.base.ports import check_port, free_port
+from service.base.redaction import Redacting, redacted
+from service.base.versions import differs, installed, require
+from service.server import driver_config
+from service.server.driver_config import Handover
+from service.server.store.users import PREFIX
+from service.sweep.home import Home
 
 TOKEN = f"{PREFIX}{'Ab3-_' * 8}xyz"
 
@@ -125,22 +125,22 @@ class TestHandover:
     def test_what_is_left_is_found_by_its_owner_alone(self, tmp_path: Path) -> None:
         before = os.umask(0)
         try:
-            handover.leave(self.LEFT, Home(tmp_path))
+            driver_config.leave(self.LEFT, Home(tmp_path))
         finally:
             os.umask(before)
-        assert handover.find(Home(tmp_path)) == self.LEFT
+        assert driver_config.find(Home(tmp_path)) == self.LEFT
         (file,) = tmp_path.iterdir()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
     def test_the_newest_counts_and_one_that_others_could_read_is_not_kept(
         self, tmp_path: Path
     ) -> None:
-        handover.leave(self.LEFT, Home(tmp_path))
+        driver_config.leave(self.LEFT, Home(tmp_path))
         (file,) = tmp_path.iterdir()
         file.chmod(0o644)
         newer = self.LEFT.model_copy(update={"mlflow_uri": "http://127.0.0.1:5000"})
-        handover.leave(newer, Home(tmp_path))
-        assert handover.find(Home(tmp_path)) == newer
+        driver_config.leave(newer, Home(tmp_path))
+        assert driver_config.find(Home(tmp_path)) == newer
         assert [p.name for p in tmp_path.iterdir()] == [file.name]
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -151,11 +151,11 @@ class TestHandover:
         if content is not None:
             (tmp_path / "service.json").write_bytes(content)
         with pytest.raises(HomeError, match=r"must share their home folder"):
-            handover.find(Home(tmp_path))
+            driver_config.find(Home(tmp_path))
 
     def test_a_home_that_is_not_there_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(HomeError, match=r"nowhere cannot be written"):
-            handover.leave(self.LEFT, Home(tmp_path / "nowhere"))
+            driver_config.leave(self.LEFT, Home(tmp_path / "nowhere"))
 
 
 class TestPorts:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from tests.unit.test_loop import run, same_state, splits
-from trainables.hyper import Regularisation, Training
+from trainables.config.training import Regularisation, Training
 from trainables.loop import TrainingRun, train
-from trainables.updates import Now, Updates, lambda_factor
+from trainables.regularisers.updates import Now, Updates, lambda_factor
 
 EACH: list[dict[str, Any]] = [
     {"penalty": "l1", "lambda": 0.02},

@@ -11,12 +11,12 @@ import optuna
 import pytest
 from rich.console import Console
 
-from service.records import OUT_OF_BUDGET, Epoch, Role, Sweep, SweepState, Trial, TrialState
 from service.report.data import ReportData, build
-from service.report.importance import MIN_TRIALS, Importances, importances
 from service.report.page import render
 from service.report.plots import save_png
 from service.report.terminal import print_report
+from service.study.importance import MIN_TRIALS, Importances, importances
+from service.study.records import OUT_OF_BUDGET, Epoch, Role, Sweep, SweepState, Trial, TrialState
 
 NONE = Importances({}, {})
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from service.jobs.results import held_seconds
-from service.store.records import Transition
-from service.store.states import JobState
+from service.server.store.job_records import Transition
+from service.server.store.states import JobState
+from service.server.sweep_results import held_seconds
 
 
 def history(*changes: tuple[float, JobState]) -> list[Transition]:

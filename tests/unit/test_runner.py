@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service import handover
-from service.home import Home
-from service.jobs.demands import demand_of
-from service.jobs.shares import Amount
-from service.store.database import Database
-from service.store.records import Job, Submission
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
-from service.store.users import Users
-from service.tuning.runner import main
-from service.versions import installed
+from service.base.versions import installed
+from service.server import driver_config
+from service.server.demands import demand_of
+from service.server.driver import main
+from service.server.shares import Amount
+from service.server.store.database import Database
+from service.server.store.job_records import Job, Submission
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
+from service.server.store.users import Users
+from service.sweep.home import Home
 
 SPEC = {
     "name": "digits",
-    "trainable": "trainables.vision:MLP",
+    "trainable": "trainables.models:MLP",
     "data": {"name": "digits"},
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }
@@ -41,8 +41,10 @@ class House:
         self.leave(installed())
 
     def leave(self, version: str) -> None:
-        left = handover.Handover(version=version, database_url=self.database.url, mlflow_uri="off")
-        handover.leave(left, self.home)
+        left = driver_config.Handover(
+            version=version, database_url=self.database.url, mlflow_uri="off"
+        )
+        driver_config.leave(left, self.home)
 
     def submit(self, **changes: object) -> None:
         text = yaml.safe_dump({**SPEC, **changes})

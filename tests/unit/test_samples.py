@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.unit.test_process import splits
-from trainables import samples
-from trainables.data import Splits
-from trainables.hyper import Regularisation, Training
+from trainables.config.training import Regularisation, Training
+from trainables.data import feed
+from trainables.data.feed import Placed, Samples, place
+from trainables.data.splits import Splits
 from trainables.loop import TrainingRun, train
-from trainables.samples import Placed, Samples, place
-from trainables.vision import CNN
+from trainables.models import CNN
 
 
 def streamed(data: Splits) -> Placed:
@@ -72,7 +72,7 @@ def test_data_lie_on_a_gpu_where_they_take_no_more_than_half_of_it(
     def record(split: object, device: str, *, resident: bool) -> None:
         made.append(resident)
 
-    monkeypatch.setattr(samples, "free_memory", lambda: free)
-    monkeypatch.setattr(samples, "Samples", record)
+    monkeypatch.setattr(feed, "free_memory", lambda: free)
+    monkeypatch.setattr(feed, "Samples", record)
     place(splits(20, 5), "cuda")
     assert made == [resident, resident]

@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import TrialState as StudyTrialState
 
 from search_spaces.space import SearchSpace
-from service.records import Epoch, Role, Trial, TrialState
-from service.spec import Constraint
-from service.tuning.session import MAX_ATTEMPTS, Decision, StudySession
-from trainables.anatomy import Anatomy, LayerAnatomy
+from service.spec.model import Constraint
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.study.session import MAX_ATTEMPTS, Decision, StudySession
+from trainables.analysis.anatomy import Anatomy, LayerAnatomy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

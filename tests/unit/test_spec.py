@@ -10,14 +10,14 @@ import yaml
 from pydantic import ValidationError
 
 from search_spaces.presets import preset_names
-from service.errors import InputError, SpecError
-from service.pruners import Hyperband, Median, Patient
-from service.spec import SweepSpec
-from service.specfile import dump_spec, json_schema, load_spec, parse_spec
+from service.base.errors import InputError, SpecError
+from service.spec.file import dump_spec, json_schema, load_spec, parse_spec
+from service.spec.model import SweepSpec
+from service.spec.pruners import Hyperband, Median, Patient
 
 BASE: dict[str, Any] = {
     "name": "mine",
-    "trainable": "trainables.vision:MLP",
+    "trainable": "trainables.models:MLP",
     "data": {"name": "digits"},
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }

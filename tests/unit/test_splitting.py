@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.config.data_info import Task
+from trainables.data.division import split_indices
 from trainables.errors import DataError
-from trainables.info import Task
-from trainables.splitting import split_indices
 
 
 @given(

@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from service.home import Home
-from service.tuning.studies import AllStudies
-from service.tuning.study import journal_storage
+from service.study.study import journal_storage
+from service.sweep.home import Home
+from service.tracking.optuna_dashboard import AllStudies
 
 
 def study_of(home: Home, sweep_id: str) -> optuna.Study:

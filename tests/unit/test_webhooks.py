@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from service.errors import InputError
-from service.jobs.webhooks import TRIES, Caller, check_urls
-from service.ports import free_port
-from service.store.database import Database
-from service.store.records import Submission
-from service.store.roles import RoleOfUser
-from service.store.states import JobState
-from service.store.sweeps import Sweeps
-from service.store.users import Users
-from service.store.webhooks import Webhooks
+from service.base.errors import InputError
+from service.base.ports import free_port
+from service.server.store.database import Database
+from service.server.store.job_records import Submission
+from service.server.store.roles import RoleOfUser
+from service.server.store.states import JobState
+from service.server.store.sweeps import Sweeps
+from service.server.store.users import Users
+from service.server.store.webhooks import Webhooks
+from service.server.webhook_delivery import TRIES, Caller, check_urls
 
 SECRET = "a secret of more than 16 characters"
 

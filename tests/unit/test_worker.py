@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from service.specfile import parse_spec
-from service.tuning.worker import TrialContext, Worker
+from service.cluster.worker import TrialContext, Worker
+from service.spec.file import parse_spec
 from tests.unit.test_process import splits
 
 
 def worker(folder: Path) -> Worker:
     raw = {
         "name": "worker",
-        "trainable": "trainables.vision:MLP",
+        "trainable": "trainables.models:MLP",
         "model": {"hidden": [8]},
         "data": {"name": "digits"},
         "training": {"max_epochs": 3, "batch_size": 16},
@@ -75,7 +75,7 @@ def test_whatever_a_network_raises_is_said_in_its_words(
 
     one = worker(tmp_path)
     one.take(config(0))
-    monkeypatch.setattr("trainables.vision.MLP.step", fail)
+    monkeypatch.setattr("trainables.models.MLP.step", fail)
     words = one.advance()["failure"]
     assert str(error) in words
     assert words.startswith("out of memory" if isinstance(error, MemoryError) else "KeyError")

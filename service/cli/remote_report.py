@@ -1,0 +1,116 @@
+"""Tables for the terminal of what a server tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
+from service.report.words import MISSING, configuration, duration, number
+
+
+def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
+    """A row a sweep."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("sweep", "owner", "state", "trials", "best", "its gap/loss", "age"):
+        table.add_column(title, overflow="fold")
+    for sweep in sweeps:
+        best = sweep.progress.get("best", {})
+        table.add_row(
+            sweep.sweep_id,
+            sweep.owner,
+            str(sweep.state),
+            _trials(sweep),
+            number(best.get("value")),
+            number(_float(best.get("gap/loss"))),
+            duration(max(0.0, time.time() - sweep.created)),
+        )
+    return table
+
+
+def nodes_table(nodes: Sequence[NodeOut]) -> Table:
+    """A row a machine of the cluster."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("node", "CPUs", "GPUs"):
+        table.add_column(title, overflow="fold")
+    for node in nodes:
+        table.add_row(node.name, f"{node.cpus:g}", f"{node.gpus:g}")
+    return table
+
+
+def status_table(sweep: SweepDetails) -> Table:
+    """Everything that is known of one."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    progress = sweep.progress
+    rows = [
+        ("sweep", sweep.sweep_id),
+        ("state", f"{sweep.state}: {sweep.cause}"),
+        ("told to", sweep.wish),
+        ("owner", sweep.owner),
+        ("priority", str(sweep.priority) if sweep.priority else None),
+        ("waits for", ", ".join(sweep.after)),
+        ("trials", _trials(sweep)),
+        ("at once", None if sweep.slots is None else str(sweep.slots)),
+        ("baseline", _finalist(progress.get("baseline"), progress)),
+        ("best", _finalist(progress.get("best"), progress)),
+        ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
+        ("drivers lost", str(sweep.failures) if sweep.failures else None),
+    ]
+    for name, value in rows:
+        if value:
+            table.add_row(name, value)
+    return table
+
+
+def history_table(sweep: SweepDetails) -> Table:
+    """A row a change of its state."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("when", "became", "by", "because"):
+        table.add_column(title, overflow="fold")
+    for change in sweep.history:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(change.time))
+        table.add_row(when, str(change.new), change.by, change.cause)
+    return table
+
+
+def trials_table(trials: Sequence[TrialOut]) -> Table:
+    """A row a trial."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("trial", "state", "role", "value", "gap/loss"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("configuration", overflow="fold")
+    for trial in trials:
+        table.add_row(
+            str(trial.number),
+            str(trial.state),
+            str(trial.role),
+            number(trial.value),
+            number(trial.best.get("gap/loss")),
+            configuration(trial.params),
+        )
+    return table
+
+
+def _trials(sweep: SweepOut) -> str:
+    progress = sweep.progress
+    if "planned" not in progress:
+        return MISSING
+    over = sum(progress.get(state, 0) for state in ("complete", "pruned", "failed"))
+    return f"{over}/{progress['planned']}"
+
+
+def _finalist(found: Any, progress: Any) -> str | None:
+    if not found:
+        return None
+    gap = number(_float(found.get("gap/loss")))
+    value = number(_float(found.get("value")))
+    return f"trial {found['trial']}: {progress['metric']} {value}, gap/loss {gap}"
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,262 @@
+"""Every call of the API, described once: what is sent, and what is made of the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import httpx2
+from pydantic import TypeAdapter
+
+from service.base.errors import (
+    ConflictError,
+    ForbiddenError,
+    GapsweepError,
+    InputError,
+    NotFoundError,
+    Problem,
+    ServerError,
+    SpecError,
+    TooManyError,
+    UnauthorizedError,
+)
+from service.base.versions import installed
+from service.client.models import (
+    BestOut,
+    BundleOut,
+    ClusterOut,
+    LogOut,
+    SweepDetails,
+    SweepOut,
+    SweepsOut,
+    TrialCurve,
+    TrialOut,
+    ValidOut,
+)
+from service.server.store.states import JobState
+
+T = TypeVar("T")
+
+_ERRORS: Mapping[int, type[GapsweepError]] = {
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: InputError,
+    422: InputError,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """One request, and what makes of its answer's body what was asked for."""
+
+    parse: Callable[[bytes], T]
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+    def request(self) -> dict[str, Any]:
+        """As an HTTP client takes it; what is None is left out."""
+        params = {k: v for k, v in self.params.items() if v is not None}
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": params,
+            "headers": dict(self.headers),
+            "content": self.content,
+        }
+
+    @property
+    def attempts(self) -> int:
+        """How often it may be made: a server that was restarted breaks connections kept open."""
+        repeatable = self.method == "GET" or "Idempotency-Key" in self.headers
+        return 2 if repeatable else 1
+
+    def read(self, answer: httpx2.Response) -> T:
+        """The answer's content.
+
+        Raises:
+            GapsweepError: it is an error; the exception that the server answered for.
+        """
+        raise_for_problem(answer)
+        return self.parse(answer.content)
+
+
+def submit(
+    spec: Mapping[str, Any] | bytes,
+    *,
+    priority: int = 0,
+    after: Sequence[str] = (),
+    bundle: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[SweepOut]:
+    """Queue a sweep: its spec as a mapping, or as YAML or JSON; ``bundle`` is a digest."""
+    return Call(
+        parse=_json(SweepOut),
+        method="POST",
+        path="/v1/sweeps",
+        params={"priority": priority, "after": list(after), "bundle": bundle},
+        headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
+        content=_spec(spec),
+    )
+
+
+def add_bundle(archive: bytes) -> Call[BundleOut]:
+    """Hand in code for sweeps, see :func:`service.server.bundle_archive.pack`."""
+    return Call(parse=_json(BundleOut), method="POST", path="/v1/bundles", content=archive)
+
+
+def validate(spec: Mapping[str, Any] | bytes) -> Call[ValidOut]:
+    """Check a spec without running anything."""
+    return Call(parse=_json(ValidOut), method="POST", path="/v1/validate", content=_spec(spec))
+
+
+def sweeps(
+    *,
+    owner: str | None = None,
+    states: Sequence[JobState] = (),
+    name: str | None = None,
+    prefix: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Call[SweepsOut]:
+    """A page of sweeps, the newest first."""
+    wanted = {"owner": owner, "name": name, "prefix": prefix, "cursor": cursor, "limit": limit}
+    params = {**wanted, "state": [s.value for s in states]}
+    return Call(parse=_json(SweepsOut), method="GET", path="/v1/sweeps", params=params)
+
+
+def sweep(sweep_id: str) -> Call[SweepDetails]:
+    """One sweep with its spec and its history."""
+    return Call(parse=_json(SweepDetails), method="GET", path=_path(sweep_id))
+
+
+def trials(sweep_id: str) -> Call[list[TrialOut]]:
+    """A sweep's trials."""
+    parse = _json(list[TrialOut])
+    return Call(parse=parse, method="GET", path=f"{_path(sweep_id)}/trials")
+
+
+def trial(sweep_id: str, number: int) -> Call[TrialCurve]:
+    """One trial with its curve."""
+    path = f"{_path(sweep_id)}/trials/{number}"
+    return Call(parse=_json(TrialCurve), method="GET", path=path)
+
+
+def best(sweep_id: str) -> Call[BestOut]:
+    """The best trial so far and the baseline."""
+    return Call(parse=_json(BestOut), method="GET", path=f"{_path(sweep_id)}/best")
+
+
+def report(sweep_id: str, form: Literal["html", "json", "text"] = "html") -> Call[str]:
+    """What a sweep found: as a page, as the summary in JSON, as text for a terminal."""
+    path = f"{_path(sweep_id)}/report"
+    return Call(parse=bytes.decode, method="GET", path=path, params={"format": form})
+
+
+def log(sweep_id: str, offset: int = 0) -> Call[LogOut]:
+    """A piece of what the sweep's drivers had to say."""
+    path, params = f"{_path(sweep_id)}/logs", {"offset": offset}
+    return Call(parse=_json(LogOut), method="GET", path=path, params=params)
+
+
+def model(sweep_id: str) -> Call[bytes]:
+    """The best trial's weights, a PyTorch state dict's file."""
+    return Call(parse=bytes, method="GET", path=f"{_path(sweep_id)}/model")
+
+
+def cluster() -> Call[ClusterOut]:
+    """The cluster's nodes, and how many sweeps wait and run."""
+    return Call(parse=_json(ClusterOut), method="GET", path="/v1/cluster")
+
+
+def cancel(sweep_id: str) -> Call[SweepOut]:
+    """End a sweep for good."""
+    return _action(sweep_id, "cancel")
+
+
+def pause(sweep_id: str) -> Call[SweepOut]:
+    """Stop a sweep until it is resumed."""
+    return _action(sweep_id, "pause")
+
+
+def resume(sweep_id: str) -> Call[SweepOut]:
+    """Queue a paused sweep again."""
+    return _action(sweep_id, "resume")
+
+
+def retry(sweep_id: str) -> Call[SweepOut]:
+    """Queue a sweep again that failed or was cancelled."""
+    return _action(sweep_id, "retry")
+
+
+def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
+    """Queue a sweep that succeeded for more trials."""
+    return _action(sweep_id, "extend", trials=trials)
+
+
+def events(sweep_id: str, after: int) -> Call[None]:
+    """What happens to a sweep, as a stream: see :meth:`service.client.client.Client.events`."""
+    return Call(
+        parse=_streamed,
+        method="GET",
+        path=f"{_path(sweep_id)}/events",
+        headers={"Last-Event-ID": str(after), "Accept": "text/event-stream"},
+    )
+
+
+def raise_for_problem(answer: httpx2.Response) -> None:
+    """Raise the exception that an answer stands for, if it is an error.
+
+    Raises:
+        GapsweepError: the server's own, with every problem of a spec.
+    """
+    if not answer.is_error:
+        return
+    try:
+        body = answer.json()
+        detail = str(body["detail"])
+        problems = [Problem(p["path"], p["message"]) for p in body.get("problems", ())]
+    except (ValueError, KeyError, TypeError):
+        raise ServerError(
+            f"{answer.url} answered {answer.status_code}, not as gapsweep does"
+        ) from None
+    if problems:
+        raise SpecError(_source(answer), problems)
+    if answer.status_code == 429:
+        raise TooManyError(detail, float(answer.headers.get("Retry-After", 1)))
+    raise _ERRORS.get(answer.status_code, ServerError)(detail)
+
+
+def _source(answer: httpx2.Response) -> str:
+    """What did not validate, and by whose word where the server is of another version."""
+    theirs, ours = answer.headers.get("Gapsweep-Version"), installed()
+    if theirs is None or theirs == ours:
+        return "the spec"
+    return f"the spec, for the server's gapsweep {theirs} (here it is {ours})"
+
+
+def _action(sweep_id: str, action: str, **params: Any) -> Call[SweepOut]:
+    path = f"{_path(sweep_id)}:{action}"
+    return Call(parse=_json(SweepOut), method="POST", path=path, params=params)
+
+
+def _json(kind: type[T]) -> Callable[[bytes], T]:
+    return TypeAdapter(kind).validate_json
+
+
+def _streamed(_body: bytes) -> None:
+    """An answer that is read as it comes."""
+
+
+def _path(sweep_id: str) -> str:
+    return f"/v1/sweeps/{sweep_id}"
+
+
+def _spec(spec: Mapping[str, Any] | bytes) -> bytes:
+    return spec if isinstance(spec, bytes) else json.dumps(spec).encode()

@@ -1,0 +1,202 @@
+"""The Ray that a sweep runs on, its own or one that is there, and what its nodes have."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+from unittest.mock import patch
+
+from service.base.errors import InputError
+from service.base.versions import installed, require
+from service.cluster.inventory import Inventory, Node
+from trainables.devices import looked_at_from_outside, machine_of, this_machine
+
+_QUIET: Mapping[str, str] = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the study is the truth
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Ray by its address, or without one a Ray of the sweep's own on this machine."""
+
+    address: str | None = None
+
+    def inventory(self, shared: Sequence[Path] = ()) -> Inventory:
+        """What there is. Every node of several must see the ``shared`` folders.
+
+        Raises:
+            InputError: the cluster cannot be reached, a node cannot be looked at, or it does not
+                see a folder.
+        """
+        if self.address is None:
+            try:
+                found = this_machine()
+            except RuntimeError as error:
+                raise InputError(str(error)) from None
+            return Inventory((Node("this machine", found, found.cpus, len(found.gpus)),))
+        with self.connected(Path(os.devnull)):
+            return Inventory(tuple(_look(shared)))
+
+    @contextmanager
+    def connected(self, log: Path) -> Iterator[None]:
+        """Start Ray with what the machine has, or join the one that is there; leave it at the end.
+
+        What Ray prints of dying workers goes to ``log``: the screen is the sweep's. Inside of such
+        a block another one changes nothing: processes that Ray has started serve again.
+
+        Raises:
+            InputError: the cluster cannot be reached, or Ray cannot be started here.
+        """
+        os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
+        if self.address is not None:
+            _check_reachable(self.address)
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
+        with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
+            try:
+                with _sigterm_left_alone():
+                    ray.init(
+                        address=self.address or "local",
+                        log_to_driver=False,
+                        configure_logging=True,
+                        logging_level=logging.ERROR,
+                        **({} if self.address else own),
+                    )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                if self.address is None:
+                    raise InputError(f"Ray could not be started here: {first}") from None
+                raise _unreachable(self.address, first) from None
+            try:
+                yield
+            finally:
+                gc.collect()  # a reference that is dropped later, on any thread, ends the process
+                ray.shutdown()
+
+
+@contextmanager
+def _sigterm_left_alone() -> Iterator[None]:
+    """Keep Ray's own handler away: what it raises as Ray starts is lost, and with it the signal."""
+    import ray._private.utils as utils
+
+    with patch.object(utils, "set_sigterm_handler", lambda _handler: None):
+        yield
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for half a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:  # `auto`, or a client's address
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from None
+
+
+def _unreachable(address: str, why: str) -> InputError:
+    return InputError(
+        f"no Ray cluster answers at {address} ({why}); `ray status` shows whether one runs, and "
+        "without --ray-address this machine is used"
+    )
+
+
+def _look(shared: Sequence[Path]) -> Iterator[Node]:
+    """Every node that is alive, seen from itself."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    look = ray.remote(num_cpus=0)(_seen_from_there)
+    with _marked(shared if len(alive) > 1 else ()) as marks:
+        calls = [
+            look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(list(marks.values()), node["Resources"].get("GPU", 0) > 0)
+            for node in alive
+        ]
+        for node, call in zip(alive, calls, strict=True):
+            try:
+                yield _node(node, call, marks)
+            except ray.exceptions.RayError as error:
+                if _is_alive(node):
+                    last = str(error).strip().splitlines()[-1]
+                    name = node["NodeManagerHostname"]
+                    raise InputError(f"the node {name} cannot be used: {last}") from None
+
+
+def _is_alive(node: Mapping[str, Any]) -> bool:
+    """Whether the cluster still counts on a node; of one that died it learns after a while."""
+    import ray
+
+    found = {n["NodeID"]: n["Alive"] for n in ray.nodes()}  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return bool(found.get(node["NodeID"], False))
+
+
+def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
+    """What a node said of itself.
+
+    Raises:
+        InputError: it does not see a folder, or has another gapsweep.
+        RayError: it said nothing.
+    """
+    import ray
+
+    name, resources = node["NodeManagerHostname"], node["Resources"]
+    version, machine, missing = ray.get(call)
+    require(version, f"the node {name}", "this machine")
+    for folder, mark in marks.items():
+        if mark in missing:
+            raise InputError(
+                f"the node {name} does not see {folder}; put it on a file system that all nodes "
+                "share (--home or GAPSWEEP_HOME name the home folder)"
+            )
+    return Node(name, machine, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+
+
+@contextmanager
+def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """A file in each folder, or in the nearest one above it that is there, for others to see.
+
+    A folder that may not be written is its own mark.
+    """
+    with ExitStack() as files:
+        marks = {}
+        for folder in folders:
+            there = next(f for f in (folder, *folder.parents) if f.exists())
+            try:
+                file = files.enter_context(NamedTemporaryFile(prefix=".gapsweep-", dir=there))
+                marks[folder] = Path(file.name)
+            except OSError:
+                marks[folder] = there
+        yield marks
+
+
+def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
+    """The node's gapsweep, its machine, and the marks that it does not see.
+
+    Ray hides GPUs from this process; another one sees them.
+    """
+    missing = [mark for mark in marks if not mark.exists()]
+    return installed(), looked_at_from_outside() if gpus else machine_of(()), missing

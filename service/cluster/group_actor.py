@@ -1,0 +1,171 @@
+"""One trial in several processes: a reused Tune actor that leads a torch process group.
+
+The leader trains nothing and holds no resources. Each worker is an actor in a bundle of its own
+of the trial's placement group. The group outlives its trials: a slot's second trial finds its
+workers waiting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.tune import Trainable as TuneTrainable
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from service.cluster.trial_actor import Shared
+from service.cluster.worker import Answer, Worker
+from service.spec.resources import Resources
+from trainables.distributed.process import Address, Group, Meeting, Process
+
+PATIENCE = 10.0
+"""Seconds that the other workers have to answer when one failed; then they wait for it for ever."""
+
+
+class LostWorkerError(Exception):
+    """A worker's process died; Tune starts the trial again from its checkpoint."""
+
+
+class Rank:
+    """One worker's process."""
+
+    def __init__(self, shared: Shared, rank: int) -> None:
+        self._refusal = shared.refusal()
+        if self._refusal is not None:
+            return
+        context = shared.get()
+        self._worker = Worker(context)
+        self._rank, self._resources = rank, context.spec.resources
+        self._meeting: Meeting | None = None
+
+    def listen(self) -> Address:
+        """Let the group meet here; the first worker's."""
+        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+        self._meeting = Meeting.here(host)
+        return self._meeting.address
+
+    def join(self, address: Address) -> Answer:
+        """Become part of the group, or of a new one in its place."""
+        if self._refusal is not None:
+            return self._refusal
+        if isinstance(self._worker.process, Group):
+            self._worker.process.leave()
+            self._worker.process = Process()
+        self._meeting = self._meeting or Meeting.at(address)
+        self._worker.process = Group.join(
+            self._meeting, self._rank, self._resources.workers, self._resources.device
+        )
+        return {}
+
+    def take(self, config: dict[str, Any]) -> None:
+        """Be ready for a trial."""
+        if self._refusal is None:
+            self._worker.take(config)
+
+    def advance(self) -> Answer:
+        """Train one epoch; of an epoch that went well the first worker tells."""
+        answer = self._worker.advance()
+        return answer if self._rank == 0 or "failure" in answer else {}
+
+
+class GroupActor(TuneTrainable):
+    """Trains what its config says on every worker, an epoch a step."""
+
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
+        """Let the workers start; the first step waits for them."""
+        self._shared, self._refusal = shared, shared.refusal()
+        self._ranks: list[ActorHandle[Any]] = []
+        if self._refusal is not None:
+            return
+        self._resources = shared.get().spec.resources
+        self._joining: list[Any] = []
+        self._start()
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Hand out the next trial; True, or Tune would start new processes for it."""
+        self._config = new_config
+        for rank in self._ranks:
+            rank.take.remote(new_config)
+        return True
+
+    def step(self) -> Answer:
+        """Train one epoch and say how it went.
+
+        Raises:
+            LostWorkerError: a worker's process died.
+        """
+        if self._refusal is not None:
+            return self._refusal
+        if not self._ranks:
+            self._start()
+            self.reset_config(self._config)
+        answers = self._answers(self._joining)
+        self._joining = []
+        if not any("failure" in a for a in answers):
+            answers = self._answers([rank.advance.remote() for rank in self._ranks])
+        failures = [a for a in answers if "failure" in a]
+        if not failures:
+            return next(a for a in answers if a)
+        if len(answers) == len(self._ranks):
+            self._join()  # no collective of theirs may meet one of the next trial's
+        else:
+            self.cleanup()
+        return failures[0]
+
+    def cleanup(self) -> None:
+        """End every worker's process."""
+        for rank in self._ranks:
+            ray.kill(rank)
+        self._ranks = []
+
+    def _start(self) -> None:
+        group = ray.util.get_current_placement_group()
+        assert group is not None
+        self._ranks = [
+            _actor(self._resources, group, number).remote(self._shared, number)
+            for number in range(self._resources.workers)
+        ]
+        self._address: Any = self._ranks[0].listen.remote()
+        self._join()
+
+    def _join(self) -> None:
+        self._joining = [rank.join.remote(self._address) for rank in self._ranks]
+
+    def _answers(self, calls: list[Any]) -> list[Answer]:
+        """Every worker's answer, or those that came when one of them is a failure."""
+        answers: list[Answer] = []
+        waiting, patience = calls, None
+        while waiting:
+            ready, waiting = ray.wait(waiting, timeout=patience)
+            if not ready:
+                break
+            try:
+                answers.append(ray.get(ready[0]))
+            except ray.exceptions.RayActorError as error:
+                lost = f"worker {calls.index(ready[0])} of {len(calls)}"
+                raise LostWorkerError(f"{lost} {_fate(error)}") from None
+            if "failure" in answers[-1]:
+                patience = PATIENCE
+        return answers
+
+
+def _fate(error: ray.exceptions.RayActorError) -> str:
+    """What became of a worker: its own last words where it never got to work."""
+    words = str(error).strip().splitlines()
+    if "creation task" in words[0]:
+        return f"did not start: {words[-1]}"
+    return "died (killed, or out of memory)"
+
+
+def _actor(resources: Resources, group: PlacementGroup, number: int) -> Any:
+    """A worker's actor in its own bundle."""
+    return ray.remote(Rank).options(
+        num_cpus=resources.worker_cpus,
+        num_gpus=resources.worker_gpus,
+        scheduling_strategy=PlacementGroupSchedulingStrategy(
+            placement_group=group, placement_group_bundle_index=number
+        ),
+    )

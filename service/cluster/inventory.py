@@ -1,0 +1,146 @@
+"""What a cluster has, what a trial takes of it, and whether that fits. Knows no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.base.errors import InputError
+from service.spec.model import SweepSpec
+from service.spec.resources import Resources
+from trainables.devices import PRECISIONS, Machine, Precision
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of a cluster; ``cpus`` and ``gpus`` are what may be used of it."""
+
+    name: str
+    machine: Machine
+    cpus: float
+    gpus: float
+
+    def workers(self, resources: Resources) -> int:
+        """How many workers fit."""
+        most = int(self.cpus / resources.worker_cpus + 1e-9)
+        if not resources.gpus:
+            return most
+        if resources.worker_gpus < 1:  # a part of a GPU is a part of one
+            return min(most, int(self.gpus) * int(1 / resources.worker_gpus + 1e-9))
+        return min(most, int(self.gpus / resources.worker_gpus))
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A cluster's nodes, at least one."""
+
+    nodes: tuple[Node, ...]
+
+    def room(self, resources: Resources) -> int:
+        """How many trials fit at once."""
+        fitting = [node.workers(resources) for node in self.nodes]
+        if resources.placement == "strict_pack":
+            return sum(workers // resources.workers for workers in fitting)
+        return sum(fitting) // resources.workers
+
+    def slots(self, resources: Resources) -> int:
+        """How many trials will run at once: as many as wanted, where they fit.
+
+        Raises:
+            InputError: not even one does; it says what is lacking and what there is.
+        """
+        room = self.room(resources)
+        if room:
+            return min(resources.concurrent, room)
+        for key, what, wanted, one, has in (
+            ("gpus", "GPU", resources.gpus, resources.worker_gpus, [n.gpus for n in self.nodes]),
+            ("cpus", "CPU", *_cpus(resources), [n.cpus for n in self.nodes]),
+        ):
+            problem = self._lack(resources, what, wanted, one, has)
+            if problem:
+                raise InputError(f"resources.{key}: {problem}")
+        raise InputError(
+            f"resources: no {many(resources.workers, 'worker')} of {resources.worker_cpus:g} CPUs "
+            f"and {resources.worker_gpus:g} GPUs each fit together; {self._has()}"
+        )
+
+    def check(self, spec: SweepSpec) -> int:
+        """How many trials of a spec will run at once.
+
+        Raises:
+            InputError: none can, or no device has what the training asks for.
+        """
+        slots = self.slots(spec.resources)
+        able = [node for node in self.nodes if node.workers(spec.resources)]
+        asked = _asked(spec, "precision", spec.training.precision)
+        for precision in (p for p in PRECISIONS if p in asked):
+            _check_precision(able, precision, on_gpus=spec.resources.gpus > 0)
+        if True in _asked(spec, "compile", spec.training.compile):
+            _check_compiler(able)
+        return slots
+
+    def _lack(
+        self, resources: Resources, what: str, wanted: float, one: float, has: Sequence[float]
+    ) -> str:
+        """Why a trial cannot have so much of something; nothing where that is not why."""
+        if wanted > sum(has):
+            instead = "; set it to 0 to train on CPUs" if what == "GPU" and not sum(has) else ""
+            return f"a trial wants {many(wanted, what)}; {self._has()}{instead}"
+        if one > max(has):
+            return f"a worker wants {many(one, what)}, which no node has; {self._has()}"
+        if resources.placement == "strict_pack" and wanted > max(has):
+            return (
+                f"a trial wants {many(wanted, what)} on one node (placement: strict_pack), "
+                f"which none has; {self._has()}; pack and spread use several nodes"
+            )
+        return ""
+
+    def _has(self) -> str:
+        def words(name: str, cpus: float, gpus: float) -> str:
+            shown = many(gpus, "GPU") if gpus else "no GPU"
+            return f"{name} has {many(cpus, 'CPU')} and {shown}"
+
+        if len(self.nodes) == 1:
+            return words("the machine", self.nodes[0].cpus, self.nodes[0].gpus)
+        each = ", ".join(words(n.name, n.cpus, n.gpus) for n in self.nodes)
+        total = (sum(n.cpus for n in self.nodes), sum(n.gpus for n in self.nodes))
+        return f"{words('the cluster', *total)} ({each})"
+
+
+def _check_precision(nodes: Sequence[Node], precision: Precision, *, on_gpus: bool) -> None:
+    for node in nodes:
+        if not on_gpus and not node.machine.can(precision):
+            valid = "fp32 or bf16" if node.machine.can("bf16") else "fp32"
+            raise InputError(
+                f"training.precision: the CPUs of {node.name} have no {precision}; use {valid}"
+            )
+        for gpu in node.machine.gpus if on_gpus else ():
+            if not gpu.can(precision):
+                capability = ".".join(map(str, gpu.capability))
+                raise InputError(
+                    f"training.precision: the {gpu.name} of {node.name} has no {precision} (it "
+                    f"needs compute capability 8.0, this has {capability}); use fp32"
+                )
+
+
+def _check_compiler(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        if node.machine.compiler is None:
+            raise InputError(
+                f"training.compile: {node.name} has no C++ compiler; install one (g++), name it in "
+                "CXX, or set compile to false"
+            )
+
+
+def _asked(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:
+    """Every value that a key of ``training`` may have, searched or not."""
+    return tuple(getattr(spec.space.parameters.get(name), "values", (fixed,)))
+
+
+def _cpus(resources: Resources) -> tuple[float, float]:
+    return resources.worker_cpus * resources.workers, resources.worker_cpus
+
+
+def many(count: float, what: str) -> str:
+    """A number and what it counts."""
+    return f"{count:g} {what}" if count == 1 else f"{count:g} {what}s"

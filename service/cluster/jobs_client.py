@@ -1,0 +1,135 @@
+"""A Ray cluster as the service uses it: drivers are Ray jobs, all over the dashboard's HTTP.
+
+The service itself never joins the cluster: a head that restarts is away for a while, no more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from service.base.errors import ClusterAwayError, LaunchError
+from service.base.redaction import redacted
+from service.cluster.jobs import ClusterNode, Found, Launch
+from service.server.shares import Amount
+
+T = TypeVar("T")
+
+_TIMEOUT = 15.0
+_TAIL = 2000
+
+
+class RayJobs:
+    """The jobs of one cluster by the address of its dashboard or its head.
+
+    ``python`` is the interpreter that has gapsweep on the cluster's nodes.
+    """
+
+    def __init__(self, address: str, python: str = "python") -> None:
+        self._address, self._python = address, python
+        self._made: Any = None
+
+    def start(self, launch: Launch) -> None:
+        """Submit the job; its name is its submission id, which Ray takes once."""
+        words = [self._python, "-m", "service.server.driver", launch.sweep_id]
+        words += ["--turn", str(launch.turn), "--home", str(launch.home)]
+        environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
+        if self.find(launch.name) is not None:
+            return
+        try:
+            self._ask(
+                lambda client: client.submit_job(
+                    entrypoint=shlex.join(words),
+                    submission_id=launch.name,
+                    runtime_env=environment,
+                    metadata={"gapsweep_sweep": launch.sweep_id},
+                )
+            )
+        except _RefusedError as error:
+            raise LaunchError(f"the cluster does not take the job: {error}") from None
+
+    def find(self, name: str) -> Found | None:
+        """The job of that submission id."""
+        try:
+            info = self._ask(lambda client: client.get_job_info(name))
+        except _UnknownJobError:
+            return None
+        return Found(info.status.is_terminal(), f"{info.status.value}: {info.message or ''}")
+
+    def stop(self, name: str) -> None:
+        """Ask the job to end; Ray kills it after a while."""
+        try:
+            self._ask(lambda client: client.stop_job(name))
+        except _UnknownJobError:
+            return
+
+    def last_words(self, name: str) -> str:
+        """The end of the job's log."""
+        try:
+            log = str(self._ask(lambda client: client.get_job_logs(name)))
+        except (_UnknownJobError, ClusterAwayError):
+            return ""
+        return redacted(log[-_TAIL:])
+
+    def nodes(self) -> Sequence[ClusterNode]:
+        """The nodes that are alive."""
+        from ray.util.state import list_nodes
+
+        found = self._ask(
+            lambda client: list_nodes(
+                client.get_address(), detail=True, timeout=int(_TIMEOUT), limit=10_000
+            )
+        )
+        return [
+            ClusterNode(
+                n.node_name or n.node_ip,
+                Amount(n.resources_total.get("CPU", 0.0), n.resources_total.get("GPU", 0.0)),
+            )
+            for n in found
+            if n.state == "ALIVE"
+        ]
+
+    def _ask(self, question: Callable[[Any], T]) -> T:
+        try:
+            self._made = self._made or _client(self._address)
+            return question(self._made)
+        except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
+            words = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
+            if isinstance(error, RuntimeError) and "does not exist" in str(error):
+                raise _UnknownJobError(words) from None
+            if self._made is not None and _is_about_the_question(error):
+                raise _RefusedError(redacted(str(error))) from None
+            self._made = None  # the head may come back elsewhere
+            raise ClusterAwayError(
+                f"the Ray cluster at {self._address} does not answer ({words})"
+            ) from None
+
+
+class _UnknownJobError(Exception):
+    """The cluster has no such job."""
+
+
+class _RefusedError(Exception):
+    """Ray's client does not take what it was given."""
+
+
+def _is_about_the_question(error: Exception) -> bool:
+    """Whether it is none of an answer that cannot be read: requests' errors are OSErrors too."""
+    return isinstance(error, ValueError | TypeError) and not isinstance(error, OSError)
+
+
+def _client(address: str) -> Any:
+    """Ray's own client, made to give up on a head that takes a request and never answers it."""
+    os.environ.pop("RAY_ADDRESS", None)  # it would win over the address that was given
+    from ray.job_submission import JobSubmissionClient
+
+    logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+
+    class Client(JobSubmissionClient):
+        def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
+            return super()._do_request(method, endpoint, **{"timeout": _TIMEOUT, **more})
+
+    return Client(address)

@@ -1,0 +1,54 @@
+"""One trial in one process: a reused Tune actor."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.tune import Trainable as TuneTrainable
+
+from service.base.versions import differs
+from service.cluster.worker import Answer, TrialContext, Worker
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The sweep's context in Ray's object store, where each node holds it once."""
+
+    reference: ray.ObjectRef[TrialContext]
+    version: str
+
+    def get(self) -> TrialContext:
+        """The context itself; its arrays are views of the store."""
+        return ray.get(self.reference)
+
+    def refusal(self) -> Answer | None:
+        """Why no trial can run here, if the driver's gapsweep is another than this node's."""
+        words = differs(self.version, "its driver", f"the node {socket.gethostname()}")
+        return None if words is None else {"failure": words, "done": True}
+
+
+class TrialActor(TuneTrainable):
+    """Trains what its config says, an epoch a step."""
+
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
+        """Prepare the process once; trials come through :meth:`reset_config`."""
+        self._refusal = shared.refusal()
+        if self._refusal is None:
+            self._worker = Worker(shared.get())
+            self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial; True, or Tune would start a new process for it."""
+        if self._refusal is None:
+            self._worker.take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and say how it went."""
+        return self._refusal or self._worker.advance()
+
+    def cleanup(self) -> None:
+        """Nothing outlives the process."""

@@ -1,0 +1,57 @@
+"""How Tune is told to run trials: what they hold, who trains them, what ends them."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+
+import ray
+from ray import tune
+
+from service.base.versions import installed
+from service.cluster.group_actor import GroupActor
+from service.cluster.trial_actor import Shared, TrialActor
+from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
+from service.cluster.worker import TrialContext
+from service.spec.resources import Resources
+
+
+def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
+    """Let Tune run trials until the bridge has none left or says to stop."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study keeps what failed
+    resources = context.spec.resources
+    actor = TrialActor if resources.workers == 1 else GroupActor
+    trainable = tune.with_resources(
+        tune.with_parameters(actor, shared=Shared(ray.put(context), installed())),
+        bundles(resources),
+    )
+    with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearcher(bridge),
+                scheduler=StudyScheduler(bridge),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(Path(scratch)),
+                stop=SweepStopper(bridge),
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+
+
+def bundles(resources: Resources) -> tune.PlacementGroupFactory:
+    """One a worker, got and given back together. A group's leader needs nothing."""
+    worker = {"CPU": resources.worker_cpus, "GPU": resources.worker_gpus}
+    leader: list[dict[str, float]] = [] if resources.workers == 1 else [{}]
+    return tune.PlacementGroupFactory(
+        [*leader, *[worker] * resources.workers], strategy=resources.placement.upper()
+    )

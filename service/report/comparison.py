@@ -1,0 +1,134 @@
+"""Is the answer real? Baseline and finalists over new seeds: intervals, paired tests, optimism."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from service.study.records import Sweep, Trial
+
+LEVEL = 0.95
+ALPHA = 0.05
+_SIDES = ("val", "test", "gap", "test_gap")
+_NORMAL_FROM = 6  # fewer differences cannot show that they are not normal
+_WILCOXON_FROM = 6  # with fewer pairs its smallest two-sided p is above 0.05
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its 95 % interval, by Student's t; None of one value."""
+
+    mean: float
+    half: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Paired by seed: finalist minus baseline, the test, its p, corrected for all finalists."""
+
+    difference: Interval
+    test: str
+    p: float
+    better: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmedRow:
+    """One finalist, or the baseline (without a comparison), over its seeds.
+
+    ``optimism`` is by how much its value was better when it was chosen than when confirmed.
+    """
+
+    trial: Trial
+    seeds: int
+    lost: int
+    intervals: Mapping[str, Interval]
+    comparison: Comparison | None
+    optimism: float
+
+
+def confirmed(sweep: Sweep) -> tuple[ConfirmedRow, ...]:
+    """The baseline first, then finalists by their means; empty for a sweep not confirmed."""
+    repeats, baseline = sweep.repeats, sweep.baseline
+    if baseline is None or baseline.number not in repeats:
+        return ()
+    by_number = {t.number: t for t in sweep.searched}
+    finalists = [by_number[n] for n in repeats if n != baseline.number]
+    raw = {t.number: _compare(sweep, baseline, t) for t in finalists}
+    corrected = _holm({n: c.p for n, c in raw.items() if c is not None})
+    rows = []
+    for trial in finalists:
+        found = raw[trial.number]
+        if found is not None:
+            p = corrected[trial.number]
+            found = Comparison(found.difference, found.test, p, found.better and p < ALPHA)
+        rows.append(_row(sweep, trial, found))
+    sign = -1.0 if sweep.mode == "max" else 1.0
+    rows.sort(key=lambda row: sign * row.intervals[sweep.metric].mean)
+    return (_row(sweep, baseline, None), *rows)
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean ± t·s/√n."""
+    if len(values) < 2:
+        return Interval(fmean(values), None)
+    t = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
+    return Interval(fmean(values), t * stdev(values) / len(values) ** 0.5)
+
+
+def paired_test(differences: Sequence[float]) -> tuple[str, float]:
+    """The test that fits the differences, by name, and its two-sided p.
+
+    Student's paired t-test, unless Shapiro and Wilk's test, from six differences on, finds them
+    not normal: then Wilcoxon's signed-rank test, which has no p below 0.05 for fewer pairs.
+    """
+    largest = max(abs(d) for d in differences)
+    if max(differences) - min(differences) <= 1e-9 * largest:  # no spread to test
+        return "paired t-test", 1.0 if largest == 0 else 0.0
+    if len(differences) >= _NORMAL_FROM and stats.shapiro(differences).pvalue < ALPHA:
+        return "Wilcoxon signed-rank test", float(stats.wilcoxon(differences).pvalue)
+    return "paired t-test", float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def _row(sweep: Sweep, trial: Trial, comparison: Comparison | None) -> ConfirmedRow:
+    runs = sweep.repeats[trial.number]
+    names = [n for n in runs[0].best if n.partition("/")[0] in _SIDES]
+    values = {n: [r.best[n] for r in runs if n in r.best] for n in names}
+    values[sweep.metric] = [r.value for r in runs if r.value is not None]
+    sign = -1.0 if sweep.mode == "max" else 1.0
+    chosen = trial.value if trial.value is not None else float("nan")
+    return ConfirmedRow(
+        trial=trial,
+        seeds=len(runs),
+        lost=sum(t.confirms == trial.number for t in sweep.trials) - len(runs),
+        intervals={name: interval(v) for name, v in values.items()},
+        comparison=comparison,
+        optimism=sign * (fmean(values[sweep.metric]) - chosen),
+    )
+
+
+def _compare(sweep: Sweep, baseline: Trial, trial: Trial) -> Comparison | None:
+    """None where fewer than two seeds completed for both."""
+    left = {r.seed: r.value for r in sweep.repeats[baseline.number]}
+    pairs = [
+        (r.value, left[r.seed]) for r in sweep.repeats[trial.number] if left.get(r.seed) is not None
+    ]
+    differences = [v - b for v, b in pairs if v is not None and b is not None]
+    if len(differences) < 2:
+        return None
+    test, p = paired_test(differences)
+    sign = -1.0 if sweep.mode == "max" else 1.0
+    found = interval(differences)
+    return Comparison(found, test, p, sign * found.mean < 0)
+
+
+def _holm(p: Mapping[int, float]) -> dict[int, float]:
+    """Holm 1979: step-down correction for as many comparisons as there are finalists."""
+    ordered, largest, corrected = sorted(p, key=lambda n: p[n]), 0.0, {}
+    for position, number in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(p) - position) * p[number]))
+        corrected[number] = largest
+    return corrected

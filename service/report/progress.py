@@ -1,0 +1,186 @@
+"""A sweep as it runs: a live table in a terminal, a line a trial anywhere else."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from service.report.words import configuration, duration, number
+from service.study.records import Epoch, Sweep, Trial, TrialState
+
+
+class SweepView:
+    """What both views know: the sweep so far, the running trials' last epochs."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.sweep: Sweep | None = None
+        self.budget = 0
+        self.last: dict[int, Epoch] = {}
+
+    def __enter__(self) -> SweepView:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing is open."""
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """Take the sweep as it stands."""
+        self.sweep, self.budget = sweep, budget
+
+    def started(self, trial: Trial) -> None:
+        """A trial runs."""
+        self._put(trial)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """A running trial got on."""
+        self.last[epoch.trial] = epoch
+
+    def ended(self, trial: Trial) -> None:
+        """A trial is over."""
+        self._put(trial)
+
+    def _put(self, trial: Trial) -> None:
+        if self.sweep is not None:
+            others = [t for t in self.sweep.trials if t.number != trial.number]
+            trials = sorted([*others, trial], key=lambda t: t.number)
+            self.sweep = replace(self.sweep, trials=tuple(trials))
+
+    def counts(self) -> dict[TrialState, int]:
+        """How many trials stand how."""
+        return {s: len(self.sweep.of_state(s)) if self.sweep else 0 for s in TrialState}
+
+
+class LineView(SweepView):
+    """A line for every trial that ends."""
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """Say what is to come."""
+        super().begin(sweep, budget, seconds)
+        at_most = "" if seconds is None else f", at most {duration(max(0.0, seconds))}"
+        done = f", {len(sweep.trials)} of them there already" if sweep.trials else ""
+        self.console.print(f"{sweep.sweep_id}: {budget} trials{done}{at_most}", soft_wrap=True)
+
+    def ended(self, trial: Trial) -> None:
+        """Say how."""
+        super().ended(trial)
+        over = self.budget - sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
+        best = self.sweep is not None and self.sweep.best == trial
+        words = [f"trial {trial.number:3d} {trial.state.value:8s}", *_figures(self.sweep, trial)]
+        line = "  ".join([*words, configuration(trial.params), f"({over} to go)"])
+        self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
+
+
+class LiveView(SweepView):
+    """A table that changes in place, with a bar and the time that is left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._bar = Progress(
+            TextColumn("trials"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            expand=True,
+        )
+        self._task = self._bar.add_task("trials", total=None, left="")
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+        )
+        self._since = time.monotonic()
+        self._done_before = 0
+        self._deadline: float | None = None
+
+    def __enter__(self) -> SweepView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the table off the screen: the report comes after it."""
+        self._live.stop()
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """Start the clock."""
+        super().begin(sweep, budget, seconds)
+        self._since, self._done_before = time.monotonic(), self._over()
+        self._deadline = None if seconds is None else self._since + seconds
+        self._bar.update(self._task, total=budget, completed=self._over())
+
+    def ended(self, trial: Trial) -> None:
+        """Move the bar on."""
+        super().ended(trial)
+        self._bar.update(self._task, completed=self._over())
+
+    def _over(self) -> int:
+        return sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
+
+    def _left(self) -> str:
+        now, done = time.monotonic(), self._over() - self._done_before
+        guesses = [] if self._deadline is None else [self._deadline - now]
+        if done:
+            guesses.append((now - self._since) / done * (self.budget - self._over()))
+        return f"about {duration(round(max(0.0, min(guesses))))} left" if guesses else ""
+
+    def _render(self) -> RenderableType:
+        if self.sweep is None:
+            return Text("starting …", style="dim")
+        self._bar.update(self._task, left=self._left())
+        counts = ", ".join(f"{n} {s.value}" for s, n in self.counts().items())
+        return Group(
+            Text(f"{self.sweep.sweep_id}: {counts}", style="bold"), self._trials(), self._bar
+        )
+
+    def _trials(self) -> Table:
+        assert self.sweep is not None
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("trial", "", "epoch"):
+            table.add_column(title, no_wrap=True)
+        for title in (self.sweep.metric, "gap/loss"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("configuration", overflow="ellipsis", no_wrap=True, ratio=1)
+        finalists = (("baseline", self.sweep.baseline), ("best so far", self.sweep.best))
+        for role, trial in finalists:
+            if trial is not None:
+                value, gap = number(trial.value), number(trial.best.get("gap/loss"))
+                epoch = f"{trial.best.get('epoch', 0):.0f}"
+                shown = configuration(trial.params)
+                table.add_row(str(trial.number), role, epoch, value, gap, shown)
+        for trial in self.sweep.of_state(TrialState.RUNNING):
+            last = self.last.get(trial.number)
+            metrics = last.metrics if last else {}
+            value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
+            epoch = f"{last.epoch if last else 0}/{self.sweep.max_epochs}"
+            row = (str(trial.number), "running", epoch, value, gap, configuration(trial.params))
+            table.add_row(*row, style="dim")
+        return table
+
+
+def _figures(sweep: Sweep | None, trial: Trial) -> list[str]:
+    if sweep is None or trial.state is not TrialState.COMPLETE:
+        return [trial.reason] if trial.reason else []
+    gap = number(trial.best.get("gap/loss"))
+    return [f"{sweep.metric} {number(trial.value)}", f"gap/loss {gap}"]
+
+
+def view_for(console: Console) -> SweepView:
+    """Live in a terminal, lines elsewhere."""
+    return LiveView(console) if console.is_terminal else LineView(console)

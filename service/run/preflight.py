@@ -1,0 +1,106 @@
+"""What can only be known with the data and the network at hand, checked before any trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.base.errors import Problem, SpecError
+from service.spec.file import choice
+from service.spec.model import SweepSpec
+from service.spec.space_rules import MODEL_PREFIX
+from trainables.analysis.examine import Examination, examine
+from trainables.config.training import REGULARISATION_NAMES, hyper_from
+from trainables.data.datasets import load
+from trainables.data.splits import Splits
+from trainables.errors import TrainableError
+from trainables.loading import load_trainable
+from trainables.loop import TrainingRun
+from trainables.regularisers.augmentation import names
+from trainables.regularisers.suitability import misfits
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found: the splits, the baseline's training before its first step, its metrics."""
+
+    splits: Splits
+    run: TrainingRun
+    examination: Examination
+
+
+def preflight(spec: SweepSpec, source: str) -> Preflight:
+    """Load the data, build the network, run a batch forward, look every name up.
+
+    Raises:
+        SpecError: it would not run; every problem that could be found.
+    """
+    problems = list(_arguments(spec))
+    try:
+        splits = load(spec.data)
+    except TrainableError as error:
+        raise SpecError(source, [*problems, Problem("data", str(error))]) from None
+    problems += _augmentations(spec, splits)
+    if problems:
+        raise SpecError(source, problems)
+    try:
+        run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
+        found = examine(run, splits, spec.resources.workers)
+    except TrainableError as error:
+        raise SpecError(source, [Problem("trainable", str(error))]) from None
+    problems += _metrics(spec, found.metrics)
+    problems += _regularisers(spec, run, splits)
+    if problems:
+        raise SpecError(source, problems)
+    return Preflight(splits, run, found)
+
+
+def _arguments(spec: SweepSpec) -> Iterator[Problem]:
+    """The trainable imports and takes the arguments that the spec and the space name."""
+    point = {n: None for n in spec.space.parameters if n.startswith(MODEL_PREFIX)}
+    swept = {n.removeprefix(MODEL_PREFIX): v for n, v in point.items()}
+    try:
+        load_trainable(spec.trainable, spec.model)
+    except TrainableError as error:
+        yield Problem("trainable", str(error))
+        return
+    for name in swept:
+        try:
+            load_trainable(spec.trainable, {**spec.model, name: _first_value(spec, name)})
+        except TrainableError as error:
+            yield Problem(f"space.{MODEL_PREFIX}{name}", str(error))
+
+
+def _first_value(spec: SweepSpec, name: str) -> object:
+    parameter = spec.space.parameters[f"{MODEL_PREFIX}{name}"]
+    return parameter.values[0] if hasattr(parameter, "values") else parameter.low
+
+
+def _augmentations(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
+    parameter = spec.space.parameters.get("augmentation")
+    valid = names(splits.info.kind)
+    for value in getattr(parameter, "values", ()):
+        if value not in valid:
+            yield Problem(
+                "space.augmentation", f"{choice(value, valid)} (for {splits.info.kind} inputs)"
+            )
+
+
+def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
+    named = [("objective.metric", spec.objective.metric)]
+    named += [(f"constraints.{i}.metric", c.metric) for i, c in enumerate(spec.constraints)]
+    if spec.early_stopping is not None:
+        named.append(("early_stopping.metric", spec.early_stopping.metric))
+    for path, metric in named:
+        if metric not in metrics:
+            yield Problem(path, choice(metric, metrics))
+
+
+def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
+    """Every regulariser of the space, at its strongest, fits the network and its data."""
+    for name, parameter in spec.space.parameters.items():
+        if name in REGULARISATION_NAMES:
+            value = parameter.values[-1] if hasattr(parameter, "values") else parameter.high
+            _, regularisation = hyper_from({name: value}, spec.training)
+            for misfit, text in misfits(regularisation, splits.info, run.model):
+                yield Problem(f"space.{misfit}", text)

@@ -1,0 +1,316 @@
+"""One sweep, assembled and run, or gone on with: study, Tune, MLflow, finalists, report."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import optuna
+import torch
+
+from service.base.errors import SweepFailedError
+from service.cluster.connection import Cluster
+from service.cluster.tune_adapters import Bridge
+from service.cluster.tune_run import run_trials
+from service.cluster.worker import TrialContext
+from service.report.write import write_report
+from service.run.stopping import Control, Orders, Stop
+from service.spec.file import dump_spec
+from service.spec.model import SweepSpec
+from service.study.confirmation import Confirmation
+from service.study.records import OUT_OF_BUDGET, Params, Role, Sweep, SweepState
+from service.study.session import Observer, StudySession
+from service.study.study import grid_points, open_study
+from service.sweep.environment import artifact_location, mlflow_uri
+from service.sweep.gpu_budget import GpuBudget
+from service.sweep.history import History
+from service.sweep.home import Home, SweepFolder, write_atomically
+from service.sweep.kept_weights import FinalistWeights
+from service.sweep.load import assemble
+from service.sweep.summary import Summary, summarise
+from service.sweep.time_budget import Stopwatch
+from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.outbox import Outbox
+from trainables.analysis.anatomy import anatomy
+from trainables.analysis.examine import test_metrics
+from trainables.data.splits import Splits
+
+
+class View(Observer, Protocol):
+    """Shows a sweep while it runs."""
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """The sweep as it stands, how many trials it may have, the seconds that are left."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A sweep as it ended, why it ended early, and why MLflow lacks something, if it does."""
+
+    sweep: Sweep
+    summary: Summary
+    stopped: Stop | None
+    unlogged: str | None
+
+
+def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
+    """The folder of a new sweep with its spec, ready to be run.
+
+    Raises:
+        HomeError: the home cannot be written.
+    """
+    folder = home.create().new_sweep(spec.name)
+    return fill(folder, spec, import_paths)
+
+
+def fill(folder: SweepFolder, spec: SweepSpec, import_paths: Sequence[str]) -> SweepFolder:
+    """Write what a sweep is into its folder, the spec last: with it the folder is a sweep's."""
+    folder.origin.write_text("\n".join(import_paths), encoding="utf-8")
+    write_atomically(folder.spec, dump_spec(spec))
+    return folder
+
+
+def run_sweep(
+    spec: SweepSpec,
+    splits: Splits,
+    folder: SweepFolder,
+    home: Home,
+    view: View,
+    *,
+    cluster: Cluster,
+    concurrent: int,
+    more_trials: int = 0,
+    extension: int = 0,
+    orders: Orders | None = None,
+) -> Ending:
+    """Run what is left of a sweep: all of a new one, the rest of one, ``more_trials`` on top.
+
+    At most ``concurrent`` trials run at once, fewer where ``orders`` say so. ``extension`` is how
+    many trials it has beyond its spec's budget at least, whoever gave them and however often this
+    is said. ``orders`` may change while it runs.
+
+    Raises:
+        SweepBusyError: another process runs it.
+        InputError: the cluster cannot be reached.
+        SweepFailedError: something broke that is no trial's fault; what was finished is kept.
+    """
+    with folder.locked(), History(folder.history) as history:
+        more = More(more_trials, extension)
+        session = _Session(spec, splits, folder, home, history, view, more, concurrent, orders)
+        session.drive(cluster)
+        return session.conclude()
+
+
+@dataclass(frozen=True)
+class More:
+    """Trials on top of what a study may have, and how many above its spec's budget at least."""
+
+    trials: int
+    extension: int
+
+    def beyond(self, study: optuna.Study, budget: int) -> int:
+        """How many more than it may have now."""
+        extended = int(study.user_attrs.get("budget", budget)) - budget
+        return self.trials or max(0, self.extension - extended)
+
+
+class _Session:
+    """One session of a sweep, from opening its study to closing its parent run."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        splits: Splits,
+        folder: SweepFolder,
+        home: Home,
+        history: History,
+        view: View,
+        more: More,
+        concurrent: int,
+        orders: Orders | None,
+    ) -> None:
+        self._spec, self._splits, self._folder = spec, splits, folder
+        self._concurrent = concurrent
+        folder.summary.unlink(missing_ok=True)  # it would speak of the session before
+        self._study = open_study(spec, folder.journal)
+        budget, points = _plan(spec)
+        more_trials = more.beyond(self._study, budget)
+        self._stopwatch = Stopwatch(self._study)
+        if more_trials:
+            self._stopwatch.extend()
+        seconds = self._stopwatch.left(spec.budget.minutes)
+        confirmations = spec.confirm.trials if spec.confirm else 0
+        before = self._read(SweepState.RUNNING)
+        gpus = _gpu_budget(spec, self._study, before)
+        if gpus is not None and more_trials:
+            gpus.extend()
+        self._control = Control(seconds, confirmations, concurrent, gpus, orders)
+        self._cut_short = False
+        self._runs = _runs(spec, splits, folder, home)
+        self._tracker = None if self._runs is None else Outbox(self._runs, "mlflow")
+        if self._tracker is not None:
+            self._tracker.repeat(before.trials)
+        keep = spec.confirm.top_k if spec.confirm else 1
+        weights = FinalistWeights(folder, before.rank, before.trials, keep)
+        clocks = (self._stopwatch, gpus, self._control)
+        observers = (history, self._tracker, *clocks, weights, view)
+        self._trials = StudySession(
+            self._study,
+            spec.space,
+            metric=spec.objective.metric,
+            constraints=spec.constraints,
+            max_epochs=spec.training.max_epochs,
+            confirm=_confirmation(spec),
+            search_over=self._control.search_is_over,
+            observers=[o for o in observers if o is not None],
+        )
+        self._trials.prepare(budget, points)
+        if more_trials:
+            self._trials.extend(self._trials.budget + more_trials)
+        view.begin(before, self._trials.planned, seconds)
+
+    def drive(self, cluster: Cluster) -> None:
+        """Run trials until the budget is used up or something says to stop."""
+        if self._trials.exhausted or self._control.reason is not None:
+            self._cut_short = self._trials.unfinished
+            return
+        control = self._control
+        bridge = Bridge(self._trials, lambda: control.reason is not None, lambda: control.slots)
+        paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
+        context = TrialContext(self._spec, self._splits, self._folder.path, paths)
+        with control.listening(), cluster.connected(self._folder.ray_log):
+            control.listen()  # Ray takes SIGTERM as it connects
+            run_trials(bridge, context, self._concurrent)
+        self._cut_short = self._trials.unfinished
+        if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
+            for number in self._trials.open_trials:
+                self._trials.prune(number, OUT_OF_BUDGET)
+        self._trials.interrupt()
+        self._stopwatch.save()
+        if bridge.error is not None:
+            raise SweepFailedError(
+                f"{self._folder.sweep_id} stopped: {type(bridge.error).__name__}: {bridge.error}; "
+                "what was finished is kept, resume it to go on"
+            ) from bridge.error
+
+    def conclude(self) -> Ending:
+        """Measure the finalists on the test split, write report and summary, end the parent."""
+        # without another reason it was the search that ended, so that confirmations had their time
+        stopped = (self._control.reason or Stop.TIME) if self._cut_short else None
+        sweep = self._read(self._state(stopped))
+        if sweep.state is SweepState.SUCCEEDED:
+            self._test_finalists(sweep)
+            sweep = self._read(sweep.state)
+        verdict = write_report(sweep, self._study, self._folder).verdict
+        summary = summarise(sweep, self._folder)
+        write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
+        model = self._folder.best_weights(sweep.best.number) if sweep.best else None
+        artifacts = (self._folder.report, self._folder.summary)
+        runs = self._runs
+        if self._tracker is None or runs is None:
+            return Ending(sweep, summary, stopped, None)
+        logged = self._tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
+        return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
+
+    def _state(self, stopped: Stop | None) -> SweepState:
+        if stopped is Stop.INTERRUPTED:
+            return SweepState.INTERRUPTED
+        complete = self._read(SweepState.RUNNING).best is not None
+        return SweepState.SUCCEEDED if complete else SweepState.FAILED
+
+    def _read(self, state: SweepState) -> Sweep:
+        return assemble(self._spec, self._study, self._folder, state)
+
+    def _test_finalists(self, sweep: Sweep) -> None:
+        """Once for each: the test split must not choose anything."""
+        finalists = {t.number: t for t in (sweep.baseline, sweep.best) if t is not None}
+        finalists |= {t.number: t for repeats in sweep.repeats.values() for t in repeats}
+        for trial in finalists.values():
+            weights = self._folder.best_weights(trial.number)
+            if trial.anatomy is not None or not weights.exists():
+                continue
+            run = self._spec.training_run(
+                trial.params,
+                self._splits,
+                baseline=sweep.baseline is not None
+                and sweep.baseline.number in (trial.number, trial.confirms),
+                device="cpu",
+                seed=trial.seed,
+            )
+            state = torch.load(weights, weights_only=True, map_location="cpu")
+            metrics = test_metrics(run, self._splits, state)  # it loads the state
+            found = anatomy(run.model, run.penalised, run.data.val.x)
+            self._trials.record_finalist(trial.number, metrics, found)
+        self._drop_weights(sweep)
+
+    def _drop_weights(self, sweep: Sweep) -> None:
+        """Of the tested trials only baseline, best and finalists are wanted from here on."""
+        wanted = {t.number for t in (sweep.baseline, sweep.best) if t is not None}
+        wanted |= sweep.repeats.keys()
+        for trial in sweep.trials:
+            if trial.number not in wanted:
+                self._folder.drop_trial(trial.number)
+
+
+def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
+    """How many trials the search has, and the points that come before the sampler's own."""
+    trials = spec.budget.trials - (spec.confirm.trials if spec.confirm else 0)
+    points: list[tuple[Role, Params]] = []
+    if spec.search.baseline:
+        points.append((Role.BASELINE, spec.neutral_point()))
+    points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
+    if spec.search.sampler == "grid":
+        grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
+        points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
+        return min(trials, len(points)), points
+    return trials, points
+
+
+def _gpu_budget(spec: SweepSpec, study: optuna.Study, before: Sweep) -> GpuBudget | None:
+    if spec.budget.gpu_hours is None:
+        return None
+    return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
+
+
+def _confirmation(spec: SweepSpec) -> Confirmation | None:
+    if spec.confirm is None:
+        return None
+    first = spec.training.seed + 1
+    return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
+
+
+def _runs(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> SweepRuns | None:
+    uri = mlflow_uri(home)
+    if uri is None:
+        return None
+    return SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder))
+
+
+def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
+    run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
+    params = {
+        "penalised": ", ".join(
+            w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
+        ),
+        "trainable": spec.trainable,
+        "data": spec.data if isinstance(spec.data, str) else spec.data.name,
+        "objective": f"{spec.objective.mode} {spec.objective.metric}",
+        "sampler": spec.search.sampler,
+        "pruner": spec.search.pruner.name,
+        "trials": str(spec.budget.trials),
+        **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
+        **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
+    }
+    described = spec.model_dump_json(include={"data"})
+    return TrackedSweep(
+        sweep_id=folder.sweep_id,
+        name=spec.name,
+        trainable=spec.trainable,
+        data=params["data"],
+        data_digest=hashlib.sha256(described.encode()).hexdigest()[:8],
+        params=params,
+        spec=folder.spec,
+    )

@@ -1,0 +1,156 @@
+"""What a driver tells the service's store: trials, epochs, events, how far its sweep is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from service.base.errors import StaleDriverError
+from service.run.stopping import Orders
+from service.server.store.job_records import Happening, Told, Wish
+from service.server.store.progress import Progress
+from service.spec.resources import Resources
+from service.study.records import Epoch, Sweep, Trial, TrialState
+from service.tracking.outbox import News
+
+_ENDED = {
+    TrialState.COMPLETE: "trial completed",
+    TrialState.PRUNED: "trial pruned",
+    TrialState.FAILED: "trial failed",
+}
+_SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
+
+
+class Recorder:
+    """The sink of one turn of one sweep. What the store answers becomes the sweep's orders."""
+
+    batch = 200
+
+    def __init__(
+        self,
+        progress: Progress,
+        sweep_id: str,
+        turn: int,
+        orders: Orders,
+        resources: Resources,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._progress, self._sweep_id, self._turn = progress, sweep_id, turn
+        self._orders, self._clock = orders, clock
+        self._gpus = resources.gpus
+        self._weight = max(resources.worker_cpus * resources.workers, resources.gpus)
+        self._sweep: Sweep | None = None
+        self._planned = 0
+        self._since: dict[int, float] = {}
+        self.wish: Wish | None = None
+
+    def begin(self, sweep: Sweep, planned: int) -> None:
+        """The sweep as it stands and how many trials it may have."""
+        self._sweep, self._planned = replace(sweep, trials=tuple(map(_bare, sweep.trials))), planned
+
+    def write(self, news: Sequence[News]) -> None:
+        """Tell the store, and do as it says.
+
+        A sweep that is no longer this driver's is stopped and spoken of no more.
+
+        Raises:
+            DatabaseError: the store does not answer.
+        """
+        if self._orders.stale:
+            return
+        happenings = [h for item in news for h in self._happenings(item)]
+        told = replace(
+            self.told(),
+            trials=[item.trial for item in news if item.changed],
+            epochs=[epoch for item in news for epoch in item.epochs],
+            happenings=happenings,
+        )
+        try:
+            said = self._progress.tell(self._sweep_id, self._turn, told)
+        except StaleDriverError:
+            self._orders.stale = self._orders.stop = True
+            return
+        self.wish = said.wish
+        self._orders.slots = said.slots
+        self._orders.stop = said.wish is not None
+
+    def told(self) -> Told:
+        """How far the sweep is, without news."""
+        if self._sweep is None:
+            return Told()
+        held = sum(self._held(t) for t in self._sweep.trials)
+        return Told(
+            progress=_progress(self._sweep, self._planned),
+            slot_seconds=held * self._weight,
+            gpu_hours=held * self._gpus / 3600,
+        )
+
+    def _held(self, trial: Trial) -> float:
+        """Seconds for which a trial has held what it holds, this session's running ones too."""
+        if trial.state is not TrialState.RUNNING:
+            return trial.seconds
+        since = self._since.setdefault(trial.number, self._clock())
+        return trial.seconds + self._clock() - since
+
+    def _happenings(self, news: News) -> Iterator[Happening]:
+        trial = news.trial
+        self._put(trial)
+        if news.changed:
+            yield _of_trial("trial started", trial, params=dict(trial.params), role=trial.role)
+        for epoch in news.epochs:
+            yield _of_epoch(epoch)
+        if news.changed and trial.state in _ENDED:
+            figures = {"value": trial.value, "reason": trial.reason, "best": _shown(trial.best)}
+            yield _of_trial(_ENDED[trial.state], trial, **figures)
+            if self._is_best(trial):
+                yield _of_trial("best improved", trial, value=trial.value, best=_shown(trial.best))
+
+    def _is_best(self, trial: Trial) -> bool:
+        """Whether it is the best so far, the baseline counted; of those told before, again."""
+        if self._sweep is None or self._sweep.best is None:
+            return False
+        best, baseline = self._sweep.best, self._sweep.baseline
+        if best.number != trial.number:
+            return False
+        return baseline is None or self._sweep.rank(best) <= self._sweep.rank(baseline)
+
+    def _put(self, trial: Trial) -> None:
+        if self._sweep is not None:
+            others = {t.number: t for t in self._sweep.trials} | {trial.number: _bare(trial)}
+            trials = tuple(others[n] for n in sorted(others))
+            self._sweep = replace(self._sweep, trials=trials)
+
+
+def _bare(trial: Trial) -> Trial:
+    return replace(trial, epochs=())
+
+
+def _of_trial(kind: str, trial: Trial, **data: Any) -> Happening:
+    return Happening(kind=kind, data={"trial": trial.number, **data}, key=f"{kind} {trial.number}")
+
+
+def _of_epoch(epoch: Epoch) -> Happening:
+    data = {"trial": epoch.trial, "epoch": epoch.epoch, "metrics": _shown(epoch.metrics)}
+    return Happening(kind="epoch", data=data, key=f"epoch {epoch.trial} {epoch.epoch}")
+
+
+def _shown(metrics: Any) -> dict[str, float]:
+    return {name: metrics[name] for name in _SHOWN if name in metrics}
+
+
+def _progress(sweep: Sweep, planned: int) -> dict[str, Any]:
+    """Counts, and the finalists so far, as lists of sweeps show them."""
+    counts = {state.value: len(sweep.of_state(state)) for state in TrialState}
+    finalists = {"baseline": sweep.baseline, "best": sweep.best}
+    return {
+        **counts,
+        "planned": planned,
+        "metric": sweep.metric,
+        **{role: _finalist(trial) for role, trial in finalists.items() if trial is not None},
+    }
+
+
+def _finalist(trial: Trial) -> dict[str, Any]:
+    return {"trial": trial.number, "value": trial.value, "gap/loss": trial.best.get("gap/loss")}

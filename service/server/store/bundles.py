@@ -1,0 +1,43 @@
+"""What is known of users' code: digest, owner, modules. The files lie elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from service.base.errors import BundleNotFoundError
+from service.server.store.database import Database, insert_new
+from service.server.store.job_records import Bundle
+from service.server.store.tables import BundleRow
+
+
+class Bundles:
+    """The bundles of one service."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._clock = database, clock
+
+    def add(self, digest: str, owner: str, size: int, modules: Sequence[str]) -> Bundle:
+        """Know a bundle; one that is known already stays its first owner's."""
+        row = {
+            "digest": digest,
+            "owner": owner,
+            "created": self._clock(),
+            "size": size,
+            "modules": list(modules),
+        }
+        with self._database.writing() as session:
+            insert_new(session, BundleRow, [row], ["digest"])
+        return self.get(digest)
+
+    def get(self, digest: str) -> Bundle:
+        """One bundle.
+
+        Raises:
+            BundleNotFoundError: it was never handed in.
+        """
+        with self._database.reading() as session:
+            row = session.get(BundleRow, digest)
+        if row is None:
+            raise BundleNotFoundError(f"there is no bundle {digest!r}; hand it in first")
+        return Bundle(digest=row.digest, owner=row.owner, size=row.size, modules=tuple(row.modules))

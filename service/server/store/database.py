@@ -1,0 +1,222 @@
+"""The service's database: one engine, one session scope, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.orm import Session
+
+from service.base.errors import DatabaseError, InputError
+from service.base.redaction import query_redacted, redacted
+from service.server.store.tables import Base
+
+_CONNECTIONS = 20
+_BEGIN = "gapsweep_begin"
+_ROWS = 1000
+
+
+class Database:
+    """A database by its URL, SQLite's or PostgreSQL's; nothing is opened before it is needed.
+
+    Raises:
+        DatabaseError: the URL is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self._engine = _engine(url)
+            self._looking = _looking(self._engine)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise DatabaseError(
+                f"{_shown(url)} is no database that can be used ({error}); write it as "
+                "sqlite:///service.db or postgresql+psycopg://user:password@host/name"
+            ) from None
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """Some looks, each at what is there at its time; nothing is changed.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        return self._session(self._looking)
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """One transaction: kept when the block ends, undone when it raises.
+
+        SQLite has one writer, which says so at once: it could not go on with what it read before
+        another one wrote.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        return self._session(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}))
+
+    @contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        try:
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except SQLAlchemyError as error:
+            if isinstance(error, OperationalError | InterfaceError):
+                raise self._away(error) from error
+            if isinstance(error, DataError):
+                raise InputError("a value is none that the database can hold") from error
+            raise
+
+    def upgrade(self) -> None:
+        """Bring the schema up to date, from nothing too.
+
+        Raises:
+            DatabaseError: the database does not answer, or is a newer version's.
+        """
+        try:
+            with self.connecting() as connection:
+                _check_known(MigrationContext.configure(connection).get_current_revision())
+                command.upgrade(alembic_configuration(connection), "head")
+        except SQLAlchemyError as error:
+            raise self._away(error) from error
+
+    def connecting(self) -> AbstractContextManager[Connection]:
+        """One connection in a transaction, for migrations."""
+        return self._engine.begin()
+
+    def check(self) -> None:
+        """See that the schema is this version's.
+
+        Raises:
+            DatabaseError: it is another's, or the database does not answer.
+        """
+        wanted = ScriptDirectory.from_config(alembic_configuration()).get_current_head()
+        try:
+            with self._engine.connect() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+        except SQLAlchemyError as error:
+            raise self._away(error) from error
+        _check_known(found)
+        if found != wanted:
+            raise DatabaseError(
+                f"the database is at migration {found or 'none'}, this version needs {wanted}; "
+                f"run: gapsweep migrate --database-url {_shown(self.url)}"
+            )
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    def checked_out(self) -> int:
+        """Connections in use: 0 when nobody holds a session."""
+        pool: Any = self._engine.pool
+        return int(pool.checkedout()) if hasattr(pool, "checkedout") else 0
+
+    def _away(self, error: SQLAlchemyError) -> DatabaseError:
+        first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return DatabaseError(f"the database {_shown(self.url)} does not answer: {first}")
+
+
+def upsert(
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
+) -> None:
+    """Write rows; one whose ``keys`` are there already is written over, by the last of several."""
+    index = list(keys)
+    last = {tuple(row[k] for k in index): row for row in rows}
+    for some in _parts(list(last.values())):
+        statement = _insert(session, table, some)
+        others = {n: statement.excluded[n] for n in some[0] if n not in index}
+        session.execute(statement.on_conflict_do_update(index_elements=index, set_=others))
+
+
+def insert_new(
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
+) -> None:
+    """Write rows, in order; one whose ``keys`` are there already is left out."""
+    index = list(keys)
+    for some in _parts(rows):
+        statement = _insert(session, table, some)
+        session.execute(statement.on_conflict_do_nothing(index_elements=index))
+
+
+def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """SQLite bounds the values of a statement."""
+    for start in range(0, len(rows), _ROWS):
+        yield rows[start : start + _ROWS]
+
+
+def _insert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> Any:
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).values([dict(row) for row in rows])
+
+
+def _check_known(revision: str | None) -> None:
+    """See that a migration is one of this version's, or none."""
+    scripts = ScriptDirectory.from_config(alembic_configuration())
+    known = {script.revision for script in scripts.walk_revisions()}
+    if revision is not None and revision not in known:
+        raise DatabaseError(
+            f"the database is at migration {revision}, of a newer gapsweep; this version knows "
+            f"{max(known)} at most: use the newer one, or restore a backup of before"
+        )
+
+
+def _looking(engine: Engine) -> Engine:
+    """Without transactions on PostgreSQL, where each takes two ways more."""
+    if engine.dialect.name != "postgresql":
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(
+            url, pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS, pool_pre_ping=True
+        )
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, _record: object) -> None:
+        """Readers do not wait for the writer; references are looked after."""
+        connection.isolation_level = None  # transactions begin below
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+    return engine
+
+
+def alembic_configuration(connection: Connection | None = None) -> Config:
+    """Alembic's view of the migrations, on a connection if any are to be run."""
+    configuration = Config()
+    configuration.attributes["connection"] = connection
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return configuration
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return query_redacted(make_url(url).render_as_string(hide_password=True))
+    except ArgumentError:
+        return redacted(repr(url))

@@ -1,0 +1,217 @@
+"""From a YAML or JSON file to a SweepSpec: presets, files, overrides, and errors in words."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from search_spaces.presets import load_preset, preset_names
+from service.base.errors import InputError, Problem, SpecError
+from service.spec.model import SweepSpec
+from trainables.data.datasets import resolve_paths
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Read, override (``dotted.key=value``, the value YAML) and validate a spec.
+
+    Relative paths in it are taken from the spec's own folder.
+
+    Raises:
+        InputError: no such file, not YAML, or an override that is not ``key=value``.
+        SpecError: the spec does not validate; every problem at once.
+    """
+    return parse_spec(raw_spec(path, overrides), str(path), path.parent)
+
+
+def raw_spec(path: Path, overrides: Sequence[str] = (), *, whole: bool = False) -> dict[str, Any]:
+    """What a spec's file says, overridden, not validated; ``whole`` without other files' help.
+
+    Raises:
+        InputError: no such file, not YAML, or an override that is not ``key=value``.
+        SpecError: the space's preset or file is not there.
+    """
+    raw = _read_yaml(path)
+    for override in overrides:
+        _override(raw, override)
+    if whole and "space" in raw:
+        raw["space"] = _resolve_space(raw["space"], str(path), path.parent)
+    return raw
+
+
+def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
+    """Validate a spec given as a mapping; ``source`` names it in errors.
+
+    Raises:
+        SpecError: it does not validate; every problem at once.
+    """
+    raw = {**raw}
+    if "space" in raw:
+        raw["space"] = _resolve_space(raw["space"], source, folder)
+    try:
+        spec = SweepSpec.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(source, list(_problems(error, raw))) from None
+    return spec.model_copy(update={"data": resolve_paths(spec.data, folder)})
+
+
+def dump_spec(spec: SweepSpec) -> str:
+    """The spec as YAML that :func:`load_spec` reads back to an equal one."""
+    raw = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if spec.early_stopping is None:
+        raw["early_stopping"] = None
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file in UTF-8") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {_first_words(error)}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} must hold keys and values such as `name: digits-mlp`")
+    return raw
+
+
+def _first_words(error: yaml.YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{problem or error}"
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not key or not equals:
+        raise InputError(f"--set {override!r}: write it as dotted.key=value")
+    *parents, last = key.split(".")
+    node = raw
+    for depth, parent in enumerate(parents):
+        child = node.setdefault(parent, {})
+        if isinstance(child, str) and parent in ("pruner",):
+            child = node[parent] = {"name": child}
+        if not isinstance(child, dict):
+            at = ".".join(parents[: depth + 1])
+            raise InputError(f"--set {override!r}: {at} is {child!r}, which has no keys")
+        node = child
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override!r}: {_first_words(error)}") from None
+
+
+def _resolve_space(space: Any, source: str, folder: Path) -> Any:
+    """A preset or a file in full, with what stands beside it in place of its own."""
+    match space:
+        case {"preset": str(name), **rest}:
+            if name not in preset_names():
+                raise SpecError(source, [Problem("space.preset", choice(name, preset_names()))])
+            return {**load_preset(name), **rest}
+        case {"file": str(name), **rest}:
+            return {**_read_yaml(folder / name), **rest}
+    return space
+
+
+def choice(value: object, valid: Sequence[str]) -> str:
+    """In words: not one of the valid ones, and which is nearest."""
+    near = difflib.get_close_matches(str(value), valid, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{value!r} is not one of {', '.join(valid)}{hint}"
+
+
+def _problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    for detail in error.errors(include_url=False):
+        path = _user_path(detail["loc"], raw, detail["type"] == "missing")
+        yield Problem(".".join(str(p) for p in path), _message(detail, path, raw))
+
+
+def _user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str | int, ...]:
+    """The location without the names that pydantic adds for the members of unions."""
+    path: list[str | int] = []
+    node = raw
+    for position, key in enumerate(loc):
+        inside = (isinstance(node, Mapping) and key in node) or (
+            isinstance(node, list) and isinstance(key, int) and key < len(node)
+        )
+        if inside:
+            path.append(key)
+            node = node[key]
+        elif position == len(loc) - 1 and missing and isinstance(node, Mapping):
+            path.append(key)
+    return tuple(path)
+
+
+def _message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, Any]) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            valid = sorted(_valid_keys(path[:-1], raw))
+            near = difflib.get_close_matches(str(path[-1]), valid, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            return f"unknown key; {hint}valid: {', '.join(valid)}"
+        case "missing":
+            return "is missing"
+        case "literal_error" | "union_tag_invalid":
+            expected = str(detail["ctx"].get("expected") or detail["ctx"].get("expected_tags"))
+            value = detail["ctx"].get("tag", detail["input"])
+            return choice(value, re.findall(r"'([^']*)'", expected))
+        case "value_error":
+            return str(detail["ctx"]["error"])
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{message}, got {detail['input']!r}"
+
+
+def _valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[str]:
+    """The keys that the model at ``path`` knows, as a user writes them."""
+    models: list[type[BaseModel]] = [SweepSpec]
+    node: Any = raw
+    for key in path:
+        node = node[key]
+        if isinstance(key, str):
+            fields = [f for m in models for n, f in m.model_fields.items() if key in (n, f.alias)]
+            models = [m for f in fields for m in _models_in(f.annotation)]
+    if isinstance(node, Mapping) and len(models) > 1:
+        named = [m for m in models if node.get("name") in _names_of(m)]
+        models = named or models
+    return {f.alias or n for m in models for n, f in m.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(getattr(annotation, "__value__", annotation)):
+        yield from _models_in(argument)
+
+
+def _names_of(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("name")
+    return typing.get_args(field.annotation) if field else ()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec as a user writes it, short forms included."""
+    schema = SweepSpec.model_json_schema(by_alias=True)
+    properties = schema["properties"]
+    of_preset = {
+        "type": "object",
+        "required": ["preset"],
+        "properties": {"preset": {"enum": list(preset_names())}},
+    }
+    of_file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string"}}}
+    properties["space"] = {"anyOf": [of_preset, of_file, properties["space"]]}
+    properties["early_stopping"]["anyOf"].append({"enum": [False, "off"]})
+    pruner = schema["$defs"]["Search"]["properties"]["pruner"]
+    names = list(pruner["discriminator"]["mapping"])
+    schema["$defs"]["Search"]["properties"]["pruner"] = {"anyOf": [{"enum": names}, pruner]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

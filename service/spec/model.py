@@ -1,0 +1,246 @@
+"""The spec of a sweep: what a user writes, parsed once, frozen, every error said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from search_spaces.models import Strict
+from search_spaces.sampling import check_point
+from search_spaces.space import SearchSpace, Value
+from service.spec.pruners import Median, Pruner, by_name
+from service.spec.resources import Resources
+from service.spec.space_rules import MODEL_PREFIX, space_problems
+from trainables.config.imports import IMPORT_PATH
+from trainables.config.training import (
+    NEUTRAL,
+    TRAINING_NAMES,
+    EarlyStoppingSpec,
+    Training,
+    hyper_from,
+)
+from trainables.data.datasets import DataConfig
+from trainables.data.feed import Placed
+from trainables.data.splits import Splits
+from trainables.distributed.process import Process
+from trainables.loading import load_trainable
+from trainables.loop import TrainingRun
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
+Mode = Literal["min", "max"]
+
+
+class Objective(Strict):
+    """The metric that trials are compared by, at their kept weights."""
+
+    metric: str = Field("val/loss", description="any metric that is logged every epoch")
+    mode: Mode = "min"
+
+
+class Constraint(Strict):
+    """Bounds on a metric at the kept weights; a trial outside of them is infeasible."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.max is None and self.min is None:
+            raise ValueError("a constraint needs `max`, `min` or both")
+        return self
+
+    def excesses(self, value: float) -> Iterator[tuple[str, float]]:
+        """A name and by how much the value is outside, per bound; at most 0 is feasible."""
+        if self.max is not None:
+            yield f"{self.metric} <= {self.max:g}", value - self.max
+        if self.min is not None:
+            yield f"{self.metric} >= {self.min:g}", self.min - value
+
+
+class Search(Strict):
+    """How Optuna chooses trials and gives up on them."""
+
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "qmc"] = "tpe"
+    grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
+    pruner: Annotated[Pruner, BeforeValidator(by_name)] = Median()
+    seed: int = Field(0, ge=0)
+    baseline: bool = Field(True, description="the first trial has no regularisation at all")
+    enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")
+
+
+class Budget(Strict):
+    """When a sweep ends, whichever comes first. Every trial counts, a failed one too."""
+
+    trials: int = Field(40, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0, description="held by all trials together")
+
+
+class Confirm(Strict):
+    """Train the best again with new seeds, beside the baseline, before anything is claimed."""
+
+    top_k: int = Field(3, ge=1, description="finalists of the search")
+    seeds: int = Field(5, ge=2, description="new seeds for each, and for the baseline")
+    pick: Literal["best_mean", "one_standard_error"] = Field(
+        "best_mean", description="the best mean, or the smallest gap within one standard error"
+    )
+
+    @property
+    def trials(self) -> int:
+        """How many trials it takes."""
+        return self.seeds * (self.top_k + 1)
+
+
+def _problem(loc: Sequence[str | int], text: str, value: object) -> InitErrorDetails:
+    kind = PydanticCustomError("value_error", "{error}", {"error": text})
+    return InitErrorDetails(type=kind, loc=tuple(loc), input=value)
+
+
+class SweepSpec(Strict):
+    """A whole sweep. Immutable; two equal specs with ``concurrent: 1`` give equal trials."""
+
+    name: Name
+    trainable: ImportPath = Field(description='"module:Class", ours or your own')
+    data: DataConfig
+    model: dict[str, Any] = Field(default_factory=dict, description="the trainable's arguments")
+    training: Training = Training()
+    space: SearchSpace
+    early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
+    objective: Objective = Objective()
+    constraints: tuple[Constraint, ...] = ()
+    search: Search = Search()
+    budget: Budget = Budget()
+    confirm: Confirm | None = None
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _early_stopping_off(cls, raw: Any) -> Any:
+        """YAML reads a bare ``off`` as False: both say that there is none."""
+        if isinstance(raw, Mapping) and raw.get("early_stopping") in (False, "off"):
+            return {**raw, "early_stopping": None}
+        return raw
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        problems = [
+            *space_problems(self.space, self.training),
+            *self._budget_problems(),
+            *self._measurement_problems(),
+            *((("resources", key), text) for key, text in self.resources.problems()),
+            *self._sharing_problems(),
+            *(
+                (("search", "enqueue", position, name), text)
+                for position, point in enumerate(self.search.enqueue)
+                for name, text in check_point(self.space, point)
+            ),
+        ]
+        if problems:
+            raise ValidationError.from_exception_data(
+                "SweepSpec", [_problem(loc, text, self) for loc, text in problems]
+            )
+        return self
+
+    def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        if self.budget.gpu_hours is not None and not self.resources.gpus:
+            yield (
+                ("budget", "gpu_hours"),
+                "no trial holds a GPU; set resources.gpus, or leave it out",
+            )
+        if self.confirm is None:
+            return
+        left = self.budget.trials - self.confirm.trials
+        if left < self.confirm.top_k + 1:
+            yield (
+                ("budget", "trials"),
+                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` takes "
+                f"{self.confirm.trials} ({self.confirm.seeds} seeds of the baseline and "
+                f"{self.confirm.top_k} finalists)",
+            )
+        if not self.search.baseline:
+            yield ("confirm",), "needs `search.baseline: true`: it compares with the baseline"
+
+    def _measurement_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        watched = [("objective.metric", self.objective.metric)]
+        if self.early_stopping is not None:
+            watched.append(("early_stopping.metric", self.early_stopping.metric))
+        for name, metric in watched:
+            if self.training.measure_every > 1 and metric.startswith(("train/", "gap/")):
+                yield (
+                    ("training", "measure_every"),
+                    f"must be 1, got {self.training.measure_every}: {name} is {metric!r}, which is "
+                    "wanted every epoch",
+                )
+
+    def _sharing_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        size, workers = self.training.batch_size, self.resources.workers
+        if self.training.scale_lr == "none" and size < workers:
+            yield (
+                ("resources", "workers"),
+                f"a batch of {size} cannot be divided among {workers}; set training.batch_size to "
+                f"{workers} or more, or workers to {size} or fewer",
+            )
+
+    def import_paths(self) -> tuple[str, ...]:
+        """Every ``module:Name`` that a worker imports for this spec."""
+        loss = self.training.loss or ""
+        paths = [self.trainable, *(m.path for m in self.training.metrics)]
+        return (*paths, loss) if ":" in loss else tuple(paths)
+
+    def modules(self) -> frozenset[str]:
+        """Top-level names of the modules that a worker imports for this spec."""
+        return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
+
+    def neutral_point(self) -> dict[str, Value]:
+        """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
+        fixed: dict[str, Value] = dict(NEUTRAL)
+        for name in self.space.parameters:
+            if name in TRAINING_NAMES and getattr(self.training, name) is not None:
+                fixed[name] = getattr(self.training, name)
+            elif name.startswith(MODEL_PREFIX):
+                argument = self.model.get(name.removeprefix(MODEL_PREFIX))
+                if isinstance(argument, bool | int | float | str):
+                    fixed[name] = argument
+        return fixed
+
+    def training_run(
+        self,
+        params: Mapping[str, Value],
+        splits: Splits,
+        *,
+        baseline: bool,
+        device: str,
+        seed: int | None = None,
+        process: Process | None = None,
+        placed: Placed | None = None,
+    ) -> TrainingRun:
+        """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
+
+        The baseline is not regularised at all, so early stopping is off for it too.
+        """
+        model = {k: v for k, v in params.items() if k.startswith(MODEL_PREFIX)}
+        rest = {k: v for k, v in params.items() if k not in model}
+        training, regularisation = hyper_from(rest, self.training)
+        if seed is not None:
+            training = training.model_copy(update={"seed": seed, "weight_init_seed": None})
+        arguments = {k.removeprefix(MODEL_PREFIX): v for k, v in model.items()}
+        return TrainingRun(
+            load_trainable(self.trainable, {**self.model, **arguments}),
+            splits,
+            training,
+            regularisation,
+            None if baseline else self.early_stopping,
+            device=device,
+            process=process,
+            placed=placed,
+        )

@@ -1,0 +1,59 @@
+"""The spec's resources: what a trial holds of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from search_spaces.models import Strict
+
+
+class Resources(Strict):
+    """What one trial holds, evenly shared by its workers, and how many trials run at once."""
+
+    workers: int = Field(1, ge=1, description="processes that train one trial together")
+    cpus: float | None = Field(None, gt=0, description="of a trial; one a worker if none")
+    gpus: float = Field(0, ge=0, description="of a trial: one a worker, or a part of one, or 0")
+    placement: Literal["pack", "spread", "strict_pack"] = Field(
+        "pack", description="workers on few nodes, on many, or all on one"
+    )
+    concurrent: int = Field(2, ge=1, description="trials at once, where so many fit")
+    retries: int = Field(
+        2, ge=0, description="how often a trial that lost a process goes on from its checkpoint"
+    )
+
+    @property
+    def worker_cpus(self) -> float:
+        """What one worker holds."""
+        return 1.0 if self.cpus is None else self.cpus / self.workers
+
+    @property
+    def worker_gpus(self) -> float:
+        """What one worker holds, at most 1."""
+        return self.gpus / self.workers
+
+    @property
+    def device(self) -> str:
+        """Where a worker trains."""
+        return "cuda" if self.gpus else "cpu"
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Keys that do not fit each other, each with what would."""
+        if self.workers == 1 and self.gpus > 1:
+            yield (
+                "gpus",
+                (
+                    f"one worker trains on one GPU or a part of it, not on {self.gpus:g}; "
+                    f"for a trial on {self.gpus:g} set workers to as many"
+                ),
+            )
+        elif self.workers > 1 and self.gpus not in (0, self.workers):
+            yield (
+                "gpus",
+                (
+                    f"{self.workers} workers take {self.workers} GPUs, one each, or 0; "
+                    f"got {self.gpus:g}"
+                ),
+            )

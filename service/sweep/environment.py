@@ -1,0 +1,41 @@
+"""Where things are, from options and the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from service.sweep.home import Home
+
+DEFAULT_HOME = "gapsweep-data"
+EXPERIMENT = "gapsweep"
+"""Under which MLflow shows every sweep."""
+
+
+def use_ray_token() -> None:
+    """Show a cluster the token that there is, before Ray is imported and reads whether to.
+
+    A cluster that was started where a token lies asks for it; a driver must be told to show it.
+    """
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if named or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def home_at(option: Path | None) -> Home:
+    """The home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
+    return Home((option or Path(os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME)).resolve())
+
+
+def mlflow_uri(home: Home) -> str | None:
+    """MLflow's address: ``GAPSWEEP_MLFLOW_URI``, else MLflow's own variable, else the home's.
+
+    None for ``off``: nothing is logged.
+    """
+    named = os.environ.get("GAPSWEEP_MLFLOW_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    return None if named == "off" else named or home.mlflow_uri
+
+
+def artifact_location(home: Home) -> str | None:
+    """Where artifacts go: under the home, or where a tracking server of the user's puts them."""
+    return home.artifacts.as_uri() if mlflow_uri(home) == home.mlflow_uri else None

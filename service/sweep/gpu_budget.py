@@ -1,0 +1,61 @@
+"""How much of its GPU hours a sweep has left, by how long its trials really held GPUs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import optuna
+
+from service.study.records import Epoch, Trial
+
+_BEFORE_EXTENSION = "gpu_seconds_before_extension"
+
+
+class GpuBudget:
+    """An observer with a clock: a trial holds its GPUs from its start to its end.
+
+    ``gpus`` is what one trial holds. What earlier sessions used is read from their trials.
+    """
+
+    def __init__(
+        self,
+        hours: float,
+        gpus: float,
+        study: optuna.Study,
+        known: Iterable[Trial],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gpus, self._study, self._clock = gpus, study, clock
+        self._used = gpus * sum(trial.seconds for trial in known)
+        self._granted = 3600 * hours + float(study.user_attrs.get(_BEFORE_EXTENSION, 0.0))
+        self._since: dict[int, float] = {}
+
+    @property
+    def left(self) -> float:
+        """GPU seconds."""
+        now = self._clock()
+        running = self._gpus * sum(now - since for since in self._since.values())
+        return self._granted - self._used - running
+
+    def needed(self, trials: int, seconds: float) -> float:
+        """GPU seconds that so many trials of so many seconds will take."""
+        return self._gpus * trials * seconds
+
+    def extend(self) -> None:
+        """Count the budget from now on."""
+        self._granted += self._used - float(self._study.user_attrs.get(_BEFORE_EXTENSION, 0.0))
+        self._study.set_user_attr(_BEFORE_EXTENSION, self._used)
+
+    def started(self, trial: Trial) -> None:
+        """Its GPUs are held."""
+        self._since[trial.number] = self._clock()
+
+    def epoch(self, epoch: Epoch) -> None:
+        """They still are."""
+
+    def ended(self, trial: Trial) -> None:
+        """They are free."""
+        since = self._since.pop(trial.number, None)
+        if since is not None:
+            self._used += self._gpus * (self._clock() - since)

@@ -1,0 +1,62 @@
+"""Every epoch of every trial in a file of JSON lines: what curves and reports are drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+
+from service.study.records import Epoch, Trial
+
+
+class History:
+    """Appends epochs as they come; an observer of the session."""
+
+    def __init__(self, path: Path) -> None:
+        drop_torn_line(path)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def started(self, trial: Trial) -> None:
+        """Nothing to write: the study knows."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Append one line."""
+        self._file.write(json.dumps(asdict(epoch)) + "\n")
+
+    def ended(self, trial: Trial) -> None:
+        """Nothing to write: the study knows."""
+
+
+def read_history(path: Path) -> Mapping[int, tuple[Epoch, ...]]:
+    """Epochs by trial number, in order; of an epoch written twice the first counts."""
+    found: dict[int, dict[int, Epoch]] = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                epoch = Epoch(**json.loads(line))
+                found.setdefault(epoch.trial, {}).setdefault(epoch.epoch, epoch)
+    return {n: tuple(by[e] for e in sorted(by)) for n, by in found.items()}
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed process left half written, if there is one."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)

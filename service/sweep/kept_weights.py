@@ -1,0 +1,45 @@
+"""Which weights stay on disk while a sweep runs: the baseline, the best, confirmations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.home import SweepFolder
+
+Rank = Callable[[Trial], tuple[float, float, int]]
+
+
+class FinalistWeights:
+    """An observer that deletes what is not needed as soon as a trial has ended.
+
+    Of the search's own trials the best ``keep`` stay; confirmations stay until they are tested.
+    """
+
+    def __init__(
+        self, folder: SweepFolder, rank: Rank, known: Iterable[Trial], keep: int = 1
+    ) -> None:
+        self._folder = folder
+        self._rank = rank
+        self._keep = keep
+        self._best: list[Trial] = []
+        for trial in known:
+            if trial.state is not TrialState.RUNNING:
+                self.ended(trial)
+
+    def started(self, trial: Trial) -> None:
+        """Its checkpoints are its own affair until it ends."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """A running trial needs its checkpoint."""
+
+    def ended(self, trial: Trial) -> None:
+        """Keep its weights if it is a finalist, and then not those of the one it displaces."""
+        self._folder.checkpoint(trial.number).unlink(missing_ok=True)
+        if trial.state is not TrialState.COMPLETE:
+            self._folder.drop_trial(trial.number)
+        elif trial.role not in (Role.BASELINE, Role.CONFIRM):
+            self._best = sorted([*self._best, trial], key=self._rank)
+            for beaten in self._best[self._keep :]:
+                self._folder.drop_trial(beaten.number)
+            del self._best[self._keep :]

@@ -1,0 +1,122 @@
+"""The sweep in one JSON object: what `--json` prints and `summary.json` keeps."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from itertools import groupby
+
+from pydantic import BaseModel, ConfigDict
+
+from search_spaces.space import Value
+from service.study.records import Sweep, SweepState, Trial, TrialState
+from service.sweep.home import SweepFolder
+
+_LIBRARIES = ("gapsweep", "ray", "optuna", "mlflow", "torch", "kornia", "numpy")
+
+
+class TrialCounts(BaseModel):
+    """How many trials stand how."""
+
+    model_config = ConfigDict(frozen=True)
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+
+
+class TrialSummary(BaseModel):
+    """A finalist. ``checkpoint`` is relative to the home folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    params: dict[str, Value]
+    metrics: dict[str, float]
+    checkpoint: str | None
+
+
+class PenaltySummary(BaseModel):
+    """The trials of one penalty, and the best of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    penalty: str
+    complete: int
+    pruned: int
+    best: TrialSummary | None
+
+
+class Summary(BaseModel):
+    """A sweep, its counts, its baseline, its best trial, and where it ran."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sweep_id: str
+    name: str
+    state: SweepState
+    seconds: float
+    trials: TrialCounts
+    baseline: TrialSummary | None
+    best: TrialSummary | None
+    by_penalty: list[PenaltySummary]
+    environment: dict[str, str]
+
+
+def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
+    """Everything a program wants to know of a sweep."""
+    return Summary(
+        sweep_id=sweep.sweep_id,
+        name=sweep.name,
+        state=sweep.state,
+        seconds=round(sweep.seconds, 3),
+        trials=TrialCounts(**{s.value: len(sweep.of_state(s)) for s in TrialState}),
+        baseline=_trial(sweep.baseline, folder),
+        best=_trial(sweep.best, folder),
+        by_penalty=list(_by_penalty(sweep, folder)),
+        environment=environment(),
+    )
+
+
+def environment() -> dict[str, str]:
+    """What a result depends on: the machine and the libraries' versions."""
+    versions = {name: version(name) for name in _LIBRARIES}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": str(os.cpu_count()),
+        **versions,
+    }
+
+
+def _trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
+    if trial is None:
+        return None
+    weights = folder.best_weights(trial.number)
+    home = folder.path.parent.parent
+    return TrialSummary(
+        number=trial.number,
+        params=dict(trial.params),
+        metrics=dict(trial.best),
+        checkpoint=weights.relative_to(home).as_posix() if weights.exists() else None,
+    )
+
+
+def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
+    by_name = sorted(sweep.searched, key=lambda t: t.penalty)
+    for penalty, group in groupby(by_name, key=lambda t: t.penalty):
+        trials = tuple(group)
+        complete = [t for t in trials if t.state is TrialState.COMPLETE]
+        yield PenaltySummary(
+            penalty=penalty,
+            complete=len(complete),
+            pruned=_count(trials, TrialState.PRUNED),
+            best=_trial(min(complete, key=sweep.rank, default=None), folder),
+        )
+
+
+def _count(trials: Iterable[Trial], state: TrialState) -> int:
+    return sum(t.state is state for t in trials)

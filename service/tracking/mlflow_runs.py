@@ -1,0 +1,277 @@
+"""MLflow: a parent run a sweep, a child run a trial, written in batches off the hot path.
+
+MLflow is where people look, not what a sweep depends on. Everything logged here is in the study
+and the history too, with its time, so that what could not be written is written later, and what
+is written twice is the same point.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.sweep.environment import EXPERIMENT
+from service.tracking.outbox import News
+
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker tries again itself
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table it makes
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+)
+
+SWEEP_TAG = "gapsweep.sweep_id"
+TRIAL_TAG = "gapsweep.trial"
+STATE_TAG = "gapsweep.state"
+ROLE_TAG = "gapsweep.role"
+REASON_TAG = "gapsweep.reason"
+
+_BATCH = 1000  # MLflow's limit of metrics a call
+_RUN_STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "FINISHED",
+    TrialState.FAILED: "FAILED",
+}
+_SWEEP_STATUS = {
+    SweepState.RUNNING: "RUNNING",
+    SweepState.INTERRUPTED: "KILLED",
+    SweepState.SUCCEEDED: "FINISHED",
+    SweepState.FAILED: "FAILED",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedSweep:
+    """What the runs say of their sweep: its parameters, what was trained, and on what.
+
+    ``data_digest`` tells splits of one name apart, in at most 36 characters.
+    """
+
+    sweep_id: str
+    name: str
+    trainable: str
+    data: str
+    data_digest: str
+    params: Mapping[str, str]
+    spec: Path
+
+
+class SweepRuns:
+    """The runs of one sweep in MLflow. Blocking, raises what MLflow raises; one thread's."""
+
+    batch = 1
+
+    def __init__(self, uri: str, artifacts: str | None, sweep: TrackedSweep) -> None:
+        self._uri = uri
+        self._artifacts = artifacts
+        self._sweep = sweep
+        self._children: dict[int, str] = {}
+        self._bare: set[str] = set()
+        self._experiment = ""
+        self._known = False
+        self.parent = ""
+
+    def open(self) -> None:
+        """Find or create the experiment and the parent run, and know the children there are.
+
+        After an error everything is looked up again: the server may have done what it could not
+        answer, and a run would be made twice.
+        """
+        if self._known:
+            return
+        self._client = mlflow.MlflowClient(
+            self._uri
+        )  # makes a new database first, which takes long
+        self._experiment = self._find_experiment()
+        runs = self._search(f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'")
+        self._children = {
+            int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in runs if TRIAL_TAG in r.data.tags
+        }
+        parents = [r.info.run_id for r in runs if TRIAL_TAG not in r.data.tags]
+        self._bare = {r.info.run_id for r in runs if not r.data.params}
+        self.parent = parents[0] if parents else self._create_parent()
+        if self.parent in self._bare:
+            self._describe_parent()
+        self._known = True
+
+    def write(self, news: Sequence[News]) -> None:
+        """Log what is new; what was logged before is the same point again."""
+        with self._looked_up_after_errors():
+            self.open()
+            for item in news:
+                if item.epochs:
+                    self.log_epochs(item.trial, item.epochs)
+                if item.changed:
+                    self.log_trial(item.trial)
+
+    def log_trial(self, trial: Trial) -> None:
+        """Make the trial's run say what the record says; epochs are logged apart."""
+        run = self._child(trial)
+        best = {f"best/{k}": v for k, v in trial.best.items() if not k.startswith("test")}
+        if trial.stopped_epoch is not None:
+            best["stopped_epoch"] = float(trial.stopped_epoch)
+        tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
+        tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
+        ended = int(1000 * (trial.ended or 0))
+        self._client.log_batch(
+            run,
+            metrics=[Metric(k, v, ended, 0) for k, v in best.items()],
+            tags=[RunTag(k, v[:5000]) for k, v in tags.items() if v],
+        )
+        self._client.update_run(run, status=_RUN_STATUS[trial.state])
+        if trial.state is not TrialState.RUNNING:
+            status = _RUN_STATUS[trial.state]
+            self._client.set_terminated(run, status=status, end_time=ended or None)
+
+    def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
+        """Log epochs of one trial; a point logged twice is the same point."""
+        run = self._child(trial)
+        points = [
+            Metric(name, value, int(epoch.time * 1000), epoch.epoch)
+            for epoch in epochs
+            for name, value in epoch.metrics.items()
+        ]
+        for start in range(0, len(points), _BATCH):
+            self._client.log_batch(run, metrics=points[start : start + _BATCH])
+
+    def finish(
+        self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
+    ) -> None:
+        """End the parent with its headline figures and artifacts; the best trial's model too.
+
+        The verdict is what people read first, as the run's description.
+        """
+        with self._looked_up_after_errors():
+            self.open()
+            self._finish(sweep, verdict, artifacts, model)
+
+    @contextmanager
+    def _looked_up_after_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._known = False
+            raise
+
+    def _finish(
+        self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
+    ) -> None:
+        now = int(time.time() * 1000)
+        for trial in (t for t in (sweep.baseline, sweep.best) if t is not None):
+            tested = {k: v for k, v in trial.best.items() if k.startswith("test")}
+            when = int(1000 * (trial.ended or 0))
+            self._client.log_batch(
+                self._child(trial), metrics=[Metric(k, v, when, 0) for k, v in tested.items()]
+            )
+        metrics = {
+            f"{role}/{name}": value
+            for role, trial in (("baseline", sweep.baseline), ("best", sweep.best))
+            if trial is not None
+            for name, value in trial.best.items()
+        }
+        self._client.log_batch(
+            self.parent,
+            metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
+            tags=[RunTag(STATE_TAG, sweep.state.value), RunTag(MLFLOW_RUN_NOTE, verdict)],
+        )
+        for path in artifacts:
+            self._client.log_artifact(self.parent, str(path))
+        if model is not None and sweep.best is not None:
+            self._client.log_artifact(self._child(sweep.best), str(model), "model")
+        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker ends no run
+            if trial.number in self._children:
+                self._client.set_terminated(self._children[trial.number], status="KILLED")
+        self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts))
+
+    def _search(self, condition: str) -> list[mlflow.entities.Run]:
+        found: list[mlflow.entities.Run] = []
+        token: str | None = None
+        while token is None or token:
+            page = self._client.search_runs(
+                [self._experiment], condition, max_results=1000, page_token=token
+            )
+            found.extend(page)
+            token = page.token or ""
+        return found
+
+    def _create_parent(self) -> str:
+        tags = self._common_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id}
+        run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+        self._bare.add(run)
+        return run
+
+    def _describe_parent(self) -> None:
+        params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
+        self._client.log_artifact(self.parent, str(self._sweep.spec))
+        self._client.log_inputs(self.parent, [self._dataset()])
+        self._client.log_batch(self.parent, params=params[:100])  # last: it is no longer bare then
+
+    def _common_tags(self) -> dict[str, str]:
+        return {
+            SWEEP_TAG: self._sweep.sweep_id,
+            MLFLOW_SOURCE_NAME: self._sweep.trainable,
+            MLFLOW_SOURCE_TYPE: "LOCAL",
+        }
+
+    def _dataset(self) -> DatasetInput:
+        name = self._sweep.data
+        dataset = Dataset(
+            name=name, digest=self._sweep.data_digest, source_type="code", source=name
+        )
+        return DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+    def _child(self, trial: Trial) -> str:
+        if trial.number not in self._children:
+            tags = self._common_tags() | {
+                TRIAL_TAG: str(trial.number),
+                ROLE_TAG: trial.role.value,
+                STATE_TAG: trial.state.value,
+                MLFLOW_PARENT_RUN_ID: self.parent,
+                MLFLOW_RUN_NAME: _run_name(trial),
+            }
+            made = self._client.create_run(self._experiment, _started(trial), tags)
+            run = str(made.info.run_id)
+            self._children[trial.number] = run
+            self._bare.add(run)
+        run = self._children[trial.number]
+        if run in self._bare:
+            params = [Param(k, str(v)) for k, v in trial.params.items()]
+            self._client.log_inputs(run, [self._dataset()])
+            self._client.log_batch(run, params=params)
+            self._bare.remove(run)
+        return run
+
+
+def _run_name(trial: Trial) -> str:
+    """Its number and what is most looked for, and its role where it has a special one."""
+    words = [f"{trial.number:03d}", trial.penalty]
+    if trial.role in (Role.BASELINE, Role.CONFIRM):
+        words.append(f"({trial.role.value})")
+    return " ".join(words)
+
+
+def _started(trial: Trial) -> int:
+    """Unix milliseconds: it may be told of long after."""
+    return int(1000 * (trial.started or time.time()))

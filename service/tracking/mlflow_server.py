@@ -1,0 +1,62 @@
+"""The MLflow UI on what the sweeps of a home logged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+
+from service.base.errors import InputError
+from service.base.ports import check_port
+from service.sweep.environment import EXPERIMENT, artifact_location, mlflow_uri
+from service.sweep.home import Home
+
+
+def become_mlflow(home: Home, host: str, port: int) -> None:
+    """Turn this process into MLflow's server; returns only where another server has it all.
+
+    Raises:
+        InputError: nothing was logged, or the address cannot be used.
+    """
+    uri = mlflow_uri(home)
+    if uri is None:
+        raise InputError("GAPSWEEP_MLFLOW_URI is off: nothing is logged, nothing can be shown")
+    if uri.startswith(("http://", "https://")):
+        print(f"the sweeps are logged to {uri}; open it in a browser")
+        return
+    if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
+        raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
+    check_port(host, port)
+    print(f"MLflow on http://{host}:{port}/{_runs(home)} (Ctrl-C ends it)", flush=True)
+    command, environment = _command(uri, artifact_location(home), host, port)
+    os.execve(command[0], command, {**os.environ, **environment})
+
+
+def _runs(home: Home) -> str:
+    """The page of the sweeps' runs: MLflow's own first pages are about language models.
+
+    Read from the database itself, in a moment: MLflow's client takes seconds to import.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{home.path / 'mlflow.db'}?mode=ro", uri=True)) as file:
+            query = "SELECT experiment_id FROM experiments WHERE name = ?"
+            (number,) = file.execute(query, (EXPERIMENT,)).fetchone()
+    except (sqlite3.Error, TypeError):  # another database of the user's, or nothing in it
+        return ""
+    return f"#/experiments/{number}/runs?workflowType=machine_learning"
+
+
+def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:
+    """MLflow's server on a home's own database, as words and variables."""
+    return _command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
+
+
+def _command(
+    uri: str, artifacts: str | None, host: str, port: int
+) -> tuple[list[str], Mapping[str, str]]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    command += [] if artifacts is None else ["--default-artifact-root", artifacts]
+    return command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB that nobody needs here

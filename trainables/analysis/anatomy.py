@@ -1,0 +1,125 @@
+"""What a trained network consists of: zeros, dead units, norms, by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.regularisers.dropout import activations
+from trainables.regularisers.penalties import Penalised
+
+
+@dataclass(frozen=True)
+class LayerAnatomy:
+    """One weight tensor. ``dead`` of its ``units`` say the same for every sample."""
+
+    name: str
+    weights: int
+    zeros: int
+    norm: float
+    units: int
+    dead: int
+
+    @property
+    def sparsity(self) -> float:
+        """The share of weights that are exactly zero."""
+        return self.zeros / self.weights
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A whole network. ``effective`` counts its non-zero parameters.
+
+    That number is the degrees of freedom of an L1-penalised linear model: Zou, Hastie &
+    Tibshirani 2007, On the "degrees of freedom" of the lasso.
+    """
+
+    parameters: int
+    effective: int
+    layers: tuple[LayerAnatomy, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Anatomy:
+        """From what :meth:`to_dict` gave."""
+        return cls(
+            raw["parameters"],
+            raw["effective"],
+            tuple(LayerAnatomy(**layer) for layer in raw["layers"]),
+        )
+
+
+@torch.no_grad()
+def anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatomy:
+    """Look at the weights, and at what the units make of the samples ``x``. Left in eval mode."""
+    constant = _constant_units(model, x)
+    parameters = list(model.parameters())
+    return Anatomy(
+        parameters=sum(p.numel() for p in parameters),
+        effective=sum(int((p != 0).sum()) for p in parameters),
+        layers=tuple(
+            LayerAnatomy(
+                name=w.name,
+                weights=w.weight.numel(),
+                zeros=int((w.weight == 0).sum()),
+                norm=float(w.weight.norm()),
+                units=len(units) if (units := constant.get(_module_of(w.name))) is not None else 0,
+                dead=int(units.sum()) if units is not None else 0,
+            )
+            for w in weights
+        ),
+    )
+
+
+def _module_of(parameter: str) -> str:
+    return parameter.rpartition(".")[0]
+
+
+def _constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """By layer, which units are constant: at their own output, or after the activation there is.
+
+    An activation counts for the layer that ran last before it; one that is called as a function
+    is not seen.
+    """
+    seen: dict[str, Tensor] = {}
+    last = ""
+    after = set(activations(model))
+
+    def look(name: str, outputs: object) -> None:
+        nonlocal last
+        if not isinstance(outputs, Tensor) or outputs.ndim < 2:
+            return
+        per_unit = outputs.transpose(0, 1).flatten(1)
+        constant = per_unit.amax(1) == per_unit.amin(1)
+        if name not in after:
+            last, seen[name] = name, constant
+        elif last and len(constant) == len(seen[last]):
+            seen[last] = seen[last] | constant
+
+    with _watching(model, look):
+        model.eval()(x)
+    return seen
+
+
+@contextmanager
+def _watching(model: nn.Module, look: Callable[[str, object], None]) -> Iterator[None]:
+    """Call ``look`` with the name and the outputs of layers with weights and of activations."""
+    after = set(activations(model))
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, outputs, name=name: look(name, outputs))
+        for name, module in model.named_modules()
+        if name in after or any(p.ndim >= 2 for p in module.parameters(recurse=False))
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

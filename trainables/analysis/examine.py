@@ -1,0 +1,177 @@
+"""What can be told of a training before its first step, and of its weights after its last."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainables.data.feed import Samples
+from trainables.data.splits import Splits
+from trainables.devices import generators_on
+from trainables.errors import ContractError
+from trainables.gap import gaps
+from trainables.loop import EPOCH_METRICS, TrainingRun, measured
+from trainables.regularisers.batches import Batch
+
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What one batch forward and backward showed.
+
+    ``memory`` is bytes: weights, gradients, the optimiser's state and what a batch keeps for its
+    backward pass. ``seconds`` is one step's time without the optimiser.
+    """
+
+    metrics: tuple[str, ...]
+    seconds: float
+    memory: int
+
+
+class _Whole(nn.Module):
+    """A network that can be called and nothing else, as it is where several workers share it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.add_module("network", network)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's."""
+        outputs: Tensor = self.get_submodule("network")(x)
+        return outputs
+
+
+def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
+    """Run a batch through a copy of the network, as a training by so many workers would.
+
+    Raises:
+        ContractError: what the contract needs is not there; it says what to change.
+    """
+    names = metric_names(run, splits)
+    seconds, saved = _steps(run, workers)
+    weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
+    copies = 2 + (2 if isinstance(run.optimizer, torch.optim.Adam) else 1)
+    return Examination(names, seconds, weights * copies + saved)
+
+
+def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
+    """Every metric that an epoch of this training will log.
+
+    Raises:
+        ContractError: the network, its losses or its metrics fail on a batch, or what they return
+            has the wrong shape.
+    """
+    x, y = run.data.train.head(_FEW)
+    outputs = _forward(run.model, x)
+    expected = (len(x), splits.info.outputs)
+    if tuple(outputs.shape) != expected:
+        raise ContractError(
+            f"the network returns shape {tuple(outputs.shape)} for a batch of {len(x)}; "
+            f"{splits.info.task} with {splits.info.outputs} outputs needs {expected}"
+        )
+    if not torch.equal(outputs, _forward(run.model, x)):
+        raise ContractError(
+            "the network returns other outputs for the same batch the second time, in eval mode: "
+            "it keeps state between batches or draws random numbers; reset the state in forward, "
+            "or draw only where self.training is true"
+        )
+    try:
+        values = run.trainable.evaluate(outputs, y)
+    except Exception as error:
+        raise ContractError(
+            f"the losses or metrics fail on a batch: {type(error).__name__}: {error}"
+        ) from error
+    for name, value in values.items():
+        if tuple(value.shape) not in ((), (len(x),)):
+            raise ContractError(
+                f"{name!r} has shape {tuple(value.shape)}; it must be one value a sample, "
+                f"({len(x)},), or their mean, ()"
+            )
+    sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
+    return (*sides, *EPOCH_METRICS)
+
+
+def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> dict[str, float]:
+    """``test/*`` and ``test_gap/*`` at a finalist's weights; empty without a test split.
+
+    The training side is the same fixed subset that every epoch's gap is measured on.
+    """
+    if splits.test is None:
+        return {}
+    run.model.load_state_dict(state)
+    train = measured(run, run.model, run.data.train, run.subset)
+    test = measured(run, run.model, Samples(splits.test, run.data.device))
+    gap = gaps(train, test, run.trainable.is_better_high)
+    return {
+        **{f"test/{name}": value for name, value in test.items()},
+        **{f"test_gap/{name}": value for name, value in gap.items()},
+    }
+
+
+def _steps(run: TrainingRun, workers: int) -> tuple[float, int]:
+    """Seconds and saved bytes of a step on a copy of the network; two, for the state they share."""
+    model = copy.deepcopy(run.model).train()
+    given = model if workers == 1 else _Whole(model)
+    hint = "" if workers == 1 else "; on several workers a step may call the network, not its parts"
+    batch = Batch(*run.data.train.head(run.training.batch_size))
+    with torch.random.fork_rng(generators_on(run.data.device)):
+        for number in ("first", "second"):
+            try:
+                with _counting_saved_bytes() as saved:
+                    start = time.perf_counter()
+                    loss = run.trainable.step(given, batch)
+                    if loss.ndim:
+                        raise ContractError(
+                            f"a step's loss has shape {tuple(loss.shape)}; it must be 0-dim"
+                        )
+                    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                    seconds = time.perf_counter() - start
+            except ContractError:
+                raise
+            except Exception as error:
+                raise ContractError(
+                    f"the {number} training step fails: {type(error).__name__}: {error}{hint}"
+                ) from error
+    _check_gradients(model)
+    return seconds, saved[0]
+
+
+def _check_gradients(model: nn.Module) -> None:
+    lacking = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if lacking:
+        raise ContractError(
+            f"the loss does not reach {', '.join(lacking[:6])}{', …' if len(lacking) > 6 else ''}: "
+            "use them in forward, or set requires_grad to False for what is not to be trained"
+        )
+
+
+@contextmanager
+def _counting_saved_bytes() -> Iterator[list[int]]:
+    """The bytes of what autograd keeps for the backward pass, each storage once."""
+    seen: set[int] = set()
+    total = [0]
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            total[0] += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield total
+
+
+@torch.no_grad()
+def _forward(model: nn.Module, x: Tensor) -> Tensor:
+    outputs = model.eval()(x)
+    if not isinstance(outputs, Tensor):
+        raise ContractError(f"the network returns {type(outputs).__name__}, not a tensor")
+    return outputs

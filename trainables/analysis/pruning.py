@@ -1,0 +1,150 @@
+"""Take out units that are zero, weights and bias, and what reads them: the same outputs, smaller.
+
+A unit is taken out where its layer is followed by steps that keep zeros zero and channels apart,
+and then by a layer that can do without the unit; anything else is left as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from trainables.regularisers.dropout import Dropout
+
+_KEEP_ZEROS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Tanh,
+    nn.Hardswish,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.Identity,
+    nn.Flatten,
+    Dropout,
+)
+_KEEP_ZEROS_FUNCTIONS = (torch.relu, nn.functional.relu, torch.tanh, torch.flatten)
+_TOLERANCE = 1e-6
+
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+
+
+@dataclass(frozen=True)
+class Removed:
+    """How many units of a layer were taken out, and how many it had."""
+
+    layer: str
+    removed: int
+    units: int
+
+
+def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
+    """A smaller network with the same outputs, checked on the samples ``x``, and what went.
+
+    The network itself is returned, with nothing removed, where it cannot be followed or its
+    outputs would differ by more than 1e-6 of their size.
+    """
+    smaller = copy.deepcopy(model).eval()
+    removed = tuple(
+        Removed(producer, _remove(smaller, producer, consumer), units)
+        for producer, consumer in _pairs(smaller)
+        if (units := _units(smaller, producer)) and _zero_units(smaller, producer).any()
+    )
+    with torch.no_grad():
+        before, after = model.eval()(x), smaller(x)
+    scale = float(before.abs().max().clamp(min=1.0))
+    if not removed or float((before - after).abs().max()) > _TOLERANCE * scale:
+        return model, ()
+    return smaller, removed
+
+
+def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of layers and of the one that alone reads each."""
+    try:
+        graph = fx.Tracer().trace(model)
+    except Exception:  # whatever a user's forward does that cannot be followed
+        return
+    modules = dict(model.named_modules())
+    for node in graph.nodes:
+        if _is_layer(node, modules):
+            reader = _reader(node, modules)
+            if reader is not None:
+                yield str(node.target), reader
+
+
+def _reader(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+    """The layer that the node's output reaches through steps that keep zeros zero."""
+    while True:
+        users = list(node.users)
+        if len(users) != 1:
+            return None
+        node = users[0]
+        if _is_layer(node, modules):
+            layer = modules[str(node.target)]
+            grouped = not isinstance(layer, nn.Linear) and layer.groups != 1
+            return None if grouped else str(node.target)
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        keeps = isinstance(module, _KEEP_ZEROS) or (
+            node.op == "call_function" and node.target in _KEEP_ZEROS_FUNCTIONS
+        )
+        if not keeps:
+            return None
+
+
+def _is_layer(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return node.op == "call_module" and isinstance(
+        modules.get(str(node.target)), (nn.Linear, nn.Conv1d, nn.Conv2d)
+    )
+
+
+def _layer(model: nn.Module, name: str) -> Layer:
+    layer = model.get_submodule(name)
+    assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))
+    return layer
+
+
+def _units(model: nn.Module, name: str) -> int:
+    return len(_layer(model, name).weight)
+
+
+def _zero_units(model: nn.Module, name: str) -> Tensor:
+    """Which units ``(units,)`` are zero, bias and all."""
+    layer = _layer(model, name)
+    zero = (layer.weight == 0).flatten(1).all(1)
+    return zero if layer.bias is None else zero & (layer.bias == 0)
+
+
+@torch.no_grad()
+def _remove(model: nn.Module, producer: str, consumer: str) -> int:
+    """Cut the zero units out of both layers; at least one unit stays."""
+    first, second = _layer(model, producer), _layer(model, consumer)
+    zero = _zero_units(model, producer)
+    if zero.all():
+        zero[0] = False
+    kept = (~zero).nonzero().flatten()
+    inputs = second.weight.shape[1] // len(zero)  # of a flattened image each channel is several
+    columns = (kept[:, None] * inputs + torch.arange(inputs)).flatten()
+    _set(first, first.weight[kept], first.bias[kept] if first.bias is not None else None)
+    _set(second, second.weight[:, columns], second.bias)
+    return int(zero.sum())
+
+
+def _set(layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
+    layer.weight = nn.Parameter(weight.clone())
+    layer.bias = None if bias is None else nn.Parameter(bias.clone())
+    if isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = weight.shape
+    else:
+        layer.out_channels, layer.in_channels = weight.shape[:2]

@@ -1,0 +1,102 @@
+"""The contract that a model meets to be swept: build a network, say its losses and metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.data_info import DataInfo
+from trainables.config.training import Training
+from trainables.errors import ContractError
+from trainables.losses import (
+    Function,
+    loss_function,
+    metric_functions,
+    smoothed,
+    task_losses,
+    task_metrics,
+)
+from trainables.regularisers.batches import Batch
+
+
+class Trainable(ABC):
+    """A network and how it is trained. A subclass overrides one part and leaves the rest.
+
+    It is constructed with the spec's ``model`` arguments. ``info`` is there from :meth:`meet` on,
+    which comes before everything else.
+    """
+
+    higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
+    info: DataInfo
+    _loss: Function | None = None
+    _metrics: Mapping[str, Function] = {}
+    _better_high: frozenset[str] = frozenset()
+
+    def meet(self, info: DataInfo, training: Training) -> None:
+        """Learn what the data are, and the spec's own loss and metrics.
+
+        Raises:
+            ContractError: one of them cannot be found or does not fit the task.
+        """
+        self.info = info
+        self._loss = loss_function(training.loss, info.task)
+        self._metrics = metric_functions(training.metrics)
+        named = {m.name for m in training.metrics if m.higher_is_better}
+        self._better_high = self.higher_is_better | named
+        if self._loss is not None and type(self).losses is not Trainable.losses:
+            raise ContractError(
+                f"{type(self).__name__} defines losses itself; leave training.loss out"
+            )
+
+    @abstractmethod
+    def build(self, info: DataInfo) -> nn.Module:
+        """A network from ``(B, *info.input_shape)`` to ``(B, info.outputs)``."""
+
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], training: Training
+    ) -> torch.optim.Optimizer:
+        """The optimiser of the spec. It decays no weights: penalties are the loop's."""
+        match training.optimizer:
+            case "adamw" | "adam":
+                return torch.optim.Adam(parameters, lr=training.lr, fused=True)
+            case "sgd":
+                return torch.optim.SGD(
+                    parameters, lr=training.lr, momentum=training.momentum, fused=True
+                )
+
+    def step(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of one training step, 0-dim, to be differentiated; without penalty.
+
+        ``model`` is to be called as a whole: where several workers share it, only that averages
+        their gradients.
+        """
+        outputs = model(batch.x)
+        losses = self.losses(outputs, batch.y)
+        if batch.other_y is not None:
+            assert batch.share is not None
+            losses = batch.share * losses + (1 - batch.share) * self.losses(outputs, batch.other_y)
+        return smoothed(losses, outputs, batch.smoothing).mean()
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Each sample's loss ``(B,)``, or their mean ``()``, without penalty."""
+        if self._loss is not None:
+            return self._loss(outputs, targets)
+        return task_losses(outputs, targets, self.info.task)
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Each sample's metrics ``(B,)``, or their means ``()``, to be averaged over samples."""
+        return task_metrics(outputs, targets, self.info.task)
+
+    def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``loss``, the metrics, and the spec's own ones."""
+        own = {name: function(outputs, targets) for name, function in self._metrics.items()}
+        values = {"loss": self.losses(outputs, targets), **self.metrics(outputs, targets), **own}
+        return {name: torch.as_tensor(value) for name, value in values.items()}
+
+    def is_better_high(self, metric: str) -> bool:
+        """Whether more of a metric is better."""
+        return metric in self._better_high

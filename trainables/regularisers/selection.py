@@ -1,0 +1,99 @@
+"""Which weights of a network a penalty acts on: kernels and matrices, unless patterns say else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.training import Selection
+from trainables.errors import ContractError
+from trainables.regularisers.penalties import Penalised
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def penalised_weights(
+    model: nn.Module, selection: Selection, last_layer: str | None = None
+) -> list[Penalised]:
+    """What is trained, has two dimensions or more (biases and norms have one), is not excluded.
+
+    The units of ``last_layer`` are the network's outputs, which no penalty on units may remove.
+
+    Raises:
+        ContractError: a pattern fits no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in (*selection.include, *selection.exclude, *selection.scale):
+        if not any(_fits(name, pattern) for name in names):
+            raise ContractError(
+                f"training.penalised: no parameter is called {pattern!r}; there are "
+                f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+            )
+    return [
+        Penalised(
+            name,
+            weight,
+            None if axis is None else bias,
+            _factor(name, selection),
+            None if module == last_layer else axis,
+        )
+        for name, module, weight, bias, axis in _parameters(model)
+        if weight.requires_grad and _chosen(name, weight, selection)
+    ]
+
+
+@torch.no_grad()
+def last_layer(model: nn.Module, x: Tensor) -> str | None:
+    """The module with weights of its own that a batch passes last. Left in eval mode."""
+    seen: list[str] = []
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+        for name, module in model.named_modules()
+        if any(p.ndim >= 2 for p in module.parameters(recurse=False))
+    ]
+    try:
+        model.eval()(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen[-1] if seen else None
+
+
+def _parameters(
+    model: nn.Module,
+) -> Iterator[tuple[str, str, nn.Parameter, nn.Parameter | None, int | None]]:
+    """Every parameter once: name, its module's name, itself, its units' bias, its units' axis."""
+    seen: set[nn.Parameter] = set()
+    for module_name, module in model.named_modules():
+        for own, parameter in module.named_parameters(recurse=False):
+            if parameter in seen:  # tied weights
+                continue
+            seen.add(parameter)
+            name = f"{module_name}.{own}" if module_name else own
+            axis = int(isinstance(module, _TRANSPOSED)) if parameter.ndim >= 2 else None
+            bias = getattr(module, "bias", None) if own == "weight" else None
+            fits = (
+                isinstance(bias, nn.Parameter)
+                and axis is not None
+                and bias.shape == (parameter.shape[axis],)
+            )
+            yield name, module_name, parameter, bias if fits else None, axis
+
+
+def _chosen(name: str, weight: Tensor, selection: Selection) -> bool:
+    if any(_fits(name, pattern) for pattern in selection.exclude):
+        return False
+    return weight.ndim >= 2 or any(_fits(name, pattern) for pattern in selection.include)
+
+
+def _factor(name: str, selection: Selection) -> float:
+    """Of several patterns that fit the last one counts."""
+    fitting = [factor for pattern, factor in selection.scale.items() if _fits(name, pattern)]
+    return fitting[-1] if fitting else 1.0
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
