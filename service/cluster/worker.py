@@ -15,6 +15,7 @@ import torch
 from service.spec.model import SweepSpec
 from service.study.records import Params
 from service.sweep.home import SweepFolder
+from trainables.build import build_run
 from trainables.data.feed import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import describe, limit_memory
@@ -113,7 +114,8 @@ class Worker:
     def _begin(self) -> TrainingRun:
         spec = self._context.spec
         self._placed = self._placed or place(self._context.splits, self._device)
-        run = spec.training_run(
+        run = build_run(
+            spec,
             self._params,
             self._context.splits,
             baseline=self._baseline,
@@ -134,7 +136,7 @@ class Worker:
         if self.process.rank or not checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        return state
+        return state if "regularisers" in state else None  # of an older gapsweep: start over
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:
         """Write a checkpoint whole or not at all."""
