@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from search_spaces.sampling import representable
+from search_spaces.points import representable
 from search_spaces.space import SearchSpace
 from service.study.attributes import TrialAttributes
 from service.study.ranking import Ranking, baseline_of, searched
