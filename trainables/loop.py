@@ -107,23 +107,20 @@ class TrainingRun:
         state = self.evaluated.state_dict()
         self.best_state = {k: v.cpu().clone() for k, v in state.items()}
 
-    def outcome(self) -> dict[str, float]:
-        """``best/*`` at the kept weights, and ``stopped_epoch``; after the last epoch."""
+    def best_metrics(self) -> dict[str, float]:
+        """What was measured at the kept weights, and their ``epoch``; after the last epoch.
+
+        Raises:
+            RuntimeError: no epoch has ended.
+        """
         if self._best is None:
             raise RuntimeError("the training has not finished an epoch")
         metrics = dict(self._best.metrics)
         if "train/loss" not in metrics:
             metrics |= _sides(self, self.model, train_side=True)
-        kept = {
-            f"best/{name}": value
-            for name, value in metrics.items()
-            if name.partition("/")[0] in ("train", "val", "gap", "sparsity")
-        }
-        return {
-            "best/epoch": float(self._best.epoch),
-            **kept,
-            "stopped_epoch": float(self.epoch),
-        }
+        kept = ("train", "val", "gap", "sparsity")
+        found = {name: v for name, v in metrics.items() if name.partition("/")[0] in kept}
+        return {"epoch": float(self._best.epoch), **found}
 
     def state_dict(self) -> dict[str, Any]:
         """Enough to go on after the epoch just trained, in types ``weights_only`` reads."""

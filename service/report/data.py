@@ -10,7 +10,8 @@ from search_spaces.space import Value
 from service.report.comparison import ConfirmedRow, confirmed
 from service.report.verdict import closed, confirmed_verdict, verdict
 from service.study.importance import Importances
-from service.study.records import OUT_OF_BUDGET, Metrics, Role, Sweep, SweepState, Trial, TrialState
+from service.study.records import OUT_OF_BUDGET, Metrics, Role, Trial, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
 from trainables.config.penalties import penalties
 
 CURVES = ("train/loss", "val/loss", "gap/loss")
@@ -200,7 +201,7 @@ def _groups(
 
 def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[Trial]) -> GroupRow:
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    best = min(complete, key=sweep.rank, default=None)
+    best = min(complete, key=sweep.ranking.key, default=None)
     return GroupRow(
         name=name,
         complete=len(complete),

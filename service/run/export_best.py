@@ -9,8 +9,9 @@ import torch
 
 from service.base.errors import InputError
 from service.spec.model import SweepSpec
-from service.study.records import Role, Sweep
+from service.study.records import Role
 from service.sweep.home import SweepFolder
+from service.sweep.sweep_record import Sweep
 from trainables.analysis.export import Format, export_network
 from trainables.analysis.pruning import Removed, prune
 from trainables.build import build_run

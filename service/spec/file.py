@@ -17,7 +17,6 @@ from search_spaces.words import did_you_mean, not_one_of
 from service.base.errors import InputError, Problem, SpecError
 from service.spec.model import SweepSpec
 
-
 _MOVED = {
     "trainables.vision:MLP": "trainables.models:MLP",
     "trainables.vision:CNN": "trainables.models:CNN",

@@ -41,10 +41,10 @@ def main() -> None:
             )
             for _ in train(run):
                 pass
-            outcome, found = run.outcome(), test_metrics(run, splits, run.best_state)
+            kept, found = run.best_metrics(), test_metrics(run, splits, run.best_state)
             print(
-                f"{name:13s}  {seed:4d}  {outcome['best/epoch']:10.0f}"
-                f"  {outcome['best/val/accuracy']:7.4f}  {found['test/accuracy']:8.4f}"
+                f"{name:13s}  {seed:4d}  {kept['epoch']:10.0f}"
+                f"  {kept['val/accuracy']:7.4f}  {found['test/accuracy']:8.4f}"
                 f"  {found['test_gap/accuracy']:12.4f}  {time.monotonic() - start:7.0f}",
                 flush=True,
             )

@@ -94,7 +94,7 @@ def the_best_weights_are_restored(trainable: Trainable, splits: Splits) -> None:
     for result in train(run):
         if not result.done:
             kept.append(copy.deepcopy(run.model.state_dict()))
-    best = int(run.outcome()["best/epoch"])
+    best = int(run.best_metrics()["epoch"])
     restored = run.model.state_dict()
     if best <= len(kept):
         assert all(torch.equal(restored[n], v) for n, v in kept[best - 1].items())

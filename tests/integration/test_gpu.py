@@ -14,6 +14,8 @@ from torch._dynamo.utils import counters
 
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
+from service.study.messages import Assignment, EpochReport
+from service.study.records import Role
 from tests.commands import gapsweep
 from tests.unit.test_process import splits
 from trainables.build import build_training
@@ -119,10 +121,9 @@ def test_a_trial_leaves_no_memory_to_the_next(tmp_path: Path) -> None:
     torch.cuda.empty_cache()
     left = []
     for number in range(3):
-        config = {"number": number, "params": {}, "recorded": 0, "seed": None}
-        worker.take({**config, "unregularised": False})
+        worker.take(Assignment(number, {}, Role.SEARCH))
         left.append(torch.cuda.memory_reserved())
-        assert "failure" not in worker.advance()
+        assert isinstance(worker.advance(), EpochReport)
         assert torch.cuda.memory_reserved() > left[0]
     assert left[1] == left[2]  # the data alone
 

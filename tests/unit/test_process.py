@@ -102,7 +102,7 @@ def curve(
         process=process,
     )
     epochs = [dict(result.metrics) for result in train(run)]
-    return epochs, run.outcome(), dict(run.model.state_dict())
+    return epochs, run.best_metrics(), dict(run.model.state_dict())
 
 
 @pytest.fixture(scope="module")
