@@ -32,7 +32,7 @@ from service.cli.remote_session import (
     remote_report,
     remote_resume,
 )
-from service.cli.run_here import drive, import_from, own_code
+from service.cli.run_here import resume_here, start_here
 
 
 @app.command(rich_help_panel=HERE)
@@ -43,27 +43,19 @@ def run(
     ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a sweep, on a Ray of its own or on your cluster. Ctrl-C stops it; `resume` goes on."""
-    from service.cluster.connection import Cluster
-    from service.run.preflight import preflight
-    from service.run.sweep_run import create_sweep
+    """Run a sweep here or on your Ray cluster. Ctrl-C stops it; `resume` continues it."""
     from service.spec.file import load_spec
-    from service.sweep.environment import home_at
 
     spec = load_spec(spec_file, overrides or [])
-    paths = import_from(spec_file.resolve().parent, Path.cwd())
-    found = preflight(spec, str(spec_file))
-    at, cluster = home_at(home), Cluster(ray_address)
-    concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
-    folder = create_sweep(spec, at, paths)
-    drive(folder, at, found.splits, cluster, concurrent, as_json=as_json)
+    folders = [spec_file.resolve().parent, Path.cwd()]
+    start_here(spec, str(spec_file), folders, home, ray_address, as_json=as_json)
 
 
 @app.command(rich_help_panel=HERE)
 def resume(
     sweep: SweepName,
     trials: Annotated[
-        int, typer.Option("--trials", min=0, help="How many trials more than its budget says.")
+        int, typer.Option("--trials", min=0, help="Trials to add to the budget.")
     ] = 0,
     home: HomeOption = None,
     ray_address: RayAddress = None,
@@ -71,28 +63,16 @@ def resume(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Go on with a sweep after a crash, a Ctrl-C or a kill, or extend a finished one.
+    """Continue a sweep after a crash, Ctrl-C or kill, or extend a finished one.
 
-    On a server: go on with a paused one.
+    With --server: resume a paused sweep.
     """
     if server:
         if trials:
-            raise InputError("on a server, `gapsweep extend SWEEP --trials N` gives more trials")
+            raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
         remote_resume(Remote.at(server, token), sweep)
         return
-    from service.cluster.connection import Cluster
-    from service.run.preflight import preflight
-    from service.spec.file import load_spec
-    from service.sweep.environment import home_at
-
-    at, cluster = home_at(home), Cluster(ray_address)
-    folder = at.find(sweep)
-    spec = load_spec(folder.spec)
-    paths = folder.origin.read_text(encoding="utf-8").splitlines()
-    import_from(*map(Path, paths))
-    found = preflight(spec, str(folder.spec))
-    concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
-    drive(folder, at, found.splits, cluster, concurrent, as_json=as_json, more_trials=trials)
+    resume_here(sweep, home, ray_address, more_trials=trials, as_json=as_json)
 
 
 @app.command(rich_help_panel=HERE)
