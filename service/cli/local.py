@@ -46,7 +46,7 @@ def run(
     """Run a sweep, on a Ray of its own or on your cluster. Ctrl-C stops it; `resume` goes on."""
     from service.cluster.connection import Cluster
     from service.run.preflight import preflight
-    from service.run.sweep_run import create_sweep
+    from service.run.sweep_run import check_executor, create_sweep
     from service.spec.file import load_spec
     from service.sweep.environment import home_at
 
@@ -54,6 +54,7 @@ def run(
     paths = import_from(spec_file.resolve().parent, Path.cwd())
     found = preflight(spec, str(spec_file))
     at, cluster = home_at(home), Cluster(ray_address)
+    check_executor(spec, cluster)
     concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
     folder = create_sweep(spec, at, paths)
     drive(folder, at, found.splits, cluster, concurrent, as_json=as_json)
