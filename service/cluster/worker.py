@@ -17,6 +17,7 @@ from service.base.files import replacing
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.sweep.home import SweepFolder
+from trainables.build import build_run
 from trainables.data.feed import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import describe, limit_memory
@@ -124,7 +125,8 @@ class Worker:
     def _begin(self) -> TrainingRun:
         spec = self._context.spec
         self._placed = self._placed or place(self._context.splits, self._device)
-        run = spec.training_run(
+        run = build_run(
+            spec,
             self._trial.params,
             self._context.splits,
             baseline=self._trial.baseline,
@@ -145,7 +147,7 @@ class Worker:
         if self.process.rank or not checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        return state
+        return state if "regularisers" in state else None  # of an older gapsweep: start over
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:
         """Write a checkpoint whole or not at all."""

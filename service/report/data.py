@@ -12,10 +12,11 @@ from service.report.verdict import closed, confirmed_verdict, verdict
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Metrics, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
+from trainables.config.penalties import penalties
 
 CURVES = ("train/loss", "val/loss", "gap/loss")
 _SIDES = ("val", "test", "gap", "test_gap")
-_NAME_ORDER = ("none", "l1", "l2", "elastic_net")
+_NAME_ORDER = ("none", *penalties.built_in())
 _METRIC_ORDER = ("loss", "accuracy")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from pydantic import BaseModel
 
 from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
@@ -36,6 +37,8 @@ from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
 from trainables.analysis.anatomy import anatomy
 from trainables.analysis.examine import test_metrics
+from trainables.build import build_run
+from trainables.config.registry import Component
 from trainables.data.splits import Splits
 
 if TYPE_CHECKING:
@@ -270,7 +273,8 @@ class _Session:
             weights = self._folder.best_weights(trial.number)
             if trial.anatomy is not None or not weights.exists():
                 continue
-            run = self._spec.training_run(
+            run = build_run(
+                self._spec,
                 trial.params,
                 self._splits,
                 baseline=sweep.baseline is not None
@@ -300,7 +304,7 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
     if spec.search.baseline:
         points.append((Role.BASELINE, spec.neutral_point()))
     points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
-    if spec.search.sampler == "grid":
+    if spec.search.sampler.name == "grid":
         grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
         points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
         return min(trials, len(points)), points
@@ -329,21 +333,29 @@ def _runs(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> S
     return SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder))
 
 
+def _show(value: object) -> str:
+    """A value of a spec in one line; a component without options by its name."""
+    if isinstance(value, Component):
+        options = value.model_dump(exclude={"name"}, exclude_defaults=True)
+        return f"{value.name} {options}" if options else value.name
+    return str(value.model_dump() if isinstance(value, BaseModel) else value)
+
+
 def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
     from service.tracking.mlflow_runs import TrackedSweep
 
-    run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
+    run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
     params = {
         "penalised": ", ".join(
             w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
         ),
         "trainable": spec.trainable,
-        "data": spec.data if isinstance(spec.data, str) else spec.data.name,
+        "data": spec.data.name,
         "objective": f"{spec.objective.mode} {spec.objective.metric}",
-        "sampler": spec.search.sampler,
+        "sampler": spec.search.sampler.name,
         "pruner": spec.search.pruner.name,
         "trials": str(spec.budget.trials),
-        **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
+        **{f"training.{k}": _show(v) for k, v in spec.training},
         **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
     described = spec.model_dump_json(include={"data"})

@@ -9,14 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler
 
 from search_spaces.sampling import grid
 from search_spaces.space import SearchSpace
@@ -103,22 +96,7 @@ def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
     """
     sequence = np.random.SeedSequence([spec.search.seed, known] if known else spec.search.seed)
     seed = int(sequence.generate_state(1)[0])
-    match spec.search.sampler:
-        case "tpe":
-            return TPESampler(seed=seed, multivariate=True, group=True)
-        case "random" | "grid":  # a grid's points are queued beforehand, see grid_points
-            return RandomSampler(seed=seed)
-        case "gp":
-            return GPSampler(seed=seed, warn_independent_sampling=False)
-        case "cmaes":
-            return CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "qmc":
-            return QMCSampler(
-                seed=seed,
-                scramble=True,
-                warn_asynchronous_seeding=False,
-                warn_independent_sampling=False,
-            )
+    return spec.search.sampler.build(seed)
 
 
 def grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:

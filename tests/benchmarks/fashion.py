@@ -14,6 +14,7 @@ from pathlib import Path
 
 from service.spec.file import load_spec
 from trainables.analysis.examine import test_metrics
+from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.loop import train
 
@@ -35,8 +36,8 @@ def main() -> None:
     ):
         for seed in range(options.seeds):
             start = time.monotonic()
-            run = spec.training_run(
-                point, splits, baseline=baseline, device=options.device, seed=seed
+            run = build_run(
+                spec, point, splits, baseline=baseline, device=options.device, seed=seed
             )
             for _ in train(run):
                 pass

@@ -18,11 +18,13 @@ from service.study.messages import Assignment, EpochReport
 from service.study.records import Role
 from tests.commands import gapsweep
 from tests.unit.test_process import splits
-from trainables.config.training import Regularisation, Training
+from trainables.build import build_training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.feed import Placed, Samples
 from trainables.distributed.process import Group, Meeting
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 from trainables.models import CNN, MLP
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -55,9 +57,9 @@ def curve(
     **training: Any,
 ) -> list[dict[str, float]]:
     settings = Training(max_epochs=5, batch_size=16, lr=0.01, **training)
-    reg = Regularisation.model_validate(regularisation or {})
+    reg = regularisers_of(regularisation or {})
     data = splits(300, 100)
-    run = TrainingRun(trainable, data, settings, reg, None, device=device, placed=placed)
+    run = build_training(trainable, data, settings, reg, None, device=device, placed=placed)
     return [dict(result.metrics) for result in train(run)]
 
 
@@ -162,11 +164,11 @@ def test_a_group_of_one_on_a_gpu_is_one_process_more_or_less() -> None:
     meeting = Meeting(("127.0.0.1", 0), holds=True)
     group = Group.join(meeting, rank=0, world=1, device="cuda")
     try:
-        run = TrainingRun(
+        run = build_training(
             CNN([8], 16),
             splits(300, 100),
             Training(max_epochs=5, batch_size=16, lr=0.01),
-            Regularisation(ema=0.5),
+            regularisers_of({"ema": 0.5}),
             None,
             device="cuda",
             process=group,

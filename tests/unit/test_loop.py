@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.stopping import Patience
+from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.errors import DivergedError
 from trainables.loop import TrainingRun, train
@@ -29,8 +32,8 @@ def run(
     patience: int | None = 2, training: dict[str, Any] | None = None, **reg: Any
 ) -> TrainingRun:
     settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
-    stop = None if patience is None else EarlyStoppingSpec(patience=patience)
-    return TrainingRun(MLP([16]), splits(), settings, Regularisation.model_validate(reg), stop)
+    stop = None if patience is None else Patience(patience=patience)
+    return build_training(MLP([16]), splits(), settings, regularisers_of(reg), stop)
 
 
 def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
