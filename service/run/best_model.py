@@ -17,7 +17,9 @@ from trainables.data.splits import Splits
 from trainables.loop import TrainingRun
 
 
-def load_best_run(spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFolder) -> TrainingRun:
+def load_best_run(
+    spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFolder
+) -> TrainingRun:
     """The best trial's training at its kept weights, its network in eval mode.
 
     Raises:

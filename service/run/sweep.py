@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.base.errors import InputError
-from service.sweep.environment import home_at
 from service.run.user_code import import_from
+from service.sweep.environment import home_at
 from service.sweep.home import SweepFolder
 from service.sweep.load import read_sweep
 from service.sweep.summary import Summary, summarise

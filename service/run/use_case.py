@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.base.errors import SweepFailedError
+from service.report.progress import view_here
 from service.run.sweep import Sweep
 from service.run.user_code import import_from, own_code
 from service.spec.file import load_spec, parse_spec
@@ -19,7 +20,8 @@ from service.sweep.sweep_record import SweepState
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
-    from service.run.sweep_run import Ending, Orders, View
+    from service.run.stopping import Orders
+    from service.run.sweep_run import Ending, View
     from trainables.data.splits import Splits
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
@@ -30,7 +32,6 @@ def run(
     *,
     home: Path | str | None = None,
     ray_address: str | None = None,
-    on_event: Callable[[Any], None] | None = None,
     progress: bool = True,
 ) -> Sweep:
     """Run a sweep and wait for its end.
@@ -38,9 +39,8 @@ def run(
     ``spec`` is a file's path, a mapping with a file's keys, or a spec that was loaded. Modules of
     yours are imported from the file's folder and the working directory. ``home`` is the data
     directory (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``), ``ray_address`` a running Ray
-    (default: a new one on this machine, or none with ``resources: {executor: local}``). ``on_event``
-    is called for everything that happens, on this thread. ``progress`` shows it in a terminal or a
-    notebook.
+    (default: a new one on this machine, or none with ``resources: {executor: local}``).
+    ``progress`` shows it in a terminal or a notebook.
 
     Raises:
         SpecError: the spec, its data or its network are not valid; every problem at once.
@@ -48,8 +48,7 @@ def run(
         SweepFailedError: no trial completed; what was finished is kept, ``resume`` goes on.
     """
     loaded, source, folders = _load(spec)
-    view = _view(progress, on_event)
-    with view:
+    with view_here(shown=progress) as view:
         ending, folder = start_sweep(
             loaded, source, home_at(home), ray_address, folders=folders, view=view
         )
@@ -62,7 +61,6 @@ def resume(
     trials: int = 0,
     home: Path | str | None = None,
     ray_address: str | None = None,
-    on_event: Callable[[Any], None] | None = None,
     progress: bool = True,
 ) -> Sweep:
     """Go on with a sweep after an interruption, or extend a finished one by ``trials``.
@@ -74,8 +72,7 @@ def resume(
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
     at = Home(folder.path.parent.parent)
-    view = _view(progress, on_event)
-    with view:
+    with view_here(shown=progress) as view:
         ending = resume_sweep(folder, at, ray_address, more_trials=trials, view=view)
     return _finished(ending, folder)
 
@@ -198,10 +195,12 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
 
     Raises:
         SpecError: it would not run; every problem that could be found.
-        InputError: the cluster cannot be reached, or has too little.
+        InputError: the cluster cannot be reached or has too little, or the executor needs none.
     """
     from service.run.preflight import preflight
+    from service.run.sweep_run import check_executor
 
+    check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as beside:
         looking = beside.submit(cluster.inventory, shared)
         splits = preflight(spec, source).splits
@@ -224,12 +223,6 @@ def _cluster(ray_address: str | None) -> Cluster:
     from service.cluster.connection import Cluster
 
     return Cluster(ray_address)
-
-
-def _view(progress: bool, on_event: Callable[[Any], None] | None) -> View:
-    from service.report.progress import view_of_this_process
-
-    return view_of_this_process(shown=progress, on_event=on_event)
 
 
 def _finished(ending: Ending, folder: SweepFolder) -> Sweep:
