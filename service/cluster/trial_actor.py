@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.tune import Trainable as TuneTrainable
 
-from service.base.versions import differs
+from service.base.versions import describe_mismatch
 from service.cluster.worker import Answer, TrialContext, Worker
 
 
@@ -26,7 +26,7 @@ class Shared:
 
     def refusal(self) -> Answer | None:
         """Why no trial can run here, if the driver's gapsweep is another than this node's."""
-        words = differs(self.version, "its driver", f"the node {socket.gethostname()}")
+        words = describe_mismatch(self.version, "its driver", f"the node {socket.gethostname()}")
         return None if words is None else {"failure": words, "done": True}
 
 
