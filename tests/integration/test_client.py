@@ -77,7 +77,7 @@ def test_errors_are_those_of_the_service(world: World) -> None:
         client.do(endpoints.resume(sweep_id))
     with pytest.raises(ForbiddenError, match="belongs to ann"):
         of(world, "bob").do(endpoints.cancel(sweep_id))
-    with pytest.raises(UnauthorizedError, match="not known"):
+    with pytest.raises(UnauthorizedError, match="invalid token"):
         Client("http://testserver", "gs_nobody", world.http).do(endpoints.sweeps())
 
 
