@@ -23,7 +23,7 @@ from service.cli.app import (
     SweepName,
     Token,
     app,
-    written,
+    write_file,
 )
 from service.cli.remote_session import (
     Remote,
@@ -112,9 +112,9 @@ def report(
     data = write_report(found, study, folder)
     if html is not None:
         page = folder.report.read_bytes()
-        written(html, lambda: html.write_bytes(page))
+        write_file(html, lambda: html.write_bytes(page))
     if png is not None:
-        written(png, lambda: save_png(data, png))
+        write_file(png, lambda: save_png(data, png))
     if as_json:
         print(summarise(found, folder).model_dump_json(indent=2))
         return

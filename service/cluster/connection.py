@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from service.base.errors import InputError
-from service.base.versions import installed, require
+from service.base.versions import installed_version, require
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import looked_at_from_outside, machine_of, this_machine
 
@@ -199,4 +199,4 @@ def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[
     Ray hides GPUs from this process; another one sees them.
     """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed(), looked_at_from_outside() if gpus else machine_of(()), missing
+    return installed_version(), looked_at_from_outside() if gpus else machine_of(()), missing
