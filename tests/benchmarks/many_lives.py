@@ -48,7 +48,7 @@ from service.server.store.states import JobState
 from service.server.store.users import Users
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres_server
-from tests.integration.rays import wait_for
+from tests.patience import wait_for
 
 TRIALS, EPOCHS = 4, 5
 AIM = 0.10

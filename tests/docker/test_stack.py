@@ -16,8 +16,8 @@ import yaml
 
 from tests.commands import REPOSITORY, settings
 from tests.docking import IMAGE, Docked, asked, docker, file_of, tags, why_not
-from tests.integration.rays import wait_for
 from tests.paced import CODE, EPOCHS, spec_of
+from tests.patience import wait_for
 
 pytestmark = [
     pytest.mark.slow,

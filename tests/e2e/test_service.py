@@ -21,8 +21,8 @@ from service.server.store.states import JobState
 from service.study.records import TrialState
 from tests.commands import command
 from tests.databases import postgres_programs
-from tests.integration.rays import wait_for
 from tests.paced import CODE, EPOCHS, spec_of
+from tests.patience import wait_for
 from tests.stack import SECRET, Stack, stack
 
 pytestmark = [

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import DIGITS, gapsweep, settings
-from tests.integration.rays import Ray, ray_cluster
 from tests.integration.test_groups import start
+from tests.rays import Ray, ray_cluster
 
 pytestmark = pytest.mark.slow
 

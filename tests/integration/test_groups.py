@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from tests.commands import REPOSITORY, command, settings
-from tests.integration.rays import Ray, ray_cluster, wait_for
+from tests.patience import wait_for
+from tests.rays import Ray, ray_cluster
 
 pytestmark = pytest.mark.slow
 

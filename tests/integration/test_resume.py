@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
-from tests.integration.rays import wait_for
+from tests.patience import wait_for
 
 CHANGES = ("training.max_epochs=30", "budget.trials=6", "search.pruner=none", "early_stopping=off")
 
