@@ -25,7 +25,7 @@ from service.server.store.roles import RoleOfUser
 from service.server.store.states import JobState
 from service.server.store.sweeps import Sweeps
 from service.server.store.users import Users
-from tests.commands import REPOSITORY, command
+from tests.commands import REPOSITORY, Done, command, gapsweep
 from tests.databases import Postgres, postgres_server
 from tests.patience import patience, wait_for
 from tests.rays import Ray, pids, ray_cluster, read
@@ -103,14 +103,9 @@ class Stack:
         """A user's."""
         return Client(self.server, self.tokens[user])
 
-    def gapsweep(
-        self, *arguments: str, user: str = "ann", timeout: float = 240
-    ) -> subprocess.CompletedProcess[str]:
+    def gapsweep(self, *arguments: str, user: str = "ann", **environment: str) -> Done:
         """A user's command."""
-        env = {**os.environ, **self.env(user)}
-        return subprocess.run(
-            command(*arguments), capture_output=True, text=True, timeout=timeout, env=env
-        )
+        return gapsweep(*arguments, env={**self.env(user), **environment})
 
     def submit(self, spec: Path, *options: str, user: str = "ann") -> str:
         """Submit a sweep by the command line; its id."""

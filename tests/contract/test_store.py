@@ -48,6 +48,7 @@ from service.server.store.users import PREFIX, Users
 from service.server.store.webhooks import Webhooks
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres, postgres_programs
+from tests.patience import patience
 
 
 class Clock:
@@ -797,6 +798,7 @@ class TestWebhooks:
             other.start()
             other.join(timeout=0.5)  # it must wait for this change to be seen
             heard = self.told(webhooks).get("http://a/", [])
-        other.join(timeout=10)
+        other.join(timeout=patience(10))
+        assert not other.is_alive()
         heard += self.told(webhooks).get("http://a/", [])
         assert sorted(heard) == [("digits-1", "starting"), ("digits-2", "starting")]

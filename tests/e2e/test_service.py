@@ -22,7 +22,7 @@ from service.study.records import TrialState
 from tests.commands import command
 from tests.databases import postgres_programs
 from tests.paced import CODE, EPOCHS, spec_of
-from tests.patience import wait_for
+from tests.patience import patience, wait_for
 from tests.stack import SECRET, Stack, stack
 
 pytestmark = [
@@ -108,7 +108,7 @@ def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, pac
     for action, state in (("pause", JobState.PAUSED), ("cancel", JobState.CANCELLED)):
         assert service.gapsweep(action, sweep_id).returncode == 0
         service.wait(sweep_id, state)
-        wait_for(lambda: not service.drivers(), 90)
+        wait_for(lambda: not service.drivers(), 90)  # there was one, as its trials show
         before = service.trials(sweep_id)
         assert before < 20
         again = "resume" if action == "pause" else "retry"
@@ -164,7 +164,7 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
     job = service.wait(sweep_id, JobState.SUCCEEDED, 180)
     assert (job.turn, job.failures) == (2, 1)
     whole(service, sweep_id, trials)
-    shown, notes = watching.communicate(timeout=120)
+    shown, notes = watching.communicate(timeout=patience(120))
     assert watching.returncode == 0, notes
     told = [line.split()[1] for line in shown.splitlines() if line.startswith("trial ")]
     there = re.search(r"(\d+) of them there already", shown)
@@ -226,12 +226,7 @@ def test_a_sweep_outlives_the_restart_of_the_head(service: Stack, paced: Path) -
 
 def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
     def says(*arguments: str, **env: str) -> str:
-        done = subprocess.run(
-            command(*arguments),
-            capture_output=True,
-            text=True,
-            env={**os.environ, **service.env(), **env},
-        )
+        done = service.gapsweep(*arguments, **env)
         assert done.returncode in (1, 2), done.stdout
         assert "Traceback" not in done.stderr
         return " ".join(done.stderr.split())

@@ -25,8 +25,9 @@ from service.server.store.users import Users
 from service.spec.resources import Resources
 from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
 from service.tracking.outbox import News, Outbox
+from tests.patience import patience
 
-WAIT = 10.0
+WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
 SWEEP = "digits-1"
 RUNNING, COMPLETE, PRUNED = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED
