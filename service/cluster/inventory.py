@@ -134,7 +134,8 @@ def _check_compiler(nodes: Sequence[Node]) -> None:
 
 def _asked(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:
     """Every value that a key of ``training`` may have, searched or not."""
-    return tuple(getattr(spec.space.parameters.get(name), "values", (fixed,)))
+    parameter = spec.space.parameters.get(name)
+    return (fixed,) if parameter is None else parameter.choices()
 
 
 def _cpus(resources: Resources) -> tuple[float, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
-from service.spec.file import choice
 from service.spec.model import SweepSpec
 from service.spec.space_rules import MODEL_PREFIX
 from trainables.analysis.examine import Examination, examine
@@ -72,17 +72,16 @@ def _arguments(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _first_value(spec: SweepSpec, name: str) -> object:
-    parameter = spec.space.parameters[f"{MODEL_PREFIX}{name}"]
-    return parameter.values[0] if hasattr(parameter, "values") else parameter.low
+    return spec.space.parameters[f"{MODEL_PREFIX}{name}"].extremes()[0]
 
 
 def _augmentations(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
     parameter = spec.space.parameters.get("augmentation")
     valid = names(splits.info.kind)
-    for value in getattr(parameter, "values", ()):
+    for value in parameter.choices() if parameter else ():
         if value not in valid:
             yield Problem(
-                "space.augmentation", f"{choice(value, valid)} (for {splits.info.kind} inputs)"
+                "space.augmentation", f"{not_one_of(value, valid)} (for {splits.info.kind} inputs)"
             )
 
 
@@ -93,14 +92,13 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
         named.append(("early_stopping.metric", spec.early_stopping.metric))
     for path, metric in named:
         if metric not in metrics:
-            yield Problem(path, choice(metric, metrics))
+            yield Problem(path, not_one_of(metric, metrics))
 
 
 def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
     """Every regulariser of the space, at its strongest, fits the network and its data."""
     for name, parameter in spec.space.parameters.items():
         if name in REGULARISATION_NAMES:
-            value = parameter.values[-1] if hasattr(parameter, "values") else parameter.high
-            _, regularisation = hyper_from({name: value}, spec.training)
+            _, regularisation = hyper_from({name: parameter.extremes()[1]}, spec.training)
             for misfit, text in misfits(regularisation, splits.info, run.model):
                 yield Problem(f"space.{misfit}", text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search_spaces.presets import load_preset, preset_names
+from search_spaces.words import did_you_mean, not_one_of
 from service.base.errors import InputError, Problem, SpecError
 from service.spec.model import SweepSpec
 from trainables.data.datasets import resolve_paths
@@ -117,18 +117,11 @@ def _resolve_space(space: Any, source: str, folder: Path) -> Any:
     match space:
         case {"preset": str(name), **rest}:
             if name not in preset_names():
-                raise SpecError(source, [Problem("space.preset", choice(name, preset_names()))])
+                raise SpecError(source, [Problem("space.preset", not_one_of(name, preset_names()))])
             return {**load_preset(name), **rest}
         case {"file": str(name), **rest}:
             return {**_read_yaml(folder / name), **rest}
     return space
-
-
-def choice(value: object, valid: Sequence[str]) -> str:
-    """In words: not one of the valid ones, and which is nearest."""
-    near = difflib.get_close_matches(str(value), valid, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{value!r} is not one of {', '.join(valid)}{hint}"
 
 
 def _problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -157,15 +150,13 @@ def _message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, 
     match detail["type"]:
         case "extra_forbidden":
             valid = sorted(_valid_keys(path[:-1], raw))
-            near = difflib.get_close_matches(str(path[-1]), valid, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            return f"unknown key; {hint}valid: {', '.join(valid)}"
+            return f"unknown key{did_you_mean(path[-1], valid)}; valid: {', '.join(valid)}"
         case "missing":
             return "is missing"
         case "literal_error" | "union_tag_invalid":
             expected = str(detail["ctx"].get("expected") or detail["ctx"].get("expected_tags"))
             value = detail["ctx"].get("tag", detail["input"])
-            return choice(value, re.findall(r"'([^']*)'", expected))
+            return not_one_of(value, re.findall(r"'([^']*)'", expected))
         case "value_error":
             return str(detail["ctx"]["error"])
     message = detail["msg"][0].lower() + detail["msg"][1:]

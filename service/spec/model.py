@@ -14,7 +14,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search_spaces.models import Strict
-from search_spaces.sampling import check_point
+from search_spaces.points import check_point
 from search_spaces.space import SearchSpace, Value
 from service.spec.pruners import Median, Pruner, by_name
 from service.spec.resources import Resources

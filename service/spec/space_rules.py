@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from search_spaces.space import Choice, Parameter, SearchSpace, Value, nearest
+from search_spaces.space import Parameter, SearchSpace, Value
+from search_spaces.words import did_you_mean
 from trainables.config.training import REGULARISATION_NAMES, TRAINING_NAMES, Training, hyper_from
 from trainables.regularisers.penalties import PENALTIES
 
@@ -28,7 +29,7 @@ def _unread(name: str) -> str:
     if name in known or name.startswith(MODEL_PREFIX):
         return ""
     return (
-        f"nothing reads it{nearest(name, known)}; valid: {', '.join(known)}, "
+        f"nothing reads it{did_you_mean(name, known)}; valid: {', '.join(known)}, "
         f"and {MODEL_PREFIX}NAME for an argument of the trainable"
     )
 
@@ -36,22 +37,13 @@ def _unread(name: str) -> str:
 def _impossible(name: str, parameter: Parameter, training: Training) -> str:
     if name.startswith(MODEL_PREFIX):
         return ""
-    for value in _samples(parameter):
+    for value in parameter.samples():
         try:
             hyper_from({name: value}, training)
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"]
             return f"{value!r} is not possible: {message[0].lower()}{message[1:]}"
     return ""
-
-
-def _samples(parameter: Parameter) -> tuple[Value, ...]:
-    """Values that stand for all: of a range its ends and one between."""
-    if isinstance(parameter, Choice):
-        return tuple(parameter.values)
-    between = parameter.low + 0.37 * (parameter.high - parameter.low)
-    whole = isinstance(parameter.low, int)
-    return parameter.low, parameter.high, int(between) if whole else between
 
 
 def _lonely(name: str, space: SearchSpace) -> str:
@@ -82,10 +74,10 @@ def _needs(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpac
     above = space.parameters.get(parent)
     if above is None:
         return f"nothing reads it without `{parent}` in the space"
-    own = tuple(v for v in getattr(above, "values", ()) if v in readers)
+    own = tuple(v for v in above.choices() if v in readers)
     if not own:
         return f"nothing reads it: {parent} is never {' or '.join(str(r) for r in readers)}"
-    allowed = space.parameters[name].when.get(parent, getattr(above, "values", ()))
+    allowed = space.parameters[name].when.get(parent, above.choices())
     idle = [str(v) for v in allowed if v not in readers]
     if idle:
         condition = f"when: {{{parent}: [{', '.join(str(v) for v in own)}]}}"
@@ -95,5 +87,5 @@ def _needs(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpac
 
 def _active_values(parent: str, space: SearchSpace) -> tuple[Value, ...]:
     """What a parameter can be but `none`."""
-    values = getattr(space.parameters.get(parent), "values", ())
-    return tuple(v for v in values if v != "none")
+    above = space.parameters.get(parent)
+    return tuple(v for v in above.choices() if v != "none") if above else ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from search_spaces.sampling import representable
+from search_spaces.points import representable
 from search_spaces.space import SearchSpace
 from service.study.records import Role, Sweep, SweepState, Trial, TrialState
 from service.study.trial_reader import frozen_trials, read_trials

@@ -17,7 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
-from search_spaces.sampling import representable, suggest
+from search_spaces.points import representable
+from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace, Value
 from service.spec.model import Constraint
 from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
