@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
+from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
 from tests.rays import Ray, ray_cluster
 
@@ -18,18 +19,17 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are asked for by -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test's own time scales as the deadlines in it do; tests that lack a GPU are skipped."""
+    """Scale each test's own time as the deadlines in it, and skip what cannot run here."""
     if FACTOR != 1:
         allowed = patience(float(config.getini("timeout")))
         for item in items:
             item.add_marker(pytest.mark.timeout(allowed))
-    found = torch.cuda.device_count()
     for item in items:
-        for mark in item.iter_markers("gpu"):
-            wanted = int(mark.kwargs.get("count", 1))
-            if found < wanted:
-                item.add_marker(pytest.mark.skip(reason=f"needs {wanted} CUDA GPU, {found} found"))
+        skip_without_needs(item)
+        if "shared_ray" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture(scope="session")

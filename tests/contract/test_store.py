@@ -47,7 +47,7 @@ from service.server.store.transitions import bring, row_of
 from service.server.store.users import PREFIX, Users
 from service.server.store.webhooks import Webhooks
 from service.study.records import Epoch, Role, Trial, TrialState
-from tests.databases import postgres, postgres_programs
+from tests.databases import postgres
 from tests.patience import patience
 
 
@@ -63,13 +63,11 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    if postgres_programs() is None:
-        pytest.skip("no PostgreSQL server is installed")
     with postgres() as url:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without tables; no session may be left open."""
     if request.param == "sqlite":

@@ -20,15 +20,11 @@ from service.client import endpoints
 from service.server.store.states import JobState
 from service.study.records import TrialState
 from tests.commands import command
-from tests.databases import postgres_programs
 from tests.paced import CODE, EPOCHS, spec_of
 from tests.patience import patience, wait_for
 from tests.stack import SECRET, Stack, stack
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(postgres_programs() is None, reason="no PostgreSQL server is installed"),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 
 
 @pytest.fixture(scope="module")

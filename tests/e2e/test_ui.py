@@ -7,14 +7,11 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-import pytest
-
 from service.base.ports import free_port
 from tests.commands import REPOSITORY, Ran, command, gapsweep
 from tests.patience import patience, wait_for
 
 
-@pytest.mark.ray
 def test_the_ui_shows_the_sweeps_runs(ran: Ran, tmp_path: Path) -> None:
     home, port = ran.home, free_port()
     words = command("ui", "--home", str(home), "--port", str(port))

@@ -23,7 +23,7 @@ from service.client.client import PATIENCE, AsyncClient, Client
 from service.client.models import SweepDetails
 from service.server.store.job_records import Happening, Job, Standing, Told
 from service.server.store.states import JobState
-from tests.integration.test_api import SPEC, World
+from tests.worlds import SPEC, World
 
 
 @pytest.fixture

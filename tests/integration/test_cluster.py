@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def test_what_the_cluster_lacks_is_refused_before_any_trial(
     assert not list(tmp_path.glob("sweeps/*"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hide a folder from a process")
+@pytest.mark.root
 def test_a_home_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
     """The second node has an empty file system of its own where the home is."""
     home = tmp_path / "home"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.commands import gapsweep
@@ -28,7 +27,6 @@ def splits():
 """
 
 
-@pytest.mark.ray
 def test_it_says_that_no_regulariser_helped(tmp_path: Path, shared_ray: Ray) -> None:
     (tmp_path / "plain.py").write_text(USERS_FILE)
     spec = {

@@ -58,7 +58,6 @@ def test_images(ran: Ran, tmp_path: Path, kind: str, name: str) -> None:
     assert card["trial"] == ran.summary["best"]["number"]
 
 
-@pytest.mark.ray
 def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
     tmp_path: Path, shared_ray: Ray
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.commands import Done, gapsweep
@@ -62,7 +61,6 @@ def _run(spec: Path, ray: Ray) -> Done:
     return gapsweep(*words, *ray.options, env=ray.env)
 
 
-@pytest.mark.ray
 def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path, shared_ray: Ray) -> None:
     spec = _write(tmp_path, (*WAYS, "fine"), 5)
     done = _run(spec, shared_ray)
@@ -75,7 +73,6 @@ def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path, shared_ray: Ray)
         assert words in done.stderr
 
 
-@pytest.mark.ray
 def test_a_sweep_whose_trials_all_fail_ends_with_1_and_says_why(
     tmp_path: Path, shared_ray: Ray
 ) -> None:

@@ -17,7 +17,6 @@ from trainables.loop import train
 SPEC = REPOSITORY / "search_spaces" / "sweeps" / "fashion.yaml"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not FASHION_MNIST.is_dir(), reason=f"Fashion-MNIST's files are not in {FASHION_MNIST}"
 )

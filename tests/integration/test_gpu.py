@@ -14,8 +14,8 @@ from torch._dynamo.utils import counters
 
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
-from tests.commands import gapsweep
-from tests.unit.test_process import splits
+from tests.commands import gapsweep_process
+from tests.trainings import splits
 from trainables.config.training import Regularisation, Training
 from trainables.contract import Trainable
 from trainables.data.feed import Placed, Samples
@@ -23,7 +23,7 @@ from trainables.distributed.process import Group, Meeting
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN, MLP
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+pytestmark = pytest.mark.gpu
 
 NETWORK = """
 import torch
@@ -136,7 +136,9 @@ def sweep(folder: Path, **spec: Any) -> dict[str, Any]:
         **spec,
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(whole))
-    done = gapsweep("run", str(folder / "spec.yaml"), "--json", "--home", str(folder / "home"))
+    done = gapsweep_process(
+        "run", str(folder / "spec.yaml"), "--json", "--home", str(folder / "home")
+    )
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
     return {**summary, "said": done.stderr}

@@ -149,7 +149,7 @@ def test_a_pruned_group_leaves_no_process_while_the_sweep_goes_on(tmp_path: Path
     sweep = start(
         tmp_path,
         ray,
-        training={"max_epochs": 40, "batch_size": 64},
+        training={"max_epochs": 20, "batch_size": 64},
         model={"seconds": 0.1},
         search={"pruner": {"name": "threshold", "upper": 0.0}},
         budget={"trials": 2},
@@ -160,4 +160,4 @@ def test_a_pruned_group_leaves_no_process_while_the_sweep_goes_on(tmp_path: Path
     wait_for(lambda: (len(ray.ranks()), len(ray.tune_actors())) == (2, 1), 5)
     assert sweep.process.poll() is None
     assert sweep.finish() == 0, sweep.text
-    assert len(curves(sweep.epochs())[0]) == 40
+    assert len(curves(sweep.epochs())[0]) == 20

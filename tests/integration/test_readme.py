@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 
 from service.spec.file import parse_spec
@@ -40,14 +39,12 @@ def test_the_spec_by_example_is_the_demos() -> None:
     assert spec.space == parse_spec(demo, "digits", Path()).space
 
 
-@pytest.mark.ray
 def test_the_residual_network(tmp_path: Path, shared_ray: Ray) -> None:
     (tmp_path / "resnet.py").write_text(blocks("python", "<!-- example: resnet -->")[0])
     (tmp_path / "spec.yaml").write_text(blocks("yaml", "<!-- example: resnet -->")[0])
     assert swept(tmp_path, shared_ray) == {"complete": 3, "pruned": 0, "failed": 0, "running": 0}
 
 
-@pytest.mark.ray
 def test_the_table(tmp_path: Path, shared_ray: Ray) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": rng.uniform(20, 200, 200), "town": rng.choice(["a", "b"], 200)})

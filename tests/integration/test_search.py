@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from service.sweep.home import SweepFolder
 from tests.commands import DIGITS, Ran, gapsweep, settings
 from tests.patience import patience
 from tests.rays import Ray
 
 
-@pytest.mark.ray
 def test_the_time_budget_ends_a_sweep(tmp_path: Path, shared_ray: Ray) -> None:
     home = ("--home", str(tmp_path), "--json", *shared_ray.options)
     changes = settings(
@@ -28,7 +25,6 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path, shared_ray: Ray) -> None:
     assert first["trials"]["running"] == 0
 
 
-@pytest.mark.ray
 def test_a_finished_sweep_is_extended(tmp_path: Path, shared_ray: Ray) -> None:
     home = ("--home", str(tmp_path), "--json", *shared_ray.options)
     small = settings("training.max_epochs=3", "budget.trials=3")
@@ -42,7 +38,6 @@ def test_a_finished_sweep_is_extended(tmp_path: Path, shared_ray: Ray) -> None:
     assert second["baseline"] == first["baseline"]
 
 
-@pytest.mark.ray
 def test_of_two_at_once_the_second_is_refused(ran: Ran) -> None:
     before = (ran.folder / "summary.json").read_text(encoding="utf-8")
     with SweepFolder(ran.folder).locked():

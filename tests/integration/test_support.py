@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 import yaml
 
@@ -75,7 +74,6 @@ def f1(folder: Path, summary: dict[str, Any]) -> float:
     return float(2 * chosen[:TRUE].sum() / (chosen.sum() + TRUE))
 
 
-@pytest.mark.ray
 def test_l1_recovers_the_support_and_l2_does_not(tmp_path: Path, shared_ray: Ray) -> None:
     (tmp_path / "support.py").write_text(USERS_FILE)
     within = 1.1 * swept(tmp_path, shared_ray, "l1")["best"]["metrics"]["val/loss"]

@@ -47,7 +47,6 @@ def _is_healthy(uri: str) -> bool:
         return False
 
 
-@pytest.mark.ray
 def test_without_a_server_it_is_told_and_a_resume_writes_everything(
     tmp_path: Path, shared_ray: Ray
 ) -> None:

@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
 from service.study.records import Role
 from service.study.session import StudySession
-from tests.unit.test_session import SPACE, new_study
+from tests.studies import SPACE, new_study
 
 
 class Sides:

@@ -17,8 +17,8 @@ from service.study.confirmation import Confirmation
 from service.study.importance import Importances
 from service.study.records import Role, Sweep, Trial, TrialState
 from service.study.session import Decision, StudySession
-from tests.unit.test_report import shown, sweep, trial
-from tests.unit.test_session import NEUTRAL, SPACE, new_study
+from tests.reports import shown, sweep, trial
+from tests.studies import NEUTRAL, SPACE, new_study
 
 NONE = Importances({}, {})
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from tests.unit.test_process import splits
+from tests.trainings import splits
 from trainables.config.training import Regularisation, Training
-from trainables.devices import set_precision, this_machine
+from trainables.devices import set_precision
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN
 
@@ -29,8 +29,7 @@ def curve(training: dict[str, Any], regularisation: dict[str, Any]) -> list[dict
     return [dict(result.metrics) for result in train(run)]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(this_machine().compiler is None, reason="no C++ compiler")
+@pytest.mark.compiler
 def test_a_compiled_network_is_compiled_for_the_first_trial_only() -> None:
     torch._dynamo.reset()
     counters.clear()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.test_process import splits
+from tests.trainings import splits
 from trainables.config.training import Regularisation, Training
 from trainables.data import feed
 from trainables.data.feed import Placed, Samples, place

@@ -9,7 +9,7 @@ import pytest
 
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
-from tests.unit.test_process import splits
+from tests.trainings import splits
 
 
 def worker(folder: Path) -> Worker:
