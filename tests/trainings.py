@@ -10,8 +10,8 @@ import torch
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
 from trainables.data.splits import Split, Splits
-from trainables.loop import TrainingRun
-from trainables.models import MLP
+from trainables.loop import TrainingRun, train
+from trainables.models import CNN, MLP
 
 
 def splits(train_size: int = 60, val_size: int = 30) -> Splits:
@@ -37,3 +37,11 @@ def run(
 def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     """Whether two states have the same values to the last bit."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def curve(training: dict[str, Any], regularisation: dict[str, Any]) -> list[dict[str, float]]:
+    """Every epoch's metrics of a small CNN's training."""
+    settings = Training(**{"max_epochs": 3, "batch_size": 16, "lr": 0.02, **training})
+    reg = Regularisation.model_validate(regularisation)
+    run = TrainingRun(CNN([4], 8), splits(60, 30), settings, reg, None)
+    return [dict(result.metrics) for result in train(run)]

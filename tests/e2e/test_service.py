@@ -98,13 +98,14 @@ def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, pac
     code = ("--with", str(paced / "paced.py"))
     sweep_id = service.submit(spec(paced, 20, pause=0.01), *code)
     service.reach(sweep_id, 3)
+    assert len(service.drivers()) == 1
     refused = service.gapsweep("cancel", sweep_id, user="bob")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is ann's; only ann or an admin may" in refused.stderr
     for action, state in (("pause", JobState.PAUSED), ("cancel", JobState.CANCELLED)):
         assert service.gapsweep(action, sweep_id).returncode == 0
         service.wait(sweep_id, state)
-        wait_for(lambda: not service.drivers(), 90)  # there was one, as its trials show
+        wait_for(lambda: not service.drivers(), 90)
         before = service.trials(sweep_id)
         assert before < 20
         again = "resume" if action == "pause" else "retry"

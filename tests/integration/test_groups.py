@@ -57,7 +57,7 @@ def test_a_whole_sweep_has_the_curves_of_one_worker(
     tmp_path: Path, ray: Ray, workers: int, reference: dict[int, list[dict[str, float]]]
 ) -> None:
     found = curves(_plain_sweep(tmp_path, ray, workers).epochs())
-    assert found.keys() == reference.keys()
+    assert found.keys() == reference.keys() == {0, 1}
     for number, curve in reference.items():
         assert len(curve) == 6
         for ours, expected in zip(found[number], curve, strict=True):
