@@ -10,10 +10,16 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 Location = Sequence[str | int]
 
 
-class Strict(BaseModel):
+class Frozen(BaseModel):
+    """Frozen; unknown keys are ignored, so that files of other versions can be read."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Strict(Frozen):
     """Frozen, refuses unknown keys, takes a field's name and its alias."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
 def problem(location: Location, text: str, value: object = None) -> InitErrorDetails:

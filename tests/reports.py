@@ -8,7 +8,9 @@ from rich.console import Console
 
 from service.report.data import ReportData
 from service.report.terminal import print_report
-from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.study.ranking import Ranking
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
 
 
 def trial(
@@ -48,8 +50,7 @@ def sweep(*trials: Trial) -> Sweep:
         name="mine",
         state=SweepState.SUCCEEDED,
         seconds=65.0,
-        metric="val/loss",
-        mode="min",
+        ranking=Ranking("val/loss", "min"),
         max_epochs=20,
         trials=trials,
     )

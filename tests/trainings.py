@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.stopping import Patience
+from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN, MLP
@@ -30,8 +33,8 @@ def run(
 ) -> TrainingRun:
     """A training before its first step; ``reg`` are its regularisers."""
     settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
-    stop = None if patience is None else EarlyStoppingSpec(patience=patience)
-    return TrainingRun(MLP([16]), splits(), settings, Regularisation.model_validate(reg), stop)
+    stop = None if patience is None else Patience(patience=patience)
+    return build_training(MLP([16]), splits(), settings, regularisers_of(reg), stop)
 
 
 def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -42,6 +45,6 @@ def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def curve(training: dict[str, Any], regularisation: dict[str, Any]) -> list[dict[str, float]]:
     """Every epoch's metrics of a small CNN's training."""
     settings = Training(**{"max_epochs": 3, "batch_size": 16, "lr": 0.02, **training})
-    reg = Regularisation.model_validate(regularisation)
-    run = TrainingRun(CNN([4], 8), splits(60, 30), settings, reg, None)
+    reg = regularisers_of(regularisation)
+    run = build_training(CNN([4], 8), splits(60, 30), settings, reg, None)
     return [dict(result.metrics) for result in train(run)]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from service.base.errors import InputError
 from service.spec.model import SweepSpec
 from service.spec.resources import Resources
-from trainables.devices import PRECISIONS, Machine, Precision
+from trainables.config.precision import PRECISIONS, Precision
+from trainables.devices import Machine
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
-from service.spec.space_rules import MODEL_PREFIX
 from trainables.analysis.examine import Examination, examine
-from trainables.config.training import REGULARISATION_NAMES, hyper_from
+from trainables.build import Regularisers, build_run, find_misfits
+from trainables.config.point import MODEL_PREFIX
+from trainables.config.regularisers import KEYS, regularisers_of
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun
-from trainables.regularisers.augmentation import names
-from trainables.regularisers.suitability import misfits
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,18 @@ def preflight(spec: SweepSpec, source: str) -> Preflight:
     Raises:
         SpecError: it would not run; every problem that could be found.
     """
-    problems = list(_arguments(spec))
+    problems = [*_arguments(spec), *_components(spec)]
     try:
         splits = load(spec.data)
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
-    problems += _augmentations(spec, splits)
     if problems:
         raise SpecError(source, problems)
     try:
-        run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
+        run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
         found = examine(run, splits, spec.resources.workers)
     except TrainableError as error:
-        raise SpecError(source, [Problem("trainable", str(error))]) from None
+        raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
     problems += _metrics(spec, found.metrics)
     problems += _regularisers(spec, run, splits)
     if problems:
@@ -75,16 +73,6 @@ def _first_value(spec: SweepSpec, name: str) -> object:
     return spec.space.parameters[f"{MODEL_PREFIX}{name}"].extremes()[0]
 
 
-def _augmentations(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
-    parameter = spec.space.parameters.get("augmentation")
-    valid = names(splits.info.kind)
-    for value in parameter.choices() if parameter else ():
-        if value not in valid:
-            yield Problem(
-                "space.augmentation", f"{not_one_of(value, valid)} (for {splits.info.kind} inputs)"
-            )
-
-
 def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
     named = [("objective.metric", spec.objective.metric)]
     named += [(f"constraints.{i}.metric", c.metric) for i, c in enumerate(spec.constraints)]
@@ -95,10 +83,38 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
             yield Problem(path, not_one_of(metric, metrics))
 
 
+def _components(spec: SweepSpec) -> Iterator[Problem]:
+    """Samplers, pruners and stopping rules of the user's can be made."""
+    makers: dict[str, Callable[[], object]] = {
+        "search.sampler": lambda: spec.search.sampler.build(spec.search.seed),
+        "search.pruner": lambda: spec.search.pruner.build(spec.training.max_epochs),
+        "early_stopping": lambda: spec.early_stopping and spec.early_stopping.build(),
+    }
+    for place, make in makers.items():
+        try:
+            make()
+        except TrainableError as error:
+            yield Problem(place, str(error))
+
+
 def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
     """Every regulariser of the space, at its strongest, fits the network and its data."""
+    for place, configs in _strongest(spec):
+        try:
+            found = find_misfits(configs, splits, run.model)
+        except TrainableError as error:
+            yield Problem(place, str(error))
+        else:
+            yield from (Problem(place, text) for text in found.values())
+
+
+def _strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
+    """Regularisers by their place in the spec, of parameters that name one every choice."""
+    strengths = {"penalty": "lambda", "augmentation": "augmentation_strength"}
     for name, parameter in spec.space.parameters.items():
-        if name in REGULARISATION_NAMES:
-            _, regularisation = hyper_from({name: parameter.extremes()[1]}, spec.training)
-            for misfit, text in misfits(regularisation, splits.info, run.model):
-                yield Problem(f"space.{misfit}", text)
+        if name in strengths:
+            for value in parameter.choices():
+                yield f"space.{name}", regularisers_of({name: value, strengths[name]: 1.0})
+        elif name in KEYS:
+            yield f"space.{name}", regularisers_of({name: parameter.extremes()[1]})
+    yield from ((f"regularisers.{label}", (c,)) for label, c in spec.regularisers.items())

@@ -16,9 +16,9 @@ from service.server.actions import Service
 from service.server.store.job_records import Job, Transition
 from service.server.store.states import JobState
 from service.spec.file import parse_spec
-from service.study.records import Sweep, SweepState
 from service.sweep.home import Home, SweepFolder
 from service.sweep.summary import Summary, summarise
+from service.sweep.sweep_record import Sweep, SweepState
 
 if TYPE_CHECKING:
     from service.report.data import ReportData
@@ -35,16 +35,12 @@ _STATES = {
 def sweep_of(service: Service, job: Job) -> Sweep:
     """The sweep as the store knows it, without epochs."""
     spec = parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
-    return Sweep(
+    return Sweep.of(
+        spec,
         sweep_id=job.sweep_id,
-        name=job.name,
         state=_STATES.get(job.state, SweepState.RUNNING),
         seconds=held_seconds(service.sweeps.history(job.sweep_id), time.time()),
-        metric=spec.objective.metric,
-        mode=spec.objective.mode,
-        max_epochs=spec.training.max_epochs,
         trials=service.progress.trials(job.sweep_id),
-        one_standard_error=spec.confirm is not None and spec.confirm.pick == "one_standard_error",
     )
 
 
@@ -98,14 +94,13 @@ def text(service: Service, job: Job) -> str:
 
 def _report(folder: SweepFolder) -> ReportData:
     from service.report.data import build
-    from service.study.importance import importances
     from service.sweep.load import read_sweep
 
     try:
         _, study, found = read_sweep(folder)
     except InputError:
         raise NothingYetError(f"{folder.sweep_id} has not begun a trial yet") from None
-    return build(found, importances(study))
+    return build(found, study.importances())
 
 
 def log(service: Service, job: Job, offset: int) -> tuple[str, int]:

@@ -16,7 +16,12 @@ from search_spaces.presets import load_preset, preset_names
 from search_spaces.words import did_you_mean, not_one_of
 from service.base.errors import InputError, Problem, SpecError
 from service.spec.model import SweepSpec
-from trainables.data.datasets import resolve_paths
+
+_MOVED = {
+    "trainables.vision:MLP": "trainables.models:MLP",
+    "trainables.vision:CNN": "trainables.models:CNN",
+    "trainables.tabular:MLP": "trainables.models:MLP",
+}
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -52,14 +57,20 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
     Raises:
         SpecError: it does not validate; every problem at once.
     """
-    raw = {**raw}
+    raw = {**raw, **_moved(raw)}
     if "space" in raw:
         raw["space"] = _resolve_space(raw["space"], source, folder)
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(source, list(_problems(error, raw))) from None
-    return spec.model_copy(update={"data": resolve_paths(spec.data, folder)})
+    return spec.model_copy(update={"data": spec.data.with_paths_from(folder)})
+
+
+def _moved(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The trainable by its name of today, in a spec that an older gapsweep wrote."""
+    new = _MOVED.get(str(raw.get("trainable")))
+    return {} if new is None else {"trainable": new}
 
 
 def dump_spec(spec: SweepSpec) -> str:
@@ -202,7 +213,4 @@ def json_schema() -> dict[str, Any]:
     of_file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string"}}}
     properties["space"] = {"anyOf": [of_preset, of_file, properties["space"]]}
     properties["early_stopping"]["anyOf"].append({"enum": [False, "off"]})
-    pruner = schema["$defs"]["Search"]["properties"]["pruner"]
-    names = list(pruner["discriminator"]["mapping"])
-    schema["$defs"]["Search"]["properties"]["pruner"] = {"anyOf": [{"enum": names}, pruner]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -32,7 +32,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(after: int) -> None:
     second.load_state_dict(torch.load(buffer, weights_only=True))
     assert list(train(second)) == expected[after:]
     assert same_state(whole.model.state_dict(), second.model.state_dict())
-    assert whole.outcome() == second.outcome()
+    assert whole.best_metrics() == second.best_metrics()
 
 
 def test_the_best_epochs_weights_are_restored() -> None:
@@ -41,15 +41,15 @@ def test_the_best_epochs_weights_are_restored() -> None:
     for result in train(training):
         if not result.done:
             seen[result.epoch] = {k: v.clone() for k, v in training.model.state_dict().items()}
-    best = int(training.outcome()["best/epoch"])
-    assert best < training.outcome()["stopped_epoch"] < 30
+    best = int(training.best_metrics()["epoch"])
+    assert best < training.epoch < 30
     assert same_state(training.model.state_dict(), seen[best])
 
 
 def test_without_early_stopping_the_last_weights_are_the_result() -> None:
     training = run(None)
     assert [r.done for r in train(training)] == [False] * 5 + [True]
-    assert training.outcome()["best/epoch"] == 6
+    assert training.best_metrics()["epoch"] == 6
 
 
 def test_proximal_l1_gives_exact_zeros_and_l2_does_not() -> None:
