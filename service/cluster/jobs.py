@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from service.server.shares import Amount
+from service.base.amounts import Amount
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import functools
 import yaml
 from pydantic import ValidationError
 
-from service.server.shares import Amount, Demand
+from service.base.amounts import Amount
+from service.server.shares import Demand
 from service.server.store.job_records import Job
 from service.spec.resources import Resources
 

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from service.server.shares import Amount, Demand, together
+from service.base.amounts import Amount
+from service.server.shares import Demand, together
 
 AGING = 600.0
 """Seconds of waiting that count as much as one priority."""

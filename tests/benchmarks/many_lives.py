@@ -27,6 +27,7 @@ from typing import Any
 
 import uvicorn
 
+from service.base.amounts import Amount
 from service.base.ports import free_port
 from service.client import endpoints
 from service.client.client import Client
@@ -38,7 +39,6 @@ from service.server.leased_loop import Keeper
 from service.server.queue import Limits
 from service.server.reconciler import Reconciler
 from service.server.serve import PERIOD
-from service.server.shares import Amount
 from service.server.store.database import Database
 from service.server.store.job_records import Happening, Told
 from service.server.store.leases import Leases

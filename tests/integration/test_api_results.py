@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.base.amounts import Amount
 from service.base.errors import ClusterAwayError
 from service.base.versions import installed
 from service.cluster.jobs import ClusterNode
@@ -25,7 +26,6 @@ from service.server.actions import Service
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
 from service.server.bundle_archive import Limits
-from service.server.shares import Amount
 from service.server.store.database import Database
 from service.server.store.job_records import Happening, Told
 from service.server.store.states import JobState

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.base.amounts import Amount
 from service.server.queue import AGING, Limits, Waiting, next_to_start
-from service.server.shares import Amount, Demand, share
+from service.server.shares import Demand, share
 from service.server.store.states import ENDS, LEGAL, JobState, may_become
 
 ROOM = Amount(cpus=100.0, gpus=100.0)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from service.base.amounts import Amount
 from service.base.errors import ClusterAwayError, LaunchError
 from service.cluster.jobs import ClusterNode, Found, Launch
 from service.server.actions import Service, Settings
 from service.server.queue import Limits
 from service.server.reconciler import OBEDIENCE, SILENCE, STARTUP, Reconciler
-from service.server.shares import Amount
 from service.server.store.database import Database
 from service.server.store.job_records import Job, Told, User
 from service.server.store.progress import Progress

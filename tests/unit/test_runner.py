@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from service.base.amounts import Amount
 from service.base.versions import installed
 from service.server import driver_config
 from service.server.demands import demand_of
 from service.server.driver import main
-from service.server.shares import Amount
 from service.server.store.database import Database
 from service.server.store.job_records import Job, Submission
 from service.server.store.roles import RoleOfUser
