@@ -126,18 +126,13 @@ class Control:
             yield
             return
         self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        self.listen()
+        for number in self._before:
+            signal.signal(number, self._interrupt)
         try:
             yield
         finally:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
-
-    def listen(self) -> None:
-        """While :meth:`listening`: take the signals back from whoever took one meanwhile."""
-        if not self._interrupted:
-            for number in self._before:
-                signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         self._interrupted = True

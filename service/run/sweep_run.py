@@ -229,7 +229,6 @@ class _Session:
         with cluster.connected(self._folder.ray_log):
             from service.cluster.tune_run import run_trials
 
-            self._control.listen()  # Ray takes SIGTERM as it connects
             run_trials(flow, context, self._concurrent)
 
     def abandon(self) -> None:
