@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import optuna
 
-from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value, nearest
+from search_spaces.points import representable
+from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value
+
+if TYPE_CHECKING:
+    import optuna
 
 
 def suggest(
@@ -30,27 +33,6 @@ def suggest(
         elif name in told or name not in fixed:
             point[name] = _ask(name, space.parameters[name], trial)
     return point
-
-
-def representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
-    """The part of a point that a study can be told: active, and within the parameter's range."""
-    names = (n for n in space.active(point) if n in point)
-    return {n: point[n] for n in names if space.parameters[n].contains(point[n])}
-
-
-def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[str, str]]:
-    """What is wrong with a point that a user wants tried, by name; it need not be complete."""
-    problems: list[tuple[str, str]] = []
-    for name, value in point.items():
-        parameter = space.parameters.get(name)
-        if parameter is None:
-            names = list(space.parameters)
-            problems.append((name, f"not in the space ({', '.join(names)}){nearest(name, names)}"))
-        elif not parameter.contains(value):
-            problems.append((name, f"{value!r} is not {parameter.describe()}"))
-        elif name not in space.active(point) and all(p in point for p in parameter.when):
-            problems.append((name, "its condition `when` is not met at this point"))
-    return problems
 
 
 def grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -19,7 +17,10 @@ from pydantic import (
     StrictStr,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+from pydantic_core import InitErrorDetails, ValidationError
+
+from search_spaces.models import Strict, problem
+from search_spaces.words import did_you_mean
 
 Value = StrictBool | StrictInt | StrictFloat | StrictStr
 When = Mapping[str, tuple[Value, ...]]
@@ -49,13 +50,38 @@ Conditions = Annotated[
 ]
 
 
-class _Parameter(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
+class _Parameter(Strict):
     when: Conditions = Field(default_factory=dict, description="values of others it depends on")
 
+    def choices(self) -> tuple[Value, ...]:
+        """Every value, of a parameter that lists them; empty for a range."""
+        return ()
 
-class Float(_Parameter):
+
+class _Range(_Parameter):
+    """What ranges share; ``low`` and ``high`` are in it."""
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        raise NotImplementedError
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        raise NotImplementedError
+
+    def extremes(self) -> tuple[Value, Value]:
+        """The smallest and the largest value."""
+        return self.low, self.high
+
+    def samples(self) -> tuple[Value, ...]:
+        """Values that represent the parameter: its ends and one between."""
+        between = self.low + 0.37 * (self.high - self.low)
+        return self.low, self.high, int(between) if isinstance(self.low, int) else between
+
+
+class Float(_Range):
     """A real number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
 
     bounds: tuple[Bound, Bound] = Field(alias="float")
@@ -98,7 +124,7 @@ class Float(_Parameter):
         )
 
 
-class Int(_Parameter):
+class Int(_Range):
     """A whole number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
 
     bounds: tuple[StrictInt, StrictInt] = Field(alias="int")
@@ -143,8 +169,20 @@ class Choice(_Parameter):
     def _distinct(self) -> Choice:
         for position, value in enumerate(self.values):
             if any(same(value, other) for other in self.values[:position]):
-                raise ValueError(f"{value!r} stands twice among the choices")
+                raise ValueError(f"duplicate choice {value!r}")
         return self
+
+    def choices(self) -> tuple[Value, ...]:
+        """Every value, as written."""
+        return self.values
+
+    def extremes(self) -> tuple[Value, Value]:
+        """The first and the last value."""
+        return self.values[0], self.values[-1]
+
+    def samples(self) -> tuple[Value, ...]:
+        """Values that represent the parameter: all of them."""
+        return self.values
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
@@ -166,12 +204,6 @@ _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
 def same(a: Value, b: Value) -> bool:
     """Equality that keeps ``True`` apart from ``1``, and ``1`` together with ``1.0``."""
     return isinstance(a, bool) == isinstance(b, bool) and a == b
-
-
-def nearest(word: str, valid: Sequence[str]) -> str:
-    """``; did you mean …?`` or nothing."""
-    near = difflib.get_close_matches(word, valid, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="left_to_right")]]]):
@@ -197,7 +229,7 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
             except ValidationError as error:
                 errors += [_relocated(e, str(name)) for e in error.errors(include_url=False)]
         if not errors:
-            errors = [_problem(name, text) for name, text in _inconsistencies(found)]
+            errors = [problem([name], text, name) for name, text in _inconsistencies(found)]
         if errors:
             raise ValidationError.from_exception_data("SearchSpace", errors)
         space: SearchSpace = build(found)
@@ -254,12 +286,12 @@ def _parameter(definition: Any) -> Parameter:
 
 def _kind_problem(definition: Any) -> InitErrorDetails:
     keys = [str(k) for k in definition] if isinstance(definition, Mapping) else []
-    hint = next((h for k in keys if (h := nearest(k, list(_KINDS)))), "")
+    hint = next((h for k in keys if (h := did_you_mean(k, _KINDS))), "")
     text = (
         "a parameter is exactly one of {float: [low, high]}, {int: [low, high]}, "
         f"{{choice: [a, b]}}, or a constant; got {definition!r}{hint}"
     )
-    return InitErrorDetails(type=_custom(text), loc=(), input=definition)
+    return problem((), text, definition)
 
 
 def _check_range(kind: str, low: float, high: float, log: bool) -> None:
@@ -277,7 +309,7 @@ def _inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]
     if not any(True for n, p in space.items() for parent in p.when if parent not in space):
         cycle = _cycle(space)
         if cycle:
-            yield cycle[0], "its conditions go in a circle: " + " → ".join(cycle)
+            yield cycle[0], "circular `when` conditions: " + " → ".join(cycle)
 
 
 def _bad_condition(
@@ -287,15 +319,15 @@ def _bad_condition(
         yield "`when` names the parameter itself"
     elif parent not in space:
         names = ", ".join(n for n in space if n != name)
-        hint = nearest(parent, list(space))
+        hint = did_you_mean(parent, space)
         yield f"`when` names {parent!r}, which is not in the space{hint} ({names})"
     else:
         for value in values:
             if not space[parent].contains(value):
-                words = [str(v) for v in getattr(space[parent], "values", ())]
+                words = [str(v) for v in space[parent].choices()]
                 yield (
-                    f"`when` wants {parent} to be {value!r}, but it is "
-                    f"{space[parent].describe()}{nearest(str(value), words)}"
+                    f"`when` requires {parent} to be {value!r}, but it is "
+                    f"{space[parent].describe()}{did_you_mean(value, words)}"
                 )
         if not values:
             yield f"`when` gives no value of {parent}"
@@ -319,20 +351,12 @@ def _cycle(space: Mapping[str, Parameter]) -> list[str]:
     return next((c for name in space if (c := visit(name, []))), [])
 
 
-def _custom(text: str) -> PydanticCustomError:
-    return PydanticCustomError("value_error", "{error}", {"error": text})
-
-
-def _problem(name: str, text: str) -> InitErrorDetails:
-    return InitErrorDetails(type=_custom(text), loc=(name,), input=name)
-
-
 def _relocated(error: Any, name: str) -> InitErrorDetails:
     """The same error one level down, below the parameter's name."""
-    kind: Any = error["type"]
-    if kind == "value_error":
-        kind = _custom(str(error["ctx"]["error"]))
-    details = InitErrorDetails(type=kind, loc=(name, *error["loc"]), input=error["input"])
-    if "ctx" in error and isinstance(kind, str):
+    place = (name, *error["loc"])
+    if error["type"] == "value_error":
+        return problem(place, str(error["ctx"]["error"]), error["input"])
+    details = InitErrorDetails(type=error["type"], loc=place, input=error["input"])
+    if "ctx" in error:
         details["ctx"] = error["ctx"]
     return details

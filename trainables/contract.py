@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
+from trainables.data.batch import Batch
 from trainables.errors import ContractError
 from trainables.losses import (
     Function,
@@ -20,7 +21,6 @@ from trainables.losses import (
     task_losses,
     task_metrics,
 )
-from trainables.regularisers.batches import Batch
 
 
 class Trainable(ABC):
@@ -49,7 +49,7 @@ class Trainable(ABC):
         self._better_high = self.higher_is_better | named
         if self._loss is not None and type(self).losses is not Trainable.losses:
             raise ContractError(
-                f"{type(self).__name__} defines losses itself; leave training.loss out"
+                f"{type(self).__name__} defines losses itself; leave it out", "training.loss"
             )
 
     @abstractmethod
@@ -60,13 +60,7 @@ class Trainable(ABC):
         self, parameters: Iterable[nn.Parameter], training: Training
     ) -> torch.optim.Optimizer:
         """The optimiser of the spec. It decays no weights: penalties are the loop's."""
-        match training.optimizer:
-            case "adamw" | "adam":
-                return torch.optim.Adam(parameters, lr=training.lr, fused=True)
-            case "sgd":
-                return torch.optim.SGD(
-                    parameters, lr=training.lr, momentum=training.momentum, fused=True
-                )
+        return training.optimizer.build(parameters, lr=training.lr, momentum=training.momentum)
 
     def step(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of one training step, 0-dim, to be differentiated; without penalty.

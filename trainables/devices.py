@@ -8,12 +8,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
-Precision = Literal["fp32", "tf32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+from trainables.config.precision import Precision
 
 _AMPERE = (8, 0)
 """The first compute capability whose tensor cores take TF32 and BF16."""

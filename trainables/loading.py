@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from trainables.config.data_info import DataInfo
-from trainables.config.imports import load_object
+from trainables.config.imports import check_options, load_object
 from trainables.contract import Trainable
 from trainables.errors import ContractError
 
@@ -60,7 +59,7 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
         missing = sorted(getattr(found, "__abstractmethods__", ()))
         if missing:
             raise ContractError(f"{path} does not define {', '.join(missing)}")
-        _check_arguments(path, found, arguments, ())
+        check_options(path, found, arguments, {})
         return found(**arguments)
     if isinstance(found, type) and not issubclass(found, nn.Module):
         lacking = [m for m in ("build", "losses", "metrics", "optimizer") if not hasattr(found, m)]
@@ -69,28 +68,5 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
             f"{path} must be an nn.Module, a function that returns one, or a subclass of "
             f"trainables.contract.Trainable; {lacks}"
         )
-    _check_arguments(path, found, arguments, _FROM_DATA)
+    check_options(path, found, arguments, dict.fromkeys(_FROM_DATA))
     return ModuleTrainable(found, arguments)
-
-
-def _check_arguments(
-    path: str, factory: Callable[..., Any], arguments: Mapping[str, Any], given: tuple[str, ...]
-) -> None:
-    signature = inspect.signature(factory).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in signature):
-        return
-    names = [p.name for p in signature if p.kind is not p.VAR_POSITIONAL]
-    for argument in arguments:
-        if argument not in names:
-            near = difflib.get_close_matches(argument, names, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ContractError(
-                f"{path} takes no argument {argument!r}; {hint}"
-                f"it takes {', '.join(names) or 'none'}"
-            )
-    required = [
-        p.name for p in signature if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
-    ]
-    missing = [n for n in required if n not in arguments and n not in given]
-    if missing:
-        raise ContractError(f"{path} needs {', '.join(missing)}; give it under `model:`")

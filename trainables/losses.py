@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.config.data_info import Task
 from trainables.config.imports import load_object
 from trainables.config.training import MetricSpec
-from trainables.errors import ContractError
+from trainables.errors import ContractError, blame
 
 Function = Callable[[Tensor, Tensor], Tensor]
 OWN_LOSSES: Mapping[Task, str] = {
@@ -31,12 +31,13 @@ def loss_function(name: str | None, task: Task) -> Function | None:
     if name is None or name == own:
         return None
     if ":" in name:
-        return _function(name)
-    for_others = name in OWN_LOSSES.values()
-    what = "is not for" if for_others else "is no loss for"
+        with blame("training.loss"):
+            return _function(name)
+    known = name in OWN_LOSSES.values()
+    what = f"{name!r} does not fit {task}" if known else f"unknown loss {name!r}"
     raise ContractError(
-        f"training.loss: {name!r} {what} {task}; {own!r} is, and so is the import path of your "
-        "own, such as torch.nn:HuberLoss"
+        f"{what}; valid: {own}, or the import path of your own, such as torch.nn:HuberLoss",
+        "training.loss",
     )
 
 
@@ -46,7 +47,8 @@ def metric_functions(specs: Iterable[MetricSpec]) -> dict[str, Function]:
     Raises:
         ContractError: a path leads to nothing that can be called.
     """
-    return {spec.name: _function(spec.path) for spec in specs}
+    with blame("training.metrics"):
+        return {spec.name: _function(spec.path) for spec in specs}
 
 
 def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
@@ -85,6 +87,6 @@ def _function(path: str) -> Function:
         found = found() if issubclass(found, nn.Module) else found
     if not callable(found) or inspect.isclass(found):
         raise ContractError(
-            f"{path} is no function of outputs and targets, and no nn.Module of a loss"
+            f"{path} must be a function of outputs and targets, or an nn.Module of a loss"
         )
     return found

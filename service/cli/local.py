@@ -164,7 +164,8 @@ def list_sweeps(
         try:
             spec, _, found = read_sweep(folder)
         except GapsweepError:
-            table.add_row(folder.sweep_id, "not started")
+            started = folder.journal.exists()
+            table.add_row(folder.sweep_id, "cannot be read" if started else "not started")
             continue
         best = found.best
         gap = number(best.best.get("gap/loss")) if best else "–"

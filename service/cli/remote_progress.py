@@ -12,7 +12,9 @@ from service.client import endpoints
 from service.client.client import Client
 from service.client.models import EventOut, SweepDetails, TrialOut
 from service.report.progress import SweepView, view_for
-from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.study.ranking import Ranking
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
 
 _ENDED = {
     "trial completed": TrialState.COMPLETE,
@@ -89,8 +91,7 @@ def _sweep(sweep: SweepDetails, known: Mapping[int, Trial]) -> Sweep:
         name=sweep.name,
         state=SweepState.RUNNING,
         seconds=0.0,
-        metric=objective.get("metric", "val/loss"),
-        mode=objective.get("mode", "min"),
+        ranking=Ranking(objective.get("metric", "val/loss"), objective.get("mode", "min")),
         max_epochs=spec["training"]["max_epochs"],
         trials=tuple(known[n] for n in sorted(known)),
     )

@@ -54,10 +54,9 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
     """The report, what was left undone, the exit code."""
     from service.report.data import build
     from service.report.terminal import print_report
-    from service.study.importance import importances
-    from service.study.records import SweepState
     from service.sweep.environment import mlflow_uri
     from service.sweep.load import read_sweep
+    from service.sweep.sweep_record import SweepState
 
     notes = Console(stderr=True, highlight=False)
     if as_json:
@@ -65,7 +64,7 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
     else:
         console = Console(highlight=False)
         _, study, _ = read_sweep(folder)
-        print_report(build(ending.sweep, importances(study)), console)
+        print_report(build(ending.sweep, study.importances()), console)
         console.print(f"\nreport  {folder.report}", soft_wrap=True)
         if uri := mlflow_uri(home):
             shown = f"gapsweep ui --home {home.path}" if uri == home.mlflow_uri else uri

@@ -10,7 +10,7 @@ from rich.table import Table
 from service.cluster.inventory import Inventory, Node, many
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
-from trainables.devices import PRECISIONS
+from trainables.config.precision import PRECISIONS
 from trainables.regularisers.dropout import dropout_layers
 
 _GIB = 2**30

@@ -7,6 +7,7 @@ workers waiting.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -16,8 +17,10 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from service.cluster.trial_actor import Shared
-from service.cluster.worker import Answer, Worker
+from service.cluster.tune_messages import from_config, to_result
+from service.cluster.worker import Worker
 from service.spec.resources import Resources
+from service.study.messages import Answer, Assignment, TrialFailure
 from trainables.distributed.process import Address, Group, Meeting, Process
 
 PATIENCE = 10.0
@@ -46,7 +49,7 @@ class Rank:
         self._meeting = Meeting.here(host)
         return self._meeting.address
 
-    def join(self, address: Address) -> Answer:
+    def join(self, address: Address) -> TrialFailure | None:
         """Become part of the group, or of a new one in its place."""
         if self._refusal is not None:
             return self._refusal
@@ -57,17 +60,17 @@ class Rank:
         self._worker.process = Group.join(
             self._meeting, self._rank, self._resources.workers, self._resources.device
         )
-        return {}
+        return None
 
-    def take(self, config: dict[str, Any]) -> None:
+    def take(self, assignment: Assignment) -> None:
         """Be ready for a trial."""
         if self._refusal is None:
-            self._worker.take(config)
+            self._worker.take(assignment)
 
-    def advance(self) -> Answer:
-        """Train one epoch; of an epoch that went well the first worker tells."""
+    def advance(self) -> Answer | None:
+        """Train one epoch; only the first worker reports an epoch that went well."""
         answer = self._worker.advance()
-        return answer if self._rank == 0 or "failure" in answer else {}
+        return answer if self._rank == 0 or isinstance(answer, TrialFailure) else None
 
 
 class GroupActor(TuneTrainable):
@@ -86,29 +89,29 @@ class GroupActor(TuneTrainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Hand out the next trial; True, or Tune would start new processes for it."""
-        self._config = new_config
-        for rank in self._ranks:
-            rank.take.remote(new_config)
+        self._assignment = from_config(new_config)
+        self._hand_out()
         return True
 
-    def step(self) -> Answer:
+    def step(self) -> dict[str, Any]:
         """Train one epoch and say how it went.
 
         Raises:
             LostWorkerError: a worker's process died.
         """
-        if self._refusal is not None:
-            return self._refusal
+        return to_result(self._refusal or self._advance())
+
+    def _advance(self) -> Answer:
         if not self._ranks:
             self._start()
-            self.reset_config(self._config)
+            self._hand_out()
         answers = self._answers(self._joining)
         self._joining = []
-        if not any("failure" in a for a in answers):
+        if not _failures(answers):
             answers = self._answers([rank.advance.remote() for rank in self._ranks])
-        failures = [a for a in answers if "failure" in a]
+        failures = _failures(answers)
         if not failures:
-            return next(a for a in answers if a)
+            return next(a for a in answers if a is not None)
         if len(answers) == len(self._ranks):
             self._join()  # no collective of theirs may meet one of the next trial's
         else:
@@ -131,12 +134,16 @@ class GroupActor(TuneTrainable):
         self._address: Any = self._ranks[0].listen.remote()
         self._join()
 
+    def _hand_out(self) -> None:
+        for rank in self._ranks:
+            rank.take.remote(self._assignment)
+
     def _join(self) -> None:
         self._joining = [rank.join.remote(self._address) for rank in self._ranks]
 
-    def _answers(self, calls: list[Any]) -> list[Answer]:
+    def _answers(self, calls: list[Any]) -> list[Answer | None]:
         """Every worker's answer, or those that came when one of them is a failure."""
-        answers: list[Answer] = []
+        answers: list[Answer | None] = []
         waiting, patience = calls, None
         while waiting:
             ready, waiting = ray.wait(waiting, timeout=patience)
@@ -147,9 +154,13 @@ class GroupActor(TuneTrainable):
             except ray.exceptions.RayActorError as error:
                 lost = f"worker {calls.index(ready[0])} of {len(calls)}"
                 raise LostWorkerError(f"{lost} {_fate(error)}") from None
-            if "failure" in answers[-1]:
+            if isinstance(answers[-1], TrialFailure):
                 patience = PATIENCE
         return answers
+
+
+def _failures(answers: Sequence[Answer | None]) -> list[TrialFailure]:
+    return [a for a in answers if isinstance(a, TrialFailure)]
 
 
 def _fate(error: ray.exceptions.RayActorError) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from service.base.errors import InputError
 from service.spec.model import SweepSpec
 from service.spec.resources import Resources
-from trainables.devices import PRECISIONS, Machine, Precision
+from trainables.config.precision import PRECISIONS, Precision
+from trainables.devices import Machine
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def _check_compiler(nodes: Sequence[Node]) -> None:
 
 def _asked(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:
     """Every value that a key of ``training`` may have, searched or not."""
-    return tuple(getattr(spec.space.parameters.get(name), "values", (fixed,)))
+    parameter = spec.space.parameters.get(name)
+    return (fixed,) if parameter is None else parameter.choices()
 
 
 def _cpus(resources: Resources) -> tuple[float, float]:

@@ -10,7 +10,9 @@ import ray
 from ray.tune import Trainable as TuneTrainable
 
 from service.base.versions import describe_mismatch
-from service.cluster.worker import Answer, TrialContext, Worker
+from service.cluster.tune_messages import from_config, to_result
+from service.cluster.worker import TrialContext, Worker
+from service.study.messages import TrialFailure
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Shared:
         """The context itself; its arrays are views of the store."""
         return ray.get(self.reference)
 
-    def refusal(self) -> Answer | None:
+    def refusal(self) -> TrialFailure | None:
         """Why no trial can run here, if the driver's gapsweep is another than this node's."""
         words = describe_mismatch(self.version, "its driver", f"the node {socket.gethostname()}")
-        return None if words is None else {"failure": words, "done": True}
+        return None if words is None else TrialFailure(reason=words)
 
 
 class TrialActor(TuneTrainable):
@@ -43,12 +45,12 @@ class TrialActor(TuneTrainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; True, or Tune would start a new process for it."""
         if self._refusal is None:
-            self._worker.take(new_config)
+            self._worker.take(from_config(new_config))
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and say how it went."""
-        return self._refusal or self._worker.advance()
+        return to_result(self._refusal or self._worker.advance())
 
     def cleanup(self) -> None:
         """Nothing outlives the process."""

@@ -20,29 +20,22 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from service.cluster.group_actor import LostWorkerError
-from service.study.session import Decision, StudySession
+from service.cluster.tune_messages import from_result, to_config
+from service.study.messages import Answer, EpochReport
+from service.study.session import Decision
+from service.study.trial_flow import DIED, NoTrial, TrialFlow
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-METRICS = "metrics"
-OUTCOME = "outcome"
-RAN_ON = "ran_on"
-DIED = "the trial's process died (killed, or out of memory)"
 _NONE_LEFT: Any = Searcher.FINISHED
 
 
 @dataclass
 class Bridge:
-    """What the three adapters share: the session, Tune's ids, why to stop, what went wrong.
+    """What the three adapters share: the flow of trials, their numbers by Tune's ids, crashes."""
 
-    ``slots`` says how many trials may run at once now.
-    """
-
-    session: StudySession
-    should_stop: Callable[[], bool]
-    slots: Callable[[], int]
-    error: Exception | None = None
+    flow: TrialFlow
     numbers: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, list[str]] = field(default_factory=dict)
 
@@ -51,66 +44,33 @@ class Bridge:
         return self
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Tune pickles what it is given, for a restore that nobody asks for."""
+        """Tune pickles what it is given, for a restore that is never done."""
         return str, ("the study is the truth",)
 
-    @property
-    def stopping(self) -> bool:
-        """Whether no trial may start and every running one must end."""
-        return self.error is not None or self.should_stop()
-
     def ask(self, tune_id: str) -> Any:
-        """A config for Tune, or that there is none left; None where there is none yet."""
-        if not self.stopping and len(self.session.open_trials) >= self.slots():
-            return None
-        assignment = None if self.stopping else self.session.ask()
-        if assignment is None:
-            return _NONE_LEFT if self.stopping or self.session.exhausted else None
-        self.numbers[tune_id] = assignment.number
-        return {
-            "number": assignment.number,
-            "params": dict(assignment.params),
-            "recorded": assignment.recorded,
-            "seed": assignment.seed,
-            "unregularised": assignment.unregularised,
-        }
+        """A config for Tune, FINISHED where no trial is left, None to be asked again."""
+        found = self.flow.ask()
+        if isinstance(found, NoTrial):
+            return _NONE_LEFT if found is NoTrial.NONE_LEFT else None
+        self.numbers[tune_id] = found.number
+        return to_config(found)
 
-    def result(self, tune_id: str, result: Mapping[str, Any]) -> str:
+    def result(self, tune_id: str, answer: Answer | None) -> str:
         """Report one epoch; what Tune should do with the trial."""
-        number, metrics = self.numbers[tune_id], _under(result, METRICS)
-        self.session.locate(number, _under(result, RAN_ON))
-        if self.session.report(number, result["epoch"], metrics) is Decision.CONTINUE:
-            return str(TrialScheduler.CONTINUE)
-        self.session.prune(number)
-        return str(TrialScheduler.STOP)
+        if not isinstance(answer, EpochReport):
+            raise TypeError(f"a trial that goes on answered {answer!r}")
+        decision = self.flow.report(self.numbers[tune_id], answer)
+        going_on = decision is Decision.CONTINUE
+        return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
 
     def crash(self, tune_id: str, words: str) -> None:
         """Remember why a trial's process broke; Tune may start the trial again."""
         self.crashes.setdefault(tune_id, []).append(words)
 
-    def finish(self, tune_id: str, result: Mapping[str, Any] | None, crashed: bool) -> None:
-        """End a trial in the study unless it has ended there, or is only cut short by a stop."""
+    def finish(self, tune_id: str, answer: Answer | None, crashed: bool) -> None:
+        """End a trial, unless it is only cut short by a stop."""
         number, crashes = self.numbers.pop(tune_id), self.crashes.pop(tune_id, [])
-        if number not in self.session.open_trials:
-            return
-        self.session.locate(number, _under(result or {}, RAN_ON))
-        outcome = _under(result or {}, OUTCOME)
-        if result is not None and result.get("failure"):
-            self.session.fail(number, str(result["failure"]))
-        elif outcome and result is not None:
-            self.session.report(number, result["epoch"], _under(result, METRICS))
-            stopped_epoch = int(outcome.pop("stopped_epoch"))
-            best = {name.removeprefix("best/"): value for name, value in outcome.items()}
-            self.session.complete(number, best, stopped_epoch)
-        elif crashed:
-            times = f", {len(crashes)} times" if len(crashes) > 1 else ""
-            self.session.fail(number, (crashes[-1] if crashes else DIED) + times)
-
-
-def _under(result: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The values that stood under one key before Tune flattened the result."""
-    start = f"{prefix}/"
-    return {k.removeprefix(start): v for k, v in result.items() if k.startswith(start)}
+        self.flow.finish(number, answer, crashes if crashed else None)
 
 
 def _guarded(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -123,7 +83,7 @@ def _guarded(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
             try:
                 return method(*args, **kwargs)
             except Exception as error:
-                bridge.error = bridge.error or error
+                bridge.flow.error = bridge.flow.error or error
                 return fallback
 
         return guarded
@@ -148,7 +108,7 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """A trial ended, by itself, by the scheduler's word, or by dying (``error``)."""
-        self.bridge.finish(trial_id, result, error)
+        self.bridge.finish(trial_id, from_result(result), error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing is pickled: the study is the truth. Tune wants a file there."""
@@ -168,7 +128,7 @@ class StudyScheduler(FIFOScheduler):
     @_guarded(TrialScheduler.STOP)
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
         """Report the epoch to the study and answer CONTINUE or STOP."""
-        return self.bridge.result(trial.trial_id, result)
+        return self.bridge.result(trial.trial_id, from_result(result))
 
     @_guarded(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:
@@ -200,4 +160,4 @@ class SweepStopper(Stopper):
 
     def stop_all(self) -> bool:
         """Asked by Tune in every turn of its loop."""
-        return self.bridge.stopping
+        return self.bridge.flow.stopping

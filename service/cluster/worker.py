@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
+from service.base.files import replacing
 from service.spec.model import SweepSpec
-from service.study.records import Params
+from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.sweep.home import SweepFolder
+from trainables.build import build_run
 from trainables.data.feed import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import describe, limit_memory
 from trainables.distributed.process import Process
 from trainables.loop import EpochResult, TrainingRun, train
-
-Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,15 @@ class Worker:
         self._placed: Placed | None = None
         self._run: TrainingRun | None = None
 
-    def take(self, config: Mapping[str, Any]) -> None:
+    def take(self, assignment: Assignment) -> None:
         """Forget the last trial, its memory too, and be ready for the next."""
         self._forget()
-        self._number = int(config["number"])
-        self._params: Params = config["params"]
-        self._recorded = int(config["recorded"])
-        self._seed: int | None = config["seed"]
-        self._baseline = bool(config["unregularised"])
+        self._trial, self._recorded = assignment, assignment.recorded
 
     def advance(self) -> Answer:
         """Train one epoch and say how it went; after a resumption the last one is said again."""
         try:
-            return self._advance() | {"ran_on": self._ran_on()}
+            return self._advance()
         except (torch.OutOfMemoryError, MemoryError) as error:
             return self._failure(f"out of memory: {error}")
         except torch.AcceleratorError as error:
@@ -79,11 +75,11 @@ class Worker:
         except Exception as error:
             return self._failure(_describe(error))
 
-    def _failure(self, words: str) -> Answer:
+    def _failure(self, reason: str) -> TrialFailure:
         """The trial's end; what it held of the device is its neighbours' from here on."""
-        answer = {"done": True, "failure": words, "ran_on": self._ran_on()}
+        failure = TrialFailure(reason=reason, ran_on=self._ran_on())
         self._forget()
-        return answer
+        return failure
 
     def _forget(self) -> None:
         self._run = None
@@ -97,27 +93,31 @@ class Worker:
         precision = {} if self._run is None else {"precision": self._run.training.precision}
         return {"device": describe(self._device), **precision}
 
-    def _advance(self) -> Answer:
+    def _advance(self) -> EpochReport:
         run = self._run = self._run or self._begin()
         result = run.last_result
         if result is None or (result.epoch <= self._recorded and not result.done):
             result = next(self._results)
-            self._save(run.state_dict(), self._folder.checkpoint(self._number))
+            self._save(run.state_dict(), self._folder.checkpoint(self._trial.number))
         self._recorded = result.epoch
-        answer: Answer = {"epoch": result.epoch, "metrics": dict(result.metrics)}
         if result.done:
-            self._save(run.best_state, self._folder.best_weights(self._number))
-            answer |= {"done": True, "outcome": run.outcome()}
-        return answer
+            self._save(run.best_state, self._folder.best_weights(self._trial.number))
+        return EpochReport(
+            epoch=result.epoch,
+            metrics=dict(result.metrics),
+            best=run.best_metrics() if result.done else None,
+            ran_on=self._ran_on(),
+        )
 
     def _begin(self) -> TrainingRun:
         spec = self._context.spec
         self._placed = self._placed or place(self._context.splits, self._device)
-        run = spec.training_run(
-            self._params,
+        run = build_run(
+            spec,
+            self._trial.params,
             self._context.splits,
-            baseline=self._baseline,
-            seed=self._seed,
+            baseline=self._trial.baseline,
+            seed=self._trial.seed,
             device=self._device,
             process=self.process,
             placed=self._placed,
@@ -130,20 +130,19 @@ class Worker:
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """What a session or a process before this one left of the trial, if it left anything."""
-        checkpoint = self._folder.checkpoint(self._number)
+        checkpoint = self._folder.checkpoint(self._trial.number)
         if self.process.rank or not checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        return state
+        return state if "regularisers" in state else None  # of an older gapsweep: start over
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:
         """Write a checkpoint whole or not at all."""
         if self.process.rank:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        with replacing(path, path.with_suffix(".tmp")) as temporary:
+            torch.save(state, temporary)
 
 
 def _describe(error: Exception) -> str:

@@ -8,7 +8,8 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-from service.study.records import Sweep, Trial
+from service.study.records import Trial
+from service.sweep.sweep_record import Sweep
 
 LEVEL = 0.95
 ALPHA = 0.05

@@ -10,11 +10,13 @@ from search_spaces.space import Value
 from service.report.comparison import ConfirmedRow, confirmed
 from service.report.verdict import closed, confirmed_verdict, verdict
 from service.study.importance import Importances
-from service.study.records import OUT_OF_BUDGET, Metrics, Role, Sweep, SweepState, Trial, TrialState
+from service.study.records import OUT_OF_BUDGET, Metrics, Role, Trial, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
+from trainables.config.penalties import penalties
 
 CURVES = ("train/loss", "val/loss", "gap/loss")
 _SIDES = ("val", "test", "gap", "test_gap")
-_NAME_ORDER = ("none", "l1", "l2", "elastic_net")
+_NAME_ORDER = ("none", *penalties.built_in())
 _METRIC_ORDER = ("loss", "accuracy")
 
 
@@ -199,7 +201,7 @@ def _groups(
 
 def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[Trial]) -> GroupRow:
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    best = min(complete, key=sweep.rank, default=None)
+    best = min(complete, key=sweep.ranking.key, default=None)
     return GroupRow(
         name=name,
         complete=len(complete),

@@ -8,11 +8,10 @@ penalties have their own markers, train and validation their own dashes. In the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
-from types import MappingProxyType
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -20,13 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from service.report.data import Curves, ReportData
+from trainables.config.penalties import PenaltyKind, penalties
 
 _INK = "#1b1b1f"
 _BASELINE, _BEST = "#D55E00", "#0072B2"
-_PENALTIES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"l1": ("#E69F00", "o"), "l2": ("#0072B2", "s"), "elastic_net": ("#009E73", "^")}
-)
-_OTHER_PENALTY = ("#CC79A7", "D")
 _ROLE_COLOURS = {"baseline": _BASELINE, "best": _BEST}
 _STYLE = {
     "axes.edgecolor": _INK,
@@ -106,8 +102,9 @@ def _draw_gap(axes: Axes, data: ReportData) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda lam, _: f"{lam:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     for penalty, points in data.gap_points.items():
-        colour, marker = _PENALTIES.get(penalty, _OTHER_PENALTY)
+        style = penalties.built_in().get(penalty, PenaltyKind)
         lams, gaps = [p.lam for p in points], [p.gap for p in points]
+        colour, marker = style.colour, style.marker
         axes.plot(lams, gaps, marker, color=colour, markersize=6, alpha=0.85, label=penalty)
     if data.baseline_gap is not None:
         axes.axhline(data.baseline_gap, color=_INK, linestyle="--", linewidth=1.3, label="baseline")

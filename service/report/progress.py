@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from service.report.words import configuration, duration, number
-from service.study.records import Epoch, Sweep, Trial, TrialState
+from service.study.records import Epoch, Trial, TrialState
+from service.sweep.sweep_record import Sweep
 
 
 class SweepView:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from service.report.comparison import ConfirmedRow
 from service.report.words import configuration, number, percent, plus_minus, signed
-from service.study.records import Sweep, Trial, TrialState
+from service.study.records import Trial, TrialState
+from service.sweep.sweep_record import Sweep
 
 
 def closed(baseline: float | None, best: float | None) -> float | None:

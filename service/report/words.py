@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
 from service.study.records import Params
+from trainables.config.regularisers import NEUTRAL, SYMBOLS
 
 if TYPE_CHECKING:  # it would bring scipy along
     from service.report.comparison import Interval
 
 MISSING = "–"
-_NAMES = {"lambda": "λ", "augmentation_strength": "strength"}
 
 
 def number(value: float | None) -> str:
@@ -62,12 +62,8 @@ def configuration(params: Params) -> str:
     """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
-    shown = {k: v for k, v in params.items() if k != "penalty" and not _neutral(k, v)}
+    shown = {k: v for k, v in params.items() if k != "penalty" and NEUTRAL.get(k) != v}
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
-    parts += [f"{_NAMES.get(k, k)} = {short(shown[k])}" for k in first + rest]
+    parts += [f"{SYMBOLS.get(k, k)} = {short(shown[k])}" for k in first + rest]
     return ", ".join(parts)
-
-
-def _neutral(name: str, value: Value) -> bool:
-    return (name == "dropout" and value == 0) or (name == "augmentation" and value == "none")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import optuna
-
+from service.base.files import write_atomically
 from service.report import page
 from service.report.data import ReportData, build
-from service.study.importance import importances
-from service.study.records import Sweep
-from service.sweep.home import SweepFolder, write_atomically
+from service.study.study import SweepStudy
+from service.sweep.home import SweepFolder
+from service.sweep.sweep_record import Sweep
 
 
-def write_report(sweep: Sweep, study: optuna.Study, folder: SweepFolder) -> ReportData:
+def write_report(sweep: Sweep, study: SweepStudy, folder: SweepFolder) -> ReportData:
     """Write the page; what it says is returned for the terminal."""
-    data = build(sweep, importances(study))
+    data = build(sweep, study.importances())
     write_atomically(folder.report, page.render(data))
     return data

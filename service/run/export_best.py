@@ -9,10 +9,12 @@ import torch
 
 from service.base.errors import InputError
 from service.spec.model import SweepSpec
-from service.study.records import Role, Sweep
+from service.study.records import Role
 from service.sweep.home import SweepFolder
+from service.sweep.sweep_record import Sweep
 from trainables.analysis.export import Format, export_network
 from trainables.analysis.pruning import Removed, prune
+from trainables.build import build_run
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
@@ -47,7 +49,7 @@ def export_best(
     if best is None or weights is None or not weights.exists():
         raise InputError(f"{folder.sweep_id} has no completed trial whose weights could be written")
     baseline = best.role is Role.BASELINE
-    run = spec.training_run(best.params, splits, baseline=baseline, device="cpu")
+    run = build_run(spec, best.params, splits, baseline=baseline, device="cpu")
     run.model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     before = run.model.eval()
     network, removed = prune(before, run.data.val.x[:256]) if pruned else (before, ())

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
-from service.spec.file import choice
 from service.spec.model import SweepSpec
-from service.spec.space_rules import MODEL_PREFIX
 from trainables.analysis.examine import Examination, examine
-from trainables.config.training import REGULARISATION_NAMES, hyper_from
+from trainables.build import Regularisers, build_run, find_misfits
+from trainables.config.point import MODEL_PREFIX
+from trainables.config.regularisers import KEYS, regularisers_of
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun
-from trainables.regularisers.augmentation import names
-from trainables.regularisers.suitability import misfits
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,18 @@ def preflight(spec: SweepSpec, source: str) -> Preflight:
     Raises:
         SpecError: it would not run; every problem that could be found.
     """
-    problems = list(_arguments(spec))
+    problems = [*_arguments(spec), *_components(spec)]
     try:
         splits = load(spec.data)
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
-    problems += _augmentations(spec, splits)
     if problems:
         raise SpecError(source, problems)
     try:
-        run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
+        run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
         found = examine(run, splits, spec.resources.workers)
     except TrainableError as error:
-        raise SpecError(source, [Problem("trainable", str(error))]) from None
+        raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
     problems += _metrics(spec, found.metrics)
     problems += _regularisers(spec, run, splits)
     if problems:
@@ -72,18 +70,7 @@ def _arguments(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _first_value(spec: SweepSpec, name: str) -> object:
-    parameter = spec.space.parameters[f"{MODEL_PREFIX}{name}"]
-    return parameter.values[0] if hasattr(parameter, "values") else parameter.low
-
-
-def _augmentations(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
-    parameter = spec.space.parameters.get("augmentation")
-    valid = names(splits.info.kind)
-    for value in getattr(parameter, "values", ()):
-        if value not in valid:
-            yield Problem(
-                "space.augmentation", f"{choice(value, valid)} (for {splits.info.kind} inputs)"
-            )
+    return spec.space.parameters[f"{MODEL_PREFIX}{name}"].extremes()[0]
 
 
 def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
@@ -93,14 +80,41 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
         named.append(("early_stopping.metric", spec.early_stopping.metric))
     for path, metric in named:
         if metric not in metrics:
-            yield Problem(path, choice(metric, metrics))
+            yield Problem(path, not_one_of(metric, metrics))
+
+
+def _components(spec: SweepSpec) -> Iterator[Problem]:
+    """Samplers, pruners and stopping rules of the user's can be made."""
+    makers: dict[str, Callable[[], object]] = {
+        "search.sampler": lambda: spec.search.sampler.build(spec.search.seed),
+        "search.pruner": lambda: spec.search.pruner.build(spec.training.max_epochs),
+        "early_stopping": lambda: spec.early_stopping and spec.early_stopping.build(),
+    }
+    for place, make in makers.items():
+        try:
+            make()
+        except TrainableError as error:
+            yield Problem(place, str(error))
 
 
 def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
     """Every regulariser of the space, at its strongest, fits the network and its data."""
+    for place, configs in _strongest(spec):
+        try:
+            found = find_misfits(configs, splits, run.model)
+        except TrainableError as error:
+            yield Problem(place, str(error))
+        else:
+            yield from (Problem(place, text) for text in found.values())
+
+
+def _strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
+    """Regularisers by their place in the spec, of parameters that name one every choice."""
+    strengths = {"penalty": "lambda", "augmentation": "augmentation_strength"}
     for name, parameter in spec.space.parameters.items():
-        if name in REGULARISATION_NAMES:
-            value = parameter.values[-1] if hasattr(parameter, "values") else parameter.high
-            _, regularisation = hyper_from({name: value}, spec.training)
-            for misfit, text in misfits(regularisation, splits.info, run.model):
-                yield Problem(f"space.{misfit}", text)
+        if name in strengths:
+            for value in parameter.choices():
+                yield f"space.{name}", regularisers_of({name: value, strengths[name]: 1.0})
+        elif name in KEYS:
+            yield f"space.{name}", regularisers_of({name: parameter.extremes()[1]})
+    yield from ((f"regularisers.{label}", (c,)) for label, c in spec.regularisers.items())

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import optuna
 import torch
+from pydantic import BaseModel
 
 from service.base.errors import SweepFailedError
+from service.base.files import write_atomically
 from service.cluster.connection import Cluster
 from service.cluster.tune_adapters import Bridge
 from service.cluster.tune_run import run_trials
@@ -21,21 +22,25 @@ from service.run.stopping import Control, Orders, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
-from service.study.records import OUT_OF_BUDGET, Params, Role, Sweep, SweepState
+from service.study.records import OUT_OF_BUDGET, Params, Role
 from service.study.session import Observer, StudySession
-from service.study.study import grid_points, open_study
+from service.study.study import SweepStudy, grid_points, open_study
+from service.study.trial_flow import TrialFlow
 from service.sweep.environment import artifact_location, mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History
-from service.sweep.home import Home, SweepFolder, write_atomically
+from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
 from service.sweep.load import assemble
 from service.sweep.summary import Summary, summarise
+from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 from service.tracking.outbox import Outbox
 from trainables.analysis.anatomy import anatomy
 from trainables.analysis.examine import test_metrics
+from trainables.build import build_run
+from trainables.config.registry import Component
 from trainables.data.splits import Splits
 
 
@@ -68,6 +73,7 @@ def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> Sw
 
 def fill(folder: SweepFolder, spec: SweepSpec, import_paths: Sequence[str]) -> SweepFolder:
     """Write what a sweep is into its folder, the spec last: with it the folder is a sweep's."""
+    folder.write_format()
     folder.origin.write_text("\n".join(import_paths), encoding="utf-8")
     write_atomically(folder.spec, dump_spec(spec))
     return folder
@@ -94,9 +100,10 @@ def run_sweep(
 
     Raises:
         SweepBusyError: another process runs it.
-        InputError: the cluster cannot be reached.
+        InputError: the cluster cannot be reached, or a newer gapsweep has written the folder.
         SweepFailedError: something broke that is no trial's fault; what was finished is kept.
     """
+    folder.check_format()
     with folder.locked(), History(folder.history) as history:
         more = More(more_trials, extension)
         session = _Session(spec, splits, folder, home, history, view, more, concurrent, orders)
@@ -111,9 +118,10 @@ class More:
     trials: int
     extension: int
 
-    def beyond(self, study: optuna.Study, budget: int) -> int:
+    def beyond(self, study: SweepStudy, budget: int) -> int:
         """How many more than it may have now."""
-        extended = int(study.user_attrs.get("budget", budget)) - budget
+        now = study.attributes.budget
+        extended = 0 if now is None else now - budget
         return self.trials or max(0, self.extension - extended)
 
 
@@ -154,7 +162,7 @@ class _Session:
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
         keep = spec.confirm.top_k if spec.confirm else 1
-        weights = FinalistWeights(folder, before.rank, before.trials, keep)
+        weights = FinalistWeights(folder, before.ranking, before.trials, keep)
         clocks = (self._stopwatch, gpus, self._control)
         observers = (history, self._tracker, *clocks, weights, view)
         self._trials = StudySession(
@@ -178,23 +186,23 @@ class _Session:
             self._cut_short = self._trials.unfinished
             return
         control = self._control
-        bridge = Bridge(self._trials, lambda: control.reason is not None, lambda: control.slots)
+        flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
         paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
         with control.listening(), cluster.connected(self._folder.ray_log):
             control.listen()  # Ray takes SIGTERM as it connects
-            run_trials(bridge, context, self._concurrent)
+            run_trials(Bridge(flow), context, self._concurrent)
         self._cut_short = self._trials.unfinished
         if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
             for number in self._trials.open_trials:
                 self._trials.prune(number, OUT_OF_BUDGET)
         self._trials.interrupt()
         self._stopwatch.save()
-        if bridge.error is not None:
+        if flow.error is not None:
             raise SweepFailedError(
-                f"{self._folder.sweep_id} stopped: {type(bridge.error).__name__}: {bridge.error}; "
+                f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
                 "what was finished is kept, resume it to go on"
-            ) from bridge.error
+            ) from flow.error
 
     def conclude(self) -> Ending:
         """Measure the finalists on the test split, write report and summary, end the parent."""
@@ -232,7 +240,8 @@ class _Session:
             weights = self._folder.best_weights(trial.number)
             if trial.anatomy is not None or not weights.exists():
                 continue
-            run = self._spec.training_run(
+            run = build_run(
+                self._spec,
                 trial.params,
                 self._splits,
                 baseline=sweep.baseline is not None
@@ -262,14 +271,14 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
     if spec.search.baseline:
         points.append((Role.BASELINE, spec.neutral_point()))
     points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
-    if spec.search.sampler == "grid":
+    if spec.search.sampler.name == "grid":
         grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
         points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
         return min(trials, len(points)), points
     return trials, points
 
 
-def _gpu_budget(spec: SweepSpec, study: optuna.Study, before: Sweep) -> GpuBudget | None:
+def _gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:
     if spec.budget.gpu_hours is None:
         return None
     return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
@@ -289,19 +298,27 @@ def _runs(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> S
     return SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder))
 
 
+def _show(value: object) -> str:
+    """A value of a spec in one line; a component without options by its name."""
+    if isinstance(value, Component):
+        options = value.model_dump(exclude={"name"}, exclude_defaults=True)
+        return f"{value.name} {options}" if options else value.name
+    return str(value.model_dump() if isinstance(value, BaseModel) else value)
+
+
 def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
-    run = spec.training_run(spec.neutral_point(), splits, baseline=True, device="cpu")
+    run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
     params = {
         "penalised": ", ".join(
             w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
         ),
         "trainable": spec.trainable,
-        "data": spec.data if isinstance(spec.data, str) else spec.data.name,
+        "data": spec.data.name,
         "objective": f"{spec.objective.mode} {spec.objective.metric}",
-        "sampler": spec.search.sampler,
+        "sampler": spec.search.sampler.name,
         "pruner": spec.search.pruner.name,
         "trials": str(spec.budget.trials),
-        **{f"training.{k}": str(v) for k, v in spec.training.model_dump().items()},
+        **{f"training.{k}": _show(v) for k, v in spec.training},
         **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
     described = spec.model_dump_json(include={"data"})

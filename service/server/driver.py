@@ -36,9 +36,10 @@ from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
-from service.study.records import Epoch, Sweep, SweepState, Trial, TrialState
+from service.study.records import Epoch, Trial, TrialState
 from service.sweep.environment import use_ray_token
 from service.sweep.home import Home
+from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import Outbox
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from service.run.stopping import Orders
 from service.server.store.job_records import DriverReport, NewEvent
 from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources
-from service.study.records import Epoch, Sweep, Trial, TrialState
+from service.study.records import Epoch, Trial, TrialState
+from service.sweep.sweep_record import Sweep
 from service.tracking.outbox import News
 
 _ENDED = {
@@ -115,7 +116,8 @@ class Recorder:
         best, baseline = self._sweep.best, self._sweep.baseline
         if best.number != trial.number:
             return False
-        return baseline is None or self._sweep.rank(best) <= self._sweep.rank(baseline)
+        key = self._sweep.ranking.key
+        return baseline is None or key(best) <= key(baseline)
 
     def _update(self, trial: Trial) -> None:
         if self._sweep is not None:

@@ -16,9 +16,9 @@ from service.client.job_states import JobState
 from service.server.store.job_records import Job, Transition
 from service.server.sweep_service import SweepService
 from service.spec.file import parse_spec
-from service.study.records import Sweep, SweepState
 from service.sweep.home import Home, SweepFolder
 from service.sweep.summary import Summary, summarise
+from service.sweep.sweep_record import Sweep, SweepState
 
 if TYPE_CHECKING:
     from service.report.data import ReportData
@@ -36,16 +36,12 @@ _STATES = {
 def load_sweep(service: SweepService, job: Job) -> Sweep:
     """The sweep as recorded in the store, without epochs."""
     spec = parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
-    return Sweep(
+    return Sweep.of(
+        spec,
         sweep_id=job.sweep_id,
-        name=job.name,
         state=_STATES.get(job.state, SweepState.RUNNING),
         seconds=active_seconds(service.sweeps.history(job.sweep_id), time.time()),
-        metric=spec.objective.metric,
-        mode=spec.objective.mode,
-        max_epochs=spec.training.max_epochs,
         trials=service.progress.trials(job.sweep_id),
-        one_standard_error=spec.confirm is not None and spec.confirm.pick == "one_standard_error",
     )
 
 
@@ -100,14 +96,13 @@ def report_text(service: SweepService, job: Job) -> str:
 
 def _build_report(folder: SweepFolder) -> ReportData:
     from service.report.data import build
-    from service.study.importance import importances
     from service.sweep.load import read_sweep
 
     try:
         _, study, found = read_sweep(folder)
     except InputError:
         raise NothingYetError(f"no trial of {folder.sweep_id} has started yet") from None
-    return build(found, importances(study))
+    return build(found, study.importances())
 
 
 def read_log(service: SweepService, job: Job, offset: int) -> tuple[str, int]:

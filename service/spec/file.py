@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +13,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search_spaces.presets import load_preset, preset_names
+from search_spaces.words import did_you_mean, not_one_of
 from service.base.errors import InputError, Problem, SpecError
 from service.spec.model import SweepSpec
-from trainables.data.datasets import resolve_paths
+
+_MOVED = {
+    "trainables.vision:MLP": "trainables.models:MLP",
+    "trainables.vision:CNN": "trainables.models:CNN",
+    "trainables.tabular:MLP": "trainables.models:MLP",
+}
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -52,14 +57,20 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
     Raises:
         SpecError: it does not validate; every problem at once.
     """
-    raw = {**raw}
+    raw = {**raw, **_moved(raw)}
     if "space" in raw:
         raw["space"] = _resolve_space(raw["space"], source, folder)
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(source, list(_problems(error, raw))) from None
-    return spec.model_copy(update={"data": resolve_paths(spec.data, folder)})
+    return spec.model_copy(update={"data": spec.data.with_paths_from(folder)})
+
+
+def _moved(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The trainable by its name of today, in a spec that an older gapsweep wrote."""
+    new = _MOVED.get(str(raw.get("trainable")))
+    return {} if new is None else {"trainable": new}
 
 
 def dump_spec(spec: SweepSpec) -> str:
@@ -117,18 +128,11 @@ def _resolve_space(space: Any, source: str, folder: Path) -> Any:
     match space:
         case {"preset": str(name), **rest}:
             if name not in preset_names():
-                raise SpecError(source, [Problem("space.preset", choice(name, preset_names()))])
+                raise SpecError(source, [Problem("space.preset", not_one_of(name, preset_names()))])
             return {**load_preset(name), **rest}
         case {"file": str(name), **rest}:
             return {**_read_yaml(folder / name), **rest}
     return space
-
-
-def choice(value: object, valid: Sequence[str]) -> str:
-    """In words: not one of the valid ones, and which is nearest."""
-    near = difflib.get_close_matches(str(value), valid, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{value!r} is not one of {', '.join(valid)}{hint}"
 
 
 def _problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -157,15 +161,13 @@ def _message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, 
     match detail["type"]:
         case "extra_forbidden":
             valid = sorted(_valid_keys(path[:-1], raw))
-            near = difflib.get_close_matches(str(path[-1]), valid, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            return f"unknown key; {hint}valid: {', '.join(valid)}"
+            return f"unknown key{did_you_mean(path[-1], valid)}; valid: {', '.join(valid)}"
         case "missing":
             return "is missing"
         case "literal_error" | "union_tag_invalid":
             expected = str(detail["ctx"].get("expected") or detail["ctx"].get("expected_tags"))
             value = detail["ctx"].get("tag", detail["input"])
-            return choice(value, re.findall(r"'([^']*)'", expected))
+            return not_one_of(value, re.findall(r"'([^']*)'", expected))
         case "value_error":
             return str(detail["ctx"]["error"])
     message = detail["msg"][0].lower() + detail["msg"][1:]
@@ -211,7 +213,4 @@ def json_schema() -> dict[str, Any]:
     of_file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string"}}}
     properties["space"] = {"anyOf": [of_preset, of_file, properties["space"]]}
     properties["early_stopping"]["anyOf"].append({"enum": [False, "off"]})
-    pruner = schema["$defs"]["Search"]["properties"]["pruner"]
-    names = list(pruner["discriminator"]["mapping"])
-    schema["$defs"]["Search"]["properties"]["pruner"] = {"anyOf": [{"enum": names}, pruner]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, model_validator
 
-from search_spaces.models import Strict
-from search_spaces.sampling import check_point
+from search_spaces.models import Strict, problem, refuse
+from search_spaces.points import check_point
 from search_spaces.space import SearchSpace, Value
-from service.spec.pruners import Median, Pruner, by_name
+from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
-from service.spec.space_rules import MODEL_PREFIX, space_problems
-from trainables.config.imports import IMPORT_PATH
-from trainables.config.training import (
-    NEUTRAL,
-    TRAINING_NAMES,
-    EarlyStoppingSpec,
-    Training,
-    hyper_from,
-)
-from trainables.data.datasets import DataConfig
-from trainables.data.feed import Placed
-from trainables.data.splits import Splits
-from trainables.distributed.process import Process
-from trainables.loading import load_trainable
-from trainables.loop import TrainingRun
+from service.spec.samplers import SamplerChoice, Tpe
+from service.spec.space_rules import component_paths, space_problems
+from trainables.config.data import DataChoice
+from trainables.config.imports import ImportPath, import_paths
+from trainables.config.point import MODEL_PREFIX
+from trainables.config.registry import Component
+from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
+from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
+from trainables.config.training import KEYS as TRAINING_KEYS
+from trainables.config.training import Training
+
+if TYPE_CHECKING:
+    RegulariserChoice = OwnRegulariser
+    StoppingChoice = StoppingConfig
+else:
+    RegulariserChoice = regularisers.choice()
+    StoppingChoice = stopping_rules.choice()
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
-ImportPath = Annotated[str, Field(pattern=IMPORT_PATH)]
+Label = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 Mode = Literal["min", "max"]
 
 
@@ -70,9 +66,9 @@ class Constraint(Strict):
 class Search(Strict):
     """How Optuna chooses trials and gives up on them."""
 
-    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "qmc"] = "tpe"
+    sampler: SamplerChoice = Tpe()
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
-    pruner: Annotated[Pruner, BeforeValidator(by_name)] = Median()
+    pruner: PrunerChoice = Median()
     seed: int = Field(0, ge=0)
     baseline: bool = Field(True, description="the first trial has no regularisation at all")
     enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")
@@ -101,21 +97,19 @@ class Confirm(Strict):
         return self.seeds * (self.top_k + 1)
 
 
-def _problem(loc: Sequence[str | int], text: str, value: object) -> InitErrorDetails:
-    kind = PydanticCustomError("value_error", "{error}", {"error": text})
-    return InitErrorDetails(type=kind, loc=tuple(loc), input=value)
-
-
 class SweepSpec(Strict):
     """A whole sweep. Immutable; two equal specs with ``concurrent: 1`` give equal trials."""
 
     name: Name
     trainable: ImportPath = Field(description='"module:Class", ours or your own')
-    data: DataConfig
+    data: DataChoice
     model: dict[str, Any] = Field(default_factory=dict, description="the trainable's arguments")
     training: Training = Training()
     space: SearchSpace
-    early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
+    regularisers: dict[Label, RegulariserChoice] = Field(
+        default_factory=dict, description="your own, by names under which a space knows them"
+    )
+    early_stopping: StoppingChoice | None = Patience()
     objective: Objective = Objective()
     constraints: tuple[Constraint, ...] = ()
     search: Search = Search()
@@ -134,7 +128,7 @@ class SweepSpec(Strict):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         problems = [
-            *space_problems(self.space, self.training),
+            *space_problems(self),
             *self._budget_problems(),
             *self._measurement_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
@@ -145,10 +139,7 @@ class SweepSpec(Strict):
                 for name, text in check_point(self.space, point)
             ),
         ]
-        if problems:
-            raise ValidationError.from_exception_data(
-                "SweepSpec", [_problem(loc, text, self) for loc, text in problems]
-            )
+        refuse("SweepSpec", (problem(location, text, self) for location, text in problems))
         return self
 
     def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -192,55 +183,23 @@ class SweepSpec(Strict):
             )
 
     def import_paths(self) -> tuple[str, ...]:
-        """Every ``module:Name`` that a worker imports for this spec."""
-        loss = self.training.loss or ""
-        paths = [self.trainable, *(m.path for m in self.training.metrics)]
-        return (*paths, loss) if ":" in loss else tuple(paths)
+        """Every ``module:Name`` that this spec loads, wherever it names one."""
+        found = (*import_paths(self), *component_paths(self.space))
+        return tuple(dict.fromkeys(found))
 
     def modules(self) -> frozenset[str]:
-        """Top-level names of the modules that a worker imports for this spec."""
+        """Top-level names of the modules that this spec loads."""
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
-            if name in TRAINING_NAMES and getattr(self.training, name) is not None:
-                fixed[name] = getattr(self.training, name)
-            elif name.startswith(MODEL_PREFIX):
-                argument = self.model.get(name.removeprefix(MODEL_PREFIX))
-                if isinstance(argument, bool | int | float | str):
-                    fixed[name] = argument
+            if name in TRAINING_KEYS:
+                value = getattr(self.training, name)
+                value = value.name if isinstance(value, Component) else value
+            else:
+                value = self.model.get(name.removeprefix(MODEL_PREFIX))
+            if name not in NEUTRAL and isinstance(value, bool | int | float | str):
+                fixed[name] = value
         return fixed
-
-    def training_run(
-        self,
-        params: Mapping[str, Value],
-        splits: Splits,
-        *,
-        baseline: bool,
-        device: str,
-        seed: int | None = None,
-        process: Process | None = None,
-        placed: Placed | None = None,
-    ) -> TrainingRun:
-        """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
-
-        The baseline is not regularised at all, so early stopping is off for it too.
-        """
-        model = {k: v for k, v in params.items() if k.startswith(MODEL_PREFIX)}
-        rest = {k: v for k, v in params.items() if k not in model}
-        training, regularisation = hyper_from(rest, self.training)
-        if seed is not None:
-            training = training.model_copy(update={"seed": seed, "weight_init_seed": None})
-        arguments = {k.removeprefix(MODEL_PREFIX): v for k, v in model.items()}
-        return TrainingRun(
-            load_trainable(self.trainable, {**self.model, **arguments}),
-            splits,
-            training,
-            regularisation,
-            None if baseline else self.early_stopping,
-            device=device,
-            process=process,
-            placed=placed,
-        )

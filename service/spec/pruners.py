@@ -1,23 +1,18 @@
-"""The spec's pruners: what each is told, and the one of Optuna's that it stands for."""
+"""The pruners that a spec's ``search.pruner`` can name, and Optuna's that each stands for.
+
+Optuna is imported where a pruner is built, not where a spec is read.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    PatientPruner,
-    PercentilePruner,
-    SuccessiveHalvingPruner,
-    ThresholdPruner,
-    WilcoxonPruner,
-)
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from search_spaces.models import Strict
+from trainables.config.registry import Component, Custom, Registry
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
 
 WarmUp = Annotated[
     int | None, Field(ge=0, description="epochs before the first look; else a quarter of all")
@@ -29,7 +24,32 @@ def _warm_up(epochs: int | None, max_epochs: int) -> int:
     return max_epochs // 4 if epochs is None else epochs
 
 
-class Median(Strict):
+class PrunerConfig(Component):
+    """A pruner and its options."""
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Optuna's pruner for trials of at most so many epochs.
+
+        Raises:
+            ContractError: a user's class cannot be imported or does not take an option.
+        """
+        raise NotImplementedError
+
+
+class CustomPruner(PrunerConfig, Custom):
+    """A subclass of ``optuna.pruners.BasePruner``."""
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """``Class(**options)``, with ``max_epochs`` if it names it."""
+        made: BasePruner = self.create(max_epochs=max_epochs)
+        return made
+
+
+pruners: Registry[PrunerConfig] = Registry("pruner", CustomPruner)
+
+
+@pruners.register
+class Median(PrunerConfig):
     """Prunes a trial whose best value so far is worse than the median at the same epoch."""
 
     name: Literal["median"] = "median"
@@ -39,11 +59,14 @@ class Median(Strict):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
+        from optuna.pruners import MedianPruner
+
         warm_up = _warm_up(self.warmup_epochs, max_epochs)
         return MedianPruner(self.startup_trials, warm_up, self.interval)
 
 
-class Percentile(Strict):
+@pruners.register
+class Percentile(PrunerConfig):
     """Prunes a trial that is not among the best ``percentile`` at the same epoch."""
 
     name: Literal["percentile"]
@@ -54,11 +77,14 @@ class Percentile(Strict):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
+        from optuna.pruners import PercentilePruner
+
         warm_up = _warm_up(self.warmup_epochs, max_epochs)
         return PercentilePruner(self.percentile, self.startup_trials, warm_up, self.interval)
 
 
-class Hyperband(Strict):
+@pruners.register
+class Hyperband(PrunerConfig):
     """Several brackets of successive halving."""
 
     name: Literal["hyperband"]
@@ -67,10 +93,13 @@ class Hyperband(Strict):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own, told the largest resource: it would wait for a trial to learn it."""
+        from optuna.pruners import HyperbandPruner
+
         return HyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
 
 
-class SuccessiveHalving(Strict):
+@pruners.register
+class SuccessiveHalving(PrunerConfig):
     """Asynchronous successive halving."""
 
     name: Literal["successive_halving"]
@@ -80,12 +109,15 @@ class SuccessiveHalving(Strict):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
+        from optuna.pruners import SuccessiveHalvingPruner
+
         return SuccessiveHalvingPruner(
             self.min_epochs, self.reduction_factor, self.min_early_stopping_rate
         )
 
 
-class Threshold(Strict):
+@pruners.register
+class Threshold(PrunerConfig):
     """Prunes a trial whose value leaves a range."""
 
     name: Literal["threshold"]
@@ -102,10 +134,13 @@ class Threshold(Strict):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
+        from optuna.pruners import ThresholdPruner
+
         return ThresholdPruner(self.lower, self.upper, self.warmup_epochs, self.interval)
 
 
-class Wilcoxon(Strict):
+@pruners.register
+class Wilcoxon(PrunerConfig):
     """Prunes a trial that a signed-rank test over its epochs finds worse than the best one."""
 
     name: Literal["wilcoxon"]
@@ -114,38 +149,46 @@ class Wilcoxon(Strict):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
+        from optuna.pruners import WilcoxonPruner
+
         return WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.startup_epochs)
 
 
-class NoPruner(Strict):
+@pruners.register
+class NoPruner(PrunerConfig):
     """Prunes nothing."""
 
     name: Literal["none"]
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own."""
+        from optuna.pruners import NopPruner
+
         return NopPruner()
 
 
-def by_name(value: Any) -> Any:
-    """``median`` stands for ``{name: median}``."""
-    return {"name": value} if isinstance(value, str) else value
+def _parse(raw: Any) -> PrunerConfig:
+    """A pruner within a pruner."""
+    return pruners.parse(raw)
 
 
-class Patient(Strict):
+@pruners.register
+class Patient(PrunerConfig):
     """Asks another pruner only after ``patience`` epochs without an improvement."""
 
     name: Literal["patient"]
     patience: int = Field(3, ge=0)
     min_delta: float = Field(0.0, ge=0)
-    pruner: Annotated[Pruner, BeforeValidator(by_name)] = Median()
+    pruner: Annotated[SerializeAsAny[PrunerConfig], BeforeValidator(_parse)] = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own, around another."""
+        from optuna.pruners import PatientPruner
+
         return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)
 
 
-Pruner = Annotated[
-    Median | Percentile | Hyperband | SuccessiveHalving | Patient | Threshold | Wilcoxon | NoPruner,
-    Field(discriminator="name"),
-]
+if TYPE_CHECKING:
+    PrunerChoice = PrunerConfig
+else:
+    PrunerChoice = pruners.choice()

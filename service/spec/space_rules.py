@@ -1,74 +1,93 @@
-"""Whether a search space makes sense to a training: every name read, every value possible."""
+"""Whether a search space makes sense to a training: every name known, every value valid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from search_spaces.space import Choice, Parameter, SearchSpace, Value, nearest
-from trainables.config.training import REGULARISATION_NAMES, TRAINING_NAMES, Training, hyper_from
-from trainables.regularisers.penalties import PENALTIES
-
-MODEL_PREFIX = "model."
+from search_spaces.space import Parameter, SearchSpace, Value
+from trainables.config.augmentations import augmentations
+from trainables.config.optimizers import optimizers
+from trainables.config.penalties import penalties
+from trainables.config.point import MODEL_PREFIX, TrainingSpec, read_point, unknown_parameter
+from trainables.config.registry import Custom, Registry
+from trainables.config.schedules import schedules
 
 Location = tuple[str | int, ...]
 
+_COMPONENTS: Mapping[str, Registry[Any]] = {
+    "penalty": penalties,
+    "augmentation": augmentations,
+    "optimizer": optimizers,
+    "schedule": schedules,
+}
+"""The parameters whose values name components."""
 
-def space_problems(space: SearchSpace, training: Training) -> Iterator[tuple[Location, str]]:
+
+class SpacedSpec(TrainingSpec, Protocol):
+    """A spec with a search space."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """What may vary."""
+
+
+def space_problems(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
     """Where in a spec something is wrong, and what."""
-    for name, parameter in space.parameters.items():
-        text = _unread(name) or _impossible(name, parameter, training) or _lonely(name, space)
+    for name, parameter in spec.space.parameters.items():
+        text = (
+            unknown_parameter(name, spec.regularisers)
+            or _invalid_value(name, parameter, spec)
+            or _unread(name, spec.space)
+        )
         if text:
             yield ("space", name), text
 
 
-def _unread(name: str) -> str:
-    known = [*REGULARISATION_NAMES, *TRAINING_NAMES]
-    if name in known or name.startswith(MODEL_PREFIX):
-        return ""
-    return (
-        f"nothing reads it{nearest(name, known)}; valid: {', '.join(known)}, "
-        f"and {MODEL_PREFIX}NAME for an argument of the trainable"
-    )
+def component_paths(space: SearchSpace) -> Iterator[str]:
+    """Import paths among the values of parameters that name components."""
+    for name, registry in _COMPONENTS.items():
+        parameter = space.parameters.get(name)
+        for value in parameter.choices() if parameter else ():
+            if value != "none":
+                component = registry.parse(value)
+                if isinstance(component, Custom):
+                    yield str(component.name)
 
 
-def _impossible(name: str, parameter: Parameter, training: Training) -> str:
+def _invalid_value(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
     if name.startswith(MODEL_PREFIX):
         return ""
-    for value in _samples(parameter):
+    for value in parameter.samples():
         try:
-            hyper_from({name: value}, training)
+            read_point(spec, {name: value})
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"]
-            return f"{value!r} is not possible: {message[0].lower()}{message[1:]}"
+            return f"invalid value {value!r}: {message[0].lower()}{message[1:]}"
     return ""
 
 
-def _samples(parameter: Parameter) -> tuple[Value, ...]:
-    """Values that stand for all: of a range its ends and one between."""
-    if isinstance(parameter, Choice):
-        return tuple(parameter.values)
-    between = parameter.low + 0.37 * (parameter.high - parameter.low)
-    whole = isinstance(parameter.low, int)
-    return parameter.low, parameter.high, int(between) if whole else between
-
-
-def _lonely(name: str, space: SearchSpace) -> str:
-    """A strength is read only where there is something to be strong."""
+def _unread(name: str, space: SearchSpace) -> str:
+    """A strength needs something to be the strength of."""
     match name:
         case "penalty" if "lambda" not in space.parameters and _active_values("penalty", space):
-            return "has no strength; add `lambda`"
-        case "lambda":
-            return _needs("penalty", PENALTIES, name, space)
-        case "l1_ratio":
-            return _needs("penalty", ("elastic_net",), name, space)
+            return "needs `lambda`"
+        case "lambda" | "l1_ratio":
+            return _needs("penalty", _penalties_that_read(name, space), name, space)
         case "swa" if "ema" in space.parameters and not _apart("ema", "swa", space):
             return "`ema` and `swa` exclude each other; leave one out"
         case "augmentation_strength":
             names = _active_values("augmentation", space)
             return _needs("augmentation", names, name, space)
     return ""
+
+
+def _penalties_that_read(key: str, space: SearchSpace) -> tuple[Value, ...]:
+    """Of the penalties there are, and of those that the space names."""
+    named = (*penalties.built_in(), *_active_values("penalty", space))
+    return tuple(v for v in dict.fromkeys(named) if key in penalties.parse(v).reads)
 
 
 def _apart(one: str, other: str, space: SearchSpace) -> bool:
@@ -81,19 +100,19 @@ def _needs(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpac
     """Why a child is not always read: its parent is missing or takes other values as well."""
     above = space.parameters.get(parent)
     if above is None:
-        return f"nothing reads it without `{parent}` in the space"
-    own = tuple(v for v in getattr(above, "values", ()) if v in readers)
+        return f"has no effect without `{parent}` in the space"
+    own = tuple(v for v in above.choices() if v in readers)
     if not own:
-        return f"nothing reads it: {parent} is never {' or '.join(str(r) for r in readers)}"
-    allowed = space.parameters[name].when.get(parent, getattr(above, "values", ()))
+        return f"has no effect: {parent} is never {' or '.join(str(r) for r in readers)}"
+    allowed = space.parameters[name].when.get(parent, above.choices())
     idle = [str(v) for v in allowed if v not in readers]
     if idle:
         condition = f"when: {{{parent}: [{', '.join(str(v) for v in own)}]}}"
-        return f"nothing reads it where {parent} is {' or '.join(idle)}; add `{condition}`"
+        return f"has no effect when {parent} is {' or '.join(idle)}; add `{condition}`"
     return ""
 
 
 def _active_values(parent: str, space: SearchSpace) -> tuple[Value, ...]:
     """What a parameter can be but `none`."""
-    values = getattr(space.parameters.get(parent), "values", ())
-    return tuple(v for v in values if v != "none")
+    above = space.parameters.get(parent)
+    return tuple(v for v in above.choices() if v != "none") if above else ()

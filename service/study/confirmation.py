@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import optuna
 
-from search_spaces.sampling import representable
+from search_spaces.points import representable
 from search_spaces.space import SearchSpace
-from service.study.records import Role, Sweep, SweepState, Trial, TrialState
+from service.study.attributes import TrialAttributes
+from service.study.ranking import Ranking, baseline_of, searched
+from service.study.records import Role, Trial, TrialState
 from service.study.trial_reader import frozen_trials, read_trials
 
 
@@ -21,49 +23,41 @@ class Confirmation:
     seeds: Sequence[int]
 
 
-def unconfirmed(study: optuna.Study, confirm: Confirmation) -> list[tuple[Trial, int]]:
-    """Finalists, the baseline first, with the seeds that they were not queued with yet."""
-    sweep = _as_sweep(study)
-    queued = {
-        (t.user_attrs["confirms"], t.user_attrs["seed"])
-        for t in frozen_trials(study)
-        if "confirms" in t.user_attrs
-    }
-    complete = [t for t in sweep.searched if t.state is TrialState.COMPLETE]
-    baseline = [t for t in complete if t.role is Role.BASELINE]
-    challengers = [t for t in complete if t.role is not Role.BASELINE]
-    finalists = sorted(challengers, key=sweep.rank)[: confirm.top_k]
+def unconfirmed(
+    study: optuna.Study, ranking: Ranking, confirm: Confirmation
+) -> list[tuple[Trial, int]]:
+    """The baseline and then the finalists, with the seeds that they were not queued with yet."""
+    attributes = [TrialAttributes.of(t) for t in frozen_trials(study)]
+    queued = {(a.confirms, a.seed) for a in attributes if a.confirms is not None}
+    arms = _arms(read_trials(study), ranking, confirm.top_k)
     return [
         (trial, seed)
         for seed in confirm.seeds
-        for trial in (*baseline, *finalists)
+        for trial in arms
         if (trial.number, seed) not in queued
     ]
 
 
-def queue_confirmations(study: optuna.Study, space: SearchSpace, confirm: Confirmation) -> None:
+def _arms(trials: Sequence[Trial], ranking: Ranking, top_k: int) -> list[Trial]:
+    """The baseline, if it completed, and the ``top_k`` best of the others."""
+    baseline = baseline_of(trials)
+    complete = [t for t in searched(trials) if t.state is TrialState.COMPLETE]
+    challengers = [t for t in complete if t.role is not Role.BASELINE]
+    finalists = sorted(challengers, key=ranking.key)[:top_k]
+    return [*([] if baseline is None else [baseline]), *finalists]
+
+
+def queue_confirmations(
+    study: optuna.Study, space: SearchSpace, ranking: Ranking, confirm: Confirmation
+) -> None:
     """Put everything that is not confirmed yet into the study's queue."""
-    for trial, seed in unconfirmed(study, confirm):
-        attrs = {
-            "role": Role.CONFIRM.value,
-            "fixed": dict(trial.params),
-            "confirms": trial.number,
-            "seed": seed,
-            "unregularised": trial.role is Role.BASELINE,
-        }
-        study.enqueue_trial(representable(space, trial.params), user_attrs=attrs)
-
-
-def _as_sweep(study: optuna.Study) -> Sweep:
-    """The trials as a sweep, to rank them."""
-    maximised = study.direction is optuna.study.StudyDirection.MAXIMIZE
-    return Sweep(
-        sweep_id="",
-        name=study.study_name,
-        state=SweepState.RUNNING,
-        seconds=0.0,
-        metric="",
-        mode="max" if maximised else "min",
-        max_epochs=0,
-        trials=read_trials(study),
-    )
+    for trial, seed in unconfirmed(study, ranking, confirm):
+        attributes = TrialAttributes(
+            role=Role.CONFIRM,
+            fixed=trial.params,
+            confirms=trial.number,
+            seed=seed,
+            baseline=trial.role is Role.BASELINE,
+        )
+        point = representable(space, trial.params)
+        study.enqueue_trial(point, user_attrs=attributes.queued())

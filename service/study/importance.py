@@ -11,6 +11,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from service.study.attributes import TrialAttributes
+
 MIN_TRIALS = 10
 NOT_TOLD = f"Not told: it takes {MIN_TRIALS} finished trials (for the gap, completed ones)."
 _TOP_TRIALS = 5  # what Optuna's documentation asks for above the quantile
@@ -65,7 +67,8 @@ def _with_values(study: optuna.Study, target: Target) -> optuna.Study:
     """A study in memory in which every trial with a finite target is complete and has it."""
     judged = optuna.create_study()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        if "confirms" not in trial.user_attrs and math.isfinite(value := target(trial)):
+        confirms = TrialAttributes.of(trial).confirms is not None
+        if not confirms and math.isfinite(value := target(trial)):
             judged.add_trial(
                 optuna.trial.create_trial(
                     params=trial.params, distributions=trial.distributions, value=value
@@ -92,4 +95,4 @@ def _lowest(values: list[float]) -> float:
 def _gap(trial: FrozenTrial) -> float:
     if trial.state is not TrialState.COMPLETE:
         return math.nan
-    return float(trial.user_attrs.get("best", {}).get("gap/loss", math.nan))
+    return TrialAttributes.of(trial).best.get("gap/loss", math.nan)

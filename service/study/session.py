@@ -11,18 +11,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
-from search_spaces.sampling import representable, suggest
-from search_spaces.space import SearchSpace, Value
+from search_spaces.points import representable
+from search_spaces.sampling import suggest
+from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
+from service.study.attributes import Finding, TrialAttributes
+from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
+from service.study.messages import Assignment
+from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
-from service.study.trial_reader import frozen_trials, read_trial, read_trials
+from service.study.study import SweepStudy
+from service.study.trial_reader import frozen_trials, read_trial
 from trainables.analysis.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
@@ -33,22 +39,6 @@ class Decision(Enum):
 
     CONTINUE = "continue"
     PRUNE = "prune"
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A trial to run; ``recorded`` epochs of it are known already, 0 for a new one.
-
-    ``seed`` is the training's where it is not the spec's; ``unregularised`` marks the baseline,
-    and the baseline again.
-    """
-
-    number: int
-    params: Params
-    role: Role
-    recorded: int = 0
-    seed: int | None = None
-    unregularised: bool = False
 
 
 class Observer(Protocol):
@@ -69,7 +59,7 @@ class StudySession:
 
     def __init__(
         self,
-        study: optuna.Study,
+        study: SweepStudy,
         space: SearchSpace,
         *,
         metric: str,
@@ -81,23 +71,28 @@ class StudySession:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.study = study
+        self._optuna = study.optuna
         self._space = space
         self._metric = metric
+        self._ranking = Ranking(metric, study.mode)
         self._constraints = constraints
         self._max_epochs = max_epochs
         self._observers = observers
         self._clock = clock
         self._open: dict[int, _Open] = {}
-        self._interrupted = [t for t in frozen_trials(study) if t.state is StudyTrialState.RUNNING]
+        known = frozen_trials(self._optuna)
+        self._interrupted = [t for t in known if t.state is StudyTrialState.RUNNING]
         self._confirm = confirm
         self._search_over = search_over
-        started = [t for t in frozen_trials(study) if t.state is not StudyTrialState.WAITING]
-        self._searched = sum("confirms" not in t.user_attrs for t in started)
+        started = [t for t in known if t.state is not StudyTrialState.WAITING]
+        self._searched = sum(TrialAttributes.of(t).confirms is None for t in started)
 
     @property
     def budget(self) -> int:
         """How many trials the search may start, its extensions included."""
-        return int(self.study.user_attrs["budget"])
+        budget = self.study.attributes.budget
+        assert budget is not None, "the session was not prepared"
+        return budget
 
     @property
     def planned(self) -> int:
@@ -127,25 +122,25 @@ class StudySession:
 
     def prepare(self, budget: int, points: Sequence[tuple[Role, Params]]) -> None:
         """Set a new study's budget and queue the points that come before the sampler's own."""
-        if "budget" in self.study.user_attrs:
+        if self.study.attributes.budget is not None:
             return
         for role, point in points:
-            self.study.enqueue_trial(
+            self._optuna.enqueue_trial(
                 representable(self._space, point),
-                user_attrs={"role": role.value, "fixed": dict(point)},
+                user_attrs=TrialAttributes(role=role, fixed=point).queued(),
                 skip_if_exists=True,
             )
-        self.study.set_user_attr("budget", budget)
+        self.extend(budget)
 
     def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
-        """Keep what the end of the sweep found; a finished trial takes no more attributes."""
-        finalists = self.study.user_attrs.get("finalists", {})
-        found = {"metrics": dict(metrics), "anatomy": anatomy.to_dict()}
-        self.study.set_user_attr("finalists", {**finalists, str(number): found})
+        """Keep what the end of the sweep found of a trial."""
+        attributes = self.study.attributes
+        findings = {**attributes.findings, number: Finding(metrics, anatomy)}
+        self.study.store(replace(attributes, findings=findings))
 
     def extend(self, budget: int) -> None:
         """Let the search start ``budget`` trials in all."""
-        self.study.set_user_attr("budget", budget)
+        self.study.store(replace(self.study.attributes, budget=budget))
 
     def ask(self) -> Assignment | None:
         """The next trial to run, interrupted ones first; None where there is none now.
@@ -158,10 +153,10 @@ class StudySession:
                 return assignment
         if not self._search_is_done():
             self._searched += 1
-            return self._start(self.study.ask())
+            return self._start(self._optuna.ask())
         if self._confirm is not None and not self._open and not self._waiting():
-            queue_confirmations(self.study, self._space, self._confirm)
-        return self._start(self.study.ask()) if self._waiting() else None
+            queue_confirmations(self._optuna, self._space, self._ranking, self._confirm)
+        return self._start(self._optuna.ask()) if self._waiting() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
         """Record an epoch of an open trial and say whether it should go on.
@@ -186,7 +181,7 @@ class StudySession:
         """Keep what an open trial runs on, the first time it is said."""
         handle = self._open[number]
         if ran_on and not handle.located:
-            handle.trial.set_user_attr("ran_on", dict(ran_on))
+            handle.attributes = replace(handle.attributes, ran_on=ran_on)
             handle.located = True
 
     def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
@@ -200,8 +195,7 @@ class StudySession:
         if strange:  # Optuna takes neither as a value nor as a constraint
             self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
             return
-        handle.trial.set_user_attr("best", dict(best))
-        handle.trial.set_user_attr("stopped_epoch", stopped_epoch)
+        handle.attributes = replace(handle.attributes, best=best, stopped_epoch=stopped_epoch)
         for constraint in self._constraints:
             if constraint.metric in best:
                 for name, excess in constraint.excesses(best[constraint.metric]):
@@ -219,14 +213,16 @@ class StudySession:
     def interrupt(self) -> None:
         """Let go of the open trials: they stay RUNNING in the study and are resumed later."""
         for handle in self._open.values():
-            handle.trial.set_user_attr("seconds", handle.seconds(self._clock()))
-            attempts = int(handle.trial.user_attrs.get("attempts", 1))
-            handle.trial.set_user_attr("attempts", attempts - 1)  # this end was nobody's fault
+            handle.attributes = replace(
+                handle.attributes,
+                seconds=handle.seconds(self._clock()),
+                attempts=handle.attributes.attempts - 1,  # this end was nobody's fault
+            )
         self._open.clear()
 
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
         """Every trial of the study as a record, by number."""
-        return read_trials(self.study, epochs)
+        return self.study.trials(epochs)
 
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
@@ -235,54 +231,60 @@ class StudySession:
         """Whether finalists are not known yet, or one of their runs was not handed out."""
         if self._confirm is None:
             return False
-        return bool(self._open or self._waiting() or unconfirmed(self.study, self._confirm))
+        if self._open or self._waiting():
+            return True
+        return bool(unconfirmed(self._optuna, self._ranking, self._confirm))
 
     def _waiting(self) -> bool:
         """Whether a queued confirmation was not handed out yet."""
         return any(
-            t.state is StudyTrialState.WAITING and "confirms" in t.user_attrs
-            for t in frozen_trials(self.study)
+            t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
+            for t in frozen_trials(self._optuna)
         )
 
     def _start(self, trial: optuna.Trial) -> Assignment:
-        role = Role(trial.user_attrs.get("role", Role.SEARCH.value))
-        if role is Role.BASELINE:
-            trial.set_user_attr("unregularised", True)
-        fixed: Mapping[str, Value] = trial.user_attrs.get("fixed", {})
-        params = suggest(self._space, trial, fixed)
-        trial.set_user_attr("params", params)
-        trial.set_user_attr("role", role.value)
-        return self._hand_out(trial, _assignment(trial.number, params, role, trial.user_attrs))
+        attributes = TrialAttributes.of(trial)
+        attributes = replace(
+            attributes,
+            params=suggest(self._space, trial, attributes.fixed),
+            baseline=attributes.baseline or attributes.role is Role.BASELINE,
+        )
+        attributes.store(trial)
+        return self._hand_out(trial, recorded=0)
 
     def _resume(self, frozen: FrozenTrial) -> Assignment | None:
-        trial = optuna.Trial(self.study, frozen._trial_id)
-        attempts = int(frozen.user_attrs.get("attempts", 1)) + 1
-        trial.set_user_attr("attempts", attempts)
-        if "params" not in frozen.user_attrs:
+        trial = reopen_trial(self._optuna, frozen)
+        attributes = TrialAttributes.of(frozen)
+        attributes = replace(attributes, attempts=attributes.attempts + 1)
+        attributes.store(trial)
+        if attributes.params is None:
             return self._start(trial)
-        role, params = Role(frozen.user_attrs["role"]), frozen.user_attrs["params"]
-        assignment = replace(
-            _assignment(trial.number, params, role, frozen.user_attrs),
-            recorded=len(frozen.intermediate_values),
-        )
-        self._hand_out(trial, assignment)
-        if attempts > MAX_ATTEMPTS:
+        assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
+        if attributes.attempts > MAX_ATTEMPTS:
             self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times, not tried again")
             return None
         return assignment
 
-    def _hand_out(self, trial: optuna.Trial, assignment: Assignment) -> Assignment:
-        frozen = self.study.get_trials(deepcopy=False)[trial.number]
+    def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
+        frozen = frozen_trials(self._optuna)[trial.number]
+        attributes = TrialAttributes.of(frozen)
         self._open[trial.number] = _Open(
             trial,
-            assignment.role in (Role.SEARCH, Role.ENQUEUED),
+            attributes.role in (Role.SEARCH, Role.ENQUEUED),
             set(frozen.intermediate_values),
-            self._clock() - float(frozen.user_attrs.get("seconds", 0.0)),
+            self._clock() - attributes.seconds,
         )
         record = read_trial(frozen)
         for observer in self._observers:
             observer.started(record)
-        return assignment
+        return Assignment(
+            trial.number,
+            record.params,
+            record.role,
+            recorded=recorded,
+            seed=record.seed,
+            baseline=attributes.baseline,
+        )
 
     def _finish(
         self,
@@ -293,10 +295,9 @@ class StudySession:
         reason: str | None = None,
     ) -> None:
         handle = self._open.pop(number)
-        handle.trial.set_user_attr("seconds", handle.seconds(self._clock()))
-        if reason is not None:
-            handle.trial.set_user_attr("reason", reason)
-        frozen = self.study.tell(number, value, state=state)
+        seconds = handle.seconds(self._clock())
+        handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
+        frozen = self._optuna.tell(number, value, state=state)
         for observer in self._observers:
             observer.ended(read_trial(frozen))
 
@@ -309,15 +310,13 @@ class _Open:
     since: float
     located: bool = False
 
+    @property
+    def attributes(self) -> TrialAttributes:
+        return TrialAttributes.of(self.trial)
+
+    @attributes.setter
+    def attributes(self, changed: TrialAttributes) -> None:
+        changed.store(self.trial)
+
     def seconds(self, now: float) -> float:
         return max(0.0, now - self.since)
-
-
-def _assignment(number: int, params: Params, role: Role, attrs: Mapping[str, Any]) -> Assignment:
-    return Assignment(
-        number,
-        params,
-        role,
-        seed=attrs.get("seed"),
-        unregularised=bool(attrs.get("unregularised")),
-    )

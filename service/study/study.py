@@ -1,45 +1,70 @@
-"""From a spec's `search` to Optuna's own objects: the study, its sampler, its pruner."""
+"""A sweep's study, opened or read from its journal by its spec, with its sampler and pruner."""
 
 from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.samplers import BaseSampler
 
 from search_spaces.sampling import grid
 from search_spaces.space import SearchSpace
+from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
-from service.study.records import Params
-from service.sweep.history import drop_torn_line
+from service.study.attributes import StudyAttributes
+from service.study.compat import remove_stale_lock
+from service.study.importance import Importances, importances
+from service.study.journals import journal_storage
+from service.study.ranking import Mode
+from service.study.records import Epoch, Params, Trial
+from service.study.trial_reader import read_trials
 
 
-def journal_storage(path: Path) -> JournalStorage:
-    """The storage of one sweep's study."""
-    return JournalStorage(JournalFileBackend(str(path)))
+class SweepStudy:
+    """A sweep's study, for those who know nothing of Optuna: records, attributes, importances.
+
+    ``optuna`` is Optuna's own; only this package touches it. One process writes to a study.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.optuna = study
+
+    @property
+    def mode(self) -> Mode:
+        """Whether a low or a high objective is good."""
+        maximised = self.optuna.direction is optuna.study.StudyDirection.MAXIMIZE
+        return "max" if maximised else "min"
+
+    @property
+    def attributes(self) -> StudyAttributes:
+        """What is stored with the study now."""
+        return StudyAttributes.of(self.optuna)
+
+    def store(self, attributes: StudyAttributes) -> None:
+        """Write the attributes that have changed."""
+        attributes.store(self.optuna)
+
+    def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
+        """Every started trial as a record, by number, with its ``epochs`` if given."""
+        return read_trials(self.optuna, epochs)
+
+    def importances(self) -> Importances:
+        """How much each parameter mattered."""
+        return importances(self.optuna)
 
 
-def open_study(spec: SweepSpec, path: Path) -> optuna.Study:
+def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     """Create or go on with a sweep's study. The caller holds the sweep's lock.
 
     The study is named for the spec, not for the sweep: Hyperband assigns brackets by study name,
     and two runs of one spec and seed must be assigned alike.
     """
     drop_torn_line(path)
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)  # what a killed writer leaves
+    remove_stale_lock(path)
     _quieten()
     study = optuna.create_study(
         storage=journal_storage(path),
@@ -49,17 +74,17 @@ def open_study(spec: SweepSpec, path: Path) -> optuna.Study:
         load_if_exists=True,
     )
     study.sampler = make_sampler(spec, len(study.get_trials(deepcopy=False)))
-    return study
+    return SweepStudy(study)
 
 
-def read_study(spec: SweepSpec, path: Path) -> optuna.Study:
+def read_study(spec: SweepSpec, path: Path) -> SweepStudy:
     """A sweep's study for reading, whoever holds its lock."""
     _quieten()
-    return optuna.load_study(study_name=spec.name, storage=journal_storage(path))
+    return SweepStudy(optuna.load_study(study_name=spec.name, storage=journal_storage(path)))
 
 
 def _quieten() -> None:
-    """Optuna tells of every trial and warns of what it calls experimental: groups, constraints."""
+    """Optuna logs every trial and warns of what it calls experimental: groups, constraints."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
@@ -71,22 +96,7 @@ def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
     """
     sequence = np.random.SeedSequence([spec.search.seed, known] if known else spec.search.seed)
     seed = int(sequence.generate_state(1)[0])
-    match spec.search.sampler:
-        case "tpe":
-            return TPESampler(seed=seed, multivariate=True, group=True)
-        case "random" | "grid":  # a grid's points are queued beforehand, see grid_points
-            return RandomSampler(seed=seed)
-        case "gp":
-            return GPSampler(seed=seed, warn_independent_sampling=False)
-        case "cmaes":
-            return CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "qmc":
-            return QMCSampler(
-                seed=seed,
-                scramble=True,
-                warn_asynchronous_seeding=False,
-                warn_independent_sampling=False,
-            )
+    return spec.search.sampler.build(seed)
 
 
 def grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
-from service.study.records import Epoch, Role, Trial, TrialState
-from trainables.analysis.anatomy import Anatomy
+from service.study.attributes import Finding, StudyAttributes, TrialAttributes
+from service.study.records import Epoch, Trial, TrialState
 
 _STATES = {
     StudyTrialState.RUNNING: TrialState.RUNNING,
@@ -26,38 +25,37 @@ def read_trials(
 ) -> tuple[Trial, ...]:
     """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
     started = (t for t in frozen_trials(study) if t.state is not StudyTrialState.WAITING)
-    finalists = study.user_attrs.get("finalists", {})
+    findings = StudyAttributes.of(study).findings
     return tuple(
-        _with_findings(read_trial(t, (epochs or {}).get(t.number, ())), finalists) for t in started
+        _with_finding(read_trial(t, (epochs or {}).get(t.number, ())), findings.get(t.number))
+        for t in started
     )
 
 
-def _with_findings(trial: Trial, finalists: Mapping[str, Any]) -> Trial:
-    found = finalists.get(str(trial.number))
+def _with_finding(trial: Trial, found: Finding | None) -> Trial:
     if found is None:
         return trial
-    best = {**trial.best, **found["metrics"]}
-    return replace(trial, best=best, anatomy=Anatomy.from_dict(found["anatomy"]))
+    return replace(trial, best={**trial.best, **found.metrics}, anatomy=found.anatomy)
 
 
 def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
     """One trial of a study as a record."""
-    attrs = frozen.user_attrs
+    attributes = TrialAttributes.of(frozen)
     complete = frozen.state is StudyTrialState.COMPLETE
     return Trial(
         number=frozen.number,
         state=_STATES[frozen.state],
-        role=Role(attrs.get("role", Role.SEARCH.value)),
-        params=attrs.get("params", frozen.params),
+        role=attributes.role,
+        params=frozen.params if attributes.params is None else attributes.params,
         value=frozen.value if complete else None,
-        best=attrs.get("best", {}),
-        stopped_epoch=attrs.get("stopped_epoch"),
+        best=attributes.best,
+        stopped_epoch=attributes.stopped_epoch,
         violation=sum(max(0.0, c) for c in frozen.constraints.values()) if complete else None,
-        reason=attrs.get("reason"),
-        confirms=attrs.get("confirms"),
-        seed=attrs.get("seed"),
-        ran_on=attrs.get("ran_on", {}),
-        seconds=float(attrs.get("seconds", 0.0)),
+        reason=attributes.reason,
+        confirms=attributes.confirms,
+        seed=attributes.seed,
+        ran_on=attributes.ran_on,
+        seconds=attributes.seconds,
         started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,
         ended=frozen.datetime_complete.timestamp() if frozen.datetime_complete else None,
         epochs=tuple(epochs),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-
-import optuna
+from dataclasses import replace
 
 from service.study.records import Epoch, Trial
-
-_BEFORE_EXTENSION = "gpu_seconds_before_extension"
+from service.study.study import SweepStudy
 
 
 class GpuBudget:
@@ -22,13 +20,13 @@ class GpuBudget:
         self,
         hours: float,
         gpus: float,
-        study: optuna.Study,
+        study: SweepStudy,
         known: Iterable[Trial],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gpus, self._study, self._clock = gpus, study, clock
         self._used = gpus * sum(trial.seconds for trial in known)
-        self._granted = 3600 * hours + float(study.user_attrs.get(_BEFORE_EXTENSION, 0.0))
+        self._granted = 3600 * hours + study.attributes.gpu_seconds_before_extension
         self._since: dict[int, float] = {}
 
     @property
@@ -44,8 +42,9 @@ class GpuBudget:
 
     def extend(self) -> None:
         """Count the budget from now on."""
-        self._granted += self._used - float(self._study.user_attrs.get(_BEFORE_EXTENSION, 0.0))
-        self._study.set_user_attr(_BEFORE_EXTENSION, self._used)
+        attributes = self._study.attributes
+        self._granted += self._used - attributes.gpu_seconds_before_extension
+        self._study.store(replace(attributes, gpu_seconds_before_extension=self._used))
 
     def started(self, trial: Trial) -> None:
         """Its GPUs are held."""

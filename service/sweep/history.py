@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
+from service.base.files import drop_torn_line
 from service.study.records import Epoch, Trial
 
 
@@ -49,14 +50,3 @@ def read_history(path: Path) -> Mapping[int, tuple[Epoch, ...]]:
                 epoch = Epoch(**json.loads(line))
                 found.setdefault(epoch.trial, {}).setdefault(epoch.epoch, epoch)
     return {n: tuple(by[e] for e in sorted(by)) for n, by in found.items()}
-
-
-def drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed process left half written, if there is one."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)

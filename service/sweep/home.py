@@ -1,4 +1,4 @@
-"""Where a sweep lives on disk: the home folder, a folder a sweep, atomic writes, the lock."""
+"""Where a sweep lives on disk: the home folder, a folder a sweep, its format, its lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from service.base.errors import HomeError, SweepBusyError, SweepNotFoundError
+from service.base.errors import HomeError, InputError, SweepBusyError, SweepNotFoundError
+
+FORMAT = 1
+"""What the files of a sweep's folder mean; one more whenever an older gapsweep would misread one.
+
+Folders of every smaller format can be read. A folder without a number is of the first.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,36 @@ class SweepFolder:
     def sweep_id(self) -> str:
         """The sweep's id, which is the folder's name."""
         return self.path.name
+
+    @property
+    def format_file(self) -> Path:
+        """The number of the folder's format."""
+        return self.path / "format"
+
+    def write_format(self) -> None:
+        """Mark a new folder as of today's format."""
+        self.format_file.write_text(f"{FORMAT}\n", encoding="utf-8")
+
+    def check_format(self) -> None:
+        """See that the folder can be read.
+
+        Raises:
+            InputError: a newer gapsweep has written it.
+        """
+        found = self._format()
+        if found > FORMAT:
+            raise InputError(
+                f"{self.sweep_id} was written by a newer gapsweep: its folder has format {found}, "
+                f"this gapsweep reads formats up to {FORMAT}; upgrade gapsweep and try again"
+            )
+
+    def _format(self) -> int:
+        if not self.format_file.exists():
+            return 1
+        text = self.format_file.read_text(encoding="utf-8").strip()
+        if not text.isdigit():
+            raise InputError(f"{self.format_file} must hold a number, not {text!r}")
+        return int(text)
 
     @property
     def spec(self) -> Path:
@@ -168,7 +204,13 @@ class Home:
 
         Raises:
             SweepNotFoundError: none, or more than one.
+            InputError: a newer gapsweep has written it.
         """
+        found = self._find(reference)
+        found.check_format()
+        return found
+
+    def _find(self, reference: str) -> SweepFolder:
         sweeps = self.sweeps()
         if reference == "latest" and sweeps:
             return sweeps[-1]
@@ -179,10 +221,3 @@ class Home:
         known = ", ".join(f.sweep_id for f in (matches or sweeps)[-10:]) or "none yet"
         problem = "more than one sweep begins with" if matches else "no sweep"
         raise SweepNotFoundError(f"{problem} {reference!r} in {self.path}; there: {known}")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from service.study.ranking import Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.home import SweepFolder
-
-Rank = Callable[[Trial], tuple[float, float, int]]
 
 
 class FinalistWeights:
@@ -17,10 +16,10 @@ class FinalistWeights:
     """
 
     def __init__(
-        self, folder: SweepFolder, rank: Rank, known: Iterable[Trial], keep: int = 1
+        self, folder: SweepFolder, ranking: Ranking, known: Iterable[Trial], keep: int = 1
     ) -> None:
         self._folder = folder
-        self._rank = rank
+        self._ranking = ranking
         self._keep = keep
         self._best: list[Trial] = []
         for trial in known:
@@ -39,7 +38,7 @@ class FinalistWeights:
         if trial.state is not TrialState.COMPLETE:
             self._folder.drop_trial(trial.number)
         elif trial.role not in (Role.BASELINE, Role.CONFIRM):
-            self._best = sorted([*self._best, trial], key=self._rank)
+            self._best = sorted([*self._best, trial], key=self._ranking.key)
             for beaten in self._best[self._keep :]:
                 self._folder.drop_trial(beaten.number)
             del self._best[self._keep :]

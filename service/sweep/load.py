@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import optuna
 from filelock import FileLock, Timeout
 
 from service.base.errors import InputError
 from service.spec.file import load_spec
 from service.spec.model import SweepSpec
-from service.study.records import Sweep, SweepState
-from service.study.study import read_study
-from service.study.trial_reader import read_trials
+from service.study.study import SweepStudy, read_study
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
 from service.sweep.summary import Summary
-from service.sweep.time_budget import spent
+from service.sweep.sweep_record import Sweep, SweepState
 
 
-def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, optuna.Study, Sweep]:
+def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
     """The spec, the study and every trial of a sweep, running or not.
 
     Raises:
-        InputError: the sweep was stopped before its study was there.
+        InputError: the sweep was stopped before its study was there, or a newer gapsweep has
+            written its folder.
     """
+    folder.check_format()
     spec = load_spec(folder.spec)
     if not folder.journal.exists():
         raise InputError(f"{folder.sweep_id} has not started a trial; resume it first")
@@ -30,18 +29,14 @@ def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, optuna.Study, Sweep]:
     return spec, study, assemble(spec, study, folder, state_of(folder))
 
 
-def assemble(spec: SweepSpec, study: optuna.Study, folder: SweepFolder, state: SweepState) -> Sweep:
+def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: SweepState) -> Sweep:
     """A sweep from its open study and its files, in a state that the caller knows."""
-    return Sweep(
+    return Sweep.of(
+        spec,
         sweep_id=folder.sweep_id,
-        name=spec.name,
         state=state,
-        seconds=spent(study),
-        metric=spec.objective.metric,
-        mode=spec.objective.mode,
-        max_epochs=spec.training.max_epochs,
-        trials=read_trials(study, read_history(folder.history)),
-        one_standard_error=spec.confirm is not None and spec.confirm.pick == "one_standard_error",
+        seconds=study.attributes.seconds,
+        trials=study.trials(read_history(folder.history)),
     )
 
 

@@ -8,19 +8,17 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from itertools import groupby
 
-from pydantic import BaseModel, ConfigDict
-
+from search_spaces.models import Frozen
 from search_spaces.space import Value
-from service.study.records import Sweep, SweepState, Trial, TrialState
+from service.study.records import Trial, TrialState
 from service.sweep.home import SweepFolder
+from service.sweep.sweep_record import Sweep, SweepState
 
 _LIBRARIES = ("gapsweep", "ray", "optuna", "mlflow", "torch", "kornia", "numpy")
 
 
-class TrialCounts(BaseModel):
+class TrialCounts(Frozen):
     """How many trials stand how."""
-
-    model_config = ConfigDict(frozen=True)
 
     complete: int
     pruned: int
@@ -28,10 +26,8 @@ class TrialCounts(BaseModel):
     running: int
 
 
-class TrialSummary(BaseModel):
+class TrialSummary(Frozen):
     """A finalist. ``checkpoint`` is relative to the home folder."""
-
-    model_config = ConfigDict(frozen=True)
 
     number: int
     params: dict[str, Value]
@@ -39,10 +35,8 @@ class TrialSummary(BaseModel):
     checkpoint: str | None
 
 
-class PenaltySummary(BaseModel):
+class PenaltySummary(Frozen):
     """The trials of one penalty, and the best of them."""
-
-    model_config = ConfigDict(frozen=True)
 
     penalty: str
     complete: int
@@ -50,10 +44,8 @@ class PenaltySummary(BaseModel):
     best: TrialSummary | None
 
 
-class Summary(BaseModel):
+class Summary(Frozen):
     """A sweep, its counts, its baseline, its best trial, and where it ran."""
-
-    model_config = ConfigDict(frozen=True)
 
     sweep_id: str
     name: str
@@ -114,7 +106,7 @@ def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
             penalty=penalty,
             complete=len(complete),
             pruned=_count(trials, TrialState.PRUNED),
-            best=_trial(min(complete, key=sweep.rank, default=None), folder),
+            best=_trial(min(complete, key=sweep.ranking.key, default=None), folder),
         )
 
 

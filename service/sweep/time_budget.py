@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-
-import optuna
+from dataclasses import replace
 
 from service.study.records import Epoch, Trial
-
-_SPENT, _GRANTED = "seconds", "seconds_before_extension"
+from service.study.study import SweepStudy
 
 
 class Stopwatch:
     """An observer that saves the time whenever a trial ends, so that a crash loses little."""
 
-    def __init__(self, study: optuna.Study, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, study: SweepStudy, clock: Callable[[], float] = time.monotonic) -> None:
         self._study = study
         self._clock = clock
-        self._before = spent(study)
+        self._before = study.attributes.seconds
         self._since = clock()
 
     @property
@@ -30,15 +28,16 @@ class Stopwatch:
         """Seconds left of a budget since the last extension; None without a budget."""
         if minutes is None:
             return None
-        return 60 * minutes - (self.total - float(self._study.user_attrs.get(_GRANTED, 0.0)))
+        return 60 * minutes - (self.total - self._study.attributes.seconds_before_extension)
 
     def extend(self) -> None:
         """Count the budget from now on."""
-        self._study.set_user_attr(_GRANTED, self.total)
+        changed = replace(self._study.attributes, seconds_before_extension=self.total)
+        self._study.store(changed)
 
     def save(self) -> None:
         """Write the time into the study."""
-        self._study.set_user_attr(_SPENT, self.total)
+        self._study.store(replace(self._study.attributes, seconds=self.total))
 
     def started(self, trial: Trial) -> None:
         """Nothing to save yet."""
@@ -49,8 +48,3 @@ class Stopwatch:
     def ended(self, trial: Trial) -> None:
         """Save."""
         self.save()
-
-
-def spent(study: optuna.Study) -> float:
-    """Seconds over all sessions that were saved."""
-    return float(study.user_attrs.get(_SPENT, 0.0))

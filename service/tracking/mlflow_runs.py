@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.environment import EXPERIMENT
+from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import News
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -27,12 +27,14 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from trainables.analysis.examine import test_metrics
+from trainables.build import build_training
 from trainables.config.data_info import Task
-from trainables.config.training import Training, hyper_from
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.data.division import split_indices
 from trainables.data.encoding import Raw, prepare
 from trainables.data.splits import Splits
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 from trainables.models import MLP
 
 TABLES = {"breast cancer": load_breast_cancer, "wine": load_wine, "diabetes": load_diabetes}
@@ -85,8 +87,9 @@ def searched(job: tuple[str, int, str], trials: int, epochs: int) -> float:
     best, found = float("inf"), float("nan")
     for number in range(trials):
         point = {} if number == 0 else suggest(space, study.ask(), {})
-        training, regularisation = hyper_from({"dropout": 0.0, **point}, base)
-        run = TrainingRun(MLP((128, 128)), data, training, regularisation, None)
+        run = build_training(
+            MLP((128, 128)), data, base, regularisers_of({"dropout": 0.0, **point})
+        )
         *_, last = train(run)
         if last.metrics["val/loss"] < best:
             best = last.metrics["val/loss"]

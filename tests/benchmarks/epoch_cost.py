@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import Regularisation, Training
+from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.splits import Split, Splits
 from trainables.loop import TrainingRun, measured, train
@@ -79,7 +80,7 @@ def main() -> None:
     for name, trainable in (("MLP", MLP()), ("CNN", CNN())):
         epoch = by_hand(trainable, data, device)
         training = Training(max_epochs=10**6, batch_size=BATCH, schedule="constant")
-        run = TrainingRun(trainable, data, training, Regularisation(), None, device=device)
+        run = build_training(trainable, data, training, (), None, device=device)
         ours = train(run)
         epoch(), next(ours)
         ratios, shares = [], []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from service.spec.file import load_spec
 from trainables.analysis.examine import test_metrics
+from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.loop import train
 
@@ -35,15 +36,15 @@ def main() -> None:
     ):
         for seed in range(options.seeds):
             start = time.monotonic()
-            run = spec.training_run(
-                point, splits, baseline=baseline, device=options.device, seed=seed
+            run = build_run(
+                spec, point, splits, baseline=baseline, device=options.device, seed=seed
             )
             for _ in train(run):
                 pass
-            outcome, found = run.outcome(), test_metrics(run, splits, run.best_state)
+            kept, found = run.best_metrics(), test_metrics(run, splits, run.best_state)
             print(
-                f"{name:13s}  {seed:4d}  {outcome['best/epoch']:10.0f}"
-                f"  {outcome['best/val/accuracy']:7.4f}  {found['test/accuracy']:8.4f}"
+                f"{name:13s}  {seed:4d}  {kept['epoch']:10.0f}"
+                f"  {kept['val/accuracy']:7.4f}  {found['test/accuracy']:8.4f}"
                 f"  {found['test_gap/accuracy']:12.4f}  {time.monotonic() - start:7.0f}",
                 flush=True,
             )

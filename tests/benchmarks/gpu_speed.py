@@ -19,10 +19,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.benchmarks.epoch_cost import BATCH, INFO, splits, timed
-from trainables.config.training import Regularisation, Training
+from trainables.build import build_training
+from trainables.config.training import Training
 from trainables.data.splits import Splits
 from trainables.devices import Precision, describe
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 from trainables.models import CNN
 
 
@@ -53,7 +54,7 @@ def ours(data: Splits, device: str, precision: Precision) -> Callable[[], object
     training = Training(
         max_epochs=10**6, batch_size=BATCH, schedule="constant", precision=precision
     )
-    run = TrainingRun(CNN(), data, training, Regularisation(), None, device=device)
+    run = build_training(CNN(), data, training, (), None, device=device)
     return partial(next, train(run))
 
 

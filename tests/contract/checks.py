@@ -15,11 +15,14 @@ from typing import Any
 import torch
 
 from trainables.analysis.examine import examine
-from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
+from trainables.build import build_training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.stopping import Patience
+from trainables.config.training import Training
 from trainables.contract import Trainable
+from trainables.data.batch import Batch
 from trainables.data.splits import Splits
 from trainables.loop import EpochResult, TrainingRun, train
-from trainables.regularisers.batches import Batch
 from trainables.regularisers.dropout import dropout_layers, set_rate
 
 Check = Callable[[Trainable, Splits], None]
@@ -30,12 +33,12 @@ def begin(
     trainable: Trainable, splits: Splits, training: dict[str, Any] | None = None, **reg: Any
 ) -> TrainingRun:
     """A training before its first step."""
-    return TrainingRun(
+    return build_training(
         trainable,
         splits,
         Training.model_validate(TRAINING | (training or {})),
-        Regularisation.model_validate(reg),
-        EarlyStoppingSpec(patience=10),
+        regularisers_of(reg),
+        Patience(patience=10),
     )
 
 
@@ -91,7 +94,7 @@ def the_best_weights_are_restored(trainable: Trainable, splits: Splits) -> None:
     for result in train(run):
         if not result.done:
             kept.append(copy.deepcopy(run.model.state_dict()))
-    best = int(run.outcome()["best/epoch"])
+    best = int(run.best_metrics()["epoch"])
     restored = run.model.state_dict()
     if best <= len(kept):
         assert all(torch.equal(restored[n], v) for n, v in kept[best - 1].items())
@@ -103,7 +106,7 @@ def its_optimiser_decays_nothing(trainable: Trainable, splits: Splits) -> None:
     before = copy.deepcopy(run.model.state_dict())
     for parameter in run.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    run.optimizer.step()
+    run.parts.optimizer.step()
     for name, parameter in run.model.named_parameters():
         assert torch.equal(parameter, before[name])
 

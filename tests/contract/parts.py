@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.training import Training
+from trainables.data.batch import Batch
 from trainables.models import MLP
-from trainables.regularisers.batches import Batch
 
 
 class OwnStep(MLP):

@@ -81,7 +81,7 @@ def test_a_subclass_overrides_one_part_and_leaves_the_rest(part: str) -> None:
             )
             assert outputs < usually
         case "OwnOptimizer":
-            assert isinstance(theirs.optimizer, torch.optim.RMSprop)
+            assert isinstance(theirs.parts.optimizer, torch.optim.RMSprop)
             assert val != usual
         case "OwnMetrics":
             largest = theirs.model(theirs.data.val.x).abs().amax(1).mean().item()

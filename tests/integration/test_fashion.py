@@ -10,6 +10,7 @@ import yaml
 from service.spec.file import load_spec
 from tests.commands import REPOSITORY
 from trainables.analysis.examine import test_metrics as measured_on_test
+from trainables.build import build_run
 from trainables.data.datasets import FASHION_MNIST, load
 from trainables.data.splits import Split, Splits
 from trainables.loop import train
@@ -30,7 +31,7 @@ def test_four_epochs_on_a_quarter_of_it_are_well_on_the_way() -> None:
     part = Split(whole.train.x[:13500], whole.train.y[:13500])
     splits = Splits(part, whole.val, whole.test, whole.info, whole.preprocessing)
     (point,) = yaml.safe_load(Path(SPEC).read_text(encoding="utf-8"))["search"]["enqueue"]
-    run = spec.training_run(point, splits, baseline=False, device="cpu")
+    run = build_run(spec, point, splits, baseline=False, device="cpu")
     *_, last = train(run)
     assert last.done
     found = measured_on_test(run, splits, run.best_state)

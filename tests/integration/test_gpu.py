@@ -14,13 +14,17 @@ from torch._dynamo.utils import counters
 
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
+from service.study.messages import Assignment, EpochReport
+from service.study.records import Role
 from tests.commands import gapsweep
 from tests.unit.test_process import splits
-from trainables.config.training import Regularisation, Training
+from trainables.build import build_training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.feed import Placed, Samples
 from trainables.distributed.process import Group, Meeting
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 from trainables.models import CNN, MLP
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -53,9 +57,9 @@ def curve(
     **training: Any,
 ) -> list[dict[str, float]]:
     settings = Training(max_epochs=5, batch_size=16, lr=0.01, **training)
-    reg = Regularisation.model_validate(regularisation or {})
+    reg = regularisers_of(regularisation or {})
     data = splits(300, 100)
-    run = TrainingRun(trainable, data, settings, reg, None, device=device, placed=placed)
+    run = build_training(trainable, data, settings, reg, None, device=device, placed=placed)
     return [dict(result.metrics) for result in train(run)]
 
 
@@ -117,10 +121,9 @@ def test_a_trial_leaves_no_memory_to_the_next(tmp_path: Path) -> None:
     torch.cuda.empty_cache()
     left = []
     for number in range(3):
-        config = {"number": number, "params": {}, "recorded": 0, "seed": None}
-        worker.take({**config, "unregularised": False})
+        worker.take(Assignment(number, {}, Role.SEARCH))
         left.append(torch.cuda.memory_reserved())
-        assert "failure" not in worker.advance()
+        assert isinstance(worker.advance(), EpochReport)
         assert torch.cuda.memory_reserved() > left[0]
     assert left[1] == left[2]  # the data alone
 
@@ -161,11 +164,11 @@ def test_a_group_of_one_on_a_gpu_is_one_process_more_or_less() -> None:
     meeting = Meeting(("127.0.0.1", 0), holds=True)
     group = Group.join(meeting, rank=0, world=1, device="cuda")
     try:
-        run = TrainingRun(
+        run = build_training(
             CNN([8], 16),
             splits(300, 100),
             Training(max_epochs=5, batch_size=16, lr=0.01),
-            Regularisation(ema=0.5),
+            regularisers_of({"ema": 0.5}),
             None,
             device="cuda",
             process=group,

@@ -6,12 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from trainables.config import regularisers as config
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
+from trainables.data.batch import Batch
 from trainables.losses import smoothed
 from trainables.models import MLP
-from trainables.regularisers.averaging import WeightAverage
-from trainables.regularisers.batches import Batch, Pipeline, cutmix, mixup
+from trainables.regularisers.averaging import Averaging
+from trainables.regularisers.base import Hooks, Now, Subject
+from trainables.regularisers.mixing import cutmix, mixup
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 4, Kind.IMAGE)
 
@@ -63,16 +67,15 @@ def test_label_smoothing_is_torchs_own() -> None:
 
 def test_nothing_asked_for_leaves_a_batch_alone() -> None:
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
-    got = Pipeline(Regularisation(), INFO)(x, y)
+    got = Hooks([]).on_batch(x, y)
     assert got.x is x
     assert (got.other_y, got.smoothing) == (None, 0.0)
 
 
 def test_input_noise_has_the_deviation_asked_for() -> None:
     torch.manual_seed(0)
-    noisy = Pipeline(Regularisation(input_noise=0.3), INFO)(
-        torch.zeros(64, 1, 8, 8), torch.ones(64)
-    )
+    hooks = Hooks([c.build() for c in regularisers_of({"input_noise": 0.3})])
+    noisy = hooks.on_batch(torch.zeros(64, 1, 8, 8), torch.ones(64))
     assert float(noisy.x.std()) == pytest.approx(0.3, rel=0.1)
 
 
@@ -82,26 +85,42 @@ def weights(value: float) -> nn.Linear:
     return layer
 
 
+NOW = Now(lr=torch.tensor(0.1), lambda_factor=1.0, noise=torch.Generator())
+
+
+def averaging(model: nn.Module, **options: float) -> Averaging:
+    average = Averaging(config.Averaging(**options))
+    optimizer = torch.optim.SGD(model.parameters())
+    average.attach(Subject(INFO, model, [], optimizer, Training(max_epochs=4)))
+    return average
+
+
+def averaged(average: Averaging) -> nn.Module:
+    network = average.evaluated()
+    assert network is not None
+    return network
+
+
 def test_swa_is_the_plain_mean_of_the_last_epochs() -> None:
     model = weights(0.0)
-    average = WeightAverage(model, Regularisation(swa=0.5), max_epochs=4)
+    average = averaging(model, swa=0.5)
     for epoch, value in enumerate((10.0, 20.0, 1.0, 3.0), start=1):
         nn.init.constant_(model.weight, value)
-        average.after_step()
+        average.after_step(NOW)
         average.after_epoch(epoch)
-        assert average.started == (epoch >= 3)
-    assert float(next(average.model.parameters())) == 2.0
+        assert (average.evaluated() is not None) == (epoch >= 3)
+    assert float(next(averaged(average).parameters())) == 2.0
 
 
 def test_ema_follows_with_a_decay_that_grows_to_what_was_asked() -> None:
     model = weights(1.0)
-    average = WeightAverage(model, Regularisation(ema=0.9), max_epochs=4)
-    average.after_step()
+    average = averaging(model, ema=0.9)
+    average.after_step(NOW)
     nn.init.constant_(model.weight, 2.0)
-    average.after_step()
-    assert float(next(average.model.parameters())) == pytest.approx(1.0 + (1 - 2 / 11))
+    average.after_step(NOW)
+    assert float(next(averaged(average).parameters())) == pytest.approx(1.0 + (1 - 2 / 11))
     for _ in range(500):
-        average.after_step()
+        average.after_step(NOW)
     nn.init.constant_(model.weight, 3.0)
-    average.after_step()
-    assert float(next(average.model.parameters())) == pytest.approx(2.1, abs=1e-3)
+    average.after_step(NOW)
+    assert float(next(averaged(average).parameters())) == pytest.approx(2.1, abs=1e-3)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import pickle
 from types import SimpleNamespace
-from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.utils import flatten_dict
 
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
-from service.study.records import Role
+from service.cluster.tune_messages import from_config, to_result
+from service.study.messages import Answer, EpochReport, TrialFailure
+from service.study.records import Role, Trial
 from service.study.session import StudySession
+from service.study.study import SweepStudy
+from service.study.trial_flow import TrialFlow
 from tests.unit.test_session import SPACE, new_study
 
 
@@ -24,22 +28,36 @@ class Sides:
 
     def __init__(self, budget: int = 3, upper: float = 10.0) -> None:
         self.study = new_study(optuna.pruners.ThresholdPruner(upper=upper))
-        self.session = StudySession(self.study, SPACE, metric="val/loss", max_epochs=3)
+        self.session = StudySession(SweepStudy(self.study), SPACE, metric="val/loss", max_epochs=3)
         self.session.prepare(budget, [])
         self.stop = False
-        self.bridge = Bridge(self.session, lambda: self.stop, lambda: 100)
+        self.flow = TrialFlow(self.session, lambda: self.stop, lambda: 100)
+        self.bridge = Bridge(self.flow)
         self.searcher, self.scheduler = StudySearcher(self.bridge), StudyScheduler(self.bridge)
 
     def epoch(self, tune_id: str, epoch: int, value: float) -> str:
-        result = {"epoch": epoch, "metrics/val/loss": value}
+        result = to_result(report(epoch, value))
         return self.scheduler.on_trial_result(None, SimpleNamespace(trial_id=tune_id), result)
 
+    def end(self, tune_id: str, answer: Answer | None, crashed: bool = False) -> None:
+        result = None if answer is None else flatten_dict(to_result(answer))
+        self.searcher.on_trial_complete(tune_id, result, crashed)
 
-def test_a_config_carries_number_and_params_until_none_is_left() -> None:
+    def record(self, number: int = 0) -> Trial:
+        return self.session.trials()[number]
+
+
+def report(epoch: int, value: float, best: float | None = None) -> EpochReport:
+    kept = None if best is None else {"val/loss": best, "epoch": 1.0}
+    return EpochReport(epoch=epoch, metrics={"val/loss": value}, best=kept)
+
+
+def test_a_config_carries_the_assignment_until_none_is_left() -> None:
     sides = Sides(budget=2)
-    first, second = sides.searcher.suggest("a"), sides.searcher.suggest("b")
-    assert [first["number"], second["number"]] == [0, 1]
-    assert set(first["params"]) <= {"penalty", "lambda", "dropout"}
+    configs = [sides.searcher.suggest(tune_id) for tune_id in "ab"]
+    found = [from_config(config) for config in configs]
+    assert [a.number for a in found] == [0, 1]
+    assert set(found[0].params) <= {"penalty", "lambda", "dropout"}
     assert sides.searcher.suggest("c") == Searcher.FINISHED
 
 
@@ -48,7 +66,7 @@ def test_a_pruned_trial_is_pruned_in_the_study_with_its_values() -> None:
     sides.searcher.suggest("a")
     assert sides.epoch("a", 1, 0.5) == TrialScheduler.CONTINUE
     assert sides.epoch("a", 2, 5.0) == TrialScheduler.STOP
-    sides.searcher.on_trial_complete("a", {"epoch": 2, "metrics/val/loss": 5.0})
+    sides.end("a", report(2, 5.0))
     assert sides.study.trials[0].state is TrialState.PRUNED
     assert sides.study.trials[0].intermediate_values == {1: 0.5, 2: 5.0}
 
@@ -57,29 +75,37 @@ def test_an_early_stopped_trial_is_complete_with_its_best_value() -> None:
     sides = Sides()
     sides.searcher.suggest("a")
     sides.epoch("a", 1, 0.5)
-    last = {"epoch": 2, "metrics/val/loss": 0.7, "outcome/best/val/loss": 0.5}
-    sides.searcher.on_trial_complete("a", {**last, "outcome/stopped_epoch": 2.0})
+    sides.end("a", report(2, 0.7, best=0.5))
     trial = sides.study.trials[0]
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
     assert trial.intermediate_values == {1: 0.5, 2: 0.7}
+    assert sides.record().best == {"val/loss": 0.5, "epoch": 1.0}
+    assert sides.record().stopped_epoch == 2
 
 
 @pytest.mark.parametrize(
-    ("result", "crashed", "words"),
+    ("answer", "crashed", "words"),
     [
-        ({"failure": "ValueError: no"}, False, "ValueError: no"),
+        (TrialFailure(reason="ValueError: no"), False, "ValueError: no"),
         (None, True, "process died"),
-        ({"epoch": 1, "metrics/val/loss": 0.5}, True, "process died"),
+        (report(1, 0.5), True, "process died"),
     ],
 )
-def test_a_trial_that_breaks_fails(
-    result: dict[str, Any] | None, crashed: bool, words: str
-) -> None:
+def test_a_trial_that_breaks_fails(answer: Answer | None, crashed: bool, words: str) -> None:
     sides = Sides()
     sides.searcher.suggest("a")
-    sides.searcher.on_trial_complete("a", result, crashed)
+    sides.end("a", answer, crashed)
     assert sides.study.trials[0].state is TrialState.FAIL
-    assert words in sides.study.trials[0].user_attrs["reason"]
+    assert words in (sides.record().reason or "")
+
+
+def test_a_trial_whose_process_dies_again_and_again_fails_with_the_last_reason() -> None:
+    sides = Sides()
+    sides.searcher.suggest("a")
+    for words in ("worker 0 died", "worker 1 died"):
+        sides.bridge.crash("a", words)
+    sides.end("a", None, crashed=True)
+    assert sides.record().reason == "worker 1 died, 2 times"
 
 
 def test_a_trial_cut_short_by_a_stop_stays_running() -> None:
@@ -89,7 +115,7 @@ def test_a_trial_cut_short_by_a_stop_stays_running() -> None:
     sides.stop = True
     assert SweepStopper(sides.bridge).stop_all()
     assert sides.searcher.suggest("b") == Searcher.FINISHED
-    sides.searcher.on_trial_complete("a", {"epoch": 1, "metrics/val/loss": 0.5})
+    sides.end("a", report(1, 0.5))
     assert sides.study.trials[0].state is TrialState.RUNNING
 
 
@@ -99,7 +125,7 @@ def test_an_error_inside_is_kept_and_stops_the_sweep_instead_of_tune() -> None:
     assert sides.scheduler.on_trial_result(None, SimpleNamespace(trial_id="a"), {}) == (
         TrialScheduler.STOP
     )
-    assert isinstance(sides.bridge.error, KeyError)
+    assert isinstance(sides.flow.error, TypeError)
     assert SweepStopper(sides.bridge).stop_all()
     assert sides.searcher.suggest("b") == Searcher.FINISHED
 

@@ -15,8 +15,11 @@ from service.report.page import render
 from service.run.stopping import Control
 from service.study.confirmation import Confirmation
 from service.study.importance import Importances
-from service.study.records import Role, Sweep, Trial, TrialState
+from service.study.ranking import Ranking
+from service.study.records import Role, Trial, TrialState
 from service.study.session import Decision, StudySession
+from service.study.study import SweepStudy
+from service.sweep.sweep_record import Sweep
 from tests.unit.test_report import shown, sweep, trial
 from tests.unit.test_session import NEUTRAL, SPACE, new_study
 
@@ -35,14 +38,15 @@ def repeated(number: int, losses: list[float], gap: float) -> list[Trial]:
     ]
 
 
-def made(one: list[float], two: list[float], **more: bool) -> Sweep:
+def made(one: list[float], two: list[float], *, one_standard_error: bool = False) -> Sweep:
     finalists = (trial(1, 0.40, 0.1, penalty="l1"), trial(2, 0.41, 0.05, penalty="l2"))
     repeats = [
         *repeated(0, [0.50, 0.52, 0.49, 0.51, 0.50], 0.4),
         *repeated(1, one, 0.1),
         *repeated(2, two, 0.05),
     ]
-    return replace(sweep(trial(0, 0.5, 0.4), *finalists, *repeats), **more)
+    whole = sweep(trial(0, 0.5, 0.4), *finalists, *repeats)
+    return replace(whole, ranking=Ranking("val/loss", "min", one_standard_error))
 
 
 GOOD, NOISE = [0.41, 0.44, 0.40, 0.42, 0.42], [0.45, 0.56, 0.47, 0.53, 0.55]
@@ -115,7 +119,11 @@ def test_the_best_is_the_best_mean_or_the_smallest_gap_within_one_standard_error
 def test_after_the_search_the_baseline_and_the_best_run_again_with_each_seed() -> None:
     study = new_study(optuna.pruners.ThresholdPruner(upper=0.0))
     s = StudySession(
-        study, SPACE, metric="val/loss", max_epochs=5, confirm=Confirmation(1, range(7, 9))
+        SweepStudy(study),
+        SPACE,
+        metric="val/loss",
+        max_epochs=5,
+        confirm=Confirmation(1, range(7, 9)),
     )
     s.prepare(3, [(Role.BASELINE, NEUTRAL)])
     assert s.planned == 7
@@ -127,14 +135,14 @@ def test_after_the_search_the_baseline_and_the_best_run_again_with_each_seed() -
         s.complete(assignment.number, {"val/loss": value}, 5)
     again = [s.ask() for _ in range(4)]
     assert s.ask() is None
-    assert [(a.seed, a.unregularised) for a in again if a] == [
+    assert [(a.seed, a.baseline) for a in again if a] == [
         (7, True),
         (7, False),
         (8, True),
         (8, False),
     ]
     assert again[1] is not None
-    assert again[1].params == study.trials[1].user_attrs["params"]
+    assert again[1].params == s.trials()[1].params
     for a in again:
         assert a is not None
         assert s.report(a.number, 1, {"val/loss": 9.0}) is Decision.CONTINUE
@@ -149,7 +157,11 @@ def test_confirmations_that_were_interrupted_go_on_and_none_is_queued_twice() ->
 
     def opened() -> StudySession:
         made = StudySession(
-            study, SPACE, metric="val/loss", max_epochs=5, confirm=Confirmation(1, range(1, 3))
+            SweepStudy(study),
+            SPACE,
+            metric="val/loss",
+            max_epochs=5,
+            confirm=Confirmation(1, range(1, 3)),
         )
         made.prepare(2, [(Role.BASELINE, NEUTRAL)])
         return made
@@ -165,7 +177,7 @@ def test_confirmations_that_were_interrupted_go_on_and_none_is_queued_twice() ->
     s = opened()
     numbers = []
     while (assignment := s.ask()) is not None:
-        numbers.append((assignment.number, assignment.seed, assignment.unregularised))
+        numbers.append((assignment.number, assignment.seed, assignment.baseline))
         s.complete(assignment.number, {"val/loss": 0.3}, 5)
     assert numbers == [(2, 1, True), (3, 1, False), (4, 2, True), (5, 2, False)]
     assert s.exhausted

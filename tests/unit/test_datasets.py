@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
+from trainables.config.data import DataChoice
 from trainables.config.data_info import Kind, Task
-from trainables.data.datasets import DataConfig, load
+from trainables.data.datasets import load
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
-ADAPTER: TypeAdapter[Any] = TypeAdapter(DataConfig)
+ADAPTER: TypeAdapter[Any] = TypeAdapter(DataChoice)
 
 
 def loaded(config: Any) -> Splits:
@@ -174,7 +175,7 @@ def test_a_functions_targets_tell_the_task(mine: str) -> None:
         ("odd", "'tset'; valid: train, val, test"),
         ("number", "returned int, not a dict"),
         ("raises", "RuntimeError: the disk is gone"),
-        ("lables", "did you mean labels"),
+        ("lables", "did you mean 'labels'"),
     ],
 )
 def test_what_a_function_must_not_return(mine: str, name: str, words: str) -> None:

@@ -10,11 +10,10 @@ from trainables.regularisers.dropout import (
     Dropout,
     activations,
     adopt,
-    depth_layers,
     dropout_layers,
-    set_depth_rate,
     set_rate,
 )
+from trainables.regularisers.stochastic_depth import depth_layers, set_depth_rate
 
 
 def test_rate_is_the_share_dropped_and_the_mean_stays() -> None:

@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from trainables.config.training import EarlyStoppingSpec
+from trainables.config.stopping import Patience
 from trainables.regularisers.early_stopping import EarlyStopping, Verdict
 
 B, W, S = Verdict.IMPROVED, Verdict.WAIT, Verdict.STOP
 
 
 def verdicts(values: list[float], **spec: object) -> list[Verdict]:
-    watch = EarlyStopping(EarlyStoppingSpec.model_validate(spec))
+    watch = EarlyStopping(Patience.model_validate(spec))
     return [watch.update(epoch, value) for epoch, value in enumerate(values, 1)]
 
 
@@ -38,7 +38,7 @@ def test_verdict_of_each_epoch(
 
 
 def with_gaps(pairs: list[tuple[float, float | None]], **spec: object) -> list[Verdict]:
-    watch = EarlyStopping(EarlyStoppingSpec.model_validate({"patience": 10, **spec}))
+    watch = EarlyStopping(Patience.model_validate({"patience": 10, **spec}))
     return [watch.update(epoch, value, gap) for epoch, (value, gap) in enumerate(pairs, 1)]
 
 
@@ -56,7 +56,7 @@ def test_an_improvement_or_a_smaller_gap_begins_the_count_anew() -> None:
 
 
 def test_a_resumed_watch_stops_where_an_uninterrupted_one_does() -> None:
-    spec = EarlyStoppingSpec(patience=2)
+    spec = Patience(patience=2)
     first, second = EarlyStopping(spec), EarlyStopping(spec)
     assert [first.update(1, 1.0), first.update(2, 2.0)] == [B, W]
     second.load_state_dict(first.state_dict())

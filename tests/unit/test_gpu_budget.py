@@ -9,6 +9,7 @@ import pytest
 
 from service.run.stopping import Control, Stop
 from service.study.records import Trial, TrialState
+from service.study.study import SweepStudy
 from service.sweep.gpu_budget import GpuBudget
 from tests.unit.test_confirmed import trial
 from tests.unit.test_spec import parse, problems
@@ -22,9 +23,9 @@ class Clock:
         return self.now
 
 
-def budget(clock: Clock, *known: Trial, study: optuna.Study | None = None) -> GpuBudget:
+def budget(clock: Clock, *known: Trial, study: SweepStudy | None = None) -> GpuBudget:
     """A hundred GPU seconds, two GPUs a trial."""
-    study = study or optuna.create_study()
+    study = study or SweepStudy(optuna.create_study())
     return GpuBudget(100 / 3600, 2.0, study, known, clock)
 
 
@@ -49,7 +50,7 @@ def test_every_gpu_of_every_trial_counts_from_its_start_to_its_end() -> None:
 
 
 def test_what_earlier_sessions_held_counts_and_an_extension_grants_it_anew() -> None:
-    study, clock = optuna.create_study(), Clock()
+    study, clock = SweepStudy(optuna.create_study()), Clock()
     resumed = budget(clock, numbered(0, 30.0), study=study)
     assert resumed.left == pytest.approx(40)
     resumed.extend()

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from trainables.analysis.examine import Examination, examine
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.contract import Trainable
+from trainables.data.batch import Batch
 from trainables.data.splits import Split, Splits
 from trainables.errors import ContractError
 from trainables.loading import ModuleTrainable
-from trainables.loop import TrainingRun
-from trainables.regularisers.batches import Batch
 
 INFO = DataInfo((4,), Task.CLASSIFICATION, 2, Kind.TABLE)
 
@@ -90,8 +91,8 @@ def splits() -> Splits:
 
 def examined(network: type[nn.Module], **reg: Any) -> Examination:
     data = splits()
-    regularisation = Regularisation.model_validate(reg)
-    run = TrainingRun(
+    regularisation = regularisers_of(reg)
+    run = build_training(
         ModuleTrainable(network, {}), data, Training(batch_size=5), regularisation, None
     )
     return examine(run, data)
@@ -133,7 +134,7 @@ def test_several_workers_need_a_step_that_calls_the_whole_network(
     whole: bool, workers: int
 ) -> None:
     data = splits()
-    run = TrainingRun(InParts(whole), data, Training(), Regularisation(), None)
+    run = build_training(InParts(whole), data, Training(), (), None)
     if whole or workers == 1:
         assert examine(run, data, workers).memory > 0
         return

@@ -50,7 +50,7 @@ def test_ours_and_the_users_own_are_built(path: str, arguments: dict[str, object
 @pytest.mark.parametrize(
     ("path", "arguments", "words"),
     [
-        ("my_models_for_loading:Nett", {}, "did you mean Net"),
+        ("my_models_for_loading:Nett", {}, "did you mean 'Net'"),
         ("no_such_module_anywhere:Net", {}, "no module 'no_such_module_anywhere'"),
         ("broken_models_for_loading:Net", {}, "nothing_of_this_name"),
         ("my_models_for_loading:Empty", {}, "lacks build, losses, metrics, optimizer"),

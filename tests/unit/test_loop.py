@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import EarlyStoppingSpec, Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.stopping import Patience
+from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.errors import DivergedError
 from trainables.loop import TrainingRun, train
@@ -29,8 +32,8 @@ def run(
     patience: int | None = 2, training: dict[str, Any] | None = None, **reg: Any
 ) -> TrainingRun:
     settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
-    stop = None if patience is None else EarlyStoppingSpec(patience=patience)
-    return TrainingRun(MLP([16]), splits(), settings, Regularisation.model_validate(reg), stop)
+    stop = None if patience is None else Patience(patience=patience)
+    return build_training(MLP([16]), splits(), settings, regularisers_of(reg), stop)
 
 
 def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -56,7 +59,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(after: int) -> None:
     second.load_state_dict(torch.load(buffer, weights_only=True))
     assert list(train(second)) == expected[after:]
     assert same_state(whole.model.state_dict(), second.model.state_dict())
-    assert whole.outcome() == second.outcome()
+    assert whole.best_metrics() == second.best_metrics()
 
 
 def test_the_best_epochs_weights_are_restored() -> None:
@@ -65,15 +68,15 @@ def test_the_best_epochs_weights_are_restored() -> None:
     for result in train(training):
         if not result.done:
             seen[result.epoch] = {k: v.clone() for k, v in training.model.state_dict().items()}
-    best = int(training.outcome()["best/epoch"])
-    assert best < training.outcome()["stopped_epoch"] < 30
+    best = int(training.best_metrics()["epoch"])
+    assert best < training.epoch < 30
     assert same_state(training.model.state_dict(), seen[best])
 
 
 def test_without_early_stopping_the_last_weights_are_the_result() -> None:
     training = run(None)
     assert [r.done for r in train(training)] == [False] * 5 + [True]
-    assert training.outcome()["best/epoch"] == 6
+    assert training.best_metrics()["epoch"] == 6
 
 
 def test_proximal_l1_gives_exact_zeros_and_l2_does_not() -> None:

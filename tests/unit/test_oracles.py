@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
 from torch import nn
 
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 
 N, P = 120, 12
 TRUE = np.array([2.0, -3.0, 1.5, 0.5, *[0.0] * (P - 4)])
@@ -67,13 +69,13 @@ def fitted(
     targets = y if task is Task.CLASSIFICATION else y[:, None]
     part = Split(x, targets)
     values = {"optimizer": "sgd", "momentum": 0.0, "lr": 0.2, "schedule": "constant"}
-    run = TrainingRun(
+    run = build_training(
         ModuleTrainable(network, {}),
         Splits(part, part, None, info),
         Training.model_validate(
             {"max_epochs": epochs, "batch_size": N, "measure_every": epochs} | values | training
         ),
-        Regularisation.model_validate(regularisation),
+        regularisers_of(regularisation),
         None,
     )
     for _ in train(run):

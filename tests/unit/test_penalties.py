@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.config.training import Selection
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Selection, Training
 from trainables.errors import ContractError
-from trainables.regularisers import penalties
-from trainables.regularisers.penalties import Penalised, Strengths
-from trainables.regularisers.selection import last_layer, penalised_weights
+from trainables.regularisers import penalty_steps as penalties
+from trainables.regularisers.base import Hooks, Now, Subject
+from trainables.regularisers.weights import Penalised, last_layer, penalised_weights
 
 
 def weight(*rows: list[float], bias: list[float] | None = None, factor: float = 1.0) -> Penalised:
@@ -36,24 +38,45 @@ def test_soft_threshold_is_the_minimiser_of_its_own_problem() -> None:
 
 
 def test_elastic_net_step_shrinks_then_thresholds() -> None:
-    w, strengths = weight([1.0, -0.1]), penalties.strengths("elastic_net", 0.4, 0.25)
-    penalties.decoupled_step([w], scalar(0.5), scalar(strengths.l2))
-    penalties.proximal_step([w], [scalar(0.5)], scalar(strengths.l1))
-    assert w.weight.tolist()[0] == pytest.approx([1.0 * (1 - 2 * 0.5 * 0.3) - 0.05, -0.02])
+    w = step_once({"penalty": "elastic_net", "lambda": 0.4, "l1_ratio": 0.25}, [1.0, -0.1])
+    assert w == pytest.approx([1.0 * (1 - 2 * 0.5 * 0.3) - 0.05, -0.02])
 
 
 @pytest.mark.parametrize(
-    ("penalty", "expected"),
+    ("penalty", "training", "expected"),
     [
-        ("none", Strengths()),
-        ("l1", Strengths(l1=0.2)),
-        ("l2", Strengths(l2=0.2)),
-        ("elastic_net", Strengths(l1=0.2 * 0.75, l2=0.2 * 0.25)),
-        ("group_lasso", Strengths(group=0.2)),
+        ("none", {}, [1.0, -0.1]),
+        ("l1", {}, [0.9, 0.0]),
+        ("l2", {}, [0.8, -0.08]),
+        ("elastic_net", {}, [1.0 * 0.95 - 0.075, -0.095 + 0.075]),
+        ("group_lasso", {}, [1.0 - 0.1 * 2**0.5 / 1.01**0.5, -0.1 + 0.01 * 2**0.5 / 1.01**0.5]),
+        ("l1", {"l1_update": "subgradient"}, [0.9, 0.0]),
+        ("l2", {"l2_update": "coupled"}, [0.8, -0.08]),
     ],
 )
-def test_strengths_of_a_penalty(penalty: str, expected: Strengths) -> None:
-    assert penalties.strengths(penalty, 0.2, 0.75) == expected
+def test_what_one_step_of_a_penalty_does(
+    penalty: str, training: dict[str, str], expected: list[float]
+) -> None:
+    """At a learning rate of 0.5 and λ = 0.2, without a gradient of the loss."""
+    point = {"penalty": penalty, "lambda": 0.2, "l1_ratio": 0.75}
+    assert step_once(point, [1.0, -0.1], **training) == pytest.approx(expected, abs=1e-6)
+
+
+def step_once(point: dict[str, object], values: list[float], **training: object) -> list[float]:
+    """The weights after one step of plain gradient descent, all hooks called."""
+    w = weight(values)
+    w.weight.grad = torch.zeros_like(w.weight)
+    optimizer = torch.optim.SGD([w.weight], lr=0.5)
+    hooks = Hooks([config.build() for config in regularisers_of(point)])
+    info = DataInfo((2,), Task.REGRESSION, 1, Kind.TABLE)
+    hooks.attach(Subject(info, nn.Module(), [w], optimizer, Training.model_validate(training)))
+    now = Now(lr=scalar(0.5), lambda_factor=1.0, noise=torch.Generator())
+    for hook in (*hooks.before_epoch, *hooks.before_step):
+        hook(now)
+    optimizer.step()
+    for hook in hooks.after_step:
+        hook(now)
+    return [float(v) for v in w.weight.detach()[0]]
 
 
 def trained(optimizer: type[torch.optim.Optimizer], coupled: bool) -> Tensor:
@@ -80,7 +103,8 @@ def test_coupled_and_decoupled_are_the_same_under_plain_sgd_alone() -> None:
 
 def test_value_and_its_gradients_agree_with_the_updates() -> None:
     w, l1, l2 = weight([0.5, -2.0], factor=0.5), scalar(0.3), scalar(0.7)
-    penalties.value([w], l1, l2, scalar(0.0)).backward()
+    value = l1 * w.weight.abs().sum() + l2 * w.weight.square().sum()
+    (w.factor * value).backward()
     expected, w.weight.grad = w.weight.grad, torch.zeros_like(w.weight)
     assert expected is not None
     penalties.add_subgradient([w], l1)

@@ -9,9 +9,11 @@ import torch
 from torch._dynamo.utils import counters
 
 from tests.unit.test_process import splits
-from trainables.config.training import Regularisation, Training
+from trainables.build import build_training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.devices import set_precision, this_machine
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 from trainables.models import CNN
 
 TRIALS: list[dict[str, Any]] = [
@@ -24,8 +26,8 @@ TRIALS: list[dict[str, Any]] = [
 
 def curve(training: dict[str, Any], regularisation: dict[str, Any]) -> list[dict[str, float]]:
     settings = Training(**{"max_epochs": 3, "batch_size": 16, "lr": 0.02, **training})
-    reg = Regularisation.model_validate(regularisation)
-    run = TrainingRun(CNN([4], 8), splits(60, 30), settings, reg, None)
+    reg = regularisers_of(regularisation)
+    run = build_training(CNN([4], 8), splits(60, 30), settings, reg, None)
     return [dict(result.metrics) for result in train(run)]
 
 

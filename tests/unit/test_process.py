@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from tests.groups import Groups
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import EarlyStoppingSpec, Regularisation, Training, scaled
+from trainables.config.regularisers import regularisers_of
+from trainables.config.stopping import Patience
+from trainables.config.training import Training, scaled
 from trainables.contract import Trainable
 from trainables.data.splits import Split, Splits
 from trainables.devices import this_machine
 from trainables.distributed.process import Process
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 from trainables.models import CNN
 
 SIZES = [(60, 30), (61, 23), (51, 7), (3, 3), (2, 5)]
@@ -90,16 +93,16 @@ def curve(
     patience: int = 50,
 ) -> tuple[list[dict[str, float]], dict[str, float], dict[str, Tensor]]:
     """Every epoch's metrics, the outcome and the weights of a whole training."""
-    run = TrainingRun(
+    run = build_training(
         NETWORKS[network],
         splits(*sizes),
         Training(**{"max_epochs": 5, "batch_size": 16, "lr": 0.02, **training}),
-        Regularisation.model_validate(regularisation),
-        EarlyStoppingSpec(patience=patience),
+        regularisers_of(regularisation),
+        Patience(patience=patience),
         process=process,
     )
     epochs = [dict(result.metrics) for result in train(run)]
-    return epochs, run.outcome(), dict(run.model.state_dict())
+    return epochs, run.best_metrics(), dict(run.model.state_dict())
 
 
 @pytest.fixture(scope="module")

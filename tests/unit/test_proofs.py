@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.training import Regularisation, Training
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
-from trainables.loop import TrainingRun, train
+from trainables.loop import train
 
 INFO = DataInfo((6,), Task.CLASSIFICATION, 3, Kind.TABLE)
 
@@ -35,11 +37,11 @@ def after(
 ) -> tuple[dict[str, Tensor], nn.Module]:
     """Weights after a training here, and the network before it."""
     values = {"max_epochs": 3, "batch_size": len(data.train), "schedule": "constant", "lr": 0.01}
-    run = TrainingRun(
+    run = build_training(
         ModuleTrainable(network, {}),
         data,
         Training.model_validate(values | training),
-        Regularisation.model_validate(reg),
+        regularisers_of(reg),
         None,
     )
     start = copy.deepcopy(run.model)
@@ -97,11 +99,11 @@ def wide() -> nn.Module:
 
 
 def last_metrics(factory: Any, data: Splits, epochs: int) -> dict[str, float]:
-    run = TrainingRun(
+    run = build_training(
         ModuleTrainable(factory, {}),
         data,
         Training(max_epochs=epochs, batch_size=32, lr=3e-3),
-        Regularisation(),
+        (),
         None,
     )
     *_, last = train(run)

@@ -11,7 +11,7 @@ from trainables.analysis.pruning import Removed, prune
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Selection
 from trainables.models import CNN, MLP
-from trainables.regularisers.selection import penalised_weights
+from trainables.regularisers.weights import penalised_weights
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
 

@@ -30,7 +30,9 @@ from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.spec.resources import Resources
-from service.study.records import Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.study.ranking import Mode, Ranking
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import News, Outbox
 
 WAIT = 10.0
@@ -103,14 +105,13 @@ def house(tmp_path: Path) -> Iterator[House]:
     made.database.close()
 
 
-def sweep(*trials: Trial, mode: str = "min") -> Sweep:
+def sweep(*trials: Trial, mode: Mode = "min") -> Sweep:
     return Sweep(
         sweep_id=SWEEP,
         name="digits",
         state=SweepState.RUNNING,
         seconds=0.0,
-        metric="val/loss",
-        mode=mode,
+        ranking=Ranking("val/loss", mode),
         max_epochs=5,
         trials=trials,
     )

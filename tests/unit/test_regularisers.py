@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from tests.unit.test_loop import run, same_state, splits
-from trainables.config.training import Regularisation, Training
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.regularisers import regularisers_of
+from trainables.config.training import Training
 from trainables.loop import TrainingRun, train
-from trainables.regularisers.updates import Now, Updates, lambda_factor
+from trainables.regularisers.base import Hooks, Now, Subject
 
 EACH: list[dict[str, Any]] = [
     {"penalty": "l1", "lambda": 0.02},
@@ -87,7 +89,7 @@ def test_averaged_weights_are_what_is_measured_and_restored(options: dict[str, A
 )
 def test_lambda_over_the_epochs(schedule: Any, expected: list[float]) -> None:
     training = Training(max_epochs=4, lambda_schedule=schedule, lambda_warmup_epochs=2)
-    factors = [lambda_factor(training, epoch) for epoch in range(1, 5)]
+    factors = [training.lambda_factor(epoch) for epoch in range(1, 5)]
     assert factors == pytest.approx(expected, abs=1e-6)
 
 
@@ -95,12 +97,13 @@ def test_gradient_noise_has_the_deviation_that_was_asked_for_and_decays() -> Non
     noise = torch.Generator().manual_seed(0)
     layer = nn.Linear(200, 200)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    updates = Updates([], optimizer, Training(optimizer="sgd"), Regularisation(gradient_noise=0.1))
-    zero = torch.zeros(())
+    hooks = Hooks([config.build() for config in regularisers_of({"gradient_noise": 0.1})])
+    info = DataInfo((200,), Task.REGRESSION, 200, Kind.TABLE)
+    hooks.attach(Subject(info, layer, [], optimizer, Training(optimizer="sgd")))
     for step, deviation in ((0, 0.1), (99, 0.1 / 100**0.275)):
         layer.weight.grad = torch.zeros_like(layer.weight)
-        for update in updates.before:
-            update(Now(lr=zero, l1=zero, l2=zero, group=zero, noise=noise, step=step))
+        for hook in hooks.before_step:
+            hook(Now(lr=torch.zeros(()), lambda_factor=1.0, noise=noise, step=step))
         assert layer.weight.grad.std().item() == pytest.approx(deviation, rel=0.02)
 
 

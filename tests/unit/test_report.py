@@ -15,8 +15,12 @@ from service.report.data import ReportData, build
 from service.report.page import render
 from service.report.plots import save_png
 from service.report.terminal import print_report
-from service.study.importance import MIN_TRIALS, Importances, importances
-from service.study.records import OUT_OF_BUDGET, Epoch, Role, Sweep, SweepState, Trial, TrialState
+from service.study.attributes import TrialAttributes
+from service.study.importance import MIN_TRIALS, Importances
+from service.study.ranking import Ranking
+from service.study.records import OUT_OF_BUDGET, Epoch, Role, Trial, TrialState
+from service.study.study import SweepStudy
+from service.sweep.sweep_record import Sweep, SweepState
 
 NONE = Importances({}, {})
 
@@ -56,8 +60,7 @@ def sweep(*trials: Trial) -> Sweep:
         name="mine",
         state=SweepState.SUCCEEDED,
         seconds=65.0,
-        metric="val/loss",
-        mode="min",
+        ranking=Ranking("val/loss", "min"),
         max_epochs=20,
         trials=trials,
     )
@@ -159,15 +162,15 @@ def test_importance_finds_the_parameter_that_matters() -> None:
         asked = study.ask()
         x = asked.suggest_float("matters", 0, 1)
         asked.suggest_float("idle", 0, 1)
-        asked.set_user_attr("best", {"gap/loss": 1 - x})
+        TrialAttributes(best={"gap/loss": 1 - x}).store(asked)
         if number % 3:
             study.tell(asked, x)
         else:
             asked.report(x, 1)
             study.tell(asked, state=optuna.trial.TrialState.PRUNED)
-    found = importances(study)
+    found = SweepStudy(study).importances()
     assert found.objective["matters"] > 0.8
     assert found.gap["matters"] > 0.8
     few = optuna.create_study()
     few.add_trials(study.get_trials()[: MIN_TRIALS - 1])
-    assert importances(few) == NONE
+    assert SweepStudy(few).importances() == NONE

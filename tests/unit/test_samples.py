@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tests.unit.test_process import splits
-from trainables.config.training import Regularisation, Training
+from trainables.build import build_training
+from trainables.config.training import Training
 from trainables.data import feed
 from trainables.data.feed import Placed, Samples, place
 from trainables.data.splits import Splits
@@ -25,7 +26,7 @@ def streamed(data: Splits) -> Placed:
 
 def run(data: Splits, placed: Placed | None, **training: Any) -> TrainingRun:
     settings = Training(max_epochs=3, batch_size=8, **training)
-    return TrainingRun(CNN([4], 8), data, settings, Regularisation(), None, placed=placed)
+    return build_training(CNN([4], 8), data, settings, (), None, placed=placed)
 
 
 def test_fetched_batches_give_the_curve_of_data_that_lie_on_the_device() -> None:

@@ -12,6 +12,7 @@ from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.study.session import MAX_ATTEMPTS, Decision, StudySession
+from service.study.study import SweepStudy
 from trainables.analysis.anatomy import Anatomy, LayerAnatomy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -47,7 +48,7 @@ def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
 
 
 def session(study: optuna.Study, budget: int = 4, **more: Any) -> StudySession:
-    made = StudySession(study, SPACE, metric="val/loss", max_epochs=5, **more)
+    made = StudySession(SweepStudy(study), SPACE, metric="val/loss", max_epochs=5, **more)
     made.prepare(budget, [(Role.BASELINE, NEUTRAL)])
     return made
 
@@ -65,7 +66,7 @@ def test_the_baseline_comes_first_with_its_own_values() -> None:
 
 def test_an_enqueued_point_comes_next_and_then_the_samplers() -> None:
     study = new_study()
-    s = StudySession(study, SPACE, metric="val/loss", max_epochs=5)
+    s = StudySession(SweepStudy(study), SPACE, metric="val/loss", max_epochs=5)
     point = {"penalty": "l1", "lambda": 0.01, "dropout": 0.25}
     s.prepare(3, [(Role.BASELINE, NEUTRAL), (Role.ENQUEUED, point)])
     asked = [s.ask() for _ in range(3)]

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from search_spaces.points import check_point, representable
 from search_spaces.presets import load_preset, preset_names
-from search_spaces.sampling import check_point, grid, representable, suggest
+from search_spaces.sampling import grid, suggest
 from search_spaces.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -35,13 +36,13 @@ def regularisation() -> SearchSpace:
         ("a: {float: [1, 2], log: true, step: 0.1}", ("a",), "exclude each other"),
         ("a: {flaot: [0, 1]}", ("a",), "did you mean 'float'"),
         ("a: {choice: []}", ("a", "choice"), "at least 1"),
-        ("a: {choice: [x, y, x]}", ("a",), "twice"),
+        ("a: {choice: [x, y, x]}", ("a",), "duplicate"),
         ("a: {int: [1, 2.5]}", ("a", "int", 1), "valid integer"),
         ("a: {float: [0, .inf]}", ("a", "float", 1), "finite"),
         ("a: {choice: [x], when: {a: x}}", ("a",), "itself"),
         ("aa: {choice: [x]}\nb: {float: [0, 1], when: {a: x}}", ("b",), "did you mean 'aa'"),
         ("a: {choice: [l1, l2]}\nb: {float: [0, 1], when: {a: l3}}", ("b",), "one of l1, l2"),
-        ("a: {choice: [1], when: {b: 1}}\nb: {choice: [1], when: {a: 1}}", ("a",), "circle"),
+        ("a: {choice: [1], when: {b: 1}}\nb: {choice: [1], when: {a: 1}}", ("a",), "circular"),
         ("a: {choice: [1, 2]}\nb: {float: [0, 1], when: {a: true}}", ("b",), "True"),
     ],
 )

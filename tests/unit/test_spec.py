@@ -66,7 +66,7 @@ def test_four_keys_are_enough() -> None:
         ({"trainable": "no_colon"}, "trainable", "got 'no_colon'"),
         ({"space": {"dropout": {"float": [0.5, 0.1]}}}, "space.dropout", "inverted"),
         ({"space": {"dropuot": {"float": [0, 0.5]}}}, "space.dropuot", "did you mean 'dropout'?"),
-        ({"space": {"dropout": {"float": [0, 1.5]}}}, "space.dropout", "1.5 is not possible"),
+        ({"space": {"dropout": {"float": [0, 1.5]}}}, "space.dropout", "invalid value 1.5"),
         ({"space": {"lambda": {"float": [0.1, 1]}}}, "space.lambda", "without `penalty`"),
         ({"search": {"enqueue": [{"dropout": 0.9}]}}, "search.enqueue.0.dropout", "0.9"),
     ],

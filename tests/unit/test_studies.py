@@ -8,9 +8,8 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from service.study.study import journal_storage
+from service.study.journals import joined_storage, journal_storage
 from service.sweep.home import Home
-from service.tracking.optuna_dashboard import AllStudies
 
 
 def study_of(home: Home, sweep_id: str) -> optuna.Study:
@@ -39,7 +38,7 @@ def test_they_are_told_apart_however_they_were_written(tmp_path: Path) -> None:
     for number in range(3):
         one_more(first, number)
         one_more(second, 10 + number)
-    storage = JournalStorage(AllStudies(home))
+    storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
     assert seen(storage) == {"digits-1": [0, 1, 2], "digits-2": [10, 11, 12]}
     trial = optuna.load_study(study_name="digits-2", storage=storage).trials[1]
     assert (trial.number, trial.intermediate_values) == (1, {1: 12.0})
@@ -48,7 +47,7 @@ def test_they_are_told_apart_however_they_were_written(tmp_path: Path) -> None:
 
 def test_what_is_written_later_is_seen_and_so_is_a_new_sweep(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    storage = JournalStorage(AllStudies(home))
+    storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
     assert seen(storage) == {}
     first = study_of(home, "digits-1")
     one_more(first, 0)
@@ -62,7 +61,7 @@ def test_what_is_written_later_is_seen_and_so_is_a_new_sweep(tmp_path: Path) -> 
 def test_they_cannot_be_changed_by_who_looks(tmp_path: Path) -> None:
     home = Home(tmp_path)
     study_of(home, "digits-1")
-    storage = JournalStorage(AllStudies(home))
+    storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
     with pytest.raises(PermissionError, match="only be looked at"):
         optuna.delete_study(study_name="digits-1", storage=storage)
     assert seen(storage) == {"digits-1": []}

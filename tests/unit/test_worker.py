@@ -9,6 +9,8 @@ import pytest
 
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
+from service.study.messages import Assignment, EpochReport, TrialFailure
+from service.study.records import Role
 from tests.unit.test_process import splits
 
 
@@ -25,19 +27,32 @@ def worker(folder: Path) -> Worker:
     return Worker(TrialContext(parse_spec(raw, "spec", folder), splits(60, 30), folder, ()))
 
 
-def config(number: int, recorded: int = 0, **params: Any) -> dict[str, Any]:
-    known = {"number": number, "recorded": recorded, "seed": None, "unregularised": False}
-    return {**known, "params": params}
+def assignment(number: int, **params: Any) -> Assignment:
+    return Assignment(number, params, Role.SEARCH)
+
+
+def advance(one: Worker) -> EpochReport:
+    answer = one.advance()
+    assert isinstance(answer, EpochReport), answer
+    return answer
+
+
+def failure(one: Worker) -> TrialFailure:
+    answer = one.advance()
+    assert isinstance(answer, TrialFailure), answer
+    return answer
 
 
 def test_it_answers_every_epoch_and_the_outcome_with_the_last(tmp_path: Path) -> None:
     one = worker(tmp_path)
-    one.take(config(0, dropout=0.1, precision="bf16"))
-    answers = [one.advance() for _ in range(3)]
-    assert [a["epoch"] for a in answers] == [1, 2, 3]
-    assert [a.get("done", False) for a in answers] == [False, False, True]
-    assert answers[0]["ran_on"] == {"device": "CPU", "precision": "bf16"}
-    assert answers[2]["outcome"]["stopped_epoch"] == 3.0
+    one.take(assignment(0, dropout=0.1, precision="bf16"))
+    answers = [advance(one) for _ in range(3)]
+    assert [a.epoch for a in answers] == [1, 2, 3]
+    assert [a.is_last for a in answers] == [False, False, True]
+    assert answers[0].ran_on == {"device": "CPU", "precision": "bf16"}
+    best = answers[2].best
+    assert best is not None
+    assert best["val/loss"] == min(a.metrics["val/loss"] for a in answers)
     assert (tmp_path / "trials" / "00000" / "best.pt").exists()
 
 
@@ -45,25 +60,24 @@ def test_another_process_goes_on_from_the_checkpoint_and_repeats_its_last_epoch(
     tmp_path: Path,
 ) -> None:
     whole = worker(tmp_path / "whole")
-    whole.take(config(0, dropout=0.3))
+    whole.take(assignment(0, dropout=0.3))
     expected = [whole.advance() for _ in range(3)]
     first = worker(tmp_path / "cut")
-    first.take(config(0, dropout=0.3))
+    first.take(assignment(0, dropout=0.3))
     assert [first.advance(), first.advance()] == expected[:2]
     second = worker(tmp_path / "cut")
-    second.take(config(0, dropout=0.3))
+    second.take(assignment(0, dropout=0.3))
     assert [second.advance(), second.advance()] == expected[1:]
 
 
 def test_a_failed_trial_is_an_answer_and_is_forgotten(tmp_path: Path) -> None:
     one = worker(tmp_path)
-    one.take(config(0, dropout=0.3, lr=-1.0))
-    failed = one.advance()
-    assert failed["done"]
-    assert "greater than 0" in failed["failure"]
-    assert failed["ran_on"] == {"device": "CPU"}
-    one.take(config(1, dropout=0.3))
-    assert one.advance()["epoch"] == 1
+    one.take(assignment(0, dropout=0.3, lr=-1.0))
+    failed = failure(one)
+    assert "greater than 0" in failed.reason
+    assert failed.ran_on == {"device": "CPU"}
+    one.take(assignment(1, dropout=0.3))
+    assert advance(one).epoch == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError("40 GiB wanted"), KeyError("lost")])
@@ -74,8 +88,8 @@ def test_whatever_a_network_raises_is_said_in_its_words(
         raise error
 
     one = worker(tmp_path)
-    one.take(config(0))
+    one.take(assignment(0))
     monkeypatch.setattr("trainables.models.MLP.step", fail)
-    words = one.advance()["failure"]
+    words = failure(one).reason
     assert str(error) in words
     assert words.startswith("out of memory" if isinstance(error, MemoryError) else "KeyError")

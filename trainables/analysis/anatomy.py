@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.regularisers.dropout import activations
-from trainables.regularisers.penalties import Penalised
+from trainables.regularisers.weights import Penalised
 
 
 @dataclass(frozen=True)

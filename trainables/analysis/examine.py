@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainables.data.batch import Batch
 from trainables.data.feed import Samples
 from trainables.data.splits import Splits
 from trainables.devices import generators_on
 from trainables.errors import ContractError
 from trainables.gap import gaps
 from trainables.loop import EPOCH_METRICS, TrainingRun, measured
-from trainables.regularisers.batches import Batch
 
 _FEW = 8
 
@@ -57,7 +57,7 @@ def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
     names = metric_names(run, splits)
     seconds, saved = _steps(run, workers)
     weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
-    copies = 2 + (2 if isinstance(run.optimizer, torch.optim.Adam) else 1)
+    copies = 2 + (2 if isinstance(run.parts.optimizer, torch.optim.Adam) else 1)
     return Examination(names, seconds, weights * copies + saved)
 
 
@@ -106,7 +106,7 @@ def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) 
     if splits.test is None:
         return {}
     run.model.load_state_dict(state)
-    train = measured(run, run.model, run.data.train, run.subset)
+    train = measured(run, run.model, run.data.train, run.parts.subset)
     test = measured(run, run.model, Samples(splits.test, run.data.device))
     gap = gaps(train, test, run.trainable.is_better_high)
     return {

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from search_spaces.words import did_you_mean
 from trainables.errors import ContractError
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+
+
+class ImportPath(str):
+    """``module:Name`` in a spec. The type marks what names code, so that all of it can be found."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(pattern=IMPORT_PATH)
+        )
+
+
+def import_paths(value: object) -> Iterator[str]:
+    """Every import path in a model of a spec, and what its class says that it ``loads``."""
+    if isinstance(value, ImportPath):
+        yield str(value)
+    elif isinstance(value, BaseModel):
+        yield from getattr(type(value), "loads", ())
+        for name in type(value).model_fields:
+            yield from import_paths(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from import_paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from import_paths(item)
 
 
 def load_object(path: str) -> object:
@@ -25,7 +61,7 @@ def load_object(path: str) -> object:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ContractError(
-                f"{path}: there is no module {error.name!r}; it is looked for beside the spec, in "
+                f"{path}: there is no module {error.name!r}; gapsweep looks beside the spec, in "
                 "the working directory and among the installed packages"
             ) from None
         raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
@@ -34,8 +70,64 @@ def load_object(path: str) -> object:
             f"{path}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error
     if not hasattr(module, attribute):
-        near = difflib.get_close_matches(attribute, dir(module), 3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(attribute, dir(module))
         raise ContractError(f"{path}: module {module_name} has no {attribute!r}{hint}")
     found: object = getattr(module, attribute)
     return found
+
+
+def construct(
+    path: str, options: Mapping[str, Any], offered: Mapping[str, Any] | None = None
+) -> Any:
+    """Call what ``path`` names with the user's options, and with those offered that it takes.
+
+    A pydantic model checks the options' values itself; of anything else the names are checked
+    against its signature.
+
+    Raises:
+        ContractError: it cannot be imported or called, or an option is unknown, missing or invalid.
+    """
+    found = load_object(path)
+    if not callable(found):
+        raise ContractError(f"{path} is {type(found).__name__}, not a class or a function")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise ContractError(f"{path} does not define {missing}")
+    names = check_options(path, found, options, offered or {})
+    given = {k: v for k, v in (offered or {}).items() if k in names}
+    try:
+        return found(**{**given, **options})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ContractError(f"{path}: {place}: {first['msg']}") from None
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"{path}: {error}") from error
+
+
+def check_options(
+    path: str, factory: Callable[..., Any], options: Mapping[str, Any], offered: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """The names that a factory takes, once it is known to take these options.
+
+    Raises:
+        ContractError: an option is unknown, or one without a default is missing.
+    """
+    try:
+        signature = inspect.signature(factory).parameters.values()
+    except ValueError:  # a builtin without a signature
+        return tuple(options)
+    names = tuple(p.name for p in signature if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    if not any(p.kind is p.VAR_KEYWORD for p in signature):
+        for option in options:
+            if option not in names:
+                valid = ", ".join(names) or "none"
+                hint = did_you_mean(option, names)
+                raise ContractError(f"{path} takes no argument {option!r}{hint}; valid: {valid}")
+    required = [
+        p.name for p in signature if p.name in names and p.default is p.empty and p.name != "self"
+    ]
+    missing = [n for n in required if n not in options and n not in offered]
+    if missing:
+        raise ContractError(f"{path} needs {', '.join(missing)}")
+    return names

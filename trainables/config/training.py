@@ -1,24 +1,28 @@
-"""What one training is told: how it trains, how it is regularised, when it stops early."""
+"""How one training trains: everything about it that is not regularisation."""
 
 from __future__ import annotations
 
-import difflib
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from trainables.config.imports import IMPORT_PATH
-from trainables.devices import Precision
+from search_spaces.models import Strict
+from trainables.config.imports import ImportPath
+from trainables.config.optimizers import AdamW, L2Update, OptimizerConfig, optimizers
+from trainables.config.precision import Precision
+from trainables.config.schedules import Cosine, ScheduleConfig, schedules
 
-Value = bool | int | float | str
+if TYPE_CHECKING:
+    OptimizerChoice = OptimizerConfig
+    ScheduleChoice = ScheduleConfig
+else:
+    OptimizerChoice = optimizers.choice()
+    ScheduleChoice = schedules.choice()
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Selection(_Frozen):
+class Selection(Strict):
     """Which parameters a penalty acts on, by patterns of their names (``*`` fits anything)."""
 
     include: tuple[str, ...] = Field((), description="also these, e.g. biases: '*.bias'")
@@ -28,10 +32,10 @@ class Selection(_Frozen):
     )
 
 
-class MetricSpec(_Frozen):
+class MetricSpec(Strict):
     """A metric of the user's: ``path`` leads to a function of outputs and targets."""
 
-    path: Annotated[str, Field(pattern=IMPORT_PATH)]
+    path: ImportPath
     name: Annotated[str, Field(pattern=r"^\w+$")] = ""
     higher_is_better: bool = True
 
@@ -45,23 +49,28 @@ class MetricSpec(_Frozen):
         return raw
 
 
-class Training(_Frozen):
+class Training(Strict):
     """Everything about a training that is not regularisation; any plain field may be swept too."""
 
     max_epochs: int = Field(40, ge=1)
     batch_size: int = Field(64, ge=1, description="samples a step")
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: OptimizerChoice = AdamW()
     lr: float = Field(1e-3, gt=0, description="learning rate, at the start of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="annealed per epoch")
-    loss: str | None = Field(
-        None, description="cross_entropy, bce, mse, or an import path; the task's own if none"
+    schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
+    loss: ImportPath | str | None = Field(
+        None,
+        union_mode="left_to_right",
+        description="cross_entropy, bce, mse or an import path; the task's if none",
     )
     metrics: tuple[MetricSpec, ...] = Field((), description="beside the task's own")
     seed: int = Field(0, ge=0, description="of batch order, dropout and augmentation")
     weight_init_seed: int | None = Field(None, ge=0, description="`seed` if none")
     l1_update: Literal["proximal", "subgradient"] = "proximal"
-    l2_update: Literal["decoupled", "coupled"] = "decoupled"
+    l2_update: L2Update | None = Field(
+        None,
+        description="beside the step or in the gradient; if none as the optimizer does",
+    )
     proximal_step: Literal["lr", "adaptive"] = Field(
         "lr", description="the threshold's step under Adam: lr, or each weight's own step of Adam"
     )
@@ -79,6 +88,29 @@ class Training(_Frozen):
     )
     compile: bool = Field(False, description="the network by torch.compile; it needs a compiler")
 
+    @property
+    def couples_l2(self) -> bool:
+        """Whether L2 is part of the gradient."""
+        return (self.l2_update or self.optimizer.l2_update) == "coupled"
+
+    def lr_in(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1."""
+        return self.lr * self.schedule.factor(epoch - 1, self.max_epochs)
+
+    def lambda_factor(self, epoch: int) -> float:
+        """What λ is multiplied by in an epoch, counted from 1.
+
+        ``warmup`` grows linearly and reaches 1 in epoch ``lambda_warmup_epochs``; ``cosine`` falls
+        from 1 towards 0 over ``max_epochs``.
+        """
+        match self.lambda_schedule:
+            case "constant":
+                return 1.0
+            case "warmup":
+                return min(1.0, epoch / self.lambda_warmup_epochs)
+            case "cosine":
+                return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.max_epochs))
+
     @model_validator(mode="after")
     def _distinct_metrics(self) -> Self:
         names = ["loss", *(m.name for m in self.metrics)]
@@ -86,66 +118,6 @@ class Training(_Frozen):
         if twice:
             raise ValueError(f"metrics need names of their own; twice: {', '.join(twice)}")
         return self
-
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Regularisation(_Frozen):
-    """What a trial varies. Each default is no regularisation of ours.
-
-    Without ``dropout`` or ``stochastic_depth`` a network keeps the rates it was built with.
-    """
-
-    penalty: Literal["none", "l1", "l2", "elastic_net", "group_lasso"] = "none"
-    lam: NonNegative = Field(0.0, alias="lambda")
-    l1_ratio: float = Field(0.5, ge=0, le=1)
-    max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights")
-    dropout: Share | None = None
-    stochastic_depth: Share | None = Field(None, description="rate of the layers that have one")
-    augmentation: str = "none"
-    augmentation_strength: float = Field(0.5, ge=0, le=1)
-    random_erasing: float = Field(0.0, ge=0, le=1, description="probability, for images")
-    input_noise: NonNegative = Field(0.0, description="deviation of Gaussian noise on the inputs")
-    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
-    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
-    label_smoothing: Share = 0.0
-    gradient_noise: NonNegative = Field(0.0, description="deviation in the first step; it decays")
-    ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
-    swa: Share = Field(0.0, description="share of the epochs, at the end, that is averaged")
-
-    @model_validator(mode="after")
-    def _one_average(self) -> Self:
-        if self.ema and self.swa:
-            raise ValueError("`ema` and `swa` exclude each other; set one of them to 0")
-        return self
-
-
-class EarlyStoppingSpec(_Frozen):
-    """Stop after ``patience`` epochs without an improvement of more than ``min_delta``.
-
-    ``min_delta`` is absolute, or a share of the best value so far. Epochs up to ``warmup`` do not
-    count. With ``gap_patience`` a training also stops when ``gap/loss`` has grown in so many
-    epochs in a row, in none of which the metric improved.
-    """
-
-    metric: str = "val/loss"
-    mode: Literal["min", "max"] = "min"
-    patience: int = Field(6, ge=0)
-    min_delta: float = Field(0.0, ge=0)
-    min_delta_mode: Literal["absolute", "relative"] = "absolute"
-    warmup: int = Field(0, ge=0)
-    gap_patience: int | None = Field(None, ge=1)
-
-
-REGULARISATION_NAMES = tuple(f.alias or n for n, f in Regularisation.model_fields.items())
-TRAINING_NAMES = tuple(n for n in Training.model_fields if n not in ("metrics", "penalised"))
-NEUTRAL: Mapping[str, Value] = {
-    "penalty": "none",
-    "dropout": 0.0,
-    "augmentation": "none",
-}
 
 
 def scaled(training: Training, workers: int) -> Training:
@@ -161,21 +133,7 @@ def scaled(training: Training, workers: int) -> Training:
     return training.model_copy(update=changes)
 
 
-def hyper_from(params: Mapping[str, Value], training: Training) -> tuple[Training, Regularisation]:
-    """A trial's parameters, the training's own overridden by those that bear their names.
-
-    Raises:
-        ValueError: a name that neither knows, or a value out of range (pydantic's own).
-    """
-    known = [*REGULARISATION_NAMES, *TRAINING_NAMES]
-    for name in params:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"nothing reads a parameter {name!r}{hint}")
-    regularised = {k: v for k, v in params.items() if k in REGULARISATION_NAMES}
-    changed = {k: v for k, v in params.items() if k not in REGULARISATION_NAMES}
-    return (
-        Training.model_validate({**training.model_dump(), **changed}),
-        Regularisation.model_validate(regularised),
-    )
+KEYS: tuple[str, ...] = tuple(
+    name for name in Training.model_fields if name not in ("metrics", "penalised")
+)
+"""The keys that a space may search too."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import Dataset
 
-from trainables.config.imports import load_object
+from trainables.config.imports import check_options, load_object
 from trainables.data.encoding import Array, Raw
 from trainables.errors import ContractError, DataError
 
@@ -116,7 +116,7 @@ def parquet(path: Path, target: Targets) -> Raw:
     return _with_target(frame, target, path)
 
 
-def function(path: str) -> dict[str, Raw]:
+def function(path: str, arguments: Mapping[str, Any]) -> dict[str, Raw]:
     """What a user's ``module:function`` returns: ``train``, ``val`` and perhaps ``test``.
 
     Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, or a pair of tensors or arrays.
@@ -125,7 +125,7 @@ def function(path: str) -> dict[str, Raw]:
         ContractError: it does not import, cannot be called, or returns something else.
         DataError: it raised.
     """
-    made = _call(path, load_object(path))
+    made = _call(path, load_object(path), arguments)
     if not isinstance(made, Mapping):
         raise ContractError(f"{path} returned {type(made).__name__}, not a dict of train and val")
     for name in made:
@@ -137,12 +137,13 @@ def function(path: str) -> dict[str, Raw]:
     return {n: _pair(path, n, split) for n, split in made.items() if split is not None}
 
 
-def _call(path: str, found: object) -> object:
+def _call(path: str, found: object, arguments: Mapping[str, Any]) -> object:
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a function")
-    load: Callable[[], object] = found
+    load: Callable[..., object] = found
+    check_options(path, load, arguments, {})
     try:
-        return load()
+        return load(**arguments)
     except Exception as error:
         raise DataError(f"{path} raised {type(error).__name__}: {error}") from error
 

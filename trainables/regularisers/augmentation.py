@@ -9,45 +9,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
+from search_spaces.words import not_one_of
+from trainables.config import regularisers as config
+from trainables.config.augmentations import CustomAugmentation, augmentations, names_for
 from trainables.config.data_info import DataInfo, Kind
+from trainables.data.batch import Batch
 from trainables.errors import ContractError
+from trainables.regularisers.base import Regulariser, Subject
 
 Augment = Callable[[Tensor], Tensor]
 _Make = Callable[[float, DataInfo], Augment]
 
-NONE = "none"
+
+class Augmentation(Regulariser):
+    """Changes every batch of inputs, drawing from torch's global generator."""
+
+    def __init__(self, config: config.Augmentation) -> None:
+        self._name, self._strength = config.augmentation, config.augmentation_strength
+
+    def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
+        """Some are for images alone, some for tables."""
+        if ":" in self._name or self._name in names_for(info.kind):
+            return None
+        return f"{not_one_of(self._name, names_for(info.kind))} (for {info.kind} inputs)"
+
+    def attach(self, subject: Subject) -> None:
+        """Make the augmentation for the kind and shape of the inputs.
+
+        Raises:
+            ContractError: a user's cannot be imported.
+        """
+        super().attach(subject)
+        self._augment = augmentation(self._name, self._strength, subject.info)
+
+    def on_batch(self, batch: Batch) -> Batch:
+        """The augmented batch."""
+        return replace(batch, x=self._augment(batch.x))
 
 
-def names(kind: Kind) -> tuple[str, ...]:
-    """The augmentations there are for a kind of input, ``none`` first."""
-    return (NONE, *_MAKERS[kind])
+def augmentation(name: str, strength: float, info: DataInfo) -> Augment:
+    """What to do with a batch of inputs ``(B, *info.input_shape)``.
 
-
-def augmentation(name: str, strength: float, info: DataInfo) -> Augment | None:
-    """What to do with a batch of inputs ``(B, *info.input_shape)``; None where nothing is.
+    A user's class or function takes ``strength``, and ``info`` if it names it, and returns a
+    function of such a batch.
 
     Raises:
         ContractError: there is no such augmentation for this kind of input.
     """
-    if name == NONE or strength == 0:
-        return None
+    kind = augmentations.parse(name)
+    if isinstance(kind, CustomAugmentation):
+        made: Augment = kind.create(strength=strength, info=info)
+        return made
     make = _MAKERS[info.kind].get(name)
     if make is None:
-        valid = ", ".join(names(info.kind))
-        raise ContractError(f"augmentation {name!r} is not one of {valid} (for {info.kind} inputs)")
+        raise ContractError(
+            f"{not_one_of(name, names_for(info.kind))} (for {info.kind} inputs)", "augmentation"
+        )
     return make(strength, info)
-
-
-def random_erasing(probability: float) -> Augment:
-    """Zero a box of 2 to 33 % of an image with this probability. Zhong et al. 2020."""
-    import kornia.augmentation as kornia
-
-    return _module(kornia.RandomErasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), p=probability))
 
 
 def _shift(strength: float, _info: DataInfo) -> Augment:

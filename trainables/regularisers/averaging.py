@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from trainables.config.training import Regularisation
+from trainables.config import regularisers as config
+from trainables.regularisers.base import Now, Regulariser, Subject
 
 
-class WeightAverage:
+class Averaging(Regulariser):
     """A second network that holds the average, buffers (a norm's statistics) included.
 
     EMA after every step (Polyak & Juditsky 1992; the decay starts small and grows as
@@ -18,19 +21,23 @@ class WeightAverage:
     the last epochs (Izmailov et al. 2018).
     """
 
-    def __init__(self, model: nn.Module, regularisation: Regularisation, max_epochs: int) -> None:
-        self._source = model
-        self.model = copy.deepcopy(model).requires_grad_(False)
-        self._decay = regularisation.ema
-        self._first_epoch = 1 + max_epochs - max(1, round(regularisation.swa * max_epochs))
+    def __init__(self, config: config.Averaging) -> None:
+        self._decay, self._share = config.ema, config.swa
         self._count = 0
 
-    @property
-    def started(self) -> bool:
-        """Whether there is an average yet."""
-        return self._count > 0
+    def attach(self, subject: Subject) -> None:
+        """Copy the network."""
+        super().attach(subject)
+        epochs = subject.training.max_epochs
+        self._source = subject.model
+        self._model = copy.deepcopy(subject.model).requires_grad_(False)
+        self._first_epoch = 1 + epochs - max(1, round(self._share * epochs))
 
-    def after_step(self) -> None:
+    def evaluated(self) -> nn.Module | None:
+        """The average, as soon as there is one."""
+        return self._model if self._count else None
+
+    def after_step(self, now: Now) -> None:
         """Let the moving average follow."""
         if self._decay:
             self._move(1 - min(self._decay, (1 + self._count) / (10 + self._count)))
@@ -40,33 +47,21 @@ class WeightAverage:
         if not self._decay and epoch >= self._first_epoch:
             self._move(1 / (self._count + 1))
 
-    def state_dict(self) -> dict[str, object]:
-        """Everything that :meth:`load_state_dict` needs to go on."""
-        return {"model": self.model.state_dict(), "count": self._count}
+    def state_dict(self) -> dict[str, Any]:
+        """The average and how many weights are in it."""
+        return {"model": self._model.state_dict(), "count": self._count}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        model, count = state["model"], state["count"]
-        assert isinstance(model, dict)
-        assert isinstance(count, int)
-        self.model.load_state_dict(model)
-        self._count = count
+        self._model.load_state_dict(state["model"])
+        self._count = int(state["count"])
 
     @torch.no_grad()
     def _move(self, weight: float) -> None:
-        averaged, source = self.model.state_dict(), self._source.state_dict()
+        averaged, source = self._model.state_dict(), self._source.state_dict()
         for name, value in averaged.items():
             if value.is_floating_point() and self._count:
                 value.lerp_(source[name], weight)
             else:
                 value.copy_(source[name])
         self._count += 1
-
-
-def weight_average(
-    model: nn.Module, regularisation: Regularisation, max_epochs: int
-) -> WeightAverage | None:
-    """The average that is asked for, None where none is."""
-    if not (regularisation.ema or regularisation.swa):
-        return None
-    return WeightAverage(model, regularisation, max_epochs)

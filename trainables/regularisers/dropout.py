@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from trainables.config import regularisers as config
+from trainables.config.data_info import DataInfo
+from trainables.regularisers.base import Regulariser
+
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 _ALPHA = (nn.AlphaDropout, nn.FeatureAlphaDropout)
 _SATURATION = -1.7580993408473766  # of SELU: −λα, Klambauer et al. 2017
-_DEPTH_LAYERS = ("StochasticDepth", "DropPath")
-_DEPTH_RATES = ("p", "drop_prob")
 
 
 class Dropout(nn.Module):
@@ -85,18 +87,22 @@ def activations(model: nn.Module) -> tuple[str, ...]:
     )
 
 
-def depth_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that drop whole branches, by name: torchvision's or timm's, or of their kind."""
-    return {n: m for n, m in model.named_modules() if type(m).__name__ in _DEPTH_LAYERS}
+class SetDropout(Regulariser):
+    """One rate for every dropout layer of the network."""
 
+    def __init__(self, config: config.Dropout) -> None:
+        assert config.dropout is not None
+        self._rate = config.dropout
 
-def set_depth_rate(model: nn.Module, rate: float) -> None:
-    """Give every such layer a rate that grows with its depth from 0 to ``rate``.
+    def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
+        """A rate above 0 needs a dropout layer."""
+        if not self._rate or dropout_layers(model):
+            return None
+        follow = activations(model)
+        where = f", for instance after {', '.join(follow[:6])}" if follow else ""
+        return f"the network has no dropout layer; add torch.nn.Dropout() to it{where}"
 
-    Huang et al. 2016, Deep Networks with Stochastic Depth: linear decay of survival.
-    """
-    layers = list(depth_layers(model).values())
-    for position, layer in enumerate(layers, start=1):
-        for attribute in _DEPTH_RATES:
-            if hasattr(layer, attribute):
-                setattr(layer, attribute, rate * position / len(layers))
+    def on_model(self, model: nn.Module) -> nn.Module:
+        """The network with the rate set, in place."""
+        set_rate(model, self._rate)
+        return model

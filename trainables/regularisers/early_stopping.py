@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import Enum
+from typing import Any, Protocol
 
-from trainables.config.training import EarlyStoppingSpec
-
-GAP = "gap/loss"
+from trainables.config.stopping import Patience
 
 
 class Verdict(Enum):
@@ -18,6 +18,19 @@ class Verdict(Enum):
     STOP = "stop"
 
 
+class StoppingRule(Protocol):
+    """What an early-stopping rule of a user's must have."""
+
+    def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
+        """Take the watched metric's value in an epoch, and ``gap/loss`` where it was measured."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to go on, in types that ``weights_only`` reads."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
+
 class EarlyStopping:
     """Watches one metric; :attr:`best_epoch` is the epoch whose weights are to be kept.
 
@@ -25,7 +38,7 @@ class EarlyStopping:
     Prechelt 1998, Early Stopping – But When?, the UP criterion with strips of one epoch.
     """
 
-    def __init__(self, spec: EarlyStoppingSpec) -> None:
+    def __init__(self, spec: Patience) -> None:
         self._spec = spec
         self.best_epoch: int | None = None
         self._best = math.inf
@@ -49,7 +62,7 @@ class EarlyStopping:
         too_long = self._waited >= max(1, self._spec.patience)
         return Verdict.STOP if too_long or self._gap_says_stop() else Verdict.WAIT
 
-    def state_dict(self) -> dict[str, float | int | None]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything that :meth:`load_state_dict` needs to go on."""
         return {
             "best": self._best,
@@ -59,7 +72,7 @@ class EarlyStopping:
             "grown": self._grown,
         }
 
-    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         best, gap, epoch = state["best"], state["gap"], state["best_epoch"]
         self._best = math.inf if best is None else float(best)

@@ -1,180 +1,156 @@
-"""Penalties as pure functions over the weights they act on and 0-dim strengths.
-
-The penalty is ``l1·Σ|w| + l2·Σw² + group·Σ_u √n_u·‖w_u‖``, the last over units ``u`` of ``n_u``
-weights each; ``weight_decay`` of torch's optimisers is thus ``2·l2``. Every weight tensor has a
-factor of its own on all three. Strengths are values, never branches: zero does nothing.
-"""
+"""The penalties: λ times a function of the weights, in the training loss alone."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Penalised:
-    """A weight tensor under a penalty.
-
-    Along ``unit_axis`` lie its units (rows of a linear layer, output channels of a kernel), each
-    with one entry of ``bias`` where there is one; None where it has no units to speak of.
-    """
-
-    name: str
-    weight: Tensor
-    bias: Tensor | None = None
-    factor: float = 1.0
-    unit_axis: int | None = 0
+from trainables.config import regularisers as config
+from trainables.config.imports import construct
+from trainables.config.penalties import penalties
+from trainables.errors import ContractError
+from trainables.regularisers import penalty_steps
+from trainables.regularisers.base import Now, Regulariser, Subject
 
 
-@dataclass(frozen=True)
-class Strengths:
-    """How strong each term of the penalty is."""
-
-    l1: float = 0.0
-    l2: float = 0.0
-    group: float = 0.0
-
-
-Weights = Sequence[Penalised]
-PENALTIES = ("l1", "l2", "elastic_net", "group_lasso")
-
-
-def strengths(penalty: str, lam: float, l1_ratio: float) -> Strengths:
-    """The terms of a penalty's name, λ and mixing ratio.
+def build_penalty(config: config.Penalty) -> Regulariser:
+    """The penalty that a point names, with λ and what else it takes.
 
     Raises:
-        ValueError: no such penalty.
+        ContractError: a user's class cannot be imported.
     """
-    match penalty:
-        case "none":
-            return Strengths()
-        case "l1":
-            return Strengths(l1=lam)
-        case "l2":
-            return Strengths(l2=lam)
-        case "elastic_net":
-            return Strengths(l1=lam * l1_ratio, l2=lam * (1.0 - l1_ratio))
-        case "group_lasso":
-            return Strengths(group=lam)
-    raise ValueError(f"penalty {penalty!r} is not one of none, {', '.join(PENALTIES)}")
+    offered = {"lam": config.lam, "l1_ratio": config.l1_ratio}
+    made = construct(penalties.parse(config.penalty).path, {}, offered)
+    if not isinstance(made, Regulariser):
+        raise ContractError(
+            f"{config.penalty} is not a subclass of trainables.regularisers.penalties.Penalty"
+        )
+    return made
 
 
-def value(weights: Weights, l1: Tensor, l2: Tensor, group: Tensor) -> Tensor:
-    """The whole penalty, a 0-dim tensor."""
-    total = torch.zeros_like(l1)
-    for w in weights:
-        own = l1 * w.weight.abs().sum() + l2 * w.weight.square().sum()
-        if w.unit_axis is not None:
-            own = own + group * (_unit_sizes(w) ** 0.5 * unit_norms(w)).sum()
-        total = total + w.factor * own
-    return total
+class Penalty(Regulariser):
+    """λ·Σ value(w) over the penalised weights ``w``, by its gradient.
 
-
-def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
-    """``sign(w)·max(|w| − threshold, 0)``, the proximal operator of ``threshold·|w|``.
-
-    Parikh & Boyd 2014, Proximal Algorithms, section 6.5.2.
+    A subclass defines :meth:`value`. A weight's factor (``training.penalised.scale``) multiplies λ.
+    A penalty with a better update than its gradient overrides ``before_step`` and ``after_step``.
     """
-    return weight.sign() * (weight.abs() - threshold).clamp(min=0)
+
+    def __init__(self, lam: float) -> None:
+        self.lam = lam
+
+    def value(self, weight: Tensor) -> Tensor:
+        """The penalty of one weight tensor at λ = 1, 0-dim and differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} does not define value(weight)")
+
+    def before_epoch(self, now: Now) -> None:
+        """Set λ to what the schedule makes of it in this epoch."""
+        self._strength = now.lambda_factor * self.lam
+
+    def before_step(self, now: Now) -> None:
+        """Add the penalty's gradient to the weights'."""
+        for w in self.subject.weights:
+            leaf = w.weight.detach().requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(self.value(leaf), leaf)
+            if w.weight.grad is not None:
+                w.weight.grad.add_(self._strength * w.factor * gradient)
 
 
-@torch.no_grad()
-def proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
-    """Soft-threshold in place by ``step·l1``, after the optimiser's step: exact zeros.
+class ElasticNet(Penalty):
+    """λ·(l1_ratio·Σ|w| + (1 − l1_ratio)·Σw²).
 
-    A step is a weight tensor's own, 0-dim or of its shape.
+    The L1 term acts by soft-thresholding (``training.l1_update: proximal``) or by its subgradient,
+    the L2 term by shrinking the weights (``l2_update: decoupled``) or by its gradient.
     """
-    for w, step in zip(weights, steps, strict=True):
-        w.weight.copy_(soft_threshold(w.weight, step * l1 * w.factor))
+
+    def __init__(self, lam: float, l1_ratio: float) -> None:
+        super().__init__(lam)
+        self._l1, self._l2 = lam * l1_ratio, lam * (1.0 - l1_ratio)
+
+    def attach(self, subject: Subject) -> None:
+        """Choose how both terms act.
+
+        Raises:
+            ContractError: the optimiser does not have what an adaptive threshold needs.
+        """
+        super().attach(subject)
+        training = subject.training
+        self._proximal = bool(self._l1) and training.l1_update == "proximal"
+        self._subgradient = bool(self._l1) and not self._proximal
+        self._coupled = bool(self._l2) and training.couples_l2
+        self._decoupled = bool(self._l2) and not self._coupled
+        self._adaptive = self._proximal and training.proximal_step == "adaptive"
+        if self._adaptive and isinstance(subject.optimizer, torch.optim.SGD):
+            self._adaptive = False
+        elif self._adaptive and not isinstance(subject.optimizer, torch.optim.Adam):
+            raise ContractError(
+                f"adaptive is for torch.optim.Adam, not {type(subject.optimizer).__name__}; "
+                "lr is for any optimiser",
+                "training.proximal_step",
+            )
+
+    def before_epoch(self, now: Now) -> None:
+        """Bring both terms' strengths to the weights' device."""
+        strengths = [now.lambda_factor * self._l1, now.lambda_factor * self._l2]
+        self._l1_now, self._l2_now = torch.tensor(strengths, device=now.lr.device).unbind()
+
+    def before_step(self, now: Now) -> None:
+        """Gradients first; decoupled decay acts on the weights that the gradient was taken at."""
+        weights = self.subject.weights
+        if self._subgradient:
+            penalty_steps.add_subgradient(weights, self._l1_now)
+        if self._coupled:
+            penalty_steps.add_coupled_gradient(weights, self._l2_now)
+        if self._decoupled:
+            penalty_steps.decoupled_step(weights, now.lr, self._l2_now)
+
+    def after_step(self, now: Now) -> None:
+        """Soft-threshold: exact zeros."""
+        if self._proximal:
+            weights = self.subject.weights
+            steps = self._adaptive_steps(now.lr) if self._adaptive else [now.lr] * len(weights)
+            penalty_steps.proximal_step(weights, steps, self._l1_now)
+
+    def _adaptive_steps(self, lr: Tensor) -> list[Tensor]:
+        """``lr/(√v̂ + ε)``: the metric of Adam's own step. Melchior et al. 2019, Proximal Adam."""
+        optimizer = self.subject.optimizer
+        group = optimizer.param_groups[0]
+        _, beta = group["betas"]
+        steps = []
+        for w in self.subject.weights:
+            state = optimizer.state[w.weight]
+            if not state:  # it had no gradient yet
+                steps.append(torch.zeros_like(lr))
+                continue
+            corrected = state["exp_avg_sq"] / (1 - beta ** state["step"])
+            steps.append(lr / (corrected.sqrt() + group["eps"]))
+        return steps
 
 
-@torch.no_grad()
-def group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
-    """Shrink every unit, bias and all, towards zero by ``step·group·√n``: whole units become 0.
+class L1(ElasticNet):
+    """λ·Σ|w|."""
 
-    The proximal operator of ``√n·‖u‖``: Yuan & Lin 2006, Model selection and estimation in
-    regression with grouped variables; Parikh & Boyd 2014, section 6.5.1.
-    """
-    for w in weights:
-        if w.unit_axis is not None:
-            norms = unit_norms(w)
-            threshold = step * group * w.factor * _unit_sizes(w) ** 0.5
-            _scale_units(w, (1 - threshold / norms.clamp(min=1e-30)).clamp(min=0), bias=True)
+    def __init__(self, lam: float) -> None:
+        super().__init__(lam, 1.0)
 
 
-@torch.no_grad()
-def max_norm_step(weights: Weights, limit: Tensor) -> None:
-    """Project every unit's weights, bias apart, onto ``‖w_u‖ ≤ limit``. Srivastava et al. 2014."""
-    for w in weights:
-        if w.unit_axis is not None:
-            norms = unit_norms(w, bias=False).clamp(min=1e-30)
-            _scale_units(w, (limit / norms).clamp(max=1), bias=False)
+class L2(ElasticNet):
+    """λ·Σw²; ``weight_decay`` of torch's optimisers is 2λ."""
+
+    def __init__(self, lam: float) -> None:
+        super().__init__(lam, 0.0)
 
 
-@torch.no_grad()
-def decoupled_step(weights: Weights, step: Tensor, l2: Tensor) -> None:
-    """Shrink in place by ``1 − 2·step·l2``, never past zero, before the optimiser's step.
+class GroupLasso(Penalty):
+    """λ·Σ√n·‖unit‖ over units of n numbers, their biases included: whole units become 0."""
 
-    Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
-    """
-    for w in weights:
-        w.weight.mul_((1 - 2 * step * l2 * w.factor).clamp(min=0))
+    def before_epoch(self, now: Now) -> None:
+        """Bring the strength to the weights' device."""
+        self._now = torch.tensor(now.lambda_factor * self.lam, device=now.lr.device)
 
+    def before_step(self, now: Now) -> None:
+        """Nothing: the penalty acts by its proximal operator."""
 
-@torch.no_grad()
-def add_coupled_gradient(weights: Weights, l2: Tensor) -> None:
-    """Add ``2·l2·w``, the gradient of ``l2·Σw²``, before the optimiser's step."""
-    for w in weights:
-        if w.weight.grad is not None:
-            w.weight.grad.add_(2 * l2 * w.factor * w.weight)
-
-
-@torch.no_grad()
-def add_subgradient(weights: Weights, l1: Tensor) -> None:
-    """Add ``l1·sign(w)``, a subgradient of ``l1·Σ|w|``. It reaches no exact zero."""
-    for w in weights:
-        if w.weight.grad is not None:
-            w.weight.grad.add_(l1 * w.factor * w.weight.sign())
-
-
-def unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
-    """``‖w_u‖`` of every unit ``(units,)``, its bias included where there is one."""
-    assert w.unit_axis is not None
-    squares = w.weight.movedim(w.unit_axis, 0).flatten(1).square().sum(1)
-    if bias and w.bias is not None:
-        squares = squares + w.bias.square()
-    return squares.sqrt()
-
-
-@torch.no_grad()
-def sparsity(weights: Weights) -> float:
-    """The share of weights that are exactly zero, 0 where there are none."""
-    total = sum(w.weight.numel() for w in weights)
-    zeros = sum(int((w.weight == 0).sum()) for w in weights)
-    return zeros / total if total else 0.0
-
-
-@torch.no_grad()
-def weight_norm(weights: Weights) -> float:
-    """``sqrt(Σw²)``."""
-    if not weights:
-        return 0.0
-    return float(torch.linalg.vector_norm(torch.stack([w.weight.norm() for w in weights])))
-
-
-def _unit_sizes(w: Penalised) -> float:
-    """How many numbers a unit has, its bias included."""
-    assert w.unit_axis is not None
-    return w.weight.numel() / w.weight.shape[w.unit_axis] + (w.bias is not None)
-
-
-def _scale_units(w: Penalised, scale: Tensor, *, bias: bool) -> None:
-    assert w.unit_axis is not None
-    shape = [1] * w.weight.ndim
-    shape[w.unit_axis] = -1
-    w.weight.mul_(scale.view(shape))
-    if bias and w.bias is not None:
-        w.bias.mul_(scale)
+    def after_step(self, now: Now) -> None:
+        """Shrink every unit towards 0."""
+        penalty_steps.group_step(self.subject.weights, now.lr, self._now)

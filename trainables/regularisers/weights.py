@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
@@ -10,9 +11,23 @@ from torch import Tensor, nn
 
 from trainables.config.training import Selection
 from trainables.errors import ContractError
-from trainables.regularisers.penalties import Penalised
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass(frozen=True)
+class Penalised:
+    """A weight tensor under a penalty.
+
+    Along ``unit_axis`` lie its units (rows of a linear layer, output channels of a kernel), each
+    with one entry of ``bias`` where there is one; None where it has no units to speak of.
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None = None
+    factor: float = 1.0
+    unit_axis: int | None = 0
 
 
 def penalised_weights(
@@ -29,8 +44,9 @@ def penalised_weights(
     for pattern in (*selection.include, *selection.exclude, *selection.scale):
         if not any(_fits(name, pattern) for name in names):
             raise ContractError(
-                f"training.penalised: no parameter is called {pattern!r}; there are "
-                f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+                f"no parameter is called {pattern!r}; there are "
+                f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}",
+                "training.penalised",
             )
     return [
         Penalised(

@@ -1,0 +1,30 @@
+"""Points of a search space: what a study can be told of one, and what is wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from search_spaces.space import SearchSpace, Value
+from search_spaces.words import did_you_mean
+
+
+def representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
+    """The part of a point that a study can be told: active, and within the parameter's range."""
+    names = (n for n in space.active(point) if n in point)
+    return {n: point[n] for n in names if space.parameters[n].contains(point[n])}
+
+
+def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[str, str]]:
+    """What is wrong with a point that a user wants tried, by name; it need not be complete."""
+    problems: list[tuple[str, str]] = []
+    for name, value in point.items():
+        parameter = space.parameters.get(name)
+        if parameter is None:
+            names = list(space.parameters)
+            hint = did_you_mean(name, names)
+            problems.append((name, f"not in the space ({', '.join(names)}){hint}"))
+        elif not parameter.contains(value):
+            problems.append((name, f"{value!r} is not {parameter.describe()}"))
+        elif name not in space.active(point) and all(p in point for p in parameter.when):
+            problems.append((name, "its condition `when` is not met at this point"))
+    return problems

@@ -1,0 +1,40 @@
+"""Files that are written whole or not at all, and files of lines that a kill may have cut short."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """A path to write to, in the place of ``path`` when the block ends without an exception.
+
+    A reader of ``path`` sees the old or the new file, never a part. ``temporary`` is in the same
+    folder; without it several writers at once do not disturb each other.
+    """
+    written = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield written
+        written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text, see :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed process left half written, if there is one."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)

@@ -1,0 +1,152 @@
+"""What the study stores beside Optuna's own: of each trial, and of the whole study.
+
+Nothing else reads or writes a study's ``user_attrs``. A key keeps its name and its meaning once
+it was released, so that every study ever written can be opened; a key that is not there has the
+field's default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from service.study.records import Metrics, Params, Role
+
+if TYPE_CHECKING:  # it brings torch along
+    from trainables.analysis.anatomy import Anatomy
+
+Stored = Mapping[str, Any]
+"""Attributes as JSON holds them."""
+
+
+def _stored(
+    *,
+    key: str = "",
+    load: Callable[[Any], Any] = lambda value: value,
+    dump: Callable[[Any], Any] = lambda value: value,
+) -> dict[str, Any]:
+    """A field's metadata: its ``key`` where that is not its name, its form in JSON."""
+    return {"key": key, "load": load, "dump": dump}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attributes:
+    """Reads and writes its fields by their metadata."""
+
+    @classmethod
+    def load(cls, stored: Stored) -> Self:
+        """From what is stored; keys that are unknown are passed over."""
+        known = {f.name: (f.metadata["key"] or f.name, f.metadata["load"]) for f in fields(cls)}
+        return cls(**{n: load(stored[k]) for n, (k, load) in known.items() if k in stored})
+
+    def dump(self) -> dict[str, Any]:
+        """Everything, by its key."""
+        return {
+            f.metadata["key"] or f.name: f.metadata["dump"](getattr(self, f.name))
+            for f in fields(self)
+        }
+
+    def changes(self, stored: Stored) -> dict[str, Any]:
+        """What differs from what is stored, by its key; a key that is not there has its default."""
+        before = {**type(self)().dump(), **stored}
+        return {key: value for key, value in self.dump().items() if value != before[key]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialAttributes(_Attributes):
+    """What is stored with a trial.
+
+    ``params`` is what was run, known when the trial has started; ``fixed`` are values that a
+    queued trial takes instead of the sampler's. ``baseline`` marks the configuration without
+    regularisation. The other fields are those of :class:`service.study.records.Trial`;
+    ``seconds`` and ``attempts`` count over all sessions.
+    """
+
+    role: Role = field(default=Role.SEARCH, metadata=_stored(load=Role, dump=str))
+    params: Params | None = field(default=None, metadata=_stored())
+    fixed: Params = field(default_factory=dict, metadata=_stored(dump=dict))
+    baseline: bool = field(default=False, metadata=_stored(key="unregularised"))
+    confirms: int | None = field(default=None, metadata=_stored())
+    seed: int | None = field(default=None, metadata=_stored())
+    attempts: int = field(default=1, metadata=_stored(load=int))
+    best: Metrics = field(default_factory=dict, metadata=_stored(dump=dict))
+    stopped_epoch: int | None = field(default=None, metadata=_stored())
+    ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_stored(dump=dict))
+    reason: str | None = field(default=None, metadata=_stored())
+    seconds: float = field(default=0.0, metadata=_stored(load=float))
+
+    @classmethod
+    def of(cls, trial: FrozenTrial | optuna.Trial) -> TrialAttributes:
+        """A trial's."""
+        return cls.load(trial.user_attrs)
+
+    def queued(self) -> dict[str, Any]:
+        """What a queued trial is given: all that is not a default."""
+        return self.changes({})
+
+    def store(self, trial: optuna.Trial) -> None:
+        """Write what has changed into a running trial, and its role in any case."""
+        stored = trial.user_attrs
+        role = {} if "role" in stored else {"role": self.role.value}
+        for key, value in {**role, **self.changes(stored)}.items():
+            trial.set_user_attr(key, value)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the end of a sweep found of a finalist: metrics on the test split, what it is made of.
+
+    It is stored with the study: a finished trial takes no more attributes.
+    """
+
+    metrics: Metrics
+    anatomy: Anatomy
+
+
+def _load_findings(stored: Mapping[str, Any]) -> dict[int, Finding]:
+    from trainables.analysis.anatomy import Anatomy
+
+    return {
+        int(number): Finding(found["metrics"], Anatomy.from_dict(found["anatomy"]))
+        for number, found in stored.items()
+    }
+
+
+def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
+    return {
+        str(number): {"metrics": dict(found.metrics), "anatomy": found.anatomy.to_dict()}
+        for number, found in findings.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyAttributes(_Attributes):
+    """What is stored with a study.
+
+    ``budget`` is how many trials the search may start, None before the study is prepared;
+    ``seconds`` is the time spent over all sessions. The two ``…_before_extension`` are what was
+    used when the sweep was last given more trials: budgets of time count from there.
+    """
+
+    budget: int | None = field(default=None, metadata=_stored(load=int))
+    seconds: float = field(default=0.0, metadata=_stored(load=float))
+    seconds_before_extension: float = field(default=0.0, metadata=_stored(load=float))
+    gpu_seconds_before_extension: float = field(default=0.0, metadata=_stored(load=float))
+    findings: Mapping[int, Finding] = field(
+        default_factory=dict,
+        metadata=_stored(key="finalists", load=_load_findings, dump=_dump_findings),
+    )
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> StudyAttributes:
+        """A study's."""
+        return cls.load(study.user_attrs)
+
+    def store(self, study: optuna.Study) -> None:
+        """Write what has changed."""
+        for key, value in self.changes(study.user_attrs).items():
+            study.set_user_attr(key, value)

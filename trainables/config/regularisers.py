@@ -1,0 +1,266 @@
+"""The parameters of every built-in regulariser: the flat keys that a space names.
+
+Each model is one regulariser; its class with the hooks is loaded where it is built. Every default
+is off. To add one: a model here, a class in ``trainables/regularisers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from search_spaces.models import Strict
+from search_spaces.space import Value
+from trainables.config.augmentations import augmentations
+from trainables.config.imports import load_object
+from trainables.config.penalties import penalties
+from trainables.config.registry import Component, Custom, Registry
+
+if TYPE_CHECKING:
+    from trainables.regularisers.base import Regulariser
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class RegulariserConfig(Strict):
+    """One regulariser's parameters, by the keys of a space.
+
+    ``implementation`` is the import path of its class. Hooks run in the order of ``order``.
+    ``neutral`` are the values with which the baseline fixes its keys. ``symbols`` are the words of
+    reports for keys, where they are not the keys themselves.
+    """
+
+    implementation: ClassVar[str] = ""
+    order: ClassVar[int] = 50
+    neutral: ClassVar[Mapping[str, Value]] = {}
+    symbols: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything; one that does not is not built."""
+        return self != type(self)()
+
+    @property
+    def key(self) -> str:
+        """The key that is to blame where it does not fit network or data."""
+        return self.names()[0]
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Its parameters as a space names them."""
+        return tuple(f.alias or name for name, f in cls.model_fields.items())
+
+    def build(self) -> Regulariser:
+        """The regulariser, at the start of a training.
+
+        Raises:
+            ContractError: a user's class cannot be imported.
+        """
+        implementation: Any = load_object(self.implementation)
+        made: Regulariser = implementation(self)
+        return made
+
+
+def _check_name(registry: Registry[Any], name: str) -> str:
+    """A name or ``none``, with the registry's own words where it is unknown."""
+    if name != "none":
+        try:
+            registry.parse(name)
+        except ValidationError as error:
+            raise ValueError(error.errors(include_url=False)[0]["ctx"]["error"]) from None
+    return name
+
+
+class Penalty(RegulariserConfig):
+    """A term of the training loss over the weights: λ times the penalty's own function."""
+
+    implementation = "trainables.regularisers.penalties:build_penalty"
+    order = 10
+    neutral: ClassVar[Mapping[str, Value]] = {"penalty": "none"}
+    symbols: ClassVar[Mapping[str, str]] = {"lambda": "λ"}
+
+    penalty: str = "none"
+    lam: NonNegative = Field(0.0, alias="lambda")
+    l1_ratio: Probability = 0.5
+
+    @field_validator("penalty")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _check_name(penalties, name)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a penalty of a strength above 0."""
+        return self.penalty != "none" and self.lam > 0
+
+
+class MaxNorm(RegulariserConfig):
+    """The largest norm of a unit's weights."""
+
+    implementation = "trainables.regularisers.max_norm:MaxNorm"
+    order = 30
+
+    max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights")
+
+
+class Dropout(RegulariserConfig):
+    """The rate of every dropout layer; without it a network keeps the rates it was built with."""
+
+    implementation = "trainables.regularisers.dropout:SetDropout"
+    neutral: ClassVar[Mapping[str, Value]] = {"dropout": 0.0}
+
+    dropout: Share | None = None
+
+
+class StochasticDepth(RegulariserConfig):
+    """The rate of the layers that drop whole branches."""
+
+    implementation = "trainables.regularisers.stochastic_depth:SetStochasticDepth"
+
+    stochastic_depth: Share | None = Field(None, description="rate of the layers that have one")
+
+
+class Augmentation(RegulariserConfig):
+    """Random changes of the inputs that leave the targets as they are."""
+
+    implementation = "trainables.regularisers.augmentation:Augmentation"
+    order = 10
+    neutral: ClassVar[Mapping[str, Value]] = {"augmentation": "none"}
+    symbols: ClassVar[Mapping[str, str]] = {"augmentation_strength": "strength"}
+
+    augmentation: str = "none"
+    augmentation_strength: Probability = 0.5
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _check_name(augmentations, name)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is an augmentation of a strength above 0."""
+        return self.augmentation != "none" and self.augmentation_strength > 0
+
+
+class RandomErasing(RegulariserConfig):
+    """Boxes of images set to 0."""
+
+    implementation = "trainables.regularisers.random_erasing:RandomErasing"
+    order = 20
+
+    random_erasing: Probability = Field(0.0, description="probability, for images")
+
+
+class InputNoise(RegulariserConfig):
+    """Gaussian noise on the inputs."""
+
+    implementation = "trainables.regularisers.noise:InputNoise"
+    order = 30
+
+    input_noise: NonNegative = Field(0.0, description="deviation of Gaussian noise on the inputs")
+
+
+class Mixing(RegulariserConfig):
+    """Convex combinations of samples, or boxes of one in another; one of both a batch."""
+
+    implementation = "trainables.regularisers.mixing:Mixing"
+    order = 40
+
+    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
+    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
+
+    @property
+    def key(self) -> str:
+        """The one that is for images alone."""
+        return "cutmix"
+
+
+class LabelSmoothing(RegulariserConfig):
+    """Targets mixed with the uniform distribution over the classes."""
+
+    implementation = "trainables.regularisers.label_smoothing:LabelSmoothing"
+
+    label_smoothing: Share = 0.0
+
+
+class GradientNoise(RegulariserConfig):
+    """Gaussian noise on the gradients."""
+
+    implementation = "trainables.regularisers.noise:GradientNoise"
+    order = 20
+
+    gradient_noise: NonNegative = Field(0.0, description="deviation in the first step; it decays")
+
+
+class Averaging(RegulariserConfig):
+    """An average of the weights, evaluated and kept in their place."""
+
+    implementation = "trainables.regularisers.averaging:Averaging"
+    order = 90
+
+    ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
+    swa: Share = Field(0.0, description="share of the epochs, at the end, that is averaged")
+
+    @model_validator(mode="after")
+    def _only_one(self) -> Self:
+        if self.ema and self.swa:
+            raise ValueError("`ema` and `swa` exclude each other; set one of them to 0")
+        return self
+
+
+class OwnRegulariser(Component):
+    """A regulariser of the spec's ``regularisers``, under a name that the spec gives it."""
+
+    def build(self) -> Regulariser:
+        """The regulariser, at the start of a training.
+
+        Raises:
+            ContractError: it cannot be imported or does not take an option.
+        """
+        raise NotImplementedError
+
+
+class CustomRegulariser(OwnRegulariser, Custom):
+    """A subclass of ``Regulariser`` of the user's."""
+
+    def build(self) -> Regulariser:
+        """``Class(**options)``."""
+        made: Regulariser = self.create()
+        return made
+
+
+regularisers: Registry[OwnRegulariser] = Registry("regulariser", CustomRegulariser)
+
+BUILT_IN: tuple[type[RegulariserConfig], ...] = (
+    Penalty,
+    MaxNorm,
+    Dropout,
+    StochasticDepth,
+    Augmentation,
+    RandomErasing,
+    InputNoise,
+    Mixing,
+    LabelSmoothing,
+    GradientNoise,
+    Averaging,
+)
+KEYS: tuple[str, ...] = tuple(key for config in BUILT_IN for key in config.names())
+NEUTRAL: Mapping[str, Value] = {k: v for config in BUILT_IN for k, v in config.neutral.items()}
+SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.symbols.items()}
+
+
+def regularisers_of(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
+    """The built-in regularisers that a point switches on, in the order of their hooks.
+
+    Raises:
+        ValidationError: a value is out of range.
+    """
+    made = (
+        config.model_validate({k: params[k] for k in config.names() if k in params})
+        for config in BUILT_IN
+    )
+    return tuple(sorted((c for c in made if c.active), key=lambda c: c.order))

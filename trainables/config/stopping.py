@@ -1,0 +1,64 @@
+"""The rules that a spec's ``early_stopping`` can name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from trainables.config.registry import Component, Custom, Registry
+
+if TYPE_CHECKING:
+    from trainables.regularisers.early_stopping import StoppingRule
+
+
+class StoppingConfig(Component):
+    """A rule, the metric that it watches, and which way the metric improves."""
+
+    metric: str = Field("val/loss", description="any metric that is logged every epoch")
+    mode: Literal["min", "max"] = "min"
+
+    def build(self) -> StoppingRule:
+        """The rule at the start of a training.
+
+        Raises:
+            ContractError: a user's class cannot be imported or does not take an option.
+        """
+        raise NotImplementedError
+
+
+class CustomStopping(StoppingConfig, Custom):
+    """A class of the user's with the methods of ``StoppingRule``."""
+
+    def build(self) -> StoppingRule:
+        """``Class(**options)``, with ``metric`` and ``mode`` if it names them."""
+        made: StoppingRule = self.create()
+        return made
+
+
+stopping_rules: Registry[StoppingConfig] = Registry(
+    "stopping_rule", CustomStopping, default="patience"
+)
+
+
+@stopping_rules.register
+class Patience(StoppingConfig):
+    """Stop after ``patience`` epochs without an improvement of more than ``min_delta``.
+
+    ``min_delta`` is absolute, or a share of the best value so far. Epochs up to ``warmup`` do not
+    count. With ``gap_patience`` a training also stops when ``gap/loss`` has grown in so many
+    epochs in a row, in none of which the metric improved.
+    """
+
+    name: Literal["patience"] = "patience"
+    patience: int = Field(6, ge=0)
+    min_delta: float = Field(0.0, ge=0)
+    min_delta_mode: Literal["absolute", "relative"] = "absolute"
+    warmup: int = Field(0, ge=0)
+    gap_patience: int | None = Field(None, ge=1)
+
+    def build(self) -> StoppingRule:
+        """Our own rule."""
+        from trainables.regularisers.early_stopping import EarlyStopping
+
+        return EarlyStopping(self)

@@ -1,0 +1,147 @@
+"""What a regulariser is: hooks that a training calls, and what it acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.data_info import DataInfo
+from trainables.config.training import Training
+from trainables.data.batch import Batch
+from trainables.regularisers.weights import Penalised
+
+
+@dataclass
+class Now:
+    """The values that a step reads; the loop sets them every epoch.
+
+    ``lr`` is 0-dim on the weights' device. ``lambda_factor`` is what λ is multiplied by in this
+    epoch. ``noise`` is the gradients' generator, which every process of a group seeds alike.
+    ``step`` counts the optimiser's steps from 0 over the whole training.
+    """
+
+    lr: Tensor
+    lambda_factor: float
+    noise: torch.Generator
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a training's regularisers act on. ``weights`` are those that penalties are on."""
+
+    info: DataInfo
+    model: nn.Module
+    weights: Sequence[Penalised]
+    optimizer: torch.optim.Optimizer
+    training: Training
+
+
+class Regulariser:
+    """Changes a training so that it generalises better. Each hook does nothing unless overridden.
+
+    Subclass it, override the hooks that you need, and name the class in a spec:
+    ``regularisers: {mine: {name: "module:Class", option: 1.0}}``. Options are the arguments of the
+    constructor; a space may search them as ``mine.option``.
+    """
+
+    subject: Subject
+
+    def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
+        """Why it cannot work with these data and this network, and what to do; None if it can."""
+        return None
+
+    def on_model(self, model: nn.Module) -> nn.Module:
+        """The network to train; called once, before the optimiser is made."""
+        return model
+
+    def attach(self, subject: Subject) -> None:
+        """Remember what to act on; called once, before the first step.
+
+        Raises:
+            ContractError: the optimiser or the network lacks what it needs.
+        """
+        self.subject = subject
+
+    def before_epoch(self, now: Now) -> None:
+        """Called before an epoch's first step."""
+
+    def on_batch(self, batch: Batch) -> Batch:
+        """The batch to train on, on its own device. It draws from torch's global generators."""
+        return batch
+
+    def before_step(self, now: Now) -> None:
+        """Called when the gradients are there, before the optimiser's step."""
+
+    def after_step(self, now: Now) -> None:
+        """Called after the optimiser's step."""
+
+    def after_epoch(self, epoch: int) -> None:
+        """Called after the last step of an epoch, counted from 1."""
+
+    def evaluated(self) -> nn.Module | None:
+        """The network whose metrics count in place of the trained one; None for that one."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to go on, in types that ``weights_only`` reads."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
+
+class Hooks:
+    """The regularisers of one training; only the hooks that they override are called."""
+
+    def __init__(self, regularisers: Sequence[Regulariser]) -> None:
+        self.all = tuple(regularisers)
+        self.before_epoch: list[Callable[[Now], None]] = self._overridden("before_epoch")
+        self._on_batch: list[Callable[[Batch], Batch]] = self._overridden("on_batch")
+        self.before_step: list[Callable[[Now], None]] = self._overridden("before_step")
+        self.after_step: list[Callable[[Now], None]] = self._overridden("after_step")
+        self.after_epoch: list[Callable[[int], None]] = self._overridden("after_epoch")
+        self._evaluated: list[Callable[[], nn.Module | None]] = self._overridden("evaluated")
+
+    def attach(self, subject: Subject) -> None:
+        """Show every regulariser what it acts on.
+
+        Raises:
+            ContractError: the optimiser or the network lacks what one needs.
+        """
+        for regulariser in self.all:
+            regulariser.attach(subject)
+
+    def on_batch(self, x: Tensor, y: Tensor) -> Batch:
+        """The regularised batch of inputs ``(B, …)`` and targets ``(B, …)``."""
+        batch = Batch(x, y)
+        for hook in self._on_batch:
+            batch = hook(batch)
+        return batch
+
+    def evaluated(self, model: nn.Module) -> nn.Module:
+        """The network whose metrics count: the last that a regulariser names, else the model."""
+        named = [network for hook in self._evaluated if (network := hook()) is not None]
+        return named[-1] if named else model
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the regularisers that have one, by class and position."""
+        states = {key: r.state_dict() for key, r in self._keyed()}
+        return {key: state for key, state in states.items() if state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of the same regularisers."""
+        for key, regulariser in self._keyed():
+            if key in state:
+                regulariser.load_state_dict(state[key])
+
+    def _keyed(self) -> list[tuple[str, Regulariser]]:
+        return [(f"{n}-{type(r).__name__}", r) for n, r in enumerate(self.all)]
+
+    def _overridden(self, name: str) -> list[Any]:
+        base = getattr(Regulariser, name)
+        return [getattr(r, name) for r in self.all if getattr(type(r), name) is not base]

@@ -1,0 +1,48 @@
+"""Stochastic depth: the rate of layers that drop whole branches of a network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from trainables.config import regularisers as config
+from trainables.config.data_info import DataInfo
+from trainables.regularisers.base import Regulariser
+
+_DEPTH_LAYERS = ("StochasticDepth", "DropPath")
+_DEPTH_RATES = ("p", "drop_prob")
+
+
+class SetStochasticDepth(Regulariser):
+    """One rate for the deepest layer, less for those before it."""
+
+    def __init__(self, config: config.StochasticDepth) -> None:
+        assert config.stochastic_depth is not None
+        self._rate = config.stochastic_depth
+
+    def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
+        """A rate above 0 needs a layer that drops branches."""
+        if not self._rate or depth_layers(model):
+            return None
+        return "the network has no layer of class StochasticDepth or DropPath to set the rate of"
+
+    def on_model(self, model: nn.Module) -> nn.Module:
+        """The network with the rates set, in place."""
+        set_depth_rate(model, self._rate)
+        return model
+
+
+def depth_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that drop whole branches, by name: torchvision's or timm's, or of their kind."""
+    return {n: m for n, m in model.named_modules() if type(m).__name__ in _DEPTH_LAYERS}
+
+
+def set_depth_rate(model: nn.Module, rate: float) -> None:
+    """Give every such layer a rate that grows with its depth from 0 to ``rate``.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth: linear decay of survival.
+    """
+    layers = list(depth_layers(model).values())
+    for position, layer in enumerate(layers, start=1):
+        for attribute in _DEPTH_RATES:
+            if hasattr(layer, attribute):
+                setattr(layer, attribute, rate * position / len(layers))
