@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from service.base.errors import ForbiddenError, IllegalChangeError, Problem, SpecError
+from service.base.errors import ForbiddenError, IllegalTransitionError, Problem, SpecError
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
 from service.server.bundle_unpacking import BundleLimits, unpack
@@ -164,7 +164,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has ended already.
+            IllegalTransitionError: the sweep has ended already.
         """
         job = self._get_own(user, sweep_id)
         if job.state.is_active:
@@ -176,7 +176,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has ended or is paused already.
+            IllegalTransitionError: the sweep has ended or is paused already.
         """
         job = self._get_own(user, sweep_id)
         if job.state.is_active:
@@ -188,7 +188,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep is not paused.
+            IllegalTransitionError: the sweep is not paused.
         """
         self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
         return self._queue(sweep_id, "resumed", user)
@@ -198,7 +198,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has neither failed nor been cancelled.
+            IllegalTransitionError: the sweep has neither failed nor been cancelled.
         """
         self._get_own_in(user, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
         return self._queue(sweep_id, "retried", user, failures=0)
@@ -208,7 +208,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has not succeeded.
+            IllegalTransitionError: the sweep has not succeeded.
         """
         job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
         cause, total = f"extended by {trials} trials", job.more_trials + trials
@@ -233,7 +233,7 @@ class SweepService:
         job = self._get_own(user, sweep_id)
         if job.state not in states:
             needed = " or ".join(states)
-            raise IllegalChangeError(
+            raise IllegalTransitionError(
                 f"{sweep_id} is {job.state}; only a {needed} sweep can be {done}"
             )
         return job
