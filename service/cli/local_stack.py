@@ -20,6 +20,7 @@ from urllib.request import urlopen
 
 from service.base.errors import ClusterUnavailableError, ServerError
 from service.base.ports import check_port, free_port
+from service.cluster.compat import ray_command
 from service.cluster.jobs_client import RayJobs
 from service.server.serve import ServerSettings
 from service.server.store.database import Database
@@ -142,7 +143,7 @@ def _end_with_parent() -> None:
 
 
 def _ray(ports: Ports, cpus: int | None, scratch: Path) -> tuple[list[str], Mapping[str, str]]:
-    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    words = [*ray_command(), "start", "--head", "--block"]
     words += [f"--port={free_port()}", f"--node-ip-address={_HOST}", f"--temp-dir={scratch}"]
     words += ["--include-dashboard=true", f"--dashboard-host={_HOST}"]
     words += [f"--dashboard-port={ports.ray}", "--disable-usage-stats"]

@@ -26,6 +26,8 @@ from service.cli.app import (
     write_file,
 )
 from service.cli.remote_session import Remote, remote_report, run_action
+from service.spec.model import SweepSpec
+from trainables.config.imports import OWN_PACKAGES
 
 T = TypeVar("T")
 _TRIES = 4
@@ -57,11 +59,12 @@ def submit(
 ) -> None:
     """Submit a sweep to a server."""
     from service.client import endpoints
-    from service.spec.file import raw_spec
+    from service.spec.file import parse_spec, raw_spec
 
     remote = Remote.at(server, token)
     raw = raw_spec(spec_file, overrides or [], whole=True)
-    _check_code(raw, spec_file.resolve().parent, code or [])
+    folder = spec_file.resolve().parent
+    _check_code(parse_spec(raw, str(spec_file), folder), folder, code or [])
     bundle = _upload_bundle(remote, code or [])
     call = endpoints.submit(
         raw,
@@ -226,15 +229,13 @@ def _upload_bundle(remote: Remote, paths: Sequence[Path]) -> str | None:
     return _insisted(lambda: remote.client.do(endpoints.add_bundle(archive))).digest
 
 
-def _check_code(raw: dict[str, object], folder: Path, sent: Iterable[Path]) -> None:
-    """Refuse a spec that names a module which exists on this machine and is not uploaded."""
-    names = [str(raw.get("trainable", "")), str(raw.get("data", ""))]
-    modules = {n.partition(":")[0].partition(".")[0] for n in names if ":" in n and "{" not in n}
+def _check_code(spec: SweepSpec, folder: Path, sent: Iterable[Path]) -> None:
+    """Refuse a spec that names a module which is on this machine and is not uploaded."""
     there = {p.resolve().stem if p.suffix == ".py" else p.resolve().name for p in sent}
-    for module in sorted(modules - there):
+    for module in sorted(spec.modules() - there - set(OWN_PACKAGES)):
         for place in dict.fromkeys((folder, Path.cwd())):
             for path in (place / module, place / f"{module}.py"):
-                if path.exists() and module not in ("service", "trainables", "search_spaces"):
+                if path.exists():
                     shown = os.path.relpath(path)
                     raise InputError(
                         f"the spec names module {module}, which is on this machine and not on the "

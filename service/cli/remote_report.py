@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
+from service.base.words import MISSING, duration, number
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
-from service.report.words import MISSING, configuration, duration, number
+from service.report.words import configuration
 
 
 def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.base.redaction import redact
+from service.cluster.compat import is_unknown_job, job_client
 from service.cluster.jobs import ClusterNode, Found, Launch
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class RayJobs:
             return question(self._made)
         except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
             words = redact(f"{type(error).__name__}: {error}".splitlines()[0])
-            if isinstance(error, RuntimeError) and "does not exist" in str(error):
+            if is_unknown_job(error):
                 raise _UnknownJobError(words) from None
             if self._made is not None and _is_about_the_question(error):
                 raise _RefusedError(redact(str(error))) from None
@@ -124,12 +125,5 @@ def _is_about_the_question(error: Exception) -> bool:
 def _client(address: str) -> Any:
     """Ray's own client, made to give up on a head that takes a request and never answers it."""
     os.environ.pop("RAY_ADDRESS", None)  # it would win over the address that was given
-    from ray.job_submission import JobSubmissionClient
-
     logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
-
-    class Client(JobSubmissionClient):
-        def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
-            return super()._do_request(method, endpoint, **{"timeout": _TIMEOUT, **more})
-
-    return Client(address)
+    return job_client(address, _TIMEOUT)

@@ -20,8 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from service.base.errors import BundleError
 from service.client.bundle_packing import digest
-
-OURS = ("service", "trainables", "search_spaces")
+from trainables.config.imports import OWN_PACKAGES
 
 _CHUNK = 1 << 16
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive
@@ -110,7 +109,7 @@ def _find_modules(entries: Sequence[tuple[PurePosixPath, zipfile.ZipInfo]]) -> t
     if not names:
         raise BundleError("the archive contains no Python module")
     for name in names:
-        if name in OURS:
+        if name in OWN_PACKAGES:
             raise BundleError(
                 f"module {name!r} would shadow gapsweep's module of that name; rename it"
             )

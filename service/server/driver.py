@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,32 +123,19 @@ class Driver:
 
     def _drive(self, view: DriverView) -> Ending:
         from service.cluster.connection import Cluster
-        from service.run.preflight import preflight
-        from service.run.sweep_run import fill, run_sweep
+        from service.run.use_case import continue_sweep
 
-        spec = self._spec
-        folder = self._home.create().sweep(self._job.sweep_id)
-        if not folder.spec.exists():
-            fill(folder, spec, [])
-        cluster = Cluster("auto")
-        with cluster.connected(folder.ray_log), ThreadPoolExecutor(1) as background:
-            inventory = background.submit(cluster.inventory, [self._home.path])
-            splits = preflight(spec, "the spec").splits
-            room = inventory.result().check(spec)
-            self._orders.slots = self._orders.slots or room  # until the store sets them
-            return _wait_for_lock(
-                lambda: run_sweep(
-                    spec,
-                    splits,
-                    folder,
-                    self._home,
-                    view,
-                    cluster=cluster,
-                    concurrent=spec.resources.concurrent,  # the cluster may grow
-                    extension=self._job.more_trials,
-                    orders=self._orders,
-                )
+        return _wait_for_lock(
+            lambda: continue_sweep(
+                self._spec,
+                self._home.create().sweep(self._job.sweep_id),
+                self._home,
+                cluster=Cluster("auto"),
+                view=view,
+                extension=self._job.more_trials,
+                orders=self._orders,
             )
+        )
 
 
 def _wait_for_lock(run: Callable[[], Ending]) -> Ending:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from service.base.amount import Amount
+from service.base.errors import InputError
 from service.server.shares import Demand
 from service.server.store.job_records import Job
+from service.spec.file import parse_spec
 from service.spec.resources import Resources
 
 
@@ -22,8 +24,8 @@ def read_demand(job: Job) -> Demand:
 
 @functools.lru_cache(maxsize=10_000)  # read in every round of the reconciler
 def _read_resources(spec: str) -> Resources:
-    """Defaults, if another version stored resources that are invalid in this one."""
+    """Defaults, if another version stored a spec that is invalid in this one."""
     try:
-        return Resources.model_validate(yaml.load(spec, yaml.CSafeLoader).get("resources", {}))
-    except ValidationError:
+        return parse_spec(yaml.load(spec, yaml.CSafeLoader), "the spec", Path()).resources
+    except InputError:
         return Resources()

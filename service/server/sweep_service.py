@@ -88,18 +88,16 @@ class SweepService:
 
     def _check_allowed(self, spec: SweepSpec) -> None:
         allowed = self.settings.trainables
-        data = spec.data if isinstance(spec.data, str) else getattr(spec.data, "path", None)
-        function = [data] if isinstance(data, str) else []
-        for path in (*spec.import_paths(), *function):
+        for path in spec.import_paths():
             if not any(fnmatchcase(path, pattern) for pattern in allowed):
                 raise ForbiddenError(
                     f"this server does not allow {path!r}; allowed: {', '.join(allowed)}"
                 )
-        file = data if isinstance(data, Path) else getattr(spec.data, "folder", None)
-        if file is not None and not Path(file).is_relative_to(self.settings.data.resolve()):
-            raise ForbiddenError(
-                f"data: this server does not allow {file}; it reads data from its home folder only"
-            )
+        for file in spec.data.paths:
+            if not file.is_relative_to(self.settings.data.resolve()):
+                raise ForbiddenError(
+                    f"data: this server does not allow {file}; it reads data from its home only"
+                )
 
     def submit(
         self,

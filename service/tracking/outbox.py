@@ -85,6 +85,10 @@ class Outbox:
         self._thread.join(self._patience + self._period)
         return self._last is None
 
+    def abandon(self) -> None:
+        """Do not wait: the thread writes what is left while it can, and ends by itself."""
+        self._closing.set()
+
     def _work(self) -> None:
         deadline = float("inf")
         while True:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from service.base.errors import BundleError
 from service.client.bundle_packing import digest, pack
-from service.server.bundle_unpacking import OURS, BundleLimits, unpack
+from service.server.bundle_unpacking import BundleLimits, unpack
 from tests.archives import archive
+from trainables.config.imports import OWN_PACKAGES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # that is what is tested
 
@@ -76,7 +77,7 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
     assert not everything_under(tmp_path)
 
 
-@pytest.mark.parametrize("name", [*OURS, "os", "json"])
+@pytest.mark.parametrize("name", [*OWN_PACKAGES, "os", "json"])
 @pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py", "{}/deep/inside.py"])
 def test_a_module_that_would_stand_in_the_way_is_refused(
     tmp_path: Path, name: str, form: str
