@@ -95,9 +95,8 @@ class SweepService:
                 )
         for file in spec.data.paths:
             if not file.is_relative_to(self.settings.data.resolve()):
-                raise ForbiddenError(
-                    f"data: this server does not allow {file}; it reads data from its home only"
-                )
+                words = "it reads data from its home folder only"
+                raise ForbiddenError(f"data: this server does not allow {file}; {words}")
 
     def submit(
         self,
