@@ -69,7 +69,8 @@ def test_a_command_loads_no_heavy_library(ran: Ran, arguments: list[str]) -> Non
 
 
 def test_reading_a_spec_loads_no_heavy_library() -> None:
-    read = f"from gapsweep import load_spec; from pathlib import Path; load_spec(Path({str(DIGITS)!r}))"
+    path = f"Path({str(DIGITS)!r})"
+    read = f"from gapsweep import load_spec; from pathlib import Path; load_spec({path})"
     assert not loaded_after(read)
 
 
