@@ -76,7 +76,7 @@ def commands() -> Iterator[list[str]]:
                 if found:
                     yield shlex.split(found[1], comments=True)
         text = document.read_text(encoding="utf-8")
-        yield from (shlex.split(span) for span in re.findall(r"`gapsweep ([a-z][^`]*)`", text))
+        yield from (shlex.split(span) for span in re.findall(r"`gapsweep\s([a-z][^`]*)`", text))
 
 
 def test_every_command_exists_with_its_options() -> None:
