@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.base.errors import InputError
-from service.base.versions import installed, require
+from service.base.versions import installed_version, require
 from service.cluster.compat import running_ray
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import looked_at_from_outside, machine_of, this_machine
@@ -190,4 +190,4 @@ def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[
     Ray hides GPUs from this process; another one sees them.
     """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed(), looked_at_from_outside() if gpus else machine_of(()), missing
+    return installed_version(), looked_at_from_outside() if gpus else machine_of(()), missing

@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from service.base.amounts import Amount
+from service.base.amount import Amount
 from service.base.errors import ClusterAwayError, LaunchError
-from service.base.redaction import redacted
+from service.base.redaction import redact
 from service.cluster.compat import is_unknown_job, job_client
 from service.cluster.jobs import ClusterNode, Found, Launch
 
@@ -36,7 +36,7 @@ class RayJobs:
     def start(self, launch: Launch) -> None:
         """Submit the job; its name is its submission id, which Ray takes once."""
         words = [self._python, "-m", "service.server.driver", launch.sweep_id]
-        words += ["--turn", str(launch.turn), "--home", str(launch.home)]
+        words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
         environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
         if self.find(launch.name) is not None:
             return
@@ -73,7 +73,7 @@ class RayJobs:
             log = str(self._ask(lambda client: client.get_job_logs(name)))
         except (_UnknownJobError, ClusterAwayError):
             return ""
-        return redacted(log[-_TAIL:])
+        return redact(log[-_TAIL:])
 
     def nodes(self) -> Sequence[ClusterNode]:
         """The nodes that are alive."""
@@ -98,11 +98,11 @@ class RayJobs:
             self._made = self._made or _client(self._address)
             return question(self._made)
         except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
-            words = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
+            words = redact(f"{type(error).__name__}: {error}".splitlines()[0])
             if is_unknown_job(error):
                 raise _UnknownJobError(words) from None
             if self._made is not None and _is_about_the_question(error):
-                raise _RefusedError(redacted(str(error))) from None
+                raise _RefusedError(redact(str(error))) from None
             self._made = None  # the head may come back elsewhere
             raise ClusterAwayError(
                 f"the Ray cluster at {self._address} does not answer ({words})"

@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 from ray import tune
 
-from service.base.versions import installed
+from service.base.versions import installed_version
 from service.cluster.group_actor import GroupActor
 from service.cluster.trial_actor import Shared, TrialActor
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
@@ -25,7 +25,7 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context), installed())),
+        tune.with_parameters(actor, shared=Shared(ray.put(context), installed_version())),
         bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:

@@ -206,7 +206,7 @@ class _Session:
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
-        paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
+        paths = self._folder.read_import_paths()
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
         with control.listening():
             if self._spec.resources.executor == "local":

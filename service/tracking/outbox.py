@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.base.redaction import redacted
+from service.base.redaction import redact
 from service.study.records import Epoch, Trial
 
 
@@ -135,6 +135,6 @@ class Outbox:
         try:
             write()
         except Exception as error:  # whatever a server or its client raises, the sweep goes on
-            self.error = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
+            self.error = redact(f"{type(error).__name__}: {error}".splitlines()[0])
             return False
         return True

@@ -1,4 +1,4 @@
-"""How much of a cluster: what it has, what a node has, what a trial takes."""
+"""Amounts of computing resources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Amount:
-    """CPUs and GPUs."""
+    """A number of CPUs and of GPUs."""
 
     cpus: float = 0.0
     gpus: float = 0.0
@@ -17,15 +17,14 @@ class Amount:
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.cpus + other.cpus, self.gpus + other.gpus)
 
-    def times(self, count: int) -> Amount:
-        """So many of it."""
+    def __mul__(self, count: int) -> Amount:
         return Amount(self.cpus * count, self.gpus * count)
 
     def fits(self, into: Amount) -> bool:
-        """Whether there is room for it."""
+        """Whether the other amount is at least as large in both, up to rounding."""
         return self.cpus <= into.cpus + _ROUNDING and self.gpus <= into.gpus + _ROUNDING
 
-    def share(self, of: Amount) -> float:
-        """The larger of its parts of the two."""
+    def dominant_share(self, of: Amount) -> float:
+        """The larger of its two shares of a total: of the CPUs and of the GPUs."""
         parts = [(self.cpus, of.cpus), (self.gpus, of.gpus)]
-        return max((mine / all_ for mine, all_ in parts if all_), default=0.0)
+        return max((mine / total for mine, total in parts if total), default=0.0)
