@@ -1,8 +1,8 @@
-# `make demo` and `make test` set up everything they need in .venv; nothing else has to be there.
+# `make demo`, `make quick` and `make test` set up everything they need in .venv; nothing else has to be there.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo quick test check clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -11,6 +11,9 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/gapsweep run search_spaces/sweeps/digits.yaml
+
+quick: .venv/ready
+	$(BIN)/python -m pytest -q -x tests/unit tests/contract -m 'not postgres'
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q

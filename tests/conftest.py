@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
+from tests.needs import skip_without_needs
+from tests.patience import FACTOR, patience
+from tests.rays import Ray, ray_cluster
+
+# Two threads over small matrices take five times the CPU time that one takes.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked ``gpu`` are skipped, with the reason, where there is none, or too few."""
-    found = torch.cuda.device_count()
+@pytest.hookimpl(tryfirst=True)  # before marks are asked for by -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Scale each test's own time as the deadlines in it, and skip what cannot run here."""
+    if FACTOR != 1:
+        allowed = patience(float(config.getini("timeout")))
+        for item in items:
+            item.add_marker(pytest.mark.timeout(allowed))
     for item in items:
-        for mark in item.iter_markers("gpu"):
-            wanted = int(mark.kwargs.get("count", 1))
-            if found < wanted:
-                item.add_marker(pytest.mark.skip(reason=f"needs {wanted} CUDA GPU, {found} found"))
+        skip_without_needs(item)
+        if "shared_ray" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture(scope="session")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def shared_ray() -> Iterator[Ray]:
+    """A Ray of two CPUs for all sweeps that kill nothing: it takes seconds to start one."""
+    with ray_cluster(2) as ray:
+        yield ray
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory, shared_ray: Ray) -> Ran:
     """One small sweep for all tests that only read what it left."""
     home = tmp_path_factory.mktemp("home")
-    done = gapsweep("run", str(DIGITS), "--json", "--home", str(home), *settings(*SMALL))
+    where = ("--home", str(home), *shared_ray.options)
+    done = gapsweep("run", str(DIGITS), "--json", *where, *settings(*SMALL), env=shared_ray.env)
     assert done.returncode == 0, done.stderr
     return Ran(home, json.loads(done.stdout))

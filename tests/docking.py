@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from service.base.ports import free_port
-from tests.commands import REPOSITORY, command
+from tests.commands import REPOSITORY, gapsweep
+from tests.patience import patience
 
 PROJECT = "gapsweep-tests"
 IMAGE = "gapsweep:tests"
@@ -79,7 +80,7 @@ class Docked:
         began = time.monotonic()
         self.compose("up", "-d", *words)
         while not answers(f"{self.api}/readyz"):
-            if time.monotonic() - began > _READY:
+            if time.monotonic() - began > patience(_READY):
                 raise TimeoutError(self.compose("logs", "--tail", "30").stdout)
             time.sleep(0.2)
         return time.monotonic() - began
@@ -93,10 +94,18 @@ class Docked:
         """The first admin's."""
         return self.compose("run", "--rm", "-T", "cli", "token").stdout.split()[-1]
 
+    @functools.cached_property
+    def _known_token(self) -> str:
+        """Asked for once: a container starts to tell it."""
+        return self.token
+
     def gapsweep(self, *words: str) -> str:
         """The host's own command line, asking the stack; its output."""
-        environment = {"GAPSWEEP_SERVER": self.api, "GAPSWEEP_TOKEN": self.token}
-        return _run(command(*words), {**self.environment, **environment}, check=True).stdout
+        done = gapsweep(
+            *words, env={"GAPSWEEP_SERVER": self.api, "GAPSWEEP_TOKEN": self._known_token}
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def container(self, service: str, number: int = 0) -> str:
         """One of a service's containers."""
@@ -141,7 +150,7 @@ def asked(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
     """What an address answers, as JSON."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=patience(30)) as answer:
         return json.load(answer)
 
 
@@ -158,7 +167,12 @@ def _run(
     words: list[str], environment: dict[str, str], check: bool
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        words, env=environment, capture_output=True, text=True, timeout=560, cwd=REPOSITORY
+        words,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=patience(560),
+        cwd=REPOSITORY,
     )
     if check and done.returncode:
         raise AssertionError(f"{' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}")

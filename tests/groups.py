@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
 import torch
 
+from service.base.ports import free_port
+from tests.patience import patience
 from trainables.distributed.process import Group, Meeting
 
 T = TypeVar("T")
@@ -23,12 +24,12 @@ class Groups:
 
     def run(self, world: int, function: Callable[..., T], *arguments: Any) -> list[T]:
         """What each rank's ``function(group, *arguments)`` returned, by rank."""
-        port = _free_port()
+        port = free_port()
         ranks = [
             self._pool.submit(_in_group, port, rank, world, function, arguments)
             for rank in range(world)
         ]
-        return [rank.result(timeout=120) for rank in ranks]
+        return [rank.result(timeout=patience(120)) for rank in ranks]
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -43,9 +44,3 @@ def _in_group(
         return function(group, *arguments)
     finally:
         group.leave()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -25,9 +25,10 @@ from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
-from tests.commands import REPOSITORY, command
+from tests.commands import REPOSITORY, Done, command, gapsweep
 from tests.databases import Postgres, postgres_server
-from tests.integration.rays import Ray, pids, ray_cluster, read, wait_for
+from tests.patience import patience, wait_for
+from tests.rays import Ray, pids, ray_cluster, read
 
 SECRET = "pa55word-nobody-may-read"
 """The database's password: whatever is written anywhere, it is not in it."""
@@ -63,7 +64,7 @@ class Program:
         """As a supervisor would."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=patience(60))
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -102,14 +103,9 @@ class Stack:
         """A user's."""
         return Client(self.server, self.tokens[user])
 
-    def gapsweep(
-        self, *arguments: str, user: str = "ann", timeout: float = 240
-    ) -> subprocess.CompletedProcess[str]:
+    def gapsweep(self, *arguments: str, user: str = "ann", **environment: str) -> Done:
         """A user's command."""
-        env = {**os.environ, **self.env(user)}
-        return subprocess.run(
-            command(*arguments), capture_output=True, text=True, timeout=timeout, env=env
-        )
+        return gapsweep(*arguments, env={**self.env(user), **environment})
 
     def submit(self, spec: Path, *options: str, user: str = "ann") -> str:
         """Submit a sweep by the command line; its id."""
@@ -128,7 +124,7 @@ class Stack:
 
     def wait(self, sweep_id: str, state: JobState, seconds: float = 120) -> Job:
         """Until a sweep is in a state; another end than that fails."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while (job := self.job(sweep_id)).state is not state:
             over = job.state.is_over and job.state is not state
             assert not over, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
@@ -139,7 +135,7 @@ class Stack:
 
     def reach(self, sweep_id: str, count: int, seconds: float = 120) -> None:
         """Until so many of a sweep's trials are over."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while self.trials(sweep_id) < count:
             job = self.job(sweep_id)
             late = time.monotonic() > deadline
@@ -153,7 +149,7 @@ class Stack:
 
     def drivers(self) -> list[int]:
         """The ids of the drivers' processes."""
-        mark = b"service.tuning.runner\0"
+        mark = b"service.server.driver\0"
         home = str(self.home).encode()
         return [p for p in pids() if mark in (line := read(p, "cmdline")) and home in line]
 
@@ -235,5 +231,5 @@ def _api(
     words = command("serve", "--ray-address", ray.dashboard, "--home", str(folder / "home"))
     words += ["--mlflow-url", f"http://127.0.0.1:{mlflow_port}", "--port", str(port)]
     words += ["--python", sys.executable, *options]
-    env = {**ray.env, "RAY_AUTH_MODE": "token", "GAPSWEEP_DATABASE_URL": database}
+    env = {**ray.env, "GAPSWEEP_DATABASE_URL": database}
     return Program(words, folder / "api.log", env, f"http://127.0.0.1:{port}/readyz")

@@ -48,7 +48,7 @@ from service.server.store.user_store import UserStore
 from service.server.sweep_service import ServiceSettings, SweepService
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres_server
-from tests.integration.rays import wait_for
+from tests.patience import wait_for
 
 TRIALS, EPOCHS = 4, 5
 AIM = 0.10

@@ -22,7 +22,7 @@ from pathlib import Path
 from service.client.job_states import JobState
 from service.server.store.sweep_store import SweepStore
 from tests.commands import DIGITS, command, settings
-from tests.integration.rays import wait_for
+from tests.patience import wait_for
 from tests.stack import Stack, stack
 
 AIM = 2.0

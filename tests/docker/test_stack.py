@@ -15,15 +15,11 @@ import pytest
 import yaml
 
 from tests.commands import REPOSITORY, settings
-from tests.docking import IMAGE, Docked, asked, docker, file_of, tags, why_not
-from tests.integration.rays import wait_for
+from tests.docking import IMAGE, Docked, asked, docker, file_of, tags
 from tests.paced import CODE, EPOCHS, spec_of
+from tests.patience import wait_for
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.docker,
-    pytest.mark.skipif(why_not() is not None, reason=why_not() or ""),
-]
+pytestmark = pytest.mark.docker
 
 DIGITS = "/app/search_spaces/sweeps/digits.yaml"
 NET = """

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patience
+
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_the_demo_ends_with_a_report_in_which_the_gap_is_smaller(tmp_path: Path) -> None:
     make = ["make", "--dry-run", "--silent", "--old-file=.venv/ready", "demo"]
     said = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True, check=True)
@@ -26,7 +28,7 @@ def test_the_demo_ends_with_a_report_in_which_the_gap_is_smaller(tmp_path: Path)
         env={**os.environ, "GAPSWEEP_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=patience(500),
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

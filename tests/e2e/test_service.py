@@ -20,15 +20,11 @@ from service.client import endpoints
 from service.client.job_states import JobState
 from service.study.records import TrialState
 from tests.commands import command
-from tests.databases import postgres_programs
-from tests.integration.rays import wait_for
 from tests.paced import CODE, EPOCHS, spec_of
+from tests.patience import patience, wait_for
 from tests.stack import SECRET, Stack, stack
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(postgres_programs() is None, reason="no PostgreSQL server is installed"),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.postgres]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +98,7 @@ def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, pac
     code = ("--with", str(paced / "paced.py"))
     sweep_id = service.submit(spec(paced, 20, pause=0.01), *code)
     service.reach(sweep_id, 3)
+    assert len(service.drivers()) == 1
     refused = service.gapsweep("cancel", sweep_id, user="bob")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "belongs to ann; only ann or an admin can change it" in refused.stderr
@@ -164,7 +161,7 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
     job = service.wait(sweep_id, JobState.SUCCEEDED, 180)
     assert (job.attempt, job.failures) == (2, 1)
     whole(service, sweep_id, trials)
-    shown, notes = watching.communicate(timeout=120)
+    shown, notes = watching.communicate(timeout=patience(120))
     assert watching.returncode == 0, notes
     told = [line.split()[1] for line in shown.splitlines() if line.startswith("trial ")]
     there = re.search(r"(\d+) of them there already", shown)
@@ -226,12 +223,7 @@ def test_a_sweep_outlives_the_restart_of_the_head(service: Stack, paced: Path) -
 
 def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
     def says(*arguments: str, **env: str) -> str:
-        done = subprocess.run(
-            command(*arguments),
-            capture_output=True,
-            text=True,
-            env={**os.environ, **service.env(), **env},
-        )
+        done = service.gapsweep(*arguments, **env)
         assert done.returncode in (1, 2), done.stdout
         assert "Traceback" not in done.stderr
         return " ".join(done.stderr.split())

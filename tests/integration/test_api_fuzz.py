@@ -24,9 +24,7 @@ from service.server.api.rate_limits import RateSettings
 from service.server.store.job_records import DriverReport
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.home import Home
-from tests.integration.test_api import SPEC, World
-
-pytestmark = pytest.mark.slow
+from tests.worlds import SPEC, World
 
 CALLS = [
     ("GET", "/healthz"),

@@ -34,7 +34,7 @@ from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
 from tests.archives import archive
 from tests.commands import Ran
-from tests.integration.test_api import SPEC, World, refused
+from tests.worlds import SPEC, World, refused
 
 HOLDS_A_JOB = (JobState.STARTING, JobState.RUNNING)
 

@@ -23,7 +23,7 @@ from service.client.client import PATIENCE, AsyncClient, Client
 from service.client.job_states import JobState
 from service.server.api import responses
 from service.server.store.job_records import DriverReport, Job, NewEvent, SweepWithHistory
-from tests.integration.test_api import SPEC, World
+from tests.worlds import SPEC, World
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commands import DIGITS, gapsweep, settings
-from tests.integration.rays import Ray, ray_cluster
-from tests.integration.test_groups import start
+from tests.group_sweeps import run
+from tests.rays import Ray, ray_cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ray
 
 PAIR = ("resources.workers=2", "resources.concurrent=4")
 
@@ -24,13 +23,12 @@ def ray() -> Iterator[Ray]:
 
 
 def test_a_group_spans_nodes(tmp_path: Path, ray: Ray) -> None:
-    sweep = start(tmp_path, ray, budget={"trials": 2}, resources={"workers": 2, "concurrent": 2})
-    assert sweep.finish() == 0, sweep.text
+    sweep = run(tmp_path, ray, budget={"trials": 2}, resources={"workers": 2, "concurrent": 2})
     assert sweep.summary()["trials"]["complete"] == 2
 
 
 def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
-    asked = (str(DIGITS), "--ray-address", ray.address, *settings(*PAIR))
+    asked = (str(DIGITS), *ray.options, *settings(*PAIR))
     shown = gapsweep("devices", *asked, env=ray.env)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count("GiB") == 2
@@ -52,7 +50,7 @@ def test_what_the_cluster_lacks_is_refused_before_any_trial(
     tmp_path: Path, ray: Ray, command: str, change: str, words: str
 ) -> None:
     home = {"GAPSWEEP_HOME": str(tmp_path), **ray.env}
-    asked = (str(DIGITS), "--ray-address", ray.address, *settings(*PAIR, change))
+    asked = (str(DIGITS), *ray.options, *settings(*PAIR, change))
     done = gapsweep(command, *asked, env=home)
     assert done.returncode == 2
     assert words in done.stderr
@@ -60,14 +58,14 @@ def test_what_the_cluster_lacks_is_refused_before_any_trial(
     assert not list(tmp_path.glob("sweeps/*"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hide a folder from a process")
+@pytest.mark.root
 def test_a_home_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
     """The second node has an empty file system of its own where the home is."""
     home = tmp_path / "home"
     home.mkdir()
     hide = f'mount -t tmpfs none {home} && exec "$@"'
     with ray_cluster(1, 1, before=("unshare", "--mount", "sh", "-c", hide, "sh")) as ray:
-        asked = ("run", str(DIGITS), "--ray-address", ray.address, "--home", str(home))
+        asked = ("run", str(DIGITS), *ray.options, "--home", str(home))
         done = gapsweep(*asked, env=ray.env)
     assert done.returncode == 2
     assert f"does not see {home}" in done.stderr

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.commands import gapsweep
+from tests.rays import Ray
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
 USERS_FILE = """
@@ -27,8 +27,7 @@ def splits():
 """
 
 
-@pytest.mark.slow
-def test_it_says_that_no_regulariser_helped(tmp_path: Path) -> None:
+def test_it_says_that_no_regulariser_helped(tmp_path: Path, shared_ray: Ray) -> None:
     (tmp_path / "plain.py").write_text(USERS_FILE)
     spec = {
         "name": "plain",
@@ -45,7 +44,8 @@ def test_it_says_that_no_regulariser_helped(tmp_path: Path) -> None:
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = tmp_path / "home"
-    done = gapsweep("run", str(tmp_path / "spec.yaml"), "--home", str(home))
+    words = (str(tmp_path / "spec.yaml"), "--home", str(home), *shared_ray.options)
+    done = gapsweep("run", *words, env=shared_ray.env)
     assert done.returncode == 0, done.stderr
     assert "No regulariser helped here" in " ".join(done.stdout.split())
     (folder,) = (home / "sweeps").iterdir()

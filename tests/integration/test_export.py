@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.commands import Ran, gapsweep
+from tests.rays import Ray
 from trainables.data.datasets import Digits, load
 from trainables.models import MLP
 
@@ -57,9 +58,8 @@ def test_images(ran: Ran, tmp_path: Path, kind: str, name: str) -> None:
     assert card["trial"] == ran.summary["best"]["number"]
 
 
-@pytest.mark.slow
 def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
-    tmp_path: Path,
+    tmp_path: Path, shared_ray: Ray
 ) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": rng.uniform(20, 200, 300), "town": rng.choice(["a", "b"], 300)})
@@ -78,7 +78,8 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = ("--home", str(tmp_path / "home"))
-    done = gapsweep("run", str(tmp_path / "spec.yaml"), *home)
+    words = (str(tmp_path / "spec.yaml"), *home, *shared_ray.options)
+    done = gapsweep("run", *words, env=shared_ray.env)
     assert done.returncode == 0, done.stderr
     raw = np.stack([frame["size"], frame.town == "b"], 1).astype(np.float32)
     outputs = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
-from tests.commands import gapsweep
+from tests.commands import Done, gapsweep
+from tests.rays import Ray
 
 NETWORK = """
 import os
@@ -56,10 +56,14 @@ def _write(folder: Path, ways: tuple[str, ...], trials: int) -> Path:
     return folder / "spec.yaml"
 
 
-@pytest.mark.slow
-def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path) -> None:
+def _run(spec: Path, ray: Ray) -> Done:
+    words = ("run", str(spec), "--json", "--home", str(spec.parent / "home"))
+    return gapsweep(*words, *ray.options, env=ray.env)
+
+
+def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path, shared_ray: Ray) -> None:
     spec = _write(tmp_path, (*WAYS, "fine"), 5)
-    done = gapsweep("run", str(spec), "--json", "--home", str(tmp_path / "home"))
+    done = _run(spec, shared_ray)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     summary = json.loads(done.stdout)
@@ -69,10 +73,11 @@ def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path) -> None:
         assert words in done.stderr
 
 
-@pytest.mark.slow
-def test_a_sweep_whose_trials_all_fail_ends_with_1_and_says_why(tmp_path: Path) -> None:
+def test_a_sweep_whose_trials_all_fail_ends_with_1_and_says_why(
+    tmp_path: Path, shared_ray: Ray
+) -> None:
     spec = _write(tmp_path, ("raises",), 1000)
-    done = gapsweep("run", str(spec), "--json", "--home", str(tmp_path / "home"))
+    done = _run(spec, shared_ray)
     assert done.returncode == 1
     assert "this layer had enough" in done.stderr
     summary = json.loads(done.stdout)

@@ -11,14 +11,14 @@ from service.spec.file import load_spec
 from tests.commands import REPOSITORY
 from trainables.analysis.examine import test_metrics as measured_on_test
 from trainables.build import build_run
-from trainables.data.datasets import FASHION_MNIST, load
+from trainables.config.data import FASHION_MNIST
+from trainables.data.datasets import load
 from trainables.data.splits import Split, Splits
 from trainables.loop import train
 
 SPEC = REPOSITORY / "search_spaces" / "sweeps" / "fashion.yaml"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not FASHION_MNIST.is_dir(), reason=f"Fashion-MNIST's files are not in {FASHION_MNIST}"
 )

@@ -16,8 +16,8 @@ from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport
 from service.study.records import Role
-from tests.commands import gapsweep
-from tests.unit.test_process import splits
+from tests.commands import gapsweep_process
+from tests.trainings import splits
 from trainables.build import build_training
 from trainables.config.regularisers import regularisers_of
 from trainables.config.training import Training
@@ -27,7 +27,7 @@ from trainables.distributed.process import Group, Meeting
 from trainables.loop import train
 from trainables.models import CNN, MLP
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+pytestmark = pytest.mark.gpu
 
 NETWORK = """
 import torch
@@ -139,7 +139,9 @@ def sweep(folder: Path, **spec: Any) -> dict[str, Any]:
         **spec,
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(whole))
-    done = gapsweep("run", str(folder / "spec.yaml"), "--json", "--home", str(folder / "home"))
+    done = gapsweep_process(
+        "run", str(folder / "spec.yaml"), "--json", "--home", str(folder / "home")
+    )
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
     return {**summary, "said": done.stderr}

@@ -2,133 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.commands import REPOSITORY, command, settings
-from tests.integration.rays import Ray, ray_cluster, wait_for
+from tests.group_sweeps import Finished, curves, run, start
+from tests.patience import wait_for
+from tests.rays import Ray, ray_cluster
 
-pytestmark = pytest.mark.slow
-
-NETWORK = """
-import os
-import time
-from pathlib import Path
-
-import torch.distributed as dist
-from torch import nn
-
-
-class Network(nn.Module):
-    def __init__(self, input_shape, outputs, way="fine", seconds=0.0, pids=""):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(input_shape[0], 8), nn.ReLU(), nn.Dropout())
-        self.last = nn.Linear(8, outputs)
-        self.way, self.seconds, self.pids = way, seconds, pids
-
-    def forward(self, x):
-        if self.training:
-            time.sleep(self.seconds)
-            rank = dist.get_rank() if dist.is_initialized() else -1
-            if self.pids:
-                Path(self.pids, str(rank)).write_text(str(os.getpid()))
-            if self.way == "all raise" or (self.way == "one raises" and rank == 1):
-                raise RuntimeError(f"worker {rank} had enough")
-            if self.way == "one dies" and rank == 1:
-                os._exit(7)
-        return self.last(self.layers(x))
-"""
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
     with ray_cluster(6) as head:
         yield head
-
-
-@dataclass
-class Started:
-    """A sweep that runs in a process of its own, its lines with the time at which they came."""
-
-    process: subprocess.Popen[str]
-    home: Path
-    lines: list[tuple[float, str]]
-
-    def finish(self, seconds: float = 240) -> int:
-        """Read it to its end."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append((time.monotonic(), line.rstrip()))
-        return self.process.wait(seconds)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(line for _, line in self.lines)
-
-    @property
-    def folder(self) -> Path:
-        (folder,) = (self.home / "sweeps").iterdir()
-        return folder
-
-    def epochs(self) -> list[dict[str, Any]]:
-        """The history so far."""
-        history = list(self.home.glob("sweeps/*/history.jsonl"))
-        text = history[0].read_text(encoding="utf-8") if history else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def summary(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
-        return found
-
-
-def start(folder: Path, ray: Ray, *changes: str, **spec: Any) -> Started:
-    """A small sweep of the network above, on that Ray."""
-    folder.mkdir(exist_ok=True)
-    (folder / "shared_network.py").write_text(NETWORK)
-    whole: dict[str, Any] = {
-        "name": "group",
-        "trainable": "shared_network:Network",
-        "data": {"name": "breast_cancer"},
-        "training": {"max_epochs": 6, "batch_size": 64, "lr": 1e-2},
-        "space": {"dropout": {"float": [0.0, 0.7]}},
-        "early_stopping": None,
-        "search": {"pruner": "none"},
-        "budget": {"trials": 1},
-        "resources": {"workers": 2, "concurrent": 1},
-    }
-    (folder / "spec.yaml").write_text(yaml.safe_dump({**whole, **spec}))
-    home = folder / "home"
-    words = command("run", str(folder / "spec.yaml"), "--home", str(home))
-    process = subprocess.Popen(
-        [*words, "--ray-address", ray.address, *settings(*changes)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **ray.env, "GAPSWEEP_MLFLOW_URI": "off"},
-    )
-    return Started(process, home, [])
-
-
-def curves(epochs: list[dict[str, Any]]) -> dict[int, list[dict[str, float]]]:
-    """Every trial's metrics by epoch; an epoch there twice fails."""
-    found: dict[int, dict[int, dict[str, float]]] = {}
-    for epoch in epochs:
-        trial = found.setdefault(epoch["trial"], {})
-        assert epoch["epoch"] not in trial
-        trial[epoch["epoch"]] = epoch["metrics"]
-    return {n: [by[e] for e in sorted(by)] for n, by in found.items()}
 
 
 def test_groups_prune_and_complete_within_the_logical_cpus(tmp_path: Path, ray: Ray) -> None:
@@ -164,7 +57,7 @@ def test_a_whole_sweep_has_the_curves_of_one_worker(
     tmp_path: Path, ray: Ray, workers: int, reference: dict[int, list[dict[str, float]]]
 ) -> None:
     found = curves(_plain_sweep(tmp_path, ray, workers).epochs())
-    assert found.keys() == reference.keys()
+    assert found.keys() == reference.keys() == {0, 1}
     for number, curve in reference.items():
         assert len(curve) == 6
         for ours, expected in zip(found[number], curve, strict=True):
@@ -178,14 +71,14 @@ def reference(
     return curves(_plain_sweep(tmp_path_factory.mktemp("one"), ray, 1).epochs())
 
 
-def _plain_sweep(folder: Path, ray: Ray, workers: int) -> Started:
+def _plain_sweep(folder: Path, ray: Ray, workers: int) -> Finished:
     """The baseline and an L1 trial, without anything that is drawn."""
     point = {"penalty": "l1", "lambda": 0.01}
     space = {
         "penalty": {"choice": ["none", "l1"]},
         "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": "l1"}},
     }
-    sweep = start(
+    return run(
         folder,
         ray,
         space={**space, "dropout": {"choice": [0.0]}},
@@ -193,8 +86,6 @@ def _plain_sweep(folder: Path, ray: Ray, workers: int) -> Started:
         budget={"trials": 2},
         resources={"workers": workers, "concurrent": 1},
     )
-    assert sweep.finish() == 0, sweep.text
-    return sweep
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -211,8 +102,7 @@ def test_killing_a_worker_in_the_middle_of_an_epoch_loses_nothing(
 
 
 def test_killing_a_trials_only_process_loses_nothing_either(tmp_path: Path, ray: Ray) -> None:
-    whole = start(tmp_path / "whole", ray, resources={"workers": 1})
-    assert whole.finish() == 0, whole.text
+    whole = run(tmp_path / "whole", ray, resources={"workers": 1})
     sweep = start(tmp_path, ray, model={"seconds": 0.1}, resources={"workers": 1})
     wait_for(lambda: len(sweep.epochs()) >= 2, 90)
     (actor,) = ray.tune_actors()
@@ -225,16 +115,14 @@ def test_killing_a_trials_only_process_loses_nothing_either(tmp_path: Path, ray:
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, ray: Ray
 ) -> dict[int, list[dict[str, float]]]:
-    sweep = start(tmp_path_factory.mktemp("undisturbed"), ray)
-    assert sweep.finish() == 0, sweep.text
-    return curves(sweep.epochs())
+    return curves(run(tmp_path_factory.mktemp("undisturbed"), ray).epochs())
 
 
 def test_a_trial_that_fails_in_a_group_leaves_the_slot_to_the_next(
     tmp_path: Path, ray: Ray
 ) -> None:
     ways = ["all raise", "fine", "one raises", "one dies", "fine"]
-    sweep = start(
+    sweep = run(
         tmp_path,
         ray,
         space={"model.way": {"choice": sorted(set(ways))}, "dropout": {"float": [0.0, 0.7]}},
@@ -246,9 +134,10 @@ def test_a_trial_that_fails_in_a_group_leaves_the_slot_to_the_next(
         budget={"trials": 5},
         resources={"workers": 2, "concurrent": 1, "retries": 1},
     )
-    assert sweep.finish() == 0, sweep.text
     assert sweep.summary()["trials"] == {"complete": 2, "pruned": 0, "failed": 3, "running": 0}
-    lines = {int(n): rest for n, rest in re.findall(r"^trial +(\d+) (.*)$", sweep.text, re.M)}
+    lines = {
+        int(n): rest for n, rest in re.findall(r"^trial +(\d+) (.*)$", sweep.done.stdout, re.M)
+    }
     assert "had enough" in lines[0]
     assert "worker 1 had enough" in lines[2]
     assert "worker 1 of 2 died" in lines[3]
@@ -260,21 +149,15 @@ def test_a_pruned_group_leaves_no_process_while_the_sweep_goes_on(tmp_path: Path
     sweep = start(
         tmp_path,
         ray,
-        training={"max_epochs": 40, "batch_size": 64},
+        training={"max_epochs": 20, "batch_size": 64},
         model={"seconds": 0.1},
         search={"pruner": {"name": "threshold", "upper": 0.0}},
         budget={"trials": 2},
         resources={"workers": 2, "concurrent": 2},
     )
     wait_for(lambda: len(ray.ranks()) == 4, 90)
-    assert sweep.process.stdout is not None
-    for line in sweep.process.stdout:
-        sweep.lines.append((time.monotonic(), line))
-        if "pruned" in line:
-            break
-    else:
-        pytest.fail(sweep.text)
+    sweep.read_until("pruned")
     wait_for(lambda: (len(ray.ranks()), len(ray.tune_actors())) == (2, 1), 5)
     assert sweep.process.poll() is None
     assert sweep.finish() == 0, sweep.text
-    assert len(curves(sweep.epochs())[0]) == 40
+    assert len(curves(sweep.epochs())[0]) == 20

@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
-from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
-from tests.integration.rays import wait_for
+import pytest
 
+from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
+from tests.patience import patience, wait_for
+from tests.rays import Ray
+
+pytestmark = pytest.mark.ray
 CHANGES = ("training.max_epochs=30", "budget.trials=6", "search.pruner=none", "early_stopping=off")
 
 
@@ -23,17 +26,18 @@ def _start(home: Path) -> subprocess.Popen[bytes]:
 
 
 def _wait_for_epochs(home: Path, count: int) -> Path:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for history in home.glob("sweeps/*/history.jsonl"):
-            if len(history.read_text(encoding="utf-8").splitlines()) >= count:
-                return history.parent
-        time.sleep(0.05)
-    raise AssertionError("the sweep reported no epochs")
+    def enough() -> bool:
+        histories = home.glob("sweeps/*/history.jsonl")
+        return any(len(h.read_text(encoding="utf-8").splitlines()) >= count for h in histories)
+
+    wait_for(enough, 120)
+    (history,) = home.glob("sweeps/*/history.jsonl")
+    return history.parent
 
 
-def _check(home: Path, folder: Path) -> None:
-    resumed = gapsweep("resume", folder.name, "--home", str(home), "--json")
+def _check(home: Path, folder: Path, ray: Ray) -> None:
+    words = ("resume", folder.name, "--home", str(home), "--json", *ray.options)
+    resumed = gapsweep(*words, env=ray.env)
     assert resumed.returncode == 0, resumed.stderr
     summary = json.loads(resumed.stdout)
     assert summary["trials"] == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
@@ -42,27 +46,27 @@ def _check(home: Path, folder: Path) -> None:
     assert sorted(epochs) == [(t, e) for t in range(6) for e in range(1, 31)]
 
 
-def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path) -> None:
+def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path, shared_ray: Ray) -> None:
     process = _start(tmp_path)
     folder = _wait_for_epochs(tmp_path, 40)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _check(tmp_path, folder)
+    _check(tmp_path, folder, shared_ray)
 
 
-def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path, shared_ray: Ray) -> None:
     process = _start(tmp_path)
     folder = _wait_for_epochs(tmp_path, 40)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(patience(60)) == 130
     assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"
-    _check(tmp_path, folder)
+    _check(tmp_path, folder, shared_ray)
 
 
 def test_sigterm_ends_it_cleanly_while_ray_starts_too(tmp_path: Path) -> None:
     process = _start(tmp_path)
     wait_for(lambda: bool(list(tmp_path.glob("sweeps/*/ray.log"))), 60)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 130
+    assert process.wait(patience(60)) == 130
     (folder,) = tmp_path.glob("sweeps/*")
     assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"

@@ -1,43 +1,22 @@
-"""Every sampler and pruner runs a real sweep; budgets end it; a finished one can be extended."""
+"""Budgets end a sweep; a finished one can be extended; two at once are refused."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import pytest
-
 from service.sweep.home import SweepFolder
 from tests.commands import DIGITS, Ran, gapsweep, settings
-
-PAIRS = [
-    ("random", "percentile"),
-    ("grid", "{name: patient, patience: 1, pruner: median}"),
-    ("gp", "hyperband"),
-    ("cmaes", "successive_halving"),
-    ("qmc", "{name: threshold, upper: 0.5, warmup_epochs: 1}"),
-    ("tpe", "wilcoxon"),
-    ("tpe", "none"),
-]
+from tests.patience import patience
+from tests.rays import Ray
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("sampler", "pruner"), PAIRS)
-def test_a_sampler_and_a_pruner_of_optunas(sampler: str, pruner: str, tmp_path: Path) -> None:
-    changes = (f"search.sampler={sampler}", f"search.pruner={pruner}")
-    small = settings("training.max_epochs=3", "budget.trials=6", *changes)
-    done = gapsweep("run", str(DIGITS), "--json", "--home", str(tmp_path), *small)
-    assert done.returncode == 0, done.stderr
-    trials = json.loads(done.stdout)["trials"]
-    assert trials["complete"] + trials["pruned"] == 6
-    assert trials["failed"] == 0
-
-
-@pytest.mark.slow
-def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
-    home = ("--home", str(tmp_path), "--json")
-    changes = settings("budget.trials=10000", "budget.minutes=0.4", "training.max_epochs=5")
-    done = gapsweep("run", str(DIGITS), *home, *changes)
+def test_the_time_budget_ends_a_sweep(tmp_path: Path, shared_ray: Ray) -> None:
+    home = ("--home", str(tmp_path), "--json", *shared_ray.options)
+    changes = settings(
+        "budget.trials=10000", f"budget.minutes={patience(0.2):g}", "training.max_epochs=5"
+    )
+    done = gapsweep("run", str(DIGITS), *home, *changes, env=shared_ray.env)
     assert done.returncode == 0, done.stderr
     assert "time budget" in done.stderr
     first = json.loads(done.stdout)
@@ -46,13 +25,12 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
     assert first["trials"]["running"] == 0
 
 
-@pytest.mark.slow
-def test_a_finished_sweep_is_extended(tmp_path: Path) -> None:
-    home = ("--home", str(tmp_path), "--json")
+def test_a_finished_sweep_is_extended(tmp_path: Path, shared_ray: Ray) -> None:
+    home = ("--home", str(tmp_path), "--json", *shared_ray.options)
     small = settings("training.max_epochs=3", "budget.trials=3")
-    done = gapsweep("run", str(DIGITS), *home, *small)
+    done = gapsweep("run", str(DIGITS), *home, *small, env=shared_ray.env)
     assert done.returncode == 0, done.stderr
-    more = gapsweep("resume", "latest", "--trials", "2", *home)
+    more = gapsweep("resume", "latest", "--trials", "2", *home, env=shared_ray.env)
     assert more.returncode == 0, more.stderr
     first, second = json.loads(done.stdout), json.loads(more.stdout)
     assert first["sweep_id"] == second["sweep_id"]

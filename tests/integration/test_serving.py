@@ -17,6 +17,7 @@ from service.client.client import Client
 from service.client.endpoints import sweeps as list_of_sweeps
 from service.server.store.database import Database, alembic_configuration
 from tests.commands import command, gapsweep
+from tests.patience import patience
 
 RAY = ("--ray-address", "http://127.0.0.1:9")
 
@@ -94,7 +95,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
             assert f"127.0.0.1:{port} cannot be used" in refused.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_up_starts_everything_and_ends_it(tmp_path: Path) -> None:
     api, mlflow, ray = free_port(), free_port(), free_port()
     ports = ("--port", str(api), "--mlflow-port", str(mlflow), "--ray-port", str(ray))
@@ -118,7 +119,7 @@ def test_up_starts_everything_and_ends_it(tmp_path: Path) -> None:
         assert _asked(f"http://127.0.0.1:{api}", token) == ()
     finally:
         up.send_signal(signal.SIGINT)
-        up.wait(timeout=60)
+        up.wait(timeout=patience(60))
     assert up.returncode == 0
     for port in (api, mlflow, ray):
         with pytest.raises(ConnectionRefusedError):
@@ -126,7 +127,7 @@ def test_up_starts_everything_and_ends_it(tmp_path: Path) -> None:
 
 
 def _asked(server: str, token: str) -> tuple[object, ...]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patience(30)
     while True:
         try:
             return Client(server, token).do(list_of_sweeps()).items

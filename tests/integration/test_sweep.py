@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tests.commands import DIGITS, Ran, gapsweep, settings
+from tests.rays import Ray
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,10 @@ def test_pruned_trials_keep_their_intermediate_values(study: optuna.Study) -> No
 
 
 def test_a_complete_trial_has_its_best_epochs_value(study: optuna.Study) -> None:
-    for trial in study.trials:
-        if trial.state is TrialState.COMPLETE and trial.number:
-            assert trial.value == min(trial.intermediate_values.values())
+    complete = [t for t in study.trials if t.state is TrialState.COMPLETE and t.number]
+    assert complete
+    for trial in complete:
+        assert trial.value == min(trial.intermediate_values.values())
 
 
 def test_mlflow_has_a_parent_and_a_child_a_trial(
@@ -79,11 +81,12 @@ def test_mlflow_has_a_parent_and_a_child_a_trial(
 
 
 def test_mlflow_has_every_epochs_gap(study: optuna.Study, client: mlflow.MlflowClient) -> None:
-    for run in _runs(client):
-        if "gapsweep.trial" in run.data.tags:
-            trial = study.trials[int(run.data.tags["gapsweep.trial"])]
-            points = client.get_metric_history(run.info.run_id, "gap/loss")
-            assert sorted(p.step for p in points) == sorted(trial.intermediate_values)
+    children = [r for r in _runs(client) if "gapsweep.trial" in r.data.tags]
+    assert len(children) == len(study.trials)
+    for run in children:
+        trial = study.trials[int(run.data.tags["gapsweep.trial"])]
+        points = client.get_metric_history(run.info.run_id, "gap/loss")
+        assert sorted(p.step for p in points) == sorted(trial.intermediate_values)
 
 
 def test_only_the_finalists_read_the_test_set(ran: Ran, client: mlflow.MlflowClient) -> None:
@@ -117,12 +120,13 @@ def test_the_page_stands_alone_and_list_and_report_show_the_sweep(ran: Ran) -> N
     assert "Baseline against best" in shown.stdout
 
 
-def test_one_at_a_time_the_same_seed_gives_the_same_trials(tmp_path: Path) -> None:
+def test_one_at_a_time_the_same_seed_gives_the_same_trials(tmp_path: Path, shared_ray: Ray) -> None:
     changes = ("training.max_epochs=4", "budget.trials=6", "resources.concurrent=1")
     found = []
     for name in ("one", "two"):
-        home = str(tmp_path / name)
-        done = gapsweep("run", str(DIGITS), "--json", "--home", home, *settings(*changes))
+        where = ("--home", str(tmp_path / name), *shared_ray.options)
+        words = ("run", str(DIGITS), "--json", *where, *settings(*changes))
+        done = gapsweep(*words, env=shared_ray.env)
         assert done.returncode == 0, done.stderr
         summary = json.loads(done.stdout)
         folder = tmp_path / name / "sweeps" / summary["sweep_id"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +14,13 @@ from typing import Any
 import mlflow
 import pytest
 
+from service.base.ports import free_port
 from service.study.records import Role, Trial, TrialState
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 from service.tracking.outbox import News
 from tests.commands import DIGITS, gapsweep, settings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.patience import patience, wait_for
+from tests.rays import Ray
 
 
 @contextmanager
@@ -37,29 +32,27 @@ def _server(folder: Path, port: int) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         uri = f"http://127.0.0.1:{port}"
-        _wait_until_healthy(uri)
+        wait_for(lambda: _is_healthy(uri), 90)
         yield uri
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(patience(30))
 
 
-def _wait_until_healthy(uri: str) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the tracking server did not come up")
+def _is_healthy(uri: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=2):
+            return True
+    except OSError:
+        return False
 
 
-@pytest.mark.slow
-def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Path) -> None:
+def test_without_a_server_it_is_told_and_a_resume_writes_everything(
+    tmp_path: Path, shared_ray: Ray
+) -> None:
     port = free_port()
-    env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
-    home = ("--home", str(tmp_path / "home"))
+    env = {**shared_ray.env, "GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
+    home = ("--home", str(tmp_path / "home"), *shared_ray.options)
     small = settings("training.max_epochs=3", "budget.trials=4")
     done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr

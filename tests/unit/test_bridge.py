@@ -20,7 +20,7 @@ from service.study.records import Role, Trial
 from service.study.session import StudySession
 from service.study.study import SweepStudy
 from service.study.trial_flow import TrialFlow
-from tests.unit.test_session import SPACE, new_study
+from tests.studies import SPACE, new_study
 
 
 class Sides:

@@ -20,8 +20,8 @@ from service.study.records import Role, Trial, TrialState
 from service.study.session import Decision, StudySession
 from service.study.study import SweepStudy
 from service.sweep.sweep_record import Sweep
-from tests.unit.test_report import shown, sweep, trial
-from tests.unit.test_session import NEUTRAL, SPACE, new_study
+from tests.reports import shown, sweep, trial
+from tests.studies import NEUTRAL, SPACE, new_study
 
 NONE = Importances({}, {})
 

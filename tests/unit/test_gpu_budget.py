@@ -11,8 +11,8 @@ from service.run.stopping import Control, Stop
 from service.study.records import Trial, TrialState
 from service.study.study import SweepStudy
 from service.sweep.gpu_budget import GpuBudget
-from tests.unit.test_confirmed import trial
-from tests.unit.test_spec import parse, problems
+from tests.reports import trial
+from tests.specs import parse, problems
 
 
 @dataclass

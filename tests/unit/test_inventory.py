@@ -12,7 +12,7 @@ from service.base.errors import InputError
 from service.cli.tables import cluster_table, use_table
 from service.cluster.inventory import Inventory, Node
 from service.spec.resources import Resources
-from tests.unit.test_spec import parse as spec
+from tests.specs import parse as spec
 from trainables.devices import Gpu, Machine
 
 H100 = Gpu("NVIDIA H100", 80 * 2**30, (9, 0))

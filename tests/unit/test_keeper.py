@@ -15,8 +15,9 @@ from service.base.errors import ClusterAwayError
 from service.server.leased_loop import LEASE, LeasedLoop
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
+from tests.patience import patience
 
-WAIT = 10.0
+WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
 NAME = "sweeps"
 

@@ -5,39 +5,12 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from trainables.build import build_training
-from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
-from trainables.config.stopping import Patience
-from trainables.config.training import Training
-from trainables.data.splits import Split, Splits
+from tests.trainings import run, same_state
 from trainables.errors import DivergedError
-from trainables.loop import TrainingRun, train
-from trainables.models import MLP
-
-
-def splits() -> Splits:
-    rng = np.random.default_rng(0)
-    x = rng.random((90, 1, 4, 4), dtype=np.float32)
-    y = (x.mean((1, 2, 3)) > 0.5).astype(np.int64)
-    info = DataInfo((1, 4, 4), Task.CLASSIFICATION, 2, Kind.IMAGE)
-    return Splits(Split(x[:60], y[:60]), Split(x[60:], y[60:]), None, info)
-
-
-def run(
-    patience: int | None = 2, training: dict[str, Any] | None = None, **reg: Any
-) -> TrainingRun:
-    settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
-    stop = None if patience is None else Patience(patience=patience)
-    return build_training(MLP([16]), splits(), settings, regularisers_of(reg), stop)
-
-
-def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(a[k], b[k]) for k in a)
+from trainables.loop import train
 
 
 def test_same_seed_gives_the_same_metrics() -> None:

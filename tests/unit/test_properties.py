@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from pydantic import ValidationError
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from service.base.errors import GapsweepError
+from service.base.errors import Problem, SpecError
 from service.spec.file import dump_spec, load_spec, parse_spec
+from service.spec.model import SweepSpec
 from service.study.study import grid_points
-from tests.unit.test_spec import BASE
+from tests.specs import BASE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 NAMES = ("a", "b", "c", "d", "e")
@@ -111,10 +111,14 @@ def test_a_cycle_is_refused_whatever_its_length(names: list[str]) -> None:
 )
 def test_what_is_written_is_read_back_equal(changes: dict[str, Any]) -> None:
     spec = parse_spec({**BASE, **changes}, "spec.yaml", Path())
+    assert written_and_read_back(spec) == spec
+
+
+def written_and_read_back(spec: SweepSpec) -> SweepSpec:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.yaml"
         path.write_text(dump_spec(spec), encoding="utf-8")
-        assert load_spec(path) == spec
+        return load_spec(path)
 
 
 JUNK = st.recursive(
@@ -129,6 +133,20 @@ KEYS = ("name", "trainable", "data", "training", "space", "search", "budget", "c
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(KEYS), JUNK)
-def test_junk_is_a_spec_error_or_a_spec_and_nothing_else(key: str, junk: Any) -> None:
-    with contextlib.suppress(GapsweepError):
-        parse_spec({**BASE, key: junk}, "spec.yaml", Path())
+def test_junk_is_refused_at_its_place_or_is_a_spec_that_is_written_and_read_back(
+    key: str, junk: Any
+) -> None:
+    found = read({**BASE, key: junk})
+    if isinstance(found, SweepSpec):
+        assert written_and_read_back(found) == found
+    else:
+        assert {p.path.partition(".")[0] for p in found} == {key}
+        assert all(p.message for p in found)
+
+
+def read(raw: dict[str, Any]) -> SweepSpec | tuple[Problem, ...]:
+    """The spec, or what is wrong with it."""
+    try:
+        return parse_spec(raw, "spec.yaml", Path())
+    except SpecError as error:
+        return tuple(error.problems)

@@ -15,7 +15,7 @@ from httpx2 import Response
 from service.base.errors import InputError, TooManyError
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateLimiter, RateSettings
-from tests.integration.test_api import SPEC, World, refused
+from tests.worlds import SPEC, World, refused
 
 
 class TestRateLimiter:

@@ -34,8 +34,9 @@ from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import News, Outbox
+from tests.patience import patience
 
-WAIT = 10.0
+WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
 SWEEP = "digits-1"
 RUNNING, COMPLETE, PRUNED = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED

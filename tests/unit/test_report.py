@@ -2,68 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-from rich.console import Console
 
-from service.report.data import ReportData, build
+from service.report.data import build
 from service.report.page import render
 from service.report.plots import save_png
-from service.report.terminal import print_report
 from service.study.attributes import TrialAttributes
 from service.study.importance import MIN_TRIALS, Importances
-from service.study.ranking import Ranking
-from service.study.records import OUT_OF_BUDGET, Epoch, Role, Trial, TrialState
+from service.study.records import OUT_OF_BUDGET, Trial, TrialState
 from service.study.study import SweepStudy
-from service.sweep.sweep_record import Sweep, SweepState
+from tests.reports import shown, sweep, trial
 
 NONE = Importances({}, {})
-
-
-def trial(
-    number: int, loss: float, gap: float, state: TrialState = TrialState.COMPLETE, **params: object
-) -> Trial:
-    complete = state is TrialState.COMPLETE
-    epochs = 10 if complete else 3
-    series = [
-        Epoch(
-            trial=number,
-            epoch=e,
-            time=float(e),
-            metrics={"train/loss": loss - gap, "val/loss": loss, "gap/loss": gap},
-        )
-        for e in range(1, epochs + 1)
-    ]
-    best = {"val/loss": loss, "train/loss": loss - gap, "gap/loss": gap, "epoch": 8.0}
-    finalist = {"test/loss": loss + 0.1, "test_gap/loss": gap + 0.1} if complete else {}
-    return Trial(
-        number=number,
-        state=state,
-        role=Role.SEARCH if number else Role.BASELINE,
-        params={"penalty": "none", **params},  # type: ignore[dict-item]  # values of a point
-        value=loss if complete else None,
-        best={**best, **finalist} if complete else {},
-        stopped_epoch=10 if complete else None,
-        violation=0.0 if complete else None,
-        epochs=tuple(series),
-    )
-
-
-def sweep(*trials: Trial) -> Sweep:
-    return Sweep(
-        sweep_id="mine-abc123",
-        name="mine",
-        state=SweepState.SUCCEEDED,
-        seconds=65.0,
-        ranking=Ranking("val/loss", "min"),
-        max_epochs=20,
-        trials=trials,
-    )
 
 
 WHOLE = sweep(
@@ -73,14 +28,6 @@ WHOLE = sweep(
     trial(3, 0.9, 0.1, TrialState.PRUNED, penalty="l2", **{"lambda": 0.1}),
     trial(4, 0.45, 0.3, augmentation="affine", augmentation_strength=0.5),
 )
-
-
-def shown(data: ReportData, width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    print_report(data, console)
-    file = console.file
-    assert isinstance(file, io.StringIO)
-    return file.getvalue()
 
 
 def test_the_best_is_compared_with_the_baseline() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.test_process import splits
+from tests.trainings import splits
 from trainables.build import build_training
 from trainables.config.training import Training
 from trainables.data import feed

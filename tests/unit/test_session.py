@@ -8,23 +8,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState as StudyTrialState
 
-from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.study.session import MAX_ATTEMPTS, Decision, StudySession
 from service.study.study import SweepStudy
+from tests.studies import NEUTRAL, SPACE, new_study
 from trainables.analysis.anatomy import Anatomy, LayerAnatomy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-SPACE = SearchSpace.model_validate(
-    {
-        "penalty": {"choice": ["none", "l1"]},
-        "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": "l1"}},
-        "dropout": {"float": [0.0, 0.7]},
-    }
-)
-NEUTRAL = {"penalty": "none", "dropout": 0.0, "augmentation": "none"}
 
 
 class Diary:
@@ -41,10 +32,6 @@ class Diary:
 
     def ended(self, trial: Trial) -> None:
         self.lines.append(f"{trial.state.value} {trial.number}")
-
-
-def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), pruner=pruner)
 
 
 def session(study: optuna.Study, budget: int = 4, **more: Any) -> StudySession:

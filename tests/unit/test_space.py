@@ -107,7 +107,9 @@ def test_known_points_are_checked_by_name(regularisation: SearchSpace) -> None:
 
 
 def test_a_grid_stays_inside_its_ranges(regularisation: SearchSpace) -> None:
-    for name, values in grid(regularisation, 4).items():
+    found = grid(regularisation, 4)
+    assert found.keys() == regularisation.parameters.keys()
+    for name, values in found.items():
         assert values
         assert all(regularisation.parameters[name].contains(v) for v in values)
 

@@ -10,27 +10,11 @@ import yaml
 from pydantic import ValidationError
 
 from search_spaces.presets import preset_names
-from service.base.errors import InputError, SpecError
+from service.base.errors import InputError
 from service.spec.file import dump_spec, json_schema, load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.pruners import Hyperband, Median, Patient
-
-BASE: dict[str, Any] = {
-    "name": "mine",
-    "trainable": "trainables.models:MLP",
-    "data": {"name": "digits"},
-    "space": {"dropout": {"float": [0.0, 0.5]}},
-}
-
-
-def parse(**changes: Any) -> SweepSpec:
-    return parse_spec({**BASE, **changes}, "spec.yaml", Path())
-
-
-def problems(**changes: Any) -> dict[str, str]:
-    with pytest.raises(SpecError) as caught:
-        parse(**changes)
-    return {p.path: p.message for p in caught.value.problems}
+from tests.specs import BASE, parse, problems
 
 
 def test_four_keys_are_enough() -> None:

@@ -11,7 +11,7 @@ from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.records import Role
-from tests.unit.test_process import splits
+from tests.trainings import splits
 
 
 def worker(folder: Path) -> Worker:

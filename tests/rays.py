@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.base.ports import free_port
+from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
 _NODE = "GAPSWEEP_TEST_RAY_NODE"
+_TOKEN = secrets.token_hex(16)
+"""One for every Ray of a test run: a process that has joined one keeps its token."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class Ray:
     @property
     def env(self) -> dict[str, str]:
         """What a driver must know to be let in."""
-        return _token(self.mark)
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+
+    @property
+    def options(self) -> tuple[str, str]:
+        """What makes a command use it."""
+        return ("--ray-address", self.address)
 
     def processes(self, title: str) -> list[int]:
         """The ids of this Ray's processes whose title begins so: an actor's is ``ray::Class``."""
@@ -82,7 +89,7 @@ class Ray:
         for process in self._nodes.values():
             process.send_signal(signal.SIGTERM)
         for process in self._nodes.values():
-            process.wait(timeout=60)
+            process.wait(timeout=patience(60))
         wait_for(lambda: not [p for p in pids() if self._owns(p)], 30)
 
     def _owns(self, pid: int) -> bool:
@@ -128,7 +135,7 @@ def _start(
     """A node; ``before`` is the command that runs its own as its arguments."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words.append("--disable-usage-stats")
-    own = {_MARK: mark, _NODE: str(number), **_token(mark), "RAY_AUTH_MODE": "token"}
+    own = {_MARK: mark, _NODE: str(number), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, f"--dashboard-agent-listen-port={free_port()}", *options],
@@ -137,19 +144,6 @@ def _start(
             start_new_session=True,
             env={**os.environ, **own, "RAY_JOB_STOP_WAIT_TIME_S": "30", **(env or {})},
         )
-
-
-def _token(mark: str) -> dict[str, str]:
-    return {"RAY_AUTH_TOKEN": mark * 8}
-
-
-def wait_for(condition: object, seconds: float) -> None:
-    """Until a condition holds; it fails where that takes longer."""
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
 
 
 def _said(log: Path, pattern: str) -> str:

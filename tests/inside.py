@@ -1,0 +1,103 @@
+"""What a command needs to run inside of the tests' process as if it had one of its own."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TextIO
+
+_OURS = Path(__file__).parents[1]
+_KEPT = tuple(str(Path(p).resolve()) for p in (_OURS, sys.prefix, sys.base_prefix))
+_WIDTH = "80"
+
+
+@contextmanager
+def as_a_process(
+    folder: Path, words: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[None]:
+    """Run a block in a folder, with these arguments and additions to the environment.
+
+    Afterwards the folder, ``sys.argv``, ``sys.path`` and the environment are what they were, and
+    modules of other folders than this project's and Python's, such as a user's, are forgotten.
+    """
+    before = (Path.cwd(), sys.argv, list(sys.path), dict(os.environ), set(sys.modules))
+    os.chdir(folder)
+    sys.argv = list(words)
+    os.environ.update({"COLUMNS": _WIDTH, **environment})
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        os.chdir(before[0])
+        sys.argv, sys.path[:] = before[1], before[2]
+        os.environ.clear()
+        os.environ.update(before[3])
+        for name in set(sys.modules) - before[4]:
+            if _is_foreign(sys.modules[name]):
+                del sys.modules[name]
+
+
+def _is_foreign(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and not str(Path(file).resolve()).startswith(_KEPT)
+
+
+class Captured:
+    """Everything that is written to the two standard streams in a block, by C code too.
+
+    The streams live as long as the tests: a logger that is made in the block keeps one of them.
+    """
+
+    _files: tuple[TextIO, TextIO] | None = None
+
+    def __init__(self) -> None:
+        self.stdout = self.stderr = ""
+        self._block = ExitStack()
+
+    def __enter__(self) -> None:
+        for number, stream, file, redirect in self._streams():
+            stream.flush()
+            file.flush()
+            file.seek(0)
+            file.truncate()
+            saved = os.dup(number)
+            self._block.callback(os.close, saved)
+            os.dup2(file.fileno(), number)
+            self._block.callback(os.dup2, saved, number)
+            self._block.enter_context(redirect(file))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stdout, self.stderr = (_read(file) for file in self._opened())
+        self._block.close()
+
+    def _streams(self) -> Iterator[tuple[int, TextIO, TextIO, type]]:
+        out, err = self._opened()
+        yield 1, sys.stdout, out, redirect_stdout
+        yield 2, sys.stderr, err, redirect_stderr
+
+    @classmethod
+    def _opened(cls) -> tuple[TextIO, TextIO]:
+        if cls._files is None:
+            cls._files = _unnamed_file(), _unnamed_file()
+        return cls._files
+
+
+def _unnamed_file() -> TextIO:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1)  # type: ignore[return-value]  # its wrapper has all of a TextIO
+
+
+def _read(file: TextIO) -> str:
+    file.flush()
+    file.seek(0)
+    return file.read()

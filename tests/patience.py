@@ -1,0 +1,31 @@
+"""How long tests wait for something before they fail.
+
+The environment variable ``GAPSWEEP_TEST_PATIENCE`` scales every deadline: set it above 1 on a slow
+or a busy machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+FACTOR = float(os.environ.get("GAPSWEEP_TEST_PATIENCE", "1"))
+
+
+def patience(seconds: float) -> float:
+    """A deadline of so many seconds on a quiet machine, in seconds on this one."""
+    return seconds * FACTOR
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: it did not hold within ``patience(seconds)``.
+    """
+    allowed = patience(seconds)
+    deadline = time.monotonic() + allowed
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {allowed:g} s"
+        time.sleep(0.02)

@@ -1,0 +1,50 @@
+"""Trainings of a second, and the data that they are on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables.build import build_training
+from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.config.regularisers import regularisers_of
+from trainables.config.stopping import Patience
+from trainables.config.training import Training
+from trainables.data.splits import Split, Splits
+from trainables.loop import TrainingRun, train
+from trainables.models import CNN, MLP
+
+
+def splits(train_size: int = 60, val_size: int = 30) -> Splits:
+    """Images of 4 × 4 pixels: is their mean above a half?"""
+    rng = np.random.default_rng(0)
+    x = rng.random((train_size + val_size, 1, 4, 4), dtype=np.float32)
+    y = (x.mean((1, 2, 3)) > 0.5).astype(np.int64)
+    y[:2] = 0, 1
+    info = DataInfo((1, 4, 4), Task.CLASSIFICATION, 2, Kind.IMAGE)
+    train, val = Split(x[:train_size], y[:train_size]), Split(x[train_size:], y[train_size:])
+    return Splits(train, val, None, info)
+
+
+def run(
+    patience: int | None = 2, training: dict[str, Any] | None = None, **reg: Any
+) -> TrainingRun:
+    """A training before its first step; ``reg`` are its regularisers."""
+    settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
+    stop = None if patience is None else Patience(patience=patience)
+    return build_training(MLP([16]), splits(), settings, regularisers_of(reg), stop)
+
+
+def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Whether two states have the same values to the last bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def curve(training: dict[str, Any], regularisation: dict[str, Any]) -> list[dict[str, float]]:
+    """Every epoch's metrics of a small CNN's training."""
+    settings = Training(**{"max_epochs": 3, "batch_size": 16, "lr": 0.02, **training})
+    reg = regularisers_of(regularisation)
+    run = build_training(CNN([4], 8), splits(60, 30), settings, reg, None)
+    return [dict(result.metrics) for result in train(run)]

@@ -1,0 +1,43 @@
+"""What helps tests is in helper modules: no test module imports another one."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
+
+def imported(module: Path) -> Iterator[str]:
+    """Every module, and every name of a package, that a module imports."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def is_a_test_module(name: str) -> bool:
+    return (
+        name.startswith("tests.")
+        and (TESTS.parent / f"{name.replace('.', '/')}.py").is_file()
+        and (name.rpartition(".")[2].startswith("test_"))
+    )
+
+
+def test_no_module_of_the_tests_imports_a_test_module() -> None:
+    modules = sorted(TESTS.rglob("*.py"))
+    assert Path(__file__) in modules
+    found = {
+        (str(m.relative_to(TESTS)), i) for m in modules for i in imported(m) if is_a_test_module(i)
+    }
+    assert found == set()
+
+
+def test_an_import_of_a_test_module_would_be_seen(tmp_path: Path) -> None:
+    module = tmp_path / "test_other.py"
+    for line in ("from tests.unit import test_layout", "from tests.unit.test_layout import TESTS"):
+        module.write_text(line)
+        assert [i for i in imported(module) if is_a_test_module(i)] == ["tests.unit.test_layout"]
