@@ -31,7 +31,7 @@ class Stop(Enum):
 
 @dataclass
 class Orders:
-    """What a running sweep is told from outside, on any thread: to stop, how many trials at once.
+    """What others order a running sweep, on any thread: to stop, how many trials may run at once.
 
     ``slots`` bounds the trials that start; those that run go on. None leaves it to the cluster.
     ``stale`` says why it stops: the sweep has another driver, or none any more.
@@ -43,7 +43,7 @@ class Orders:
 
 
 class Control:
-    """An observer that knows the clock, the signals, its orders and how the trials go."""
+    """An observer that decides when to stop: by the clock, signals, orders and failed trials."""
 
     def __init__(
         self,
@@ -90,10 +90,10 @@ class Control:
         return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
 
     def started(self, trial: Trial) -> None:
-        """Says nothing yet."""
+        """Ignored."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """Says nothing yet."""
+        """Ignored."""
 
     def ended(self, trial: Trial) -> None:
         """Count failures until any trial has gone well, and learn what a whole one takes."""
@@ -118,9 +118,9 @@ class Control:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once.
+        """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
 
-        Only a process's main thread hears of signals: on another one this does nothing.
+        Python handles signals on the main thread only: on another one this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -31,14 +31,14 @@ class History:
         self._file.close()
 
     def started(self, trial: Trial) -> None:
-        """Nothing to write: the study knows."""
+        """Ignored: the study stores it."""
 
     def epoch(self, epoch: Epoch) -> None:
         """Append one line."""
         self._file.write(json.dumps(asdict(epoch)) + "\n")
 
     def ended(self, trial: Trial) -> None:
-        """Nothing to write: the study knows."""
+        """Ignored: the study stores it."""
 
 
 def read_history(path: Path) -> Mapping[int, tuple[Epoch, ...]]:

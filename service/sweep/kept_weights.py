@@ -27,10 +27,10 @@ class FinalistWeights:
                 self.ended(trial)
 
     def started(self, trial: Trial) -> None:
-        """Its checkpoints are its own affair until it ends."""
+        """Ignored: a running trial keeps its checkpoints."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """A running trial needs its checkpoint."""
+        """Ignored: a running trial keeps its checkpoints."""
 
     def ended(self, trial: Trial) -> None:
         """Keep its weights if it is a finalist, and then not those of the one it displaces."""

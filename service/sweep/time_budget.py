@@ -31,7 +31,7 @@ class Stopwatch:
         return 60 * minutes - (self.total - self._study.attributes.seconds_before_extension)
 
     def extend(self) -> None:
-        """Count the budget from now on."""
+        """Grant the whole budget again, counted from now on."""
         changed = replace(self._study.attributes, seconds_before_extension=self.total)
         self._study.store(changed)
 
@@ -40,11 +40,11 @@ class Stopwatch:
         self._study.store(replace(self._study.attributes, seconds=self.total))
 
     def started(self, trial: Trial) -> None:
-        """Nothing to save yet."""
+        """Ignored."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """Not worth a write."""
+        """Ignored: a write for each epoch costs too much."""
 
     def ended(self, trial: Trial) -> None:
-        """Save."""
+        """Write the time into the study."""
         self.save()
