@@ -121,7 +121,8 @@ def _check_precision(nodes: Sequence[Node], precision: Precision, *, on_gpus: bo
                 capability = ".".join(map(str, gpu.capability))
                 raise InputError(
                     f"training.precision: the {gpu.name} of {node.name} does not support "
-                    f"{precision} (it needs compute capability 8.0, this has {capability}); use fp32"
+                    f"{precision} (it needs compute capability 8.0, this has {capability}); "
+                    "use fp32"
                 )
 
 

@@ -88,8 +88,8 @@ def test_what_does_not_fit_is_refused_with_what_there_is(
 @pytest.mark.parametrize(
     ("inventory", "changes", "words"),
     [
-        (cluster(node()), {"training": {"precision": "bf16"}}, "no bf16; use fp32"),
-        (cluster(node()), {"training": {"precision": "tf32"}}, "no tf32"),
+        (cluster(node()), {"training": {"precision": "bf16"}}, "not support bf16; use fp32"),
+        (cluster(node()), {"training": {"precision": "tf32"}}, "not support tf32"),
         (
             cluster(node(gpus=1, gpu=V100)),
             {"training": {"precision": "bf16"}, "resources": {"gpus": 1}},
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused_with_what_there_is(
         (
             cluster(node()),
             {"space": {"precision": {"choice": ["fp32", "bf16"]}}},
-            "no bf16",
+            "not support bf16",
         ),
         (
             cluster(node(gpus=2, gpu=V100), node()),
