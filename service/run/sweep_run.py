@@ -21,8 +21,9 @@ from service.run.stopping import Control, Orders, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
+from service.study.observer import Observer
 from service.study.records import OUT_OF_BUDGET, Params, Role
-from service.study.session import Observer, StudySession
+from service.study.session import StudySession
 from service.study.study import SweepStudy, grid_points, open_study
 from service.study.trial_flow import TrialFlow
 from service.sweep.environment import artifact_location, mlflow_uri

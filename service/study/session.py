@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -25,6 +24,7 @@ from service.study.attributes import Finding, TrialAttributes
 from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
 from service.study.messages import Assignment
+from service.study.observer import Observer
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
@@ -39,19 +39,6 @@ class Decision(Enum):
 
     CONTINUE = "continue"
     PRUNE = "prune"
-
-
-class Observer(Protocol):
-    """Receives what happens, in order, on the driver's thread; must neither block nor raise."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial starts, or goes on after an interruption."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """A running trial finished an epoch."""
-
-    def ended(self, trial: Trial) -> None:
-        """A trial has ended: complete, pruned or failed."""
 
 
 class StudySession:
