@@ -18,13 +18,13 @@ from typing import Any
 
 from service.base.ports import free_port
 from service.client.client import Client
+from service.client.job_states import JobState
 from service.server.store.database import Database
 from service.server.store.job_records import Job
-from service.server.store.progress import Progress
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
-from service.server.store.sweeps import Sweeps
-from service.server.store.users import Users
+from service.server.store.progress_store import ProgressStore
+from service.server.store.sweep_store import SweepStore
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
 from tests.commands import REPOSITORY, Done, command, gapsweep
 from tests.databases import Postgres, postgres_server
 from tests.patience import patience, wait_for
@@ -115,7 +115,7 @@ class Stack:
 
     def job(self, sweep_id: str) -> Job:
         """As the store has it."""
-        return Sweeps(self.database).get(sweep_id)
+        return SweepStore(self.database).get(sweep_id)
 
     def trials(self, sweep_id: str) -> int:
         """How many of its trials the store knows to be over."""
@@ -154,9 +154,9 @@ class Stack:
         return [p for p in pids() if mark in (line := read(p, "cmdline")) and home in line]
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> ProgressStore:
         """Trials and epochs of the store."""
-        return Progress(self.database)
+        return ProgressStore(self.database)
 
     def mlflow_runs(self, sweep_id: str) -> list[dict[str, Any]]:
         """The sweep's runs, by MLflow's REST API."""
@@ -196,7 +196,9 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
         database = Database(url)
         database.upgrade()
         opened.callback(database.close)
-        tokens = {name: Users(database).admit(name, role) for name, role in _USERS.items()}
+        tokens = {
+            name: UserStore(database).create_or_update(name, role) for name, role in _USERS.items()
+        }
         mlflow_port, port = free_port(), free_port()
         mlflow = _mlflow(folder, mlflow_port)
         api = _api(folder, ray, url, mlflow_port, port, options)
@@ -208,10 +210,10 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
 
 
 _USERS = {
-    "ann": RoleOfUser.USER,
-    "bob": RoleOfUser.USER,
-    "vic": RoleOfUser.VIEWER,
-    "root": RoleOfUser.ADMIN,
+    "ann": UserRole.USER,
+    "bob": UserRole.USER,
+    "vic": UserRole.VIEWER,
+    "root": UserRole.ADMIN,
 }
 
 

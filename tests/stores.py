@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from service.client.job_states import JobState
 from service.server.store.database import Database
 from service.server.store.job_records import Submission
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
-from service.server.store.sweeps import Sweeps
-from service.server.store.users import Users
+from service.server.store.sweep_store import SweepStore
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
 
 
 class Clock:
@@ -33,8 +33,8 @@ class Store:
         self.url = f"sqlite:///{folder / 'service.db'}"
         self.database = Database(self.url)
         self.database.upgrade()
-        Users(self.database).admit("ann", RoleOfUser.USER)
-        self.sweeps = Sweeps(self.database, self.clock)
+        UserStore(self.database).create_or_update("ann", UserRole.USER)
+        self.sweeps = SweepStore(self.database, self.clock)
 
     @classmethod
     @contextmanager
@@ -54,9 +54,9 @@ class Store:
         name = sweep_id.partition("-")[0]
         self.sweeps.submit(Submission(sweep_id=sweep_id, name=name, owner="ann", spec=spec))
 
-    def launch(self, sweep_id: str = "digits-1", turn: int = 1) -> None:
+    def launch(self, sweep_id: str = "digits-1", attempt: int = 1) -> None:
         """As if its job were on the cluster."""
-        self.sweeps.change(sweep_id, JobState.STARTING, "its turn", "queue", turn=turn)
+        self.sweeps.change(sweep_id, JobState.STARTING, "selected", "queue", attempt=attempt)
 
     def change(self, *states: JobState, sweep_id: str = "digits-1") -> None:
         """Bring a sweep from state to state."""

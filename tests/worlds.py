@@ -8,11 +8,11 @@ from typing import Any
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from service.server.actions import Service, Settings
+from service.client.job_states import JobState
 from service.server.api.app import create_app
 from service.server.store.database import Database
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
+from service.server.store.user_roles import UserRole
+from service.server.sweep_service import ServiceSettings, SweepService
 
 SPEC: dict[str, Any] = {
     "name": "digits-mlp",
@@ -29,11 +29,13 @@ class World:
         url = f"sqlite:///{folder / 'service.db'}"
         self.database = Database(url)
         self.database.upgrade()
-        made = Settings(database_url=url, home=folder, **settings)
-        self.service = Service(made, self.database)
-        names = {"vic": RoleOfUser.VIEWER, "ann": RoleOfUser.USER, "bob": RoleOfUser.USER}
-        roles = {**names, "root": RoleOfUser.ADMIN}
-        self.tokens = {name: self.service.users.admit(name, role) for name, role in roles.items()}
+        made = ServiceSettings(database_url=url, home=folder, **settings)
+        self.service = SweepService(made, self.database)
+        names = {"vic": UserRole.VIEWER, "ann": UserRole.USER, "bob": UserRole.USER}
+        roles = {**names, "root": UserRole.ADMIN}
+        self.tokens = {
+            name: self.service.users.create_or_update(name, role) for name, role in roles.items()
+        }
         self.http = TestClient(create_app(self.service), raise_server_exceptions=False)
 
     def call(self, method: str, path: str, user: str | None = "ann", **more: Any) -> Response:
@@ -52,7 +54,7 @@ class World:
 
     def launch(self, sweep_id: str) -> None:
         """As if its job were on the cluster."""
-        self.service.sweeps.change(sweep_id, JobState.STARTING, "its turn", "queue", turn=1)
+        self.service.sweeps.change(sweep_id, JobState.STARTING, "selected", "queue", attempt=1)
 
     def brought_to(self, sweep_id: str, *states: JobState) -> None:
         for state in states:

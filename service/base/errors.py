@@ -132,6 +132,10 @@ class DatabaseError(InputError):
     """The database cannot be used as it is."""
 
 
+class DatabaseSetupError(DatabaseError):
+    """The database's URL is invalid or its schema is another version's."""
+
+
 class ServerError(GapsweepError):
     """The server cannot be reached, or went wrong."""
 

@@ -14,20 +14,20 @@ _TOKEN = re.compile(r"\bgs_[\w-]{16,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """The text without credentials in URLs, tokens of ours, and authorisation headers."""
-    text = query_redacted(_IN_URL.sub(r"\g<scheme>***@", text))
+    text = redact_query(_IN_URL.sub(r"\g<scheme>***@", text))
     return _BEARER.sub(r"\1 ***", _TOKEN.sub("gs_***", text))
 
 
-def query_redacted(text: str) -> str:
+def redact_query(text: str) -> str:
     """The text without the passwords in the queries of URLs."""
     return _IN_QUERY.sub(r"\1***", text)
 
 
-class Redacting(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """A log's lines, tracebacks too, without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         """As :class:`logging.Formatter` does, without them."""
-        return redacted(super().format(record))
+        return redact(super().format(record))

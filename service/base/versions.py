@@ -7,14 +7,14 @@ from importlib.metadata import version
 from service.base.errors import InputError
 
 
-def installed() -> str:
+def installed_version() -> str:
     """The version that is installed here."""
     return version("gapsweep")
 
 
-def differs(theirs: str, who: str, here: str) -> str | None:
+def describe_mismatch(theirs: str, who: str, here: str) -> str | None:
     """In words, that ``who`` has another version than what is installed ``here``; None if not."""
-    ours = installed()
+    ours = installed_version()
     if theirs == ours:
         return None
     return f"{here} has gapsweep {ours}, {who} has {theirs}; install the same version on both"
@@ -26,6 +26,6 @@ def require(theirs: str, who: str, here: str) -> None:
     Raises:
         InputError: it has another.
     """
-    words = differs(theirs, who, here)
+    words = describe_mismatch(theirs, who, here)
     if words is not None:
         raise InputError(words)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from service.base.errors import GapsweepError
-from service.base.redaction import redacted
+from service.base.redaction import redact
 from service.cli import local, remote, serving
 from service.cli.app import INTERRUPTED, app
 from service.sweep.environment import use_ray_token
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         app()
     except GapsweepError as error:
-        errors.print(f"[bold red]error[/] {escape(redacted(str(error)))}", soft_wrap=True)
+        errors.print(f"[bold red]error[/] {escape(redact(str(error)))}", soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         errors.print("stopped")

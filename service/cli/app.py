@@ -28,16 +28,16 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from service.base.versions import installed
+        from service.base.versions import installed_version
 
-        print(f"gapsweep {installed()}")
+        print(f"gapsweep {installed_version()}")
         raise typer.Exit
 
 
 @app.callback()
 def gapsweep(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Which regularisation, how strong, closes the generalisation gap of your model?"""
@@ -51,7 +51,9 @@ Overrides = Annotated[
 HomeOption = Annotated[
     Path | None,
     typer.Option(
-        "--home", metavar="DIR", help="Where all is kept; else GAPSWEEP_HOME, else gapsweep-data."
+        "--home",
+        metavar="DIR",
+        help="Data directory (default: $GAPSWEEP_HOME or ./gapsweep-data).",
     ),
 ]
 SweepName = Annotated[
@@ -63,25 +65,25 @@ RayAddress = Annotated[
         "--ray-address",
         metavar="ADDRESS",
         envvar="RAY_ADDRESS",
-        help="A Ray cluster's, or `auto`; else this machine.",
+        help="Address of a Ray cluster, or `auto` (default: start Ray locally).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON.")]
 Server = Annotated[
     str | None,
-    typer.Option("--server", metavar="URL", envvar="GAPSWEEP_SERVER", help="A gapsweep server's."),
+    typer.Option("--server", metavar="URL", envvar="GAPSWEEP_SERVER", help="Server URL."),
 ]
 Token = Annotated[
     str | None,
-    typer.Option("--token", metavar="TOKEN", envvar="GAPSWEEP_TOKEN", help="What it knows you by."),
+    typer.Option("--token", metavar="TOKEN", envvar="GAPSWEEP_TOKEN", help="API token."),
 ]
 
 
-def written(path: Path, write: Callable[[], object]) -> None:
-    """Write a file.
+def write_file(path: Path, write: Callable[[], object]) -> None:
+    """Call ``write``, which writes the file at ``path``.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     try:
         write()

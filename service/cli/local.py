@@ -23,7 +23,7 @@ from service.cli.app import (
     SweepName,
     Token,
     app,
-    written,
+    write_file,
 )
 from service.cli.remote_session import (
     Remote,
@@ -32,7 +32,7 @@ from service.cli.remote_session import (
     remote_report,
     remote_resume,
 )
-from service.cli.run_here import drive, import_from, own_code
+from service.cli.run_here import resume_here, start_here
 
 
 @app.command(rich_help_panel=HERE)
@@ -43,27 +43,19 @@ def run(
     ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a sweep, on a Ray of its own or on your cluster. Ctrl-C stops it; `resume` goes on."""
-    from service.cluster.connection import Cluster
-    from service.run.preflight import preflight
-    from service.run.sweep_run import create_sweep
+    """Run a sweep here or on your Ray cluster. Ctrl-C stops it; `resume` continues it."""
     from service.spec.file import load_spec
-    from service.sweep.environment import home_at
 
     spec = load_spec(spec_file, overrides or [])
-    paths = import_from(spec_file.resolve().parent, Path.cwd())
-    found = preflight(spec, str(spec_file))
-    at, cluster = home_at(home), Cluster(ray_address)
-    concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
-    folder = create_sweep(spec, at, paths)
-    drive(folder, at, found.splits, cluster, concurrent, as_json=as_json)
+    folders = [spec_file.resolve().parent, Path.cwd()]
+    start_here(spec, str(spec_file), folders, home, ray_address, as_json=as_json)
 
 
 @app.command(rich_help_panel=HERE)
 def resume(
     sweep: SweepName,
     trials: Annotated[
-        int, typer.Option("--trials", min=0, help="How many trials more than its budget says.")
+        int, typer.Option("--trials", min=0, help="Trials to add to the budget.")
     ] = 0,
     home: HomeOption = None,
     ray_address: RayAddress = None,
@@ -71,28 +63,16 @@ def resume(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Go on with a sweep after a crash, a Ctrl-C or a kill, or extend a finished one.
+    """Continue a sweep after a crash, Ctrl-C or kill, or extend a finished one.
 
-    On a server: go on with a paused one.
+    With --server: resume a paused sweep.
     """
     if server:
         if trials:
-            raise InputError("on a server, `gapsweep extend SWEEP --trials N` gives more trials")
+            raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
         remote_resume(Remote.at(server, token), sweep)
         return
-    from service.cluster.connection import Cluster
-    from service.run.preflight import preflight
-    from service.spec.file import load_spec
-    from service.sweep.environment import home_at
-
-    at, cluster = home_at(home), Cluster(ray_address)
-    folder = at.find(sweep)
-    spec = load_spec(folder.spec)
-    paths = folder.origin.read_text(encoding="utf-8").splitlines()
-    import_from(*map(Path, paths))
-    found = preflight(spec, str(folder.spec))
-    concurrent = cluster.inventory([at.path, *own_code(spec, paths)]).check(spec)
-    drive(folder, at, found.splits, cluster, concurrent, as_json=as_json, more_trials=trials)
+    resume_here(sweep, home, ray_address, more_trials=trials, as_json=as_json)
 
 
 @app.command(rich_help_panel=HERE)
@@ -115,21 +95,26 @@ def report(
             raise InputError("a server draws no picture; --html FILE saves the page with its plots")
         remote_report(Remote.at(server, token), sweep, html, as_json=as_json)
         return
+    from service.sweep.environment import home_at
+    from service.sweep.load import current_summary
+
+    folder = home_at(home).find(sweep)
+    if as_json and html is None and png is None:
+        print(current_summary(folder).model_dump_json(indent=2))
+        return
     from service.report.plots import save_png
     from service.report.terminal import print_report
     from service.report.write import write_report
-    from service.sweep.environment import home_at
     from service.sweep.load import read_sweep
     from service.sweep.summary import summarise
 
-    folder = home_at(home).find(sweep)
     _, study, found = read_sweep(folder)
     data = write_report(found, study, folder)
     if html is not None:
         page = folder.report.read_bytes()
-        written(html, lambda: html.write_bytes(page))
+        write_file(html, lambda: html.write_bytes(page))
     if png is not None:
-        written(png, lambda: save_png(data, png))
+        write_file(png, lambda: save_png(data, png))
     if as_json:
         print(summarise(found, folder).model_dump_json(indent=2))
         return
@@ -152,9 +137,10 @@ def list_sweeps(
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
-    from service.report.words import duration, number
+    from service.base.words import duration, number
+    from service.spec.file import load_spec
     from service.sweep.environment import home_at
-    from service.sweep.load import read_sweep
+    from service.sweep.load import current_summary
 
     at = home_at(home)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -162,16 +148,14 @@ def list_sweeps(
         table.add_column(title, overflow="fold")
     for folder in at.sweeps():
         try:
-            spec, _, found = read_sweep(folder)
+            spec, found = load_spec(folder.spec), current_summary(folder)
         except GapsweepError:
-            started = folder.journal.exists()
-            table.add_row(folder.sweep_id, "cannot be read" if started else "not started")
+            table.add_row(folder.sweep_id, "not started")
             continue
-        best = found.best
-        gap = number(best.best.get("gap/loss")) if best else "–"
-        trials = f"{len(found.trials)}/{spec.budget.trials}"
-        figures = (number(best.value) if best else "–", gap)
-        row = (found.state.value, trials, duration(found.seconds), found.metric, *figures)
+        metric, metrics = spec.objective.metric, found.best.metrics if found.best else {}
+        trials = f"{found.trials.total}/{spec.budget.trials}"
+        figures = (number(metrics.get(metric)), number(metrics.get("gap/loss")))
+        row = (found.state.value, trials, duration(found.seconds), metric, *figures)
         table.add_row(folder.sweep_id, *row)
     if table.row_count:
         Console().print(table)
@@ -187,6 +171,7 @@ def validate(
     from service.cli.tables import spec_table
     from service.cluster.connection import Cluster
     from service.run.preflight import preflight
+    from service.run.user_code import import_from
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
@@ -253,12 +238,13 @@ def export(
     """Write a sweep's best model: safetensors, and a program that takes raw inputs."""
     from service.run.export_best import export_best
     from service.run.preflight import preflight
+    from service.run.user_code import import_from
     from service.sweep.environment import home_at
     from service.sweep.load import read_sweep
 
     folder = home_at(home).find(sweep)
     spec, _, found = read_sweep(folder)
-    import_from(*(Path(p) for p in folder.origin.read_text(encoding="utf-8").splitlines()))
+    import_from(*folder.read_import_paths())
     splits = preflight(spec, str(folder.spec)).splits
     target = to or folder.path / "export"
     made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)

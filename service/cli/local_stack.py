@@ -1,4 +1,4 @@
-"""The whole service on one machine: a Ray, an MLflow server, and around them the API."""
+"""The whole service on one machine: Ray and an MLflow server as child processes, beside the API."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ from urllib.request import urlopen
 
 from service.base.errors import ClusterAwayError, ServerError
 from service.base.ports import check_port, free_port
+from service.cluster.compat import ray_command
 from service.cluster.jobs_client import RayJobs
 from service.server.serve import ServerSettings
 from service.server.store.database import Database
-from service.server.store.roles import RoleOfUser
-from service.server.store.users import Users
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
 from service.sweep.home import Home
 from service.tracking.mlflow_server import mlflow_command
 
 _HOST = "127.0.0.1"
-_STARTUP = 120.0
+_STARTUP_TIMEOUT = 120.0
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the three listen, on this machine only."""
+    """The ports of the three servers, which listen on localhost only."""
 
     api: int
     mlflow: int
     ray: int
 
     def check(self) -> None:
-        """See that nobody has them.
+        """Check that the ports are free.
 
         Raises:
-            InputError: somebody has one.
+            InputError: one is in use.
         """
         for port, option in (
             (self.api, "--port"),
@@ -56,23 +57,23 @@ class Ports:
 
 
 @contextmanager
-def started(
-    settings: ServerSettings, ports: Ports, cpus: int | None, say: Callable[[str], None]
+def run_stack(
+    settings: ServerSettings, ports: Ports, cpus: int | None, print_line: Callable[[str], None]
 ) -> Iterator[tuple[ServerSettings, str]]:
-    """Start Ray and MLflow, bring the database up to date, and end both with the block.
+    """Start Ray and MLflow, migrate the database, and stop both when the block ends.
 
-    The settings to serve with, and a new token of this machine's user, an admin; the tokens that
-    the user had before are revoked.
+    Yields the settings to serve with, and a new token of the current user, who is an admin; the
+    user's earlier tokens are revoked.
 
     Raises:
-        InputError: a port is taken, or the home cannot be written.
-        ServerError: one of them did not start; its log says why.
+        InputError: a port is in use, or the home folder cannot be written.
+        ServerError: Ray or MLflow did not start; see its log.
     """
     ports.check()
     home = Home(settings.service.home).create()
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     with tempfile.TemporaryDirectory(prefix="gapsweep-", dir="/tmp") as scratch:
-        say("starting Ray and MLflow …")
+        print_line("starting Ray and MLflow …")
         ray = _Child("Ray", _ray(ports, cpus, Path(scratch)), home.path / "ray.log")
         with ray, _Child("MLflow", mlflow_command(home, _HOST, ports.mlflow), _log(home)) as mlflow:
             cluster = RayJobs(f"http://{_HOST}:{ports.ray}")
@@ -80,7 +81,7 @@ def started(
             mlflow.wait_until(lambda: _answers(f"http://{_HOST}:{ports.mlflow}/health"))
             database = Database(settings.service.database_url)
             database.upgrade()
-            token = Users(database).renew(getpass.getuser(), RoleOfUser.ADMIN)
+            token = UserStore(database).rotate_tokens(getpass.getuser(), UserRole.ADMIN)
             database.close()
             yield (
                 replace(
@@ -96,7 +97,7 @@ def started(
 
 
 class _Child:
-    """A process that ends when this one does, whatever ends it."""
+    """A process that ends when this one ends, for whatever reason."""
 
     def __init__(self, name: str, command: tuple[list[str], Mapping[str, str]], log: Path) -> None:
         words, environment = command
@@ -108,7 +109,7 @@ class _Child:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **environment},
-                start_new_session=True,  # Ctrl-C is for us; they end after the API
+                start_new_session=True,  # Ctrl-C stops this process first, then the children
                 preexec_fn=_end_with_parent,
             )
 
@@ -123,30 +124,30 @@ class _Child:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Wait until it can be used.
+        """Wait until ``ready`` returns True.
 
         Raises:
-            ServerError: it ended, or took too long.
+            ServerError: the process ended or took too long.
         """
-        deadline = time.monotonic() + _STARTUP
+        deadline = time.monotonic() + _STARTUP_TIMEOUT
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"{self._name} did not start; {self._log} says why")
+                raise ServerError(f"{self._name} did not start; see {self._log}")
             time.sleep(0.2)
 
 
 def _end_with_parent() -> None:
-    """Linux: be told to end when the parent dies."""
+    """Linux only: receive SIGTERM when the parent dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _ray(ports: Ports, cpus: int | None, scratch: Path) -> tuple[list[str], Mapping[str, str]]:
-    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    words = [*ray_command(), "start", "--head", "--block"]
     words += [f"--port={free_port()}", f"--node-ip-address={_HOST}", f"--temp-dir={scratch}"]
     words += ["--include-dashboard=true", f"--dashboard-host={_HOST}"]
     words += [f"--dashboard-port={ports.ray}", "--disable-usage-stats"]
-    words += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray may have the usual one
+    words += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray may use the default
     words += [] if cpus is None else [f"--num-cpus={cpus}"]
     return words, {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 

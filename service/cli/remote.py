@@ -1,4 +1,4 @@
-"""Commands for sweeps on a server. They know it by its client alone."""
+"""Commands for sweeps on a server; they use the client only."""
 
 from __future__ import annotations
 
@@ -23,15 +23,18 @@ from service.cli.app import (
     SweepName,
     Token,
     app,
-    written,
+    write_file,
 )
-from service.cli.remote_session import Remote, acted, remote_report
+from service.cli.remote_session import Remote, remote_report, run_action
+from service.spec.model import SweepSpec
+from trainables.config.imports import OWN_PACKAGES
 
 T = TypeVar("T")
 _TRIES = 4
-_POLL = 1.0
+_POLL_PERIOD = 1.0
+"""Seconds between requests for new log lines."""
 
-Trials = Annotated[int, typer.Option("--trials", min=1, help="How many more.")]
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Number of additional trials.")]
 
 
 @app.command(rich_help_panel=THERE)
@@ -40,15 +43,15 @@ def submit(
     overrides: Overrides = None,
     code: Annotated[
         list[Path] | None,
-        typer.Option("--with", metavar="PATH", help="A module or package of yours to send along."),
+        typer.Option("--with", metavar="PATH", help="Module or package to upload."),
     ] = None,
-    watch_it: Annotated[bool, typer.Option("--watch", help="Stay until it ends.")] = False,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Follow until it ends.")] = False,
     priority: Annotated[
-        int, typer.Option("--priority", min=-100, max=100, help="Among your own; 0 if none.")
+        int, typer.Option("--priority", min=-100, max=100, help="Priority among your own sweeps.")
     ] = 0,
     after: Annotated[
         list[str] | None,
-        typer.Option("--after", metavar="SWEEP", help="Wait until it has succeeded."),
+        typer.Option("--after", metavar="SWEEP", help="Start after this sweep has succeeded."),
     ] = None,
     as_json: AsJson = False,
     server: Server = None,
@@ -56,18 +59,19 @@ def submit(
 ) -> None:
     """Submit a sweep to a server."""
     from service.client import endpoints
-    from service.spec.file import raw_spec
+    from service.spec.file import parse_spec, raw_spec
 
     remote = Remote.at(server, token)
     raw = raw_spec(spec_file, overrides or [], whole=True)
-    _check_code(raw, spec_file.resolve().parent, code or [])
-    bundle = _bundle(remote, code or [])
+    folder = spec_file.resolve().parent
+    _check_code(parse_spec(raw, str(spec_file), folder), folder, code or [])
+    bundle = _upload_bundle(remote, code or [])
     call = endpoints.submit(
         raw,
         priority=priority,
         after=[remote.find(name) for name in after or []],
         bundle=bundle,
-        idempotency_key=secrets.token_hex(16),  # so that it may be sent again
+        idempotency_key=secrets.token_hex(16),  # so that a retry cannot submit it twice
     )
     sweep = _insisted(lambda: remote.client.do(call))
     if as_json and not watch_it:
@@ -82,7 +86,7 @@ def submit(
 def status(
     name: SweepName = "latest", as_json: AsJson = False, server: Server = None, token: Token = None
 ) -> None:
-    """Show how a sweep stands, and what happened to it so far."""
+    """Show a sweep's state and history."""
     from service.cli.remote_report import history_table, status_table
     from service.client import endpoints
 
@@ -101,7 +105,7 @@ def status(
 def watch(
     name: SweepName = "latest", as_json: AsJson = False, server: Server = None, token: Token = None
 ) -> None:
-    """Watch a sweep until it ends, then show its report. Ctrl-C ends the watching only."""
+    """Watch a sweep until it ends, then show its report. Ctrl-C does not stop the sweep."""
     remote = Remote.at(server, token)
     _watch(remote, remote.find(name), as_json=as_json)
 
@@ -128,81 +132,81 @@ def trials(
 @app.command(rich_help_panel=THERE)
 def logs(
     name: SweepName = "latest",
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Stay until it ends.")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow until it ends.")] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Print what a sweep's drivers had to say."""
+    """Print driver logs."""
     from service.client import endpoints
 
     remote = Remote.at(server, token)
     sweep_id, offset = remote.find(name), 0
     while True:
-        piece = remote.client.do(endpoints.log(sweep_id, offset))
-        print(piece.text, end="", flush=True)
-        if piece.next == offset:
-            if piece.ended or not follow:
+        part = remote.client.do(endpoints.log(sweep_id, offset))
+        print(part.text, end="", flush=True)
+        if part.next == offset:
+            if part.ended or not follow:
                 return
-            time.sleep(_POLL)
-        offset = piece.next
+            time.sleep(_POLL_PERIOD)
+        offset = part.next
 
 
 @app.command(rich_help_panel=THERE)
 def download(
     name: SweepName = "latest",
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="Where; else SWEEP.pt.")
+        Path | None, typer.Option("--to", metavar="FILE", help="Output file (default: SWEEP.pt).")
     ] = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Save a sweep's best model: its weights, a PyTorch state dict."""
+    """Download the weights of a sweep's best model: a PyTorch state dict."""
     from service.client import endpoints
 
     remote = Remote.at(server, token)
     sweep_id = remote.find(name)
     path = to or Path(f"{sweep_id}.pt")
-    written(path, lambda: remote.client.save(endpoints.model(sweep_id), path))
+    write_file(path, lambda: remote.client.save(endpoints.model(sweep_id), path))
     print(path)
 
 
 @app.command(rich_help_panel=THERE)
 def cancel(name: SweepName, server: Server = None, token: Token = None) -> None:
-    """End a sweep for good; what it finished stays."""
+    """Cancel a sweep; its finished trials stay."""
     from service.client import endpoints
 
-    acted(Remote.at(server, token), name, endpoints.cancel)
+    run_action(Remote.at(server, token), name, endpoints.cancel)
 
 
 @app.command(rich_help_panel=THERE)
 def pause(name: SweepName, server: Server = None, token: Token = None) -> None:
-    """Stop a sweep until `resume`."""
+    """Pause a sweep until `resume`."""
     from service.client import endpoints
 
-    acted(Remote.at(server, token), name, endpoints.pause)
+    run_action(Remote.at(server, token), name, endpoints.pause)
 
 
 @app.command(rich_help_panel=THERE)
 def retry(name: SweepName, server: Server = None, token: Token = None) -> None:
-    """Queue a sweep again that failed or was cancelled; it goes on where it was."""
+    """Queue a failed or cancelled sweep again; it continues where it stopped."""
     from service.client import endpoints
 
-    acted(Remote.at(server, token), name, endpoints.retry)
+    run_action(Remote.at(server, token), name, endpoints.retry)
 
 
 @app.command(rich_help_panel=THERE)
 def extend(name: SweepName, more: Trials, server: Server = None, token: Token = None) -> None:
-    """Give a sweep that succeeded more trials."""
+    """Add trials to a sweep that succeeded."""
     from service.client import endpoints
 
-    acted(Remote.at(server, token), name, lambda sweep_id: endpoints.extend(sweep_id, more))
+    run_action(Remote.at(server, token), name, lambda sweep_id: endpoints.extend(sweep_id, more))
 
 
 def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
-    """Show a sweep until it ends; the exit code is how it did."""
+    """Show a sweep until it ends; exit code 1 unless it succeeded."""
     from service.cli.remote_progress import follow
     from service.client import endpoints
-    from service.server.store.states import JobState
+    from service.client.job_states import JobState
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     follow(remote.client, sweep_id, console)
@@ -215,29 +219,27 @@ def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _bundle(remote: Remote, paths: Sequence[Path]) -> str | None:
+def _upload_bundle(remote: Remote, paths: Sequence[Path]) -> str | None:
     if not paths:
         return None
     from service.client import endpoints
-    from service.server.bundle_archive import pack
+    from service.client.bundle_packing import pack
 
     archive = pack(paths)
     return _insisted(lambda: remote.client.do(endpoints.add_bundle(archive))).digest
 
 
-def _check_code(raw: dict[str, object], folder: Path, sent: Iterable[Path]) -> None:
-    """A module of the user's that the spec names lies here and was not sent: it would not run."""
-    names = [str(raw.get("trainable", "")), str(raw.get("data", ""))]
-    modules = {n.partition(":")[0].partition(".")[0] for n in names if ":" in n and "{" not in n}
+def _check_code(spec: SweepSpec, folder: Path, sent: Iterable[Path]) -> None:
+    """Refuse a spec that names a module which is on this machine and is not uploaded."""
     there = {p.resolve().stem if p.suffix == ".py" else p.resolve().name for p in sent}
-    for module in sorted(modules - there):
+    for module in sorted(spec.modules() - there - set(OWN_PACKAGES)):
         for place in dict.fromkeys((folder, Path.cwd())):
             for path in (place / module, place / f"{module}.py"):
-                if path.exists() and module not in ("service", "trainables", "search_spaces"):
+                if path.exists():
                     shown = os.path.relpath(path)
                     raise InputError(
-                        f"the spec names {module}, which lies here and not on the server; send it "
-                        f"along: --with {shown}"
+                        f"the spec names module {module}, which is on this machine and not on the "
+                        f"server; upload it: --with {shown}"
                     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +13,8 @@ from service.client import endpoints
 from service.client.client import Client
 from service.client.models import EventOut, SweepDetails, TrialOut
 from service.report.progress import SweepView, view_for
-from service.study.ranking import Ranking
+from service.spec.file import parse_spec
+from service.spec.model import SweepSpec
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -84,19 +86,19 @@ def _trial(found: TrialOut) -> Trial:
 
 
 def _sweep(sweep: SweepDetails, known: Mapping[int, Trial]) -> Sweep:
-    spec = yaml.safe_load(sweep.spec)
-    objective = spec.get("objective", {})
-    return Sweep(
+    return Sweep.of(
+        _spec(sweep),
         sweep_id=sweep.sweep_id,
-        name=sweep.name,
         state=SweepState.RUNNING,
         seconds=0.0,
-        ranking=Ranking(objective.get("metric", "val/loss"), objective.get("mode", "min")),
-        max_epochs=spec["training"]["max_epochs"],
         trials=tuple(known[n] for n in sorted(known)),
     )
 
 
 def _planned(sweep: SweepDetails) -> int:
-    spec = yaml.safe_load(sweep.spec)
-    return int(sweep.progress.get("planned", spec["budget"]["trials"] + sweep.more_trials))
+    budget = _spec(sweep).budget.trials + sweep.more_trials
+    return int(sweep.progress.get("planned", budget))
+
+
+def _spec(sweep: SweepDetails) -> SweepSpec:
+    return parse_spec(yaml.safe_load(sweep.spec), sweep.sweep_id, Path())

@@ -1,4 +1,4 @@
-"""Tables for the terminal of what a server tells."""
+"""Terminal tables of a server's responses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 from rich.table import Table
 
+from service.base.words import MISSING, duration, number
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
-from service.report.words import MISSING, configuration, duration, number
+from service.report.words import configuration
 
 
 def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
-    """A row a sweep."""
+    """One row per sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("sweep", "owner", "state", "trials", "best", "its gap/loss", "age"):
+    for title in ("sweep", "owner", "state", "trials", "best", "gap/loss", "age"):
         table.add_column(title, overflow="fold")
     for sweep in sweeps:
         best = sweep.progress.get("best", {})
@@ -32,7 +33,7 @@ def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
 
 
 def nodes_table(nodes: Sequence[NodeOut]) -> Table:
-    """A row a machine of the cluster."""
+    """One row per node of the cluster."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("node", "CPUs", "GPUs"):
         table.add_column(title, overflow="fold")
@@ -42,7 +43,7 @@ def nodes_table(nodes: Sequence[NodeOut]) -> Table:
 
 
 def status_table(sweep: SweepDetails) -> Table:
-    """Everything that is known of one."""
+    """The fields of one sweep."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -50,16 +51,16 @@ def status_table(sweep: SweepDetails) -> Table:
     rows = [
         ("sweep", sweep.sweep_id),
         ("state", f"{sweep.state}: {sweep.cause}"),
-        ("told to", sweep.wish),
+        ("requested", sweep.requested_action),
         ("owner", sweep.owner),
         ("priority", str(sweep.priority) if sweep.priority else None),
-        ("waits for", ", ".join(sweep.after)),
+        ("after", ", ".join(sweep.after)),
         ("trials", _trials(sweep)),
-        ("at once", None if sweep.slots is None else str(sweep.slots)),
+        ("concurrent", None if sweep.slots is None else str(sweep.slots)),
         ("baseline", _finalist(progress.get("baseline"), progress)),
         ("best", _finalist(progress.get("best"), progress)),
         ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
-        ("drivers lost", str(sweep.failures) if sweep.failures else None),
+        ("driver failures", str(sweep.failures) if sweep.failures else None),
     ]
     for name, value in rows:
         if value:
@@ -68,9 +69,9 @@ def status_table(sweep: SweepDetails) -> Table:
 
 
 def history_table(sweep: SweepDetails) -> Table:
-    """A row a change of its state."""
+    """One row per transition of the sweep's state."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("when", "became", "by", "because"):
+    for title in ("time", "state", "by", "cause"):
         table.add_column(title, overflow="fold")
     for change in sweep.history:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(change.time))
@@ -79,7 +80,7 @@ def history_table(sweep: SweepDetails) -> Table:
 
 
 def trials_table(trials: Sequence[TrialOut]) -> Table:
-    """A row a trial."""
+    """One row per trial."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("trial", "state", "role", "value", "gap/loss"):
         table.add_column(title, no_wrap=True)
@@ -100,8 +101,8 @@ def _trials(sweep: SweepOut) -> str:
     progress = sweep.progress
     if "planned" not in progress:
         return MISSING
-    over = sum(progress.get(state, 0) for state in ("complete", "pruned", "failed"))
-    return f"{over}/{progress['planned']}"
+    finished = sum(progress.get(state, 0) for state in ("complete", "pruned", "failed"))
+    return f"{finished}/{progress['planned']}"
 
 
 def _finalist(found: Any, progress: Any) -> str | None:

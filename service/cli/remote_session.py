@@ -1,4 +1,4 @@
-"""What commands ask of a server, and how they name its sweeps."""
+"""The connection of remote commands to a server, and how they find its sweeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from service.base.errors import InputError, SweepNotFoundError
-from service.cli.app import written
+from service.cli.app import write_file
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Remote:
-    """A server, and the sweeps on it by the names that people use for them."""
+    """A server, and its sweeps by id, beginning of an id, or ``latest``."""
 
     client: Client
     url: str
 
     @staticmethod
     def at(server: str | None, token: str | None) -> Remote:
-        """The server that was named.
+        """The server with this URL and this API token.
 
         Raises:
-            InputError: none was, or no token, or they are none.
+            InputError: one of the two is missing or invalid.
         """
         if not server:
-            raise InputError("no server is named; give --server URL or set GAPSWEEP_SERVER")
+            raise InputError("missing server; give --server URL or set GAPSWEEP_SERVER")
         if not server.startswith(("http://", "https://")):
-            raise InputError(f"--server {server}: write it as http://host:port")
+            raise InputError(f"--server: invalid URL {server!r}; write it as http://host:port")
         if not token:
-            raise InputError("no token is given; set GAPSWEEP_TOKEN to what `users add` printed")
+            raise InputError(
+                "missing token; set GAPSWEEP_TOKEN to the token that `gapsweep users add` printed"
+            )
         if not token.isascii() or not token.isprintable():
-            raise InputError("the token is none: it has characters that no token has")
+            raise InputError("invalid token: unexpected characters")
         try:
             from service.client.client import Client
         except ModuleNotFoundError as error:
@@ -69,15 +71,15 @@ class Remote:
         raise SweepNotFoundError(f"more than one sweep begins with {name!r}: {', '.join(found)}")
 
 
-def acted(remote: Remote, name: str, action: Callable[[str], Call[SweepOut]]) -> None:
-    """Do something with a sweep and say how it stands."""
+def run_action(remote: Remote, name: str, action: Callable[[str], Call[SweepOut]]) -> None:
+    """Make a call that changes a sweep, and print the sweep's state."""
     sweep = remote.client.do(action(remote.find(name)))
-    wished = f"; told to {sweep.wish}" if sweep.wish else ""
-    print(f"{sweep.sweep_id} is {sweep.state}{wished}")
+    requested = f"; {sweep.requested_action} requested" if sweep.requested_action else ""
+    print(f"{sweep.sweep_id} is {sweep.state}{requested}")
 
 
 def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
-    """The newest sweeps of a server, the newest last."""
+    """Print the newest sweeps of a server, the newest last."""
     from service.cli.remote_report import sweeps_table
     from service.client import endpoints
 
@@ -87,36 +89,36 @@ def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
     elif page.items:
         Console(highlight=False).print(sweeps_table(tuple(reversed(page.items))))
         if page.cursor is not None:
-            print(f"(the newest {limit}; --limit shows more)")
+            print(f"(newest {limit} only; use --limit for more)")
     else:
         print(f"no sweeps on {remote.url}")
 
 
 def remote_devices(remote: Remote) -> None:
-    """The nodes of a server's cluster, and how many sweeps wait and run."""
+    """Print the nodes of a server's cluster, and the numbers of active and queued sweeps."""
     from service.cli.remote_report import nodes_table
     from service.client import endpoints
 
     found = remote.client.do(endpoints.cluster())
     Console(highlight=False).print(nodes_table(found.nodes))
-    print(f"\n{found.running} sweeps run, {found.queued} wait")
+    print(f"\n{found.running} sweeps active, {found.queued} queued")
 
 
 def remote_resume(remote: Remote, name: str) -> None:
     """Queue a paused sweep again."""
     from service.client import endpoints
 
-    acted(remote, name, endpoints.resume)
+    run_action(remote, name, endpoints.resume)
 
 
 def remote_report(remote: Remote, name: str, html: Path | None, *, as_json: bool) -> None:
-    """What a sweep on a server found."""
+    """Print a sweep's report; with ``html``, save the page as well."""
     from service.client import endpoints
 
     sweep_id = remote.find(name)
     if html is not None:
         page = remote.client.do(endpoints.report(sweep_id, "html"))
-        written(html, lambda: html.write_text(page, encoding="utf-8"))
+        write_file(html, lambda: html.write_text(page, encoding="utf-8"))
     print(remote.client.do(endpoints.report(sweep_id, "json" if as_json else "text")).rstrip("\n"))
     if html is not None and not as_json:
         print(f"\nreport  {html}")

@@ -1,8 +1,9 @@
-"""A sweep driven by this process, with what a person sees of it."""
+"""A sweep run by this process, with what a person sees of it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,51 +11,57 @@ from rich.console import Console
 from rich.markup import escape
 
 from service.cli.app import INTERRUPTED
+from service.sweep.environment import home_at, mlflow_uri
 
 if TYPE_CHECKING:
-    from service.cluster.connection import Cluster
     from service.run.sweep_run import Ending
     from service.spec.model import SweepSpec
     from service.sweep.home import Home, SweepFolder
-    from trainables.data.splits import Splits
 
 
-def drive(
-    folder: SweepFolder,
-    home: Home,
-    splits: Splits,
-    cluster: Cluster,
-    concurrent: int,
+def start_here(
+    spec: SweepSpec,
+    source: str,
+    folders: Sequence[Path],
+    home: Path | None,
+    ray_address: str | None,
     *,
     as_json: bool,
-    more_trials: int = 0,
+) -> None:
+    """Run a new sweep, show it, and exit as it ended. ``source`` names the spec in errors."""
+    from service.report.progress import view_for
+    from service.run.use_case import start_sweep
+
+    at = home_at(home)
+    with view_for(_screen(as_json)) as view:
+        ending, folder = start_sweep(spec, source, at, ray_address, folders=folders, view=view)
+    _close(ending, folder, at, as_json)
+
+
+def resume_here(
+    sweep: str, home: Path | None, ray_address: str | None, *, more_trials: int, as_json: bool
 ) -> None:
     """Run what is left of a sweep, show it, and exit as it ended."""
     from service.report.progress import view_for
-    from service.run.sweep_run import run_sweep
-    from service.spec.file import load_spec
+    from service.run.use_case import resume_sweep
 
-    # the stream itself: what others print meanwhile goes elsewhere
-    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
-    with view_for(console) as view:
-        ending = run_sweep(
-            load_spec(folder.spec),
-            splits,
-            folder,
-            home,
-            view,
-            cluster=cluster,
-            concurrent=concurrent,
-            more_trials=more_trials,
-        )
-    _close(ending, folder, home, as_json)
+    at = home_at(home)
+    folder = at.find(sweep)
+    with view_for(_screen(as_json)) as view:
+        ending = resume_sweep(folder, at, ray_address, view=view, more_trials=more_trials)
+    _close(ending, folder, at, as_json)
+
+
+def _screen(as_json: bool) -> Console:
+    """The stream itself: what others print meanwhile goes elsewhere."""
+    return Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
 
 
 def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
     """The report, what was left undone, the exit code."""
     from service.report.data import build
     from service.report.terminal import print_report
-    from service.sweep.environment import mlflow_uri
+    from service.run.use_case import failures
     from service.sweep.load import read_sweep
     from service.sweep.sweep_record import SweepState
 
@@ -74,33 +81,13 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
     if ending.unlogged is not None:
         notes.print(
             f"MLflow lacks some of this sweep ({escape(ending.unlogged)}); "
-            f"`gapsweep resume {folder.sweep_id}` writes what is missing",
+            f"`gapsweep resume {folder.sweep_id}` logs what is missing",
             soft_wrap=True,
         )
     if ending.sweep.state is SweepState.INTERRUPTED:
-        notes.print(f"go on with: gapsweep resume {folder.sweep_id}", soft_wrap=True)
+        notes.print(f"continue with: gapsweep resume {folder.sweep_id}", soft_wrap=True)
         sys.exit(INTERRUPTED)
     if ending.sweep.state is SweepState.FAILED:
-        _explain_failure(ending, notes)
+        for reason in failures(ending):
+            notes.print(f"[bold red]error[/] a trial failed: {escape(reason)}", soft_wrap=True)
         sys.exit(1)
-
-
-def _explain_failure(ending: Ending, notes: Console) -> None:
-    from service.study.records import TrialState
-
-    reasons = {t.reason for t in ending.sweep.of_state(TrialState.FAILED) if t.reason}
-    for reason in sorted(reasons)[:3]:
-        notes.print(f"[bold red]error[/] a trial failed: {escape(reason)}", soft_wrap=True)
-
-
-def import_from(*folders: Path) -> list[str]:
-    """Let the user's own modules be found in these folders."""
-    paths = list(dict.fromkeys(str(f) for f in folders))
-    sys.path[:0] = [p for p in paths if p not in sys.path]
-    return paths
-
-
-def own_code(spec: SweepSpec, paths: list[str]) -> list[Path]:
-    """The folders that workers import the user's own modules from."""
-    names = [name for module in spec.modules() for name in (module, f"{module}.py")]
-    return [Path(p) for p in paths if any((Path(p) / name).exists() for name in names)]

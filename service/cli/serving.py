@@ -1,4 +1,4 @@
-"""Commands that run the service, and look after its users and its database."""
+"""Commands that run the service and manage its users and its database."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rich.console import Console
 
 from service.base.errors import InputError
 from service.cli.app import SERVICE, HomeOption, app
-from service.server.store.roles import RoleOfUser
+from service.server.store.user_roles import UserRole
 
 if TYPE_CHECKING:
     from service.server.serve import ServerSettings
-    from service.server.store.users import Users
+    from service.server.store.user_store import UserStore
     from service.sweep.home import Home
 
 users = typer.Typer(
@@ -33,28 +33,29 @@ DatabaseUrl = Annotated[
         "--database-url",
         metavar="URL",
         envvar="GAPSWEEP_DATABASE_URL",
-        help="PostgreSQL's or SQLite's; else service.db in the home folder.",
+        help="PostgreSQL or SQLite URL (default: service.db in the data directory).",
     ),
 ]
 Running = Annotated[
-    int, typer.Option("--running", min=1, help="Sweeps on the cluster at once, of all users.")
+    int, typer.Option("--running", min=1, help="Maximum concurrent sweeps of all users.")
 ]
 RunningPerUser = Annotated[
-    int | None, typer.Option("--running-per-user", min=1, help="Of each user.")
+    int | None,
+    typer.Option("--running-per-user", min=1, help="Maximum concurrent sweeps per user."),
 ]
 GpusPerUser = Annotated[
-    float | None, typer.Option("--gpus-per-user", min=0, help="GPUs that a user may hold at once.")
+    float | None, typer.Option("--gpus-per-user", min=0, help="Maximum GPUs in use per user.")
 ]
 GpusOf = Annotated[
     list[str] | None,
-    typer.Option("--gpus-of", metavar="NAME=N", help="Another number of GPUs for one user."),
+    typer.Option("--gpus-of", metavar="NAME=N", help="Maximum GPUs in use by one user."),
 ]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
         "--allow",
         metavar="PATTERN",
-        help="Import paths that specs may name, e.g. 'trainables.*'; then no code is taken.",
+        help="Import paths that specs may name, e.g. 'trainables.*'; disables uploads of code.",
     ),
 ]
 Webhook = Annotated[
@@ -62,39 +63,42 @@ Webhook = Annotated[
     typer.Option(
         "--webhook",
         metavar="URL",
-        help="Called when a state changes, signed with GAPSWEEP_WEBHOOK_SECRET.",
+        help="URL to call when a sweep's state changes, signed with $GAPSWEEP_WEBHOOK_SECRET.",
     ),
 ]
 Retries = Annotated[
-    int, typer.Option("--retries", min=0, help="How often a sweep outlives its driver's death.")
+    int, typer.Option("--retries", min=0, help="Times to restart a sweep whose driver died.")
 ]
-Rate = Annotated[str, typer.Option("--rate", help="Requests that a user may make.")]
+Rate = Annotated[str, typer.Option("--rate", help="Maximum rate of requests per user.")]
 Submissions = Annotated[
-    str, typer.Option("--submissions", help="Sweeps and code that a user may hand in.")
+    str,
+    typer.Option("--submissions", help="Maximum rate of submissions and uploads per user."),
 ]
 
 
 @app.command(rich_help_panel=SERVICE)
 def up(
     home: HomeOption = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The API's.")] = 8080,
-    mlflow_port: Annotated[int, typer.Option("--mlflow-port", min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = 8080,
+    mlflow_port: Annotated[
+        int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow.")
+    ] = 5000,
     ray_port: Annotated[
-        int, typer.Option("--ray-port", min=1, max=65535, help="Ray's dashboard's.")
+        int, typer.Option("--ray-port", min=1, max=65535, help="Port of Ray's dashboard.")
     ] = 8265,
     cpus: Annotated[
-        int | None, typer.Option("--cpus", min=1, help="Logical ones; else what there are.")
+        int | None, typer.Option("--cpus", min=1, help="Logical CPUs to use (default: all).")
     ] = None,
     running: Running = 4,
 ) -> None:
-    """Start the whole service on this machine: API, MLflow UI and a Ray. Ctrl-C ends it."""
-    from service.cli.local_stack import Ports, started
+    """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
+    from service.cli.local_stack import Ports, run_stack
     from service.server.serve import serve
 
     console = Console(highlight=False)
     ports = Ports(port, mlflow_port, ray_port)
     settings = _settings(_home(home), None, "", running=running)
-    with started(settings, ports, cpus, console.print) as (found, token):
+    with run_stack(settings, ports, cpus, console.print) as (found, token):
         console.print(f"API     http://{found.host}:{found.port}", soft_wrap=True)
         console.print(f"MLflow  {found.mlflow_uri}", soft_wrap=True)
         console.print(f"Ray     {found.ray_address}", soft_wrap=True)
@@ -113,7 +117,7 @@ def serve(
             "--ray-address",
             metavar="ADDRESS",
             envvar="RAY_ADDRESS",
-            help="The cluster's: its dashboard as http://head:8265, or `auto`.",
+            help="The Ray cluster: its dashboard's URL, e.g. http://head:8265, or `auto`.",
         ),
     ],
     database_url: DatabaseUrl = None,
@@ -123,12 +127,14 @@ def serve(
             "--mlflow-url",
             metavar="URL",
             envvar="GAPSWEEP_MLFLOW_URI",
-            help="Where sweeps are logged; else the home folder; `off`: nowhere.",
+            help="MLflow server (default: in the data directory); `off` disables logging.",
         ),
     ] = None,
     home: HomeOption = None,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+    host: Annotated[
+        str, typer.Option("--host", help="Address of the API to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = 8080,
     running: Running = 4,
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
@@ -139,19 +145,19 @@ def serve(
     rate: Rate = "1200/minute",
     submissions: Submissions = "120/minute",
     python: Annotated[
-        str, typer.Option("--python", help="The interpreter that has gapsweep on the cluster.")
+        str, typer.Option("--python", help="Python interpreter of the cluster's nodes.")
     ] = "python",
 ) -> None:
-    """Run the service in front of a Ray cluster that is there already."""
+    """Run the server against an existing Ray cluster."""
     from service.server.api.rate_limits import RateSettings
-    from service.server.queue import Limits
+    from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
 
-    limits = Limits(
+    limits = QueueLimits(
         running=running,
         running_per_user=running_per_user,
         gpus_per_user=gpus_per_user,
-        gpus_of=dict(map(_gpus_of, gpus_of or [])),
+        gpus_of=dict(map(_parse_gpus_of, gpus_of or [])),
     )
     settings = _settings(_home(home), database_url, ray_address, allow=tuple(allow or ()))
     serve_now(
@@ -172,7 +178,7 @@ def serve(
 
 @app.command(rich_help_panel=SERVICE)
 def migrate(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
-    """Make the tables of the service's database, or bring them up to date."""
+    """Create the service's database or migrate it to this version."""
     from service.server.store.database import Database
 
     Database(_database_url(_home(home), database_url)).upgrade()
@@ -182,17 +188,17 @@ def migrate(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
 @users.command("add")
 def add_user(
     name: Annotated[str, typer.Argument(metavar="NAME")],
-    role: Annotated[RoleOfUser, typer.Option("--role", help="What the user may do.")],
+    role: Annotated[UserRole, typer.Option("--role", help="Role of the user.")],
     days: Annotated[
         float | None,
-        typer.Option("--days", min=0, help="After which the token expires; never if none."),
+        typer.Option("--days", min=0, help="Days until the token expires (default: never)."),
     ] = None,
     database_url: DatabaseUrl = None,
     home: HomeOption = None,
 ) -> None:
-    """Make a user and print a token, which is shown this once. For a known user: one token more."""
+    """Create a user (or add a token to an existing one). The token is shown only once."""
     expires = None if days is None else time.time() + 86_400 * days
-    print(_users(home, database_url).admit(name, role, expires))
+    print(_users(home, database_url).create_or_update(name, role, expires))
 
 
 @users.command("revoke")
@@ -201,9 +207,9 @@ def revoke_user(
     database_url: DatabaseUrl = None,
     home: HomeOption = None,
 ) -> None:
-    """Take every right from a user. What the user submitted stays and runs on."""
+    """Revoke a user and all its tokens. Its sweeps stay and continue to run."""
     _users(home, database_url).revoke(name)
-    print(f"{name} may do nothing any more")
+    print(f"revoked {name}")
 
 
 @users.command("list")
@@ -212,15 +218,15 @@ def list_users(database_url: DatabaseUrl = None, home: HomeOption = None) -> Non
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("user", "role", "since", "revoked"):
+    for title in ("user", "role", "created", "revoked"):
         table.add_column(title, overflow="fold")
     for user in _users(home, database_url).all():
-        revoked = "" if user.revoked is None else _day(user.revoked)
-        table.add_row(user.name, str(user.role), _day(user.created), revoked)
+        revoked = "" if user.revoked is None else _format_day(user.revoked)
+        table.add_row(user.name, str(user.role), _format_day(user.created), revoked)
     if table.row_count:
         Console(highlight=False).print(table)
     else:
-        print("no users yet; gapsweep users add NAME --role admin makes the first")
+        print("no users yet; create the first: gapsweep users add NAME --role admin")
 
 
 def _settings(
@@ -232,28 +238,28 @@ def _settings(
     allow: tuple[str, ...] = (),
 ) -> ServerSettings:
     try:
-        from service.server.actions import Settings
-        from service.server.queue import Limits
+        from service.server.queue import QueueLimits
         from service.server.serve import ServerSettings
+        from service.server.sweep_service import ServiceSettings
     except ModuleNotFoundError as error:
-        raise _missing(error) from None
+        raise _missing_package(error) from None
     url = _database_url(home, database_url)
     return ServerSettings(
-        service=Settings(database_url=url, home=home.path, trainables=allow),
+        service=ServiceSettings(database_url=url, home=home.path, trainables=allow),
         ray_address=ray_address,
-        limits=Limits(running=running),
+        limits=QueueLimits(running=running),
     )
 
 
-def _users(home: Path | None, database_url: str | None) -> Users:
+def _users(home: Path | None, database_url: str | None) -> UserStore:
     try:
         from service.server.store.database import Database
-        from service.server.store.users import Users
+        from service.server.store.user_store import UserStore
     except ModuleNotFoundError as error:
-        raise _missing(error) from None
+        raise _missing_package(error) from None
     database = Database(_database_url(_home(home), database_url))
     database.check()
-    return Users(database)
+    return UserStore(database)
 
 
 def _home(option: Path | None) -> Home:
@@ -262,21 +268,21 @@ def _home(option: Path | None) -> Home:
     return home_at(option).create()
 
 
-def _database_url(home: Home, named: str | None) -> str:
-    return named or f"sqlite:///{home.path / 'service.db'}"
+def _database_url(home: Home, option: str | None) -> str:
+    return option or f"sqlite:///{home.path / 'service.db'}"
 
 
-def _missing(error: ModuleNotFoundError) -> InputError:
+def _missing_package(error: ModuleNotFoundError) -> InputError:
     return InputError(f"{error.name} is missing; pip install 'gapsweep[server]'")
 
 
-def _gpus_of(text: str) -> tuple[str, float]:
+def _parse_gpus_of(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
     try:
         return name, float(number)
     except ValueError:
-        raise InputError(f"--gpus-of {text!r}: write it as NAME=NUMBER") from None
+        raise InputError(f"--gpus-of: invalid value {text!r}; write it as NAME=NUMBER") from None
 
 
-def _day(when: float) -> str:
+def _format_day(when: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(when))

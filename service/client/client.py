@@ -1,4 +1,4 @@
-"""A typed client of the API, blocking or async, over the calls of :mod:`service.client.endpoints`.
+"""A typed client of the API, blocking or async, for the calls of :mod:`service.client.endpoints`.
 
 client = Client("http://127.0.0.1:8080", token)
 sweep = client.do(endpoints.submit(spec))
@@ -26,26 +26,26 @@ T = TypeVar("T")
 NumberedEvent = tuple[int, EventOut]
 
 PATIENCE = 60.0
-"""Seconds for which a stream is taken up again and again while its server is away."""
+"""Seconds for which a stream's server may not answer before reconnecting is given up."""
 _LONGEST_WAIT = 5.0
 _TIMEOUT = 30.0
 
 
 class Client:
-    """Makes calls and waits for their answers."""
+    """A blocking client."""
 
     def __init__(self, server: str, token: str, http: httpx2.Client | None = None) -> None:
         self._server, self._token = server, token
         self._http = http or httpx2.Client(base_url=server, timeout=_TIMEOUT)
 
     def do(self, call: Call[T]) -> T:
-        """Make a call.
+        """Make a call and return its parsed response.
 
         Raises:
-            ServerError: the server cannot be reached, or went wrong.
-            GapsweepError: what the server answered for.
+            ServerError: the server cannot be reached, or failed.
+            GapsweepError: the server refused the call.
         """
-        for _ in range(call.attempts - 1):
+        for _ in range(call.max_tries - 1):
             with suppress(httpx2.TransportError):
                 return call.read(self._http.request(**_with_token(call.request(), self._token)))
         try:
@@ -54,22 +54,22 @@ class Client:
             raise _unreachable(self._server, error) from error
 
     def save(self, call: Call[bytes], path: Path) -> None:
-        """Write an answer's body into a file as it comes, whole or not at all.
+        """Write a response's body to a file atomically, without loading it into memory.
 
         Raises:
             OSError: the file cannot be written.
-            ServerError: the server cannot be reached, or went wrong.
-            GapsweepError: what the server answered for.
+            ServerError: the server cannot be reached, or failed.
+            GapsweepError: the server refused the call.
         """
         temporary = path.with_name(f".{path.name}.part")
         request = _with_token(call.request(), self._token)
         try:
-            with self._http.stream(**request) as answer:
-                if answer.is_error:
-                    answer.read()
-                raise_for_problem(answer)
+            with self._http.stream(**request) as response:
+                if response.is_error:
+                    response.read()
+                raise_for_problem(response)
                 with temporary.open("wb") as file:
-                    for chunk in answer.iter_bytes():
+                    for chunk in response.iter_bytes():
                         file.write(chunk)
             temporary.replace(path)
         except httpx2.TransportError as error:
@@ -78,33 +78,33 @@ class Client:
             temporary.unlink(missing_ok=True)
 
     def events(self, sweep_id: str, after: int = 0) -> Iterator[NumberedEvent]:
-        """What happens to a sweep, until it has ended; a lost connection is taken up again.
+        """A sweep's numbered events until it has ended; reconnects when the connection is lost.
 
         Raises:
-            ServerError: the server stays away for :data:`PATIENCE` seconds.
-            GapsweepError: what the server answered for.
+            ServerError: the server did not answer for :data:`PATIENCE` seconds.
+            GapsweepError: the server refused the call.
         """
         patience = _Patience()
         while True:
             request = _with_token(endpoints.events(sweep_id, after).request(), self._token)
             try:
-                with self._http.stream(**request, timeout=None) as answer:
-                    if answer.is_error:
-                        answer.read()
-                    raise_for_problem(answer)
+                with self._http.stream(**request, timeout=None) as response:
+                    if response.is_error:
+                        response.read()
+                    raise_for_problem(response)
                     patience = _Patience()
-                    for number, event in _parsed(answer.iter_lines()):
+                    for number, event in _parse_events(response.iter_lines()):
                         after = number
                         yield number, event
                 if self.do(endpoints.sweep(sweep_id)).state.is_over:
                     return
-                raise _broken_off(sweep_id)
+                raise _closed_early(sweep_id)
             except (httpx2.TransportError, ServerError) as error:
                 time.sleep(patience.wait(self._server, error))
 
 
 class AsyncClient:
-    """Makes calls from a coroutine."""
+    """An async client."""
 
     def __init__(self, server: str, token: str, http: httpx2.AsyncClient | None = None) -> None:
         self._server, self._token = server, token
@@ -112,7 +112,7 @@ class AsyncClient:
 
     async def do(self, call: Call[T]) -> T:
         """As :meth:`Client.do`."""
-        for _ in range(call.attempts - 1):
+        for _ in range(call.max_tries - 1):
             with suppress(httpx2.TransportError):
                 request = _with_token(call.request(), self._token)
                 return call.read(await self._http.request(**request))
@@ -127,39 +127,39 @@ class AsyncClient:
         while True:
             request = _with_token(endpoints.events(sweep_id, after).request(), self._token)
             try:
-                async with self._http.stream(**request, timeout=None) as answer:
-                    if answer.is_error:
-                        await answer.aread()
-                    raise_for_problem(answer)
+                async with self._http.stream(**request, timeout=None) as response:
+                    if response.is_error:
+                        await response.aread()
+                    raise_for_problem(response)
                     patience = _Patience()
                     lines: list[str] = []
-                    async for line in answer.aiter_lines():
+                    async for line in response.aiter_lines():
                         lines.append(line)
                         if line:
                             continue
-                        for number, event in _parsed(lines):
+                        for number, event in _parse_events(lines):
                             after = number
                             yield number, event
                         lines = []
                 if (await self.do(endpoints.sweep(sweep_id))).state.is_over:
                     return
-                raise _broken_off(sweep_id)
+                raise _closed_early(sweep_id)
             except (httpx2.TransportError, ServerError) as error:
                 await asyncio.sleep(patience.wait(self._server, error))
 
 
 class _Patience:
-    """How long a server that is away is still waited for."""
+    """The waiting times of a client that reconnects."""
 
     def __init__(self) -> None:
-        self._until: float | None = None  # it counts from the first time the server is missed
+        self._until: float | None = None  # set when the server does not answer for the first time
         self._wait = 0.1
 
     def wait(self, server: str, error: Exception) -> float:
-        """Seconds until the next attempt.
+        """Seconds to wait before the next try.
 
         Raises:
-            ServerError: it has been away for too long.
+            ServerError: the server has not answered for :data:`PATIENCE` seconds.
         """
         now = time.monotonic()
         self._until = self._until or now + PATIENCE
@@ -169,8 +169,8 @@ class _Patience:
         return self._wait
 
 
-def _parsed(lines: Iterable[str]) -> Iterator[NumberedEvent]:
-    """Events out of the lines of a stream."""
+def _parse_events(lines: Iterable[str]) -> Iterator[NumberedEvent]:
+    """Events from the lines of a server-sent event stream."""
     fields: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
@@ -189,6 +189,6 @@ def _unreachable(server: str, error: Exception) -> ServerError:
     return ServerError(f"the server {server} cannot be reached ({error})")
 
 
-def _broken_off(sweep_id: str) -> ServerError:
-    """A server that loses its database ends a stream in good order."""
-    return ServerError(f"the server ended the events of {sweep_id}, which has not ended")
+def _closed_early(sweep_id: str) -> ServerError:
+    """A server that loses its database closes a stream properly."""
+    return ServerError(f"event stream closed before {sweep_id} finished")

@@ -1,4 +1,4 @@
-"""Every call of the API, described once: what is sent, and what is made of the answer."""
+"""Every call of the API, described once: its request, and how its response is parsed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from service.base.errors import (
     TooManyError,
     UnauthorizedError,
 )
-from service.base.versions import installed
+from service.base.versions import installed_version
+from service.client.job_states import JobState
 from service.client.models import (
     BestOut,
     BundleOut,
@@ -35,7 +36,6 @@ from service.client.models import (
     TrialOut,
     ValidOut,
 )
-from service.server.store.states import JobState
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ _ERRORS: Mapping[int, type[GapsweepError]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """One request, and what makes of its answer's body what was asked for."""
+    """A request, and the function that parses its response's body."""
 
     parse: Callable[[bytes], T]
     method: str
@@ -61,7 +61,7 @@ class Call(Generic[T]):
     content: bytes | None = None
 
     def request(self) -> dict[str, Any]:
-        """As an HTTP client takes it; what is None is left out."""
+        """Keyword arguments of the HTTP client's ``request``, without parameters that are None."""
         params = {k: v for k, v in self.params.items() if v is not None}
         return {
             "method": self.method,
@@ -72,19 +72,19 @@ class Call(Generic[T]):
         }
 
     @property
-    def attempts(self) -> int:
-        """How often it may be made: a server that was restarted breaks connections kept open."""
+    def max_tries(self) -> int:
+        """How often it may be sent: a restarted server has closed the connections kept open."""
         repeatable = self.method == "GET" or "Idempotency-Key" in self.headers
         return 2 if repeatable else 1
 
-    def read(self, answer: httpx2.Response) -> T:
-        """The answer's content.
+    def read(self, response: httpx2.Response) -> T:
+        """The parsed content of a response.
 
         Raises:
-            GapsweepError: it is an error; the exception that the server answered for.
+            GapsweepError: the response is an error; the exception that the server raised.
         """
-        raise_for_problem(answer)
-        return self.parse(answer.content)
+        raise_for_problem(response)
+        return self.parse(response.content)
 
 
 def submit(
@@ -95,7 +95,7 @@ def submit(
     bundle: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[SweepOut]:
-    """Queue a sweep: its spec as a mapping, or as YAML or JSON; ``bundle`` is a digest."""
+    """Queue a sweep: its spec as a mapping, or as YAML or JSON text; ``bundle`` is a digest."""
     return Call(
         parse=_json(SweepOut),
         method="POST",
@@ -107,12 +107,12 @@ def submit(
 
 
 def add_bundle(archive: bytes) -> Call[BundleOut]:
-    """Hand in code for sweeps, see :func:`service.server.bundle_archive.pack`."""
+    """Upload code for sweeps, see :func:`service.client.bundle_packing.pack`."""
     return Call(parse=_json(BundleOut), method="POST", path="/v1/bundles", content=archive)
 
 
 def validate(spec: Mapping[str, Any] | bytes) -> Call[ValidOut]:
-    """Check a spec without running anything."""
+    """Validate a spec without running it."""
     return Call(parse=_json(ValidOut), method="POST", path="/v1/validate", content=_spec(spec))
 
 
@@ -154,34 +154,34 @@ def best(sweep_id: str) -> Call[BestOut]:
 
 
 def report(sweep_id: str, form: Literal["html", "json", "text"] = "html") -> Call[str]:
-    """What a sweep found: as a page, as the summary in JSON, as text for a terminal."""
+    """A sweep's report as an HTML page or as text, or its summary as JSON."""
     path = f"{_path(sweep_id)}/report"
     return Call(parse=bytes.decode, method="GET", path=path, params={"format": form})
 
 
 def log(sweep_id: str, offset: int = 0) -> Call[LogOut]:
-    """A piece of what the sweep's drivers had to say."""
+    """A part of the drivers' log, from a byte offset on."""
     path, params = f"{_path(sweep_id)}/logs", {"offset": offset}
     return Call(parse=_json(LogOut), method="GET", path=path, params=params)
 
 
 def model(sweep_id: str) -> Call[bytes]:
-    """The best trial's weights, a PyTorch state dict's file."""
+    """The best trial's weights: a file with a PyTorch state dict."""
     return Call(parse=bytes, method="GET", path=f"{_path(sweep_id)}/model")
 
 
 def cluster() -> Call[ClusterOut]:
-    """The cluster's nodes, and how many sweeps wait and run."""
+    """The cluster's nodes, and the numbers of queued and active sweeps."""
     return Call(parse=_json(ClusterOut), method="GET", path="/v1/cluster")
 
 
 def cancel(sweep_id: str) -> Call[SweepOut]:
-    """End a sweep for good."""
+    """Cancel a sweep."""
     return _action(sweep_id, "cancel")
 
 
 def pause(sweep_id: str) -> Call[SweepOut]:
-    """Stop a sweep until it is resumed."""
+    """Pause a sweep until it is resumed."""
     return _action(sweep_id, "pause")
 
 
@@ -191,7 +191,7 @@ def resume(sweep_id: str) -> Call[SweepOut]:
 
 
 def retry(sweep_id: str) -> Call[SweepOut]:
-    """Queue a sweep again that failed or was cancelled."""
+    """Queue a failed or cancelled sweep again."""
     return _action(sweep_id, "retry")
 
 
@@ -201,41 +201,42 @@ def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
 
 
 def events(sweep_id: str, after: int) -> Call[None]:
-    """What happens to a sweep, as a stream: see :meth:`service.client.client.Client.events`."""
+    """A stream of a sweep's events, see :meth:`service.client.client.Client.events`."""
     return Call(
-        parse=_streamed,
+        parse=_ignore_body,
         method="GET",
         path=f"{_path(sweep_id)}/events",
         headers={"Last-Event-ID": str(after), "Accept": "text/event-stream"},
     )
 
 
-def raise_for_problem(answer: httpx2.Response) -> None:
-    """Raise the exception that an answer stands for, if it is an error.
+def raise_for_problem(response: httpx2.Response) -> None:
+    """Raise the exception that an error response describes.
 
     Raises:
-        GapsweepError: the server's own, with every problem of a spec.
+        GapsweepError: as the server raised it, with every problem of a spec.
     """
-    if not answer.is_error:
+    if not response.is_error:
         return
     try:
-        body = answer.json()
+        body = response.json()
         detail = str(body["detail"])
         problems = [Problem(p["path"], p["message"]) for p in body.get("problems", ())]
     except (ValueError, KeyError, TypeError):
         raise ServerError(
-            f"{answer.url} answered {answer.status_code}, not as gapsweep does"
+            f"unexpected response (HTTP {response.status_code}) from {response.url}; "
+            "is it a gapsweep server?"
         ) from None
     if problems:
-        raise SpecError(_source(answer), problems)
-    if answer.status_code == 429:
-        raise TooManyError(detail, float(answer.headers.get("Retry-After", 1)))
-    raise _ERRORS.get(answer.status_code, ServerError)(detail)
+        raise SpecError(_source(response), problems)
+    if response.status_code == 429:
+        raise TooManyError(detail, float(response.headers.get("Retry-After", 1)))
+    raise _ERRORS.get(response.status_code, ServerError)(detail)
 
 
-def _source(answer: httpx2.Response) -> str:
-    """What did not validate, and by whose word where the server is of another version."""
-    theirs, ours = answer.headers.get("Gapsweep-Version"), installed()
+def _source(response: httpx2.Response) -> str:
+    """The name of the spec in errors, with both versions if the server's differs."""
+    theirs, ours = response.headers.get("Gapsweep-Version"), installed_version()
     if theirs is None or theirs == ours:
         return "the spec"
     return f"the spec, for the server's gapsweep {theirs} (here it is {ours})"
@@ -250,8 +251,8 @@ def _json(kind: type[T]) -> Callable[[bytes], T]:
     return TypeAdapter(kind).validate_json
 
 
-def _streamed(_body: bytes) -> None:
-    """An answer that is read as it comes."""
+def _ignore_body(_body: bytes) -> None:
+    """For a response that is read as a stream."""
 
 
 def _path(sweep_id: str) -> str:

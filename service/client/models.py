@@ -1,4 +1,4 @@
-"""What the API answers, as its OpenAPI document describes it."""
+"""The models of the API's responses, shared by server and client."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from service.server.store.job_records import Event, Job, Standing, Wish
-from service.server.store.states import JobState
+from service.client.job_states import JobState, RequestedAction
 from service.study.records import Epoch, Role, Trial, TrialState
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
-class SweepOut(_Answer):
-    """A submitted sweep as it stands. Times are Unix seconds."""
+class SweepOut(_Response):
+    """A submitted sweep in its current state. Times are Unix seconds."""
 
     sweep_id: str = Field(examples=["digits-mlp-6b8a1b2c"])
     name: str
@@ -26,30 +25,29 @@ class SweepOut(_Answer):
     changed: float
     priority: int
     after: tuple[str, ...]
-    wish: Wish | None = Field(description="what its driver was told and has not done yet")
+    requested_action: RequestedAction | None = Field(
+        description="an action that a user requested and the driver has not done yet"
+    )
     cause: str | None = Field(description="why it is in this state")
-    failures: int = Field(description="how often its driver died")
-    slots: int | None = Field(description="how many trials it may run at once now")
-    more_trials: int = Field(description="what it was extended by in all")
+    attempt: int = Field(description="number of the current or last driver, from 1; 0 before")
+    last_heartbeat: float | None = Field(description="when its driver last reported")
+    failures: int = Field(description="how many of its drivers died")
+    slots: int | None = Field(description="how many trials it may run at the same time now")
+    more_trials: int = Field(description="by how many trials it was extended in total")
     bundle: str | None
     gpu_hours: float
     progress: dict[str, Any] = Field(description="counts of its trials, and the best so far")
 
-    @classmethod
-    def of(cls, job: Job) -> SweepOut:
-        """From the store's record."""
-        return cls.model_validate(job)
 
-
-class SweepsOut(_Answer):
-    """Some of the sweeps, the newest first; ``cursor`` leads to the next ones."""
+class SweepsOut(_Response):
+    """A page of sweeps, the newest first; ``cursor`` leads to the next page."""
 
     items: tuple[SweepOut, ...]
     cursor: str | None
 
 
-class TransitionOut(_Answer):
-    """A change of a sweep's state."""
+class TransitionOut(_Response):
+    """A transition of a sweep's state."""
 
     time: float
     old: JobState | None
@@ -59,22 +57,15 @@ class TransitionOut(_Answer):
 
 
 class SweepDetails(SweepOut):
-    """A sweep with its spec and every change of its state."""
+    """A sweep with its spec and its history."""
 
     spec: str
     history: tuple[TransitionOut, ...]
-    last_event: int = Field(description="the newest event's number, 0 if there is none")
-
-    @classmethod
-    def with_history(cls, found: Standing) -> SweepDetails:
-        """From the store's record."""
-        changes = tuple(TransitionOut.model_validate(t) for t in found.history)
-        known = SweepOut.of(found.job).model_dump()
-        return cls(**known, spec=found.job.spec, history=changes, last_event=found.last_event)
+    last_event: int = Field(description="the number of the newest event; 0 if there is none")
 
 
-class TrialOut(_Answer):
-    """A trial. A metric that is no number (NaN, infinite) is null."""
+class TrialOut(_Response):
+    """A trial. A metric that is NaN or infinite is null."""
 
     number: int
     state: TrialState
@@ -101,7 +92,7 @@ class TrialsOut(RootModel[list[TrialOut]]):
     """A sweep's trials by number."""
 
 
-class EpochOut(_Answer):
+class EpochOut(_Response):
     """One epoch of a trial."""
 
     epoch: int
@@ -114,37 +105,37 @@ class EpochOut(_Answer):
         return cls(epoch=epoch.epoch, time=epoch.time, metrics=_numbers(epoch.metrics))
 
 
-class TrialCurve(_Answer):
+class TrialCurve(_Response):
     """A trial with its epochs."""
 
     trial: TrialOut
     epochs: tuple[EpochOut, ...]
 
 
-class BestOut(_Answer):
+class BestOut(_Response):
     """The best trial of a sweep, and its baseline."""
 
     best: TrialOut
     baseline: TrialOut | None
 
 
-class LogOut(_Answer):
-    """A piece of a sweep's log. ``next`` is where it goes on, in bytes."""
+class LogOut(_Response):
+    """A part of a sweep's log. ``next`` is the offset of the next part, in bytes."""
 
     text: str
     next: int
-    ended: bool = Field(description="whether the sweep is over, so that nothing will follow")
+    ended: bool = Field(description="whether the sweep has ended, so that the log is complete")
 
 
-class BundleOut(_Answer):
-    """Code that was handed in. ``size`` is the archive's, in bytes."""
+class BundleOut(_Response):
+    """An uploaded bundle of code. ``size`` is the archive's, in bytes."""
 
     digest: str
     size: int
     modules: tuple[str, ...]
 
 
-class NodeOut(_Answer):
+class NodeOut(_Response):
     """A machine of the cluster."""
 
     name: str
@@ -152,48 +143,43 @@ class NodeOut(_Answer):
     gpus: float
 
 
-class ClusterOut(_Answer):
-    """The cluster, and how many sweeps wait for it and are on it."""
+class ClusterOut(_Response):
+    """The cluster, and the numbers of queued and active sweeps."""
 
     nodes: tuple[NodeOut, ...]
     queued: int
     running: int
 
 
-class EventOut(_Answer):
-    """Something that happened to a sweep."""
+class EventOut(_Response):
+    """An event of a sweep."""
 
     time: float
     kind: str
     data: dict[str, Any]
 
-    @classmethod
-    def of(cls, event: Event) -> EventOut:
-        """From the record."""
-        return cls.model_validate(event)
 
-
-class ValidOut(_Answer):
-    """A spec that would be taken, with everything filled in."""
+class ValidOut(_Response):
+    """A valid spec with all defaults filled in."""
 
     spec: dict[str, Any]
 
 
-class Status(_Answer):
-    """Whether the service is well."""
+class Status(_Response):
+    """The health of the service."""
 
     status: str = Field(examples=["ok"])
 
 
-class ProblemItem(_Answer):
-    """One thing that is wrong: where, and what would be valid."""
+class ProblemItem(_Response):
+    """One problem of a spec or request: where it is, and what would be valid."""
 
     path: str
     message: str
 
 
-class ProblemOut(_Answer):
-    """What went wrong, as RFC 9457 has it."""
+class ProblemOut(_Response):
+    """A problem document (RFC 9457)."""
 
     type: str = "about:blank"
     title: str

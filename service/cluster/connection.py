@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
-from unittest.mock import patch
 
 from service.base.errors import InputError
-from service.base.versions import installed, require
+from service.base.versions import installed_version, require
+from service.cluster.compat import running_ray
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import looked_at_from_outside, machine_of, this_machine
 
@@ -73,35 +72,27 @@ class Cluster:
             yield
             return
         own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
-        with log.open("a", encoding="utf-8") as words, redirect_stdout(words):
+        with (
+            log.open("a", encoding="utf-8") as words,
+            redirect_stdout(words),
+            ExitStack() as running,
+        ):
             try:
-                with _sigterm_left_alone():
-                    ray.init(
+                running.enter_context(
+                    running_ray(
                         address=self.address or "local",
                         log_to_driver=False,
                         configure_logging=True,
                         logging_level=logging.ERROR,
                         **({} if self.address else own),
                     )
+                )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
                     raise InputError(f"Ray could not be started here: {first}") from None
                 raise _unreachable(self.address, first) from None
-            try:
-                yield
-            finally:
-                gc.collect()  # a reference that is dropped later, on any thread, ends the process
-                ray.shutdown()
-
-
-@contextmanager
-def _sigterm_left_alone() -> Iterator[None]:
-    """Keep Ray's own handler away: what it raises as Ray starts is lost, and with it the signal."""
-    import ray._private.utils as utils
-
-    with patch.object(utils, "set_sigterm_handler", lambda _handler: None):
-        yield
+            yield
 
 
 def _check_reachable(address: str) -> None:
@@ -199,4 +190,4 @@ def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[
     Ray hides GPUs from this process; another one sees them.
     """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed(), looked_at_from_outside() if gpus else machine_of(()), missing
+    return installed_version(), looked_at_from_outside() if gpus else machine_of(()), missing

@@ -16,6 +16,7 @@ from ray.tune import Trainable as TuneTrainable
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from service.cluster.compat import start_failure
 from service.cluster.trial_actor import Shared
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import Worker
@@ -165,10 +166,8 @@ def _failures(answers: Sequence[Answer | None]) -> list[TrialFailure]:
 
 def _fate(error: ray.exceptions.RayActorError) -> str:
     """What became of a worker: its own last words where it never got to work."""
-    words = str(error).strip().splitlines()
-    if "creation task" in words[0]:
-        return f"did not start: {words[-1]}"
-    return "died (killed, or out of memory)"
+    refused = start_failure(error)
+    return "died (killed, or out of memory)" if refused is None else f"did not start: {refused}"
 
 
 def _actor(resources: Resources, group: PlacementGroup, number: int) -> Any:

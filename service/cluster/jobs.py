@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from service.server.shares import Amount
+from service.base.amount import Amount
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Launch:
 
     name: str
     sweep_id: str
-    turn: int
+    attempt: int
     home: Path
     modules: tuple[Path, ...] = ()
 

@@ -11,10 +11,11 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from service.base.amount import Amount
 from service.base.errors import ClusterAwayError, LaunchError
-from service.base.redaction import redacted
+from service.base.redaction import redact
+from service.cluster.compat import is_unknown_job, job_client
 from service.cluster.jobs import ClusterNode, Found, Launch
-from service.server.shares import Amount
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class RayJobs:
     def start(self, launch: Launch) -> None:
         """Submit the job; its name is its submission id, which Ray takes once."""
         words = [self._python, "-m", "service.server.driver", launch.sweep_id]
-        words += ["--turn", str(launch.turn), "--home", str(launch.home)]
+        words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
         environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
         if self.find(launch.name) is not None:
             return
@@ -72,7 +73,7 @@ class RayJobs:
             log = str(self._ask(lambda client: client.get_job_logs(name)))
         except (_UnknownJobError, ClusterAwayError):
             return ""
-        return redacted(log[-_TAIL:])
+        return redact(log[-_TAIL:])
 
     def nodes(self) -> Sequence[ClusterNode]:
         """The nodes that are alive."""
@@ -97,11 +98,11 @@ class RayJobs:
             self._made = self._made or _client(self._address)
             return question(self._made)
         except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
-            words = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
-            if isinstance(error, RuntimeError) and "does not exist" in str(error):
+            words = redact(f"{type(error).__name__}: {error}".splitlines()[0])
+            if is_unknown_job(error):
                 raise _UnknownJobError(words) from None
             if self._made is not None and _is_about_the_question(error):
-                raise _RefusedError(redacted(str(error))) from None
+                raise _RefusedError(redact(str(error))) from None
             self._made = None  # the head may come back elsewhere
             raise ClusterAwayError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
@@ -124,12 +125,5 @@ def _is_about_the_question(error: Exception) -> bool:
 def _client(address: str) -> Any:
     """Ray's own client, made to give up on a head that takes a request and never answers it."""
     os.environ.pop("RAY_ADDRESS", None)  # it would win over the address that was given
-    from ray.job_submission import JobSubmissionClient
-
     logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
-
-    class Client(JobSubmissionClient):
-        def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
-            return super()._do_request(method, endpoint, **{"timeout": _TIMEOUT, **more})
-
-    return Client(address)
+    return job_client(address, _TIMEOUT)

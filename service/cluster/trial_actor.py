@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.tune import Trainable as TuneTrainable
 
-from service.base.versions import differs
+from service.base.versions import describe_mismatch
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import TrialContext, Worker
 from service.study.messages import TrialFailure
@@ -28,7 +28,7 @@ class Shared:
 
     def refusal(self) -> TrialFailure | None:
         """Why no trial can run here, if the driver's gapsweep is another than this node's."""
-        words = differs(self.version, "its driver", f"the node {socket.gethostname()}")
+        words = describe_mismatch(self.version, "its driver", f"the node {socket.gethostname()}")
         return None if words is None else TrialFailure(reason=words)
 
 

@@ -8,7 +8,6 @@ here would end the whole sweep inside Tune: it is kept, the sweep stops, and the
 from __future__ import annotations
 
 import functools
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from service.cluster.compat import error_of
 from service.cluster.group_actor import LostWorkerError
 from service.cluster.tune_messages import from_result, to_config
 from service.study.messages import Answer, EpochReport
@@ -133,16 +133,12 @@ class StudyScheduler(FIFOScheduler):
     @_guarded(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:
         """A process broke: the trial is started again, or the searcher is told next."""
-        self.bridge.crash(trial.trial_id, _words(trial.pickled_error_file))
+        self.bridge.crash(trial.trial_id, _reason(error_of(trial)))
 
 
-def _words(file: str | None) -> str:
-    """Why a trial's process broke, by the error that Tune has pickled."""
-    try:
-        error = pickle.loads(Path(file).read_bytes()) if file else None
-    except Exception:  # an exception of the user's need not survive pickling
-        return DIED
-    if not isinstance(error, RayTaskError):
+def _reason(error: RayTaskError | None) -> str:
+    """Why a trial's process broke."""
+    if error is None:
         return DIED
     name = "" if isinstance(error.cause, LostWorkerError) else f"{type(error.cause).__name__}: "
     return f"{name}{error.cause}"

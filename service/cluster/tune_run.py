@@ -9,21 +9,23 @@ from pathlib import Path
 import ray
 from ray import tune
 
-from service.base.versions import installed
+from service.base.versions import installed_version
 from service.cluster.group_actor import GroupActor
 from service.cluster.trial_actor import Shared, TrialActor
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
 from service.cluster.worker import TrialContext
 from service.spec.resources import Resources
+from service.study.trial_flow import TrialFlow
 
 
-def run_trials(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
-    """Let Tune run trials until the bridge has none left or says to stop."""
+def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
+    """Let Tune run trials until the flow has none left or says to stop."""
+    bridge = Bridge(flow)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study keeps what failed
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context), installed())),
+        tune.with_parameters(actor, shared=Shared(ray.put(context), installed_version())),
         bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:

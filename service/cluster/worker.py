@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
+from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +63,22 @@ class Worker:
         self._forget()
         self._trial, self._recorded = assignment, assignment.recorded
 
+    def close(self) -> None:
+        """Let go of the trial and of the data on the device."""
+        self._placed = None
+        self._forget()
+
     def advance(self) -> Answer:
-        """Train one epoch and say how it went; after a resumption the last one is said again."""
+        """Train one epoch and say how it went; after a resumption the last one is said again.
+
+        Raises:
+            torch.AcceleratorError: the device cannot be used any more; nor can this process.
+            BdbQuit: a person has quit a debugger inside of the trial.
+        """
         try:
             return self._advance()
+        except BdbQuit:  # a person has left the debugger: no trial's failure
+            raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             return self._failure(f"out of memory: {error}")
         except torch.AcceleratorError as error:

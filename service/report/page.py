@@ -8,6 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from service.base.words import duration, number
 from service.report import words
 from service.report.data import ReportData
 from service.report.plots import curves_plot, gap_plot
@@ -32,11 +33,11 @@ def _template() -> Template:
     environment.filters |= {
         f.__name__: f
         for f in (
-            words.number,
+            number,
             words.plus_minus,
             words.short,
             words.percent,
-            words.duration,
+            duration,
             words.configuration,
         )
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
+from io import StringIO
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,9 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from service.report.words import configuration, duration, number
+from service.base.words import duration, number
+from service.report.words import configuration
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.sweep_record import Sweep
+
+_REDRAW = 0.5  # seconds
+_CELL = '<pre style="line-height: 1.2">{code}</pre>'
 
 
 class SweepView:
@@ -185,3 +192,71 @@ def _figures(sweep: Sweep | None, trial: Trial) -> list[str]:
 def view_for(console: Console) -> SweepView:
     """Live in a terminal, lines elsewhere."""
     return LiveView(console) if console.is_terminal else LineView(console)
+
+
+class NotebookView(LiveView):
+    """The live table in a notebook's cell, replaced in place."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=StringIO(), record=True, width=110, force_jupyter=False))
+        self._handle: Any = None
+        self._shown = 0.0
+
+    def __enter__(self) -> SweepView:
+        from IPython.display import HTML, display
+
+        self._handle = display(HTML(self._html()), display_id=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Show how it ended; the table stays."""
+        self._update(at_once=True)
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        """Show the sweep."""
+        super().begin(sweep, budget, seconds)
+        self._update(at_once=True)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Twice a second at most."""
+        super().epoch(epoch)
+        self._update(at_once=False)
+
+    def ended(self, trial: Trial) -> None:
+        """Move the bar on."""
+        super().ended(trial)
+        self._update(at_once=False)
+
+    def _update(self, *, at_once: bool) -> None:
+        now = time.monotonic()
+        if self._handle is not None and (at_once or now - self._shown > _REDRAW):
+            from IPython.display import HTML
+
+            self._handle.update(HTML(self._html()))
+            self._shown = now
+
+    def _html(self) -> str:
+        self.console.print(self._render())
+        return self.console.export_html(inline_styles=True, code_format=_CELL)
+
+
+class QuietView(SweepView):
+    """Shows nothing."""
+
+
+def view_here(*, shown: bool) -> SweepView:
+    """The view of the process's own screen: a notebook's cell, a terminal, or lines."""
+    if not shown:
+        return QuietView(Console())
+    return NotebookView() if _in_notebook() else view_for(Console(highlight=False))
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

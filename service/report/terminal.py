@@ -10,17 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from service.base.words import MISSING, duration, number
 from service.report.data import ComparisonRow, GroupRow, ReportData
-from service.report.words import (
-    MISSING,
-    configuration,
-    duration,
-    number,
-    percent,
-    plus_minus,
-    short,
-    signed,
-)
+from service.report.words import configuration, percent, plus_minus, short, signed
 from service.study.importance import NOT_TOLD
 from trainables.analysis.anatomy import Anatomy
 

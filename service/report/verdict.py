@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from service.base.words import number
 from service.report.comparison import ConfirmedRow
-from service.report.words import configuration, number, percent, plus_minus, signed
+from service.report.words import configuration, percent, plus_minus, signed
 from service.study.records import Trial, TrialState
 from service.sweep.sweep_record import Sweep
 

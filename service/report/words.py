@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
+from service.base.words import MISSING, number
 from service.study.records import Params
 from trainables.config.regularisers import NEUTRAL, SYMBOLS
 
 if TYPE_CHECKING:  # it would bring scipy along
     from service.report.comparison import Interval
-
-MISSING = "–"
-
-
-def number(value: float | None) -> str:
-    """Four significant digits; a dash for None, NaN and the infinities."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    return f"{value:#.4g}".rstrip(".")
 
 
 def signed(value: float) -> str:
@@ -47,15 +38,6 @@ def percent(share: float | None) -> str:
         return MISSING
     digits = 0 if abs(share) >= 0.0995 else 1
     return f"{100 * share:.{digits}f} %"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def configuration(params: Params) -> str:

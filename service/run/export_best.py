@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 
 from service.base.errors import InputError
+from service.run.best_model import load_best_run
 from service.spec.model import SweepSpec
-from service.study.records import Role
 from service.sweep.home import SweepFolder
 from service.sweep.sweep_record import Sweep
 from trainables.analysis.export import Format, export_network
 from trainables.analysis.pruning import Removed, prune
-from trainables.build import build_run
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
@@ -44,14 +43,9 @@ def export_best(
         InputError: the sweep has no best trial with weights, torch cannot export the network, or
             the folder cannot be written.
     """
-    best = sweep.best
-    weights = folder.best_weights(best.number) if best else None
-    if best is None or weights is None or not weights.exists():
-        raise InputError(f"{folder.sweep_id} has no completed trial whose weights could be written")
-    baseline = best.role is Role.BASELINE
-    run = build_run(spec, best.params, splits, baseline=baseline, device="cpu")
-    run.model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    before = run.model.eval()
+    run = load_best_run(spec, sweep, splits, folder)
+    before, best = run.model, sweep.best
+    assert best is not None
     network, removed = prune(before, run.data.val.x[:256]) if pruned else (before, ())
     card = {
         "sweep": folder.sweep_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from search_spaces.words import not_one_of
@@ -10,6 +10,7 @@ from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination, examine
 from trainables.build import Regularisers, build_run, find_misfits
+from trainables.config.imports import import_paths
 from trainables.config.point import MODEL_PREFIX
 from trainables.config.regularisers import KEYS, regularisers_of
 from trainables.data.datasets import load
@@ -84,17 +85,18 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
 
 
 def _components(spec: SweepSpec) -> Iterator[Problem]:
-    """Samplers, pruners and stopping rules of the user's can be made."""
-    makers: dict[str, Callable[[], object]] = {
-        "search.sampler": lambda: spec.search.sampler.build(spec.search.seed),
-        "search.pruner": lambda: spec.search.pruner.build(spec.training.max_epochs),
-        "early_stopping": lambda: spec.early_stopping and spec.early_stopping.build(),
-    }
-    for place, make in makers.items():
-        try:
-            make()
-        except TrainableError as error:
-            yield Problem(place, str(error))
+    """Samplers, pruners and stopping rules that load code of the user's can be made."""
+    search, stopping = spec.search, spec.early_stopping
+    for place, component, make in (
+        ("search.sampler", search.sampler, lambda: search.sampler.build(search.seed)),
+        ("search.pruner", search.pruner, lambda: search.pruner.build(spec.training.max_epochs)),
+        ("early_stopping", stopping, lambda: stopping and stopping.build()),
+    ):
+        if any(import_paths(component)):
+            try:
+                make()
+            except TrainableError as error:
+                yield Problem(place, str(error))
 
 
 def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:

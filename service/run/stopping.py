@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import signal
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from types import FrameType
+from typing import Any
 
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.gpu_budget import GpuBudget
@@ -61,6 +63,7 @@ class Control:
         self._failed = 0
         self._fine = False
         self._complete: list[float] = []
+        self._before: dict[signal.Signals, Any] = {}
 
     @property
     def reason(self) -> Stop | None:
@@ -115,20 +118,21 @@ class Control:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once."""
+        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once.
+
+        Only a process's main thread hears of signals: on another one this does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        self.listen()
+        for number in self._before:
+            signal.signal(number, self._interrupt)
         try:
             yield
         finally:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
-
-    def listen(self) -> None:
-        """While :meth:`listening`: take the signals back from whoever took one meanwhile."""
-        if not self._interrupted:
-            for number in self._before:
-                signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         self._interrupted = True

@@ -1,4 +1,4 @@
-"""One sweep, assembled and run, or gone on with: study, Tune, MLflow, finalists, report."""
+"""One sweep, assembled and run, or gone on with: study, executor, MLflow, finalists, report."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from pydantic import BaseModel
 
-from service.base.errors import SweepFailedError
+from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
 from service.cluster.connection import Cluster
-from service.cluster.tune_adapters import Bridge
-from service.cluster.tune_run import run_trials
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
+from service.run.local_executor import run_trials_here
 from service.run.stopping import Control, Orders, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
@@ -35,13 +34,15 @@ from service.sweep.load import assemble
 from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
-from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 from service.tracking.outbox import Outbox
 from trainables.analysis.anatomy import anatomy
 from trainables.analysis.examine import test_metrics
 from trainables.build import build_run
 from trainables.config.registry import Component
 from trainables.data.splits import Splits
+
+if TYPE_CHECKING:
+    from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 
 
 class View(Observer, Protocol):
@@ -104,11 +105,29 @@ def run_sweep(
         SweepFailedError: something broke that is no trial's fault; what was finished is kept.
     """
     folder.check_format()
+    check_executor(spec, cluster)
     with folder.locked(), History(folder.history) as history:
         more = More(more_trials, extension)
         session = _Session(spec, splits, folder, home, history, view, more, concurrent, orders)
-        session.drive(cluster)
-        return session.conclude()
+        try:
+            session.drive(cluster)
+            return session.conclude()
+        except BaseException:
+            session.abandon()
+            raise
+
+
+def check_executor(spec: SweepSpec, cluster: Cluster) -> None:
+    """See that a spec's executor is one for this cluster.
+
+    Raises:
+        InputError: trials that run in this process were asked for together with a cluster.
+    """
+    if spec.resources.executor == "local" and cluster.address is not None:
+        raise InputError(
+            "resources.executor: local runs trials in this process and not on the Ray cluster at "
+            f"{cluster.address}; leave out the cluster's address, or set executor to ray"
+        )
 
 
 @dataclass(frozen=True)
@@ -187,11 +206,13 @@ class _Session:
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
-        paths = tuple(self._folder.origin.read_text(encoding="utf-8").splitlines())
+        paths = self._folder.read_import_paths()
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with control.listening(), cluster.connected(self._folder.ray_log):
-            control.listen()  # Ray takes SIGTERM as it connects
-            run_trials(Bridge(flow), context, self._concurrent)
+        with control.listening():
+            if self._spec.resources.executor == "local":
+                run_trials_here(flow, context)
+            else:
+                self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
         if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
             for number in self._trials.open_trials:
@@ -203,6 +224,17 @@ class _Session:
                 f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
                 "what was finished is kept, resume it to go on"
             ) from flow.error
+
+    def _run_on(self, cluster: Cluster, flow: TrialFlow, context: TrialContext) -> None:
+        with cluster.connected(self._folder.ray_log):
+            from service.cluster.tune_run import run_trials
+
+            run_trials(flow, context, self._concurrent)
+
+    def abandon(self) -> None:
+        """Let go of what would outlive a sweep that broke."""
+        if self._tracker is not None:
+            self._tracker.abandon()
 
     def conclude(self) -> Ending:
         """Measure the finalists on the test split, write report and summary, end the parent."""
@@ -295,6 +327,8 @@ def _runs(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> S
     uri = mlflow_uri(home)
     if uri is None:
         return None
+    from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
+
     return SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder))
 
 
@@ -307,6 +341,8 @@ def _show(value: object) -> str:
 
 
 def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
+    from service.tracking.mlflow_runs import TrackedSweep
+
     run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
     params = {
         "penalised": ", ".join(

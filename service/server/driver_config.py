@@ -1,7 +1,7 @@
-"""What the service leaves in the home folder for the drivers of its sweeps.
+"""The file in the home folder that tells the drivers of a service's sweeps where its store is.
 
-It holds the database's password, so that it is a file that only its owner reads, and no option or
-variable of a job, which the cluster shows to whoever looks.
+It contains the database's password. It is therefore a file that only its owner can read, and not an
+option or environment variable of a job, which the cluster shows to all its users.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from service.base.errors import HomeError
 from service.sweep.home import Home
 
 
-class Handover(BaseModel):
-    """Where a driver finds the store and MLflow (None: as its own machine has it)."""
+class DriverConfig(BaseModel):
+    """The URLs of the store and of MLflow; ``mlflow_uri`` None means the driver's default."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,34 +25,33 @@ class Handover(BaseModel):
     mlflow_uri: str | None
 
 
-def leave(handover: Handover, home: Home) -> None:
-    """Write it, whole or not at all.
+def write(config: DriverConfig, home: Home) -> None:
+    """Write the file atomically, readable by its owner only.
 
     Raises:
-        HomeError: the home cannot be written.
+        HomeError: the home folder cannot be written.
     """
     path = _path(home)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.touch(mode=0o600, exist_ok=False)
-        temporary.write_text(handover.model_dump_json(), encoding="utf-8")
+        temporary.write_text(config.model_dump_json(), encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise HomeError(f"home folder {home.path} cannot be written ({error.strerror})") from None
 
 
-def find(home: Home) -> Handover:
-    """Read it.
+def read(home: Home) -> DriverConfig:
+    """Read the file.
 
     Raises:
-        HomeError: it is not there: the service works in another folder, or the nodes do not share
-            this one.
+        HomeError: it is not there: the service uses another folder, or the nodes do not share it.
     """
     try:
-        return Handover.model_validate_json(_path(home).read_bytes())
+        return DriverConfig.model_validate_json(_path(home).read_bytes())
     except (OSError, ValidationError):
         raise HomeError(
-            f"{_path(home)} cannot be read; the cluster's nodes and the service must share their "
+            f"{_path(home)} cannot be read; the service and the cluster's nodes must share the "
             "home folder"
         ) from None
 

@@ -1,9 +1,8 @@
-"""Which queued sweeps start now: a pure decision over what waits and what runs.
+"""Which queued sweeps start now: a pure decision over the queued and the active sweeps.
 
-Between users the one with the smallest share of the cluster goes first; a user's own sweeps go by
-priority, then by age. A sweep that waits gains a priority every :data:`AGING` seconds, so that no
-stream of more urgent ones holds it up for ever, and a sweep that its user's limits hold up holds up
-nobody else.
+The user with the smallest share of the cluster comes first; a user's own sweeps are ordered by
+priority, then by age. A queued sweep's priority grows by 1 every :data:`AGING` seconds, so that it
+cannot starve, and a sweep that its user's limits hold back does not hold back other users'.
 """
 
 from __future__ import annotations
@@ -12,15 +11,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from service.server.shares import Amount, Demand, together
+from service.base.amount import Amount
+from service.server.shares import Demand, fit_together
 
 AGING = 600.0
-"""Seconds of waiting that count as much as one priority."""
+"""Seconds in the queue that raise the priority by 1."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A queued sweep and what it would use; ``since`` is Unix seconds."""
+    """A queued sweep and its demand; ``since`` is Unix seconds."""
 
     demand: Demand
     since: float
@@ -29,11 +29,11 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much may be held at once; None is no limit.
+class QueueLimits:
+    """What may be in use at the same time; None is no limit.
 
-    ``running`` bounds the sweeps of all users together. ``gpus_of`` bounds a user's GPUs where it
-    differs from ``gpus_per_user``.
+    ``running`` limits the active sweeps of all users together. ``gpus_of`` overrides
+    ``gpus_per_user`` by user name.
     """
 
     running: int = 4
@@ -42,7 +42,7 @@ class Limits:
     gpus_of: Mapping[str, float] = field(default_factory=dict)
 
     def gpus(self, owner: str) -> float | None:
-        """One user's."""
+        """The GPU limit of one user."""
         return self.gpus_of.get(owner, self.gpus_per_user)
 
 
@@ -50,7 +50,7 @@ def next_to_start(
     waiting: Sequence[Waiting],
     holding: Sequence[Demand],
     capacity: Amount,
-    limits: Limits,
+    limits: QueueLimits,
     *,
     succeeded: Collection[str],
     used: Mapping[str, float],
@@ -58,40 +58,40 @@ def next_to_start(
 ) -> tuple[str, ...]:
     """Ids of the sweeps to start now, in order.
 
-    Of every sweep on the cluster one trial must fit beside the others'. ``succeeded`` are the
-    sweeps that others wait for and that are done. ``used`` is what each user has had lately: it
-    decides between users who hold equally much, so that shares come out equal over time.
+    One trial of each active sweep must fit on the cluster at the same time. ``succeeded`` are the
+    ids of succeeded sweeps that others depend on. ``used`` is each user's recent usage: it decides
+    between users with equal shares, so that shares become equal over time.
     """
     held = list(holding)
     ready = [w for w in waiting if all(other in succeeded for other in w.after)]
     chosen: list[str] = []
     while ready and len(held) < limits.running:
-        turn = next(_in_turn(ready, held, capacity, limits, used, now), None)
-        if turn is None or not together([*held, turn.demand], capacity):
+        first = next(_order(ready, held, capacity, limits, used, now), None)
+        if first is None or not fit_together([*held, first.demand], capacity):
             break
-        ready.remove(turn)
-        chosen.append(turn.demand.sweep_id)
-        held.append(turn.demand)
+        ready.remove(first)
+        chosen.append(first.demand.sweep_id)
+        held.append(first.demand)
     return tuple(chosen)
 
 
-def _in_turn(
+def _order(
     ready: Sequence[Waiting],
     held: Sequence[Demand],
     capacity: Amount,
-    limits: Limits,
+    limits: QueueLimits,
     used: Mapping[str, float],
     now: float,
 ) -> Iterator[Waiting]:
-    """Each user's most urgent sweep, if the user's limits allow it, the neediest user's first."""
+    """Each user's most urgent sweep that its limits allow, the user with the least share first."""
     shares: defaultdict[str, float] = defaultdict(float)
     for demand in held:
-        shares[demand.owner] += demand.trial.share(capacity)
+        shares[demand.owner] += demand.trial.dominant_share(capacity)
     owners = {w.demand.owner for w in ready}
     for owner in sorted(owners, key=lambda o: (shares[o], used.get(o, 0.0), o)):
         own = [w for w in ready if w.demand.owner == owner]
         first = max(own, key=lambda w: _urgency(w, now))
-        if _allowed(first.demand, [h for h in held if h.owner == owner], limits):
+        if _is_allowed(first.demand, [h for h in held if h.owner == owner], limits):
             yield first
 
 
@@ -103,8 +103,8 @@ def _urgency(sweep: Waiting, now: float) -> tuple[float, float, str]:
     )
 
 
-def _allowed(demand: Demand, own: Sequence[Demand], limits: Limits) -> bool:
-    """Whether one more sweep stays within its user's limits."""
+def _is_allowed(demand: Demand, own: Sequence[Demand], limits: QueueLimits) -> bool:
+    """Whether one more sweep is within its user's limits."""
     if limits.running_per_user is not None and len(own) >= limits.running_per_user:
         return False
     most = limits.gpus(demand.owner)

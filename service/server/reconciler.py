@@ -1,9 +1,9 @@
-"""Keeps what the store says of sweeps and what the cluster does in agreement, round after round.
+"""Keeps the store's states of sweeps and the jobs on the cluster in agreement, round after round.
 
-A round may be cut off anywhere and be begun again by another process: the store says STARTING and
-which turn before a job is submitted, the job's name is the sweep's id and turn, and the cluster
-takes a name once. Only a driver says how its sweep ended; what happens to sweeps whose drivers can
-say no more is decided here.
+A round may be interrupted anywhere and be repeated by another process: the store has the state
+STARTING and the attempt before a job is submitted, a job is named by its sweep's id and attempt,
+and the cluster accepts each name once. Only a driver reports how its sweep ended; this module
+decides about sweeps whose drivers can no longer report.
 """
 
 from __future__ import annotations
@@ -13,226 +13,230 @@ import time
 from collections.abc import Callable, Mapping
 
 from service.base.errors import ConflictError, IllegalChangeError, LaunchError
+from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import Found, JobCluster, Launch, capacity
-from service.server.actions import Service
-from service.server.demands import demand_of
-from service.server.queue import Limits, Waiting, next_to_start
+from service.server.job_demand import read_demand
+from service.server.queue import QueueLimits, Waiting, next_to_start
 from service.server.shares import share
-from service.server.store.job_records import Job, Wish
-from service.server.store.states import JobState
+from service.server.store.job_records import Job
+from service.server.sweep_service import SweepService
 from service.sweep.home import Home
 
-WINDOW = 6 * 3600.0
-"""Seconds of use that count between users."""
-STARTUP = 300.0
-"""Seconds that a driver may take to be heard for the first time."""
-SILENCE = 90.0
-"""Seconds without a sign after which a driver counts as dead, whatever the cluster says."""
-OBEDIENCE = 60.0
-"""Seconds that a driver has to do what is wished before its job is stopped."""
-_FIRST = 1000
-"""The priority among its owner's of a sweep whose driver died."""
-_ON_CLUSTER = (JobState.STARTING, JobState.RUNNING, JobState.PAUSING)
+USAGE_WINDOW = 6 * 3600.0
+"""Seconds of past usage that count between users."""
+STARTUP_TIMEOUT = 300.0
+"""Seconds that a driver may take until its first heartbeat."""
+HEARTBEAT_TIMEOUT = 90.0
+"""Seconds without a heartbeat after which a driver counts as dead, whatever the cluster reports."""
+STOP_GRACE = 60.0
+"""Seconds that a driver has to do a requested action before its job is stopped."""
+_RESTART_PRIORITY = 1000
+"""Added to the priority of a sweep whose driver died: it comes first among its owner's."""
+_ACTIVE = tuple(state for state in JobState if state.is_active)
+_STATE_AFTER = {
+    RequestedAction.PAUSE: JobState.PAUSED,
+    RequestedAction.CANCEL: JobState.CANCELLED,
+}
 _BY = "reconciler"
 _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Looks after the sweeps of one service on one cluster; one at a time, see the lease.
+    """Reconciles the sweeps of one service with one cluster; only one may run at a time.
 
-    ``retries`` is how often a sweep whose driver died is resumed.
+    ``retries`` is how many times a sweep whose driver died is started again.
     """
 
     def __init__(
         self,
-        service: Service,
+        service: SweepService,
         cluster: JobCluster,
-        limits: Limits,
+        limits: QueueLimits,
         retries: int = 3,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._service, self._sweeps, self._cluster = service, service.sweeps, cluster
         self._limits, self._retries, self._clock = limits, retries, clock
         self._watching_since = clock()
-        self._wished: dict[tuple[str, Wish], float] = {}
-        self._shared: Mapping[str, int] = {}
+        self._requested_since: dict[tuple[str, RequestedAction], float] = {}
+        self._slots: Mapping[str, int] = {}
 
-    def lost_sight(self) -> None:
-        """The store or the cluster was away: no silence before now counts."""
+    def reset_timeouts(self) -> None:
+        """Measure timeouts from now on: the store or the cluster did not answer until now."""
         self._watching_since = self._clock()
 
     def round(self) -> None:
-        """Look after what is on the cluster, then start what has its turn, then share anew.
+        """Check the active sweeps, start queued ones, and divide the cluster among them.
 
         Raises:
-            ClusterAwayError, DatabaseError: one of them does not answer; nothing is lost.
+            ClusterAwayError: the cluster does not answer.
+            DatabaseError: the database does not answer.
         """
-        there = self._sweeps.of_states(*_ON_CLUSTER)
-        names = {_name(job) for job in there}
-        self._wished = {k: since for k, since in self._wished.items() if k[0] in names}
-        for job in there:
-            self._look_after(job)
-        self._start()
+        active = self._sweeps.in_states(*_ACTIVE)
+        names = {_job_name(job) for job in active}
+        self._requested_since = {k: t for k, t in self._requested_since.items() if k[0] in names}
+        for job in active:
+            self._check(job)
+        self._start_queued()
 
-    def _look_after(self, job: Job) -> None:
-        found = self._cluster.find(_name(job))
+    def _check(self, job: Job) -> None:
+        found = self._cluster.find(_job_name(job))
         if found is None:
-            self._unknown(job)
+            self._handle_unknown(job)
         elif found.over:
-            self._died(job, _why(found))
-        elif self._silent(job):
-            self._cluster.stop(_name(job))
-            self._died(job, f"it was not heard for {SILENCE:.0f} s")
-        elif job.wish is not None and self._disobeyed(job, job.wish):
-            self._cluster.stop(_name(job))
+            self._handle_death(job, _reason(found))
+        elif self._has_timed_out(job):
+            self._cluster.stop(_job_name(job))
+            self._handle_death(job, f"no heartbeat for {HEARTBEAT_TIMEOUT:.0f} s")
+        elif job.requested_action is not None and self._is_overdue(job, job.requested_action):
+            self._cluster.stop(_job_name(job))
 
-    def _unknown(self, job: Job) -> None:
-        """It was never submitted, or the cluster has forgotten it."""
-        if job.wish is not None:
-            self._fulfil(job, job.wish)
+    def _handle_unknown(self, job: Job) -> None:
+        """The cluster does not know the job: it was never submitted, or the cluster lost it."""
+        if job.requested_action is not None:
+            self._apply(job, job.requested_action)
         elif job.launched is None:
             self._launch(job)
         else:
-            cause = "the cluster was restarted; it goes on where it was"
-            self._take_back(job, JobState.QUEUED, cause)
+            cause = "the cluster was restarted; the sweep will continue"
+            self._end_attempt(job, JobState.QUEUED, cause)
 
-    def _silent(self, job: Job) -> bool:
+    def _has_timed_out(self, job: Job) -> bool:
         since = max(self._watching_since, job.launched or 0.0)
         if job.state is JobState.STARTING:
-            return self._clock() - since > STARTUP
-        return self._clock() - max(since, job.heard or 0.0) > SILENCE
+            return self._clock() - since > STARTUP_TIMEOUT
+        return self._clock() - max(since, job.last_heartbeat or 0.0) > HEARTBEAT_TIMEOUT
 
-    def _disobeyed(self, job: Job, wish: Wish) -> bool:
-        since = self._wished.setdefault((_name(job), wish), self._clock())
-        return self._clock() - since > OBEDIENCE
+    def _is_overdue(self, job: Job, action: RequestedAction) -> bool:
+        since = self._requested_since.setdefault((_job_name(job), action), self._clock())
+        return self._clock() - since > STOP_GRACE
 
-    def _died(self, job: Job, why: str) -> None:
-        """A driver ended without saying how its sweep did; unless it said so just now."""
+    def _handle_death(self, job: Job, why: str) -> None:
+        """The job ended; unless its driver has just reported how the sweep ended, it died."""
         now = self._sweeps.get(job.sweep_id)
-        if not now.state.holds_a_job:
+        if not now.state.is_active:
             return
-        if now.wish is not None:
-            self._fulfil(now, now.wish)
+        if now.requested_action is not None:
+            self._apply(now, now.requested_action)
             return
-        words = self._cluster.last_words(_name(job))
-        _log.warning("the driver of %s died: %s\n%s", job.sweep_id, why, words)
-        self._keep(job.sweep_id, words)
+        output = self._cluster.last_words(_job_name(job))
+        _log.warning("the driver of %s died: %s\n%s", job.sweep_id, why, output)
+        self._append_to_log(job.sweep_id, output)
         failures = now.failures + 1
         if failures > self._retries:
             cause = f"its driver died {failures} times, the last time: {why}"
-            self._take_back(job, JobState.FAILED, cause, failures=failures)
+            self._end_attempt(job, JobState.FAILED, cause, failures=failures)
         else:
-            cause = f"its driver died ({why}); it goes on where it was"
-            self._take_back(job, JobState.QUEUED, cause, failures=failures)
+            cause = f"its driver died ({why}); the sweep will continue"
+            self._end_attempt(job, JobState.QUEUED, cause, failures=failures)
 
-    def _fulfil(self, job: Job, wish: Wish) -> None:
-        """What is wished of a sweep that no driver works on any more."""
-        new = {Wish.PAUSE: JobState.PAUSED, Wish.CANCEL: JobState.CANCELLED}[wish]
-        self._take_back(job, new, str(new), job.wished_by or _BY)
+    def _apply(self, job: Job, action: RequestedAction) -> None:
+        """Do what a user requested of a sweep that no longer has a driver."""
+        new = _STATE_AFTER[action]
+        self._end_attempt(job, new, str(new), job.requested_by or _BY)
 
-    def _start(self) -> None:
-        waiting = self._sweeps.of_states(JobState.QUEUED)
-        running = self._sweeps.of_states(*_ON_CLUSTER)
-        if not waiting and not running:
-            self._shared = {}
+    def _start_queued(self) -> None:
+        waiting = self._sweeps.in_states(JobState.QUEUED)
+        active = self._sweeps.in_states(*_ACTIVE)
+        if not waiting and not active:
+            self._slots = {}
             return
-        demands = [demand_of(job) for job in running]
+        demands = [read_demand(job) for job in active]
         room = capacity(self._cluster.nodes())
         chosen = next_to_start(
-            [_waiting(job) for job in waiting if self._can_start(job)],
+            [_to_waiting(job) for job in waiting if self._can_start(job)],
             demands,
             room,
             self._limits,
-            succeeded=self._succeeded(waiting),
-            used=self._sweeps.used(self._clock() - WINDOW),
+            succeeded=self._find_succeeded(waiting),
+            used=self._sweeps.usage(self._clock() - USAGE_WINDOW),
             now=self._clock(),
         )
         for job in (j for sweep_id in chosen for j in waiting if j.sweep_id == sweep_id):
-            demands.append(demand_of(job))
-            self._begin(job)
+            demands.append(read_demand(job))
+            self._start(job)
         owners = {d.owner for d in demands}
-        self._share(share(demands, room, {o: self._limits.gpus(o) for o in owners}))
+        self._set_slots(share(demands, room, {o: self._limits.gpus(o) for o in owners}))
 
-    def _share(self, shares: Mapping[str, int]) -> None:
-        if shares != self._shared:
-            self._sweeps.share(shares)
-            self._shared = shares
+    def _set_slots(self, slots: Mapping[str, int]) -> None:
+        if slots != self._slots:
+            self._sweeps.set_slots(slots)
+            self._slots = slots
 
-    def _succeeded(self, waiting: tuple[Job, ...]) -> set[str]:
+    def _find_succeeded(self, waiting: tuple[Job, ...]) -> set[str]:
         others = {other for job in waiting for other in job.after}
         return {o for o in others if self._sweeps.get(o).state is JobState.SUCCEEDED}
 
     def _can_start(self, job: Job) -> bool:
-        """Whether what it waits for can still succeed; it fails with a sweep that did not."""
+        """Whether the sweeps it waits for can still succeed; if not, it fails."""
         for other in job.after:
             state = self._sweeps.get(other).state
             if state in (JobState.FAILED, JobState.CANCELLED):
-                self._give_up(job, f"{other}, which it waited for, is {state}")
+                self._fail_queued(job, f"{other}, which it waited for, is {state}")
                 return False
         return True
 
-    def _begin(self, job: Job) -> None:
-        """Give a sweep its turn: first in the store, then on the cluster."""
-        self._shared = {}
+    def _start(self, job: Job) -> None:
+        """Begin a new attempt: first in the store, then on the cluster."""
+        self._slots = {}
         try:
-            began = self._sweeps.change(
+            started = self._sweeps.change(
                 job.sweep_id,
                 JobState.STARTING,
-                "its turn has come",
+                "selected from the queue",
                 "queue",
-                turn=job.turn + 1,
+                attempt=job.attempt + 1,
                 launched=None,
             )
-        except IllegalChangeError:  # cancelled or paused just now
+        except IllegalChangeError:  # cancelled or paused in the meantime
             return
-        self._launch(began)
+        self._launch(started)
 
     def _launch(self, job: Job) -> None:
         launch = Launch(
-            name=_name(job),
+            name=_job_name(job),
             sweep_id=job.sweep_id,
-            turn=job.turn,
+            attempt=job.attempt,
             home=self._service.settings.home,
             modules=self._service.modules(job),
         )
         try:
             self._cluster.start(launch)
         except LaunchError as error:
-            self._take_back(job, JobState.FAILED, str(error))
+            self._end_attempt(job, JobState.FAILED, str(error))
             return
-        self._sweeps.launched(job.sweep_id, job.turn)
+        self._sweeps.record_launch(job.sweep_id, job.attempt)
 
-    def _take_back(
+    def _end_attempt(
         self, job: Job, new: JobState, cause: str, by: str = _BY, **columns: object
     ) -> None:
         try:
-            self._sweeps.take_back(job.sweep_id, job.turn, new, cause, by, **columns)
-        except ConflictError as error:  # the driver was faster
+            self._sweeps.end_attempt(job.sweep_id, job.attempt, new, cause, by, **columns)
+        except ConflictError as error:  # the driver ended it first
             _log.info("%s", error)
 
-    def _give_up(self, job: Job, cause: str) -> None:
-        """Fail a sweep that waits."""
+    def _fail_queued(self, job: Job, cause: str) -> None:
         try:
             self._sweeps.change(job.sweep_id, JobState.FAILED, cause, _BY)
-        except IllegalChangeError as error:  # a person was faster
+        except IllegalChangeError as error:  # a user changed it first
             _log.info("%s", error)
 
-    def _keep(self, sweep_id: str, words: str) -> None:
-        """What the cluster heard of a driver, beside what the driver wrote itself."""
+    def _append_to_log(self, sweep_id: str, output: str) -> None:
+        """Add what the cluster captured of a driver's output to the sweep's log."""
         folder = Home(self._service.settings.home).sweep(sweep_id)
-        if words and folder.path.is_dir():
+        if output and folder.path.is_dir():
             with folder.driver_log.open("a", encoding="utf-8") as file:
-                file.write(words.rstrip("\n") + "\n")
+                file.write(output.rstrip("\n") + "\n")
 
 
-def _name(job: Job) -> str:
-    return f"{job.sweep_id}-{job.turn}"
+def _job_name(job: Job) -> str:
+    return f"{job.sweep_id}-{job.attempt}"
 
 
-def _why(found: Found) -> str:
-    return found.words.splitlines()[0][:200] if found.words else "the cluster does not say why"
+def _reason(found: Found) -> str:
+    return found.words.splitlines()[0][:200] if found.words else "the cluster gives no reason"
 
 
-def _waiting(job: Job) -> Waiting:
-    priority = job.priority + (_FIRST if job.failures else 0)
-    return Waiting(demand_of(job), job.changed, priority, job.after)
+def _to_waiting(job: Job) -> Waiting:
+    priority = job.priority + (_RESTART_PRIORITY if job.failures else 0)
+    return Waiting(read_demand(job), job.changed, priority, job.after)

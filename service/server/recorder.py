@@ -1,4 +1,4 @@
-"""What a driver tells the service's store: trials, epochs, events, how far its sweep is."""
+"""Records a running sweep in the service's store: trials, epochs, events, and its progress."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from service.base.errors import StaleDriverError
+from service.client.job_states import RequestedAction
 from service.run.stopping import Orders
-from service.server.store.job_records import Happening, Told, Wish
-from service.server.store.progress import Progress
+from service.server.store.job_records import DriverReport, NewEvent
+from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.sweep_record import Sweep
@@ -25,79 +26,79 @@ _SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
 
 
 class Recorder:
-    """The sink of one turn of one sweep. What the store answers becomes the sweep's orders."""
+    """The outbox's sink for one attempt of a sweep; it passes the store's instructions on."""
 
     batch = 200
 
     def __init__(
         self,
-        progress: Progress,
+        progress: ProgressStore,
         sweep_id: str,
-        turn: int,
+        attempt: int,
         orders: Orders,
         resources: Resources,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._progress, self._sweep_id, self._turn = progress, sweep_id, turn
+        self._progress, self._sweep_id, self._attempt = progress, sweep_id, attempt
         self._orders, self._clock = orders, clock
         self._gpus = resources.gpus
         self._weight = max(resources.worker_cpus * resources.workers, resources.gpus)
         self._sweep: Sweep | None = None
         self._planned = 0
         self._since: dict[int, float] = {}
-        self.wish: Wish | None = None
+        self.requested_action: RequestedAction | None = None
 
     def begin(self, sweep: Sweep, planned: int) -> None:
-        """The sweep as it stands and how many trials it may have."""
+        """Start with the sweep as it is in the study, and its planned number of trials."""
         self._sweep, self._planned = replace(sweep, trials=tuple(map(_bare, sweep.trials))), planned
 
     def write(self, news: Sequence[News]) -> None:
-        """Tell the store, and do as it says.
+        """Record news in the store, and pass its instructions on to the sweep.
 
-        A sweep that is no longer this driver's is stopped and spoken of no more.
+        If this attempt is over, the sweep is stopped and nothing more is recorded.
 
         Raises:
             DatabaseError: the store does not answer.
         """
         if self._orders.stale:
             return
-        happenings = [h for item in news for h in self._happenings(item)]
-        told = replace(
-            self.told(),
+        events = [event for item in news for event in self._events(item)]
+        report = replace(
+            self.report(),
             trials=[item.trial for item in news if item.changed],
             epochs=[epoch for item in news for epoch in item.epochs],
-            happenings=happenings,
+            events=events,
         )
         try:
-            said = self._progress.tell(self._sweep_id, self._turn, told)
+            instructions = self._progress.record(self._sweep_id, self._attempt, report)
         except StaleDriverError:
             self._orders.stale = self._orders.stop = True
             return
-        self.wish = said.wish
-        self._orders.slots = said.slots
-        self._orders.stop = said.wish is not None
+        self.requested_action = instructions.requested_action
+        self._orders.slots = instructions.slots
+        self._orders.stop = instructions.requested_action is not None
 
-    def told(self) -> Told:
-        """How far the sweep is, without news."""
+    def report(self) -> DriverReport:
+        """The sweep's progress, without news."""
         if self._sweep is None:
-            return Told()
-        held = sum(self._held(t) for t in self._sweep.trials)
-        return Told(
+            return DriverReport()
+        held = sum(self._held_seconds(t) for t in self._sweep.trials)
+        return DriverReport(
             progress=_progress(self._sweep, self._planned),
             slot_seconds=held * self._weight,
             gpu_hours=held * self._gpus / 3600,
         )
 
-    def _held(self, trial: Trial) -> float:
-        """Seconds for which a trial has held what it holds, this session's running ones too."""
+    def _held_seconds(self, trial: Trial) -> float:
+        """Seconds for which a trial has held its resources, up to now if it is running."""
         if trial.state is not TrialState.RUNNING:
             return trial.seconds
         since = self._since.setdefault(trial.number, self._clock())
         return trial.seconds + self._clock() - since
 
-    def _happenings(self, news: News) -> Iterator[Happening]:
+    def _events(self, news: News) -> Iterator[NewEvent]:
         trial = news.trial
-        self._put(trial)
+        self._update(trial)
         if news.changed:
             yield _of_trial("trial started", trial, params=dict(trial.params), role=trial.role)
         for epoch in news.epochs:
@@ -109,7 +110,7 @@ class Recorder:
                 yield _of_trial("best improved", trial, value=trial.value, best=_shown(trial.best))
 
     def _is_best(self, trial: Trial) -> bool:
-        """Whether it is the best so far, the baseline counted; of those told before, again."""
+        """Whether it is the best trial so far and not worse than the baseline."""
         if self._sweep is None or self._sweep.best is None:
             return False
         best, baseline = self._sweep.best, self._sweep.baseline
@@ -118,7 +119,7 @@ class Recorder:
         key = self._sweep.ranking.key
         return baseline is None or key(best) <= key(baseline)
 
-    def _put(self, trial: Trial) -> None:
+    def _update(self, trial: Trial) -> None:
         if self._sweep is not None:
             others = {t.number: t for t in self._sweep.trials} | {trial.number: _bare(trial)}
             trials = tuple(others[n] for n in sorted(others))
@@ -129,13 +130,13 @@ def _bare(trial: Trial) -> Trial:
     return replace(trial, epochs=())
 
 
-def _of_trial(kind: str, trial: Trial, **data: Any) -> Happening:
-    return Happening(kind=kind, data={"trial": trial.number, **data}, key=f"{kind} {trial.number}")
+def _of_trial(kind: str, trial: Trial, **data: Any) -> NewEvent:
+    return NewEvent(kind=kind, data={"trial": trial.number, **data}, key=f"{kind} {trial.number}")
 
 
-def _of_epoch(epoch: Epoch) -> Happening:
+def _of_epoch(epoch: Epoch) -> NewEvent:
     data = {"trial": epoch.trial, "epoch": epoch.epoch, "metrics": _shown(epoch.metrics)}
-    return Happening(kind="epoch", data=data, key=f"epoch {epoch.trial} {epoch.epoch}")
+    return NewEvent(kind="epoch", data=data, key=f"epoch {epoch.trial} {epoch.epoch}")
 
 
 def _shown(metrics: Any) -> dict[str, float]:
@@ -143,7 +144,7 @@ def _shown(metrics: Any) -> dict[str, float]:
 
 
 def _progress(sweep: Sweep, planned: int) -> dict[str, Any]:
-    """Counts, and the finalists so far, as lists of sweeps show them."""
+    """Counts of trials and the finalists so far, as lists of sweeps show them."""
     counts = {state.value: len(sweep.of_state(state)) for state in TrialState}
     finalists = {"baseline": sweep.baseline, "best": sweep.best}
     return {

@@ -1,4 +1,4 @@
-"""The service as a process: its API, and on threads of their own what looks after its sweeps."""
+"""The service as a process: its API, and the background loops that look after its sweeps."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.base.ports import check_port
-from service.base.redaction import Redacting
-from service.base.versions import installed
+from service.base.redaction import RedactingFormatter
+from service.base.versions import installed_version
 from service.cluster.jobs_client import RayJobs
 from service.server import driver_config
-from service.server.actions import Service, Settings
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
-from service.server.leased_loop import Keeper
-from service.server.queue import Limits
+from service.server.leased_loop import LeasedLoop
+from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.store.database import Database
-from service.server.store.leases import Leases
-from service.server.store.webhooks import Webhooks
-from service.server.webhook_delivery import Caller, check_urls
+from service.server.store.lease_store import LeaseStore
+from service.server.store.webhook_store import WebhookStore
+from service.server.sweep_service import ServiceSettings, SweepService
+from service.server.webhook_delivery import WebhookSender, check_urls
 from service.sweep.home import Home
 
 PERIOD = 0.5
-"""Seconds between rounds of looking after the sweeps."""
+"""Seconds between rounds of the reconciler."""
 _GRACE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How a server is set up. ``mlflow_uri`` None leaves it to each driver's machine."""
+    """The settings of a server. ``mlflow_uri`` None leaves it to each driver's machine."""
 
-    service: Settings
+    service: ServiceSettings
     ray_address: str
     mlflow_uri: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
-    limits: Limits = field(default_factory=Limits)
+    limits: QueueLimits = field(default_factory=QueueLimits)
     rates: RateSettings = field(default_factory=RateSettings)
     retries: int = 3
     python: str = "python"
@@ -53,48 +53,50 @@ class ServerSettings:
 
 
 def build(settings: ServerSettings) -> FastAPI:
-    """The app, its database checked, its drivers told where to find it.
+    """The app; the database is checked and the drivers' configuration is written.
 
     Raises:
-        DatabaseError: the database does not answer, or is another version's.
-        HomeError: the home cannot be written.
-        InputError: a setting is not valid.
+        DatabaseError: the database does not answer.
+        DatabaseSetupError: the database's schema is another version's.
+        HomeError: the home folder cannot be written.
+        InputError: a setting is invalid.
     """
     database = Database(settings.service.database_url)
     database.check()
     home = Home(settings.service.home).create()
     home.data.mkdir(exist_ok=True)
-    driver_config.leave(
-        driver_config.Handover(
-            version=installed(),
+    driver_config.write(
+        driver_config.DriverConfig(
+            version=installed_version(),
             database_url=settings.service.database_url,
             mlflow_uri=settings.mlflow_uri,
         ),
         home,
     )
-    service = Service(settings.service, database)
+    service = SweepService(settings.service, database)
     cluster = RayJobs(settings.ray_address, settings.python)
     reconciler = Reconciler(service, cluster, settings.limits, settings.retries)
-    leases = Leases(database, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    looking_after = Keeper(
-        "sweeps", leases, reconciler.round, PERIOD, on_trouble=reconciler.lost_sight
+    leases = LeaseStore(database, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    reconciling = LeasedLoop(
+        "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
-    service.wake = looking_after.wake
-    keepers = [looking_after, *_calling(settings, database, leases)]
-    return create_app(service, cluster, rates=settings.rates, keepers=keepers)
+    service.wake = reconciling.wake
+    loops = [reconciling, *_webhook_loops(settings, database, leases)]
+    return create_app(service, cluster, rates=settings.rates, loops=loops)
 
 
 def serve(settings: ServerSettings) -> None:
-    """Answer until the process is told to end.
+    """Serve the API until the process receives a signal to stop.
 
     Raises:
-        InputError: as :func:`build`, or the address cannot be used.
+        GapsweepError: as :func:`build`.
+        InputError: the address cannot be used.
     """
     check_port(settings.host, settings.port)
-    _log_without_secrets()
+    _configure_logging()
     app = build(settings)
     gc.collect()
-    gc.freeze()  # what lives as long as the process: looking through it all stops every answer
+    gc.freeze()  # a collection over everything that is loaded would delay every request
     uvicorn.run(
         app,
         host=settings.host,
@@ -105,19 +107,22 @@ def serve(settings: ServerSettings) -> None:
     )
 
 
-def _calling(settings: ServerSettings, database: Database, leases: Leases) -> list[Keeper]:
-    webhooks = Webhooks(database)
+def _webhook_loops(
+    settings: ServerSettings, database: Database, leases: LeaseStore
+) -> list[LeasedLoop]:
+    webhooks = WebhookStore(database)
     check_urls(settings.webhooks)
-    webhooks.settle(settings.webhooks)
+    webhooks.set_urls(settings.webhooks)
     if not settings.webhooks:
         return []
-    caller = Caller(webhooks, settings.webhook_secret or "")
-    return [Keeper("webhooks", leases, caller.round, 1.0)]
+    sender = WebhookSender(webhooks, settings.webhook_secret or "")
+    return [LeasedLoop("webhooks", leases, sender.round, 1.0)]
 
 
-def _log_without_secrets() -> None:
+def _configure_logging() -> None:
+    """Log to standard error, without secrets."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("alembic", "httpx2", "httpx", "ray"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

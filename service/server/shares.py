@@ -1,7 +1,7 @@
-"""How the sweeps on a cluster share it: so many trials at once for each.
+"""How the sweeps on a cluster share it: the number of concurrent trials of each. Pure.
 
-Every sweep gets one trial; what is left goes, a trial at a time, to the user whose dominant share
-is the smallest, and of that user's sweeps to the one with the smallest (dominant resource
+Every sweep gets one trial; the rest is given out one trial at a time, to the user with the smallest
+dominant share, and of that user's sweeps to the one with the smallest share (dominant resource
 fairness, Ghodsi et al. 2011, NSDI, algorithm 1, over indivisible trials).
 """
 
@@ -12,36 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from service.base.amount import Amount
+
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Amount:
-    """CPUs and GPUs."""
-
-    cpus: float = 0.0
-    gpus: float = 0.0
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.cpus + other.cpus, self.gpus + other.gpus)
-
-    def times(self, count: int) -> Amount:
-        """So many of it."""
-        return Amount(self.cpus * count, self.gpus * count)
-
-    def fits(self, into: Amount) -> bool:
-        """Whether there is room for it."""
-        return self.cpus <= into.cpus + _ROUNDING and self.gpus <= into.gpus + _ROUNDING
-
-    def share(self, of: Amount) -> float:
-        """The larger of its parts of the two."""
-        parts = [(self.cpus, of.cpus), (self.gpus, of.gpus)]
-        return max((mine / all_ for mine, all_ in parts if all_), default=0.0)
-
-
-@dataclass(frozen=True)
 class Demand:
-    """What a sweep would use: one trial's amount, and how many trials at most at once."""
+    """What a sweep would use: the amount of one trial, and at most how many concurrent trials."""
 
     sweep_id: str
     owner: str
@@ -50,15 +28,15 @@ class Demand:
 
 
 def share(
-    demands: Sequence[Demand], capacity: Amount, gpus_of: Mapping[str, float | None]
+    demands: Sequence[Demand], capacity: Amount, gpu_limits: Mapping[str, float | None]
 ) -> Mapping[str, int]:
-    """How many trials each sweep may run at once. ``gpus_of`` bounds a user's GPUs, None does not.
+    """The number of concurrent trials of each sweep. ``gpu_limits`` bound each user's GPUs.
 
-    A trial that the whole cluster could not hold counts as nothing: its driver will say so.
+    A trial that is larger than the whole cluster counts as nothing: its driver reports the error.
     """
     given = {d.sweep_id: 1 for d in demands}
     while True:
-        held = _held(demands, given, capacity)
+        held = _held_by_owner(demands, given, capacity)
         total = _sum(held.values())
         able = [
             d
@@ -66,40 +44,40 @@ def share(
             if given[d.sweep_id] < d.trials
             and d.trial.fits(capacity)
             and (total + d.trial).fits(capacity)
-            and _within(held[d.owner] + d.trial, gpus_of.get(d.owner))
+            and _is_within(held[d.owner] + d.trial, gpu_limits.get(d.owner))
         ]
         if not able:
             return given
         able.sort(
             key=lambda d: (
-                held[d.owner].share(capacity),
-                d.trial.times(given[d.sweep_id]).share(capacity),
+                held[d.owner].dominant_share(capacity),
+                (d.trial * given[d.sweep_id]).dominant_share(capacity),
                 d.sweep_id,
             )
         )
         given[able[0].sweep_id] += 1
 
 
-def together(demands: Sequence[Demand], capacity: Amount) -> bool:
-    """Whether the cluster can hold one trial of each."""
+def fit_together(demands: Sequence[Demand], capacity: Amount) -> bool:
+    """Whether the cluster can run one trial of each at the same time."""
     held = [d.trial for d in demands if d.trial.fits(capacity)]
     return _sum(held).fits(capacity)
 
 
-def _held(
+def _held_by_owner(
     demands: Sequence[Demand], given: Mapping[str, int], capacity: Amount
 ) -> Mapping[str, Amount]:
     held: defaultdict[str, Amount] = defaultdict(Amount)
     for d in demands:
         if d.trial.fits(capacity):
-            held[d.owner] += d.trial.times(given[d.sweep_id])
+            held[d.owner] += d.trial * given[d.sweep_id]
         else:
             held[d.owner] += Amount()
     return held
 
 
-def _within(amount: Amount, gpus: float | None) -> bool:
-    return gpus is None or amount.gpus <= gpus + _ROUNDING
+def _is_within(amount: Amount, gpu_limit: float | None) -> bool:
+    return gpu_limit is None or amount.gpus <= gpu_limit + _ROUNDING
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:

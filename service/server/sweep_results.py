@@ -1,4 +1,4 @@
-"""What a sweep found, from the store and from its folder in the home."""
+"""The results of a sweep, from the store and from its folder in the home folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import yaml
 from rich.console import Console
 
 from service.base.errors import InputError, NothingYetError
-from service.server.actions import Service
+from service.client.job_states import JobState
 from service.server.store.job_records import Job, Transition
-from service.server.store.states import JobState
+from service.server.sweep_service import SweepService
 from service.spec.file import parse_spec
 from service.sweep.home import Home, SweepFolder
 from service.sweep.summary import Summary, summarise
@@ -23,7 +23,8 @@ from service.sweep.sweep_record import Sweep, SweepState
 if TYPE_CHECKING:
     from service.report.data import ReportData
 
-_PIECE = 2**20
+_MAX_PART = 2**20
+"""Bytes."""
 _STATES = {
     JobState.SUCCEEDED: SweepState.SUCCEEDED,
     JobState.FAILED: SweepState.FAILED,
@@ -32,103 +33,104 @@ _STATES = {
 }
 
 
-def sweep_of(service: Service, job: Job) -> Sweep:
-    """The sweep as the store knows it, without epochs."""
+def load_sweep(service: SweepService, job: Job) -> Sweep:
+    """The sweep as recorded in the store, without epochs."""
     spec = parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
     return Sweep.of(
         spec,
         sweep_id=job.sweep_id,
         state=_STATES.get(job.state, SweepState.RUNNING),
-        seconds=held_seconds(service.sweeps.history(job.sweep_id), time.time()),
+        seconds=active_seconds(service.sweeps.history(job.sweep_id), time.time()),
         trials=service.progress.trials(job.sweep_id),
     )
 
 
-def held_seconds(history: Sequence[Transition], now: float) -> float:
-    """For how long a sweep has had a job on the cluster so far."""
+def active_seconds(history: Sequence[Transition], now: float) -> float:
+    """How long a sweep has been active on the cluster so far."""
     ends = [*(t.time for t in history[1:]), now]
-    return sum(end - t.time for t, end in zip(history, ends, strict=True) if t.new.holds_a_job)
+    return sum(end - t.time for t, end in zip(history, ends, strict=True) if t.new.is_active)
 
 
-def summary(service: Service, job: Job) -> Summary:
-    """The sweep in one object, as ``summary.json`` has it.
+def summary(service: SweepService, job: Job) -> Summary:
+    """The sweep's summary, as in ``summary.json``.
 
     Raises:
-        NothingYetError: no driver has begun with it.
+        NothingYetError: no trial has started.
     """
     folder = _folder(service, job)
     if folder.summary.exists() and job.state.is_over:
         return Summary.model_validate_json(folder.summary.read_bytes())
-    found = sweep_of(service, job)
+    found = load_sweep(service, job)
     if not found.trials:
-        raise NothingYetError(f"{job.sweep_id} has not begun a trial yet")
+        raise NothingYetError(f"no trial of {job.sweep_id} has started yet")
     return summarise(found, folder)
 
 
-def page(service: Service, job: Job) -> str:
-    """The report as a page.
+def report_html(service: SweepService, job: Job) -> str:
+    """The report as an HTML page.
 
     Raises:
-        NothingYetError: no trial has begun.
+        NothingYetError: no trial has started.
     """
     folder = _folder(service, job)
-    if folder.report.exists() and not job.state.holds_a_job:
+    if folder.report.exists() and not job.state.is_active:
         return folder.report.read_text(encoding="utf-8")
     from service.report.page import render
 
-    return render(_report(folder))
+    return render(_build_report(folder))
 
 
-def text(service: Service, job: Job) -> str:
-    """The report as a terminal of 80 columns shows it.
+def report_text(service: SweepService, job: Job) -> str:
+    """The report as text for a terminal of 80 columns.
 
     Raises:
-        NothingYetError: no trial has begun.
+        NothingYetError: no trial has started.
     """
     from service.report.terminal import print_report
 
-    written = io.StringIO()
-    print_report(_report(_folder(service, job)), Console(file=written, width=80, highlight=False))
-    return written.getvalue()
+    output = io.StringIO()
+    console = Console(file=output, width=80, highlight=False)
+    print_report(_build_report(_folder(service, job)), console)
+    return output.getvalue()
 
 
-def _report(folder: SweepFolder) -> ReportData:
+def _build_report(folder: SweepFolder) -> ReportData:
     from service.report.data import build
     from service.sweep.load import read_sweep
 
     try:
         _, study, found = read_sweep(folder)
     except InputError:
-        raise NothingYetError(f"{folder.sweep_id} has not begun a trial yet") from None
+        raise NothingYetError(f"no trial of {folder.sweep_id} has started yet") from None
     return build(found, study.importances())
 
 
-def log(service: Service, job: Job, offset: int) -> tuple[str, int]:
-    """What the drivers wrote from a byte on, and where it goes on."""
+def read_log(service: SweepService, job: Job, offset: int) -> tuple[str, int]:
+    """A part of the drivers' log from a byte offset on, and the offset of the next part."""
     path = _folder(service, job).driver_log
     if not path.exists():
         return "", offset
     with path.open("rb") as file:
         file.seek(offset)
-        piece = file.read(_PIECE)
-    whole = piece[: piece.rfind(b"\n") + 1]
-    if len(whole) == 0 and (len(piece) == _PIECE or job.state.is_over):  # there is no more of it
-        whole = piece
-    return whole.decode(errors="replace"), offset + len(whole)
+        part = file.read(_MAX_PART)
+    lines = part[: part.rfind(b"\n") + 1]
+    if not lines and (len(part) == _MAX_PART or job.state.is_over):  # the line will not get longer
+        lines = part
+    return lines.decode(errors="replace"), offset + len(lines)
 
 
-def model(service: Service, job: Job) -> Path:
+def find_model(service: SweepService, job: Job) -> Path:
     """The file of the best trial's weights.
 
     Raises:
-        NothingYetError: there is none.
+        NothingYetError: no best trial yet, or its weights are gone.
     """
-    best = sweep_of(service, job).best
+    best = load_sweep(service, job).best
     path = None if best is None else _folder(service, job).best_weights(best.number)
     if path is None or not path.exists():
-        raise NothingYetError(f"{job.sweep_id} is {job.state} and has no best model")
+        raise NothingYetError(f"no model available for {job.sweep_id} (state: {job.state})")
     return path
 
 
-def _folder(service: Service, job: Job) -> SweepFolder:
+def _folder(service: SweepService, job: Job) -> SweepFolder:
     return Home(service.settings.home).sweep(job.sweep_id)

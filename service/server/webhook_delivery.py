@@ -1,6 +1,7 @@
-"""Calls out when a sweep's state changes, signed as Standard Webhooks has it, until it was heard.
+"""Calls webhooks when a sweep's state changes, until the receiver accepts; signed.
 
-https://www.standardwebhooks.com: the signature is the HMAC-SHA256 of ``id.timestamp.body``.
+Requests are signed as Standard Webhooks specifies (https://www.standardwebhooks.com): the signature
+is the HMAC-SHA256 of ``id.timestamp.body``.
 """
 
 from __future__ import annotations
@@ -18,71 +19,64 @@ from urllib.parse import urlsplit
 import httpx2
 
 from service.base.errors import InputError
-from service.base.redaction import redacted
-from service.server.store.job_records import Event, Hook
-from service.server.store.webhooks import Webhooks
+from service.base.redaction import redact
+from service.server.store.job_records import Event, Webhook
+from service.server.store.webhook_store import WebhookStore
 
 TRIES = 12
-"""Then an event is given up, about an hour after the first call."""
+"""Calls after which an event is given up, about an hour after the first one."""
 _TIMEOUT = 10.0
-_SHORTEST_SECRET = 16
+_MIN_SECRET_LENGTH = 16
 _log = logging.getLogger(__name__)
 
 
-class Caller:
-    """Calls every address with every change, each in order.
+class WebhookSender:
+    """Delivers every state change to every webhook, in order.
 
-    ``send`` gives a request's URL, body and headers away and returns the answer's status.
+    ``send`` posts a body with headers to a URL and returns the response's status.
     """
 
     def __init__(
         self,
-        webhooks: Webhooks,
+        webhooks: WebhookStore,
         secret: str,
         send: Callable[[str, bytes, Mapping[str, str]], int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._webhooks, self._key = webhooks, key_of(secret)
+        self._webhooks, self._key = webhooks, decode_secret(secret)
         self._send, self._clock = send or _post, clock
 
     def round(self) -> None:
-        """Tell everyone who is due what they have not heard."""
-        for hook in self._webhooks.due():
-            while self._tell(hook):
-                hook = Hook(url=hook.url, event=self._last, tries=0)
+        """Deliver the new state changes to every webhook that is due."""
+        for webhook in self._webhooks.due():
+            left: Webhook | None = webhook
+            while left is not None:
+                left = self._deliver_next(left)
 
-    def _tell(self, hook: Hook) -> bool:
-        """Whether an address took the next change; False too where there is none."""
-        event = self._webhooks.next_change(hook.event)
+    def _deliver_next(self, webhook: Webhook) -> Webhook | None:
+        """Deliver one event; the webhook after it, None if there is no more to do now."""
+        event = self._webhooks.next_change(webhook.event)
         if event is None:
-            return False
-        self._last = event.number
-        body = json.dumps(
-            {
-                "type": "sweep.state_changed",
-                "timestamp": datetime.fromtimestamp(event.time, UTC).isoformat(),
-                "data": {"sweep_id": event.sweep_id, **event.data},
-            }
-        ).encode()
-        why = self._try(hook.url, event, body)
-        if why is None:
-            self._webhooks.heard(hook.url, event.number)
-            return True
-        _log.warning("webhook %s: %s", redacted(hook.url), why)
-        if hook.tries + 1 >= TRIES:
-            _log.error("webhook %s never took event %s", redacted(hook.url), event.number)
-            self._webhooks.heard(hook.url, event.number)
-            return True
-        self._webhooks.missed(hook.url, hook.tries + 1, 2.0 ** (hook.tries + 1))
-        return False
+            return None
+        problem = self._call(webhook.url, event)
+        if problem is not None:
+            _log.warning("webhook %s: %s", redact(webhook.url), problem)
+            if webhook.tries + 1 < TRIES:
+                tries = webhook.tries + 1
+                self._webhooks.mark_failed(webhook.url, tries, 2.0**tries)
+                return None
+            _log.error("webhook %s: gave up event %s", redact(webhook.url), event.number)
+        self._webhooks.mark_delivered(webhook.url, event.number)
+        return Webhook(url=webhook.url, event=event.number, tries=0)
 
-    def _try(self, url: str, event: Event, body: bytes) -> str | None:
-        """Why it was not taken, if it was not."""
+    def _call(self, url: str, event: Event) -> str | None:
+        """Send an event; what went wrong, None if the receiver accepted it."""
+        body = _body(event)
         try:
             status = self._send(url, body, self._headers(event, body))
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            return redacted(f"{type(error).__name__}: {error}")
-        return None if 200 <= status < 300 else f"it answered {status}"
+            return redact(f"{type(error).__name__}: {error}")
+        return None if 200 <= status < 300 else f"HTTP status {status}"
 
     def _headers(self, event: Event, body: bytes) -> Mapping[str, str]:
         name, when = f"event_{event.number}", str(int(self._clock()))
@@ -94,43 +88,53 @@ class Caller:
         }
 
 
+def _body(event: Event) -> bytes:
+    return json.dumps(
+        {
+            "type": "sweep.state_changed",
+            "timestamp": datetime.fromtimestamp(event.time, UTC).isoformat(),
+            "data": {"sweep_id": event.sweep_id, **event.data},
+        }
+    ).encode()
+
+
 def signature(key: bytes, name: str, when: str, body: bytes) -> str:
-    """What proves that a call comes from who knows the key."""
+    """The signature that proves that a request comes from someone who has the key."""
     signed = f"{name}.{when}.".encode() + body
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def key_of(secret: str) -> bytes:
-    """The key that a secret stands for: ``whsec_`` and base64, or any words.
+def decode_secret(secret: str) -> bytes:
+    """The key of a secret: ``whsec_`` and base64, or any text.
 
     Raises:
-        InputError: it is too short to be one.
+        InputError: the secret is too short or not valid base64.
     """
-    if len(secret) < _SHORTEST_SECRET:
+    if len(secret) < _MIN_SECRET_LENGTH:
         raise InputError(
-            f"GAPSWEEP_WEBHOOK_SECRET needs {_SHORTEST_SECRET} characters at least; webhooks are "
-            "signed with it"
+            f"GAPSWEEP_WEBHOOK_SECRET must have at least {_MIN_SECRET_LENGTH} characters; webhooks "
+            "are signed with it"
         )
     if not secret.startswith("whsec_"):
         return secret.encode()
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise InputError("GAPSWEEP_WEBHOOK_SECRET: after whsec_ comes base64") from None
+        raise InputError("GAPSWEEP_WEBHOOK_SECRET: the part after whsec_ must be base64") from None
 
 
 def check_urls(urls: Sequence[str]) -> None:
-    """See that each is an address that can be called.
+    """Check that each is a valid HTTP URL.
 
     Raises:
         InputError: one is not.
     """
     for url in urls:
-        if not _can_be_called(url):
-            raise InputError(f"--webhook {url!r}: write it as https://host/path")
+        if not _is_http_url(url):
+            raise InputError(f"--webhook: invalid URL {url!r}; write it as https://host/path")
 
 
-def _can_be_called(url: str) -> bool:
+def _is_http_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -140,5 +144,7 @@ def _can_be_called(url: str) -> bool:
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    with httpx2.stream("POST", url, content=body, headers=dict(headers), timeout=_TIMEOUT) as said:
-        return said.status_code  # what else it says is not read
+    with httpx2.stream(
+        "POST", url, content=body, headers=dict(headers), timeout=_TIMEOUT
+    ) as response:
+        return response.status_code  # the body is not read

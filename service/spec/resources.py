@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from search_spaces.models import Strict
 
@@ -13,6 +13,9 @@ from search_spaces.models import Strict
 class Resources(Strict):
     """What one trial holds, evenly shared by its workers, and how many trials run at once."""
 
+    executor: Literal["ray", "local"] = Field(
+        "ray", description="Ray Tune, or this process: one trial after another, without Ray"
+    )
     workers: int = Field(1, ge=1, description="processes that train one trial together")
     cpus: float | None = Field(None, gt=0, description="of a trial; one a worker if none")
     gpus: float = Field(0, ge=0, description="of a trial: one a worker, or a part of one, or 0")
@@ -23,6 +26,14 @@ class Resources(Strict):
     retries: int = Field(
         2, ge=0, description="how often a trial that lost a process goes on from its checkpoint"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_at_a_time(cls, raw: Any) -> Any:
+        """The default of ``concurrent`` is what the executor can do."""
+        if isinstance(raw, Mapping) and raw.get("executor") == "local":
+            return {"concurrent": 1, **raw}
+        return raw
 
     @property
     def worker_cpus(self) -> float:
@@ -41,6 +52,13 @@ class Resources(Strict):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Keys that do not fit each other, each with what would."""
+        for key, asked in (("concurrent", self.concurrent), ("workers", self.workers)):
+            if self.executor == "local" and asked != 1:
+                yield (
+                    key,
+                    f"must be 1 with `executor: local`, which runs one trial at a time in one "
+                    f"process; got {asked}. Set it to 1, or executor to ray",
+                )
         if self.workers == 1 and self.gpus > 1:
             yield (
                 "gpus",

@@ -22,9 +22,9 @@ def use_ray_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def home_at(option: Path | None) -> Home:
+def home_at(option: Path | str | None) -> Home:
     """The home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
-    return Home((option or Path(os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME)).resolve())
+    return Home(Path(option or os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME).resolve())
 
 
 def mlflow_uri(home: Home) -> str | None:

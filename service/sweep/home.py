@@ -72,6 +72,12 @@ class SweepFolder:
         """Folders, a line each, that the user's own modules are imported from."""
         return self.path / "import_paths"
 
+    def read_import_paths(self) -> tuple[str, ...]:
+        """The folders of :attr:`origin`; none where the file is missing."""
+        if not self.origin.exists():
+            return ()
+        return tuple(self.origin.read_text(encoding="utf-8").splitlines())
+
     @property
     def journal(self) -> Path:
         """The study."""

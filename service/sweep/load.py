@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from filelock import FileLock, Timeout
 
 from service.base.errors import InputError
 from service.spec.file import load_spec
 from service.spec.model import SweepSpec
-from service.study.study import SweepStudy, read_study
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
-from service.sweep.summary import Summary
+from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_record import Sweep, SweepState
+
+if TYPE_CHECKING:
+    from service.study.study import SweepStudy
 
 
 def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
@@ -21,6 +25,8 @@ def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
         InputError: the sweep was stopped before its study was there, or a newer gapsweep has
             written its folder.
     """
+    from service.study.study import read_study  # Optuna is loaded for an open study alone
+
     folder.check_format()
     spec = load_spec(folder.spec)
     if not folder.journal.exists():
@@ -50,4 +56,23 @@ def state_of(folder: SweepFolder) -> SweepState:
         return SweepState.RUNNING
     if not folder.summary.exists():
         return SweepState.INTERRUPTED
-    return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8")).state
+    return read_summary(folder).state
+
+
+def read_summary(folder: SweepFolder) -> Summary:
+    """What the last session wrote when it ended."""
+    return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
+
+
+def current_summary(folder: SweepFolder) -> Summary:
+    """A sweep's summary as of now: the file of one that ended, else made from its study.
+
+    Raises:
+        InputError: the sweep was stopped before its study was there, or a newer gapsweep has
+            written its folder.
+    """
+    folder.check_format()
+    if folder.summary.exists() and state_of(folder) is not SweepState.RUNNING:
+        return read_summary(folder)
+    _, _, sweep = read_sweep(folder)
+    return summarise(sweep, folder)

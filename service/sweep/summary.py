@@ -25,6 +25,11 @@ class TrialCounts(Frozen):
     failed: int
     running: int
 
+    @property
+    def total(self) -> int:
+        """All that were started."""
+        return self.complete + self.pruned + self.failed + self.running
+
 
 class TrialSummary(Frozen):
     """A finalist. ``checkpoint`` is relative to the home folder."""

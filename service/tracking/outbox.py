@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.base.redaction import redacted
+from service.base.redaction import redact
 from service.study.records import Epoch, Trial
 
 
@@ -85,6 +85,10 @@ class Outbox:
         self._thread.join(self._patience + self._period)
         return self._last is None
 
+    def abandon(self) -> None:
+        """Do not wait: the thread writes what is left while it can, and ends by itself."""
+        self._closing.set()
+
     def _work(self) -> None:
         deadline = float("inf")
         while True:
@@ -131,6 +135,6 @@ class Outbox:
         try:
             write()
         except Exception as error:  # whatever a server or its client raises, the sweep goes on
-            self.error = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
+            self.error = redact(f"{type(error).__name__}: {error}".splitlines()[0])
             return False
         return True

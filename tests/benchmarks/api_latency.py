@@ -167,7 +167,7 @@ def table(title: str, answers: Sequence[Answer], seconds: float, aim: float) -> 
 
 
 def measure(server: Server, options: argparse.Namespace) -> None:
-    """Everything, in turn."""
+    """Run every measurement, one after the other."""
     many, asks = options.clients, options.asks
     asyncio.run(clients(server, many, WARM_UP, None))
     began = time.perf_counter()

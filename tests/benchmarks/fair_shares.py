@@ -20,10 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from service.client import endpoints
-from service.server.bundle_archive import pack
+from service.client.bundle_packing import pack
+from service.client.job_states import JobState
 from service.server.store.job_records import Job
-from service.server.store.states import JobState
-from service.server.store.sweeps import Sweeps
+from service.server.store.sweep_store import SweepStore
 from tests.paced import CODE, spec_of
 from tests.stack import Stack, stack
 
@@ -33,7 +33,7 @@ _PATIENCE = 900.0
 
 
 def submit(service: Stack, sweeps: int, trials: Mapping[str, int], pause: float) -> None:
-    """Every sweep of both users, in turn; the code as `gapsweep submit --with` sends it."""
+    """Submit both users' sweeps alternately, with code as `gapsweep submit --with` sends it."""
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / "paced.py"
         code.write_text(CODE)
@@ -54,8 +54,8 @@ def held(service: Stack, jobs: Sequence[Job]) -> dict[str, float]:
     found = dict.fromkeys(USERS, 0.0)
     for job in jobs:
         began: float | None = None
-        for change in Sweeps(service.database).history(job.sweep_id):
-            if change.new.holds_a_job:
+        for change in SweepStore(service.database).history(job.sweep_id):
+            if change.new.is_active:
                 began = change.time if began is None else began
             elif began is not None:
                 found[job.owner] += change.time - began
@@ -75,7 +75,7 @@ def watch(service: Stack, sweeps: int) -> tuple[dict[str, float], dict[str, floa
     """Slot-seconds and seconds held when one user has nothing waiting any more."""
     began, said = time.monotonic(), 0.0
     while (passed := time.monotonic() - began) < _PATIENCE:
-        jobs = Sweeps(service.database).page(limit=2 * sweeps).items
+        jobs = SweepStore(service.database).page(limit=2 * sweeps).items
         waiting = Counter(j.owner for j in jobs if j.state is JobState.QUEUED)
         if passed - said >= 20:
             said = passed
@@ -90,7 +90,7 @@ def watch(service: Stack, sweeps: int) -> tuple[dict[str, float], dict[str, floa
 def finish(service: Stack, sweeps: int) -> Counter[str]:
     """How many sweeps ended how."""
     while True:
-        jobs = Sweeps(service.database).page(limit=2 * sweeps).items
+        jobs = SweepStore(service.database).page(limit=2 * sweeps).items
         if all(job.state.is_over for job in jobs):
             return Counter(str(job.state) for job in jobs)
         time.sleep(1)

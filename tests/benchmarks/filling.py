@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
+from service.client.job_states import JobState
 from service.server.store.database import Database
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
 from service.server.store.tables import Base, EpochRow, EventRow, SweepRow, TransitionRow, TrialRow
 from service.server.store.transitions import STATE_CHANGED
-from service.server.store.users import Users
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
 from service.spec.file import dump_spec, load_spec
 from tests.commands import DIGITS
 
@@ -42,8 +42,8 @@ def fill(database: Database, sweeps: int, trials: int) -> tuple[dict[str, str], 
 
     Every sweep has ``trials`` trials with an event each, every 20th one its epochs too.
     """
-    users = Users(database)
-    tokens = {name: users.admit(name, RoleOfUser.USER) for name in USERS}
+    users = UserStore(database)
+    tokens = {name: users.create_or_update(name, UserRole.USER) for name in USERS}
     rows = list(_sweeps(sweeps, trials, dump_spec(load_spec(DIGITS))))
     _write(database, SweepRow, rows)
     _write(database, TransitionRow, (c for row in rows for c in _changes(row)))
@@ -78,11 +78,11 @@ def _sweeps(count: int, trials: int, spec: str) -> Iterator[Row]:
             "priority": 0,
             "after": [],
             "cause": f"{trials} complete",
-            "turn": 1,
+            "attempt": 1,
             "failures": 0,
             "more_trials": 0,
             "launched": created + 60.0,
-            "heard": created + 900.0,
+            "last_heartbeat": created + 900.0,
             "slot_seconds": chance.uniform(100.0, 2000.0),
             "gpu_hours": 0.0,
             "progress": _progress(trials, chance),
@@ -102,7 +102,7 @@ def _changes(sweep: Row) -> Iterator[Row]:
     """Submitted, started, heard, ended."""
     ways = (
         (0.0, None, "queued", "submitted", sweep["owner"]),
-        (60.0, "queued", "starting", "its turn has come", "queue"),
+        (60.0, "queued", "starting", "selected", "queue"),
         (70.0, "starting", "running", "its driver was heard", "driver"),
         (900.0, "running", sweep["state"], sweep["cause"], "driver"),
     )

@@ -27,25 +27,25 @@ from typing import Any
 
 import uvicorn
 
+from service.base.amount import Amount
 from service.base.ports import free_port
 from service.client import endpoints
 from service.client.client import Client
+from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, Found, Launch
-from service.server.actions import Service, Settings
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
-from service.server.leased_loop import Keeper
-from service.server.queue import Limits
+from service.server.leased_loop import LeasedLoop
+from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.serve import PERIOD
-from service.server.shares import Amount
 from service.server.store.database import Database
-from service.server.store.job_records import Happening, Told
-from service.server.store.leases import Leases
-from service.server.store.progress import Progress
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
-from service.server.store.users import Users
+from service.server.store.job_records import DriverReport, NewEvent
+from service.server.store.lease_store import LeaseStore
+from service.server.store.progress_store import ProgressStore
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
+from service.server.sweep_service import ServiceSettings, SweepService
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres_server
 from tests.patience import wait_for
@@ -60,7 +60,7 @@ _REMEMBERED = 100
 class PretendCluster:
     """Takes every driver, and tells the store at once what a sweep of a few trials would."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ProgressStore) -> None:
         self._progress = progress
         self._drivers = ThreadPoolExecutor(_AT_ONCE)
         self._jobs: dict[str, Found] = {}
@@ -89,9 +89,9 @@ class PretendCluster:
     def _drive(self, launch: Launch) -> None:
         try:
             for told in lives_of_trials():
-                self._progress.tell(launch.sweep_id, launch.turn, told)
+                self._progress.record(launch.sweep_id, launch.attempt, told)
             ended = (JobState.SUCCEEDED, f"{TRIALS} complete")
-            self._progress.end(launch.sweep_id, launch.turn, Told(), *ended)
+            self._progress.end(launch.sweep_id, launch.attempt, DriverReport(), *ended)
             found = Found(True, "SUCCEEDED: ")
         except Exception as error:  # the reconciler hears of it, and in the end the client does
             logging.exception("a pretended driver broke")
@@ -101,19 +101,21 @@ class PretendCluster:
             self._jobs.pop(name, None)
 
 
-def lives_of_trials() -> Iterator[Told]:
+def lives_of_trials() -> Iterator[DriverReport]:
     """What a driver tells: each trial's start, its epochs one by one, its end."""
     for number in range(TRIALS):
         role = Role.SEARCH if number else Role.BASELINE
         params = {"dropout": number / 10}
         trial = Trial(number=number, state=TrialState.RUNNING, role=role, params=params)
-        yield Told(trials=[trial], happenings=[_happening("trial started", number, params=params)])
+        yield DriverReport(
+            trials=[trial], events=[_happening("trial started", number, params=params)]
+        )
         epochs = [_epoch(number, epoch) for epoch in range(1, EPOCHS + 1)]
         for epoch in epochs:
             data = {"epoch": epoch.epoch, "metrics": dict(epoch.metrics)}
             key = f"epoch {number} {epoch.epoch}"
-            event = Happening(kind="epoch", data={"trial": number, **data}, key=key)
-            yield Told(epochs=[epoch], happenings=[event], slot_seconds=float(number))
+            event = NewEvent(kind="epoch", data={"trial": number, **data}, key=key)
+            yield DriverReport(epochs=[epoch], events=[event], slot_seconds=float(number))
         best = epochs[-1].metrics
         trial = Trial(
             number=number,
@@ -128,7 +130,7 @@ def lives_of_trials() -> Iterator[Told]:
         )
         ended = _happening("trial completed", number, value=trial.value, best=dict(best))
         progress = {"complete": number + 1, "planned": TRIALS, "metric": "val/loss"}
-        yield Told(trials=[trial], happenings=[ended], progress=progress)
+        yield DriverReport(trials=[trial], events=[ended], progress=progress)
 
 
 def _epoch(trial: int, epoch: int) -> Epoch:
@@ -137,21 +139,23 @@ def _epoch(trial: int, epoch: int) -> Epoch:
     return Epoch(trial=trial, epoch=epoch, time=time.time(), metrics=dict.fromkeys(names, loss))
 
 
-def _happening(kind: str, number: int, **data: Any) -> Happening:
-    return Happening(kind=kind, data={"trial": number, **data}, key=f"{kind} {number}")
+def _happening(kind: str, number: int, **data: Any) -> NewEvent:
+    return NewEvent(kind=kind, data={"trial": number, **data}, key=f"{kind} {number}")
 
 
 def serve(home: Path, database_url: str, port: int) -> None:
     """The process that is measured."""
     database = Database(database_url)
-    service = Service(Settings(database_url=database_url, home=home), database)
+    service = SweepService(ServiceSettings(database_url=database_url, home=home), database)
     cluster = PretendCluster(service.progress)
-    reconciler = Reconciler(service, cluster, Limits(running=_AT_ONCE))
-    leases = Leases(database, "benchmark")
-    keeper = Keeper("sweeps", leases, reconciler.round, PERIOD, on_trouble=reconciler.lost_sight)
+    reconciler = Reconciler(service, cluster, QueueLimits(running=_AT_ONCE))
+    leases = LeaseStore(database, "benchmark")
+    keeper = LeasedLoop(
+        "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
+    )
     service.wake = keeper.wake
     rates = RateSettings(requests=_NO_LIMIT, submissions=_NO_LIMIT)
-    app = create_app(service, cluster, rates=rates, keepers=[keeper])
+    app = create_app(service, cluster, rates=rates, loops=[keeper])
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
@@ -222,7 +226,7 @@ def main() -> None:
             url = opened.enter_context(postgres_server()).url
         database = Database(url)
         database.upgrade()
-        token = Users(database).admit("ann", RoleOfUser.USER)
+        token = UserStore(database).create_or_update("ann", UserRole.USER)
         database.close()
         address, pid = opened.enter_context(server(home, url))
         clients = opened.enter_context(ThreadPoolExecutor(_AT_ONCE))

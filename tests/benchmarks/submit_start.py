@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.server.store.states import JobState
-from service.server.store.sweeps import Sweeps
+from service.client.job_states import JobState
+from service.server.store.sweep_store import SweepStore
 from tests.commands import DIGITS, command, settings
 from tests.patience import wait_for
 from tests.stack import Stack, stack
@@ -63,7 +63,7 @@ def by_submit(service: Stack, changes: list[str]) -> float:
     """On the cluster; the sweep and its driver have ended afterwards."""
     words = command("submit", str(DIGITS), *changes)
     seconds = first_epoch(words, service.home, service.env())
-    (newest,) = Sweeps(service.database).page(limit=1).items
+    (newest,) = SweepStore(service.database).page(limit=1).items
     service.wait(newest.sweep_id, JobState.SUCCEEDED)
     wait_for(lambda: not service.drivers(), 60)
     return seconds

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from service.base.errors import (
     BundleNotFoundError,
@@ -24,28 +23,27 @@ from service.base.errors import (
     TrialNotFoundError,
     UnknownUserError,
 )
-from service.server.store import database as migrating
-from service.server.store.bundles import Bundles
-from service.server.store.database import Database
+from service.client.job_states import JobState
+from service.server.store.bundle_store import BundleStore
+from service.server.store.database import Database, alembic_configuration
 from service.server.store.job_records import (
     Bundle,
-    Happening,
-    Hook,
+    DriverReport,
     Instructions,
     Job,
+    NewEvent,
+    RequestedAction,
     Submission,
-    Told,
-    Wish,
+    Webhook,
 )
-from service.server.store.leases import Leases
-from service.server.store.progress import Progress
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
-from service.server.store.sweeps import Sweeps
+from service.server.store.lease_store import LeaseStore
+from service.server.store.progress_store import ProgressStore
+from service.server.store.sweep_store import SweepStore
 from service.server.store.tables import Base
-from service.server.store.transitions import bring, row_of
-from service.server.store.users import PREFIX, Users
-from service.server.store.webhooks import Webhooks
+from service.server.store.transitions import find_row, transition
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import PREFIX, UserStore
+from service.server.store.webhook_store import WebhookStore
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres
 from tests.patience import patience
@@ -86,40 +84,40 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def users(database: Database, clock: Clock) -> Users:
-    return Users(database, clock)
+def users(database: Database, clock: Clock) -> UserStore:
+    return UserStore(database, clock)
 
 
 @pytest.fixture
-def sweeps(database: Database, users: Users, clock: Clock) -> Sweeps:
-    users.admit("ann", RoleOfUser.USER)
-    users.admit("bob", RoleOfUser.USER)
-    return Sweeps(database, clock)
+def sweeps(database: Database, users: UserStore, clock: Clock) -> SweepStore:
+    users.create_or_update("ann", UserRole.USER)
+    users.create_or_update("bob", UserRole.USER)
+    return SweepStore(database, clock)
 
 
 @pytest.fixture
-def progress(database: Database, clock: Clock) -> Progress:
-    return Progress(database, clock)
+def progress(database: Database, clock: Clock) -> ProgressStore:
+    return ProgressStore(database, clock)
 
 
 @pytest.fixture
-def bundles(database: Database, clock: Clock) -> Bundles:
-    return Bundles(database, clock)
+def bundles(database: Database, clock: Clock) -> BundleStore:
+    return BundleStore(database, clock)
 
 
 @pytest.fixture
-def webhooks(database: Database, clock: Clock) -> Webhooks:
-    return Webhooks(database, clock)
+def webhooks(database: Database, clock: Clock) -> WebhookStore:
+    return WebhookStore(database, clock)
 
 
-def submit(sweeps: Sweeps, sweep_id: str, owner: str = "ann", **more: object) -> Job:
+def submit(sweeps: SweepStore, sweep_id: str, owner: str = "ann", **more: object) -> Job:
     facts: dict[str, object] = {"name": sweep_id.partition("-")[0], "spec": "name: x", **more}
     return sweeps.submit(Submission(sweep_id=sweep_id, owner=owner, **facts))  # type: ignore[arg-type]  # each test names its own
 
 
-def launch(sweeps: Sweeps, sweep_id: str, owner: str = "ann") -> None:
+def launch(sweeps: SweepStore, sweep_id: str, owner: str = "ann") -> None:
     submit(sweeps, sweep_id, owner)
-    sweeps.change(sweep_id, JobState.STARTING, "its turn", "queue", turn=1)
+    sweeps.change(sweep_id, JobState.STARTING, "selected", "queue", attempt=1)
 
 
 def test_a_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
@@ -139,13 +137,8 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) 
 
 def at_first_migration(database: Database) -> None:
     """Its tables as the first version made them, with a sweep that runs."""
-    configuration = Config()
-    migrations = Path(migrating.__file__).parent / "migrations"
-    configuration.set_main_option("script_location", str(migrations))
-    engine = create_engine(database.url)
-    with engine.begin() as connection:
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "0001")
+    with database.connecting() as connection:
+        command.upgrade(alembic_configuration(connection), "0001")
         for statement in (
             "INSERT INTO users (name, role, created) VALUES ('ann', 'user', 1.0)",
             "INSERT INTO sweeps (id, name, owner, state, created, changed, spec, priority, "
@@ -160,7 +153,6 @@ def at_first_migration(database: Database) -> None:
             "('digits-1', 0, 'running', 'search', 0.0, '{\"params\": {}, \"best\": {}}')",
         ):
             connection.exec_driver_sql(statement)
-    engine.dispose()
 
 
 def test_a_database_of_an_older_version_is_refused_with_what_to_run(empty: Database) -> None:
@@ -176,7 +168,7 @@ def test_a_database_of_a_newer_version_is_refused_as_such(empty: Database) -> No
     with empty.connecting() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     for use in (empty.check, empty.upgrade):
-        with pytest.raises(DatabaseError, match="at migration 9999, of a newer gapsweep"):
+        with pytest.raises(DatabaseError, match="at migration 9999, which a newer version"):
             use()
 
 
@@ -184,7 +176,7 @@ def test_a_migration_keeps_what_there_is(empty: Database, clock: Clock) -> None:
     at_first_migration(empty)
     empty.upgrade()
     empty.check()
-    sweeps, progress = Sweeps(empty, clock), Progress(empty, clock)
+    sweeps, progress = SweepStore(empty, clock), ProgressStore(empty, clock)
     job = sweeps.get("digits-1")
     assert (job.state, job.priority, job.more_trials) == (JobState.RUNNING, 3, 5)
     assert (job.slot_seconds, job.progress, job.slots) == (7.5, {"complete": 2}, None)
@@ -195,6 +187,42 @@ def test_a_migration_keeps_what_there_is(empty: Database, clock: Clock) -> None:
     progress.end("digits-1", 1, started(1), JobState.SUCCEEDED, "it ended")
     kinds = [e.kind for e in progress.events("digits-1", after=event.number)]
     assert kinds == ["trial started", "state changed"]
+    with empty.reading() as session:
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def at_second_migration(database: Database) -> None:
+    """A sweep in the second version's tables: a driver that is to pause, and its events."""
+    at_first_migration(database)
+    with database.connecting() as connection:
+        command.upgrade(alembic_configuration(connection), "0002")
+        for statement in (
+            "UPDATE sweeps SET state = 'pausing', wish = 'pause', wished_by = 'bob', turn = 4, "
+            "failures = 3, launched = 3.5, heard = 9.25, slots = 2 WHERE id = 'digits-1'",
+            "INSERT INTO sweeps (id, name, owner, state, created, changed, spec, priority, "
+            '"after", turn, failures, more_trials, slot_seconds, gpu_hours, progress) VALUES '
+            "('digits-2', 'digits', 'ann', 'queued', 1.0, 2.0, 'name: digits', 0, "
+            "'[\"digits-1\"]', 0, 0, 0, 0.0, 0.0, '{}')",
+        ):
+            connection.exec_driver_sql(statement)
+
+
+def test_renamed_columns_keep_their_values(empty: Database, clock: Clock) -> None:
+    at_second_migration(empty)
+    empty.upgrade()
+    empty.check()
+    sweeps, progress = SweepStore(empty, clock), ProgressStore(empty, clock)
+    job, waiting = sweeps.get("digits-1"), sweeps.get("digits-2")
+    assert (job.requested_action, job.requested_by) == (RequestedAction.PAUSE, "bob")
+    assert (job.attempt, job.failures, job.launched, job.last_heartbeat) == (4, 3, 3.5, 9.25)
+    assert (waiting.requested_action, waiting.requested_by) == (None, None)
+    assert (waiting.attempt, waiting.last_heartbeat, waiting.after) == (0, None, ("digits-1",))
+    instructions = progress.record("digits-1", 4, DriverReport())
+    assert instructions == Instructions(requested_action=RequestedAction.PAUSE, slots=2)
+    assert sweeps.get("digits-1").last_heartbeat == clock.now
+    with pytest.raises(StaleDriverError, match="attempt 3 is over"):
+        progress.record("digits-1", 3, DriverReport())
     with empty.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Base.metadata) == []
@@ -217,13 +245,13 @@ class TestUsers:
     """Who may."""
 
     def test_a_token_is_its_users_until_it_expires_or_is_revoked(
-        self, users: Users, clock: Clock
+        self, users: UserStore, clock: Clock
     ) -> None:
-        token = users.admit("ann", RoleOfUser.ADMIN, expires=clock.now + 10)
+        token = users.create_or_update("ann", UserRole.ADMIN, expires=clock.now + 10)
         assert token.startswith(PREFIX)
         found = users.of_token(token)
         assert found is not None
-        assert (found.name, found.role) == ("ann", RoleOfUser.ADMIN)
+        assert (found.name, found.role) == ("ann", UserRole.ADMIN)
         assert users.of_token(token + "x") is None
         clock.now += 10
         assert users.of_token(token) is None
@@ -233,82 +261,82 @@ class TestUsers:
         assert users.of_token(later) is None
 
     def test_the_token_itself_is_nowhere_in_the_database(
-        self, users: Users, database: Database
+        self, users: UserStore, database: Database
     ) -> None:
-        token = users.admit("ann", RoleOfUser.USER)
+        token = users.create_or_update("ann", UserRole.USER)
         with database.reading() as session:
             rows = session.execute(text("SELECT * FROM tokens")).all()
         assert len(rows) == 1
         assert token not in str(rows)
 
-    def test_who_is_named_must_be_there(self, users: Users) -> None:
-        users.admit("ann", RoleOfUser.USER)
-        with pytest.raises(UnknownUserError, match=r"no user 'bob'; there are: ann"):
+    def test_who_is_named_must_be_there(self, users: UserStore) -> None:
+        users.create_or_update("ann", UserRole.USER)
+        with pytest.raises(UnknownUserError, match=r"unknown user 'bob'; known users: ann"):
             users.revoke("bob")
         with pytest.raises(UnknownUserError):
             users.new_token("bob")
 
     def test_one_who_is_admitted_is_made_or_gets_one_token_more(
-        self, users: Users, clock: Clock
+        self, users: UserStore, clock: Clock
     ) -> None:
-        first = users.admit("ann@example.org", RoleOfUser.VIEWER)
-        second = users.admit("ann@example.org", RoleOfUser.ADMIN, expires=clock.now + 10)
+        first = users.create_or_update("ann@example.org", UserRole.VIEWER)
+        second = users.create_or_update("ann@example.org", UserRole.ADMIN, expires=clock.now + 10)
         assert first != second
         for token in (first, second):
             found = users.of_token(token)
             assert found is not None
-            assert (found.name, found.role) == ("ann@example.org", RoleOfUser.ADMIN)
+            assert (found.name, found.role) == ("ann@example.org", UserRole.ADMIN)
         clock.now += 10
         assert users.of_token(second) is None
         assert users.of_token(first) is not None
         assert len(users.all()) == 1
 
     def test_one_who_was_revoked_may_be_admitted_again_and_old_tokens_stay_revoked(
-        self, users: Users
+        self, users: UserStore
     ) -> None:
-        old = users.admit("ann", RoleOfUser.ADMIN)
+        old = users.create_or_update("ann", UserRole.ADMIN)
         users.revoke("ann")
-        new = users.admit("ann", RoleOfUser.USER)
+        new = users.create_or_update("ann", UserRole.USER)
         assert users.of_token(old) is None
         found = users.of_token(new)
         assert found is not None
-        assert (found.role, found.revoked) == (RoleOfUser.USER, None)
+        assert (found.role, found.revoked) == (UserRole.USER, None)
 
     def test_renewing_a_users_token_takes_those_of_before_and_nobody_elses(
-        self, users: Users
+        self, users: UserStore
     ) -> None:
-        mine = [users.renew("ann", RoleOfUser.ADMIN) for _ in range(3)]
-        theirs = users.admit("bob", RoleOfUser.USER)
-        mine.append(users.renew("ann", RoleOfUser.VIEWER))
+        mine = [users.rotate_tokens("ann", UserRole.ADMIN) for _ in range(3)]
+        theirs = users.create_or_update("bob", UserRole.USER)
+        mine.append(users.rotate_tokens("ann", UserRole.VIEWER))
         assert [users.of_token(t) is not None for t in mine] == [False, False, False, True]
         found = users.of_token(mine[-1])
         assert found is not None
-        assert found.role is RoleOfUser.VIEWER
+        assert found.role is UserRole.VIEWER
         assert users.of_token(theirs) is not None
 
     @pytest.mark.parametrize("name", ["", "-ann", ".", "ann bob", "ann\n", "a/b", "a" * 65, "a\0"])
-    def test_what_is_no_name_is_refused(self, users: Users, name: str) -> None:
-        with pytest.raises(InputError, match="is no name for a user"):
-            users.admit(name, RoleOfUser.USER)
+    def test_what_is_no_name_is_refused(self, users: UserStore, name: str) -> None:
+        with pytest.raises(InputError, match="invalid user name"):
+            users.create_or_update(name, UserRole.USER)
         assert users.all() == ()
-        assert users.of_token(users.admit("a" * 64, RoleOfUser.USER)) is not None
+        assert users.of_token(users.create_or_update("a" * 64, UserRole.USER)) is not None
 
     def test_roles_cover_those_below(self) -> None:
-        assert RoleOfUser.ADMIN.covers(RoleOfUser.VIEWER)
-        assert RoleOfUser.USER.covers(RoleOfUser.USER)
-        assert not RoleOfUser.VIEWER.covers(RoleOfUser.USER)
+        assert UserRole.ADMIN.covers(UserRole.VIEWER)
+        assert UserRole.USER.covers(UserRole.USER)
+        assert not UserRole.VIEWER.covers(UserRole.USER)
 
 
 class TestSweeps:
     """States, traces, lists."""
 
-    def test_a_life_leaves_its_trace(self, sweeps: Sweeps, clock: Clock) -> None:
+    def test_a_life_leaves_its_trace(self, sweeps: SweepStore, clock: Clock) -> None:
         assert submit(sweeps, "digits-1").state is JobState.QUEUED
         clock.now += 5
-        sweeps.change("digits-1", JobState.STARTING, "its turn", "queue", turn=1)
+        sweeps.change("digits-1", JobState.STARTING, "selected", "queue", attempt=1)
         sweeps.change("digits-1", JobState.RUNNING, "its driver was heard", "driver")
         job = sweeps.change("digits-1", JobState.SUCCEEDED, "it ended", "driver")
-        assert (job.state, job.turn, job.cause, job.changed) == (
+        assert (job.state, job.attempt, job.cause, job.changed) == (
             JobState.SUCCEEDED,
             1,
             "it ended",
@@ -323,20 +351,20 @@ class TestSweeps:
             (JobState.RUNNING, JobState.SUCCEEDED, "driver"),
         ]
 
-    def test_a_change_that_is_not_legal_changes_nothing(self, sweeps: Sweeps) -> None:
+    def test_a_change_that_is_not_legal_changes_nothing(self, sweeps: SweepStore) -> None:
         submit(sweeps, "digits-1")
         with pytest.raises(IllegalChangeError, match=r"is queued and cannot become succeeded"):
             sweeps.change("digits-1", JobState.SUCCEEDED, "no", "ann")
         assert sweeps.get("digits-1").state is JobState.QUEUED
         assert len(sweeps.history("digits-1")) == 1
 
-    def test_a_key_that_was_used_before_gives_the_sweep_of_then(self, sweeps: Sweeps) -> None:
+    def test_a_key_that_was_used_before_gives_the_sweep_of_then(self, sweeps: SweepStore) -> None:
         first = submit(sweeps, "digits-1", idempotency_key="k")
         assert submit(sweeps, "digits-2", idempotency_key="k") == first
         assert submit(sweeps, "digits-3", owner="bob", idempotency_key="k").sweep_id == "digits-3"
         assert submit(sweeps, "digits-4").sweep_id == "digits-4"
 
-    def test_a_key_used_by_many_at_once_gives_one_sweep(self, sweeps: Sweeps) -> None:
+    def test_a_key_used_by_many_at_once_gives_one_sweep(self, sweeps: SweepStore) -> None:
         found: list[str] = []
 
         def one(number: int) -> None:
@@ -350,13 +378,13 @@ class TestSweeps:
         assert len(found) == 8
         assert len(set(found)) == 1
 
-    def test_one_of_two_changes_at_once_is_refused(self, sweeps: Sweeps) -> None:
+    def test_one_of_two_changes_at_once_is_refused(self, sweeps: SweepStore) -> None:
         submit(sweeps, "digits-1")
         ends: list[str] = []
 
         def start(name: str) -> None:
             try:
-                sweeps.change("digits-1", JobState.STARTING, "its turn", name)
+                sweeps.change("digits-1", JobState.STARTING, "selected", name)
                 ends.append("changed")
             except IllegalChangeError:
                 ends.append("refused")
@@ -369,7 +397,7 @@ class TestSweeps:
         assert sorted(ends) == ["changed"] + ["refused"] * 5
         assert len(sweeps.history("digits-1")) == 2
 
-    def test_what_is_to_be_waited_for_must_be_there(self, sweeps: Sweeps) -> None:
+    def test_what_is_to_be_waited_for_must_be_there(self, sweeps: SweepStore) -> None:
         with pytest.raises(SweepNotFoundError, match="'digits-0'"):
             submit(sweeps, "digits-1", after=("digits-0",))
         submit(sweeps, "digits-0")
@@ -378,20 +406,26 @@ class TestSweeps:
             sweeps.get("digits-2")
 
     def test_a_wish_is_for_what_is_on_the_cluster_and_a_cancel_outdoes_a_pause(
-        self, sweeps: Sweeps
+        self, sweeps: SweepStore
     ) -> None:
         submit(sweeps, "digits-1")
         with pytest.raises(IllegalChangeError, match="is queued"):
-            sweeps.want("digits-1", Wish.CANCEL, "ann")
-        sweeps.change("digits-1", JobState.STARTING, "its turn", "queue")
-        assert sweeps.want("digits-1", Wish.PAUSE, "ann").wish is Wish.PAUSE
-        assert sweeps.want("digits-1", Wish.CANCEL, "bob").wished_by == "bob"
-        assert sweeps.want("digits-1", Wish.PAUSE, "ann").wish is Wish.CANCEL
+            sweeps.request("digits-1", RequestedAction.CANCEL, "ann")
+        sweeps.change("digits-1", JobState.STARTING, "selected", "queue")
+        assert (
+            sweeps.request("digits-1", RequestedAction.PAUSE, "ann").requested_action
+            is RequestedAction.PAUSE
+        )
+        assert sweeps.request("digits-1", RequestedAction.CANCEL, "bob").requested_by == "bob"
+        assert (
+            sweeps.request("digits-1", RequestedAction.PAUSE, "ann").requested_action
+            is RequestedAction.CANCEL
+        )
         job = sweeps.change("digits-1", JobState.CANCELLED, "cancelled by bob", "reconciler")
-        assert job.wish is None
+        assert job.requested_action is None
 
     def test_pages_show_every_sweep_once_the_newest_first(
-        self, sweeps: Sweeps, clock: Clock
+        self, sweeps: SweepStore, clock: Clock
     ) -> None:
         for number in range(7):
             submit(sweeps, f"digits-{number}", owner="ann" if number % 2 else "bob")
@@ -409,7 +443,7 @@ class TestSweeps:
         created = [sweeps.get(s).created for s in seen]
         assert created == sorted(created, reverse=True)
 
-    def test_lists_are_filtered(self, sweeps: Sweeps) -> None:
+    def test_lists_are_filtered(self, sweeps: SweepStore) -> None:
         submit(sweeps, "digits-1")
         submit(sweeps, "tables-1", owner="bob")
         sweeps.change("tables-1", JobState.CANCELLED, "enough", "bob")
@@ -421,11 +455,13 @@ class TestSweeps:
         assert ids(states=[JobState.QUEUED]) == ["digits-1"]
         assert ids(name="tables") == ["tables-1"]
         assert ids(owner="ann", name="tables") == []
-        assert [j.sweep_id for j in sweeps.of_states(JobState.QUEUED)] == ["digits-1"]
+        assert [j.sweep_id for j in sweeps.in_states(JobState.QUEUED)] == ["digits-1"]
         with pytest.raises(InputError, match="cursor"):
             ids(cursor="nonsense")
 
-    def test_lists_are_filtered_by_the_beginning_of_ids(self, sweeps: Sweeps, clock: Clock) -> None:
+    def test_lists_are_filtered_by_the_beginning_of_ids(
+        self, sweeps: SweepStore, clock: Clock
+    ) -> None:
         for sweep_id in ("digits-1", "digits_1", "digits-2", "other-digits-1", "100%-1"):
             submit(sweeps, sweep_id)
             clock.now += 1
@@ -444,11 +480,11 @@ class TestSweeps:
         assert [j.sweep_id for j in rest.items] == ["digits-1"]
         assert rest.cursor is None
 
-    def test_the_beginning_of_an_id_is_that_in_its_own_letters(self, sweeps: Sweeps) -> None:
+    def test_the_beginning_of_an_id_is_that_in_its_own_letters(self, sweeps: SweepStore) -> None:
         submit(sweeps, "digits-1")
         assert sweeps.page(prefix="Digits").items == ()
 
-    def test_nothing_has_a_name_with_a_nul_in_it(self, sweeps: Sweeps) -> None:
+    def test_nothing_has_a_name_with_a_nul_in_it(self, sweeps: SweepStore) -> None:
         """SQLite finds nothing, PostgreSQL takes no such text."""
         with pytest.raises(InputError):
             sweeps.get("digits\0")
@@ -456,7 +492,9 @@ class TestSweeps:
             with suppress(InputError):
                 assert sweeps.page(**{asked: "x\0"}).items == ()  # type: ignore[arg-type]  # all three are texts
 
-    def test_sweeps_are_counted_by_state_with_those_that_have_none(self, sweeps: Sweeps) -> None:
+    def test_sweeps_are_counted_by_state_with_those_that_have_none(
+        self, sweeps: SweepStore
+    ) -> None:
         assert sweeps.counts() == dict.fromkeys(JobState, 0)
         for number in range(3):
             submit(sweeps, f"digits-{number}")
@@ -464,45 +502,51 @@ class TestSweeps:
         expected = {JobState.QUEUED: 2, JobState.CANCELLED: 1}
         assert sweeps.counts() == {**dict.fromkeys(JobState, 0), **expected}
 
-    def test_what_users_had_is_added_up(self, sweeps: Sweeps, progress: Progress) -> None:
+    def test_what_users_had_is_added_up(self, sweeps: SweepStore, progress: ProgressStore) -> None:
         for number, owner in enumerate(["ann", "ann", "bob"]):
             launch(sweeps, f"digits-{number}", owner=owner)
-            told = Told(slot_seconds=10.0, progress={"complete": 1})
-            progress.tell(f"digits-{number}", 1, told)
-        assert sweeps.used(since=1000.0) == {"ann": 20.0, "bob": 10.0}
-        assert sweeps.used(since=1001.0) == {}
+            told = DriverReport(slot_seconds=10.0, progress={"complete": 1})
+            progress.record(f"digits-{number}", 1, told)
+        assert sweeps.usage(since=1000.0) == {"ann": 20.0, "bob": 10.0}
+        assert sweeps.usage(since=1001.0) == {}
         assert sweeps.get("digits-0").progress == {"complete": 1}
-        assert sweeps.get("digits-0").heard == 1000.0
+        assert sweeps.get("digits-0").last_heartbeat == 1000.0
         assert sweeps.counts()[JobState.RUNNING] == 3
 
     def test_a_driver_is_told_its_share_and_what_is_wished(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
-        assert progress.tell("digits-1", 1, Told()) == Instructions(wish=None, slots=None)
+        assert progress.record("digits-1", 1, DriverReport()) == Instructions(
+            requested_action=None, slots=None
+        )
         assert sweeps.get("digits-1").state is JobState.RUNNING
-        sweeps.share({"digits-1": 3})
-        sweeps.want("digits-1", Wish.CANCEL, "ann")
-        assert progress.tell("digits-1", 1, Told()) == Instructions(wish=Wish.CANCEL, slots=3)
-        progress.end("digits-1", 1, Told(progress={"pruned": 2}), JobState.CANCELLED, "cancelled")
+        sweeps.set_slots({"digits-1": 3})
+        sweeps.request("digits-1", RequestedAction.CANCEL, "ann")
+        assert progress.record("digits-1", 1, DriverReport()) == Instructions(
+            requested_action=RequestedAction.CANCEL, slots=3
+        )
+        progress.end(
+            "digits-1", 1, DriverReport(progress={"pruned": 2}), JobState.CANCELLED, "cancelled"
+        )
         job = sweeps.get("digits-1")
-        assert (job.state, job.wish, job.slots) == (JobState.CANCELLED, None, None)
+        assert (job.state, job.requested_action, job.slots) == (JobState.CANCELLED, None, None)
         assert job.progress == {"pruned": 2}
         assert sweeps.history("digits-1")[-1].by == "ann"
 
     def test_a_driver_whose_turn_is_over_changes_nothing(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
-        told = Told(progress={"complete": 9}, trials=[trial(0)])
-        for turn in (0, 2):
+        told = DriverReport(progress={"complete": 9}, trials=[trial(0)])
+        for attempt in (0, 2):
             with pytest.raises(StaleDriverError):
-                progress.tell("digits-1", turn, told)
+                progress.record("digits-1", attempt, told)
             with pytest.raises(StaleDriverError):
-                progress.end("digits-1", turn, told, JobState.SUCCEEDED, "it ended")
+                progress.end("digits-1", attempt, told, JobState.SUCCEEDED, "it ended")
         sweeps.change("digits-1", JobState.CANCELLED, "enough", "ann")
         with pytest.raises(StaleDriverError):
-            progress.tell("digits-1", 1, told)
+            progress.record("digits-1", 1, told)
         assert progress.trials("digits-1") == ()
 
 
@@ -520,16 +564,16 @@ def trial(number: int, **changes: object) -> Trial:
     return Trial(number=number, **facts)  # type: ignore[arg-type]  # each test names its own
 
 
-def started(number: int) -> Told:
+def started(number: int) -> DriverReport:
     key = f"trial {number} started"
-    return Told(happenings=[Happening(kind="trial started", data={"trial": number}, key=key)])
+    return DriverReport(events=[NewEvent(kind="trial started", data={"trial": number}, key=key)])
 
 
 class TestProgress:
     """Trials, epochs, events."""
 
     def test_what_is_told_comes_back_and_told_twice_is_the_same(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
         epochs = [
@@ -537,9 +581,9 @@ class TestProgress:
             for e, v in ((1, 0.7), (2, float("inf")))
         ]
         running = trial(0, state=TrialState.RUNNING, value=None)
-        progress.tell("digits-1", 1, Told(trials=[running], epochs=epochs[:1]))
-        progress.tell("digits-1", 1, Told(trials=[trial(1), trial(0)], epochs=epochs))
-        progress.tell("digits-1", 1, Told(trials=[trial(0)], epochs=epochs))
+        progress.record("digits-1", 1, DriverReport(trials=[running], epochs=epochs[:1]))
+        progress.record("digits-1", 1, DriverReport(trials=[trial(1), trial(0)], epochs=epochs))
+        progress.record("digits-1", 1, DriverReport(trials=[trial(0)], epochs=epochs))
         found = progress.trials("digits-1")
         assert [t.number for t in found] == [0, 1]
         assert found[0].params == {"penalty": "l1", "lambda": 0.1}
@@ -550,13 +594,13 @@ class TestProgress:
             progress.trial("digits-1", 7)
 
     def test_events_are_told_in_order_from_where_a_listener_left(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
         launch(sweeps, "digits-2")
         for number in (0, 1, 2, 3, 4, 2, 4):
-            progress.tell("digits-1", 1, started(number))
-        progress.tell("digits-2", 1, started(0))
+            progress.record("digits-1", 1, started(number))
+        progress.record("digits-2", 1, started(0))
         whole = progress.events("digits-1")
         assert [e.kind for e in whole] == ["state changed"] * 3 + ["trial started"] * 5
         assert [e.number for e in whole] == sorted(e.number for e in whole)
@@ -564,46 +608,48 @@ class TestProgress:
         assert progress.events("digits-1", limit=2) == whole[:2]
 
     def test_an_epoch_that_comes_twice_at_once_counts_once(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
         twice = [Epoch(trial=0, epoch=1, time=t, metrics={"val/loss": 0.5}) for t in (1.0, 2.0)]
-        progress.tell("digits-1", 1, Told(trials=[trial(0)], epochs=twice))
+        progress.record("digits-1", 1, DriverReport(trials=[trial(0)], epochs=twice))
         assert [e.epoch for e in progress.trial("digits-1", 0).epochs] == [1]
 
     def test_what_happened_twice_at_once_counts_once(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
-        twice = Told(happenings=[*started(0).happenings, *started(0).happenings])
-        progress.tell("digits-1", 1, twice)
+        twice = DriverReport(events=[*started(0).events, *started(0).events])
+        progress.record("digits-1", 1, twice)
         assert [e.kind for e in progress.events("digits-1")].count("trial started") == 1
 
-    def test_a_sweep_knows_its_newest_event(self, sweeps: Sweeps, progress: Progress) -> None:
+    def test_a_sweep_knows_its_newest_event(
+        self, sweeps: SweepStore, progress: ProgressStore
+    ) -> None:
         def newest(sweep_id: str) -> int:
-            return sweeps.standing(sweep_id).last_event
+            return sweeps.get_with_history(sweep_id).last_event
 
         launch(sweeps, "digits-1")
         launch(sweeps, "digits-2")
         first = newest("digits-1")
         assert first == progress.events("digits-1")[-1].number
-        progress.tell("digits-1", 1, started(0))
+        progress.record("digits-1", 1, started(0))
         last = newest("digits-1")
         assert [e.number for e in progress.events("digits-1", after=first)][-1] == last
-        progress.tell("digits-1", 1, started(0))
+        progress.record("digits-1", 1, started(0))
         assert newest("digits-1") == last
         assert newest("digits-2") < last
 
     def test_of_a_sweep_that_is_not_there_nothing_is_told(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         with pytest.raises(SweepNotFoundError, match="no sweep 'digits-9'"):
-            sweeps.standing("digits-9")
+            sweeps.get_with_history("digits-9")
         with pytest.raises(SweepNotFoundError, match="no sweep 'digits-9'"):
             progress.trials("digits-9")
 
     def test_events_of_many_writers_are_numbered_as_they_become_visible(
-        self, sweeps: Sweeps, progress: Progress
+        self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
         launch(sweeps, "digits-1")
         done = threading.Event()
@@ -621,8 +667,8 @@ class TestProgress:
 
         def write(name: int) -> None:
             for number in range(20):
-                epoch = Happening(kind="epoch", data={"by": name, "n": number})
-                progress.tell("digits-1", 1, Told(happenings=[epoch]))
+                epoch = NewEvent(kind="epoch", data={"by": name, "n": number})
+                progress.record("digits-1", 1, DriverReport(events=[epoch]))
 
         listener = threading.Thread(target=listen)
         writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
@@ -643,24 +689,26 @@ class TestLeases:
     def test_one_holds_a_lease_until_it_runs_out_or_is_given_back(
         self, database: Database, clock: Clock
     ) -> None:
-        one, two = Leases(database, "one", clock), Leases(database, "two", clock)
-        assert one.take("queue", 10)
-        assert not two.take("queue", 10)
+        one, two = LeaseStore(database, "one", clock), LeaseStore(database, "two", clock)
+        assert one.acquire("queue", 10)
+        assert not two.acquire("queue", 10)
         clock.now += 8
-        assert one.take("queue", 10)
+        assert one.acquire("queue", 10)
         clock.now += 8
-        assert not two.take("queue", 10)
+        assert not two.acquire("queue", 10)
         clock.now += 3
-        assert two.take("queue", 10)
-        assert not one.take("queue", 10)
-        two.give_back("queue")
-        assert one.take("queue", 10)
-        assert two.take("events", 10)
+        assert two.acquire("queue", 10)
+        assert not one.acquire("queue", 10)
+        two.release("queue")
+        assert one.acquire("queue", 10)
+        assert two.acquire("events", 10)
 
     def test_of_many_that_ask_at_once_one_gets_it(self, database: Database) -> None:
         got: list[bool] = []
         threads = [
-            threading.Thread(target=lambda n=n: got.append(Leases(database, str(n)).take("q", 60)))
+            threading.Thread(
+                target=lambda n=n: got.append(LeaseStore(database, str(n)).acquire("q", 60))
+            )
             for n in range(8)
         ]
         for thread in threads:
@@ -674,7 +722,7 @@ class TestBundles:
     """What is known of users' code."""
 
     def test_one_that_is_handed_in_again_stays_its_first_owners(
-        self, sweeps: Sweeps, bundles: Bundles
+        self, sweeps: SweepStore, bundles: BundleStore
     ) -> None:
         digest = "ab" * 32
         first = bundles.add(digest, "ann", 7, ["mine", "alone"])
@@ -683,14 +731,16 @@ class TestBundles:
         assert bundles.get(digest) == first
         assert submit(sweeps, "digits-1", bundle=digest).bundle == digest
 
-    def test_one_that_was_never_handed_in_is_said(self, sweeps: Sweeps, bundles: Bundles) -> None:
+    def test_one_that_was_never_handed_in_is_said(
+        self, sweeps: SweepStore, bundles: BundleStore
+    ) -> None:
         bundles.add("ab" * 32, "ann", 7, ["mine"])
         for digest in ("", "ab", "AB" * 32):
-            with pytest.raises(BundleNotFoundError, match=f"no bundle '{digest}'; hand it in"):
+            with pytest.raises(BundleNotFoundError, match=f"no bundle '{digest}'; upload it"):
                 bundles.get(digest)
 
     def test_many_that_hand_in_one_at_once_get_the_same(
-        self, sweeps: Sweeps, bundles: Bundles
+        self, sweeps: SweepStore, bundles: BundleStore
     ) -> None:
         found: list[Bundle] = []
         owners = ["ann", "bob"] * 3
@@ -709,7 +759,7 @@ class TestBundles:
 class TestWebhooks:
     """How far whoever is called has heard."""
 
-    def told(self, webhooks: Webhooks) -> dict[str, list[tuple[str, str]]]:
+    def told(self, webhooks: WebhookStore) -> dict[str, list[tuple[str, str]]]:
         """What everyone hears who is due: sweeps and their new states."""
         heard: dict[str, list[tuple[str, str]]] = {}
         for hook in webhooks.due():
@@ -717,17 +767,17 @@ class TestWebhooks:
             while (event := webhooks.next_change(last)) is not None:
                 heard.setdefault(hook.url, []).append((event.sweep_id, event.data["new"]))
                 last = event.number
-                webhooks.heard(hook.url, last)
+                webhooks.mark_delivered(hook.url, last)
         return heard
 
     def test_changes_of_all_sweeps_are_heard_in_order_and_nothing_else(
-        self, sweeps: Sweeps, progress: Progress, webhooks: Webhooks
+        self, sweeps: SweepStore, progress: ProgressStore, webhooks: WebhookStore
     ) -> None:
         submit(sweeps, "digits-0")
-        webhooks.settle(["http://a/", "http://a/"])
+        webhooks.set_urls(["http://a/", "http://a/"])
         assert self.told(webhooks) == {}
         launch(sweeps, "digits-1")
-        progress.tell("digits-1", 1, started(0))
+        progress.record("digits-1", 1, started(0))
         sweeps.change("digits-0", JobState.CANCELLED, "enough", "ann")
         assert self.told(webhooks) == {
             "http://a/": [
@@ -740,49 +790,49 @@ class TestWebhooks:
         assert self.told(webhooks) == {}
 
     def test_addresses_come_and_go_and_those_that_stay_keep_their_place(
-        self, sweeps: Sweeps, webhooks: Webhooks
+        self, sweeps: SweepStore, webhooks: WebhookStore
     ) -> None:
-        webhooks.settle(["http://a/", "http://b/"])
+        webhooks.set_urls(["http://a/", "http://b/"])
         submit(sweeps, "digits-1")
-        webhooks.settle(["http://b/", "http://c/"])
+        webhooks.set_urls(["http://b/", "http://c/"])
         sweeps.change("digits-1", JobState.PAUSED, "paused", "ann")
         assert self.told(webhooks) == {
             "http://b/": [("digits-1", "queued"), ("digits-1", "paused")],
             "http://c/": [("digits-1", "paused")],
         }
-        webhooks.settle([])
+        webhooks.set_urls([])
         assert webhooks.due() == ()
 
     def test_one_that_missed_a_call_waits_and_keeps_its_place(
-        self, sweeps: Sweeps, webhooks: Webhooks, clock: Clock
+        self, sweeps: SweepStore, webhooks: WebhookStore, clock: Clock
     ) -> None:
-        webhooks.settle(["http://a/", "http://b/"])
+        webhooks.set_urls(["http://a/", "http://b/"])
         submit(sweeps, "digits-1")
         (before, _) = webhooks.due()
-        webhooks.missed(before.url, 3, 10.0)
+        webhooks.mark_failed(before.url, 3, 10.0)
         assert [hook.url for hook in webhooks.due()] == ["http://b/"]
-        webhooks.settle(["http://a/"])  # a service that starts again calls no sooner
+        webhooks.set_urls(["http://a/"])  # a service that starts again calls no sooner
         clock.now += 9
         assert webhooks.due() == ()
         clock.now += 1
-        assert webhooks.due() == (Hook(url=before.url, event=before.event, tries=3),)
-        webhooks.heard(before.url, before.event + 1)
-        assert webhooks.due() == (Hook(url=before.url, event=before.event + 1, tries=0),)
+        assert webhooks.due() == (Webhook(url=before.url, event=before.event, tries=3),)
+        webhooks.mark_delivered(before.url, before.event + 1)
+        assert webhooks.due() == (Webhook(url=before.url, event=before.event + 1, tries=0),)
 
     def test_a_change_that_becomes_visible_late_is_heard_too(
-        self, database: Database, sweeps: Sweeps, webhooks: Webhooks
+        self, database: Database, sweeps: SweepStore, webhooks: WebhookStore
     ) -> None:
         if database.url.startswith("sqlite"):
             pytest.skip("SQLite has one writer: what is numbered first is seen first")
         submit(sweeps, "digits-1")
         submit(sweeps, "digits-2")
-        webhooks.settle(["http://a/"])
+        webhooks.set_urls(["http://a/"])
         other = threading.Thread(
-            target=lambda: sweeps.change("digits-2", JobState.STARTING, "its turn", "queue")
+            target=lambda: sweeps.change("digits-2", JobState.STARTING, "selected", "queue")
         )
         with database.writing() as session:
-            row = row_of(session, "digits-1", lock=True)
-            bring(session, row, JobState.STARTING, "its turn", "queue", 1000.0)
+            row = find_row(session, "digits-1", lock=True)
+            transition(session, row, JobState.STARTING, "selected", "queue", 1000.0)
             session.flush()
             other.start()
             other.join(timeout=0.5)  # it must wait for this change to be seen

@@ -337,7 +337,7 @@ class TestBadInput:
         finally:
             psql("UPDATE alembic_version SET version_num = '0002'")
         assert done.returncode != 0
-        assert "a newer gapsweep" in done.stderr
+        assert "a newer version of gapsweep" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_what_is_no_backup(self, stack: Docked, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from service.client import endpoints
-from service.server.store.states import JobState
+from service.client.job_states import JobState
 from service.study.records import TrialState
 from tests.commands import command
 from tests.paced import CODE, EPOCHS, spec_of
@@ -78,7 +78,7 @@ def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) ->
     assert sweep_id in listed
     assert "6/6" in listed
     assert service.gapsweep("trials", sweep_id[:8]).stdout.count("complete") == 6
-    assert "turn 1 of" in service.gapsweep("logs", sweep_id, "-f").stdout
+    assert "attempt 1 of" in service.gapsweep("logs", sweep_id, "-f").stdout
     summary = json.loads(service.gapsweep("report", sweep_id, "--json").stdout)
     assert summary["trials"]["complete"] == 6
     page = paced / "page.html"
@@ -101,7 +101,7 @@ def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, pac
     assert len(service.drivers()) == 1
     refused = service.gapsweep("cancel", sweep_id, user="bob")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "is ann's; only ann or an admin may" in refused.stderr
+    assert "belongs to ann; only ann or an admin can change it" in refused.stderr
     for action, state in (("pause", JobState.PAUSED), ("cancel", JobState.CANCELLED)):
         assert service.gapsweep(action, sweep_id).returncode == 0
         service.wait(sweep_id, state)
@@ -159,7 +159,7 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
         os.kill(process, signal.SIGKILL)
     some_more()
     job = service.wait(sweep_id, JobState.SUCCEEDED, 180)
-    assert (job.turn, job.failures) == (2, 1)
+    assert (job.attempt, job.failures) == (2, 1)
     whole(service, sweep_id, trials)
     shown, notes = watching.communicate(timeout=patience(120))
     assert watching.returncode == 0, notes
@@ -215,10 +215,10 @@ def test_a_sweep_outlives_the_restart_of_the_head(service: Stack, paced: Path) -
         service.ray.kill_node(node)
     service.ray.start_head(2)
     job = service.wait(sweep_id, JobState.SUCCEEDED, 120)
-    assert job.turn == 2
+    assert job.attempt == 2
     whole(service, sweep_id, 14)
     causes = [t.cause for t in service.client().do(endpoints.sweep(sweep_id)).history]
-    assert "the cluster was restarted; it goes on where it was" in causes
+    assert "the cluster was restarted; the sweep will continue" in causes
 
 
 def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:

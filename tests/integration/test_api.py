@@ -11,12 +11,12 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from service.server.actions import Service
+from service.client.job_states import JobState
 from service.server.api.app import create_app
-from service.server.api.dependencies import MOST_BYTES
+from service.server.api.dependencies import MAX_SPEC_BYTES
 from service.server.store.database import Database
-from service.server.store.job_records import Happening, Told, Wish
-from service.server.store.states import JobState
+from service.server.store.job_records import DriverReport, NewEvent, RequestedAction
+from service.server.sweep_service import SweepService
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.worlds import SPEC, World, refused
 
@@ -62,7 +62,7 @@ def test_what_is_no_number_of_jsons_is_refused(world: World, word: bytes) -> Non
         json.dumps({**SPEC, "model": {"eps": 1}}).encode().replace(b'"eps": 1', b'"eps": ' + word)
     )
     (problem,) = refused(world.call("POST", "/v1/sweeps", content=body), 422)["problems"]
-    assert f"{word.decode()} is no number" in problem["message"]
+    assert f"{word.decode()} is not a JSON number" in problem["message"]
 
 
 def test_the_same_key_gives_the_same_sweep(world: World) -> None:
@@ -95,7 +95,7 @@ def test_a_spec_may_not_read_the_servers_files(world: World) -> None:
 
 
 def test_too_large_a_spec_is_refused(world: World) -> None:
-    huge = {**SPEC, "model": {"hidden": "1" * MOST_BYTES}}
+    huge = {**SPEC, "model": {"hidden": "1" * MAX_SPEC_BYTES}}
     refused(world.call("POST", "/v1/sweeps", json=huge), 413)
 
 
@@ -132,7 +132,7 @@ class TestWho:
         sweep_id = world.submit()
         for action in ("cancel", "pause", "resume", "retry", "extend?trials=1"):
             body = refused(world.act(sweep_id, action, "bob"), 403)
-            assert "is ann's" in body["detail"]
+            assert "belongs to ann" in body["detail"]
         done = world.act(sweep_id, "cancel", "root").json()
         assert (done["state"], done["cause"]) == ("cancelled", "cancelled")
 
@@ -155,18 +155,18 @@ class TestActions:
         sweep_id = world.submit()
         world.brought_to(sweep_id, JobState.STARTING, JobState.RUNNING)
         done = world.act(sweep_id, "pause").json()
-        assert (done["state"], done["wish"]) == ("pausing", "pause")
-        assert world.act(sweep_id, "cancel").json()["wish"] == "cancel"
-        assert world.service.sweeps.get(sweep_id).wish is Wish.CANCEL
+        assert (done["state"], done["requested_action"]) == ("pausing", "pause")
+        assert world.act(sweep_id, "cancel").json()["requested_action"] == "cancel"
+        assert world.service.sweeps.get(sweep_id).requested_action is RequestedAction.CANCEL
 
     @pytest.mark.parametrize(
         ("states", "action", "words"),
         [
             ((JobState.CANCELLED,), "cancel", "is cancelled and cannot become cancelled"),
             ((JobState.CANCELLED,), "pause", "is cancelled and cannot become paused"),
-            ((), "resume", "is queued; only what is paused can be resumed"),
-            ((), "retry", "only what is failed or cancelled can be tried again"),
-            ((JobState.STARTING,), "extend?trials=3", "only what is succeeded can be extended"),
+            ((), "resume", "is queued; only a paused sweep can be resumed"),
+            ((), "retry", "only a failed or cancelled sweep can be retried"),
+            ((JobState.STARTING,), "extend?trials=3", "only a succeeded sweep can be extended"),
         ],
     )
     def test_what_does_not_go_is_a_conflict_that_says_why(
@@ -223,7 +223,7 @@ def test_trials_and_curves_come_as_numbers_or_null(world: World) -> None:
     )
     epochs = [Epoch(trial=0, epoch=e, time=1.0, metrics={"val/loss": 1.0 / e}) for e in (1, 2)]
     world.launch(sweep_id)
-    world.service.progress.tell(sweep_id, 1, Told(trials=[trial], epochs=epochs))
+    world.service.progress.record(sweep_id, 1, DriverReport(trials=[trial], epochs=epochs))
     (found,) = world.call("GET", f"/v1/sweeps/{sweep_id}/trials").json()
     assert found["best"] == {"val/loss": 0.5, "gap/loss": None}
     curve = world.call("GET", f"/v1/sweeps/{sweep_id}/trials/0").json()
@@ -245,8 +245,8 @@ def test_events_are_streamed_to_the_end_and_resumed(world: World) -> None:
     sweep_id = world.submit()
     world.launch(sweep_id)
     for number in range(4):
-        started = Happening(kind="trial started", data={"trial": number})
-        world.service.progress.tell(sweep_id, 1, Told(happenings=[started]))
+        started = NewEvent(kind="trial started", data={"trial": number})
+        world.service.progress.record(sweep_id, 1, DriverReport(events=[started]))
     world.brought_to(sweep_id, JobState.CANCELLED)
     whole = _heard(world, sweep_id)
     assert [kind for _, kind in whole] == (
@@ -258,7 +258,7 @@ def test_events_are_streamed_to_the_end_and_resumed(world: World) -> None:
 
 def test_a_database_that_is_away_is_said_without_saying_where(tmp_path: Path) -> None:
     world = World(tmp_path)
-    broken = Service(world.service.settings, Database("sqlite:////nowhere/at/all.db"))
+    broken = SweepService(world.service.settings, Database("sqlite:////nowhere/at/all.db"))
     http = TestClient(create_app(broken), raise_server_exceptions=False)
     body = refused(http.get("/readyz"), 503)
     assert "nowhere" not in json.dumps(body)

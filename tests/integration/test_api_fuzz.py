@@ -18,10 +18,10 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from service.client.job_states import JobState
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
-from service.server.store.job_records import Told
-from service.server.store.states import JobState
+from service.server.store.job_records import DriverReport
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.home import Home
 from tests.worlds import SPEC, World
@@ -78,7 +78,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     folder = tmp_path_factory.mktemp("service")
     world = World(folder)
     often = "1000000/minute"  # a call too many would hide what the others are answered
-    rates = RateSettings(requests=often, submissions=often, strangers=often)
+    rates = RateSettings(requests=often, submissions=often, failures=often)
     app = create_app(world.service, rates=rates)
     world.http = TestClient(app, raise_server_exceptions=False)
     made = Fuzzed(world, world.submit(), world.submit())
@@ -93,7 +93,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
         best={"val/loss": 0.5, "gap/loss": nan},
     )
     epoch = Epoch(trial=0, epoch=1, time=1.0, metrics={"val/loss": nan})
-    world.service.progress.tell(made.looked_at, 1, Told(trials=[trial], epochs=[epoch]))
+    world.service.progress.record(made.looked_at, 1, DriverReport(trials=[trial], epochs=[epoch]))
     files = Home(folder).sweep(made.looked_at)
     files.trial(0).mkdir(parents=True)
     files.best_weights(0).write_bytes(b"weights")

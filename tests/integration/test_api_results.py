@@ -18,17 +18,17 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.base.amount import Amount
 from service.base.errors import ClusterAwayError
-from service.base.versions import installed
+from service.base.versions import installed_version
+from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode
-from service.server.actions import Service
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
-from service.server.bundle_archive import Limits
-from service.server.shares import Amount
+from service.server.bundle_unpacking import BundleLimits
 from service.server.store.database import Database
-from service.server.store.job_records import Happening, Told
-from service.server.store.states import JobState
+from service.server.store.job_records import DriverReport, NewEvent
+from service.server.sweep_service import SweepService
 from service.study.records import Role, Trial, TrialState
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
@@ -63,7 +63,7 @@ def brought_in(world: World, ran: Ran, state: JobState = JobState.SUCCEEDED) -> 
     shutil.copytree(ran.folder, folder_of(world, sweep_id).path, dirs_exist_ok=True)
     _, _, found = read_sweep(SweepFolder(ran.folder))
     world.launch(sweep_id)
-    world.service.progress.tell(sweep_id, 1, Told(trials=found.trials))
+    world.service.progress.record(sweep_id, 1, DriverReport(trials=found.trials))
     if state is not JobState.RUNNING:
         world.brought_to(sweep_id, state)
     return sweep_id
@@ -103,13 +103,13 @@ class TestResults:
     def test_the_report_of_a_sweep_that_runs_is_as_it_stands(self, world: World, ran: Ran) -> None:
         sweep_id = brought_in(world, ran, JobState.RUNNING)
         folder = folder_of(world, sweep_id)
-        folder.report.write_text("of the last turn", encoding="utf-8")
+        folder.report.write_text("of the last attempt", encoding="utf-8")
         stale = {**ran.summary, "trials": dict.fromkeys(ran.summary["trials"], 0)}
         folder.summary.write_text(json.dumps(stale), encoding="utf-8")
         path = f"/v1/sweeps/{sweep_id}/report"
         page = world.call("GET", path)
         assert page.text.startswith("<!doctype html>")
-        assert "of the last turn" not in page.text
+        assert "of the last attempt" not in page.text
         summary = world.call("GET", path, params={"format": "json"}).json()
         assert (summary["sweep_id"], summary["state"]) == (sweep_id, "running")
         assert summary["trials"] == ran.summary["trials"]
@@ -135,7 +135,7 @@ class TestResults:
         sweep_id = brought_in(world, ran)
         folder_of(world, sweep_id).drop_trial(ran.summary["best"]["number"])
         body = refused(world.call("GET", f"/v1/sweeps/{sweep_id}/model"), 404)
-        assert body["detail"] == f"{sweep_id} is succeeded and has no best model"
+        assert body["detail"] == f"no model available for {sweep_id} (state: succeeded)"
 
 
 class TestNothingYet:
@@ -145,10 +145,10 @@ class TestNothingYet:
         ("what", "words"),
         [
             ("best", "no trial of {} is complete yet"),
-            ("report", "{} has not begun a trial yet"),
-            ("report?format=text", "{} has not begun a trial yet"),
-            ("report?format=json", "{} has not begun a trial yet"),
-            ("model", "{} is queued and has no best model"),
+            ("report", "no trial of {} has started yet"),
+            ("report?format=text", "no trial of {} has started yet"),
+            ("report?format=json", "no trial of {} has started yet"),
+            ("model", "no model available for {} (state: queued)"),
         ],
     )
     @pytest.mark.parametrize("folder", [False, True])
@@ -163,17 +163,17 @@ class TestNothingYet:
         sweep_id = world.submit()
         world.launch(sweep_id)
         failed = Trial(number=1, state=TrialState.FAILED, role=Role.SEARCH, params={}, reason="x")
-        world.service.progress.tell(sweep_id, 1, Told(trials=[failed]))
+        world.service.progress.record(sweep_id, 1, DriverReport(trials=[failed]))
         world.brought_to(sweep_id, JobState.FAILED)
         refused(world.call("GET", f"/v1/sweeps/{sweep_id}/best"), 404)
         body = refused(world.call("GET", f"/v1/sweeps/{sweep_id}/model"), 404)
-        assert body["detail"] == f"{sweep_id} is failed and has no best model"
+        assert body["detail"] == f"no model available for {sweep_id} (state: failed)"
 
     def test_a_best_trial_without_a_baseline_is_given(self, world: World) -> None:
         sweep_id = world.submit()
         world.launch(sweep_id)
         done = Trial(number=3, state=TrialState.COMPLETE, role=Role.SEARCH, params={}, value=0.5)
-        world.service.progress.tell(sweep_id, 1, Told(trials=[done]))
+        world.service.progress.record(sweep_id, 1, DriverReport(trials=[done]))
         found = world.call("GET", f"/v1/sweeps/{sweep_id}/best").json()
         assert (found["best"]["number"], found["baseline"]) == (3, None)
 
@@ -299,7 +299,7 @@ class TestBundles:
     @pytest.mark.parametrize("digest", ["0" * 64, "x", "../../etc"])
     def test_a_sweep_with_one_that_is_not_there_is_refused(self, world: World, digest: str) -> None:
         answer = world.call("POST", "/v1/sweeps", json=SPEC, params={"bundle": digest})
-        assert f"no bundle {digest!r}; hand it in first" in refused(answer, 404)["detail"]
+        assert f"no bundle {digest!r}; upload it first" in refused(answer, 404)["detail"]
         asked = {"bundle": "0" * 65}
         refused(world.call("POST", "/v1/sweeps", json=SPEC, params=asked), 422)
         assert world.call("GET", "/v1/sweeps").json()["items"] == []
@@ -307,15 +307,15 @@ class TestBundles:
     @pytest.mark.parametrize(
         ("archive", "words"),
         [
-            (b"", "no zip archive"),
-            (b"no zip", "no zip archive"),
-            (FINE[:-5], "no zip archive"),
+            (b"", "not a readable zip archive"),
+            (b"no zip", "not a readable zip archive"),
+            (FINE[:-5], "not a readable zip archive"),
             (archive(("notes.txt", b"x")), "no Python module"),
-            (archive(("mine.py", b""), ("../evil.py", b"x")), "would leave the folder"),
-            (archive(("/etc/evil.py", b"x")), "would leave the folder"),
+            (archive(("mine.py", b""), ("../evil.py", b"x")), "outside of the archive's folder"),
+            (archive(("/etc/evil.py", b"x")), "outside of the archive's folder"),
             (archive(("mine.py", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "is a link"),
-            (archive(("service/__init__.py", b"")), "'service' would stand in the way"),
-            (archive(("json.py", b"")), "'json' would stand in the way of Python's own"),
+            (archive(("service/__init__.py", b"")), "'service' would shadow"),
+            (archive(("json.py", b"")), "'json' would shadow Python's module"),
         ],
     )
     def test_one_that_cannot_be_taken_is_refused_and_leaves_nothing(
@@ -326,13 +326,13 @@ class TestBundles:
         assert not (tmp_path / "evil.py").exists()
 
     def test_bombs_and_what_is_too_large_are_refused(self, tmp_path: Path) -> None:
-        world = World(tmp_path, bundles=Limits(packed=4096, unpacked=100_000))
+        world = World(tmp_path, bundles=BundleLimits(packed=4096, unpacked=100_000))
         bomb = archive(("mine.py", bytes(1_000_000)))
         assert len(bomb) < 4096
         body = refused(hand_in(world, bomb), 422)
-        assert "more than 100000 bytes when it is unpacked" in body["detail"]
+        assert "more than 100000 bytes unpacked" in body["detail"]
         body = refused(hand_in(world, bytes(4097)), 413)
-        assert body["detail"] == "a bundle may have 4 KiB at most"
+        assert body["detail"] == "a bundle is too large; the limit is 4 KiB"
         assert not list((tmp_path / "bundles").rglob("*"))
 
     def test_who_only_looks_hands_nothing_in(self, world: World) -> None:
@@ -457,7 +457,7 @@ class TestMetrics:
         assert found["gapsweep_store_up"] == [({}, 1.0)]
 
     def test_they_are_told_while_the_database_is_away(self, world: World) -> None:
-        broken = Service(world.service.settings, Database("sqlite:////nowhere/at/all.db"))
+        broken = SweepService(world.service.settings, Database("sqlite:////nowhere/at/all.db"))
         http = TestClient(create_app(broken), raise_server_exceptions=False)
         refused(http.get("/v1/sweeps", headers={"Authorization": "Bearer x"}), 503)
         found = self.read(http)
@@ -495,7 +495,7 @@ def test_every_problem_says_the_servers_version(
     assert statuses == [401, 403, 404, 404, 405, 409, 413, 422, 422, 503, 500, 429]
     for what, answer in answers.items():
         refused(answer, answer.status_code)
-        assert answer.headers.get("Gapsweep-Version") == installed(), what
+        assert answer.headers.get("Gapsweep-Version") == installed_version(), what
 
 
 class TestAllowList:
@@ -549,7 +549,7 @@ class TestAllowList:
     ) -> None:
         for path in ("/v1/validate", "/v1/sweeps"):
             body = refused(world.call("POST", path, "root", json={**SPEC, **change}), 403)
-            assert body["detail"].startswith(f"{named!r} may not be used here; allowed: ")
+            assert body["detail"].startswith(f"this server does not allow {named!r}; allowed: ")
             assert "ours.losses:*" in body["detail"]
         assert world.call("GET", "/v1/sweeps").json()["items"] == []
 
@@ -569,7 +569,7 @@ class TestAllowList:
         }[kind]
         asked = {**SPEC, "data": {"name": kind, **data}}
         body = refused(world.call("POST", "/v1/validate", json=asked), 403)
-        assert "may not be read here, only what is in the home" in body["detail"]
+        assert "it reads data from its home folder only" in body["detail"]
 
 
 def test_lists_are_filtered_by_the_beginning_of_ids(world: World) -> None:
@@ -599,8 +599,8 @@ def test_a_sweep_says_its_newest_event_so_that_nothing_is_heard_twice_or_missed(
     world.launch(other)
     assert world.call("GET", path).json()["last_event"] == submitted
     world.launch(sweep_id)
-    world.service.progress.tell(
-        sweep_id, 1, Told(happenings=[Happening(kind="trial started", data={"trial": 0})])
+    world.service.progress.record(
+        sweep_id, 1, DriverReport(events=[NewEvent(kind="trial started", data={"trial": 0})])
     )
     last = world.call("GET", path).json()["last_event"]
     events = world.service.progress.events(sweep_id)

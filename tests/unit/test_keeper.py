@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from service.base.errors import ClusterAwayError
-from service.server.leased_loop import LEASE, Keeper
+from service.server.leased_loop import LEASE, LeasedLoop
 from service.server.store.database import Database
-from service.server.store.leases import Leases
+from service.server.store.lease_store import LeaseStore
 from tests.patience import patience
 from tests.stores import Store
 
@@ -23,15 +23,15 @@ WAIT = patience(10.0)
 NAME = "sweeps"
 
 
-class WatchedLeases(Leases):
-    """Leases that tell a test what came of each asking."""
+class WatchedLeases(LeaseStore):
+    """A lease store that records what each acquire returned."""
 
     def __init__(self, database: Database, holder: str, clock: Callable[[], float]) -> None:
         super().__init__(database, holder, clock)
         self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def take(self, name: str, seconds: float) -> bool:
-        answer = super().take(name, seconds)
+    def acquire(self, name: str, seconds: float) -> bool:
+        answer = super().acquire(name, seconds)
         self.answers.put(answer)
         return answer
 
@@ -41,7 +41,7 @@ class House(Store):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.keepers: list[Keeper] = []
+        self.keepers: list[LeasedLoop] = []
 
     def leases(self, holder: str) -> WatchedLeases:
         return WatchedLeases(self.database, holder, self.clock)
@@ -49,12 +49,12 @@ class House(Store):
     def keeper(
         self,
         work: Callable[[], None],
-        leases: Leases | None = None,
+        leases: LeaseStore | None = None,
         *,
         period: float = 0.005,
-        on_trouble: Callable[[], None] = lambda: None,
-    ) -> Keeper:
-        made = Keeper(NAME, leases or self.leases("one"), work, period, on_trouble)
+        on_error: Callable[[], None] = lambda: None,
+    ) -> LeasedLoop:
+        made = LeasedLoop(NAME, leases or self.leases("one"), work, period, on_error)
         self.keepers.append(made)
         made.start()
         return made
@@ -107,7 +107,7 @@ def test_only_one_of_two_works_and_when_it_stops_the_other_goes_on_at_once(house
 
 
 def test_when_one_dies_the_other_goes_on_after_the_lease(house: House) -> None:
-    assert house.leases("one that died").take(NAME, LEASE)
+    assert house.leases("one that died").acquire(NAME, LEASE)
     rounds, waiting = Rounds(), house.leases("two")
     house.keeper(rounds, waiting)
     house.clock.now += LEASE - 1
@@ -143,7 +143,7 @@ def test_while_a_round_takes_long_no_other_begins_one(
 def test_keepers_of_different_names_do_not_wait_for_each_other(house: House) -> None:
     first, second = Rounds(), Rounds()
     house.keeper(first)
-    other = Keeper("webhooks", house.leases("two"), second, 0.005)
+    other = LeasedLoop("webhooks", house.leases("two"), second, 0.005)
     house.keepers.append(other)
     other.start()
     first.wait(2)
@@ -168,12 +168,12 @@ def test_a_round_that_raises_is_followed_by_another_and_trouble_is_known_until_i
             raise error
         rounds()
 
-    keeper = house.keeper(work, on_trouble=troubles)
+    keeper = house.keeper(work, on_error=troubles)
     troubles.wait(3)
-    assert (keeper.trouble, keeper.last_round) == (words, None)
+    assert (keeper.error, keeper.last_round) == (words, None)
     raising.clear()
     rounds.wait(2)
-    assert keeper.trouble is None
+    assert keeper.error is None
     assert keeper.last_round is not None
 
 
@@ -204,19 +204,19 @@ def test_a_store_that_is_away_is_trouble_and_no_end(house: House) -> None:
     known, away = threading.Event(), threading.Event()
 
     class Away(WatchedLeases):
-        def take(self, name: str, seconds: float) -> bool:
+        def acquire(self, name: str, seconds: float) -> bool:
             if away.is_set():
                 raise ClusterAwayError("the database does not answer")
-            return super().take(name, seconds)
+            return super().acquire(name, seconds)
 
     rounds = Rounds()
     away.set()
     keeper = house.keeper(
-        rounds, Away(house.database, "one", lambda: house.clock.now), on_trouble=known.set
+        rounds, Away(house.database, "one", lambda: house.clock.now), on_error=known.set
     )
     assert known.wait(WAIT)
     assert rounds.none
-    assert keeper.trouble == "the database does not answer"
+    assert keeper.error == "the database does not answer"
     away.clear()
     rounds.wait()
 
@@ -242,8 +242,8 @@ def test_one_that_is_stopped_ends_the_round_that_runs_and_begins_no_other(house:
     assert begun.wait(WAIT)
     stopping = threading.Thread(target=keeper.stop)
     stopping.start()
-    assert not house.leases("two").take(NAME, LEASE)
+    assert not house.leases("two").acquire(NAME, LEASE)
     ended.set()
     stopping.join(WAIT)
     assert rounds.done.qsize() == 1
-    assert house.leases("two").take(NAME, LEASE)
+    assert house.leases("two").acquire(NAME, LEASE)

@@ -1,4 +1,4 @@
-"""Whose turn it is: shares, priorities, dependencies, limits, and that nothing starves."""
+"""Which sweep starts next: shares, priorities, dependencies, limits, and that nothing starves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.server.queue import AGING, Limits, Waiting, next_to_start
-from service.server.shares import Amount, Demand, share
-from service.server.store.states import ENDS, LEGAL, JobState, may_become
+from service.base.amount import Amount
+from service.client.job_states import JobState
+from service.server.queue import AGING, QueueLimits, Waiting, next_to_start
+from service.server.shares import Demand, share
+from service.server.store.state_machine import LEGAL, is_legal
 
 ROOM = Amount(cpus=100.0, gpus=100.0)
 
@@ -33,26 +35,26 @@ def waits(
 def started(
     waiting: list[Waiting],
     holding: list[Demand] | None = None,
-    limits: Limits | None = None,
+    limits: QueueLimits | None = None,
     capacity: Amount = ROOM,
     **more: object,
 ) -> tuple[str, ...]:
     facts: dict[str, object] = {"succeeded": (), "used": {}, "now": 100.0, **more}
-    bounds = limits or Limits(running=100)
+    bounds = limits or QueueLimits(running=100)
     return next_to_start(waiting, holding or [], capacity, bounds, **facts)  # type: ignore[arg-type]  # each test names its own
 
 
 def test_users_take_turns_however_much_one_submits() -> None:
     greedy = [waits(f"a{n}", "ann", since=float(n)) for n in range(6)]
     modest = [waits("b0", "bob", since=50.0), waits("b1", "bob", since=51.0)]
-    assert started([*greedy, *modest], limits=Limits(running=4)) == ("a0", "b0", "a1", "b1")
+    assert started([*greedy, *modest], limits=QueueLimits(running=4)) == ("a0", "b0", "a1", "b1")
     busy = [demand("x", "ann"), demand("y", "ann")]
-    assert started([*greedy, *modest], busy, Limits(running=4)) == ("b0", "b1")
+    assert started([*greedy, *modest], busy, QueueLimits(running=4)) == ("b0", "b1")
 
 
 def test_who_has_had_less_goes_first_among_equals() -> None:
     waiting = [waits("a", "ann", since=0.0), waits("b", "bob", since=1.0)]
-    assert started(waiting, limits=Limits(running=1), used={"ann": 9.0, "bob": 3.0}) == ("b",)
+    assert started(waiting, limits=QueueLimits(running=1), used={"ann": 9.0, "bob": 3.0}) == ("b",)
 
 
 def test_a_users_own_go_by_priority_and_then_by_age() -> None:
@@ -72,11 +74,11 @@ def test_dependencies_are_waited_for_and_hold_up_nobody_else() -> None:
 
 def test_limits_of_a_user_hold_up_that_user_only() -> None:
     waiting = [waits("big", "ann", since=0.0, gpus=4.0), waits("b", "bob", since=1.0, gpus=4.0)]
-    limits = Limits(running=9, gpus_per_user=6.0, gpus_of={"bob": 2.0})
+    limits = QueueLimits(running=9, gpus_per_user=6.0, gpus_of={"bob": 2.0})
     assert started(waiting, [demand("x", "ann", gpus=2.0)], limits) == ("big",)
     assert started(waiting, [demand("x", "ann", gpus=3.0)], limits) == ()
     plain = [waits("a", "ann", since=0.0), waits("b", "bob", since=1.0)]
-    one_each = Limits(running=9, running_per_user=1)
+    one_each = QueueLimits(running=9, running_per_user=1)
     assert started(plain, [demand("x", "ann")], one_each) == ("b",)
 
 
@@ -96,7 +98,7 @@ def test_nothing_starves_behind_a_stream_of_more_urgent_sweeps() -> None:
     for step in range(200):
         now = 60.0 * step
         waiting.append(waits(f"urgent{step}", "ann", since=now, priority=3))
-        (chosen,) = started(waiting, limits=Limits(running=1), now=now)
+        (chosen,) = started(waiting, limits=QueueLimits(running=1), now=now)
         ran.append(chosen)
         waiting = [w for w in waiting if w.demand.sweep_id != chosen]
     assert "patient" in ran
@@ -110,7 +112,7 @@ def test_shares_come_out_equal_over_time() -> None:
     for step in range(600):
         waiting = [waits(f"{o}{step}", o, since=float(step)) for o in lengths]
         holding = [demand(s, o) for s, (o, _) in running.items()]
-        for chosen in started(waiting, holding, Limits(running=2), used=used, now=float(step)):
+        for chosen in started(waiting, holding, QueueLimits(running=2), used=used, now=float(step)):
             running[chosen] = (chosen[:3], step + lengths[chosen[:3]])
         used.update(owner for owner, _ in running.values())
         running = {s: (o, end) for s, (o, end) in running.items() if end > step + 1}
@@ -163,9 +165,9 @@ class TestShares:
 def test_every_state_can_be_left_and_only_to_states(state: JobState) -> None:
     assert LEGAL[state]
     assert state not in LEGAL[state]
-    assert state.is_over == (state in ENDS)
+    assert state.is_over == (state.value in ("succeeded", "failed", "cancelled"))
 
 
 def test_an_end_can_only_be_queued_again() -> None:
-    for end in ENDS:
-        assert [s for s in JobState if may_become(end, s)] == [JobState.QUEUED]
+    for end in (s for s in JobState if s.is_over):
+        assert [s for s in JobState if is_legal(end, s)] == [JobState.QUEUED]

@@ -14,45 +14,47 @@ from httpx2 import Response
 
 from service.base.errors import InputError, TooManyError
 from service.server.api.app import create_app
-from service.server.api.rate_limits import Rates, RateSettings
+from service.server.api.rate_limits import RateLimiter, RateSettings
 from tests.worlds import SPEC, World, refused
 
 
-class TestRates:
+class TestRateLimiter:
     """Counted by itself."""
 
     def test_so_many_are_let_through_and_the_next_is_told_when_to_come_again(self) -> None:
-        rates = Rates(RateSettings(requests="3/minute"))
+        rates = RateLimiter(RateSettings(requests="3/minute"))
         for _ in range(3):
             rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match=r"too many requests: 3 per 1 minute") as caught:
+        with pytest.raises(
+            TooManyError, match=r"too many requests: the limit is 3 per 1 minute"
+        ) as caught:
             rates.count("ann", submits=False)
         assert 1 <= caught.value.retry_after <= 60
-        assert f"wait {caught.value.retry_after} s" in str(caught.value)
+        assert f"retry in {caught.value.retry_after} s" in str(caught.value)
 
     def test_users_and_hosts_are_counted_apart(self) -> None:
-        rates = Rates(RateSettings(requests="1/minute", strangers="1/minute"))
+        rates = RateLimiter(RateSettings(requests="1/minute", failures="1/minute"))
         for user in ("ann", "bob"):
             rates.count(user, submits=False)
         for host in ("ann", "127.0.0.1"):  # a host may be called as a user is
-            rates.count_stranger(host)
+            rates.count_failure(host)
         with pytest.raises(TooManyError, match="requests:"):
             rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match="requests with a wrong token:"):
-            rates.count_stranger("127.0.0.1")
+        with pytest.raises(TooManyError, match="requests with an invalid token:"):
+            rates.count_failure("127.0.0.1")
 
     def test_submissions_count_as_both(self) -> None:
-        rates = Rates(RateSettings(requests="4/minute", submissions="2/minute"))
+        rates = RateLimiter(RateSettings(requests="4/minute", submissions="2/minute"))
         for _ in range(2):
             rates.count("ann", submits=True)
-        with pytest.raises(TooManyError, match="too many submissions: 2 per 1 minute"):
+        with pytest.raises(TooManyError, match="too many submissions: the limit is 2 per 1 minute"):
             rates.count("ann", submits=True)
         rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match="too many requests: 4 per 1 minute"):
+        with pytest.raises(TooManyError, match="too many requests: the limit is 4 per 1 minute"):
             rates.count("ann", submits=False)
 
     def test_it_is_over_when_the_time_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        rates = Rates(RateSettings(requests="1/second"))
+        rates = RateLimiter(RateSettings(requests="1/second"))
         rates.count("ann", submits=False)
         with pytest.raises(TooManyError) as caught:
             rates.count("ann", submits=False)
@@ -61,26 +63,26 @@ class TestRates:
         monkeypatch.setattr("time.time", lambda: later)
         rates.count("ann", submits=False)
 
-    @pytest.mark.parametrize("which", ["requests", "submissions", "strangers"])
+    @pytest.mark.parametrize("which", ["requests", "submissions", "failures"])
     @pytest.mark.parametrize(
         "rate", ["", "many", "600", "/minute", "-5/minute", "1.5/minute", "5/fortnight"]
     )
     def test_a_rate_that_is_none_is_refused_with_what_would_be(self, which: str, rate: str) -> None:
-        with pytest.raises(InputError, match=r"is no rate; write it as 600/minute") as caught:
-            Rates(RateSettings(**{which: rate}))
+        with pytest.raises(InputError, match=r"invalid rate .*; write it as 600/minute") as caught:
+            RateLimiter(RateSettings(**{which: rate}))
         assert repr(rate) in str(caught.value)
 
     @pytest.mark.parametrize("rate", ["10/second;600/minute", "10/second, 600/minute"])
     def test_several_rates_are_refused_where_one_is_taken(self, rate: str) -> None:
-        with pytest.raises(InputError, match=r"is no rate"):
-            Rates(RateSettings(requests=rate))
+        with pytest.raises(InputError, match=r"invalid rate"):
+            RateLimiter(RateSettings(requests=rate))
 
     @pytest.mark.parametrize("rate", ["3/minute", "3 per second", "3/2hours", "3/1day"])
     def test_rates_are_taken_and_kept(self, rate: str) -> None:
-        rates = Rates(RateSettings(requests=rate))
+        rates = RateLimiter(RateSettings(requests=rate))
         for _ in range(3):
             rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match="too many requests: 3 per"):
+        with pytest.raises(TooManyError, match="too many requests: the limit is 3 per"):
             rates.count("ann", submits=False)
 
 
@@ -112,7 +114,7 @@ class TestThroughTheApi:
         for _ in range(3):
             assert world.call("GET", "/v1/sweeps").status_code == 200
         body = too_many(world.call("GET", "/v1/sweeps"))
-        assert body["detail"].startswith("too many requests: 3 per 1 minute may be made; wait ")
+        assert body["detail"].startswith("too many requests: the limit is 3 per 1 minute")
         assert world.call("GET", "/v1/sweeps", "bob").status_code == 200
 
     def test_what_is_refused_counts_too(self, world: World) -> None:
@@ -126,7 +128,7 @@ class TestThroughTheApi:
         sweep_id = world.submit()
         refused(world.call("POST", "/v1/bundles", content=b"no zip"), 422)
         body = too_many(world.call("POST", "/v1/sweeps", json=SPEC), 3600)
-        assert body["detail"].startswith("too many submissions: 2 per 1 hour")
+        assert body["detail"].startswith("too many submissions: the limit is 2 per 1 hour")
         too_many(world.call("POST", "/v1/bundles", content=b"no zip"), 3600)
         for _ in range(5):
             assert world.call("GET", "/v1/sweeps").status_code == 200
@@ -137,17 +139,17 @@ class TestThroughTheApi:
     def test_a_strangers_wrong_tokens_are_limited_and_do_not_block_a_user(
         self, world: World
     ) -> None:
-        limit(world, strangers="3/minute")
+        limit(world, failures="3/minute")
         wrong = {"Authorization": "Bearer gs_nobody"}
         for _ in range(3):
             refused(world.call("GET", "/v1/sweeps", None, headers=wrong), 401)
         for _ in range(3):
             body = too_many(world.call("GET", "/v1/sweeps", None, headers=wrong))
-            assert "requests with a wrong token" in body["detail"]
+            assert "requests with an invalid token" in body["detail"]
             assert world.call("GET", "/v1/sweeps").status_code == 200
 
     def test_health_is_not_limited(self, world: World) -> None:
-        limit(world, requests="1/hour", strangers="1/hour")
+        limit(world, requests="1/hour", failures="1/hour")
         for _ in range(5):
             for path in ("/healthz", "/readyz", "/metrics"):
                 assert world.call("GET", path, None).status_code == 200

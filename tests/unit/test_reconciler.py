@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from service.base.amount import Amount
 from service.base.errors import ClusterAwayError, LaunchError
+from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, Found, Launch
-from service.server.actions import Service, Settings
-from service.server.queue import Limits
-from service.server.reconciler import OBEDIENCE, SILENCE, STARTUP, Reconciler
-from service.server.shares import Amount
-from service.server.store.job_records import Job, Told, User
-from service.server.store.progress import Progress
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
+from service.server.queue import QueueLimits
+from service.server.reconciler import HEARTBEAT_TIMEOUT, STARTUP_TIMEOUT, STOP_GRACE, Reconciler
+from service.server.store.job_records import DriverReport, Job, User
+from service.server.store.progress_store import ProgressStore
+from service.server.store.user_roles import UserRole
+from service.server.sweep_service import ServiceSettings, SweepService
 from tests.stores import Store
 
 SPEC: dict[str, Any] = {
@@ -27,8 +27,8 @@ SPEC: dict[str, Any] = {
     "data": {"name": "digits"},
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }
-ANN = User(name="ann", role=RoleOfUser.USER, created=0.0)
-BOB = User(name="bob", role=RoleOfUser.USER, created=0.0)
+ANN = User(name="ann", role=UserRole.USER, created=0.0)
+BOB = User(name="bob", role=UserRole.USER, created=0.0)
 
 
 class CrashedError(Exception):
@@ -90,14 +90,16 @@ class PretendCluster:
 class House(Store):
     """A service over a real store, its reconciler and its pretended cluster."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None, retries: int = 2) -> None:
+    def __init__(self, folder: Path, limits: QueueLimits | None = None, retries: int = 2) -> None:
         super().__init__(folder)
-        self.service = Service(Settings(database_url=self.url, home=folder), self.database)
+        self.service = SweepService(
+            ServiceSettings(database_url=self.url, home=folder), self.database
+        )
         self.service.sweeps = self.sweeps
-        self.service.progress = Progress(self.database, self.clock)
-        self.service.users.admit(BOB.name, BOB.role)
+        self.service.progress = ProgressStore(self.database, self.clock)
+        self.service.users.create_or_update(BOB.name, BOB.role)
         self.cluster = PretendCluster()
-        self._limits, self._retries = limits or Limits(), retries
+        self._limits, self._retries = limits or QueueLimits(), retries
         self.restart()
 
     def restart(self) -> None:
@@ -120,13 +122,15 @@ class House(Store):
 
     def hear(self, sweep_id: str) -> None:
         """Its driver gives a sign."""
-        self.service.progress.tell(sweep_id, self.job(sweep_id).turn, Told())
+        self.service.progress.record(sweep_id, self.job(sweep_id).attempt, DriverReport())
 
     def ends(self, sweep_id: str, state: JobState = JobState.SUCCEEDED) -> None:
         """Its driver says how it ended and goes."""
         job = self.job(sweep_id)
-        self.service.progress.end(sweep_id, job.turn, Told(), state, "the driver said so")
-        self.cluster.ends(f"{sweep_id}-{job.turn}", "SUCCEEDED: ")
+        self.service.progress.end(
+            sweep_id, job.attempt, DriverReport(), state, "the driver said so"
+        )
+        self.cluster.ends(f"{sweep_id}-{job.attempt}", "SUCCEEDED: ")
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def test_a_sweep_is_launched_once_and_its_driver_says_how_it_ends(house: House) -> None:
     sweep_id = house.submit()
     house.round()
-    assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.STARTING, 1)
+    assert (house.job(sweep_id).state, house.job(sweep_id).attempt) == (JobState.STARTING, 1)
     for _ in range(3):
         house.round()
     house.hear(sweep_id)
@@ -176,9 +180,9 @@ def test_a_sweep_whose_driver_dies_is_resumed_so_often_and_no_more(house: House)
         house.cluster.ends(f"{sweep_id}-{death}")
         house.round()
         job = house.job(sweep_id)
-        assert (job.state, job.turn, job.failures) == (JobState.STARTING, death + 1, death)
+        assert (job.state, job.attempt, job.failures) == (JobState.STARTING, death + 1, death)
         causes = [t.cause for t in house.service.sweeps.history(sweep_id)]
-        assert "its driver died (FAILED: exit code 1); it goes on where it was" in causes
+        assert "its driver died (FAILED: exit code 1); the sweep will continue" in causes
     house.cluster.ends(f"{sweep_id}-3")
     house.round()
     job = house.job(sweep_id)
@@ -192,14 +196,14 @@ def test_a_sweep_whose_driver_dies_is_resumed_so_often_and_no_more(house: House)
 def test_a_driver_that_is_not_heard_counts_as_dead_whatever_the_cluster_says(house: House) -> None:
     sweep_id = house.submit()
     house.round()
-    house.round(STARTUP - 5)
+    house.round(STARTUP_TIMEOUT - 5)
     assert house.job(sweep_id).state is JobState.STARTING
     house.hear(sweep_id)
-    house.round(SILENCE - 5)
-    assert house.job(sweep_id).turn == 1
+    house.round(HEARTBEAT_TIMEOUT - 5)
+    assert house.job(sweep_id).attempt == 1
     house.round(10)
     assert house.cluster.stopped == [f"{sweep_id}-1"]
-    assert house.job(sweep_id).turn == 2
+    assert house.job(sweep_id).attempt == 2
 
 
 def test_silence_does_not_count_while_the_store_or_the_cluster_was_away(house: House) -> None:
@@ -207,13 +211,13 @@ def test_silence_does_not_count_while_the_store_or_the_cluster_was_away(house: H
     house.round()
     house.hear(sweep_id)
     house.cluster.away = True
-    house.clock.now += 10 * SILENCE
+    house.clock.now += 10 * HEARTBEAT_TIMEOUT
     with pytest.raises(ClusterAwayError):
         house.reconciler.round()
-    house.reconciler.lost_sight()
+    house.reconciler.reset_timeouts()
     house.cluster.away = False
     house.round()
-    assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.RUNNING, 1)
+    assert (house.job(sweep_id).state, house.job(sweep_id).attempt) == (JobState.RUNNING, 1)
 
 
 def test_a_cluster_that_was_restarted_gets_the_sweep_again_and_that_is_no_death(
@@ -225,7 +229,7 @@ def test_a_cluster_that_was_restarted_gets_the_sweep_again_and_that_is_no_death(
     house.cluster.jobs.clear()
     house.round()
     job = house.job(sweep_id)
-    assert (job.state, job.turn, job.failures) == (JobState.STARTING, 2, 0)
+    assert (job.state, job.attempt, job.failures) == (JobState.STARTING, 2, 0)
 
 
 @pytest.mark.parametrize("forgotten", [True, False])
@@ -241,11 +245,11 @@ def test_a_sweep_that_ends_while_the_cluster_is_asked_is_not_queued_again(
 
     def succeed() -> None:
         house.cluster.meanwhile = lambda: None
-        house.service.progress.end(sweep_id, 1, Told(), JobState.SUCCEEDED, "it ended")
+        house.service.progress.end(sweep_id, 1, DriverReport(), JobState.SUCCEEDED, "it ended")
 
     house.cluster.meanwhile = succeed
     house.round()
-    assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.SUCCEEDED, 1)
+    assert (house.job(sweep_id).state, house.job(sweep_id).attempt) == (JobState.SUCCEEDED, 1)
 
 
 def test_a_job_that_the_cluster_does_not_take_fails_with_its_words(house: House) -> None:
@@ -268,7 +272,7 @@ class TestWishes:
         house.hear(sweep_id)
         house.service.cancel(ANN, sweep_id)
         house.round()
-        house.round(OBEDIENCE - 5)
+        house.round(STOP_GRACE - 5)
         assert house.cluster.stopped == []
         house.round(10)
         assert house.cluster.stopped == [f"{sweep_id}-1"]
@@ -287,7 +291,7 @@ class TestWishes:
         assert house.job(sweep_id).state is JobState.PAUSED
         house.service.resume(ANN, sweep_id)
         house.round()
-        assert (house.job(sweep_id).state, house.job(sweep_id).turn) == (JobState.STARTING, 2)
+        assert (house.job(sweep_id).state, house.job(sweep_id).attempt) == (JobState.STARTING, 2)
 
     def test_a_sweep_that_was_never_submitted_is_cancelled_without_a_driver(
         self, house: House
@@ -307,7 +311,7 @@ class TestTurns:
     """Limits, dependencies, shares."""
 
     def test_limits_bound_what_is_on_the_cluster(self, tmp_path: Path) -> None:
-        house = House(tmp_path, Limits(running=3, running_per_user=2))
+        house = House(tmp_path, QueueLimits(running=3, running_per_user=2))
         sweeps = [house.submit() for _ in range(4)] + [house.submit(BOB) for _ in range(2)]
         house.round()
         on = [s for s in sweeps if house.job(s).state is JobState.STARTING]
@@ -359,6 +363,6 @@ class TestTurns:
         first = house.submit(concurrent=8)
         house.round()
         house.restart()
-        house.service.sweeps.share({first: 1})
+        house.service.sweeps.set_slots({first: 1})
         house.round()
         assert house.job(first).slots == 8

@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 
 from service.base.errors import DatabaseError
+from service.client.job_states import JobState
 from service.run.stopping import Orders
 from service.server.recorder import Recorder
-from service.server.store.job_records import Event, Instructions, Job, Told, Wish
-from service.server.store.progress import Progress
-from service.server.store.states import JobState
+from service.server.store.job_records import (
+    DriverReport,
+    Event,
+    Instructions,
+    Job,
+    RequestedAction,
+)
+from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
@@ -32,19 +38,19 @@ SWEEP = "digits-1"
 RUNNING, COMPLETE, PRUNED = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED
 
 
-class BreakableProgress(Progress):
+class BreakableProgress(ProgressStore):
     """The real store's, which may be away."""
 
     away = False
 
-    def tell(self, sweep_id: str, turn: int, told: Told) -> Instructions:
+    def record(self, sweep_id: str, attempt: int, told: DriverReport) -> Instructions:
         if self.away:
             raise DatabaseError("the database does not answer")
-        return super().tell(sweep_id, turn, told)
+        return super().record(sweep_id, attempt, told)
 
 
 class House(Store):
-    """A store with one sweep whose driver is in its first turn."""
+    """A store with one sweep whose driver is in its first attempt."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -53,21 +59,21 @@ class House(Store):
         self.launch(SWEEP)
 
     def driver(
-        self, *trials: Trial, turn: int = 1, planned: int = 10, **resources: Any
+        self, *trials: Trial, attempt: int = 1, planned: int = 10, **resources: Any
     ) -> tuple[Recorder, Orders]:
         """What a driver that begins, with trials of earlier sessions, tells the store by."""
         orders = Orders()
         held = Resources(**resources)
-        made = Recorder(self.progress, SWEEP, turn, orders, held, self.clock)
+        made = Recorder(self.progress, SWEEP, attempt, orders, held, self.clock)
         made.begin(sweep(*trials), planned)
         return made, orders
 
-    def another_turn(self) -> int:
+    def new_attempt(self) -> int:
         """Its driver died; the next one may begin."""
-        turn = self.job.turn + 1
+        attempt = self.job.attempt + 1
         self.sweeps.change(SWEEP, JobState.QUEUED, "its driver died", "reconciler")
-        self.launch(SWEEP, turn)
-        return turn
+        self.launch(SWEEP, attempt)
+        return attempt
 
     @property
     def job(self) -> Job:
@@ -175,7 +181,7 @@ class TestEvents:
         recorder, _ = house.driver()
         recorder.write([news(t, epoch(t.number, 1)) for t in earlier])
         before = house.events
-        again, _ = house.driver(*earlier, turn=house.another_turn())
+        again, _ = house.driver(*earlier, attempt=house.new_attempt())
         again.write([news(t, epoch(t.number, 1)) for t in earlier])
         assert house.events == before
         again.write([news(trial(3, 0.125), epoch(3, 2))])
@@ -187,7 +193,7 @@ class TestEvents:
 
     def test_what_a_driver_could_not_tell_the_next_one_tells(self, house: House) -> None:
         lost = [trial(0, 0.5), trial(1, state=PRUNED)]
-        recorder, _ = house.driver(*lost, turn=house.another_turn())
+        recorder, _ = house.driver(*lost, attempt=house.new_attempt())
         recorder.write([news(t, epoch(t.number, 1)) for t in lost])
         assert [k for k in house.kinds if k[0] != "best improved"] == [
             ("trial started", 0),
@@ -238,7 +244,7 @@ class TestBest:
     def test_what_an_earlier_session_found_is_no_improvement(self, house: House) -> None:
         first, _ = house.driver()
         first.write([news(trial(1, 0.5))])
-        second, _ = house.driver(trial(1, 0.5), turn=house.another_turn())
+        second, _ = house.driver(trial(1, 0.5), attempt=house.new_attempt())
         second.write([news(trial(1, 0.5)), news(trial(2, 0.6))])
         assert self.improved(house) == [1]
         second.write([news(trial(3, 0.4))])
@@ -262,7 +268,7 @@ class TestBest:
         assert house.kinds == [("trial started", 1), ("trial completed", 1), ("best improved", 1)]
 
     def test_the_next_driver_tells_it_where_the_last_one_could_not(self, house: House) -> None:
-        recorder, _ = house.driver(trial(1, 0.5), turn=house.another_turn())
+        recorder, _ = house.driver(trial(1, 0.5), attempt=house.new_attempt())
         recorder.write([news(trial(1, 0.5))])
         assert self.improved(house) == [1]
 
@@ -293,10 +299,10 @@ class TestProgress:
         recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.clock.now)
         recorder.write([])
         job = house.job
-        assert (job.state, job.heard, job.progress) == (JobState.RUNNING, 1000.0, {})
+        assert (job.state, job.last_heartbeat, job.progress) == (JobState.RUNNING, 1000.0, {})
         house.clock.now += 7
         recorder.write([])
-        assert house.job.heard == 1007.0
+        assert house.job.last_heartbeat == 1007.0
         assert house.events == []
 
     @pytest.mark.parametrize(
@@ -333,8 +339,8 @@ class TestProgress:
 
     def test_how_far_it_is_can_be_asked_without_news(self, house: House) -> None:
         recorder, _ = house.driver(trial(0, 0.5, seconds=10.0))
-        told = recorder.told()
-        assert (told.trials, told.epochs, told.happenings) == ((), (), ())
+        told = recorder.report()
+        assert (told.trials, told.epochs, told.events) == ((), (), ())
         assert told.slot_seconds == 10.0
         assert told.progress is not None
         assert told.progress["complete"] == 1
@@ -343,34 +349,38 @@ class TestProgress:
 class TestOrders:
     """What a driver is told in return."""
 
-    @pytest.mark.parametrize("wish", list(Wish))
-    def test_a_wish_stops_it(self, house: House, wish: Wish) -> None:
+    @pytest.mark.parametrize("requested_action", list(RequestedAction))
+    def test_a_wish_stops_it(self, house: House, requested_action: RequestedAction) -> None:
         recorder, orders = house.driver()
         recorder.write([])
-        assert (orders.stop, recorder.wish) == (False, None)
-        house.sweeps.want(SWEEP, wish, "ann")
+        assert (orders.stop, recorder.requested_action) == (False, None)
+        house.sweeps.request(SWEEP, requested_action, "ann")
         recorder.write([])
-        assert (orders.stop, orders.stale, recorder.wish) == (True, False, wish)
+        assert (orders.stop, orders.stale, recorder.requested_action) == (
+            True,
+            False,
+            requested_action,
+        )
 
     def test_its_share_bounds_its_trials(self, house: House) -> None:
         recorder, orders = house.driver()
         recorder.write([])
         assert orders.slots is None
         for slots in (3, 1):
-            house.sweeps.share({SWEEP: slots})
+            house.sweeps.set_slots({SWEEP: slots})
             recorder.write([])
             assert orders.slots == slots
 
     def test_one_whose_sweep_is_anothers_stops_and_says_no_more(self, house: House) -> None:
         recorder, orders = house.driver()
         recorder.write([news(trial(1))])
-        turn = house.another_turn()
+        attempt = house.new_attempt()
         recorder.write([news(trial(2))])
         assert (orders.stop, orders.stale) == (True, True)
-        house.sweeps.change(SWEEP, JobState.RUNNING, "its driver was heard", "driver", turn=1)
+        house.sweeps.change(SWEEP, JobState.RUNNING, "its driver was heard", "driver", attempt=1)
         recorder.write([news(trial(3))])
         assert [t.number for t in house.progress.trials(SWEEP)] == [1]
-        assert turn == 2
+        assert attempt == 2
 
     def test_one_whose_sweep_has_ended_stops(self, house: House) -> None:
         recorder, orders = house.driver()
@@ -386,7 +396,7 @@ class Sink:
     def __init__(self, batch: int = 100) -> None:
         self.batch = batch
         self.calls: queue.SimpleQueue[Sequence[News]] = queue.SimpleQueue()
-        self.heard: list[News] = []
+        self.last_heartbeat: list[News] = []
         self.error: Exception | None = None
         self.refused = threading.Semaphore(0)
 
@@ -394,12 +404,12 @@ class Sink:
         if self.error is not None:
             self.refused.release()
             raise self.error
-        self.heard += news
+        self.last_heartbeat += news
         self.calls.put(news)
 
     def wait_for(self, *numbers: int) -> None:
         """Until it has heard of these trials."""
-        while not set(numbers) <= {item.trial.number for item in self.heard}:
+        while not set(numbers) <= {item.trial.number for item in self.last_heartbeat}:
             self.calls.get(timeout=WAIT)
 
     def wait_until_refused(self, times: int = 1) -> None:
@@ -424,9 +434,9 @@ class TestOutbox:
             box.epoch(epoch(2, at))
         box.ended(trial(1, 0.5))
         assert box.close(lambda: None)
-        assert [item.trial for item in sink.heard] == [trial(1, 0.5), trial(2)]
-        assert [[e.epoch for e in item.epochs] for item in sink.heard] == [[1, 2]] * 2
-        assert all(item.changed for item in sink.heard)
+        assert [item.trial for item in sink.last_heartbeat] == [trial(1, 0.5), trial(2)]
+        assert [[e.epoch for e in item.epochs] for item in sink.last_heartbeat] == [[1, 2]] * 2
+        assert all(item.changed for item in sink.last_heartbeat)
 
     def test_epochs_alone_do_not_change_a_trial(self) -> None:
         sink = Sink()
@@ -435,7 +445,7 @@ class TestOutbox:
         sink.wait_for(1)
         box.epoch(epoch(1, 1))
         assert box.close(lambda: None)
-        assert [(n.changed, len(n.epochs)) for n in sink.heard] == [(True, 0), (False, 1)]
+        assert [(n.changed, len(n.epochs)) for n in sink.last_heartbeat] == [(True, 0), (False, 1)]
 
     def test_a_sink_is_called_with_nothing_new_too(self) -> None:
         sink = Sink()
@@ -455,9 +465,9 @@ class TestOutbox:
         sink.error = None
         sink.wait_for(1)
         assert box.close(lambda: None)
-        told = [e.epoch for item in sink.heard for e in item.epochs]
+        told = [e.epoch for item in sink.last_heartbeat for e in item.epochs]
         assert told == [1, 2]
-        assert sum(item.changed for item in sink.heard) == 1
+        assert sum(item.changed for item in sink.last_heartbeat) == 1
 
     def test_batches_are_no_larger_than_the_sink_takes(self) -> None:
         sink = Sink(batch=3)
@@ -469,7 +479,7 @@ class TestOutbox:
         sink.error = None
         sink.wait_for(*range(10))
         assert box.close(lambda: None)
-        assert [item.trial.number for item in sink.heard] == list(range(10))
+        assert [item.trial.number for item in sink.last_heartbeat] == list(range(10))
         sizes = []
         while not sink.calls.empty():
             sizes.append(len(sink.calls.get()))
@@ -482,7 +492,7 @@ class TestOutbox:
             tired = True
 
             def write(self, news: Sequence[News]) -> None:
-                if self.heard and self.tired:
+                if self.last_heartbeat and self.tired:
                     self.refused.release()
                     raise ConnectionError("away")
                 super().write(news)
@@ -492,20 +502,20 @@ class TestOutbox:
         for number in range(5):
             box.started(trial(number))
         sink.wait_until_refused(2)
-        first = len(sink.heard)
+        first = len(sink.last_heartbeat)
         assert 0 < first <= 2
         sink.tired = False
         sink.wait_for(*range(5))
         assert box.close(lambda: None)
-        assert [item.trial.number for item in sink.heard] == list(range(5))
+        assert [item.trial.number for item in sink.last_heartbeat] == list(range(5))
 
     def test_trials_of_an_earlier_session_are_told_again(self) -> None:
         sink = Sink()
         box = outbox(sink)
         box.repeat([trial(0, 0.5, epochs=(epoch(0, 1), epoch(0, 2))), trial(1)])
         assert box.close(lambda: None)
-        assert sorted(item.trial.number for item in sink.heard) == [0, 1]
-        assert [e.epoch for item in sink.heard for e in item.epochs] == [1, 2]
+        assert sorted(item.trial.number for item in sink.last_heartbeat) == [0, 1]
+        assert [e.epoch for item in sink.last_heartbeat for e in item.epochs] == [1, 2]
 
     def test_closing_tells_what_is_left_and_then_does_the_last_thing_once(self) -> None:
         sink = Sink()
@@ -513,7 +523,7 @@ class TestOutbox:
         box = outbox(sink, period=WAIT)
         began = time.monotonic()
         box.started(trial(1))
-        assert box.close(lambda: done.append(len(sink.heard)))
+        assert box.close(lambda: done.append(len(sink.last_heartbeat)))
         assert done == [1]
         assert time.monotonic() - began < WAIT / 2
 
@@ -526,7 +536,7 @@ class TestOutbox:
         back.start()
         assert box.close(lambda: None)
         back.join()
-        assert [item.trial.number for item in sink.heard] == [1]
+        assert [item.trial.number for item in sink.last_heartbeat] == [1]
 
     def _comes_back(self, sink: Sink) -> None:
         sink.wait_until_refused(3)
@@ -565,7 +575,7 @@ class TestOutbox:
         assert box.error == "DatabaseError: the database does not answer"
         house.progress.away = False
         words = (JobState.SUCCEEDED, "it ended")
-        assert box.close(lambda: house.progress.end(SWEEP, 1, recorder.told(), *words))
+        assert box.close(lambda: house.progress.end(SWEEP, 1, recorder.report(), *words))
         assert not orders.stale
         job = house.job
         assert (job.state, job.cause, job.slot_seconds) == (*words, 4.0)

@@ -19,11 +19,11 @@ from sqlalchemy import URL, make_url
 
 from service.base.errors import HomeError, InputError
 from service.base.ports import check_port, free_port
-from service.base.redaction import Redacting, redacted
-from service.base.versions import differs, installed, require
+from service.base.redaction import RedactingFormatter, redact
+from service.base.versions import describe_mismatch, installed_version, require
 from service.server import driver_config
-from service.server.driver_config import Handover
-from service.server.store.users import PREFIX
+from service.server.driver_config import DriverConfig
+from service.server.store.user_store import PREFIX
 from service.sweep.home import Home
 
 TOKEN = f"{PREFIX}{'Ab3-_' * 8}xyz"
@@ -47,7 +47,7 @@ class TestRedaction:
         ],
     )
     def test_secrets_are_taken_out_and_the_rest_stays(self, text: str, shown: str) -> None:
-        assert redacted(text) == shown
+        assert redact(text) == shown
 
     @pytest.mark.parametrize(
         "text",
@@ -60,31 +60,31 @@ class TestRedaction:
         ],
     )
     def test_words_without_secrets_stay_as_they_are(self, text: str) -> None:
-        assert redacted(text) == text
+        assert redact(text) == text
 
     @pytest.mark.parametrize("password", ["pa/ss-word", "pa ss-word", "pa'ss-word", 'pa"ss-word'])
     def test_a_password_that_sqlalchemy_reads_does_not_survive(self, password: str) -> None:
         url = f"postgresql+psycopg://ann:{password}@host/name"
         assert make_url(url).password == password
-        assert redacted(f"({url})") == "(postgresql+psycopg://***@host/name)"
+        assert redact(f"({url})") == "(postgresql+psycopg://***@host/name)"
 
     @pytest.mark.parametrize("where", ["?password={}", "?user=ann&password={}&sslmode=require"])
     def test_a_password_in_an_urls_query_does_not_survive(self, where: str) -> None:
         url = "postgresql+psycopg://host/name" + where.format("hunter22")
-        assert "hunter22" not in redacted(f"the database {url} does not answer")
+        assert "hunter22" not in redact(f"the database {url} does not answer")
 
     @given(token=st.text(string.ascii_letters + string.digits + "-_", min_size=43, max_size=43))
     def test_no_token_of_ours_survives(self, token: str) -> None:
         for text in ("{}", "token={}", "'{}'", "Bearer {}", "http://host/?t={}&x=1", "{}\n"):
-            assert token not in redacted(text.format(PREFIX + token))
+            assert token not in redact(text.format(PREFIX + token))
 
     def test_long_words_are_read_in_a_moment(self) -> None:
         began = time.perf_counter()
-        redacted("a" * 20_000)
+        redact("a" * 20_000)
         assert time.perf_counter() - began < 0.2
 
     def test_a_log_has_no_secrets_not_in_its_tracebacks_either(self) -> None:
-        formatter = Redacting("%(levelname)s %(message)s")
+        formatter = RedactingFormatter("%(levelname)s %(message)s")
         url = "postgresql://ann:hunter22@host/name"
         try:
             raise ValueError(f"{url} does not answer to {TOKEN}")
@@ -105,42 +105,42 @@ def test_no_password_of_a_database_survives_as_sqlalchemy_writes_it(password: st
     assume(password.isprintable())
     url = URL.create("postgresql+psycopg", "ann", f"<{password}>", "host", 5432, "name")
     text = url.render_as_string(hide_password=False)
-    shown = redacted(f"the database '{text}' does not answer")
+    shown = redact(f"the database '{text}' does not answer")
     assert shown == "the database 'postgresql+psycopg://***@host:5432/name' does not answer"
 
 
 @given(password=st.text(min_size=1, max_size=20))
 def test_no_password_survives_that_is_written_for_urls(password: str) -> None:
     url = f"http://ann:{quote(password, safe='', errors='replace')}@host/x"
-    assert redacted(f"{url} failed") == "http://***@host/x failed"
+    assert redact(f"{url} failed") == "http://***@host/x failed"
 
 
 class TestHandover:
     """The file that drivers find the store by."""
 
-    LEFT = Handover(
+    LEFT = DriverConfig(
         version="1.2.3", database_url="postgresql://ann:hunter22@host/name", mlflow_uri=None
     )
 
     def test_what_is_left_is_found_by_its_owner_alone(self, tmp_path: Path) -> None:
         before = os.umask(0)
         try:
-            driver_config.leave(self.LEFT, Home(tmp_path))
+            driver_config.write(self.LEFT, Home(tmp_path))
         finally:
             os.umask(before)
-        assert driver_config.find(Home(tmp_path)) == self.LEFT
+        assert driver_config.read(Home(tmp_path)) == self.LEFT
         (file,) = tmp_path.iterdir()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
     def test_the_newest_counts_and_one_that_others_could_read_is_not_kept(
         self, tmp_path: Path
     ) -> None:
-        driver_config.leave(self.LEFT, Home(tmp_path))
+        driver_config.write(self.LEFT, Home(tmp_path))
         (file,) = tmp_path.iterdir()
         file.chmod(0o644)
         newer = self.LEFT.model_copy(update={"mlflow_uri": "http://127.0.0.1:5000"})
-        driver_config.leave(newer, Home(tmp_path))
-        assert driver_config.find(Home(tmp_path)) == newer
+        driver_config.write(newer, Home(tmp_path))
+        assert driver_config.read(Home(tmp_path)) == newer
         assert [p.name for p in tmp_path.iterdir()] == [file.name]
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -150,12 +150,12 @@ class TestHandover:
     ) -> None:
         if content is not None:
             (tmp_path / "service.json").write_bytes(content)
-        with pytest.raises(HomeError, match=r"must share their home folder"):
-            driver_config.find(Home(tmp_path))
+        with pytest.raises(HomeError, match=r"must share the home folder"):
+            driver_config.read(Home(tmp_path))
 
     def test_a_home_that_is_not_there_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(HomeError, match=r"nowhere cannot be written"):
-            driver_config.leave(self.LEFT, Home(tmp_path / "nowhere"))
+            driver_config.write(self.LEFT, Home(tmp_path / "nowhere"))
 
 
 class TestPorts:
@@ -184,15 +184,15 @@ class TestVersions:
     """Two versions do not work together."""
 
     def test_the_same_version_is_fine(self) -> None:
-        assert differs(installed(), "the server", "this machine") is None
-        require(installed(), "the server", "this machine")
+        assert describe_mismatch(installed_version(), "the server", "this machine") is None
+        require(installed_version(), "the server", "this machine")
 
     def test_another_is_refused_with_both_and_what_to_do(self) -> None:
         words = (
-            f"this machine has gapsweep {installed()}, the server has 0.0.1; "
+            f"this machine has gapsweep {installed_version()}, the server has 0.0.1; "
             "install the same version on both"
         )
-        assert differs("0.0.1", "the server", "this machine") == words
+        assert describe_mismatch("0.0.1", "the server", "this machine") == words
         with pytest.raises(InputError) as caught:
             require("0.0.1", "the server", "this machine")
         assert str(caught.value) == words

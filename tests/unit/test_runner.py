@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.base.versions import installed
+from service.base.amount import Amount
+from service.base.versions import installed_version
+from service.client.job_states import JobState
 from service.server import driver_config
-from service.server.demands import demand_of
 from service.server.driver import main
-from service.server.shares import Amount
+from service.server.job_demand import read_demand
 from service.server.store.job_records import Job
-from service.server.store.states import JobState
 from service.sweep.home import Home
 from tests.stores import Store
 
@@ -32,22 +32,22 @@ class House(Store):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.home = Home(folder)
-        self.leave(installed())
+        self.leave(installed_version())
 
     def leave(self, version: str) -> None:
-        left = driver_config.Handover(
+        left = driver_config.DriverConfig(
             version=version, database_url=self.database.url, mlflow_uri="off"
         )
-        driver_config.leave(left, self.home)
+        driver_config.write(left, self.home)
 
     def submit(self, **changes: object) -> None:
-        """A sweep whose turn has come."""
+        """A sweep that is starting."""
         self.add(spec=yaml.safe_dump({**SPEC, **changes}))
         self.launch()
 
-    def drive(self, turn: int = 1) -> Job:
+    def drive(self, attempt: int = 1) -> Job:
         """Its job, after a driver that ended well."""
-        assert main(["digits-1", "--turn", str(turn), "--home", str(self.home.path)]) == 0
+        assert main(["digits-1", "--attempt", str(attempt), "--home", str(self.home.path)]) == 0
         return self.sweeps.get("digits-1")
 
 
@@ -63,7 +63,7 @@ def test_a_spec_that_another_version_stored_fails_with_its_problems(house: House
     assert job.state is JobState.FAILED
     assert job.cause is not None
     assert "budget.energy: unknown key" in job.cause
-    assert demand_of(job).trial == Amount(1.0, 0.0)  # and the queue goes on
+    assert read_demand(job).trial == Amount(1.0, 0.0)  # and the queue goes on
 
 
 def test_another_version_of_the_service_is_said(house: House) -> None:
@@ -77,6 +77,6 @@ def test_another_version_of_the_service_is_said(house: House) -> None:
 
 def test_a_driver_whose_turn_is_over_touches_nothing(house: House) -> None:
     house.submit()
-    assert house.drive(turn=2).state is JobState.STARTING
+    assert house.drive(attempt=2).state is JobState.STARTING
     log = house.home.sweep("digits-1").driver_log.read_text()
-    assert "nothing to do in turn 2" in log
+    assert "attempt 2 is over" in log

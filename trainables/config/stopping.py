@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from trainables.config.imports import load_object
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Patience(StoppingConfig):
     epochs in a row, in none of which the metric improved.
     """
 
+    implementation: ClassVar[str] = "trainables.regularisers.early_stopping:EarlyStopping"
+
     name: Literal["patience"] = "patience"
     patience: int = Field(6, ge=0)
     min_delta: float = Field(0.0, ge=0)
@@ -59,6 +62,6 @@ class Patience(StoppingConfig):
 
     def build(self) -> StoppingRule:
         """Our own rule."""
-        from trainables.regularisers.early_stopping import EarlyStopping
-
-        return EarlyStopping(self)
+        implementation: Any = load_object(self.implementation)
+        made: StoppingRule = implementation(self)
+        return made

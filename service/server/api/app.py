@@ -8,42 +8,42 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 from service.base.errors import ClusterAwayError
-from service.base.versions import installed
+from service.base.versions import installed_version
+from service.client.job_states import JobState
 from service.client.models import ClusterOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
-from service.server.actions import Service
 from service.server.api import problems
-from service.server.api.dependencies import TheCluster, TheService, the_user
-from service.server.api.metrics import Measuring, Metrics
-from service.server.api.rate_limits import Rates, RateSettings
-from service.server.api.result_routes import results_of_sweeps
-from service.server.api.sweep_routes import v1
-from service.server.leased_loop import Keeper
-from service.server.store.states import JobState
+from service.server.api.dependencies import TheCluster, TheService, authenticate
+from service.server.api.metrics import Metrics, RequestMetrics
+from service.server.api.rate_limits import RateLimiter, RateSettings
+from service.server.api.result_routes import result_router
+from service.server.api.sweep_routes import sweep_router
+from service.server.leased_loop import LeasedLoop
+from service.server.sweep_service import SweepService
 
-open_to_all = APIRouter(tags=["health"])
-on_the_cluster = APIRouter(
+health_router = APIRouter(tags=["health"])
+cluster_router = APIRouter(
     prefix="/v1",
     tags=["cluster"],
-    dependencies=[Depends(the_user)],
+    dependencies=[Depends(authenticate)],
     responses=problems.responses(401, 403, 429, 503),
 )
 
 
-@open_to_all.get("/healthz")
+@health_router.get("/healthz")
 def healthz() -> Status:
-    """Whether the process answers."""
+    """Liveness: the process answers."""
     return Status(status="ok")
 
 
-@open_to_all.get("/readyz", responses=problems.responses(503))
+@health_router.get("/readyz", responses=problems.responses(503))
 def readyz(service: TheService) -> Status:
-    """Whether the service can work: its database answers and is of this version."""
+    """Readiness: the database answers and its schema is this version's."""
     service.database.check()
     return Status(status="ok")
 
 
-@open_to_all.get(
+@health_router.get(
     "/metrics",
     response_class=Response,
     responses={
@@ -59,50 +59,50 @@ def metrics(request: Request) -> Response:
     return Response(found.text(), media_type="text/plain; version=0.0.4")
 
 
-@on_the_cluster.get("/cluster")
+@cluster_router.get("/cluster")
 def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
-    """The cluster's nodes, and how many sweeps wait and run."""
+    """The cluster's nodes, and the numbers of queued and active sweeps."""
     if cluster is None:
         raise ClusterAwayError("this server has no cluster")
     nodes = tuple(
         NodeOut(name=n.name, cpus=n.amount.cpus, gpus=n.amount.gpus) for n in cluster.nodes()
     )
     counts = service.sweeps.counts()
-    running = sum(count for state, count in counts.items() if state.holds_a_job)
+    running = sum(count for state, count in counts.items() if state.is_active)
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
 def create_app(
-    service: Service,
+    service: SweepService,
     cluster: JobCluster | None = None,
     *,
     rates: RateSettings | None = None,
-    keepers: Sequence[Keeper] = (),
+    loops: Sequence[LeasedLoop] = (),
 ) -> FastAPI:
-    """The API over a service whose database is up to date.
+    """The API of a service whose database is up to date.
 
-    ``keepers`` work while the app does. Without a cluster, sweeps are queued and wait.
+    The ``loops`` run while the app runs. Without a cluster, sweeps stay in the queue.
     """
 
     @asynccontextmanager
-    async def working(_app: FastAPI) -> AsyncIterator[None]:
-        for keeper in keepers:
-            keeper.start()
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        for loop in loops:
+            loop.start()
         yield
-        for keeper in keepers:
-            keeper.stop()
+        for loop in loops:
+            loop.stop()
 
     app = FastAPI(
         title="gapsweep",
-        version=installed(),
+        version=installed_version(),
         summary="Which regularisation closes the generalisation gap of your model on your data?",
-        lifespan=working,
+        lifespan=lifespan,
     )
     app.state.service, app.state.cluster = service, cluster
-    app.state.rates = Rates(rates or RateSettings())
-    app.state.metrics = Metrics(service, lambda: keepers[0].last_round if keepers else None)
-    app.add_middleware(Measuring, metrics=app.state.metrics)
+    app.state.rates = RateLimiter(rates or RateSettings())
+    app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
+    app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
-    for router in (open_to_all, v1, results_of_sweeps, on_the_cluster):
+    for router in (health_router, sweep_router, result_router, cluster_router):
         app.include_router(router)
     return app

@@ -1,4 +1,4 @@
-"""What a request brings with it: the app's service, who asks, the sweep that is named, the body."""
+"""FastAPI dependencies: the service, the authenticated user, the sweep in the path, the body."""
 
 from __future__ import annotations
 
@@ -10,90 +10,91 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.base.errors import UnauthorizedError
 from service.cluster.jobs import JobCluster
-from service.server.actions import Service
-from service.server.api.rate_limits import Rates
+from service.server.api.rate_limits import RateLimiter
 from service.server.store.job_records import Job, User
+from service.server.sweep_service import SweepService
 
-MOST_BYTES = 256 * 2**10
-"""Of a spec."""
+MAX_SPEC_BYTES = 256 * 2**10
 
-_bearer = HTTPBearer(auto_error=False, description="a token that `gapsweep users add` printed")
+_bearer = HTTPBearer(auto_error=False, description="an API token, see `gapsweep users add`")
 
 
-async def the_service(request: Request) -> Service:
-    """The app's own. Not blocking, as what is not a coroutine gets a thread."""
-    service: Service = request.app.state.service
+async def get_service(request: Request) -> SweepService:
+    """The app's service. A coroutine, because FastAPI runs plain functions on a thread."""
+    service: SweepService = request.app.state.service
     return service
 
 
-async def the_cluster(request: Request) -> JobCluster | None:
-    """The app's own, if it has one."""
+async def get_cluster(request: Request) -> JobCluster | None:
+    """The app's cluster, if it has one."""
     cluster: JobCluster | None = request.app.state.cluster
     return cluster
 
 
-TheService = Annotated[Service, Depends(the_service)]
-TheCluster = Annotated[JobCluster | None, Depends(the_cluster)]
+TheService = Annotated[SweepService, Depends(get_service)]
+TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
-def the_user(
+def authenticate(
     request: Request,
     service: TheService,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> User:
-    """Who asks.
+    """The user of the request's token.
 
     Raises:
-        UnauthorizedError: nobody that is known.
-        TooManyError: more often than anybody may.
+        UnauthorizedError: no token, or an invalid one.
+        TooManyError: a rate limit is exceeded.
     """
-    rates: Rates = request.app.state.rates
+    rates: RateLimiter = request.app.state.rates
     if credentials is None:
-        raise UnauthorizedError("a token is needed: send `Authorization: Bearer TOKEN`")
+        raise UnauthorizedError("missing token: send `Authorization: Bearer TOKEN`")
     user = service.users.of_token(credentials.credentials)
     if user is None:
-        rates.count_stranger(request.client.host if request.client else "")
-        raise UnauthorizedError("the token is not known, has expired or was revoked")
-    rates.count(user.name, submits=request.method == "POST" and _makes(request))
+        rates.count_failure(request.client.host if request.client else "")
+        raise UnauthorizedError("invalid token: unknown, expired or revoked")
+    rates.count(user.name, submits=_is_submission(request))
     return user
 
 
-def _makes(request: Request) -> bool:
-    return request.url.path.endswith(("/sweeps", "/bundles"))
+def _is_submission(request: Request) -> bool:
+    return request.method == "POST" and request.url.path.endswith(("/sweeps", "/bundles"))
 
 
-TheUser = Annotated[User, Depends(the_user)]
+TheUser = Annotated[User, Depends(authenticate)]
 SweepId = Annotated[str, Path(max_length=96, examples=["digits-mlp-6b8a1b2c"])]
 
 
-def the_job(service: TheService, sweep_id: SweepId) -> Job:
-    """The sweep that the path names.
+def get_job(service: TheService, sweep_id: SweepId) -> Job:
+    """The sweep in the request's path.
 
     Raises:
-        SweepNotFoundError: there is none.
+        SweepNotFoundError: no sweep has this id.
     """
     return service.sweeps.get(sweep_id)
 
 
-TheJob = Annotated[Job, Depends(the_job)]
+TheJob = Annotated[Job, Depends(get_job)]
 
 
-def body_of(most: Callable[[Service], int], what: str) -> Callable[..., Awaitable[bytes]]:
-    """A dependency that reads the body as it came and refuses one that is too large."""
+def read_body(
+    max_bytes: Callable[[SweepService], int], what: str
+) -> Callable[..., Awaitable[bytes]]:
+    """A dependency that reads the raw body and refuses one that is too large."""
 
     async def read(request: Request, service: TheService) -> bytes:
-        limit = most(service)
+        limit = max_bytes(service)
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise HTTPException(413, f"{what} may have {limit // 1024} KiB at most")
+                raise HTTPException(413, f"{what} is too large; the limit is {limit // 1024} KiB")
         return bytes(body)
 
     return read
 
 
-SpecBody = Annotated[bytes, Depends(body_of(lambda _: MOST_BYTES, "a spec"))]
+SpecBody = Annotated[bytes, Depends(read_body(lambda _: MAX_SPEC_BYTES, "a spec"))]
 BundleBody = Annotated[
-    bytes, Depends(body_of(lambda service: service.settings.bundles.packed, "a bundle"))
+    bytes, Depends(read_body(lambda service: service.settings.bundles.packed, "a bundle"))
 ]

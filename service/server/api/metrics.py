@@ -1,4 +1,4 @@
-"""What a monitoring system reads: requests as they are answered, sweeps as they stand."""
+"""Prometheus metrics: requests by route and status, sweeps by state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.base.errors import GapsweepError
-from service.server.actions import Service
+from service.server.sweep_service import SweepService
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -20,17 +20,17 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 class Metrics:
     """The metrics of one process."""
 
-    def __init__(self, service: Service, last_round: Callable[[], float | None]) -> None:
-        """``last_round`` is when the sweeps were last looked after here, in Unix seconds."""
+    def __init__(self, service: SweepService, last_round: Callable[[], float | None]) -> None:
+        """``last_round`` is when this process last ran the reconciler, in Unix seconds."""
         self._registry = CollectorRegistry()
-        self._registry.register(_Sweeps(service, last_round))
+        self._registry.register(_SweepCollector(service, last_round))
         labels = ("method", "path", "status")
         self.requests = Counter(
-            "gapsweep_requests", "Answers of the API.", labels, registry=self._registry
+            "gapsweep_requests", "Requests to the API.", labels, registry=self._registry
         )
         self.seconds = Histogram(
             "gapsweep_request_seconds",
-            "Seconds from request to the answer's head.",
+            "Seconds from the request to the response's headers.",
             ("method", "path"),
             registry=self._registry,
             buckets=_BUCKETS,
@@ -41,14 +41,14 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _Sweeps(Collector):
-    """Asked for when the metrics are read."""
+class _SweepCollector(Collector):
+    """Reads the store when the metrics are requested."""
 
-    def __init__(self, service: Service, last_round: Callable[[], float | None]) -> None:
+    def __init__(self, service: SweepService, last_round: Callable[[], float | None]) -> None:
         self._service, self._last_round = service, last_round
 
     def collect(self) -> Iterable[Metric]:
-        """Sweeps by state, whether the store answers, and when sweeps were last looked after."""
+        """Sweeps by state, whether the store answers, and when the reconciler last ran."""
         sweeps = GaugeMetricFamily("gapsweep_sweeps", "Sweeps by state.", labels=["state"])
         try:
             for state, count in self._service.sweeps.counts().items():
@@ -60,39 +60,39 @@ class _Sweeps(Collector):
         yield GaugeMetricFamily("gapsweep_store_up", "Whether the store answers.", value=up)
         last = self._last_round()
         if last is not None:
-            words = "Unix time at which sweeps were last looked after."
-            yield GaugeMetricFamily("gapsweep_last_round_time", words, value=last)
+            help_text = "Unix time of the reconciler's last round."
+            yield GaugeMetricFamily("gapsweep_last_round_time", help_text, value=last)
 
 
-class Measuring:
-    """ASGI middleware that counts and times answers by the route they came from, not by the URL."""
+class RequestMetrics:
+    """ASGI middleware that counts and times requests by route, not by URL."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and count it when its head is sent."""
+        """Handle a request, and count it when the response's headers are sent."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        start = time.perf_counter()
 
-        async def measured(message: Message) -> None:
+        async def count_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._count(scope, message["status"], began)
+                self._count(scope, message["status"], start)
             await send(message)
 
         try:
-            await self._app(scope, receive, measured)
-        except Exception:  # it is answered with a 500 further out
-            self._count(scope, 500, began)
+            await self._app(scope, receive, count_and_send)
+        except Exception:  # an outer middleware turns it into a response with status 500
+            self._count(scope, 500, start)
             raise
 
-    def _count(self, scope: Scope, status: int, began: float) -> None:
+    def _count(self, scope: Scope, status: int, start: float) -> None:
         path, method = _route(scope), scope["method"]
         method = method if method in _METHODS else "other"
         self._metrics.requests.labels(method, path, str(status)).inc()
-        self._metrics.seconds.labels(method, path).observe(time.perf_counter() - began)
+        self._metrics.seconds.labels(method, path).observe(time.perf_counter() - start)
 
 
 def _route(scope: Scope) -> str:

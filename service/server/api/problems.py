@@ -25,8 +25,8 @@ from service.base.errors import (
     TooManyError,
     UnauthorizedError,
 )
-from service.base.redaction import redacted
-from service.base.versions import installed
+from service.base.redaction import redact
+from service.base.versions import installed_version
 from service.client.models import ProblemItem, ProblemOut
 
 STATUS: tuple[tuple[type[GapsweepError], HTTPStatus], ...] = (
@@ -58,7 +58,7 @@ def document(
         body.model_dump(),
         status_code=status,
         media_type="application/problem+json",
-        headers={"Gapsweep-Version": installed(), **(headers or {})},
+        headers={"Gapsweep-Version": installed_version(), **(headers or {})},
     )
 
 
@@ -86,7 +86,7 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
         return document(status, "the cluster does not answer; try again later")
     problems = error.problems if isinstance(error, SpecError) else ()
     detail = str(error).splitlines()[0] if problems else str(error)
-    return document(status, redacted(detail), problems, _headers(error))
+    return document(status, redact(detail), problems, _headers(error))
 
 
 def _headers(error: Exception) -> Mapping[str, str]:

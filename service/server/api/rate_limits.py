@@ -1,4 +1,4 @@
-"""How often one may ask: so many requests a user, and less for what makes something new."""
+"""Rate limits: requests and submissions per user, failed authentications per host."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from service.base.errors import InputError, TooManyError
 
 @dataclass(frozen=True, kw_only=True)
 class RateSettings:
-    """Rates such as ``600/minute``: of a user's requests, submissions, and of wrong tokens."""
+    """Rates such as ``600/minute``: a user's requests and submissions, a host's invalid tokens."""
 
     requests: str = "1200/minute"
     submissions: str = "120/minute"
-    strangers: str = "60/minute"
+    failures: str = "60/minute"
 
 
-class Rates:
-    """Counts requests of one process.
+class RateLimiter:
+    """Counts the requests to one process.
 
     Raises:
-        InputError: a rate is none.
+        InputError: a rate is invalid.
     """
 
     def __init__(self, settings: RateSettings) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._requests = _rate(settings.requests)
-        self._submissions = _rate(settings.submissions)
-        self._strangers = _rate(settings.strangers)
+        self._requests = _parse_rate(settings.requests)
+        self._submissions = _parse_rate(settings.submissions)
+        self._failures = _parse_rate(settings.failures)
 
     def count(self, user: str, *, submits: bool) -> None:
-        """One more request of a user.
+        """Count a request of a user.
 
         Raises:
-            TooManyError: it is one too many.
+            TooManyError: it exceeds a limit.
         """
         self._hit(self._requests, "requests", user)
         if submits:
             self._hit(self._submissions, "submissions", user)
 
-    def count_stranger(self, host: str) -> None:
-        """One more request with a token that nobody has.
+    def count_failure(self, host: str) -> None:
+        """Count a request with an invalid token.
 
         Raises:
-            TooManyError: it is one too many.
+            TooManyError: it exceeds the limit.
         """
-        self._hit(self._strangers, "requests with a wrong token", host)
+        self._hit(self._failures, "requests with an invalid token", host)
 
     def _hit(self, rate: RateLimitItem, what: str, who: str) -> None:
         if not self._limiter.hit(rate, what, who):
             left = self._limiter.get_window_stats(rate, what, who).reset_time - time.time()
             wait = max(1, math.ceil(left))
-            raise TooManyError(f"too many {what}: {rate} may be made; wait {wait} s", wait)
+            raise TooManyError(f"too many {what}: the limit is {rate}; retry in {wait} s", wait)
 
 
-def _rate(text: str) -> RateLimitItem:
+def _parse_rate(text: str) -> RateLimitItem:
     try:
         (rate,) = parse_many(text)
     except ValueError:
-        raise InputError(f"{text!r} is no rate; write it as 600/minute or 10/second") from None
+        raise InputError(f"invalid rate {text!r}; write it as 600/minute or 10/second") from None
     if rate.amount < 1:
-        raise InputError(f"{text!r} is no rate: nobody could ask for anything")
+        raise InputError(f"invalid rate {text!r}: it must allow at least 1 request")
     return rate

@@ -1,4 +1,4 @@
-"""Calls that give what a sweep found: the best trial, the report, the log, the model."""
+"""Routes of a sweep's results: the best trial, the report, the log, the model."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from service.base.errors import NothingYetError
 from service.client.models import BestOut, LogOut, TrialOut
 from service.server import sweep_results
 from service.server.api import problems
-from service.server.api.dependencies import TheJob, TheService, the_user
+from service.server.api.dependencies import TheJob, TheService, authenticate
 
-results_of_sweeps = APIRouter(
+result_router = APIRouter(
     prefix="/v1/sweeps/{sweep_id}",
     tags=["results"],
-    dependencies=[Depends(the_user)],
+    dependencies=[Depends(authenticate)],
     responses=problems.responses(401, 403, 404, 422, 429, 503),
 )
 
 
-class ReportForm(StrEnum):
-    """How a report is given."""
+class ReportFormat(StrEnum):
+    """The format of a report."""
 
     HTML = "html"
     JSON = "json"
     TEXT = "text"
 
 
-@results_of_sweeps.get("/best")
+@result_router.get("/best")
 def best(service: TheService, job: TheJob) -> BestOut:
-    """The best trial so far, and the baseline that it is compared with."""
-    found = sweep_results.sweep_of(service, job)
+    """The best trial so far, and the baseline."""
+    found = sweep_results.load_sweep(service, job)
     if found.best is None:
         raise NothingYetError(f"no trial of {job.sweep_id} is complete yet")
     return BestOut(
@@ -42,12 +42,12 @@ def best(service: TheService, job: TheJob) -> BestOut:
     )
 
 
-@results_of_sweeps.get(
+@result_router.get(
     "/report",
     response_class=Response,
     responses={
         200: {
-            "description": "a page that needs nothing else, the summary, or a text",
+            "description": "a self-contained HTML page, the summary as JSON, or plain text",
             "content": {
                 "text/html": {"schema": {"type": "string"}},
                 "application/json": {"schema": {"type": "object"}},
@@ -59,29 +59,29 @@ def best(service: TheService, job: TheJob) -> BestOut:
 def report(
     service: TheService,
     job: TheJob,
-    form: Annotated[ReportForm, Query(alias="format")] = ReportForm.HTML,
+    report_format: Annotated[ReportFormat, Query(alias="format")] = ReportFormat.HTML,
 ) -> Response:
-    """What a sweep found, as it stands."""
-    if form is ReportForm.JSON:
+    """The sweep's report as of now."""
+    if report_format is ReportFormat.JSON:
         text = sweep_results.summary(service, job).model_dump_json(indent=2)
         return Response(text, media_type="application/json")
-    if form is ReportForm.TEXT:
-        return Response(sweep_results.text(service, job), media_type="text/plain")
-    return Response(sweep_results.page(service, job), media_type="text/html")
+    if report_format is ReportFormat.TEXT:
+        return Response(sweep_results.report_text(service, job), media_type="text/plain")
+    return Response(sweep_results.report_html(service, job), media_type="text/html")
 
 
-@results_of_sweeps.get("/logs")
+@result_router.get("/logs")
 def logs(
     service: TheService,
     job: TheJob,
-    offset: Annotated[int, Query(ge=0, lt=2**53, description="bytes to leave out")] = 0,
+    offset: Annotated[int, Query(ge=0, lt=2**53, description="bytes to skip")] = 0,
 ) -> LogOut:
-    """What the sweep's drivers had to say; `next` is the offset to go on from."""
-    text, following = sweep_results.log(service, job, offset)
-    return LogOut(text=text, next=following, ended=job.state.is_over)
+    """A part of the drivers' log; `next` is the offset of the next part."""
+    text, next_offset = sweep_results.read_log(service, job, offset)
+    return LogOut(text=text, next=next_offset, ended=job.state.is_over)
 
 
-@results_of_sweeps.get(
+@result_router.get(
     "/model",
     response_class=FileResponse,
     responses={
@@ -93,5 +93,5 @@ def logs(
 )
 def model(service: TheService, job: TheJob) -> FileResponse:
     """The best trial's weights."""
-    path = sweep_results.model(service, job)
+    path = sweep_results.find_model(service, job)
     return FileResponse(path, media_type="application/octet-stream", filename=f"{job.sweep_id}.pt")

@@ -1,4 +1,4 @@
-"""Calls that submit sweeps, list them, act on them, and tell what happens to them."""
+"""Routes that submit sweeps, list them, change them, and stream their events."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, StringConstraints
 
+from service.client.job_states import JobState
 from service.client.models import (
     BundleOut,
     EpochOut,
@@ -23,8 +24,7 @@ from service.client.models import (
     TrialsOut,
     ValidOut,
 )
-from service.server.actions import MOST_PRIORITY, spec_from
-from service.server.api import problems
+from service.server.api import problems, responses
 from service.server.api.dependencies import (
     BundleBody,
     SpecBody,
@@ -32,13 +32,14 @@ from service.server.api.dependencies import (
     TheJob,
     TheService,
     TheUser,
-    the_user,
+    authenticate,
 )
-from service.server.store.states import JobState
+from service.server.spec_body import parse_spec_body
+from service.server.sweep_service import MAX_PRIORITY
 
-_PAUSE = 0.5
-"""Seconds between looks for new events."""
-_SEVERAL = 500
+_POLL_PERIOD = 0.5
+"""Seconds between queries for new events."""
+_BATCH = 500
 """Events read at a time."""
 
 _EXAMPLE = {
@@ -65,28 +66,30 @@ _BUNDLE_BODY = {
 
 SweepName = Annotated[str, StringConstraints(max_length=96)]
 
-v1 = APIRouter(
+sweep_router = APIRouter(
     prefix="/v1",
     tags=["sweeps"],
-    dependencies=[Depends(the_user)],
+    dependencies=[Depends(authenticate)],
     responses=problems.responses(401, 403, 404, 422, 429, 503),
 )
 
 
-@v1.post("/validate", openapi_extra=_SPEC_BODY, responses=problems.responses(413))
+@sweep_router.post("/validate", openapi_extra=_SPEC_BODY, responses=problems.responses(413))
 def validate(service: TheService, body: SpecBody) -> ValidOut:
-    """Check a spec without running anything; every problem at once."""
-    spec = service.check(spec_from(body))
+    """Validate a spec without running it; all problems are reported at once."""
+    spec = service.check(parse_spec_body(body))
     return ValidOut(spec=spec.model_dump(mode="json", by_alias=True))
 
 
-@v1.post("/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413))
+@sweep_router.post(
+    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413)
+)
 def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOut:
-    """Hand in code for sweeps: a zip of modules and packages. It is named by its SHA-256."""
+    """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
     return BundleOut.model_validate(service.add_bundle(user, body))
 
 
-@v1.post(
+@sweep_router.post(
     "/sweeps",
     status_code=201,
     openapi_extra=_SPEC_BODY,
@@ -97,31 +100,35 @@ def submit(
     user: TheUser,
     body: SpecBody,
     response: Response,
-    priority: Annotated[int, Query(ge=-MOST_PRIORITY, le=MOST_PRIORITY)] = 0,
-    after: Annotated[list[SweepName], Query(max_length=20, description="to wait for")] = [],  # noqa: B006  # FastAPI copies it
-    bundle: Annotated[str | None, Query(max_length=64, description="a bundle's digest")] = None,
+    priority: Annotated[int, Query(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0,
+    after: Annotated[
+        list[SweepName], Query(max_length=20, description="sweeps that must succeed first")
+    ] = [],  # noqa: B006  # FastAPI copies it
+    bundle: Annotated[
+        str | None, Query(max_length=64, description="digest of an uploaded bundle")
+    ] = None,
     idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
 ) -> SweepOut:
     """Queue a sweep. The body is its spec, as JSON or YAML."""
     job = service.submit(
         user,
-        spec_from(body),
+        parse_spec_body(body),
         priority=priority,
         after=after,
         bundle=bundle,
         idempotency_key=idempotency_key,
     )
     response.headers["Location"] = f"/v1/sweeps/{job.sweep_id}"
-    return SweepOut.of(job)
+    return SweepOut.model_validate(job)
 
 
-@v1.get("/sweeps", response_model=SweepsOut)
+@sweep_router.get("/sweeps", response_model=SweepsOut)
 def sweeps(
     service: TheService,
     owner: Annotated[str | None, Query(max_length=64)] = None,
     state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies it
     name: Annotated[str | None, Query(max_length=64)] = None,
-    prefix: Annotated[str | None, Query(max_length=96, description="of the ids")] = None,
+    prefix: Annotated[str | None, Query(max_length=96, description="beginning of the ids")] = None,
     cursor: Annotated[str | None, Query(max_length=256)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
@@ -129,23 +136,23 @@ def sweeps(
     page = service.sweeps.page(
         owner=owner, states=state, name=name, prefix=prefix, cursor=cursor, limit=limit
     )
-    items = tuple(SweepOut.of(j) for j in page.items)
-    return _written(SweepsOut(items=items, cursor=page.cursor))
+    items = tuple(SweepOut.model_validate(j) for j in page.items)
+    return _to_response(SweepsOut(items=items, cursor=page.cursor))
 
 
-@v1.get("/sweeps/{sweep_id}", response_model=SweepDetails)
+@sweep_router.get("/sweeps/{sweep_id}", response_model=SweepDetails)
 def sweep(service: TheService, sweep_id: SweepId) -> Response:
     """One sweep with its spec and its history."""
-    return _written(SweepDetails.with_history(service.sweeps.standing(sweep_id)))
+    return _to_response(responses.sweep_details(service.sweeps.get_with_history(sweep_id)))
 
 
-@v1.get("/sweeps/{sweep_id}/trials", response_model=TrialsOut)
+@sweep_router.get("/sweeps/{sweep_id}/trials", response_model=TrialsOut)
 def trials(service: TheService, sweep_id: SweepId) -> Response:
     """A sweep's trials by number."""
-    return _written(TrialsOut([TrialOut.of(t) for t in service.progress.trials(sweep_id)]))
+    return _to_response(TrialsOut([TrialOut.of(t) for t in service.progress.trials(sweep_id)]))
 
 
-@v1.get("/sweeps/{sweep_id}/trials/{number}")
+@sweep_router.get("/sweeps/{sweep_id}/trials/{number}")
 def trial(
     service: TheService, job: TheJob, number: Annotated[int, Path(ge=0, lt=2**31)]
 ) -> TrialCurve:
@@ -154,54 +161,56 @@ def trial(
     return TrialCurve(trial=TrialOut.of(found), epochs=tuple(EpochOut.of(e) for e in found.epochs))
 
 
-@v1.get("/sweeps/{sweep_id}/events", response_class=EventSourceResponse)
+@sweep_router.get("/sweeps/{sweep_id}/events", response_class=EventSourceResponse)
 async def events(
     service: TheService,
     job: TheJob,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to a sweep as it happens, from the beginning or from `Last-Event-ID` on.
+    """A sweep's events as they happen, from the first one or from after `Last-Event-ID`.
 
-    It ends when the sweep has.
+    The stream ends when the sweep has ended.
     """
     last = last_event_id
     while True:
         now = await run_in_threadpool(service.sweeps.get, job.sweep_id)
-        found = await run_in_threadpool(service.progress.events, job.sweep_id, last, _SEVERAL)
+        found = await run_in_threadpool(service.progress.events, job.sweep_id, last, _BATCH)
         for event in found:
             last = event.number
-            yield ServerSentEvent(data=EventOut.of(event), event=event.kind, id=str(event.number))
+            yield ServerSentEvent(
+                data=EventOut.model_validate(event), event=event.kind, id=str(event.number)
+            )
         if not found:
             if now.state.is_over:
                 return
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_POLL_PERIOD)
 
 
-@v1.post("/sweeps/{sweep_id}:cancel", responses=problems.responses(409))
+@sweep_router.post("/sweeps/{sweep_id}:cancel", responses=problems.responses(409))
 def cancel(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
-    """End a sweep for good; what it finished stays."""
-    return SweepOut.of(service.cancel(user, sweep_id))
+    """Cancel a sweep; its finished trials stay."""
+    return SweepOut.model_validate(service.cancel(user, sweep_id))
 
 
-@v1.post("/sweeps/{sweep_id}:pause", responses=problems.responses(409))
+@sweep_router.post("/sweeps/{sweep_id}:pause", responses=problems.responses(409))
 def pause(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
-    """Stop a sweep until it is resumed."""
-    return SweepOut.of(service.pause(user, sweep_id))
+    """Pause a sweep until it is resumed."""
+    return SweepOut.model_validate(service.pause(user, sweep_id))
 
 
-@v1.post("/sweeps/{sweep_id}:resume", responses=problems.responses(409))
+@sweep_router.post("/sweeps/{sweep_id}:resume", responses=problems.responses(409))
 def resume(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
     """Queue a paused sweep again."""
-    return SweepOut.of(service.resume(user, sweep_id))
+    return SweepOut.model_validate(service.resume(user, sweep_id))
 
 
-@v1.post("/sweeps/{sweep_id}:retry", responses=problems.responses(409))
+@sweep_router.post("/sweeps/{sweep_id}:retry", responses=problems.responses(409))
 def retry(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
-    """Queue a sweep again that failed or was cancelled; it goes on where it stood."""
-    return SweepOut.of(service.retry(user, sweep_id))
+    """Queue a failed or cancelled sweep again; it continues where it stopped."""
+    return SweepOut.model_validate(service.retry(user, sweep_id))
 
 
-@v1.post("/sweeps/{sweep_id}:extend", responses=problems.responses(409))
+@sweep_router.post("/sweeps/{sweep_id}:extend", responses=problems.responses(409))
 def extend(
     service: TheService,
     user: TheUser,
@@ -209,9 +218,9 @@ def extend(
     trials: Annotated[int, Query(ge=1, le=100_000)],
 ) -> SweepOut:
     """Queue a sweep that succeeded for more trials."""
-    return SweepOut.of(service.extend(user, sweep_id, trials))
+    return SweepOut.model_validate(service.extend(user, sweep_id, trials))
 
 
-def _written(answer: BaseModel) -> Response:
-    """A large answer as it is sent, written here and once: FastAPI would check it again first."""
-    return Response(answer.model_dump_json(), media_type="application/json")
+def _to_response(body: BaseModel) -> Response:
+    """Serialise a large body here: FastAPI would validate it a second time before."""
+    return Response(body.model_dump_json(), media_type="application/json")

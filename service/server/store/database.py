@@ -24,8 +24,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from service.base.errors import DatabaseError, InputError
-from service.base.redaction import query_redacted, redacted
+from service.base.errors import DatabaseError, DatabaseSetupError, InputError
+from service.base.redaction import redact, redact_query
 from service.server.store.tables import Base
 
 _CONNECTIONS = 20
@@ -34,36 +34,36 @@ _ROWS = 1000
 
 
 class Database:
-    """A database by its URL, SQLite's or PostgreSQL's; nothing is opened before it is needed.
+    """A SQLite or PostgreSQL database by its URL; connections are opened when they are needed.
 
     Raises:
-        DatabaseError: the URL is none.
+        DatabaseSetupError: the URL is invalid.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         try:
             self._engine = _engine(url)
-            self._looking = _looking(self._engine)
+            self._reader = _reader(self._engine)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise DatabaseError(
-                f"{_shown(url)} is no database that can be used ({error}); write it as "
+            raise DatabaseSetupError(
+                f"invalid database URL {_without_password(url)} ({error}); write it as "
                 "sqlite:///service.db or postgresql+psycopg://user:password@host/name"
             ) from None
 
     def reading(self) -> AbstractContextManager[Session]:
-        """Some looks, each at what is there at its time; nothing is changed.
+        """A session for reading only; each query sees the state at its own time.
 
         Raises:
             DatabaseError: the database does not answer.
         """
-        return self._session(self._looking)
+        return self._session(self._reader)
 
     def writing(self) -> AbstractContextManager[Session]:
-        """One transaction: kept when the block ends, undone when it raises.
+        """One transaction: committed when the block ends, rolled back when it raises.
 
-        SQLite has one writer, which says so at once: it could not go on with what it read before
-        another one wrote.
+        SQLite has one writer; the transaction takes the write lock at its beginning, because it
+        could not continue after a read once another writer had committed.
 
         Raises:
             DatabaseError: the database does not answer.
@@ -77,65 +77,68 @@ class Database:
                 yield session
         except SQLAlchemyError as error:
             if isinstance(error, OperationalError | InterfaceError):
-                raise self._away(error) from error
+                raise self._unavailable(error) from error
             if isinstance(error, DataError):
-                raise InputError("a value is none that the database can hold") from error
+                raise InputError("the database cannot store a value of the request") from error
             raise
 
     def upgrade(self) -> None:
-        """Bring the schema up to date, from nothing too.
+        """Create the schema or migrate it to this version.
 
         Raises:
-            DatabaseError: the database does not answer, or is a newer version's.
+            DatabaseError: the database does not answer.
+            DatabaseSetupError: a newer version of gapsweep has migrated it.
         """
         try:
             with self.connecting() as connection:
                 _check_known(MigrationContext.configure(connection).get_current_revision())
                 command.upgrade(alembic_configuration(connection), "head")
         except SQLAlchemyError as error:
-            raise self._away(error) from error
+            raise self._unavailable(error) from error
 
     def connecting(self) -> AbstractContextManager[Connection]:
         """One connection in a transaction, for migrations."""
         return self._engine.begin()
 
     def check(self) -> None:
-        """See that the schema is this version's.
+        """Check that the schema is this version's.
 
         Raises:
-            DatabaseError: it is another's, or the database does not answer.
+            DatabaseError: the database does not answer.
+            DatabaseSetupError: the schema is another version's.
         """
         wanted = ScriptDirectory.from_config(alembic_configuration()).get_current_head()
         try:
             with self._engine.connect() as connection:
                 found = MigrationContext.configure(connection).get_current_revision()
         except SQLAlchemyError as error:
-            raise self._away(error) from error
+            raise self._unavailable(error) from error
         _check_known(found)
         if found != wanted:
-            raise DatabaseError(
+            raise DatabaseSetupError(
                 f"the database is at migration {found or 'none'}, this version needs {wanted}; "
-                f"run: gapsweep migrate --database-url {_shown(self.url)}"
+                f"run: gapsweep migrate --database-url {_without_password(self.url)}"
             )
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self._engine.dispose()
 
     def checked_out(self) -> int:
-        """Connections in use: 0 when nobody holds a session."""
+        """The number of connections in use."""
         pool: Any = self._engine.pool
         return int(pool.checkedout()) if hasattr(pool, "checkedout") else 0
 
-    def _away(self, error: SQLAlchemyError) -> DatabaseError:
+    def _unavailable(self, error: SQLAlchemyError) -> DatabaseError:
         first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        return DatabaseError(f"the database {_shown(self.url)} does not answer: {first}")
+        where = _without_password(self.url)
+        return DatabaseError(f"the database {where} does not answer: {first}")
 
 
 def upsert(
     session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
 ) -> None:
-    """Write rows; one whose ``keys`` are there already is written over, by the last of several."""
+    """Insert rows or replace those with the same ``keys``; of equal keys the last row counts."""
     index = list(keys)
     last = {tuple(row[k] for k in index): row for row in rows}
     for some in _parts(list(last.values())):
@@ -147,7 +150,7 @@ def upsert(
 def insert_new(
     session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Iterable[str]
 ) -> None:
-    """Write rows, in order; one whose ``keys`` are there already is left out."""
+    """Insert rows in order, except those whose ``keys`` exist already."""
     index = list(keys)
     for some in _parts(rows):
         statement = _insert(session, table, some)
@@ -167,18 +170,23 @@ def _insert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any
 
 
 def _check_known(revision: str | None) -> None:
-    """See that a migration is one of this version's, or none."""
+    """Check that this version of gapsweep knows the database's revision.
+
+    Raises:
+        DatabaseSetupError: it does not.
+    """
     scripts = ScriptDirectory.from_config(alembic_configuration())
     known = {script.revision for script in scripts.walk_revisions()}
     if revision is not None and revision not in known:
-        raise DatabaseError(
-            f"the database is at migration {revision}, of a newer gapsweep; this version knows "
-            f"{max(known)} at most: use the newer one, or restore a backup of before"
+        raise DatabaseSetupError(
+            f"the database is at migration {revision}, which a newer version of gapsweep made; "
+            f"this version knows migrations up to {max(known)}: use the newer version, or restore "
+            "a backup from before the migration"
         )
 
 
-def _looking(engine: Engine) -> Engine:
-    """Without transactions on PostgreSQL, where each takes two ways more."""
+def _reader(engine: Engine) -> Engine:
+    """An engine for reading: on PostgreSQL without transactions, two round trips less."""
     if engine.dialect.name != "postgresql":
         return engine
     return engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -193,7 +201,7 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: object) -> None:
-        """Readers do not wait for the writer; references are looked after."""
+        """Let readers not wait for the writer; enforce foreign keys."""
         connection.isolation_level = None  # transactions begin below
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -207,16 +215,16 @@ def _engine(url: str) -> Engine:
 
 
 def alembic_configuration(connection: Connection | None = None) -> Config:
-    """Alembic's view of the migrations, on a connection if any are to be run."""
+    """Alembic's configuration; running migrations needs a ``connection``."""
     configuration = Config()
     configuration.attributes["connection"] = connection
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return configuration
 
 
-def _shown(url: str) -> str:
+def _without_password(url: str) -> str:
     """The URL without its password."""
     try:
-        return query_redacted(make_url(url).render_as_string(hide_password=True))
+        return redact_query(make_url(url).render_as_string(hide_password=True))
     except ArgumentError:
-        return redacted(repr(url))
+        return redact(repr(url))

@@ -1,14 +1,13 @@
-"""What the store gives out: frozen values, whatever database they come from."""
+"""What the store returns and takes: frozen values, the same for every database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from service.server.store.roles import RoleOfUser
-from service.server.store.states import JobState
+from service.client.job_states import JobState, RequestedAction
+from service.server.store.user_roles import UserRole
 from service.study.records import Epoch, Trial
 
 T = TypeVar("T")
@@ -16,17 +15,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """Somebody with a name; ``revoked`` users keep their sweeps and lose every right."""
+    """A user; one whose ``revoked`` time is set keeps its sweeps and has no rights."""
 
     name: str
-    role: RoleOfUser
+    role: UserRole
     created: float
     revoked: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What a user hands in. ``spec`` is YAML as run; ``after`` are the sweeps to wait for."""
+    """A sweep that a user submits.
+
+    ``spec`` is YAML with every default filled in; ``after`` are the ids of sweeps that must succeed
+    before this one starts.
+    """
 
     sweep_id: str
     name: str
@@ -38,21 +41,15 @@ class Submission:
     idempotency_key: str | None = None
 
 
-class Wish(StrEnum):
-    """What a user wants of a sweep that is on the cluster; the reconciler sees to it."""
-
-    PAUSE = "pause"
-    CANCEL = "cancel"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A submitted sweep as it stands.
+    """A submitted sweep in its current state. Times are Unix seconds.
 
-    ``turn`` counts its jobs on the cluster, ``launched`` is when the last one was handed over, and
-    ``failures`` counts those that died; ``heard`` is when its driver last gave a sign;
-    ``progress`` is what the driver says of it (counts, the best trial). ``more_trials`` is what it
-    was extended by in all. ``slots`` is how many trials it may run at once now.
+    ``attempt`` numbers its jobs on the cluster from 1 (0: none yet), ``launched`` is when the
+    current one was submitted to the cluster, ``failures`` counts drivers that died, and
+    ``last_heartbeat`` is when the driver last reported. ``progress`` is the driver's summary:
+    counts of trials, the best trial. ``more_trials`` is the sum of all extensions. ``slots`` is how
+    many trials may run at the same time now.
     """
 
     sweep_id: str
@@ -65,15 +62,15 @@ class Job:
     priority: int = 0
     after: tuple[str, ...] = ()
     bundle: str | None = None
-    wish: Wish | None = None
-    wished_by: str | None = None
+    requested_action: RequestedAction | None = None
+    requested_by: str | None = None
     cause: str | None = None
-    turn: int = 0
+    attempt: int = 0
     failures: int = 0
     more_trials: int = 0
     slots: int | None = None
     launched: float | None = None
-    heard: float | None = None
+    last_heartbeat: float | None = None
     slot_seconds: float = 0.0
     gpu_hours: float = 0.0
     progress: Mapping[str, Any] = field(default_factory=dict)
@@ -90,8 +87,8 @@ class Bundle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hook:
-    """An address that is called, the last event it took, and the calls it missed since."""
+class Webhook:
+    """A webhook's URL, the last event delivered to it, and the failed calls since then."""
 
     url: str
     event: int
@@ -100,7 +97,7 @@ class Hook:
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
-    """A change of state: when, from what to what, why and by whom."""
+    """A change of a sweep's state: when, from what to what, why and by whom."""
 
     time: float
     old: JobState | None
@@ -110,8 +107,8 @@ class Transition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """A sweep with its history; what happens from here on has numbers above ``last_event``."""
+class SweepWithHistory:
+    """A sweep with its transitions; events after this reading have numbers above ``last_event``."""
 
     job: Job
     history: tuple[Transition, ...]
@@ -120,7 +117,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened to a sweep; ``number`` grows with time over all sweeps."""
+    """An event of a sweep; ``number`` increases with time over all sweeps."""
 
     number: int
     sweep_id: str
@@ -130,8 +127,8 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Happening:
-    """An event to be; of those with the same ``key`` a sweep has one."""
+class NewEvent:
+    """An event to store; a sweep keeps only the first event of each ``key``."""
 
     kind: str
     data: Mapping[str, Any]
@@ -139,15 +136,15 @@ class Happening:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a driver has to tell of its sweep. Told twice, it is the same.
+class DriverReport:
+    """What a driver reports of its sweep. Recording it twice changes nothing.
 
-    ``slot_seconds`` is what its trials held so far, one second of one CPU or GPU each.
+    ``slot_seconds`` is what the trials have held so far: one second of one CPU or GPU counts 1.
     """
 
     trials: Sequence[Trial] = ()
     epochs: Sequence[Epoch] = ()
-    happenings: Sequence[Happening] = ()
+    events: Sequence[NewEvent] = ()
     progress: Mapping[str, Any] | None = None
     slot_seconds: float | None = None
     gpu_hours: float | None = None
@@ -155,15 +152,15 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Instructions:
-    """What a driver is told in return."""
+    """What the store answers to a driver's report."""
 
-    wish: Wish | None
+    requested_action: RequestedAction | None
     slots: int | None
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some of a list, and where the next part begins, if there is one."""
+    """A page of a list; ``cursor`` leads to the next page, None on the last."""
 
     items: tuple[T, ...]
     cursor: str | None

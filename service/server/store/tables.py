@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class UserRow(Base):
-    """A person or a program that may use the service."""
+    """A person or a program that uses the service."""
 
     __tablename__ = "users"
 
@@ -28,7 +28,7 @@ class UserRow(Base):
 
 
 class TokenRow(Base):
-    """What a user shows. The token itself is nowhere: only its SHA-256, in hexadecimal."""
+    """A user's API token, stored as its SHA-256 in hexadecimal; the token itself is not stored."""
 
     __tablename__ = "tokens"
 
@@ -41,7 +41,7 @@ class TokenRow(Base):
 
 
 class BundleRow(Base):
-    """Code of a user's, named by the SHA-256 of its archive."""
+    """A user's code, named by the SHA-256 of its archive."""
 
     __tablename__ = "bundles"
 
@@ -53,7 +53,7 @@ class BundleRow(Base):
 
 
 class SweepRow(Base):
-    """A submitted sweep as it stands. ``turn`` counts the jobs that were launched for it."""
+    """A submitted sweep in its current state; the columns are those of ``job_records.Job``."""
 
     __tablename__ = "sweeps"
     __table_args__ = (
@@ -74,22 +74,22 @@ class SweepRow(Base):
     after: Mapped[list[str]]
     bundle: Mapped[str | None] = mapped_column(ForeignKey("bundles.digest"))
     idempotency_key: Mapped[str | None] = mapped_column(String(128))
-    wish: Mapped[str | None] = mapped_column(String(16))
-    wished_by: Mapped[str | None] = mapped_column(String(64))
+    requested_action: Mapped[str | None] = mapped_column(String(16))
+    requested_by: Mapped[str | None] = mapped_column(String(64))
     cause: Mapped[str | None] = mapped_column(Text)
-    turn: Mapped[int]
+    attempt: Mapped[int]
     failures: Mapped[int]
     more_trials: Mapped[int]
     slots: Mapped[int | None]
     launched: Mapped[float | None]
-    heard: Mapped[float | None]
+    last_heartbeat: Mapped[float | None]
     slot_seconds: Mapped[float]
     gpu_hours: Mapped[float]
     progress: Mapped[dict[str, Any]]
 
 
 class TransitionRow(Base):
-    """A change of a sweep's state: when, why, and by whom."""
+    """A transition of a sweep's state: when, why, and by whom."""
 
     __tablename__ = "transitions"
 
@@ -103,7 +103,7 @@ class TransitionRow(Base):
 
 
 class TrialRow(Base):
-    """A trial as its driver last told of it; ``facts`` holds what no query asks for."""
+    """A trial as last reported by its driver; ``facts`` holds what no query selects by."""
 
     __tablename__ = "trials"
 
@@ -118,7 +118,7 @@ class TrialRow(Base):
 
 
 class EpochRow(Base):
-    """One epoch of one trial; one that is told twice is the same row."""
+    """One epoch of one trial; an epoch that is reported twice is the same row."""
 
     __tablename__ = "epochs"
 
@@ -130,9 +130,9 @@ class EpochRow(Base):
 
 
 class EventRow(Base):
-    """What happened to a sweep, in order; ``id`` is where a listener goes on.
+    """Events of a sweep, in order; a client that reconnects continues after the last ``id``.
 
-    What may be told twice has a ``key`` and counts once.
+    An event that may be reported twice has a ``key``, and is stored once.
     """
 
     __tablename__ = "events"
@@ -150,7 +150,7 @@ class EventRow(Base):
 
 
 class WebhookRow(Base):
-    """An address that is called: the last event it took, and when to try the next one."""
+    """A webhook: the last event delivered to it, and when it may be called next."""
 
     __tablename__ = "webhooks"
 
@@ -161,7 +161,7 @@ class WebhookRow(Base):
 
 
 class LeaseRow(Base):
-    """Who may do what only one process may do, and until when."""
+    """The process that holds a lease, and until when."""
 
     __tablename__ = "leases"
 

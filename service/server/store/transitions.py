@@ -1,4 +1,4 @@
-"""How a sweep's row comes from one state into another, inside a transaction of the caller's."""
+"""State transitions of a sweep's row, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -8,64 +8,69 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.base.errors import IllegalChangeError, StaleDriverError, SweepNotFoundError
-from service.server.store.states import LEGAL, JobState, may_become
+from service.client.job_states import JobState
+from service.server.store.state_machine import LEGAL, is_legal
 from service.server.store.tables import EventRow, SweepRow, TransitionRow
 
 STATE_CHANGED = "state changed"
-_CHANGES = 0x67617073  # of PostgreSQL's advisory locks the one that is for this
+_LOCK_KEY = 0x67617073  # of PostgreSQL's advisory lock for numbering events
 
 
-def row_of(session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow:
-    """A sweep's row, for this transaction alone if it is to be locked.
+def find_row(session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow:
+    """A sweep's row; with ``lock`` no other transaction can change it until this one ends.
 
     Raises:
-        SweepNotFoundError: there is none of that id.
+        SweepNotFoundError: no sweep has this id.
     """
     row = session.get(SweepRow, sweep_id, with_for_update=lock)
     if row is None:
-        raise SweepNotFoundError(f"there is no sweep {sweep_id!r}")
+        raise SweepNotFoundError(f"no sweep {sweep_id!r}")
     return row
 
 
-def row_in_turn(session: Session, sweep_id: str, turn: int) -> SweepRow:
-    """A sweep's row, for this transaction alone, while the job of that turn may be on the cluster.
+def find_active_row(session: Session, sweep_id: str, attempt: int) -> SweepRow:
+    """A sweep's locked row, if the job of this attempt may still be on the cluster.
 
     Raises:
-        SweepNotFoundError: there is none of that id.
-        StaleDriverError: it has ended, waits, or is in another turn.
+        SweepNotFoundError: no sweep has this id.
+        StaleDriverError: the sweep is not active, or a later attempt has started.
     """
-    row = row_of(session, sweep_id, lock=True)
-    if row.turn != turn or not JobState(row.state).holds_a_job:
-        raise StaleDriverError(f"{sweep_id} is {row.state} in turn {row.turn}, not in {turn}")
+    row = find_row(session, sweep_id, lock=True)
+    if row.attempt != attempt or not JobState(row.state).is_active:
+        raise StaleDriverError(
+            f"{sweep_id} is {row.state} in attempt {row.attempt}; attempt {attempt} is over"
+        )
     return row
 
 
-def bring(
+def transition(
     session: Session, row: SweepRow, new: JobState, cause: str, by: str, now: float, **columns: Any
 ) -> None:
-    """Bring a sweep into a state, set ``columns`` with it, and leave the trace.
+    """Change a sweep's state, set ``columns`` as well, and record the transition.
 
     Raises:
-        IllegalChangeError: there is no way from the state that it is in.
+        IllegalChangeError: the current state does not allow this transition.
     """
     old = JobState(row.state)
-    if not may_become(old, new):
-        valid = ", ".join(sorted(LEGAL[old])) or "nothing"
+    if not is_legal(old, new):
+        valid = ", ".join(sorted(LEGAL[old])) or "none"
         raise IllegalChangeError(
-            f"{row.id} is {old} and cannot become {new}; from there it may become {valid}"
+            f"{row.id} is {old} and cannot become {new}; allowed next states: {valid}"
         )
     row.state, row.changed, row.cause = new.value, now, cause
     for name, value in columns.items():
         setattr(row, name, value)
-    if not new.holds_a_job:
-        row.wish = row.wished_by = row.slots = None
-    trace(session, row, old, cause, by)
+    if not new.is_active:
+        row.requested_action = row.requested_by = row.slots = None
+    record_transition(session, row, old, cause, by)
 
 
-def trace(session: Session, row: SweepRow, old: JobState | None, cause: str, by: str) -> None:
-    """The change in the history, and as an event."""
+def record_transition(
+    session: Session, row: SweepRow, old: JobState | None, cause: str, by: str
+) -> None:
+    """Add the row's new state to the sweep's history and to its events."""
     before = None if old is None else old.value
-    _in_order(session)
+    _serialise_numbering(session)
     session.add(
         TransitionRow(
             sweep_id=row.id, time=row.changed, old=before, new=row.state, cause=cause, by=by
@@ -75,10 +80,11 @@ def trace(session: Session, row: SweepRow, old: JobState | None, cause: str, by:
     session.add(EventRow(sweep_id=row.id, time=row.changed, kind=STATE_CHANGED, data=data))
 
 
-def _in_order(session: Session) -> None:
-    """Let changes of all sweeps be numbered in the order in which they are seen.
+def _serialise_numbering(session: Session) -> None:
+    """Number the state changes of all sweeps in the order in which they are committed.
 
-    PostgreSQL gives numbers before it commits; whoever follows them would miss a late one.
+    PostgreSQL assigns a number before the commit; a reader that follows the numbers would miss an
+    event that is committed late.
     """
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGES})
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})

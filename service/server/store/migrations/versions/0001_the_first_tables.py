@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     op.create_table(
         "leases",
         sa.Column("name", sa.String(length=32), nullable=False),
@@ -159,30 +159,3 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("sweep_id", "number"),
     )
-
-
-def downgrade() -> None:
-    """Go back."""
-    op.drop_table("trials")
-    with op.batch_alter_table("transitions", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_transitions_sweep_id"))
-
-    op.drop_table("transitions")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index("ix_events_sweep")
-
-    op.drop_table("events")
-    op.drop_table("epochs")
-    with op.batch_alter_table("sweeps", schema=None) as batch_op:
-        batch_op.drop_index("ix_sweeps_state_created")
-        batch_op.drop_index("ix_sweeps_owner_created")
-        batch_op.drop_index("ix_sweeps_created")
-
-    op.drop_table("sweeps")
-    with op.batch_alter_table("tokens", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_tokens_user"))
-
-    op.drop_table("tokens")
-    op.drop_table("bundles")
-    op.drop_table("users")
-    op.drop_table("leases")

@@ -10,7 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Apply the migration."""
     with op.batch_alter_table("sweeps") as sweeps:
         sweeps.add_column(sa.Column("slots", sa.Integer(), nullable=True))
         sweeps.add_column(sa.Column("launched", sa.Double(), nullable=True))

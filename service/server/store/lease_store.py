@@ -1,4 +1,4 @@
-"""Leave to do what only one process may do at a time; it runs out by itself."""
+"""Leases: the right of one process to do work that only one may do at a time; they expire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.server.store.database import Database
 from service.server.store.tables import LeaseRow
 
 
-class Leases:
+class LeaseStore:
     """The leases of one service; ``holder`` names this process among others."""
 
     def __init__(
@@ -20,29 +20,29 @@ class Leases:
     ) -> None:
         self._database, self._holder, self._clock = database, holder, clock
 
-    def take(self, name: str, seconds: float) -> bool:
-        """Take a lease or hold it longer; whether this process has it now."""
+    def acquire(self, name: str, seconds: float) -> bool:
+        """Acquire or extend a lease; whether this process holds it now."""
         now = self._clock()
         until = now + seconds
         ours_or_over = (LeaseRow.holder == self._holder) | (LeaseRow.until <= now)
-        renew = (
+        extend = (
             update(LeaseRow)
             .where(LeaseRow.name == name, ours_or_over)
             .values(holder=self._holder, until=until)
         )
         try:
             with self._database.writing() as session:
-                if session.execute(renew).rowcount:  # type: ignore[attr-defined]  # an update's result has it
+                if session.execute(extend).rowcount:  # type: ignore[attr-defined]  # an update's result has it
                     return True
                 if session.get(LeaseRow, name) is not None:
                     return False
                 session.add(LeaseRow(name=name, holder=self._holder, until=until))
-        except IntegrityError:  # another process made it at the same time
+        except IntegrityError:  # another process inserted it at the same time
             return False
         return True
 
-    def give_back(self, name: str) -> None:
-        """Let another process have it at once."""
+    def release(self, name: str) -> None:
+        """Release a lease so that another process can acquire it at once."""
         ours = delete(LeaseRow).where(LeaseRow.name == name, LeaseRow.holder == self._holder)
         with self._database.writing() as session:
             session.execute(ours)

@@ -1,4 +1,4 @@
-"""Submitted sweeps: their states and what people wish of them. Every change leaves its trace."""
+"""Submitted sweeps: their states, their histories, and the actions requested of them."""
 
 from __future__ import annotations
 
@@ -13,65 +13,70 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.base.errors import IllegalChangeError, InputError
+from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database
-from service.server.store.job_records import Job, Page, Standing, Submission, Transition, Wish
-from service.server.store.states import JobState
+from service.server.store.job_records import Job, Page, Submission, SweepWithHistory, Transition
 from service.server.store.tables import EventRow, SweepRow, TransitionRow
-from service.server.store.transitions import bring, row_in_turn, row_of, trace
+from service.server.store.transitions import (
+    find_active_row,
+    find_row,
+    record_transition,
+    transition,
+)
 
 
-class Sweeps:
+class SweepStore:
     """The sweeps of one service."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
 
     def submit(self, submission: Submission) -> Job:
-        """Queue a sweep; with an idempotency key that its owner used before, the sweep of then.
+        """Queue a sweep; if its owner used the idempotency key before, return that sweep.
 
         Raises:
-            SweepNotFoundError: a sweep that it is to wait for is not there.
+            SweepNotFoundError: ``after`` names a sweep that does not exist.
         """
         key = submission.idempotency_key
         try:
             with self._database.writing() as session:
-                known = self._of_key(session, submission.owner, key)
+                known = self._find_by_key(session, submission.owner, key)
                 if known is not None:
-                    return job_of(known)
+                    return to_job(known)
                 for other in submission.after:
-                    row_of(session, other)
+                    find_row(session, other)
                 row = self._new_row(submission)
                 session.add(row)
-                session.flush()  # its trace refers to it
-                trace(session, row, None, "submitted", submission.owner)
-                return job_of(row)
+                session.flush()  # the transition refers to it
+                record_transition(session, row, None, "submitted", submission.owner)
+                return to_job(row)
         except IntegrityError:  # the same key, at the same time
             with self._database.writing() as session:
-                known = self._of_key(session, submission.owner, key)
+                known = self._find_by_key(session, submission.owner, key)
                 if known is None:
                     raise
-                return job_of(known)
+                return to_job(known)
 
     def get(self, sweep_id: str) -> Job:
         """One sweep.
 
         Raises:
-            SweepNotFoundError: there is none of that id.
+            SweepNotFoundError: no sweep has this id.
         """
         with self._database.reading() as session:
-            return job_of(row_of(session, sweep_id))
+            return to_job(find_row(session, sweep_id))
 
-    def standing(self, sweep_id: str) -> Standing:
-        """One sweep with every change of its state.
+    def get_with_history(self, sweep_id: str) -> SweepWithHistory:
+        """One sweep with every transition of its state.
 
         Raises:
-            SweepNotFoundError: there is none of that id.
+            SweepNotFoundError: no sweep has this id.
         """
         newest = select(func.max(EventRow.id)).where(EventRow.sweep_id == sweep_id)
         with self._database.reading() as session:
-            last = session.scalar(newest) or 0  # first: what comes later is told as events
-            job = job_of(row_of(session, sweep_id))
-            return Standing(job=job, history=_history(session, sweep_id), last_event=last)
+            last = session.scalar(newest) or 0  # read first: later changes arrive as events
+            job = to_job(find_row(session, sweep_id))
+            return SweepWithHistory(job=job, history=_history(session, sweep_id), last_event=last)
 
     def page(
         self,
@@ -83,10 +88,10 @@ class Sweeps:
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Job]:
-        """Sweeps, the newest first, from where ``cursor`` says; ``prefix`` begins their ids.
+        """A page of sweeps, the newest first; ``prefix`` selects by the beginning of the id.
 
         Raises:
-            InputError: the cursor is none of this list's.
+            InputError: the cursor is invalid.
         """
         query = select(SweepRow).order_by(SweepRow.created.desc(), SweepRow.id.desc())
         if owner is not None:
@@ -102,85 +107,86 @@ class Sweeps:
         with self._database.reading() as session:
             rows = session.scalars(query.limit(limit + 1)).all()
         more = _cursor(rows[limit - 1]) if len(rows) > limit else None
-        return Page(tuple(job_of(r) for r in rows[:limit]), more)
+        return Page(tuple(to_job(r) for r in rows[:limit]), more)
 
-    def of_states(self, *states: JobState) -> tuple[Job, ...]:
-        """Every sweep in one of some states, the oldest first."""
+    def in_states(self, *states: JobState) -> tuple[Job, ...]:
+        """Every sweep in one of these states, the oldest first."""
         query = (
             select(SweepRow)
             .where(SweepRow.state.in_([s.value for s in states]))
             .order_by(SweepRow.created, SweepRow.id)
         )
         with self._database.reading() as session:
-            return tuple(job_of(r) for r in session.scalars(query))
+            return tuple(to_job(r) for r in session.scalars(query))
 
     def change(self, sweep_id: str, new: JobState, cause: str, by: str, **columns: Any) -> Job:
-        """Bring a sweep into a state, set ``columns`` with it, and leave the trace.
+        """Change a sweep's state, set ``columns`` as well, and record the transition.
 
         Raises:
-            SweepNotFoundError: there is none of that id.
-            IllegalChangeError: there is no way from the state that it is in.
+            SweepNotFoundError: no sweep has this id.
+            IllegalChangeError: the current state does not allow this transition.
         """
         with self._database.writing() as session:
-            row = row_of(session, sweep_id, lock=True)
-            bring(session, row, new, cause, by, self._clock(), **columns)
-            return job_of(row)
+            row = find_row(session, sweep_id, lock=True)
+            transition(session, row, new, cause, by, self._clock(), **columns)
+            return to_job(row)
 
-    def take_back(
-        self, sweep_id: str, turn: int, new: JobState, cause: str, by: str, **columns: Any
+    def end_attempt(
+        self, sweep_id: str, attempt: int, new: JobState, cause: str, by: str, **columns: Any
     ) -> Job:
-        """As :meth:`change`, of a sweep whose job of that turn does no more.
+        """Like :meth:`change`, if this attempt has not ended in the meantime.
 
         Raises:
             SweepNotFoundError, IllegalChangeError: as :meth:`change`.
-            StaleDriverError: its driver, or somebody else, was faster.
+            StaleDriverError: the driver or another process ended the attempt first.
         """
         with self._database.writing() as session:
-            row = row_in_turn(session, sweep_id, turn)
-            bring(session, row, new, cause, by, self._clock(), **columns)
-            return job_of(row)
+            row = find_active_row(session, sweep_id, attempt)
+            transition(session, row, new, cause, by, self._clock(), **columns)
+            return to_job(row)
 
-    def want(self, sweep_id: str, wish: Wish, by: str) -> Job:
-        """Note what a user wants of a sweep that is on the cluster; a cancel outdoes a pause.
+    def request(self, sweep_id: str, action: RequestedAction, by: str) -> Job:
+        """Request an action of a sweep that is on the cluster; a cancel replaces a pause.
 
-        A sweep that is to pause is pausing from here on.
+        A sweep that is asked to pause is pausing from now on.
 
         Raises:
-            SweepNotFoundError: there is none of that id.
-            IllegalChangeError: it is not on the cluster.
+            SweepNotFoundError: no sweep has this id.
+            IllegalChangeError: the sweep is not on the cluster.
         """
         with self._database.writing() as session:
-            row = row_of(session, sweep_id, lock=True)
-            if not JobState(row.state).holds_a_job:
-                raise IllegalChangeError(f"{sweep_id} is {row.state}, it is not on the cluster")
-            if row.wish != Wish.CANCEL.value:
-                row.wish, row.wished_by = wish.value, by
-                if wish is Wish.PAUSE and row.state != JobState.PAUSING:
-                    bring(session, row, JobState.PAUSING, "told to pause", by, self._clock())
-            return job_of(row)
+            row = find_row(session, sweep_id, lock=True)
+            if not JobState(row.state).is_active:
+                raise IllegalChangeError(f"{sweep_id} is {row.state}; it is not on the cluster")
+            if row.requested_action != RequestedAction.CANCEL.value:
+                row.requested_action, row.requested_by = action.value, by
+                if action is RequestedAction.PAUSE and row.state != JobState.PAUSING:
+                    cause = "pause requested"
+                    transition(session, row, JobState.PAUSING, cause, by, self._clock())
+            return to_job(row)
 
-    def share(self, slots: Mapping[str, int]) -> None:
-        """Tell drivers how many trials each may run at once, by its sweep's id."""
+    def set_slots(self, slots: Mapping[str, int]) -> None:
+        """Set how many trials each sweep may run at the same time, by its id."""
         with self._database.writing() as session:
             for sweep_id, count in sorted(slots.items()):
                 session.execute(update(SweepRow).where(SweepRow.id == sweep_id).values(slots=count))
 
-    def launched(self, sweep_id: str, turn: int) -> None:
-        """Note that a job was handed to the cluster."""
-        mine = (SweepRow.id == sweep_id) & (SweepRow.turn == turn)
+    def record_launch(self, sweep_id: str, attempt: int) -> None:
+        """Record that the attempt's job was submitted to the cluster."""
+        mine = (SweepRow.id == sweep_id) & (SweepRow.attempt == attempt)
         with self._database.writing() as session:
             session.execute(update(SweepRow).where(mine).values(launched=self._clock()))
 
     def history(self, sweep_id: str) -> tuple[Transition, ...]:
-        """Every change of a sweep's state, in order."""
+        """Every transition of a sweep's state, in order."""
         with self._database.reading() as session:
             return _history(session, sweep_id)
 
-    def used(self, since: float) -> Mapping[str, float]:
-        """Slot-seconds that each owner has had, of sweeps heard of since then."""
+    def usage(self, since: float) -> Mapping[str, float]:
+        """Slot-seconds by owner, over the sweeps whose last heartbeat is not before ``since``."""
         query = (
             select(SweepRow.owner, func.sum(SweepRow.slot_seconds))
-            .where(SweepRow.heard >= since)
+            .where(SweepRow.last_heartbeat >= since)
             .group_by(SweepRow.owner)
         )
         with self._database.reading() as session:
@@ -193,7 +199,7 @@ class Sweeps:
             found = {JobState(state): int(count) for state, count in session.execute(query)}
         return {state: found.get(state, 0) for state in JobState}
 
-    def _of_key(self, session: Session, owner: str, key: str | None) -> SweepRow | None:
+    def _find_by_key(self, session: Session, owner: str, key: str | None) -> SweepRow | None:
         if key is None:
             return None
         query = select(SweepRow).where(SweepRow.owner == owner, SweepRow.idempotency_key == key)
@@ -213,7 +219,7 @@ class Sweeps:
             after=list(submission.after),
             bundle=submission.bundle,
             idempotency_key=submission.idempotency_key,
-            turn=0,
+            attempt=0,
             failures=0,
             more_trials=0,
             slot_seconds=0.0,
@@ -223,12 +229,13 @@ class Sweeps:
 
 
 def _after(query: Select[SweepRow], cursor: str) -> Select[SweepRow]:
+    """The query's part behind a cursor of :func:`_cursor`."""
     try:
         text = base64.urlsafe_b64decode(cursor.encode()).decode()
         created, _, sweep_id = text.partition(" ")
         when = float(created)
     except (ValueError, binascii.Error):
-        raise InputError(f"cursor: {cursor!r} is none that a list gave out") from None
+        raise InputError(f"invalid cursor {cursor!r}; use one that a list returned") from None
     before = and_(SweepRow.created == when, SweepRow.id < sweep_id)
     return query.where(or_(SweepRow.created < when, before))
 
@@ -237,8 +244,9 @@ def _cursor(row: SweepRow) -> str:
     return base64.urlsafe_b64encode(f"{row.created!r} {row.id}".encode()).decode()
 
 
-def job_of(row: SweepRow) -> Job:
+def to_job(row: SweepRow) -> Job:
     """The record of a row."""
+    action = row.requested_action
     return Job(
         sweep_id=row.id,
         name=row.name,
@@ -250,15 +258,15 @@ def job_of(row: SweepRow) -> Job:
         priority=row.priority,
         after=tuple(row.after),
         bundle=row.bundle,
-        wish=None if row.wish is None else Wish(row.wish),
-        wished_by=row.wished_by,
+        requested_action=None if action is None else RequestedAction(action),
+        requested_by=row.requested_by,
         cause=row.cause,
-        turn=row.turn,
+        attempt=row.attempt,
         failures=row.failures,
         more_trials=row.more_trials,
         slots=row.slots,
         launched=row.launched,
-        heard=row.heard,
+        last_heartbeat=row.last_heartbeat,
         slot_seconds=row.slot_seconds,
         gpu_hours=row.gpu_hours,
         progress=row.progress,
@@ -268,9 +276,9 @@ def job_of(row: SweepRow) -> Job:
 def _history(session: Session, sweep_id: str) -> tuple[Transition, ...]:
     mine = TransitionRow.sweep_id == sweep_id
     query = select(TransitionRow).where(mine).order_by(TransitionRow.id)
-    return tuple(_transition(r) for r in session.scalars(query))
+    return tuple(_to_transition(r) for r in session.scalars(query))
 
 
-def _transition(row: TransitionRow) -> Transition:
+def _to_transition(row: TransitionRow) -> Transition:
     old = None if row.old is None else JobState(row.old)
     return Transition(time=row.time, old=old, new=JobState(row.new), cause=row.cause, by=row.by)

@@ -1,4 +1,4 @@
-"""Users and their tokens. A token is shown once; what is kept of it cannot be turned back."""
+"""Users and their API tokens. A token is shown once; only its hash is stored."""
 
 from __future__ import annotations
 
@@ -13,43 +13,45 @@ from sqlalchemy import select, update
 from service.base.errors import InputError, UnknownUserError
 from service.server.store.database import Database
 from service.server.store.job_records import User
-from service.server.store.roles import RoleOfUser
 from service.server.store.tables import TokenRow, UserRow
+from service.server.store.user_roles import UserRole
 
 PREFIX = "gs_"
 _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}")
 
 
-class Users:
+class UserStore:
     """The users of one service."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
 
     def new_token(self, name: str, expires: float | None = None) -> str:
-        """One more token for a user.
+        """Create another token for a user; ``expires`` is Unix seconds, None is never.
 
         Raises:
-            UnknownUserError: there is no such user, or not any more.
+            UnknownUserError: no such user, or the user was revoked.
         """
         token = PREFIX + secrets.token_urlsafe(32)
         with self._database.writing() as session:
             user = session.get(UserRow, name)
             if user is None or user.revoked is not None:
-                raise self._unknown(name)
+                raise self._unknown_user(name)
             session.add(
                 TokenRow(user=name, digest=_digest(token), created=self._clock(), expires=expires)
             )
         return token
 
-    def admit(self, name: str, role: RoleOfUser, expires: float | None = None) -> str:
-        """A token for a user, made or made again with that role if need be.
+    def create_or_update(self, name: str, role: UserRole, expires: float | None = None) -> str:
+        """Create a user, or set an existing user's role and undo its revocation; a new token.
 
         Raises:
-            InputError: it is no name.
+            InputError: the name is invalid.
         """
         if not _NAME.fullmatch(name):
-            raise InputError(f"{name!r} is no name for a user: letters, digits, `.`, `_`, `-`, `@`")
+            raise InputError(
+                f"invalid user name {name!r}: use at most 64 letters, digits, `.`, `_`, `-` and `@`"
+            )
         with self._database.writing() as session:
             user = session.get(UserRow, name)
             if user is None:
@@ -60,34 +62,34 @@ class Users:
                 user.role, user.revoked = role.value, None
         return self.new_token(name, expires)
 
-    def renew(self, name: str, role: RoleOfUser) -> str:
-        """As :meth:`admit`; the tokens that the user had before are revoked."""
+    def rotate_tokens(self, name: str, role: UserRole) -> str:
+        """Like :meth:`create_or_update`, and revoke the user's earlier tokens."""
         mine = TokenRow.user == name
         with self._database.writing() as session:
             session.execute(update(TokenRow).where(mine).values(revoked=self._clock()))
-        return self.admit(name, role)
+        return self.create_or_update(name, role)
 
     def revoke(self, name: str) -> None:
-        """Take every right from a user; what the user submitted stays.
+        """Revoke a user and all its tokens; the user's sweeps stay.
 
         Raises:
-            UnknownUserError: there is no such user, or not any more.
+            UnknownUserError: no such user, or the user was revoked before.
         """
         now = self._clock()
         with self._database.writing() as session:
             user = session.get(UserRow, name)
             if user is None or user.revoked is not None:
-                raise self._unknown(name)
+                raise self._unknown_user(name)
             user.revoked = now
             session.execute(update(TokenRow).where(TokenRow.user == name).values(revoked=now))
 
     def all(self) -> tuple[User, ...]:
-        """Every user there ever was, by name."""
+        """Every user by name, revoked ones included."""
         with self._database.reading() as session:
             return tuple(_user(r) for r in session.scalars(select(UserRow).order_by(UserRow.name)))
 
     def of_token(self, token: str) -> User | None:
-        """Whose token it is; None where it is nobody's, has expired or was revoked."""
+        """The user of a token; None if the token is unknown, expired or revoked."""
         query = (
             select(UserRow, TokenRow.expires)
             .join(TokenRow, TokenRow.user == UserRow.name)
@@ -103,15 +105,15 @@ class Users:
             return None
         return _user(found.UserRow)
 
-    def _unknown(self, name: str) -> UnknownUserError:
+    def _unknown_user(self, name: str) -> UnknownUserError:
         known = ", ".join(u.name for u in self.all() if u.revoked is None) or "none"
-        return UnknownUserError(f"there is no user {name!r}; there are: {known}")
+        return UnknownUserError(f"unknown user {name!r}; known users: {known}")
 
 
 def _digest(token: str) -> str:
-    """A plain hash: 256 random bits need no salt and no slowness."""
+    """A plain hash: 256 random bits need neither a salt nor a slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _user(row: UserRow) -> User:
-    return User(name=row.name, role=RoleOfUser(row.role), created=row.created, revoked=row.revoked)
+    return User(name=row.name, role=UserRole(row.role), created=row.created, revoked=row.revoked)

@@ -1,4 +1,4 @@
-"""What is known of users' code: digest, owner, modules. The files lie elsewhere."""
+"""Records of users' code: digest, owner, modules. The files are in the home folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from service.server.store.job_records import Bundle
 from service.server.store.tables import BundleRow
 
 
-class Bundles:
+class BundleStore:
     """The bundles of one service."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
 
     def add(self, digest: str, owner: str, size: int, modules: Sequence[str]) -> Bundle:
-        """Know a bundle; one that is known already stays its first owner's."""
+        """Record a bundle; one that was uploaded before keeps its first owner."""
         row = {
             "digest": digest,
             "owner": owner,
@@ -34,10 +34,10 @@ class Bundles:
         """One bundle.
 
         Raises:
-            BundleNotFoundError: it was never handed in.
+            BundleNotFoundError: no bundle with this digest was uploaded.
         """
         with self._database.reading() as session:
             row = session.get(BundleRow, digest)
         if row is None:
-            raise BundleNotFoundError(f"there is no bundle {digest!r}; hand it in first")
+            raise BundleNotFoundError(f"no bundle {digest!r}; upload it first")
         return Bundle(digest=row.digest, owner=row.owner, size=row.size, modules=tuple(row.modules))

@@ -1,0 +1,92 @@
+"""Which regularisation, how strong, closes the generalisation gap of a model on its data?
+
+>>> import gapsweep
+>>> sweep = gapsweep.run("digits.yaml")
+>>> sweep.trials.sort_values("value").head()
+>>> print(sweep.report())
+
+All that is public is here. Nothing of it is imported before it is used: ``import gapsweep`` loads
+neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gapsweep._own_packages import check_own_packages
+
+check_own_packages()
+
+if TYPE_CHECKING:
+    from service.base.errors import GapsweepError as GapsweepError
+    from service.base.errors import InputError as InputError
+    from service.base.errors import SpecError as SpecError
+    from service.client.client import AsyncClient as AsyncClient
+    from service.client.client import Client as Client
+    from service.run.sweep import Report as Report
+    from service.run.sweep import Sweep as Sweep
+    from service.run.sweep import open_sweep as open_sweep
+    from service.run.use_case import resume as resume
+    from service.run.use_case import run as run
+    from service.spec.file import load_spec as load_spec
+    from service.spec.file import parse_spec as parse_spec
+    from service.spec.model import SweepSpec as SweepSpec
+    from service.spec.pruners import PrunerConfig as PrunerConfig
+    from service.spec.pruners import pruners as pruners
+    from service.spec.samplers import SamplerConfig as SamplerConfig
+    from service.spec.samplers import samplers as samplers
+    from trainables.config.augmentations import augmentations as augmentations
+    from trainables.config.data import data_sources as data_sources
+    from trainables.config.optimizers import OptimizerConfig as OptimizerConfig
+    from trainables.config.optimizers import optimizers as optimizers
+    from trainables.config.penalties import penalties as penalties
+    from trainables.config.registry import Registry as Registry
+    from trainables.config.regularisers import regularisers as regularisers
+    from trainables.config.schedules import ScheduleConfig as ScheduleConfig
+    from trainables.config.schedules import schedules as schedules
+    from trainables.config.stopping import StoppingConfig as StoppingConfig
+    from trainables.config.stopping import stopping_rules as stopping_rules
+    from trainables.contract import Trainable as Trainable
+    from trainables.data.batch import Batch as Batch
+    from trainables.regularisers.base import Now as Now
+    from trainables.regularisers.base import Regulariser as Regulariser
+    from trainables.regularisers.early_stopping import Verdict as Verdict
+    from trainables.regularisers.penalties import Penalty as Penalty
+
+_PUBLIC = {
+    "service.base.errors": ("GapsweepError", "InputError", "SpecError"),
+    "service.client.client": ("AsyncClient", "Client"),
+    "service.run.sweep": ("Report", "Sweep", "open_sweep"),
+    "service.run.use_case": ("resume", "run"),
+    "service.spec.file": ("load_spec", "parse_spec"),
+    "service.spec.model": ("SweepSpec",),
+    "service.spec.pruners": ("PrunerConfig", "pruners"),
+    "service.spec.samplers": ("SamplerConfig", "samplers"),
+    "trainables.config.augmentations": ("augmentations",),
+    "trainables.config.data": ("data_sources",),
+    "trainables.config.optimizers": ("OptimizerConfig", "optimizers"),
+    "trainables.config.penalties": ("penalties",),
+    "trainables.config.registry": ("Registry",),
+    "trainables.config.regularisers": ("regularisers",),
+    "trainables.config.schedules": ("ScheduleConfig", "schedules"),
+    "trainables.config.stopping": ("StoppingConfig", "stopping_rules"),
+    "trainables.contract": ("Trainable",),
+    "trainables.data.batch": ("Batch",),
+    "trainables.regularisers.base": ("Now", "Regulariser"),
+    "trainables.regularisers.early_stopping": ("Verdict",),
+    "trainables.regularisers.penalties": ("Penalty",),
+}
+_HOMES = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gapsweep' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,67 @@
+"""Runs trials one after another in this process, without Ray.
+
+For notebooks, for a breakpoint inside a trial, and for tests. The records, checkpoints and reasons
+are those of a run on Ray; what differs is that a trial that ends its process ends the sweep (it can
+be resumed), and that a stop waits for the running epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from bdb import BdbQuit
+from collections.abc import Iterator
+
+from service.cluster.worker import TrialContext, Worker
+from service.run.process_state import process_state_kept
+from service.study.messages import Assignment, EpochReport, TrialFailure
+from service.study.session import Decision
+from service.study.trial_flow import NoTrial, TrialFlow
+
+POLL = 0.1
+"""Seconds between two questions for a trial where none may start yet."""
+
+
+def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
+    """Run trials until the flow has none left or says to stop; an error is kept in the flow.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended a trial at once, or a debugger in it was quit; the trial
+            is still running in the study, and is resumed with the sweep.
+    """
+    with process_state_kept():
+        worker = Worker(context)
+        try:
+            for assignment in _assignments(flow):
+                worker.take(assignment)
+                _run_trial(flow, worker, assignment.number)
+        except BdbQuit:
+            raise KeyboardInterrupt from None
+        except Exception as error:
+            flow.error = error
+        finally:
+            worker.close()
+
+
+def _assignments(flow: TrialFlow) -> Iterator[Assignment]:
+    while (found := flow.ask()) is not NoTrial.NONE_LEFT:
+        if isinstance(found, Assignment):
+            yield found
+        else:
+            time.sleep(POLL)
+
+
+def _run_trial(flow: TrialFlow, worker: Worker, number: int) -> None:
+    """Run a trial to its end, or until the sweep stops: then it stays open in the session."""
+    while not flow.stopping:
+        try:
+            answer = worker.advance()
+        except BdbQuit:
+            raise
+        except Exception as error:  # the device cannot be used any more, nor this process
+            flow.finish(number, TrialFailure(reason=f"{type(error).__name__}: {error}"), None)
+            raise
+        if not isinstance(answer, EpochReport) or answer.is_last:
+            flow.finish(number, answer, None)
+            return
+        if flow.report(number, answer) is Decision.PRUNE:
+            return

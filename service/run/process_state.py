@@ -1,0 +1,26 @@
+"""What a training changes for its whole process, put back for the program that it runs in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def process_state_kept() -> Iterator[None]:
+    """Restore torch's threads, its precision, a GPU's memory limit and ``sys.path`` at the end."""
+    paths, threads = list(sys.path), torch.get_num_threads()
+    precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    share = torch.cuda.get_per_process_memory_fraction() if torch.cuda.is_available() else None
+    try:
+        yield
+    finally:
+        sys.path[:] = paths
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = tf32
+        if share is not None:
+            torch.cuda.set_per_process_memory_fraction(share)

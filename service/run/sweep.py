@@ -1,0 +1,184 @@
+"""A sweep as a program or a notebook holds it: its trials, its report, its best model."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.base.errors import InputError
+from service.run.user_code import import_from
+from service.sweep.environment import home_at
+from service.sweep.home import SweepFolder
+from service.sweep.load import read_sweep
+from service.sweep.summary import Summary, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from service.report.data import ReportData
+    from service.spec.model import SweepSpec
+    from service.study.records import Trial
+    from service.study.study import SweepStudy
+    from service.sweep.sweep_record import Sweep as SweepRecord
+
+
+class Report:
+    """What a sweep found: text in a terminal, a page in a notebook or a file."""
+
+    def __init__(self, data: ReportData) -> None:
+        self.data = data
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a sentence or two."""
+        return self.data.verdict
+
+    @cached_property
+    def html(self) -> str:
+        """The whole report as one page that needs no network."""
+        from service.report.page import render
+
+        return render(self.data)
+
+    def save(self, path: Path | str) -> None:
+        """Write the page.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            Path(path).write_text(self.html, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error.strerror})") from None
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        from service.report.terminal import print_report
+
+        text = StringIO()
+        print_report(self.data, Console(file=text, width=100))
+        return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, whose style the notebook keeps."""
+        page = html.escape(self.html, quote=True)
+        return f'<iframe srcdoc="{page}" width="100%" height="800" frameborder="0"></iframe>'
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep in its folder, finished or not. What it says is read when it is asked for."""
+
+    folder: SweepFolder
+
+    @property
+    def id(self) -> str:
+        """The id, which commands and ``resume`` take."""
+        return self.folder.sweep_id
+
+    @cached_property
+    def _read(self) -> tuple[SweepSpec, SweepStudy, SweepRecord]:
+        return read_sweep(self.folder)
+
+    @property
+    def spec(self) -> SweepSpec:
+        """The spec as run."""
+        return self._read[0]
+
+    @property
+    def state(self) -> str:
+        """``running``, ``interrupted``, ``succeeded`` or ``failed``."""
+        return self._read[2].state.value
+
+    @property
+    def best(self) -> Trial | None:
+        """The best completed trial."""
+        return self._read[2].best
+
+    @property
+    def baseline(self) -> Trial | None:
+        """The completed trial without regularisation."""
+        return self._read[2].baseline
+
+    @property
+    def summary(self) -> Summary:
+        """The sweep as ``summary.json`` has it."""
+        return summarise(self._read[2], self.folder)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row for each trial, by number.
+
+        Columns: ``state``, ``role``, ``value`` (the objective), the metrics at the kept weights
+        (``val/loss`` …), a column ``params.NAME`` for each parameter, ``epochs``, ``seconds``,
+        ``reason``.
+        """
+        import pandas as pd
+
+        rows = [_row(trial) for trial in self._read[2].trials]
+        numbers = [trial.number for trial in self._read[2].trials]
+        return pd.DataFrame(rows, index=pd.Index(numbers, name="trial"))
+
+    def report(self) -> Report:
+        """What the sweep found so far."""
+        from service.report.data import build
+
+        _, study, record = self._read
+        return Report(build(record, study.importances()))
+
+    def best_model(self) -> nn.Module:
+        """The best trial's network at its kept weights, in eval mode.
+
+        It takes raw inputs ``(B, …)`` and contains the preprocessing; a regression's outputs are in
+        the target's own units.
+
+        Raises:
+            InputError: no completed trial has weights.
+            TrainableError: the data or the user's code cannot be loaded.
+        """
+        from service.run.best_model import load_best_model
+
+        import_from(*self.folder.read_import_paths())
+        return load_best_model(self.spec, self._read[2], self.folder)
+
+    def __repr__(self) -> str:
+        _, _, record = self._read
+        return f"<gapsweep.Sweep {self.id}: {record.state.value}, {len(record.trials)} trials>"
+
+    def _repr_html_(self) -> str:
+        _, _, record = self._read
+        title = f"<b>{html.escape(self.id)}</b>: {record.state.value}, {len(record.trials)} trials"
+        verdict = f"<p>{html.escape(self.report().verdict)}</p>"
+        columns = [c for c in ("state", "role", "value", "gap/loss") if c in self.trials]
+        params = [c for c in self.trials if str(c).startswith("params.")]
+        ranked = self.trials.sort_values("value", ascending=record.mode == "min")
+        table = ranked[[*columns, *params]].head(10).to_html(float_format="{:.4g}".format)
+        return title + verdict + table
+
+
+def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> Sweep:
+    """The sweep of an id, of an unambiguous beginning of one, or the latest.
+
+    Raises:
+        SweepNotFoundError: there is none, or more than one.
+    """
+    return Sweep(home_at(home).find(reference))
+
+
+def _row(trial: Trial) -> dict[str, object]:
+    return {
+        "state": trial.state.value,
+        "role": trial.role.value,
+        "value": trial.value,
+        **trial.best,
+        **{f"params.{name}": value for name, value in trial.params.items()},
+        "epochs": len(trial.epochs),
+        "seconds": trial.seconds,
+        "reason": trial.reason,
+    }

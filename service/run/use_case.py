@@ -1,0 +1,238 @@
+"""Run a sweep, from a spec to its answer. Command line, driver and notebooks all call this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from service.base.errors import SweepFailedError
+from service.report.progress import view_here
+from service.run.sweep import Sweep
+from service.run.user_code import import_from, own_code
+from service.spec.file import load_spec, parse_spec
+from service.spec.model import SweepSpec
+from service.sweep.environment import home_at, use_ray_token
+from service.sweep.home import Home, SweepFolder
+from service.sweep.sweep_record import SweepState
+
+if TYPE_CHECKING:
+    from service.cluster.connection import Cluster
+    from service.run.stopping import Orders
+    from service.run.sweep_run import Ending, View
+    from trainables.data.splits import Splits
+
+SpecLike = SweepSpec | Mapping[str, Any] | Path | str
+
+
+def run(
+    spec: SpecLike,
+    *,
+    home: Path | str | None = None,
+    ray_address: str | None = None,
+    progress: bool = True,
+) -> Sweep:
+    """Run a sweep and wait for its end.
+
+    ``spec`` is a file's path, a mapping with a file's keys, or a spec that was loaded. Modules of
+    yours are imported from the file's folder and the working directory. ``home`` is the data
+    directory (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``), ``ray_address`` a running Ray
+    (default: a new one on this machine, or none with ``resources: {executor: local}``).
+    ``progress`` shows it in a terminal or a notebook.
+
+    Raises:
+        SpecError: the spec, its data or its network are not valid; every problem at once.
+        InputError: the home cannot be written, the cluster cannot be reached or has too little.
+        SweepFailedError: no trial completed; what was finished is kept, ``resume`` goes on.
+    """
+    loaded, source, folders = _load(spec)
+    with view_here(shown=progress) as view:
+        ending, folder = start_sweep(
+            loaded, source, home_at(home), ray_address, folders=folders, view=view
+        )
+    return _finished(ending, folder)
+
+
+def resume(
+    sweep: str | Sweep = "latest",
+    *,
+    trials: int = 0,
+    home: Path | str | None = None,
+    ray_address: str | None = None,
+    progress: bool = True,
+) -> Sweep:
+    """Go on with a sweep after an interruption, or extend a finished one by ``trials``.
+
+    Raises:
+        SweepNotFoundError: there is no such sweep.
+        SweepBusyError: another process runs it.
+        SpecError, InputError, SweepFailedError: see :func:`run`.
+    """
+    folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
+    at = Home(folder.path.parent.parent)
+    with view_here(shown=progress) as view:
+        ending = resume_sweep(folder, at, ray_address, more_trials=trials, view=view)
+    return _finished(ending, folder)
+
+
+def start_sweep(
+    spec: SweepSpec,
+    source: str,
+    home: Home,
+    ray_address: str | None,
+    *,
+    folders: Sequence[Path],
+    view: View,
+) -> tuple[Ending, SweepFolder]:
+    """Check a spec, make its folder, run it. ``source`` names the spec in errors.
+
+    Raises:
+        SpecError, InputError, SweepFailedError: see :func:`run`.
+    """
+    cluster = _cluster(ray_address)
+    from service.run.sweep_run import create_sweep, run_sweep
+
+    paths = import_from(*folders)
+    prepared = prepare(spec, source, cluster, [home.path, *own_code(spec, paths)])
+    folder = create_sweep(spec, home, paths)
+    ending = run_sweep(
+        load_spec(folder.spec),
+        prepared.splits,
+        folder,
+        home,
+        view,
+        cluster=cluster,
+        concurrent=prepared.slots,
+    )
+    return ending, folder
+
+
+def resume_sweep(
+    folder: SweepFolder,
+    home: Home,
+    ray_address: str | None,
+    *,
+    view: View,
+    more_trials: int = 0,
+) -> Ending:
+    """Run what is left of a sweep, and ``more_trials`` on top.
+
+    Raises:
+        SweepBusyError: another process runs it.
+        SpecError, InputError, SweepFailedError: see :func:`run`.
+    """
+    folder.check_format()
+    cluster = _cluster(ray_address)
+    from service.run.sweep_run import run_sweep
+
+    spec = load_spec(folder.spec)
+    paths = import_from(*folder.read_import_paths())
+    prepared = prepare(spec, str(folder.spec), cluster, [home.path, *own_code(spec, paths)])
+    return run_sweep(
+        spec,
+        prepared.splits,
+        folder,
+        home,
+        view,
+        cluster=cluster,
+        concurrent=prepared.slots,
+        more_trials=more_trials,
+    )
+
+
+def continue_sweep(
+    spec: SweepSpec,
+    folder: SweepFolder,
+    home: Home,
+    *,
+    cluster: Cluster,
+    view: View,
+    extension: int,
+    orders: Orders,
+) -> Ending:
+    """Run a sweep for a service, whose ``orders`` may change meanwhile, in its given folder.
+
+    ``extension`` is how many trials it has beyond its spec's budget, however often that is said.
+
+    Raises:
+        SweepBusyError: the driver before this one has not let go of the sweep.
+        SpecError, InputError, SweepFailedError: see :func:`run`.
+    """
+    from service.run.sweep_run import fill, run_sweep
+
+    if not folder.spec.exists():
+        fill(folder, spec, [])
+    with cluster.connected(folder.ray_log):
+        prepared = prepare(spec, "the spec", cluster, [home.path])
+        orders.slots = orders.slots or prepared.slots  # until the first that comes
+        return run_sweep(
+            spec,
+            prepared.splits,
+            folder,
+            home,
+            view,
+            cluster=cluster,
+            concurrent=spec.resources.concurrent,  # the cluster may grow
+            extension=extension,
+            orders=orders,
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A spec that can run: its data, and how many trials fit at once."""
+
+    splits: Splits
+    slots: int
+
+
+def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Path]) -> Prepared:
+    """Check a spec against its data and network, and against the cluster, both at once.
+
+    Every node of several must see the ``shared`` folders.
+
+    Raises:
+        SpecError: it would not run; every problem that could be found.
+        InputError: the cluster cannot be reached or has too little, or the executor needs none.
+    """
+    from service.run.preflight import preflight
+    from service.run.sweep_run import check_executor
+
+    check_executor(spec, cluster)
+    with ThreadPoolExecutor(1) as beside:
+        looking = beside.submit(cluster.inventory, shared)
+        splits = preflight(spec, source).splits
+        return Prepared(splits, looking.result().check(spec))
+
+
+def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
+    here = Path.cwd()
+    match spec:
+        case SweepSpec():
+            return spec, "the spec", [here]
+        case Mapping():
+            return parse_spec(spec, "the spec", here), "the spec", [here]
+    path = Path(spec)
+    return load_spec(path), str(path), [path.resolve().parent, here]
+
+
+def _cluster(ray_address: str | None) -> Cluster:
+    use_ray_token()
+    from service.cluster.connection import Cluster
+
+    return Cluster(ray_address)
+
+
+def _finished(ending: Ending, folder: SweepFolder) -> Sweep:
+    if ending.sweep.state is SweepState.FAILED:
+        reasons = "; ".join(failures(ending)) or "no trial completed"
+        raise SweepFailedError(f"{folder.sweep_id} failed: {reasons}")
+    return Sweep(folder)
+
+
+def failures(ending: Ending) -> list[str]:
+    """Why trials failed, each reason once, three at most."""
+    reasons = {t.reason for t in ending.sweep.trials if t.state.value == "failed" and t.reason}
+    return sorted(reasons)[:3]

@@ -1,0 +1,31 @@
+"""The resources that a submitted sweep demands, read from its spec."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import yaml
+
+from service.base.amount import Amount
+from service.base.errors import InputError
+from service.server.shares import Demand
+from service.server.store.job_records import Job
+from service.spec.file import parse_spec
+from service.spec.resources import Resources
+
+
+def read_demand(job: Job) -> Demand:
+    """The demand of a job, from the spec as it is stored."""
+    resources = _read_resources(job.spec)
+    trial = Amount(resources.worker_cpus * resources.workers, resources.gpus)
+    return Demand(job.sweep_id, job.owner, trial, resources.concurrent)
+
+
+@functools.lru_cache(maxsize=10_000)  # read in every round of the reconciler
+def _read_resources(spec: str) -> Resources:
+    """Defaults, if another version stored a spec that is invalid in this one."""
+    try:
+        return parse_spec(yaml.load(spec, yaml.CSafeLoader), "the spec", Path()).resources
+    except InputError:
+        return Resources()

@@ -1,0 +1,30 @@
+"""The legal transitions between the states of a submitted sweep. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from service.client.job_states import JobState
+
+_Q, _S, _R = JobState.QUEUED, JobState.STARTING, JobState.RUNNING
+_PG, _PD = JobState.PAUSING, JobState.PAUSED
+_ENDS = frozenset(state for state in JobState if state.is_over)
+
+LEGAL: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+    {
+        _Q: frozenset({_S, _PD, JobState.FAILED, JobState.CANCELLED}),
+        _S: frozenset({_R, _Q, _PG, *_ENDS}),
+        _R: frozenset({_Q, _PG, *_ENDS}),
+        _PG: frozenset({_PD, *_ENDS}),
+        _PD: frozenset({_Q, JobState.CANCELLED}),
+        JobState.SUCCEEDED: frozenset({_Q}),  # extended
+        JobState.FAILED: frozenset({_Q}),  # retried
+        JobState.CANCELLED: frozenset({_Q}),  # retried
+    }
+)
+
+
+def is_legal(old: JobState, new: JobState) -> bool:
+    """Whether a sweep may go directly from one state to the other."""
+    return new in LEGAL[old]

@@ -1,0 +1,247 @@
+"""Everything a user can do with the service; users' rights and sweeps' states are checked here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from service.base.errors import ForbiddenError, IllegalChangeError, Problem, SpecError
+from service.client.bundle_packing import digest
+from service.client.job_states import JobState, RequestedAction
+from service.server.bundle_unpacking import BundleLimits, unpack
+from service.server.store.bundle_store import BundleStore
+from service.server.store.database import Database
+from service.server.store.job_records import Bundle, Job, Submission, User
+from service.server.store.progress_store import ProgressStore
+from service.server.store.sweep_store import SweepStore
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
+from service.spec.file import dump_spec, parse_spec
+from service.spec.model import SweepSpec
+from service.sweep.home import Home
+
+MAX_PRIORITY = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """The settings of a service.
+
+    ``home`` is the data directory that the cluster's nodes share. ``trainables`` are patterns of
+    the import paths that specs may name; without patterns, a user who may submit can run any code.
+    With patterns, bundles are refused and data are read from the home's ``data`` folder only.
+    """
+
+    database_url: str
+    home: Path
+    trainables: tuple[str, ...] = ()
+    bundles: BundleLimits = field(default_factory=BundleLimits)
+
+    @property
+    def data(self) -> Path:
+        """The folder that relative paths in specs start from."""
+        return Home(self.home).data
+
+
+class SweepService:
+    """The service without its network interface and without its cluster."""
+
+    def __init__(self, settings: ServiceSettings, database: Database) -> None:
+        self.settings, self.database = settings, database
+        self.users, self.sweeps = UserStore(database), SweepStore(database)
+        self.progress, self.bundles = ProgressStore(database), BundleStore(database)
+        self.wake: Callable[[], None] = lambda: None
+        """Called when a sweep may now be started or stopped."""
+
+    def check(self, raw: Mapping[str, Any]) -> SweepSpec:
+        """Validate a spec; it is returned as the service would run it.
+
+        Raises:
+            SpecError, ForbiddenError: as :meth:`_read`.
+        """
+        return self._read(raw)[0]
+
+    def _read(self, raw: Mapping[str, Any]) -> tuple[SweepSpec, str]:
+        """A validated spec, and its text as it is stored.
+
+        Raises:
+            SpecError: the spec is invalid, or names a file on the sender's machine.
+            ForbiddenError: the settings do not allow one of its import paths or its data.
+        """
+        space = raw.get("space")
+        if isinstance(space, Mapping) and "file" in space:
+            words = "the server has no access to this file; write the space into the spec"
+            raise SpecError("the spec", [Problem("space.file", words)])
+        try:
+            spec = parse_spec(raw, "the spec", self.settings.data)
+            text = dump_spec(spec)
+            spec.model_dump_json()
+        except (ValueError, RecursionError) as error:  # valid YAML with unusable values
+            raise SpecError("the spec", [Problem("", f"cannot be read: {error}")]) from None
+        if self.settings.trainables:
+            self._check_allowed(spec)
+        return spec, text
+
+    def _check_allowed(self, spec: SweepSpec) -> None:
+        allowed = self.settings.trainables
+        for path in spec.import_paths():
+            if not any(fnmatchcase(path, pattern) for pattern in allowed):
+                raise ForbiddenError(
+                    f"this server does not allow {path!r}; allowed: {', '.join(allowed)}"
+                )
+        for file in spec.data.paths:
+            if not file.is_relative_to(self.settings.data.resolve()):
+                raise ForbiddenError(
+                    f"data: this server does not allow {file}; it reads data from its home only"
+                )
+
+    def submit(
+        self,
+        user: User,
+        raw: Mapping[str, Any],
+        *,
+        priority: int = 0,
+        after: Sequence[str] = (),
+        bundle: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Queue a sweep, or return the one that the user submitted with the same key.
+
+        Raises:
+            SpecError: as :meth:`check`.
+            ForbiddenError: as :meth:`check`, or the user is a viewer.
+            SweepNotFoundError: ``after`` names a sweep that does not exist.
+            BundleNotFoundError: the bundle was not uploaded.
+        """
+        require_role(user, UserRole.USER)
+        spec, text = self._read(raw)
+        if bundle is not None:
+            self.bundles.get(bundle)
+        job = self.sweeps.submit(
+            Submission(
+                sweep_id=f"{spec.name}-{secrets.token_hex(4)}",
+                name=spec.name,
+                owner=user.name,
+                spec=text,
+                priority=priority,
+                after=tuple(after),
+                bundle=bundle,
+                idempotency_key=idempotency_key,
+            )
+        )
+        self.wake()
+        return job
+
+    def add_bundle(self, user: User, archive: bytes) -> Bundle:
+        """Unpack a user's code into the home folder, for sweeps that name its digest.
+
+        Raises:
+            ForbiddenError: the user is a viewer, or this server does not accept users' code.
+            BundleError: the archive is invalid.
+        """
+        require_role(user, UserRole.USER)
+        if self.settings.trainables:
+            allowed = ", ".join(self.settings.trainables)
+            raise ForbiddenError(f"this server does not accept users' code; allowed: {allowed}")
+        modules = unpack(archive, Home(self.settings.home).bundles, self.settings.bundles)
+        return self.bundles.add(digest(archive), user.name, len(archive), modules)
+
+    def modules(self, job: Job) -> tuple[Path, ...]:
+        """The folders of the packages in a sweep's bundle."""
+        if job.bundle is None:
+            return ()
+        folder = Home(self.settings.home).bundles / job.bundle
+        return tuple(folder / name for name in self.bundles.get(job.bundle).modules)
+
+    def cancel(self, user: User, sweep_id: str) -> Job:
+        """Cancel a sweep; its finished trials stay.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            IllegalChangeError: the sweep has ended already.
+        """
+        job = self._get_own(user, sweep_id)
+        if job.state.is_active:
+            return self.sweeps.request(sweep_id, RequestedAction.CANCEL, user.name)
+        return self.sweeps.change(sweep_id, JobState.CANCELLED, "cancelled", user.name)
+
+    def pause(self, user: User, sweep_id: str) -> Job:
+        """Pause a sweep until it is resumed.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            IllegalChangeError: the sweep has ended or is paused already.
+        """
+        job = self._get_own(user, sweep_id)
+        if job.state.is_active:
+            return self.sweeps.request(sweep_id, RequestedAction.PAUSE, user.name)
+        return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", user.name)
+
+    def resume(self, user: User, sweep_id: str) -> Job:
+        """Queue a paused sweep again.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            IllegalChangeError: the sweep is not paused.
+        """
+        self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
+        return self._queue(sweep_id, "resumed", user)
+
+    def retry(self, user: User, sweep_id: str) -> Job:
+        """Queue a failed or cancelled sweep again; it continues where it stopped.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            IllegalChangeError: the sweep has neither failed nor been cancelled.
+        """
+        self._get_own_in(user, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
+        return self._queue(sweep_id, "retried", user, failures=0)
+
+    def extend(self, user: User, sweep_id: str, trials: int) -> Job:
+        """Queue a sweep that succeeded for ``trials`` more trials.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            IllegalChangeError: the sweep has not succeeded.
+        """
+        job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
+        cause, total = f"extended by {trials} trials", job.more_trials + trials
+        return self._queue(sweep_id, cause, user, more_trials=total, failures=0)
+
+    def _queue(self, sweep_id: str, cause: str, user: User, **columns: Any) -> Job:
+        job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, user.name, **columns)
+        self.wake()
+        return job
+
+    def _get_own(self, user: User, sweep_id: str) -> Job:
+        """A sweep that the user may change."""
+        job = self.sweeps.get(sweep_id)
+        require_role(user, UserRole.USER)
+        if job.owner != user.name and not user.role.covers(UserRole.ADMIN):
+            raise ForbiddenError(
+                f"{sweep_id} belongs to {job.owner}; only {job.owner} or an admin can change it"
+            )
+        return job
+
+    def _get_own_in(self, user: User, sweep_id: str, done: str, *states: JobState) -> Job:
+        job = self._get_own(user, sweep_id)
+        if job.state not in states:
+            needed = " or ".join(states)
+            raise IllegalChangeError(
+                f"{sweep_id} is {job.state}; only a {needed} sweep can be {done}"
+            )
+        return job
+
+
+def require_role(user: User, role: UserRole) -> None:
+    """Check that a user has the rights of a role.
+
+    Raises:
+        ForbiddenError: the user does not.
+    """
+    if not user.role.covers(role):
+        raise ForbiddenError(f"{user.name} is a {user.role}; this requires role {role}")

@@ -1,0 +1,88 @@
+"""Small sweeps that run in the test's own process, on either executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from service.cluster.connection import Cluster
+from service.run.sweep_run import Ending, create_sweep, run_sweep
+from service.spec.file import parse_spec
+from service.spec.model import SweepSpec
+from service.study.records import Epoch, Trial
+from service.sweep.home import Home, SweepFolder
+from service.sweep.sweep_record import Sweep
+from trainables.data.datasets import load
+
+BASE: dict[str, Any] = {
+    "name": "contract",
+    "trainable": "trainables.models:MLP",
+    "data": {"name": "breast_cancer"},
+    "model": {"hidden": [4]},
+    "training": {"max_epochs": 4, "lr": 0.01},
+    "space": {
+        "penalty": {"choice": ["none", "l1", "l2"]},
+        "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": ["l1", "l2"]}},
+        "dropout": {"float": [0.0, 0.6]},
+    },
+    "early_stopping": "off",
+    "search": {"pruner": "none"},
+    "budget": {"trials": 3},
+}
+
+
+@dataclass
+class Watcher:
+    """A view that keeps every epoch, and does what a test wants after each."""
+
+    after_epoch: Callable[[Epoch], None] = lambda _: None
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
+        pass
+
+    def started(self, trial: Trial) -> None:
+        pass
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+        self.after_epoch(epoch)
+
+    def ended(self, trial: Trial) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Executor:
+    """One of the two, and the folder in which a user's own modules are."""
+
+    name: str
+    modules: Path
+
+    def spec(self, **changes: Any) -> SweepSpec:
+        """The base spec with some keys changed."""
+        resources = {"executor": self.name, "concurrent": 1}
+        raw = {**BASE, **changes, "resources": resources}
+        return parse_spec(raw, "spec", self.modules)
+
+    def new(self, home: Path, spec: SweepSpec) -> SweepFolder:
+        return create_sweep(spec, Home(home), [str(self.modules)])
+
+    def run(
+        self, spec: SweepSpec, folder: SweepFolder, view: Watcher | None = None, **more: Any
+    ) -> Ending:
+        """Run what is left of a sweep, with no MLflow."""
+        home = Home(folder.path.parents[1])
+        splits = load(spec.data)
+        watcher = view or Watcher()
+        return run_sweep(
+            spec, splits, folder, home, watcher, cluster=Cluster(), concurrent=1, **more
+        )
+
+
+def facts(trial: Trial) -> Trial:
+    """A trial without the times that it took."""
+    epochs = tuple(replace(epoch, time=0.0) for epoch in trial.epochs)
+    return replace(trial, epochs=epochs, seconds=0.0, started=None, ended=None)

@@ -1,0 +1,202 @@
+"""What every executor does with a sweep, and that all do it alike."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from service.cluster.connection import Cluster
+from service.run.stopping import Stop
+from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
+from tests.contract.sweeps import Executor, Watcher, facts
+
+EXECUTORS = ("local", "ray")
+NETWORKS = """
+import os
+import torch
+from torch import nn
+
+
+class Fragile(nn.Module):
+    def __init__(self, input_shape, outputs, way="fine"):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(input_shape[0], 4), nn.ReLU(), nn.Dropout())
+        self.last = nn.Linear(4, outputs)
+        self.way = way
+
+    def forward(self, x):
+        if self.training and self.way == "raises":
+            raise RuntimeError("this layer had enough")
+        if self.training and self.way == "memory":
+            raise MemoryError("40 GiB wanted")
+        scale = float("nan") if self.training and self.way == "nan" else 1.0
+        return scale * self.last(self.layers(x))
+"""
+WAYS = {
+    "raises": "RuntimeError: this layer had enough",
+    "memory": "out of memory: 40 GiB wanted",
+    "nan": "train_running/loss is nan",
+}
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A user's own modules, which the driver imports too."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "contract_networks.py").write_text(NETWORKS)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("contract_networks", None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_mlflow() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for every sweep of this module."""
+    with Cluster().connected(tmp_path_factory.mktemp("ray") / "ray.log"):
+        yield
+
+
+@pytest.fixture(scope="module", params=EXECUTORS)
+def executor(request: pytest.FixtureRequest, modules: Path) -> Executor:
+    if request.param == "ray":
+        request.getfixturevalue("ray")
+    return Executor(request.param, modules)
+
+
+def test_one_spec_and_seed_give_the_same_sweep_on_each(
+    tmp_path: Path, modules: Path, ray: None
+) -> None:
+    """With what a sweep can have: pruning, early stopping, constraints, confirmations."""
+    found: dict[str, Sweep] = {}
+    weights: dict[str, dict[str, torch.Tensor]] = {}
+    files: dict[str, set[str]] = {}
+    for name in EXECUTORS:
+        executor = Executor(name, modules)
+        spec = executor.spec(
+            training={"max_epochs": 8, "lr": 0.02},
+            early_stopping={"patience": 2, "min_delta": 0.05},
+            constraints=[{"metric": "gap/loss", "max": 0.05}],
+            search={"pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 1}},
+            budget={"trials": 12},
+            confirm={"top_k": 1, "seeds": 2},
+        )
+        folder = executor.new(tmp_path / name, spec)
+        sweep = executor.run(spec, folder).sweep
+        found[name] = sweep
+        assert sweep.best is not None
+        weights[name] = torch.load(folder.best_weights(sweep.best.number), weights_only=True)
+        files[name] = {str(p.relative_to(folder.path)) for p in folder.path.rglob("*")}
+    local, on_ray = found["local"], found["ray"]
+    assert {t.state for t in local.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert any(t.stopped_epoch and t.stopped_epoch < 8 for t in local.trials)
+    assert {t.role for t in local.trials} == {Role.BASELINE, Role.SEARCH, Role.CONFIRM}
+    for one, other in zip(local.trials, on_ray.trials, strict=True):
+        assert facts(one) == facts(other)
+    assert local.best is not None
+    assert local.best.anatomy is not None
+    assert weights["local"].keys() == weights["ray"].keys()
+    assert all(torch.equal(weights["local"][k], weights["ray"][k]) for k in weights["local"])
+    assert files["local"] == files["ray"] - {"ray.log"}
+
+
+def test_ctrl_c_interrupts_it_and_it_goes_on_where_it_stood(
+    executor: Executor, tmp_path: Path
+) -> None:
+    def interrupt(epoch: Epoch) -> None:
+        if (epoch.trial, epoch.epoch) == (1, 2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    spec = executor.spec(
+        training={"max_epochs": 20}, search={"sampler": "random", "pruner": "none"}
+    )
+    folder = executor.new(tmp_path, spec)
+    first = executor.run(spec, folder, Watcher(interrupt))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (first.sweep.state, first.stopped) == (SweepState.INTERRUPTED, Stop.INTERRUPTED)
+    assert [t.state for t in first.sweep.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+    at_least = len(first.sweep.trials[1].epochs)
+    assert 2 <= at_least < 20
+    watcher = Watcher()
+    second = executor.run(spec, folder, watcher)
+    assert second.sweep.state is SweepState.SUCCEEDED
+    assert {t.state for t in second.sweep.trials} == {TrialState.COMPLETE}
+    assert [[e.epoch for e in t.epochs] for t in second.sweep.trials] == [[*range(1, 21)]] * 3
+    assert watcher.epochs[0].epoch == at_least + 1
+    undisturbed = executor.new(tmp_path / "undisturbed", spec)
+    whole = executor.run(spec, undisturbed).sweep
+    for trial, expected in zip(second.sweep.trials[:2], whole.trials[:2], strict=True):
+        assert facts(trial) == facts(expected)
+
+
+def test_a_failing_trial_is_kept_with_its_reason_and_the_sweep_goes_on(
+    executor: Executor, tmp_path: Path
+) -> None:
+    spec = executor.spec(
+        trainable="contract_networks:Fragile",
+        model={},
+        space={"model.way": {"choice": [*WAYS, "fine"]}},
+        search={
+            "baseline": False,
+            "pruner": "none",
+            "enqueue": [{"model.way": way} for way in (*WAYS, "fine")],
+        },
+        budget={"trials": 4},
+    )
+    sweep = executor.run(spec, executor.new(tmp_path, spec)).sweep
+    assert sweep.state is SweepState.SUCCEEDED
+    failed = sweep.of_state(TrialState.FAILED)
+    assert len(failed) == len(WAYS)
+    for trial, (way, words) in zip(failed, WAYS.items(), strict=True):
+        assert trial.params == {"model.way": way}
+        assert words in (trial.reason or "")
+    assert sweep.best is not None
+    assert sweep.best.params == {"model.way": "fine"}
+
+
+def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_path: Path) -> None:
+    spec = executor.spec(search={"pruner": {"name": "threshold", "upper": 0.001}})
+    folder = executor.new(tmp_path, spec)
+    sweep = executor.run(spec, folder).sweep
+    baseline, *others = sweep.trials
+    assert baseline.state is TrialState.COMPLETE
+    for trial in others:
+        assert (trial.state, trial.reason) == (TrialState.PRUNED, "pruned by the study")
+        assert [e.epoch for e in trial.epochs] == [1]
+        assert not folder.trial(trial.number).exists()
+
+
+def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
+    minutes = 0.05 if executor.name == "local" else 0.25
+    spec = executor.spec(budget={"trials": 100_000, "minutes": minutes})
+    ending = executor.run(spec, executor.new(tmp_path, spec))
+    assert ending.stopped is Stop.TIME
+    assert ending.sweep.state is SweepState.SUCCEEDED
+    assert not ending.sweep.of_state(TrialState.RUNNING)
+    cut = [t for t in ending.sweep.trials if t.state is not TrialState.COMPLETE]
+    assert [t.reason for t in cut] == [OUT_OF_BUDGET] * len(cut)
+    assert len(cut) <= 1
+
+
+def test_a_finished_sweep_is_extended(executor: Executor, tmp_path: Path) -> None:
+    spec = executor.spec()
+    folder = executor.new(tmp_path, spec)
+    before = executor.run(spec, folder).sweep
+    after = executor.run(spec, folder, more_trials=2).sweep
+    assert [facts(t) for t in after.trials[:2]] == [facts(t) for t in before.trials[:2]]
+    assert len(after.trials) == 5

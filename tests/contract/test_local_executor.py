@@ -1,0 +1,171 @@
+"""What only the executor in this process has to do: no Ray, and a process left as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from bdb import BdbQuit
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from service.base.errors import InputError, SpecError, SweepFailedError
+from service.cluster.connection import Cluster
+from service.run.sweep_run import check_executor
+from service.spec.file import load_spec
+from service.spec.resources import Resources
+from service.study.records import TrialState
+from service.sweep.home import Home
+from service.sweep.load import read_sweep
+from service.sweep.sweep_record import SweepState
+from tests.commands import REPOSITORY
+from tests.contract.sweeps import BASE, Executor, facts
+from trainables.models import MLP
+
+OLD = Path(__file__).parents[1] / "data" / "sweep_of_format_1"
+INSIDE = """
+import sys
+from service.cli import main
+
+sys.argv = ["gapsweep", "run", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    print("exit", end.code or 0)
+print("ray", any(name.partition(".")[0] == "ray" for name in sys.modules))
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Executor:
+    return Executor("local", tmp_path)
+
+
+def test_ray_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        yaml.safe_dump({**BASE, "resources": {"executor": "local"}})
+    )
+    words = [sys.executable, "-c", INSIDE, str(tmp_path / "spec.yaml"), "--home", str(tmp_path)]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["exit 0", "ray False"], done.stderr
+
+
+def test_the_process_is_left_as_it_was(local: Executor, tmp_path: Path, restored: None) -> None:
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    paths = list(sys.path)
+    spec = local.spec(training={"max_epochs": 1}, budget={"trials": 1})
+    local.run(spec, local.new(tmp_path / "home", spec))
+    assert torch.get_num_threads() == 2
+    assert torch.get_float32_matmul_precision() == "medium"
+    assert sys.path == paths
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+def test_quitting_a_debugger_ends_the_sweep_and_fails_no_trial(
+    local: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quit_at_a_breakpoint(*_: object) -> None:
+        raise BdbQuit
+
+    spec = local.spec()
+    folder = local.new(tmp_path, spec)
+    with monkeypatch.context() as patch:
+        patch.setattr(MLP, "step", quit_at_a_breakpoint)
+        with pytest.raises(KeyboardInterrupt):
+            local.run(spec, folder)
+    _, _, cut = read_sweep(folder)
+    assert [t.state for t in cut.trials] == [TrialState.RUNNING]
+    sweep = local.run(spec, folder).sweep
+    assert [t.state for t in sweep.trials] == [TrialState.COMPLETE] * 3
+
+
+def test_a_device_that_broke_fails_its_trial_and_ends_the_sweep(
+    local: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise torch.AcceleratorError("an illegal memory access was encountered")
+
+    spec = local.spec()
+    folder = local.new(tmp_path, spec)
+    with monkeypatch.context() as patch:
+        patch.setattr(MLP, "step", break_down)
+        with pytest.raises(SweepFailedError, match=r"illegal memory access.*resume it"):
+            local.run(spec, folder)
+    _, _, broken = read_sweep(folder)
+    assert [t.state for t in broken.trials] == [TrialState.FAILED]
+    assert "illegal memory access" in (broken.trials[0].reason or "")
+    assert len(local.run(spec, folder).sweep.of_state(TrialState.COMPLETE)) == 2
+
+
+@pytest.mark.parametrize(("key", "value"), [("concurrent", 2), ("workers", 2)])
+def test_more_than_one_at_a_time_is_refused(tmp_path: Path, key: str, value: int) -> None:
+    raw = {**BASE, "resources": {"executor": "local", key: value}}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(SpecError) as refused:
+        load_spec(tmp_path / "spec.yaml")
+    (problem,) = refused.value.problems
+    assert problem.path == f"resources.{key}"
+    assert "must be 1 with `executor: local`" in problem.message
+
+
+def test_one_at_a_time_is_its_default() -> None:
+    assert Resources.model_validate({"executor": "local"}).concurrent == 1
+    assert Resources().concurrent == 2
+
+
+def test_a_cluster_is_refused(local: Executor) -> None:
+    spec = local.spec()
+    check_executor(spec, Cluster())
+    with pytest.raises(InputError, match=r"executor: local.*10\.0\.0\.1:6379.*executor to ray"):
+        check_executor(spec, Cluster("10.0.0.1:6379"))
+
+
+def test_a_sweep_that_an_older_gapsweep_left_is_resumed_to_the_same_end(
+    local: Executor, tmp_path: Path
+) -> None:
+    """Cut off in its last trial of the search, before anything was confirmed."""
+    folder = Home(tmp_path).sweep("old-1")
+    shutil.copytree(OLD, folder.path)
+    folder.summary.unlink()
+    lines = folder.journal.read_text(encoding="utf-8").splitlines(keepends=True)
+    first_epoch = next(
+        i for i, line in enumerate(lines) if '"op_code":7' in line and '"trial_id":3' in line
+    )
+    folder.journal.write_text("".join(lines[: first_epoch + 1]), encoding="utf-8")
+    epochs = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)
+    folder.history.write_text("".join(epochs[:10]), encoding="utf-8")
+    spec = load_spec(folder.spec)
+    assert spec.resources.executor == "ray"
+    here = spec.resources.model_copy(update={"executor": "local"})
+    _, _, cut = read_sweep(folder)
+    assert [t.state for t in cut.trials] == [TrialState.COMPLETE] * 3 + [TrialState.RUNNING]
+    sweep = local.run(spec.model_copy(update={"resources": here}), folder).sweep
+    assert sweep.state is SweepState.SUCCEEDED
+    shutil.copytree(OLD, tmp_path / "sweeps" / "whole")
+    _, _, whole = read_sweep(Home(tmp_path).sweep("whole"))
+    for trial, expected in zip(sweep.trials, whole.trials, strict=True):
+        found, before = facts(trial), facts(expected)
+        assert (found.params, found.role, found.seed) == (before.params, before.role, before.seed)
+        assert found.value == pytest.approx(before.value, rel=1e-4)
+        assert [e.epoch for e in found.epochs] == [1, 2, 3]
+    kept = json.loads((OLD / "summary.json").read_text(encoding="utf-8"))
+    assert sweep.best is not None
+    assert sweep.best.number == kept["best"]["number"]

@@ -1,0 +1,59 @@
+"""What is used of Ray beyond its documentation is still there, on a real Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import RayActorError
+
+from service.cluster.compat import running_ray, start_failure
+from tests.versions import ray_moved
+
+
+def test_the_sigterm_handler_is_left_alone_and_actors_fates_are_told_apart() -> None:
+    def handler(*_: Any) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with running_ray(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False):
+            assert signal.getsignal(signal.SIGTERM) is handler, ray_moved(
+                "ray.init sets a SIGTERM handler on another thread than the main one too"
+            )
+            assert ray.get(ray.put(3)) == 3
+            started, died = _failures()
+        assert not ray.is_initialized()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert start_failure(started) == "ValueError: no such device", ray_moved(
+        f"of an actor whose constructor raises it now says {str(started)!r}"
+    )
+    assert start_failure(died) is None, ray_moved(
+        f"of an actor that died it now says {str(died)!r}"
+    )
+
+
+def _failures() -> tuple[RayActorError, RayActorError]:
+    """Of an actor whose constructor raises, and of one that dies at work."""
+
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("no such device")
+
+        def work(self) -> None:
+            pass
+
+    class Dying:
+        def work(self) -> None:
+            os._exit(7)
+
+    found = []
+    for kind in (Broken, Dying):
+        with pytest.raises(RayActorError) as raised:
+            ray.get(ray.remote(kind).remote().work.remote())
+        found.append(raised.value)
+    return found[0], found[1]

@@ -1,0 +1,109 @@
+"""What is used of Ray and Optuna beyond their documentation is still there, without starting Ray.
+
+Where a test here fails, a new version of the library has moved something: read its function in
+``service/cluster/compat.py`` or ``service/study/compat.py``, change it, and write down the version.
+"""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cloudpickle
+import optuna
+import pytest
+import requests
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import TrialState
+from ray.exceptions import RayTaskError
+from ray.job_submission import JobSubmissionClient
+from ray.tune.experiment import Trial as TuneTrial
+
+from service.cluster import compat as of_ray
+from service.study import compat as of_optuna
+from service.study.journals import journal_storage
+from tests.versions import optuna_moved, ray_moved
+
+
+class TestOptuna:
+    def test_a_running_trial_can_be_gone_on_with(self, tmp_path: Path) -> None:
+        path = tmp_path / "study.journal"
+        first = optuna.create_study(storage=journal_storage(path), study_name="one")
+        asked = first.ask()
+        asked.suggest_float("x", 0, 1)
+        asked.report(0.5, 1)
+        study = optuna.load_study(storage=journal_storage(path), study_name="one")
+        trial = of_optuna.reopen_trial(study, study.trials[0])
+        trial.report(0.25, 2)
+        study.tell(trial.number, 0.25)
+        done = study.trials[0]
+        assert done.state is TrialState.COMPLETE, optuna_moved("reopen_trial made another trial")
+        assert done.intermediate_values == {1: 0.5, 2: 0.25}, optuna_moved(
+            "a reopened trial does not report into the one that was running"
+        )
+
+    def test_the_lock_that_a_killed_writer_left_is_removed(self, tmp_path: Path) -> None:
+        path = tmp_path / "study.journal"
+        JournalFileBackend(str(path))
+        assert JournalFileSymlinkLock(str(path)).acquire()
+        left = {p.name for p in tmp_path.iterdir()} - {path.name}
+        of_optuna.remove_stale_lock(path)
+        kept = {p.name for p in tmp_path.iterdir()} - {path.name}
+        assert left, optuna_moved("a journal's lock is no file beside it any more")
+        assert not kept, optuna_moved(f"a journal's lock is called {left}")
+
+    def test_a_journal_numbers_its_operations_as_it_did(self, tmp_path: Path) -> None:
+        path = tmp_path / "study.journal"
+        optuna.create_study(storage=journal_storage(path), study_name="one").ask()
+        entries = list(JournalFileBackend(str(path)).read_logs(0))
+        made = [e["op_code"] for e in entries if e.get("study_name") == "one"]
+        trials = [e["op_code"] for e in entries if "datetime_start" in e and "study_id" in e]
+        assert made == [of_optuna.CREATE_STUDY], optuna_moved("CREATE_STUDY has another number")
+        assert trials == [of_optuna.CREATE_TRIAL], optuna_moved("CREATE_TRIAL has another number")
+
+
+class TestRay:
+    def test_rays_command_line_starts(self) -> None:
+        words = [*of_ray.ray_command(), "--version"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.stdout.strip().endswith(version("ray")), ray_moved(
+            f"{' '.join(words)} prints {done.stdout!r} {done.stderr!r}"
+        )
+
+    def test_a_job_client_gives_up_after_its_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[float | None] = []
+
+        def request(*_: Any, timeout: float | None = None, **__: Any) -> requests.Response:
+            asked.append(timeout)
+            raise requests.ConnectionError("nobody there")
+
+        monkeypatch.setattr(requests, "request", request)
+        monkeypatch.setattr(requests.Session, "request", request)
+        with pytest.raises(Exception, match=r"nobody there|connect"):
+            of_ray.job_client("http://127.0.0.1:9", 7.0).list_jobs()
+        assert asked, ray_moved("JobSubmissionClient asks with something else than requests")
+        assert set(asked) == {7.0}, ray_moved("_do_request does not hand its timeout to requests")
+        assert hasattr(JobSubmissionClient, "_do_request"), ray_moved("there is no _do_request")
+
+    def test_an_unknown_job_is_told_apart_by_its_text(self) -> None:
+        found = RuntimeError("Request failed with status code 404: Job mine-1 does not exist.")
+        assert of_ray.is_unknown_job(found)
+        assert not of_ray.is_unknown_job(RuntimeError("Request failed with status code 500"))
+
+    def test_tune_names_the_file_of_an_error(self, tmp_path: Path) -> None:
+        assert isinstance(
+            inspect.getattr_static(TuneTrial, "pickled_error_file", None), property
+        ), ray_moved("tune.experiment.Trial has no pickled_error_file")
+        error = RayTaskError("step", "traceback", ValueError("no"))
+        file = tmp_path / "error.pkl"
+        file.write_bytes(cloudpickle.dumps(error))
+        found = of_ray.error_of(SimpleNamespace(pickled_error_file=str(file)))
+        assert found is not None
+        assert str(found.cause) == "no"
+        file.write_bytes(b"not a pickle")
+        for other in (str(file), None):
+            assert of_ray.error_of(SimpleNamespace(pickled_error_file=other)) is None
