@@ -1,51 +1,48 @@
-"""The service's exceptions, one root, one exit code each.
+"""The service's exceptions: one root; each class has an HTTP status, a code and an exit code.
 
-GapsweepError              exit code 1
-├── InputError             exit code 2: what the user gave cannot be run; says where and what would
-│   ├── SpecError          a spec that does not validate: every problem at once
-│   ├── HomeError          a home folder that cannot be used
-│   ├── NotFoundError      no such thing
-│   │   ├── SweepNotFoundError no such sweep, or more than one
-│   │   ├── TrialNotFoundError no such trial
-│   │   ├── BundleNotFoundError no such bundle
-│   │   ├── NothingYetError    a sweep that has no such thing yet
-│   │   └── UnknownUserError   no such user, or not any more
-│   ├── ConflictError      the thing is not in a state for it
-│   │   ├── SweepBusyError     another process runs this sweep
-│   │   ├── IllegalChangeError a state cannot follow the one that a sweep is in
-│   │   └── StaleDriverError   a sweep has another driver by now
-│   ├── UnauthorizedError  nobody that the service knows
-│   ├── ForbiddenError     somebody who may not
-│   ├── BundleError        code that cannot be taken as it is
-│   ├── TooManyError       more requests than one may make
-│   └── DatabaseError      a database that cannot be used as it is, or does not answer
-├── ServerError            a server that cannot be reached, or that went wrong
-│   ├── ClusterAwayError   the Ray cluster does not answer
-│   └── LaunchError        the Ray cluster will not take a job
-└── SweepFailedError       the sweep itself failed
+GapsweepError
+├── InputError                     exit code 2: the input is invalid; the message says what is valid
+│   ├── ProblemsError              every problem at once, each with its place
+│   │   ├── SpecError              an invalid spec
+│   │   └── RequestError           an invalid request to the API
+│   ├── HomeError                  a home folder that cannot be used
+│   ├── NotFoundError              something that does not exist
+│   │   ├── SweepNotFoundError     no such sweep, or several
+│   │   ├── TrialNotFoundError     no such trial
+│   │   ├── BundleNotFoundError    no such bundle
+│   │   ├── UserNotFoundError      no such user, or a revoked one
+│   │   └── NotReadyError          a result that the sweep does not have yet
+│   ├── ConflictError              an action that the current state does not allow
+│   │   ├── SweepBusyError         another process runs this sweep
+│   │   ├── IllegalTransitionError a sweep's state does not allow the next one
+│   │   └── StaleDriverError       the sweep's attempt is over
+│   ├── UnauthorizedError          no valid token
+│   ├── ForbiddenError             a user without the right
+│   ├── BundleError                an archive of code that is refused
+│   ├── TooLargeError              a request's body that is too large
+│   ├── RateLimitError             too many requests
+│   └── DatabaseSetupError         a database URL or schema that cannot be used
+├── ServerError                    a server that cannot be reached, or that failed
+│   ├── DatabaseUnavailableError   the database does not answer
+│   ├── ClusterUnavailableError    the Ray cluster does not answer
+│   └── LaunchError                the Ray cluster refuses a job
+└── SweepFailedError               the sweep itself failed
+
+The API's problem documents and the client's exceptions derive from these attributes: an exception
+that the server raises for a request is raised again by the client, of the same class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-
-class GapsweepError(Exception):
-    """Root of everything the service raises on purpose; its text is for the user."""
-
-    exit_code = 1
-
-
-class InputError(GapsweepError):
-    """The input cannot be run as it is."""
-
-    exit_code = 2
+from http import HTTPStatus
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a spec: the key's dotted path, what is wrong, what would be valid."""
+    """One problem of an input: the key's dotted path, and what is wrong or would be valid."""
 
     path: str
     message: str
@@ -54,8 +51,49 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-class SpecError(InputError):
-    """A spec that does not validate."""
+@dataclass(frozen=True)
+class ErrorDetails:
+    """What an error says, as a problem document carries it; ``retry_after`` is in seconds."""
+
+    message: str
+    problems: tuple[Problem, ...] = ()
+    retry_after: float | None = None
+
+
+class GapsweepError(Exception):
+    """Root of everything the service raises on purpose; its text is for the user.
+
+    ``code`` is stable: it identifies the class in problem documents. Where ``public_message`` is
+    set, the API sends it instead of the text, which names an internal address.
+    """
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    public_message: ClassVar[str | None] = None
+
+    def details(self) -> ErrorDetails:
+        """What the API sends of the error."""
+        return ErrorDetails(self.public_message or str(self))
+
+    @classmethod
+    def restore(cls, details: ErrorDetails) -> Self:
+        """The error that these are the details of."""
+        return cls(details.message)
+
+
+class InputError(GapsweepError):
+    """The input is invalid."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid-input"
+    exit_code = 2
+
+
+class ProblemsError(InputError):
+    """Input with several problems, each with its place."""
+
+    code = "invalid-values"
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
@@ -63,90 +101,201 @@ class SpecError(InputError):
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {p}" for p in self.problems)]))
 
+    def details(self) -> ErrorDetails:
+        """The first line of the text, and the problems."""
+        return ErrorDetails(str(self).splitlines()[0], self.problems)
+
+    @classmethod
+    def restore(cls, details: ErrorDetails) -> Self:
+        """The error of these problems; the message begins with the name of their source."""
+        return cls(details.message.rpartition(": ")[0], details.problems)
+
+
+class SpecError(ProblemsError):
+    """The spec is invalid."""
+
+    code = "invalid-spec"
+
+
+class RequestError(ProblemsError):
+    """A request to the API is invalid."""
+
+    code = "invalid-request"
+
 
 class HomeError(InputError):
     """The home folder cannot be used."""
 
+    code = "home-not-usable"
+
 
 class NotFoundError(InputError):
-    """What was named is not there."""
+    """The named thing does not exist."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = "not-found"
 
 
 class SweepNotFoundError(NotFoundError):
-    """No sweep, or more than one, goes by that name."""
+    """No sweep, or more than one, matches the name."""
+
+    code = "sweep-not-found"
 
 
 class TrialNotFoundError(NotFoundError):
-    """No trial of the sweep has that number."""
+    """The sweep has no trial of that number."""
+
+    code = "trial-not-found"
 
 
 class BundleNotFoundError(NotFoundError):
     """No bundle has that digest."""
 
-
-class NothingYetError(NotFoundError):
-    """The sweep has not come so far."""
+    code = "bundle-not-found"
 
 
-class UnknownUserError(NotFoundError):
-    """No user goes by that name, or none any more."""
+class UserNotFoundError(NotFoundError):
+    """No user has that name, or the user was revoked."""
+
+    code = "user-not-found"
+
+
+class NotReadyError(NotFoundError):
+    """The sweep does not have this result yet."""
+
+    code = "not-ready"
 
 
 class ConflictError(InputError):
-    """What was asked for does not go with how things stand."""
+    """The current state does not allow the action."""
+
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
 
 
 class SweepBusyError(ConflictError):
     """Another process is running this sweep."""
 
+    code = "sweep-busy"
 
-class IllegalChangeError(ConflictError):
-    """A sweep cannot come into that state from the one it is in."""
+
+class IllegalTransitionError(ConflictError):
+    """The sweep's state does not allow the next one."""
+
+    code = "illegal-transition"
 
 
 class StaleDriverError(ConflictError):
-    """The sweep was given to another driver, or taken from all."""
+    """The attempt is over: the sweep has ended, or has another driver."""
+
+    code = "stale-driver"
 
 
 class UnauthorizedError(InputError):
-    """Who asks is not known."""
+    """The request has no valid token."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthorized"
 
 
 class ForbiddenError(InputError):
-    """Who asks is known and may not."""
+    """The user does not have the right."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
 
 
 class BundleError(InputError):
-    """An archive of a user's code that cannot be taken."""
+    """An archive of a user's code is refused."""
+
+    code = "invalid-bundle"
 
 
-class TooManyError(InputError):
-    """More requests than one may make; ``retry_after`` is in seconds."""
+class TooLargeError(InputError):
+    """A request's body is too large."""
 
-    def __init__(self, words: str, retry_after: float) -> None:
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "too-large"
+
+
+class RateLimitError(InputError):
+    """A rate limit is exceeded; ``retry_after`` is in seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "rate-limit"
+
+    def __init__(self, message: str, retry_after: float) -> None:
         self.retry_after = retry_after
-        super().__init__(words)
+        super().__init__(message)
+
+    def details(self) -> ErrorDetails:
+        """The text, and when to retry."""
+        return ErrorDetails(str(self), retry_after=self.retry_after)
+
+    @classmethod
+    def restore(cls, details: ErrorDetails) -> Self:
+        """The error with the time to retry, 1 s if none was sent."""
+        return cls(details.message, 1.0 if details.retry_after is None else details.retry_after)
 
 
-class DatabaseError(InputError):
-    """The database cannot be used as it is."""
+class DatabaseSetupError(InputError):
+    """The database's URL is invalid, or its schema is another version's."""
 
-
-class DatabaseSetupError(DatabaseError):
-    """The database's URL is invalid or its schema is another version's."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "database-setup"
+    public_message = "the database is not set up for this version of gapsweep"
 
 
 class ServerError(GapsweepError):
-    """The server cannot be reached, or went wrong."""
+    """The server cannot be reached, or failed."""
+
+    code = "server-error"
 
 
-class ClusterAwayError(ServerError):
+class DatabaseUnavailableError(ServerError):
+    """The database does not answer."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "database-unavailable"
+    public_message = "the database does not answer; try again later"
+
+
+class ClusterUnavailableError(ServerError):
     """The cluster does not answer."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "cluster-unavailable"
+    public_message = "the cluster does not answer; try again later"
 
 
 class LaunchError(ServerError):
-    """The cluster will not take a job as it is."""
+    """The cluster refuses a job."""
+
+    code = "launch-refused"
 
 
 class SweepFailedError(GapsweepError):
-    """The sweep ended without an answer."""
+    """The sweep ended without a result."""
+
+    code = "sweep-failed"
+
+
+def error_classes() -> Iterator[type[GapsweepError]]:
+    """Every class of this hierarchy, a base before its subclasses, the shallower ones first."""
+    level: list[type[GapsweepError]] = [GapsweepError]
+    while level:
+        yield from level
+        level = [child for parent in level for child in parent.__subclasses__()]
+
+
+def classes_by_code() -> Mapping[str, type[GapsweepError]]:
+    """The class of each code."""
+    return {kind.code: kind for kind in error_classes()}
+
+
+def class_of_status(status: int) -> type[GapsweepError]:
+    """The most general class with an HTTP status, for a response that names no code."""
+    general: type[GapsweepError] = ServerError if status >= 500 else InputError
+    return next(
+        (k for k in error_classes() if k.status == status and issubclass(k, general)), general
+    )

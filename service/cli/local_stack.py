@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from service.base.errors import ClusterAwayError, ServerError
+from service.base.errors import ClusterUnavailableError, ServerError
 from service.base.ports import check_port, free_port
 from service.cluster.compat import ray_command
 from service.cluster.jobs_client import RayJobs
@@ -159,7 +159,7 @@ def _log(home: Home) -> Path:
 def _has_nodes(cluster: RayJobs) -> bool:
     try:
         return bool(cluster.nodes())
-    except ClusterAwayError:
+    except ClusterUnavailableError:
         return False
 
 

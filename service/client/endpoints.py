@@ -8,19 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 import httpx2
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from service.base.errors import (
-    ConflictError,
-    ForbiddenError,
-    GapsweepError,
-    InputError,
-    NotFoundError,
+    ErrorDetails,
     Problem,
     ServerError,
-    SpecError,
-    TooManyError,
-    UnauthorizedError,
+    class_of_status,
 )
 from service.base.versions import installed_version
 from service.client.job_states import JobState
@@ -29,6 +23,7 @@ from service.client.models import (
     BundleOut,
     ClusterOut,
     LogOut,
+    ProblemOut,
     SweepDetails,
     SweepOut,
     SweepsOut,
@@ -36,17 +31,9 @@ from service.client.models import (
     TrialOut,
     ValidOut,
 )
+from service.client.problem_types import class_of
 
 T = TypeVar("T")
-
-_ERRORS: Mapping[int, type[GapsweepError]] = {
-    401: UnauthorizedError,
-    403: ForbiddenError,
-    404: NotFoundError,
-    409: ConflictError,
-    413: InputError,
-    422: InputError,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,27 +206,34 @@ def raise_for_problem(response: httpx2.Response) -> None:
     if not response.is_error:
         return
     try:
-        body = response.json()
-        detail = str(body["detail"])
-        problems = [Problem(p["path"], p["message"]) for p in body.get("problems", ())]
-    except (ValueError, KeyError, TypeError):
+        problem = ProblemOut.model_validate_json(response.content)
+    except ValidationError:
         raise ServerError(
             f"unexpected response (HTTP {response.status_code}) from {response.url}; "
             "is it a gapsweep server?"
         ) from None
-    if problems:
-        raise SpecError(_source(response), problems)
-    if response.status_code == 429:
-        raise TooManyError(detail, float(response.headers.get("Retry-After", 1)))
-    raise _ERRORS.get(response.status_code, ServerError)(detail)
+    kind = class_of(problem.type) or class_of_status(response.status_code)
+    raise kind.restore(_details(problem, response))
 
 
-def _source(response: httpx2.Response) -> str:
-    """The name of the spec in errors, with both versions if the server's differs."""
+def _details(problem: ProblemOut, response: httpx2.Response) -> ErrorDetails:
+    retry_after = response.headers.get("Retry-After", "")
+    source, colon, count = problem.detail.rpartition(": ")
+    return ErrorDetails(
+        message=source + _versions(response) + colon + count
+        if problem.problems
+        else problem.detail,
+        problems=tuple(Problem(p.path, p.message) for p in problem.problems),
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+    )
+
+
+def _versions(response: httpx2.Response) -> str:
+    """Both versions, if the server's differs: it may know other keys than this one."""
     theirs, ours = response.headers.get("Gapsweep-Version"), installed_version()
     if theirs is None or theirs == ours:
-        return "the spec"
-    return f"the spec, for the server's gapsweep {theirs} (here it is {ours})"
+        return ""
+    return f", for the server's gapsweep {theirs} (this is {ours})"
 
 
 def _action(sweep_id: str, action: str, **params: Any) -> Call[SweepOut]:

@@ -181,7 +181,7 @@ class ProblemItem(_Response):
 class ProblemOut(_Response):
     """A problem document (RFC 9457)."""
 
-    type: str = "about:blank"
+    type: str = Field("about:blank", examples=["urn:problem-type:gapsweep:sweep-not-found"])
     title: str
     status: int
     detail: str

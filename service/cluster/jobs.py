@@ -41,7 +41,7 @@ class Launch:
 
 
 class JobCluster(Protocol):
-    """A cluster that runs drivers. Every call may raise ClusterAwayError."""
+    """A cluster that runs drivers. Every call may raise ClusterUnavailableError."""
 
     def start(self, launch: Launch) -> None:
         """Start a driver, unless one of that name was started before.

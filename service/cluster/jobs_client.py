@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from service.base.amount import Amount
-from service.base.errors import ClusterAwayError, LaunchError
+from service.base.errors import ClusterUnavailableError, LaunchError
 from service.base.redaction import redact
 from service.cluster.compat import is_unknown_job, job_client
 from service.cluster.jobs import ClusterNode, Found, Launch
@@ -71,7 +71,7 @@ class RayJobs:
         """The end of the job's log."""
         try:
             log = str(self._ask(lambda client: client.get_job_logs(name)))
-        except (_UnknownJobError, ClusterAwayError):
+        except (_UnknownJobError, ClusterUnavailableError):
             return ""
         return redact(log[-_TAIL:])
 
@@ -104,7 +104,7 @@ class RayJobs:
             if self._made is not None and _is_about_the_question(error):
                 raise _RefusedError(redact(str(error))) from None
             self._made = None  # the head may come back elsewhere
-            raise ClusterAwayError(
+            raise ClusterUnavailableError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
             ) from None
 

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from service.base.errors import ConflictError, IllegalChangeError, LaunchError
+from service.base.errors import ConflictError, IllegalTransitionError, LaunchError
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import Found, JobCluster, Launch, capacity
 from service.server.job_demand import read_demand
@@ -69,8 +69,8 @@ class Reconciler:
         """Check the active sweeps, start queued ones, and divide the cluster among them.
 
         Raises:
-            ClusterAwayError: the cluster does not answer.
-            DatabaseError: the database does not answer.
+            ClusterUnavailableError: the cluster does not answer.
+            DatabaseUnavailableError: the database does not answer.
         """
         active = self._sweeps.in_states(*_ACTIVE)
         names = {_job_name(job) for job in active}
@@ -188,7 +188,7 @@ class Reconciler:
                 attempt=job.attempt + 1,
                 launched=None,
             )
-        except IllegalChangeError:  # cancelled or paused in the meantime
+        except IllegalTransitionError:  # cancelled or paused in the meantime
             return
         self._launch(started)
 
@@ -218,7 +218,7 @@ class Reconciler:
     def _fail_queued(self, job: Job, cause: str) -> None:
         try:
             self._sweeps.change(job.sweep_id, JobState.FAILED, cause, _BY)
-        except IllegalChangeError as error:  # a user changed it first
+        except IllegalTransitionError as error:  # a user changed it first
             _log.info("%s", error)
 
     def _append_to_log(self, sweep_id: str, output: str) -> None:

@@ -58,7 +58,7 @@ class Recorder:
         If this attempt is over, the sweep is stopped and nothing more is recorded.
 
         Raises:
-            DatabaseError: the store does not answer.
+            DatabaseUnavailableError: the store does not answer.
         """
         if self._orders.stale:
             return

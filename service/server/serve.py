@@ -56,7 +56,7 @@ def build(settings: ServerSettings) -> FastAPI:
     """The app; the database is checked and the drivers' configuration is written.
 
     Raises:
-        DatabaseError: the database does not answer.
+        DatabaseUnavailableError: the database does not answer.
         DatabaseSetupError: the database's schema is another version's.
         HomeError: the home folder cannot be written.
         InputError: a setting is invalid.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 from rich.console import Console
 
-from service.base.errors import InputError, NothingYetError
+from service.base.errors import InputError, NotReadyError
 from service.client.job_states import JobState
 from service.server.store.job_records import Job, Transition
 from service.server.sweep_service import SweepService
@@ -55,14 +55,14 @@ def summary(service: SweepService, job: Job) -> Summary:
     """The sweep's summary, as in ``summary.json``.
 
     Raises:
-        NothingYetError: no trial has started.
+        NotReadyError: no trial has started.
     """
     folder = _folder(service, job)
     if folder.summary.exists() and job.state.is_over:
         return Summary.model_validate_json(folder.summary.read_bytes())
     found = load_sweep(service, job)
     if not found.trials:
-        raise NothingYetError(f"no trial of {job.sweep_id} has started yet")
+        raise NotReadyError(f"no trial of {job.sweep_id} has started yet")
     return summarise(found, folder)
 
 
@@ -70,7 +70,7 @@ def report_html(service: SweepService, job: Job) -> str:
     """The report as an HTML page.
 
     Raises:
-        NothingYetError: no trial has started.
+        NotReadyError: no trial has started.
     """
     folder = _folder(service, job)
     if folder.report.exists() and not job.state.is_active:
@@ -84,7 +84,7 @@ def report_text(service: SweepService, job: Job) -> str:
     """The report as text for a terminal of 80 columns.
 
     Raises:
-        NothingYetError: no trial has started.
+        NotReadyError: no trial has started.
     """
     from service.report.terminal import print_report
 
@@ -101,7 +101,7 @@ def _build_report(folder: SweepFolder) -> ReportData:
     try:
         _, study, found = read_sweep(folder)
     except InputError:
-        raise NothingYetError(f"no trial of {folder.sweep_id} has started yet") from None
+        raise NotReadyError(f"no trial of {folder.sweep_id} has started yet") from None
     return build(found, study.importances())
 
 
@@ -123,12 +123,12 @@ def find_model(service: SweepService, job: Job) -> Path:
     """The file of the best trial's weights.
 
     Raises:
-        NothingYetError: no best trial yet, or its weights are gone.
+        NotReadyError: no best trial yet, or its weights are gone.
     """
     best = load_sweep(service, job).best
     path = None if best is None else _folder(service, job).best_weights(best.number)
     if path is None or not path.exists():
-        raise NothingYetError(f"no model available for {job.sweep_id} (state: {job.state})")
+        raise NotReadyError(f"no model available for {job.sweep_id} (state: {job.state})")
     return path
 
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from service.base.errors import ForbiddenError, IllegalChangeError, Problem, SpecError
+from service.base.errors import ForbiddenError, IllegalTransitionError, Problem, SpecError
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
 from service.server.bundle_unpacking import BundleLimits, unpack
@@ -95,9 +95,8 @@ class SweepService:
                 )
         for file in spec.data.paths:
             if not file.is_relative_to(self.settings.data.resolve()):
-                raise ForbiddenError(
-                    f"data: this server does not allow {file}; it reads data from its home only"
-                )
+                words = "it reads data from its home folder only"
+                raise ForbiddenError(f"data: this server does not allow {file}; {words}")
 
     def submit(
         self,
@@ -162,7 +161,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has ended already.
+            IllegalTransitionError: the sweep has ended already.
         """
         job = self._get_own(user, sweep_id)
         if job.state.is_active:
@@ -174,7 +173,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has ended or is paused already.
+            IllegalTransitionError: the sweep has ended or is paused already.
         """
         job = self._get_own(user, sweep_id)
         if job.state.is_active:
@@ -186,7 +185,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep is not paused.
+            IllegalTransitionError: the sweep is not paused.
         """
         self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
         return self._queue(sweep_id, "resumed", user)
@@ -196,7 +195,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has neither failed nor been cancelled.
+            IllegalTransitionError: the sweep has neither failed nor been cancelled.
         """
         self._get_own_in(user, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
         return self._queue(sweep_id, "retried", user, failures=0)
@@ -206,7 +205,7 @@ class SweepService:
 
         Raises:
             ForbiddenError: the sweep is another user's.
-            IllegalChangeError: the sweep has not succeeded.
+            IllegalTransitionError: the sweep has not succeeded.
         """
         job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
         cause, total = f"extended by {trials} trials", job.more_trials + trials
@@ -231,7 +230,7 @@ class SweepService:
         job = self._get_own(user, sweep_id)
         if job.state not in states:
             needed = " or ".join(states)
-            raise IllegalChangeError(
+            raise IllegalTransitionError(
                 f"{sweep_id} is {job.state}; only a {needed} sweep can be {done}"
             )
         return job

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class SamplerConfig(Component):
 
 class CustomSampler(SamplerConfig, Custom):
     """A subclass of ``optuna.samplers.BaseSampler``."""
+
+    name: ImportPath
 
     def build(self, seed: int) -> BaseSampler:
         """``Class(**options)``, with ``seed`` if it names it."""

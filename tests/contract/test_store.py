@@ -15,13 +15,14 @@ from sqlalchemy import text
 
 from service.base.errors import (
     BundleNotFoundError,
-    DatabaseError,
-    IllegalChangeError,
+    DatabaseSetupError,
+    DatabaseUnavailableError,
+    IllegalTransitionError,
     InputError,
     StaleDriverError,
     SweepNotFoundError,
     TrialNotFoundError,
-    UnknownUserError,
+    UserNotFoundError,
 )
 from service.client.job_states import JobState
 from service.server.store.bundle_store import BundleStore
@@ -122,7 +123,7 @@ def launch(sweeps: SweepStore, sweep_id: str, owner: str = "ann") -> None:
 
 def test_a_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
-    with pytest.raises(DatabaseError, match=r"at migration none.*gapsweep migrate"):
+    with pytest.raises(DatabaseSetupError, match=r"at migration none.*gapsweep migrate"):
         database.check()
     database.upgrade()
     database.check()
@@ -158,7 +159,7 @@ def at_first_migration(database: Database) -> None:
 def test_a_database_of_an_older_version_is_refused_with_what_to_run(empty: Database) -> None:
     at_first_migration(empty)
     words = r"at migration 0001, this version needs \d+; run: gapsweep migrate --database-url "
-    with pytest.raises(DatabaseError, match=words) as caught:
+    with pytest.raises(DatabaseSetupError, match=words) as caught:
         empty.check()
     assert empty.url in str(caught.value)  # it has no password
 
@@ -168,7 +169,7 @@ def test_a_database_of_a_newer_version_is_refused_as_such(empty: Database) -> No
     with empty.connecting() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     for use in (empty.check, empty.upgrade):
-        with pytest.raises(DatabaseError, match="at migration 9999, which a newer version"):
+        with pytest.raises(DatabaseSetupError, match="at migration 9999, which a newer version"):
             use()
 
 
@@ -230,13 +231,13 @@ def test_renamed_columns_keep_their_values(empty: Database, clock: Clock) -> Non
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "oracle://nowhere"])
 def test_what_is_no_database_is_refused_with_what_would_be(url: str) -> None:
-    with pytest.raises(DatabaseError, match=r"sqlite:///service\.db"):
+    with pytest.raises(DatabaseSetupError, match=r"sqlite:///service\.db"):
         Database(url).check()
 
 
 def test_a_database_that_does_not_answer_is_said_without_its_password() -> None:
     away = Database("postgresql+psycopg://ann:secret@127.0.0.1:9/none")
-    with pytest.raises(DatabaseError, match="does not answer") as caught:
+    with pytest.raises(DatabaseUnavailableError, match="does not answer") as caught:
         away.check()
     assert "secret" not in str(caught.value)
 
@@ -271,9 +272,9 @@ class TestUsers:
 
     def test_who_is_named_must_be_there(self, users: UserStore) -> None:
         users.create_or_update("ann", UserRole.USER)
-        with pytest.raises(UnknownUserError, match=r"unknown user 'bob'; known users: ann"):
+        with pytest.raises(UserNotFoundError, match=r"unknown user 'bob'; known users: ann"):
             users.revoke("bob")
-        with pytest.raises(UnknownUserError):
+        with pytest.raises(UserNotFoundError):
             users.new_token("bob")
 
     def test_one_who_is_admitted_is_made_or_gets_one_token_more(
@@ -353,7 +354,7 @@ class TestSweeps:
 
     def test_a_change_that_is_not_legal_changes_nothing(self, sweeps: SweepStore) -> None:
         submit(sweeps, "digits-1")
-        with pytest.raises(IllegalChangeError, match=r"is queued and cannot become succeeded"):
+        with pytest.raises(IllegalTransitionError, match=r"is queued and cannot become succeeded"):
             sweeps.change("digits-1", JobState.SUCCEEDED, "no", "ann")
         assert sweeps.get("digits-1").state is JobState.QUEUED
         assert len(sweeps.history("digits-1")) == 1
@@ -386,7 +387,7 @@ class TestSweeps:
             try:
                 sweeps.change("digits-1", JobState.STARTING, "selected", name)
                 ends.append("changed")
-            except IllegalChangeError:
+            except IllegalTransitionError:
                 ends.append("refused")
 
         threads = [threading.Thread(target=start, args=(str(n),)) for n in range(6)]
@@ -409,7 +410,7 @@ class TestSweeps:
         self, sweeps: SweepStore
     ) -> None:
         submit(sweeps, "digits-1")
-        with pytest.raises(IllegalChangeError, match="is queued"):
+        with pytest.raises(IllegalTransitionError, match="is queued"):
             sweeps.request("digits-1", RequestedAction.CANCEL, "ann")
         sweeps.change("digits-1", JobState.STARTING, "selected", "queue")
         assert (

@@ -19,7 +19,7 @@ from httpx2 import Response
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.base.amount import Amount
-from service.base.errors import ClusterAwayError
+from service.base.errors import ClusterUnavailableError
 from service.base.versions import installed_version
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode
@@ -354,7 +354,7 @@ class Nodes:
 
     def nodes(self) -> Sequence[ClusterNode]:
         if self.away:
-            raise ClusterAwayError("http://head-17:8265 does not answer")
+            raise ClusterUnavailableError("http://head-17:8265 does not answer")
         return [ClusterNode("head", Amount(4.0, 0.0)), ClusterNode("big", Amount(16.0, 2.0))]
 
 

@@ -204,13 +204,19 @@ def test_the_async_client_makes_the_same_calls(world: World) -> None:
 def test_a_spec_for_another_version_is_said_to_be_for_it() -> None:
     def refuse(_: httpx2.Request) -> httpx2.Response:
         problems = [{"path": "budget.energy", "message": "unknown key"}]
-        body = {"detail": "the spec: 1 problem", "problems": problems}
+        body = {
+            "type": "urn:problem-type:gapsweep:invalid-spec",
+            "title": "Unprocessable Entity",
+            "status": 422,
+            "detail": "the spec: 1 problem",
+            "problems": problems,
+        }
         return httpx2.Response(422, json=body, headers={"Gapsweep-Version": "0.0.7"})
 
     http = httpx2.Client(transport=httpx2.MockTransport(refuse), base_url="http://here")
     with pytest.raises(SpecError) as caught:
         Client("http://here", "t", http).do(endpoints.submit(SPEC))
-    assert "for the server's gapsweep 0.0.7 (here it is" in str(caught.value)
+    assert "for the server's gapsweep 0.0.7 (this is" in str(caught.value)
     assert "budget.energy: unknown key" in str(caught.value)
 
 

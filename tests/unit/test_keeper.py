@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.base.errors import ClusterAwayError
+from service.base.errors import ClusterUnavailableError
 from service.server.leased_loop import LEASE, LeasedLoop
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
@@ -153,7 +153,10 @@ def test_keepers_of_different_names_do_not_wait_for_each_other(house: House) -> 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ClusterAwayError("http://ann:hunter22@head:8265 is away"), "http://***@head:8265 is away"),
+        (
+            ClusterUnavailableError("http://ann:hunter22@head:8265 is away"),
+            "http://***@head:8265 is away",
+        ),
         (ZeroDivisionError("nobody foresaw that"), "ZeroDivisionError"),
     ],
 )
@@ -188,7 +191,7 @@ def test_trouble_is_said_once_and_again_when_it_comes_again(
         if fate == "over":
             over.set()
         elif fate is not None:
-            raise ClusterAwayError(fate)
+            raise ClusterUnavailableError(fate)
 
     def listed() -> list[str]:
         return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
@@ -206,7 +209,7 @@ def test_a_store_that_is_away_is_trouble_and_no_end(house: House) -> None:
     class Away(WatchedLeases):
         def acquire(self, name: str, seconds: float) -> bool:
             if away.is_set():
-                raise ClusterAwayError("the database does not answer")
+                raise ClusterUnavailableError("the database does not answer")
             return super().acquire(name, seconds)
 
     rounds = Rounds()

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from service.base.errors import InputError, TooManyError
+from service.base.errors import InputError, RateLimitError
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from tests.worlds import SPEC, World, refused
@@ -26,7 +26,7 @@ class TestRateLimiter:
         for _ in range(3):
             rates.count("ann", submits=False)
         with pytest.raises(
-            TooManyError, match=r"too many requests: the limit is 3 per 1 minute"
+            RateLimitError, match=r"too many requests: the limit is 3 per 1 minute"
         ) as caught:
             rates.count("ann", submits=False)
         assert 1 <= caught.value.retry_after <= 60
@@ -38,25 +38,27 @@ class TestRateLimiter:
             rates.count(user, submits=False)
         for host in ("ann", "127.0.0.1"):  # a host may be called as a user is
             rates.count_failure(host)
-        with pytest.raises(TooManyError, match="requests:"):
+        with pytest.raises(RateLimitError, match="requests:"):
             rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match="requests with an invalid token:"):
+        with pytest.raises(RateLimitError, match="requests with an invalid token:"):
             rates.count_failure("127.0.0.1")
 
     def test_submissions_count_as_both(self) -> None:
         rates = RateLimiter(RateSettings(requests="4/minute", submissions="2/minute"))
         for _ in range(2):
             rates.count("ann", submits=True)
-        with pytest.raises(TooManyError, match="too many submissions: the limit is 2 per 1 minute"):
+        with pytest.raises(
+            RateLimitError, match="too many submissions: the limit is 2 per 1 minute"
+        ):
             rates.count("ann", submits=True)
         rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match="too many requests: the limit is 4 per 1 minute"):
+        with pytest.raises(RateLimitError, match="too many requests: the limit is 4 per 1 minute"):
             rates.count("ann", submits=False)
 
     def test_it_is_over_when_the_time_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rates = RateLimiter(RateSettings(requests="1/second"))
         rates.count("ann", submits=False)
-        with pytest.raises(TooManyError) as caught:
+        with pytest.raises(RateLimitError) as caught:
             rates.count("ann", submits=False)
         assert caught.value.retry_after == 1
         later = time.time() + 1.5
@@ -82,7 +84,7 @@ class TestRateLimiter:
         rates = RateLimiter(RateSettings(requests=rate))
         for _ in range(3):
             rates.count("ann", submits=False)
-        with pytest.raises(TooManyError, match="too many requests: the limit is 3 per"):
+        with pytest.raises(RateLimitError, match="too many requests: the limit is 3 per"):
             rates.count("ann", submits=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.base.amount import Amount
-from service.base.errors import ClusterAwayError, LaunchError
+from service.base.errors import ClusterUnavailableError, LaunchError
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, Found, Launch
 from service.server.queue import QueueLimits
@@ -84,7 +84,7 @@ class PretendCluster:
 
     def _check(self) -> None:
         if self.away:
-            raise ClusterAwayError("the cluster does not answer")
+            raise ClusterUnavailableError("the cluster does not answer")
 
 
 class House(Store):
@@ -212,7 +212,7 @@ def test_silence_does_not_count_while_the_store_or_the_cluster_was_away(house: H
     house.hear(sweep_id)
     house.cluster.away = True
     house.clock.now += 10 * HEARTBEAT_TIMEOUT
-    with pytest.raises(ClusterAwayError):
+    with pytest.raises(ClusterUnavailableError):
         house.reconciler.round()
     house.reconciler.reset_timeouts()
     house.cluster.away = False

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.base.errors import DatabaseError
+from service.base.errors import DatabaseUnavailableError
 from service.client.job_states import JobState
 from service.run.stopping import Orders
 from service.server.recorder import Recorder
@@ -45,7 +45,7 @@ class BreakableProgress(ProgressStore):
 
     def record(self, sweep_id: str, attempt: int, told: DriverReport) -> Instructions:
         if self.away:
-            raise DatabaseError("the database does not answer")
+            raise DatabaseUnavailableError("the database does not answer")
         return super().record(sweep_id, attempt, told)
 
 
@@ -261,7 +261,7 @@ class TestBest:
         recorder, _ = house.driver()
         house.progress.away = True
         told = [news(trial(1, 0.5))]
-        with pytest.raises(DatabaseError):
+        with pytest.raises(DatabaseUnavailableError):
             recorder.write(told)
         house.progress.away = False
         recorder.write(told)
@@ -572,7 +572,7 @@ class TestOutbox:
         box.epoch(epoch(0, 1))
         box.ended(trial(0, 0.5, seconds=4.0))
         _until(lambda: box.error is not None)
-        assert box.error == "DatabaseError: the database does not answer"
+        assert box.error == "DatabaseUnavailableError: the database does not answer"
         house.progress.away = False
         words = (JobState.SUCCEEDED, "it ended")
         assert box.close(lambda: house.progress.end(SWEEP, 1, recorder.report(), *words))

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from search_spaces.models import Strict
 from search_spaces.space import Value
 from trainables.config.augmentations import augmentations
-from trainables.config.imports import load_object
+from trainables.config.imports import ImportPath, load_object
 from trainables.config.penalties import penalties
 from trainables.config.registry import Component, Custom, Registry
 
@@ -226,6 +226,8 @@ class OwnRegulariser(Component):
 
 class CustomRegulariser(OwnRegulariser, Custom):
     """A subclass of ``Regulariser`` of the user's."""
+
+    name: ImportPath
 
     def build(self) -> Regulariser:
         """``Class(**options)``."""

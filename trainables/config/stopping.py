@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.config.imports import load_object
+from trainables.config.imports import ImportPath, load_object
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class StoppingConfig(Component):
 
 class CustomStopping(StoppingConfig, Custom):
     """A class of the user's with the methods of ``StoppingRule``."""
+
+    name: ImportPath
 
     def build(self) -> StoppingRule:
         """``Class(**options)``, with ``metric`` and ``mode`` if it names them."""

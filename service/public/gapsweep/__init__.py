@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from gapsweep._own_packages import check_own_packages
 
-check_own_packages()
-
 if TYPE_CHECKING:
     from service.base.errors import GapsweepError as GapsweepError
     from service.base.errors import InputError as InputError
@@ -85,6 +83,7 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gapsweep' has no attribute {name!r}")
+    check_own_packages()
     return getattr(import_module(_HOMES[name]), name)
 
 

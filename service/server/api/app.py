@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-from service.base.errors import ClusterAwayError
+from service.base.errors import ClusterUnavailableError
 from service.base.versions import installed_version
 from service.client.job_states import JobState
 from service.client.models import ClusterOut, NodeOut, Status
@@ -63,7 +63,7 @@ def metrics(request: Request) -> Response:
 def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     """The cluster's nodes, and the numbers of queued and active sweeps."""
     if cluster is None:
-        raise ClusterAwayError("this server has no cluster")
+        raise ClusterUnavailableError("this server has no cluster")
     nodes = tuple(
         NodeOut(name=n.name, cpus=n.amount.cpus, gpus=n.amount.gpus) for n in cluster.nodes()
     )

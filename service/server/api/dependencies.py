@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, Path, Request
+from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.base.errors import UnauthorizedError
+from service.base.errors import TooLargeError, UnauthorizedError
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
 from service.server.store.job_records import Job, User
@@ -44,7 +44,7 @@ def authenticate(
 
     Raises:
         UnauthorizedError: no token, or an invalid one.
-        TooManyError: a rate limit is exceeded.
+        RateLimitError: a rate limit is exceeded.
     """
     rates: RateLimiter = request.app.state.rates
     if credentials is None:
@@ -88,7 +88,7 @@ def read_body(
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise HTTPException(413, f"{what} is too large; the limit is {limit // 1024} KiB")
+                raise TooLargeError(f"{what} is too large; the limit is {limit // 1024} KiB")
         return bytes(body)
 
     return read

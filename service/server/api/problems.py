@@ -1,4 +1,4 @@
-"""Every error as a problem document (RFC 9457), its details those of our own exceptions."""
+"""Every error as a problem document (RFC 9457), by the attributes of its exception's class."""
 
 from __future__ import annotations
 
@@ -13,104 +13,87 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service.base.errors import (
-    ClusterAwayError,
-    ConflictError,
-    DatabaseError,
-    ForbiddenError,
+    ErrorDetails,
     GapsweepError,
-    InputError,
-    NotFoundError,
     Problem,
-    SpecError,
-    TooManyError,
+    RequestError,
+    ServerError,
     UnauthorizedError,
 )
 from service.base.redaction import redact
 from service.base.versions import installed_version
 from service.client.models import ProblemItem, ProblemOut
-
-STATUS: tuple[tuple[type[GapsweepError], HTTPStatus], ...] = (
-    (UnauthorizedError, HTTPStatus.UNAUTHORIZED),
-    (ForbiddenError, HTTPStatus.FORBIDDEN),
-    (NotFoundError, HTTPStatus.NOT_FOUND),
-    (ConflictError, HTTPStatus.CONFLICT),
-    (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
-    (ClusterAwayError, HTTPStatus.SERVICE_UNAVAILABLE),
-    (TooManyError, HTTPStatus.TOO_MANY_REQUESTS),
-    (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (GapsweepError, HTTPStatus.INTERNAL_SERVER_ERROR),
-)
-"""The first that fits counts."""
+from service.client.problem_types import type_of
 
 _log = logging.getLogger(__name__)
 
 
-def document(
-    status: HTTPStatus,
-    detail: str,
-    problems: tuple[Problem, ...] = (),
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    """A problem document as an answer."""
-    items = tuple(ProblemItem(path=p.path, message=p.message) for p in problems)
-    body = ProblemOut(title=status.phrase, status=status, detail=detail, problems=items)
-    return JSONResponse(
-        body.model_dump(),
-        status_code=status,
-        media_type="application/problem+json",
-        headers={"Gapsweep-Version": installed_version(), **(headers or {})},
-    )
-
-
 def install(app: FastAPI) -> None:
-    """Let the app answer all errors so; what nobody foresaw is logged and not told."""
-    app.add_exception_handler(GapsweepError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unforeseen)
+    """Answer every error with a problem document; an unhandled one is logged and not described."""
+    app.add_exception_handler(GapsweepError, _handle_own)
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
+    app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(Exception, _handle_unexpected)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The documents that a call may answer, for the OpenAPI document."""
+    """The problem documents that a route may answer, for the OpenAPI document."""
     content = {"application/problem+json": {"schema": ProblemOut.model_json_schema()}}
     return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
 
 
-async def _ours(_request: Request, error: Exception) -> JSONResponse:
-    status = next(status for kind, status in STATUS if isinstance(error, kind))
-    if isinstance(error, DatabaseError):  # where it is, is nobody's business
-        _log.error("%s", error)
-        return document(status, "the database does not answer; try again later")
-    if isinstance(error, ClusterAwayError):
-        _log.error("%s", error)
-        return document(status, "the cluster does not answer; try again later")
-    problems = error.problems if isinstance(error, SpecError) else ()
-    detail = str(error).splitlines()[0] if problems else str(error)
-    return document(status, redact(detail), problems, _headers(error))
+async def _handle_own(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GapsweepError)
+    return _respond(error)
 
 
-def _headers(error: Exception) -> Mapping[str, str]:
-    if isinstance(error, UnauthorizedError):
-        return {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, TooManyError):
-        return {"Retry-After": f"{error.retry_after:.0f}"}
-    return {}
-
-
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _handle_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [
+    problems = [
         Problem(".".join(str(p) for p in e["loc"]), e["msg"][0].lower() + e["msg"][1:])
         for e in error.errors()
     ]
-    return document(HTTPStatus.UNPROCESSABLE_ENTITY, "the request is not valid", tuple(found))
+    return _respond(RequestError("the request", problems))
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _handle_http(_request: Request, error: Exception) -> JSONResponse:
+    """A route or method that does not exist: the status says it all."""
     assert isinstance(error, HTTPException)
-    return document(HTTPStatus(error.status_code), str(error.detail), (), error.headers)
+    status = HTTPStatus(error.status_code)
+    return _document("about:blank", status, ErrorDetails(str(error.detail)), error.headers or {})
 
 
-async def _unforeseen(_request: Request, error: Exception) -> JSONResponse:
-    _log.error("an error that nobody foresaw", exc_info=error)
-    return document(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; it was logged")
+async def _handle_unexpected(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("unhandled error", exc_info=error)
+    return _respond(ServerError("internal error; see the server's log"))
+
+
+def _respond(error: GapsweepError) -> JSONResponse:
+    if error.public_message is not None:
+        _log.error("%s", error)
+    return _document(type_of(type(error)), error.status, error.details(), _headers(error))
+
+
+def _headers(error: GapsweepError) -> Mapping[str, str]:
+    retry_after = error.details().retry_after
+    if retry_after is not None:
+        return {"Retry-After": f"{retry_after:.0f}"}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthorizedError) else {}
+
+
+def _document(
+    type_uri: str, status: HTTPStatus, details: ErrorDetails, headers: Mapping[str, str]
+) -> JSONResponse:
+    body = ProblemOut(
+        type=type_uri,
+        title=status.phrase,
+        status=status,
+        detail=redact(details.message),
+        problems=tuple(ProblemItem(path=p.path, message=p.message) for p in details.problems),
+    )
+    return JSONResponse(
+        body.model_dump(),
+        status_code=status,
+        media_type="application/problem+json",
+        headers={"Gapsweep-Version": installed_version(), **headers},
+    )

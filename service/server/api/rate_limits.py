@@ -10,7 +10,7 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from service.base.errors import InputError, TooManyError
+from service.base.errors import InputError, RateLimitError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class RateLimiter:
         """Count a request of a user.
 
         Raises:
-            TooManyError: it exceeds a limit.
+            RateLimitError: it exceeds a limit.
         """
         self._hit(self._requests, "requests", user)
         if submits:
@@ -49,7 +49,7 @@ class RateLimiter:
         """Count a request with an invalid token.
 
         Raises:
-            TooManyError: it exceeds the limit.
+            RateLimitError: it exceeds the limit.
         """
         self._hit(self._failures, "requests with an invalid token", host)
 
@@ -57,7 +57,7 @@ class RateLimiter:
         if not self._limiter.hit(rate, what, who):
             left = self._limiter.get_window_stats(rate, what, who).reset_time - time.time()
             wait = max(1, math.ceil(left))
-            raise TooManyError(f"too many {what}: the limit is {rate}; retry in {wait} s", wait)
+            raise RateLimitError(f"too many {what}: the limit is {rate}; retry in {wait} s", wait)
 
 
 def _parse_rate(text: str) -> RateLimitItem:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 
-from service.base.errors import NothingYetError
+from service.base.errors import NotReadyError
 from service.client.models import BestOut, LogOut, TrialOut
 from service.server import sweep_results
 from service.server.api import problems
@@ -35,7 +35,7 @@ def best(service: TheService, job: TheJob) -> BestOut:
     """The best trial so far, and the baseline."""
     found = sweep_results.load_sweep(service, job)
     if found.best is None:
-        raise NothingYetError(f"no trial of {job.sweep_id} is complete yet")
+        raise NotReadyError(f"no trial of {job.sweep_id} is complete yet")
     return BestOut(
         best=TrialOut.of(found.best),
         baseline=None if found.baseline is None else TrialOut.of(found.baseline),

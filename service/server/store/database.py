@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from service.base.errors import DatabaseError, DatabaseSetupError, InputError
+from service.base.errors import DatabaseSetupError, DatabaseUnavailableError, InputError
 from service.base.redaction import redact, redact_query
 from service.server.store.tables import Base
 
@@ -55,7 +55,7 @@ class Database:
         """A session for reading only; each query sees the state at its own time.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseUnavailableError: the database does not answer.
         """
         return self._session(self._reader)
 
@@ -66,7 +66,7 @@ class Database:
         could not continue after a read once another writer had committed.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseUnavailableError: the database does not answer.
         """
         return self._session(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}))
 
@@ -86,7 +86,7 @@ class Database:
         """Create the schema or migrate it to this version.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseUnavailableError: the database does not answer.
             DatabaseSetupError: a newer version of gapsweep has migrated it.
         """
         try:
@@ -104,7 +104,7 @@ class Database:
         """Check that the schema is this version's.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseUnavailableError: the database does not answer.
             DatabaseSetupError: the schema is another version's.
         """
         wanted = ScriptDirectory.from_config(alembic_configuration()).get_current_head()
@@ -129,10 +129,10 @@ class Database:
         pool: Any = self._engine.pool
         return int(pool.checkedout()) if hasattr(pool, "checkedout") else 0
 
-    def _unavailable(self, error: SQLAlchemyError) -> DatabaseError:
+    def _unavailable(self, error: SQLAlchemyError) -> DatabaseUnavailableError:
         first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         where = _without_password(self.url)
-        return DatabaseError(f"the database {where} does not answer: {first}")
+        return DatabaseUnavailableError(f"the database {where} does not answer: {first}")
 
 
 def upsert(

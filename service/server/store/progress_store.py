@@ -60,7 +60,7 @@ class ProgressStore:
         Raises:
             SweepNotFoundError: no sweep has this id.
             StaleDriverError: this attempt is over.
-            IllegalChangeError: the sweep's state does not allow this end.
+            IllegalTransitionError: the sweep's state does not allow this end.
         """
         now = self._clock()
         with self._database.writing() as session:

@@ -12,7 +12,7 @@ from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.base.errors import IllegalChangeError, InputError
+from service.base.errors import IllegalTransitionError, InputError
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database
 from service.server.store.job_records import Job, Page, Submission, SweepWithHistory, Transition
@@ -124,7 +124,7 @@ class SweepStore:
 
         Raises:
             SweepNotFoundError: no sweep has this id.
-            IllegalChangeError: the current state does not allow this transition.
+            IllegalTransitionError: the current state does not allow this transition.
         """
         with self._database.writing() as session:
             row = find_row(session, sweep_id, lock=True)
@@ -137,7 +137,7 @@ class SweepStore:
         """Like :meth:`change`, if this attempt has not ended in the meantime.
 
         Raises:
-            SweepNotFoundError, IllegalChangeError: as :meth:`change`.
+            SweepNotFoundError, IllegalTransitionError: as :meth:`change`.
             StaleDriverError: the driver or another process ended the attempt first.
         """
         with self._database.writing() as session:
@@ -152,12 +152,12 @@ class SweepStore:
 
         Raises:
             SweepNotFoundError: no sweep has this id.
-            IllegalChangeError: the sweep is not on the cluster.
+            IllegalTransitionError: the sweep is not on the cluster.
         """
         with self._database.writing() as session:
             row = find_row(session, sweep_id, lock=True)
             if not JobState(row.state).is_active:
-                raise IllegalChangeError(f"{sweep_id} is {row.state}; it is not on the cluster")
+                raise IllegalTransitionError(f"{sweep_id} is {row.state}; it is not on the cluster")
             if row.requested_action != RequestedAction.CANCEL.value:
                 row.requested_action, row.requested_by = action.value, by
                 if action is RequestedAction.PAUSE and row.state != JobState.PAUSING:

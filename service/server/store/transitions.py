@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.base.errors import IllegalChangeError, StaleDriverError, SweepNotFoundError
+from service.base.errors import IllegalTransitionError, StaleDriverError, SweepNotFoundError
 from service.client.job_states import JobState
 from service.server.store.state_machine import LEGAL, is_legal
 from service.server.store.tables import EventRow, SweepRow, TransitionRow
@@ -49,12 +49,12 @@ def transition(
     """Change a sweep's state, set ``columns`` as well, and record the transition.
 
     Raises:
-        IllegalChangeError: the current state does not allow this transition.
+        IllegalTransitionError: the current state does not allow this transition.
     """
     old = JobState(row.state)
     if not is_legal(old, new):
         valid = ", ".join(sorted(LEGAL[old])) or "none"
-        raise IllegalChangeError(
+        raise IllegalTransitionError(
             f"{row.id} is {old} and cannot become {new}; allowed next states: {valid}"
         )
     row.state, row.changed, row.cause = new.value, now, cause

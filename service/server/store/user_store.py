@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sqlalchemy import select, update
 
-from service.base.errors import InputError, UnknownUserError
+from service.base.errors import InputError, UserNotFoundError
 from service.server.store.database import Database
 from service.server.store.job_records import User
 from service.server.store.tables import TokenRow, UserRow
@@ -30,7 +30,7 @@ class UserStore:
         """Create another token for a user; ``expires`` is Unix seconds, None is never.
 
         Raises:
-            UnknownUserError: no such user, or the user was revoked.
+            UserNotFoundError: no such user, or the user was revoked.
         """
         token = PREFIX + secrets.token_urlsafe(32)
         with self._database.writing() as session:
@@ -73,7 +73,7 @@ class UserStore:
         """Revoke a user and all its tokens; the user's sweeps stay.
 
         Raises:
-            UnknownUserError: no such user, or the user was revoked before.
+            UserNotFoundError: no such user, or the user was revoked before.
         """
         now = self._clock()
         with self._database.writing() as session:
@@ -105,9 +105,9 @@ class UserStore:
             return None
         return _user(found.UserRow)
 
-    def _unknown_user(self, name: str) -> UnknownUserError:
+    def _unknown_user(self, name: str) -> UserNotFoundError:
         known = ", ".join(u.name for u in self.all() if u.revoked is None) or "none"
-        return UnknownUserError(f"unknown user {name!r}; known users: {known}")
+        return UserNotFoundError(f"unknown user {name!r}; known users: {known}")
 
 
 def _digest(token: str) -> str:
