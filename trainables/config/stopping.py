@@ -48,19 +48,22 @@ stopping_rules: Registry[StoppingConfig] = Registry(
 class Patience(StoppingConfig):
     """Stop after ``patience`` epochs without an improvement of more than ``min_delta``.
 
-    ``min_delta`` is absolute, or a share of the best value so far. Epochs up to ``warmup`` do not
-    count. With ``gap_patience`` a training also stops when ``gap/loss`` has grown in so many
-    epochs in a row, in none of which the metric improved.
+    With ``gap_patience`` a training also stops when ``gap/loss`` has grown in so many epochs in a
+    row, in none of which the metric improved.
     """
 
     implementation: ClassVar[str] = "trainables.regularisers.early_stopping:EarlyStopping"
 
     name: Literal["patience"] = "patience"
-    patience: int = Field(6, ge=0)
-    min_delta: float = Field(0.0, ge=0)
-    min_delta_mode: Literal["absolute", "relative"] = "absolute"
-    warmup: int = Field(0, ge=0)
-    gap_patience: int | None = Field(None, ge=1)
+    patience: int = Field(6, ge=0, description="epochs without an improvement")
+    min_delta: float = Field(0.0, ge=0, description="the least improvement that counts")
+    min_delta_mode: Literal["absolute", "relative"] = Field(
+        "absolute", description="`relative`: a share of the best value so far"
+    )
+    warmup: int = Field(0, ge=0, description="first epochs, which do not count")
+    gap_patience: int | None = Field(
+        None, ge=1, description="epochs in which the gap grows and the metric does not improve"
+    )
 
     def build(self) -> StoppingRule:
         """Our own rule."""
