@@ -1,4 +1,4 @@
-"""The list of a spec's keys, from its JSON Schema. ``make keys`` writes it."""
+"""The list of a spec's keys, from its JSON Schema: ``make keys`` writes it."""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ from service.run.stopping import Control, Orders, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
+from service.study.observer import Observer
 from service.study.records import OUT_OF_BUDGET, Params, Role
-from service.study.session import Observer, StudySession
+from service.study.session import StudySession
 from service.study.study import SweepStudy, grid_points, open_study
 from service.study.trial_flow import TrialFlow
 from service.sweep.environment import artifact_location, mlflow_uri
@@ -49,7 +50,7 @@ class View(Observer, Protocol):
     """Shows a sweep while it runs."""
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """The sweep as it stands, how many trials it may have, the seconds that are left."""
+        """The sweep so far, how many trials it may have, the seconds that are left."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def run_sweep(
     Raises:
         SweepBusyError: another process runs it.
         InputError: the cluster cannot be reached, or a newer gapsweep has written the folder.
-        SweepFailedError: something broke that is no trial's fault; what was finished is kept.
+        SweepFailedError: something broke that no trial caused; what was finished is kept.
     """
     folder.check_format()
     check_executor(spec, cluster)
@@ -161,7 +162,7 @@ class _Session:
     ) -> None:
         self._spec, self._splits, self._folder = spec, splits, folder
         self._concurrent = concurrent
-        folder.summary.unlink(missing_ok=True)  # it would speak of the session before
+        folder.summary.unlink(missing_ok=True)  # it describes the session before
         self._study = open_study(spec, folder.journal)
         budget, points = _plan(spec)
         more_trials = more.beyond(self._study, budget)
@@ -200,7 +201,7 @@ class _Session:
         view.begin(before, self._trials.planned, seconds)
 
     def drive(self, cluster: Cluster) -> None:
-        """Run trials until the budget is used up or something says to stop."""
+        """Run trials until the budget is used up or the sweep is to stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
             return

@@ -56,10 +56,11 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Executor:
-    """One of the two, and the folder in which a user's own modules are."""
+    """One of the two, the folder with a user's own modules, where its Ray is."""
 
     name: str
     modules: Path
+    cluster: Cluster = field(default_factory=Cluster)
 
     def spec(self, **changes: Any) -> SweepSpec:
         """The base spec with some keys changed."""
@@ -78,7 +79,7 @@ class Executor:
         splits = load(spec.data)
         watcher = view or Watcher()
         return run_sweep(
-            spec, splits, folder, home, watcher, cluster=Cluster(), concurrent=1, **more
+            spec, splits, folder, home, watcher, cluster=self.cluster, concurrent=1, **more
         )
 
 

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
 from trainables.config.imports import ImportPath, load_object
 from trainables.config.registry import Component, Custom, Registry
 
-if TYPE_CHECKING:
-    from trainables.regularisers.early_stopping import StoppingRule
+
+class Verdict(Enum):
+    """What an epoch's value means."""
+
+    IMPROVED = "improved"
+    WAIT = "wait"
+    STOP = "stop"
+
+
+class StoppingRule(Protocol):
+    """What an early-stopping rule of a user's must have."""
+
+    def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
+        """Take the watched metric's value in an epoch, and ``gap/loss`` where it was measured."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to go on, in types that ``weights_only`` reads."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
 
 
 class StoppingConfig(Component):
