@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from service.study.records import Epoch, Trial
+from service.study.events import Observer
+from service.study.records import Trial
 from service.study.study import SweepStudy
 
 
-class GpuBudget:
+class GpuBudget(Observer):
     """An observer with a clock: a trial holds its GPUs from its start to its end.
 
     ``gpus`` is what one trial holds. What earlier sessions used is read from their trials.
@@ -49,9 +50,6 @@ class GpuBudget:
     def started(self, trial: Trial) -> None:
         """Its GPUs are held."""
         self._since[trial.number] = self._clock()
-
-    def epoch(self, epoch: Epoch) -> None:
-        """They still are."""
 
     def ended(self, trial: Trial) -> None:
         """They are free."""
