@@ -32,7 +32,7 @@ class Stop(Enum):
 
 @dataclass
 class Orders:
-    """What a running sweep is told from outside, on any thread: to stop, how many trials at once.
+    """What others order a running sweep, on any thread: to stop, how many trials may run at once.
 
     ``slots`` bounds the trials that start; those that run go on. None leaves it to the cluster.
     ``stale`` says why it stops: the sweep has another driver, or none any more.
@@ -44,7 +44,7 @@ class Orders:
 
 
 class Control(Observer):
-    """An observer that knows the clock, the signals, its orders and how the trials go."""
+    """An observer that decides when to stop: by the clock, signals, orders and failed trials."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class Control(Observer):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once.
+        """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
 
-        Only a process's main thread hears of signals: on another one this does nothing.
+        Python handles signals on the main thread only: on another one this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -125,6 +125,10 @@ class Sweep:
         numbers = [trial.number for trial in self._read[2].trials]
         return pd.DataFrame(rows, index=pd.Index(numbers, name="trial"))
 
+    def records(self) -> tuple[Trial, ...]:
+        """Every trial with its epochs, as frozen records, by number."""
+        return self._read[2].trials
+
     def report(self) -> Report:
         """What the sweep found so far."""
         from service.report.data import build

@@ -96,7 +96,7 @@ def run_sweep(
     Raises:
         SweepBusyError: another process runs it.
         InputError: the cluster cannot be reached, or a newer gapsweep has written the folder.
-        SweepFailedError: something broke that is no trial's fault; what was finished is kept.
+        SweepFailedError: something broke that no trial caused; what was finished is kept.
     """
     folder.check_format()
     check_executor(spec, cluster)
@@ -155,7 +155,7 @@ class _Session:
     ) -> None:
         self._spec, self._splits, self._folder = spec, splits, folder
         self._concurrent = concurrent
-        folder.summary.unlink(missing_ok=True)  # it would speak of the session before
+        folder.summary.unlink(missing_ok=True)  # it describes the session before
         self._study = open_study(spec, folder.journal)
         budget, points = _plan(spec)
         more_trials = more.beyond(self._study, budget)
@@ -195,7 +195,7 @@ class _Session:
             observer.begin(before, self._trials.planned, seconds)
 
     def drive(self, cluster: Cluster) -> None:
-        """Run trials until the budget is used up or something says to stop."""
+        """Run trials until the budget is used up or the sweep is to stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
             return

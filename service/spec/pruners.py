@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class PrunerConfig(Component):
 
 class CustomPruner(PrunerConfig, Custom):
     """A subclass of ``optuna.pruners.BasePruner``."""
+
+    name: ImportPath
 
     def build(self, max_epochs: int) -> BasePruner:
         """``Class(**options)``, with ``max_epochs`` if it names it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class SamplerConfig(Component):
 
 class CustomSampler(SamplerConfig, Custom):
     """A subclass of ``optuna.samplers.BaseSampler``."""
+
+    name: ImportPath
 
     def build(self, seed: int) -> BaseSampler:
         """``Class(**options)``, with ``seed`` if it names it."""
@@ -148,8 +151,8 @@ class Qmc(SamplerConfig):
 class OptunaHub(SamplerConfig):
     """A sampler of OptunaHub, ``pip install 'gapsweep[optunahub]'``.
 
-    ``package`` is its path in the hub, for example ``samplers/auto_sampler``; ``registry_root`` a
-    local copy of the hub's repository, where it is not to be downloaded.
+    ``package`` is its path in the hub, for example ``samplers/auto_sampler``. ``registry_root`` is
+    the folder ``package`` of a local copy of the hub, to load from it instead of downloading.
     """
 
     loads: ClassVar[tuple[str, ...]] = ("optunahub:load_module",)

@@ -1,7 +1,7 @@
-"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Knows no Ray.
+"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Imports no Ray.
 
 Truth is the study: what a trial runs, why it exists and how it ended are stored with it, so that a
-session opened after a crash goes on where the last one stood. One session writes to a study.
+session opened after a crash continues where the last one ended. One session writes to a study.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class StudySession:
         self.extend(budget)
 
     def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
-        """Keep what the end of the sweep found of a trial."""
+        """Store what the end of the sweep measured on a trial."""
         attributes = self.study.attributes
         findings = {**attributes.findings, number: Finding(metrics, anatomy)}
         self.study.store(replace(attributes, findings=findings))
@@ -164,7 +164,7 @@ class StudySession:
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
-        """Keep what an open trial runs on, the first time it is said."""
+        """Store what an open trial runs on, the first time that it is reported."""
         handle = self._open[number]
         if ran_on and not handle.located:
             handle.attributes = replace(handle.attributes, ran_on=ran_on)
@@ -193,16 +193,16 @@ class StudySession:
         self._finish(number, StudyTrialState.PRUNED, reason=reason)
 
     def fail(self, number: int, reason: str) -> None:
-        """End a trial that went wrong, with what it said."""
+        """End a trial that failed, with the reason."""
         self._finish(number, StudyTrialState.FAIL, reason=reason)
 
     def interrupt(self) -> None:
-        """Let go of the open trials: they stay RUNNING in the study and are resumed later."""
+        """Release the open trials: they stay RUNNING in the study and are resumed later."""
         for handle in self._open.values():
             handle.attributes = replace(
                 handle.attributes,
                 seconds=handle.seconds(self._clock()),
-                attempts=handle.attributes.attempts - 1,  # this end was nobody's fault
+                attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
             )
         self._open.clear()
 

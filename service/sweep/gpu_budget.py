@@ -1,4 +1,4 @@
-"""How much of its GPU hours a sweep has left, by how long its trials really held GPUs."""
+"""The GPU hours that a sweep has left, by how long its trials really held GPUs."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class GpuBudget(Observer):
         return self._gpus * trials * seconds
 
     def extend(self) -> None:
-        """Count the budget from now on."""
+        """Grant the whole budget again, counted from now on."""
         attributes = self._study.attributes
         self._granted += self._used - attributes.gpu_seconds_before_extension
         self._study.store(replace(attributes, gpu_seconds_before_extension=self._used))
 
     def started(self, trial: Trial) -> None:
-        """Its GPUs are held."""
+        """Count its GPUs from now on."""
         self._since[trial.number] = self._clock()
 
     def ended(self, trial: Trial) -> None:
-        """They are free."""
+        """Stop counting its GPUs."""
         since = self._since.pop(trial.number, None)
         if since is not None:
             self._used += self._gpus * (self._clock() - since)

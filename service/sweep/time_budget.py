@@ -32,7 +32,7 @@ class Stopwatch(Observer):
         return 60 * minutes - (self.total - self._study.attributes.seconds_before_extension)
 
     def extend(self) -> None:
-        """Count the budget from now on."""
+        """Grant the whole budget again, counted from now on."""
         changed = replace(self._study.attributes, seconds_before_extension=self.total)
         self._study.store(changed)
 
@@ -41,5 +41,5 @@ class Stopwatch(Observer):
         self._study.store(replace(self._study.attributes, seconds=self.total))
 
     def ended(self, trial: Trial) -> None:
-        """Save."""
+        """Write the time into the study."""
         self.save()

@@ -47,10 +47,11 @@ class Watcher(SweepObserver):
 
 @dataclass(frozen=True)
 class Executor:
-    """One of the two, and the folder in which a user's own modules are."""
+    """One of the two, the folder with a user's own modules, where its Ray is."""
 
     name: str
     modules: Path
+    cluster: Cluster = field(default_factory=Cluster)
 
     def spec(self, **changes: Any) -> SweepSpec:
         """The base spec with some keys changed."""
@@ -69,7 +70,7 @@ class Executor:
         splits = load(spec.data)
         watcher = view or Watcher()
         return run_sweep(
-            spec, splits, folder, home, [watcher], cluster=Cluster(), concurrent=1, **more
+            spec, splits, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
         )
 
 

@@ -48,16 +48,7 @@ from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEven
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres
 from tests.patience import patience
-
-
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.stores import Clock
 
 
 @pytest.fixture(scope="session")

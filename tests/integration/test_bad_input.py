@@ -14,7 +14,7 @@ from tests.commands import DIGITS, gapsweep, settings
 CASES = {
     "unknown key": (("training.optimzer=adam",), "did you mean 'optimizer'?"),
     "unread name": (("space.dropuot={float: [0, 0.5]}",), "did you mean 'dropout'?"),
-    "class": (("trainable=trainables.models:MPL",), "did you mean MLP?"),
+    "class": (("trainable=trainables.models:MPL",), "did you mean 'MLP'?"),
     "module": (("data=nowhere:splits",), "there is no module 'nowhere'"),
     "no gpu": (("resources.gpus=1",), "resources.gpus"),
     "metric": (("objective.metric=val/los",), "did you mean 'val/loss'?"),

@@ -18,17 +18,12 @@ from service.client.events import StateChanged
 from service.client.job_states import JobState, RequestedAction
 from service.run.stopping import Orders
 from service.server.recorder import Recorder
-from service.server.store.database import Database
 from service.server.store.job_records import (
     DriverReport,
     Instructions,
     Job,
-    Submission,
 )
 from service.server.store.progress_store import ProgressStore
-from service.server.store.sweep_store import SweepStore
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
 from service.spec.resources import Resources
 from service.study.events import (
     BestImproved,
@@ -42,6 +37,7 @@ from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import News, Outbox
 from tests.patience import patience
+from tests.stores import Store
 
 WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
@@ -60,20 +56,14 @@ class BreakableProgress(ProgressStore):
         return super().record(sweep_id, attempt, told)
 
 
-class House:
-    """A store with one sweep whose driver is in its first attempt, and a clock."""
+class House(Store):
+    """A store with one sweep whose driver is in its first attempt."""
 
     def __init__(self, folder: Path) -> None:
-        self.now = 1000.0
-        self.database = Database(f"sqlite:///{folder / 'service.db'}")
-        self.database.upgrade()
-        UserStore(self.database).create_or_update("ann", UserRole.USER)
-        self.sweeps = SweepStore(self.database, lambda: self.now)
-        self.progress = BreakableProgress(self.database, lambda: self.now)
-        self.sweeps.submit(
-            Submission(sweep_id=SWEEP, name="digits", owner="ann", spec="name: digits")
-        )
-        self.sweeps.change(SWEEP, JobState.STARTING, "selected", "queue", attempt=1)
+        super().__init__(folder)
+        self.progress = BreakableProgress(self.database, self.clock)
+        self.add(SWEEP)
+        self.launch(SWEEP)
 
     def driver(
         self, *trials: Trial, attempt: int = 1, planned: int = 10, **resources: Any
@@ -81,7 +71,7 @@ class House:
         """What a driver that begins, with trials of earlier sessions, tells the store by."""
         orders = Orders()
         held = Resources(**resources)
-        made = Recorder(self.progress, SWEEP, attempt, orders, held, lambda: self.now)
+        made = Recorder(self.progress, SWEEP, attempt, orders, held, self.clock)
         made.begin(sweep(*trials), planned)
         return made, orders
 
@@ -89,7 +79,7 @@ class House:
         """Its driver died; the next one may begin."""
         attempt = self.job.attempt + 1
         self.sweeps.change(SWEEP, JobState.QUEUED, "its driver died", "reconciler")
-        self.sweeps.change(SWEEP, JobState.STARTING, "selected", "queue", attempt=attempt)
+        self.launch(SWEEP, attempt)
         return attempt
 
     @property
@@ -112,10 +102,8 @@ def number_of(event: TrialEvent) -> int:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    with House.opened(tmp_path) as made:
+        yield made
 
 
 def sweep(*trials: Trial, mode: Mode = "min") -> Sweep:
@@ -327,11 +315,11 @@ class TestProgress:
         self, house: House
     ) -> None:
         orders = Orders()
-        recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.now)
+        recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.clock.now)
         recorder.write([])
         job = house.job
         assert (job.state, job.last_heartbeat, job.progress) == (JobState.RUNNING, 1000.0, {})
-        house.now += 7
+        house.clock.now += 7
         recorder.write([])
         assert house.job.last_heartbeat == 1007.0
         assert house.events == []
@@ -351,10 +339,10 @@ class TestProgress:
         recorder, _ = house.driver(trial(0, 0.5, seconds=100.0), **resources)
         recorder.write([news(trial(1))])
         assert house.job.slot_seconds == pytest.approx(100 * weight)
-        house.now += 20
+        house.clock.now += 20
         recorder.write([news(trial(2))])
         assert house.job.slot_seconds == pytest.approx(120 * weight)
-        house.now += 10
+        house.clock.now += 10
         recorder.write([])
         assert house.job.slot_seconds == pytest.approx(140 * weight)
         recorder.write([news(trial(1, 0.4, seconds=30.0)), news(trial(2, 0.4, seconds=10.0))])
@@ -364,7 +352,7 @@ class TestProgress:
     def test_what_a_trial_held_before_it_was_interrupted_counts(self, house: House) -> None:
         recorder, _ = house.driver(trial(1, seconds=50.0))
         recorder.write([news(trial(1, seconds=50.0))])
-        house.now += 10
+        house.clock.now += 10
         recorder.write([])
         assert house.job.slot_seconds == pytest.approx(60.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from trainables.config.data_info import Kind
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 
@@ -16,6 +17,8 @@ class AugmentationKind(Component):
 
 class CustomAugmentation(AugmentationKind, Custom):
     """A class or function of the user's that makes a function of a batch of inputs."""
+
+    name: ImportPath
 
 
 augmentations: Registry[AugmentationKind] = Registry("augmentation", CustomAugmentation)

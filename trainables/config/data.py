@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from trainables.config.data_info import Task
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -30,6 +31,8 @@ class DataSource(Component):
 
 class Function(DataSource, Custom):
     """A function of the user's that returns the splits; other keys are its arguments."""
+
+    name: ImportPath
 
     task: Task | None = Field(None, description="inferred from the target's type if none")
     allow_overlap: bool = Field(False, description="do not refuse samples that are in two splits")

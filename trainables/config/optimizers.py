@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class OptimizerConfig(Component):
 
 class CustomOptimizer(OptimizerConfig, Custom):
     """A class of the user's, called with the parameters and ``lr``, or one of ``torch.optim``."""
+
+    name: ImportPath
 
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 
@@ -26,6 +27,8 @@ class PenaltyKind(Component):
 
 class CustomPenalty(PenaltyKind, Custom):
     """A subclass of ``Penalty`` of the user's."""
+
+    name: ImportPath
 
     @property
     def path(self) -> str:

@@ -43,7 +43,10 @@ class Component(Strict):
 
 
 class Custom(Component):
-    """A component of the user's. Its options are checked where it is built, never before."""
+    """A component of the user's. Its options are checked where it is built, never before.
+
+    A subclass with another base declares ``name: ImportPath`` anew: the first base's would win.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

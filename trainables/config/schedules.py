@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
 
@@ -18,6 +19,8 @@ class ScheduleConfig(Component):
 
 class CustomSchedule(ScheduleConfig, Custom):
     """A user's function of ``epoch`` and ``max_epochs``, or a class whose objects are such."""
+
+    name: ImportPath
 
     def factor(self, epoch: int, max_epochs: int) -> float:
         """The user's.

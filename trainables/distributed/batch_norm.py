@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainables.compat import BatchNorm
 
 Total = Callable[[Tensor], Tensor]
 """The sum over the processes, differentiable."""
 
 
-class SynchronisedBatchNorm(_BatchNorm):
+class SynchronisedBatchNorm(BatchNorm):
     """Any of torch's batch norms, on CPUs; torch's own synchronised one is for GPUs alone.
 
     (That one counts a batch that every process holds whole once for each: its running variance is
@@ -25,7 +26,7 @@ class SynchronisedBatchNorm(_BatchNorm):
     total: Total
 
     @classmethod
-    def of(cls, norm: _BatchNorm, total: Total) -> SynchronisedBatchNorm:
+    def of(cls, norm: BatchNorm, total: Total) -> SynchronisedBatchNorm:
         """With the same parameters and statistics."""
         made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine)
         made.__dict__.update(norm.__dict__)
@@ -77,7 +78,7 @@ def synchronise(network: nn.Module, total: Total) -> nn.Module:
     if any(p.is_cuda for p in network.parameters()):
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return converted
-    if isinstance(network, _BatchNorm):
+    if isinstance(network, BatchNorm):
         return SynchronisedBatchNorm.of(network, total)
     for name, child in network.named_children():
         setattr(network, name, synchronise(child, total))

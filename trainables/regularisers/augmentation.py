@@ -34,8 +34,11 @@ class Augmentation(Regulariser):
         self._name, self._strength = config.augmentation, config.augmentation_strength
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Some are for images alone, some for tables."""
-        if ":" in self._name or self._name in names_for(info.kind):
+        """Some are for images alone, some for tables; a user's must be there to be made."""
+        if ":" in self._name:
+            augmentation(self._name, self._strength, info)
+            return None
+        if self._name in names_for(info.kind):
             return None
         return f"{not_one_of(self._name, names_for(info.kind))} (for {info.kind} inputs)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainables.compat import adam_steps
 from trainables.config import regularisers as config
 from trainables.config.imports import construct
 from trainables.config.penalties import penalties
@@ -114,17 +115,8 @@ class ElasticNet(Penalty):
     def _adaptive_steps(self, lr: Tensor) -> list[Tensor]:
         """``lr/(√v̂ + ε)``: the metric of Adam's own step. Melchior et al. 2019, Proximal Adam."""
         optimizer = self.subject.optimizer
-        group = optimizer.param_groups[0]
-        _, beta = group["betas"]
-        steps = []
-        for w in self.subject.weights:
-            state = optimizer.state[w.weight]
-            if not state:  # it had no gradient yet
-                steps.append(torch.zeros_like(lr))
-                continue
-            corrected = state["exp_avg_sq"] / (1 - beta ** state["step"])
-            steps.append(lr / (corrected.sqrt() + group["eps"]))
-        return steps
+        assert isinstance(optimizer, torch.optim.Adam)
+        return [adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
 
 
 class L1(ElasticNet):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from gapsweep._own_packages import check_own_packages
+
 
 def main() -> None:
-    """Run the command line; a foreign package in place of ours is a sentence, not a traceback."""
+    """Run the command line, unless a foreign package would be imported in place of ours."""
     try:
-        import gapsweep  # noqa: F401  # the import is the check
+        check_own_packages()
     except ImportError as error:
         print(f"error {error}", file=sys.stderr)
         sys.exit(2)

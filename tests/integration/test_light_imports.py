@@ -1,0 +1,103 @@
+"""A spec is data: reading one, the client and most commands load no heavy library."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import DIGITS, Ran
+
+HEAVY = {"torch", "ray", "optuna", "mlflow", "pandas", "sklearn", "scipy", "matplotlib", "kornia"}
+MODULES = [
+    "gapsweep",
+    "service.spec.file",
+    "service.spec.model",
+    "service.client.client",
+    "service.cli",
+    "service.server.serve",
+    "service.server.api.app",
+    "service.sweep.load",
+    "service.run.use_case",
+    "trainables.config.regularisers",
+    "trainables.config.point",
+    "search_spaces.space",
+]
+
+
+def loaded_after(program: str, *arguments: str, env: dict[str, str] | None = None) -> set[str]:
+    """The heavy libraries that a program in a new interpreter has loaded when it ends."""
+    report = f"\nimport sys; print(*({sorted(HEAVY)!r} & sys.modules.keys()), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program + report.replace("[", "{").replace("]", "}"), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_loads_no_heavy_library(module: str) -> None:
+    assert not loaded_after(f"import {module}")
+
+
+def test_a_heavy_library_is_seen() -> None:
+    """The test above can fail."""
+    assert loaded_after("import service.run.preflight") >= {"torch"}
+
+
+COMMAND = """
+import sys
+from service.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["report", "--json"], ["schema"], ["--help"]], ids=lambda a: a[0]
+)
+def test_a_command_loads_no_heavy_library(ran: Ran, arguments: list[str]) -> None:
+    assert not loaded_after(COMMAND, *arguments, env={"GAPSWEEP_HOME": str(ran.home)})
+
+
+def test_reading_a_spec_loads_no_heavy_library() -> None:
+    path = f"Path({str(DIGITS)!r})"
+    read = f"from gapsweep import load_spec; from pathlib import Path; load_spec({path})"
+    assert not loaded_after(read)
+
+
+def test_a_foreign_package_in_place_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "__init__.py").touch()
+    for command in (["-m", "gapsweep", "list"], ["-c", "import gapsweep; gapsweep.run"]):
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode
+        assert f"{tmp_path / 'service' / '__init__.py'} would be imported in place" in done.stderr
+    assert (
+        "Traceback"
+        not in subprocess.run(
+            [sys.executable, "-m", "gapsweep", "list"], capture_output=True, text=True, cwd=tmp_path
+        ).stderr
+    )
+
+
+def test_a_users_package_under_a_name_of_ours_is_explained(tmp_path: Path) -> None:
+    program = "from gapsweep import load_spec; from trainables.config.imports import load_object\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program + "load_object('trainables.mine:Net')"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "gapsweep's own package 'trainables' has no module" in done.stderr
+    assert "rename that package" in done.stderr
