@@ -19,13 +19,14 @@ from rich.text import Text
 from service.base.words import duration, number
 from service.report.words import configuration
 from service.study.records import Epoch, Trial, TrialState
+from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
 
 _REDRAW = 0.5  # seconds
 _CELL = '<pre style="line-height: 1.2">{code}</pre>'
 
 
-class SweepView:
+class SweepView(SweepObserver):
     """What both views know: the sweep so far, the running trials' last epochs."""
 
     def __init__(self, console: Console) -> None:

@@ -14,7 +14,7 @@ from service.base.words import MISSING, duration, number
 from service.report.data import ComparisonRow, GroupRow, ReportData
 from service.report.words import configuration, percent, plus_minus, short, signed
 from service.study.importance import TOO_FEW_TRIALS
-from trainables.analysis.anatomy import Anatomy
+from trainables.config.anatomy import Anatomy
 
 _BAR = 28
 _GAP_COLUMNS = 1  # more would not fit 80 columns

@@ -14,7 +14,7 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-from service.study.observer import Observer
+from service.study.events import Observer
 from service.study.records import Trial, TrialState
 from service.sweep.gpu_budget import GpuBudget
 

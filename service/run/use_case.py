@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,16 @@ from service.run.sweep import Sweep
 from service.run.user_code import import_from, own_code
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
+from service.study.events import TrialEvent
 from service.sweep.environment import home_at, use_ray_token
 from service.sweep.home import Home, SweepFolder
+from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
     from service.run.stopping import Orders
-    from service.run.sweep_run import Ending, View
+    from service.run.sweep_run import Ending
     from trainables.data.splits import Splits
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
@@ -33,6 +35,7 @@ def run(
     home: Path | str | None = None,
     ray_address: str | None = None,
     progress: bool = True,
+    on_event: Callable[[TrialEvent], None] | None = None,
 ) -> Sweep:
     """Run a sweep and wait until it has ended.
 
@@ -44,6 +47,8 @@ def run(
         ray_address: a running Ray cluster (default: a new Ray on this machine, or none with
             ``resources: {executor: local}``).
         progress: whether to show the trials as they run, in a terminal or below a notebook's cell.
+        on_event: called with every event of :mod:`service.study.events`, on the thread that runs
+            the sweep; it must neither block nor raise.
 
     Returns:
         The sweep. Its ``state`` is ``interrupted`` where Ctrl-C ended it early; :func:`resume`
@@ -56,8 +61,9 @@ def run(
     """
     loaded, source, folders = _load(spec)
     with view_here(shown=progress) as view:
+        observers = _observers(view, on_event)
         ending, folder = start_sweep(
-            loaded, source, home_at(home), ray_address, folders=folders, view=view
+            loaded, source, home_at(home), ray_address, folders=folders, observers=observers
         )
     return _finished(ending, folder)
 
@@ -69,6 +75,7 @@ def resume(
     home: Path | str | None = None,
     ray_address: str | None = None,
     progress: bool = True,
+    on_event: Callable[[TrialEvent], None] | None = None,
 ) -> Sweep:
     """Continue an interrupted sweep, or extend a finished one.
 
@@ -78,6 +85,7 @@ def resume(
         home: the data directory, as for :func:`run`; ignored where ``sweep`` is a ``Sweep``.
         ray_address: as for :func:`run`.
         progress: as for :func:`run`.
+        on_event: as for :func:`run`.
 
     Raises:
         SweepNotFoundError: no sweep, or several, match ``sweep``.
@@ -87,7 +95,8 @@ def resume(
     folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
     at = Home(folder.path.parent.parent)
     with view_here(shown=progress) as view:
-        ending = resume_sweep(folder, at, ray_address, more_trials=trials, view=view)
+        observers = _observers(view, on_event)
+        ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
     return _finished(ending, folder)
 
 
@@ -98,7 +107,7 @@ def start_sweep(
     ray_address: str | None,
     *,
     folders: Sequence[Path],
-    view: View,
+    observers: Sequence[SweepObserver],
 ) -> tuple[Ending, SweepFolder]:
     """Check a spec, make its folder, run it. ``source`` names the spec in errors.
 
@@ -116,7 +125,7 @@ def start_sweep(
         prepared.splits,
         folder,
         home,
-        view,
+        observers,
         cluster=cluster,
         concurrent=prepared.slots,
     )
@@ -128,7 +137,7 @@ def resume_sweep(
     home: Home,
     ray_address: str | None,
     *,
-    view: View,
+    observers: Sequence[SweepObserver],
     more_trials: int = 0,
 ) -> Ending:
     """Run what is left of a sweep, and ``more_trials`` on top.
@@ -149,7 +158,7 @@ def resume_sweep(
         prepared.splits,
         folder,
         home,
-        view,
+        observers,
         cluster=cluster,
         concurrent=prepared.slots,
         more_trials=more_trials,
@@ -162,7 +171,7 @@ def continue_sweep(
     home: Home,
     *,
     cluster: Cluster,
-    view: View,
+    observers: Sequence[SweepObserver],
     extension: int,
     orders: Orders,
 ) -> Ending:
@@ -186,7 +195,7 @@ def continue_sweep(
             prepared.splits,
             folder,
             home,
-            view,
+            observers,
             cluster=cluster,
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
@@ -237,6 +246,12 @@ def _cluster(ray_address: str | None) -> Cluster:
     from service.cluster.connection import Cluster
 
     return Cluster(ray_address)
+
+
+def _observers(
+    view: SweepObserver, on_event: Callable[[TrialEvent], None] | None
+) -> list[SweepObserver]:
+    return [view] if on_event is None else [view, CallbackObserver(on_event)]
 
 
 def _finished(ending: Ending, folder: SweepFolder) -> Sweep:

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
-
-if TYPE_CHECKING:  # it would bring torch along
-    from trainables.analysis.anatomy import Anatomy
+from trainables.config.anatomy import Anatomy
 
 Params = Mapping[str, Value]
 Metrics = Mapping[str, float]

@@ -23,13 +23,13 @@ from service.spec.model import Constraint
 from service.study.attributes import Finding, TrialAttributes
 from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
+from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
-from service.study.observer import Observer
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import frozen_trials, read_trial
-from trainables.analysis.anatomy import Anatomy
+from trainables.config.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
 
@@ -157,8 +157,7 @@ class StudySession:
             return Decision.CONTINUE
         handle.reported.add(epoch)
         record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
-        for observer in self._observers:  # before the study: what it knows, every record knows
-            observer.epoch(record)
+        self._emit(EpochEnded(epoch=record))  # before the study: what it knows, every record knows
         handle.trial.report(metrics[self._metric], epoch)
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
@@ -262,8 +261,7 @@ class StudySession:
             self._clock() - attributes.seconds,
         )
         record = read_trial(frozen)
-        for observer in self._observers:
-            observer.started(record)
+        self._emit(TrialStarted(trial=record))
         return Assignment(
             trial.number,
             record.params,
@@ -285,8 +283,11 @@ class StudySession:
         seconds = handle.seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
         frozen = self._optuna.tell(number, value, state=state)
+        self._emit(TrialEnded(trial=read_trial(frozen)))
+
+    def _emit(self, event: TrialEvent) -> None:
         for observer in self._observers:
-            observer.ended(read_trial(frozen))
+            observer.on(event)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from service.base.files import drop_torn_line
-from service.study.observer import Observer
+from service.study.events import Observer
 from service.study.records import Epoch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.study.observer import Observer
+from service.study.events import Observer
 from service.study.ranking import Ranking
 from service.study.records import Role, Trial, TrialState
 from service.sweep.home import SweepFolder

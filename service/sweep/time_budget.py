@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from service.study.observer import Observer
+from service.study.events import Observer
 from service.study.records import Trial
 from service.study.study import SweepStudy
 

@@ -32,7 +32,7 @@ def build_penalty(config: config.Penalty) -> Regulariser:
 class Penalty(Regulariser):
     """λ·Σ value(w) over the penalised weights w, added to the training loss by its gradient.
 
-    A subclass defines :meth:`value`; a space's ``penalty`` names it as ``module:Class``. It is built
+    A subclass defines :meth:`value`; a space's ``penalty`` names it (``module:Class``). It is built
     with ``lam``, the space's λ, and with ``l1_ratio`` if its constructor has this argument. A
     weight's factor (``training.penalised.scale``) and ``training.lambda_schedule`` multiply λ. A
     penalty with a better update than its gradient (a proximal operator) overrides ``before_step``
