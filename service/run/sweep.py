@@ -153,13 +153,17 @@ class Sweep:
         them; outputs ``(B, outputs)`` are logits, or a regression in the target's units.
 
         Raises:
-            InputError: no completed trial has kept weights.
-            trainables.errors.TrainableError: the data or your own code cannot be loaded.
+            InputError: no completed trial has kept weights, or the data or your own code cannot be
+                loaded.
         """
         from service.run.best_model import load_best_model
+        from trainables.errors import TrainableError
 
         import_from(*self.folder.read_import_paths())
-        return load_best_model(self.spec, self._read[2], self.folder)
+        try:
+            return load_best_model(self.spec, self._read[2], self.folder)
+        except TrainableError as error:
+            raise InputError(str(error)) from None
 
     def __repr__(self) -> str:
         _, _, record = self._read

@@ -207,8 +207,11 @@ class SweepSpec(Strict):
             if name in TRAINING_KEYS:
                 value = getattr(self.training, name)
                 value = value.name if isinstance(value, Component) else value
-            else:
+            elif name.startswith(MODEL_PREFIX):
                 value = self.model.get(name.removeprefix(MODEL_PREFIX))
+            else:
+                label, _, option = name.partition(".")
+                value = getattr(self.regularisers.get(label), option, None) if option else None
             if name not in NEUTRAL and isinstance(value, bool | int | float | str):
                 fixed[name] = value
         return fixed

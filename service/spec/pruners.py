@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
@@ -49,7 +49,7 @@ class CustomPruner(PrunerConfig, Custom):
         return made
 
 
-pruners: Registry[PrunerConfig] = Registry("pruner", CustomPruner)
+pruners: Registry[PrunerConfig] = Registry("pruner", CustomPruner, group="pruners")
 
 
 @pruners.register
@@ -171,6 +171,15 @@ class NoPruner(PrunerConfig):
         return NopPruner()
 
 
+_ANY_PRUNER: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+    ]
+}
+"""The schema of a pruner within a pruner: its options are those of the outer ones."""
+
+
 def _parse(raw: Any) -> PrunerConfig:
     """A pruner within a pruner."""
     return pruners.parse(raw)
@@ -183,7 +192,9 @@ class Patient(PrunerConfig):
     name: Literal["patient"]
     patience: int = Field(3, ge=0)
     min_delta: float = Field(0.0, ge=0)
-    pruner: Annotated[SerializeAsAny[PrunerConfig], BeforeValidator(_parse)] = Median()
+    pruner: Annotated[
+        SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
+    ] = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's own, around another."""

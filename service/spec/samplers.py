@@ -39,7 +39,7 @@ class CustomSampler(SamplerConfig, Custom):
         return made
 
 
-samplers: Registry[SamplerConfig] = Registry("sampler", CustomSampler)
+samplers: Registry[SamplerConfig] = Registry("sampler", CustomSampler, group="samplers")
 
 
 @samplers.register

@@ -43,7 +43,7 @@ class Function(DataSource, Custom):
         return self.model_extra or {}
 
 
-data_sources: Registry[DataSource] = Registry("data source", Function)
+data_sources: Registry[DataSource] = Registry("data source", Function, group="data_sources")
 
 
 class _Divided(DataSource):

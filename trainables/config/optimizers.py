@@ -55,7 +55,7 @@ class CustomOptimizer(OptimizerConfig, Custom):
         return made
 
 
-optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer)
+optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer, group="optimizers")
 
 
 class _Adam(OptimizerConfig):

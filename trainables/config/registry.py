@@ -75,15 +75,14 @@ class Registry(Generic[C]):
     ``stopping_rules``, ``penalties``, ``augmentations``, ``regularisers`` and ``data_sources``.
     """
 
-    def __init__(self, kind: str, custom: type[C], *, default: str | None = None) -> None:
-        """Make an empty registry.
+    def __init__(
+        self, kind: str, custom: type[C], *, group: str, default: str | None = None
+    ) -> None:
+        """``custom`` is the model of a user's component; ``default`` is the name if none is given.
 
-        Args:
-            kind: what messages and the group of entry points (``gapsweep.KINDs``) call it.
-            custom: the model of a component that is given by import path.
-            default: the name of a component that a spec writes without one.
+        ``group`` is the entry points' group without its prefix ``gapsweep.``.
         """
-        self.kind = kind
+        self.kind, self.group = kind, f"gapsweep.{group}"
         self._custom = custom
         self._default = default
         self._built_in: dict[str, type[C]] = {}
@@ -127,7 +126,7 @@ class Registry(Generic[C]):
     @cached_property
     def _installed(self) -> Mapping[str, str]:
         """Import paths by name, of the entry points of installed packages."""
-        return {e.name: e.value for e in entry_points(group=f"gapsweep.{self.kind}s")}
+        return {e.name: e.value for e in entry_points(group=self.group)}
 
     def _expand(self, raw: Any) -> Any:
         """A mapping with a known name or an import path; an entry point's name becomes its path."""

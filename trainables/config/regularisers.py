@@ -243,7 +243,9 @@ class CustomRegulariser(OwnRegulariser, Custom):
         return made
 
 
-regularisers: Registry[OwnRegulariser] = Registry("regulariser", CustomRegulariser)
+regularisers: Registry[OwnRegulariser] = Registry(
+    "regulariser", CustomRegulariser, group="regularisers"
+)
 
 BUILT_IN: tuple[type[RegulariserConfig], ...] = (
     Penalty,

@@ -32,7 +32,7 @@ class CustomSchedule(ScheduleConfig, Custom):
         return float(made(epoch, max_epochs) if callable(made) else made)
 
 
-schedules: Registry[ScheduleConfig] = Registry("schedule", CustomSchedule)
+schedules: Registry[ScheduleConfig] = Registry("schedule", CustomSchedule, group="schedules")
 
 
 @schedules.register

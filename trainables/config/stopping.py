@@ -74,7 +74,7 @@ class CustomStopping(StoppingConfig, Custom):
 
 
 stopping_rules: Registry[StoppingConfig] = Registry(
-    "stopping_rule", CustomStopping, default="patience"
+    "stopping rule", CustomStopping, group="stopping_rules", default="patience"
 )
 
 

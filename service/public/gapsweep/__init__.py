@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from service.base.errors import GapsweepError as GapsweepError
     from service.base.errors import InputError as InputError
     from service.base.errors import SpecError as SpecError
+    from service.client import endpoints as endpoints
     from service.client.client import AsyncClient as AsyncClient
     from service.client.client import Client as Client
     from service.run.sweep import Report as Report
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "service.base.errors": ("GapsweepError", "InputError", "SpecError"),
+    "service.client": ("endpoints",),
     "service.client.client": ("AsyncClient", "Client"),
     "service.run.sweep": ("Report", "Sweep", "open_sweep"),
     "service.run.use_case": ("resume", "run"),
@@ -94,7 +96,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gapsweep' has no attribute {name!r}")
     check_own_packages()
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    if not hasattr(home, name):  # a module of a package
+        return import_module(f"{_HOMES[name]}.{name}")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:
