@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 from rich.console import Console
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from service.base.errors import InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
@@ -111,14 +112,16 @@ class Driver:
 
 def _wait_for_lock(run: Callable[[], Ending]) -> Ending:
     """Run the sweep as soon as the previous driver has released it."""
-    deadline = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            return run()
-        except SweepBusyError:
-            if time.monotonic() > deadline:
-                raise SweepFailedError("the previous driver is still running") from None
-            time.sleep(1)
+    retrying = Retrying(
+        stop=stop_after_delay(_LOCK_PATIENCE),
+        wait=wait_fixed(1.0),
+        retry=retry_if_exception_type(SweepBusyError),
+        reraise=True,
+    )
+    try:
+        return retrying(run)
+    except SweepBusyError:
+        raise SweepFailedError("the previous driver is still running") from None
 
 
 def _to_outcome(ending: Ending, action: RequestedAction | None) -> Outcome:
