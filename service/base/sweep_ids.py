@@ -11,10 +11,10 @@ _SHOWN = 10
 
 
 def resolve_sweep(reference: str, ids: Sequence[str], where: str) -> str:
-    """The id that is meant; ``ids`` are those of the sweeps there are, the newest last.
+    """The id that ``reference`` means; ``ids`` are all that can match, the newest last.
 
     Raises:
-        SweepNotFoundError: no sweep is meant, or several; ``where`` says where it was looked for.
+        SweepNotFoundError: no sweep matches, or several do; ``where`` completes the message.
     """
     if reference == LATEST and ids:
         return ids[-1]

@@ -24,7 +24,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from service.base.errors import InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
-from service.base.versions import require
+from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
 from service.report.progress import LineView
 from service.run.stopping import Orders
@@ -69,7 +69,7 @@ class Driver:
         self._spec, self._orders = spec, Orders()
 
     def run(self) -> bool:
-        """Run the sweep; False if the store could not be told how it ended."""
+        """Run the sweep; False if the store could not record how it ended."""
         spec, job = self._spec, self._job
         recorder = Recorder(self._progress, job.sweep_id, job.attempt, self._orders, spec.resources)
         outbox = StoreOutbox(recorder, STORE_PATIENCE)
@@ -176,7 +176,7 @@ def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
         return True
     console.print(f"{_now()} attempt {attempt} of {sweep_id}, process {os.getpid()}")
     try:
-        require(config.version, "the service", "the cluster")
+        require_same_version(config.version, "the service", "the cluster")
         spec = parse_spec(yaml.safe_load(job.spec), "the spec", home.data)
     except InputError as error:
         progress.end(sweep_id, attempt, DriverReport(), JobState.FAILED, redact(str(error)))

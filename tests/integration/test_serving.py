@@ -98,7 +98,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         for asked in (("serve", *RAY, "--port", port), ("up", "--mlflow-port", port)):
             refused = gapsweep(*asked, *home)
             assert refused.returncode == 2
-            assert f"127.0.0.1:{port} cannot be used" in refused.stderr
+            assert f"cannot listen on 127.0.0.1:{port}" in refused.stderr
 
 
 @pytest.mark.ray
