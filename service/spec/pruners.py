@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 WarmUp = Annotated[
-    int | None, Field(ge=0, description="epochs before the first look; else a quarter of all")
+    int | None,
+    Field(ge=0, description="epochs in which nothing is pruned; a quarter of all if none"),
 ]
 
 
@@ -26,10 +27,10 @@ def _warm_up(epochs: int | None, max_epochs: int) -> int:
 
 
 class PrunerConfig(Component):
-    """A pruner and its options."""
+    """A pruner and its options. A subclass defines :meth:`build`."""
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's pruner for trials of at most so many epochs.
+        """A new pruner of Optuna's, for trials of at most ``max_epochs``; a step is an epoch.
 
         Raises:
             ContractError: a user's class cannot be imported or does not take an option.
@@ -38,7 +39,7 @@ class PrunerConfig(Component):
 
 
 class CustomPruner(PrunerConfig, Custom):
-    """A subclass of ``optuna.pruners.BasePruner``."""
+    """A subclass of `optuna.pruners.BasePruner` of yours."""
 
     name: ImportPath
 

@@ -5,8 +5,18 @@
 >>> sweep.trials.sort_values("value").head()
 >>> print(sweep.report())
 
-All that is public is here. Nothing of it is imported before it is used: ``import gapsweep`` loads
-neither torch nor Ray.
+Everything public is a name of this module, and loaded when it is first used: ``import gapsweep``
+itself imports neither torch nor Ray.
+
+- Sweeps: ``run``, ``resume``, ``open_sweep``, ``Sweep``, ``Report``.
+- Specs: ``load_spec``, ``parse_spec``, ``SweepSpec``.
+- A service: ``Client``, ``AsyncClient`` (extra ``client``).
+- To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, with ``Batch``,
+  ``Now`` and ``Verdict``; the components' models ``SamplerConfig``, ``PrunerConfig``,
+  ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+- Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
+  ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, each a ``Registry``.
+- Errors: ``GapsweepError``, ``InputError``, ``SpecError``.
 """
 
 from __future__ import annotations
