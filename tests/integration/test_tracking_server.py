@@ -17,7 +17,7 @@ import pytest
 from service.base.ports import free_port
 from service.study.records import Role, Trial, TrialState
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
-from service.tracking.outbox import News
+from service.tracking.outbox import TrialUpdate
 from tests.commands import DIGITS, gapsweep, settings
 from tests.patience import patience, wait_for
 from tests.rays import Ray
@@ -98,7 +98,7 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_and_lose)
     trial = Trial(number=0, state=TrialState.RUNNING, role=Role.BASELINE, params={"dropout": 0.0})
-    news = [News(trial=trial, changed=True, epochs=())]
+    news = [TrialUpdate(trial=trial, changed=True, epochs=())]
     for _ in range(2):
         with pytest.raises(ConnectionError):
             runs.write(news)
