@@ -16,6 +16,7 @@ from service.run.stopping import Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from tests.contract.sweeps import Executor, Watcher, facts
+from tests.rays import Ray
 
 EXECUTORS = ("local", "ray")
 NETWORKS = """
@@ -65,13 +66,13 @@ def no_mlflow() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray for every sweep of this module."""
-    with Cluster().connected(tmp_path_factory.mktemp("ray") / "ray.log"):
+def ray(tmp_path_factory: pytest.TempPathFactory, shared_ray: Ray) -> Iterator[None]:
+    """One connection to Ray for every sweep of this module."""
+    with Cluster(shared_ray.address).connected(tmp_path_factory.mktemp("ray") / "ray.log"):
         yield
 
 
-@pytest.fixture(scope="module", params=EXECUTORS)
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request: pytest.FixtureRequest, modules: Path) -> Executor:
     if request.param == "ray":
         request.getfixturevalue("ray")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.commands import gapsweep
-from tests.rays import Ray
+from tests.commands import LOCAL, gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
 USERS_FILE = """
@@ -27,7 +26,7 @@ def splits():
 """
 
 
-def test_it_says_that_no_regulariser_helped(tmp_path: Path, shared_ray: Ray) -> None:
+def test_it_says_that_no_regulariser_helped(tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(USERS_FILE)
     spec = {
         "name": "plain",
@@ -44,8 +43,8 @@ def test_it_says_that_no_regulariser_helped(tmp_path: Path, shared_ray: Ray) -> 
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = tmp_path / "home"
-    words = (str(tmp_path / "spec.yaml"), "--home", str(home), *shared_ray.options)
-    done = gapsweep("run", *words, env=shared_ray.env)
+    words = (str(tmp_path / "spec.yaml"), "--home", str(home), *LOCAL)
+    done = gapsweep("run", *words)
     assert done.returncode == 0, done.stderr
     assert "No regulariser helped here" in " ".join(done.stdout.split())
     (folder,) = (home / "sweeps").iterdir()
