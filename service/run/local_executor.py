@@ -22,7 +22,7 @@ POLL = 0.1
 
 
 def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
-    """Run trials until the flow has none left or says to stop; an error is kept in the flow.
+    """Run trials until the flow has none left or is stopping; an error is kept in the flow.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended a trial at once, or a debugger in it was quit; the trial

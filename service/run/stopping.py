@@ -14,7 +14,8 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-from service.study.records import Epoch, Trial, TrialState
+from service.study.events import Observer
+from service.study.records import Trial, TrialState
 from service.sweep.gpu_budget import GpuBudget
 
 HOPELESS = 5
@@ -31,7 +32,7 @@ class Stop(Enum):
 
 @dataclass
 class Orders:
-    """What a running sweep is told from outside, on any thread: to stop, how many trials at once.
+    """What others order a running sweep, on any thread: to stop, how many trials may run at once.
 
     ``slots`` bounds the trials that start; those that run go on. None leaves it to the cluster.
     ``stale`` says why it stops: the sweep has another driver, or none any more.
@@ -42,8 +43,8 @@ class Orders:
     slots: int | None = None
 
 
-class Control:
-    """An observer that knows the clock, the signals, its orders and how the trials go."""
+class Control(Observer):
+    """An observer that decides when to stop: by the clock, signals, orders and failed trials."""
 
     def __init__(
         self,
@@ -89,12 +90,6 @@ class Control:
             return True
         return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
 
-    def started(self, trial: Trial) -> None:
-        """Says nothing yet."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Says nothing yet."""
-
     def ended(self, trial: Trial) -> None:
         """Count failures until any trial has gone well, and learn what a whole one takes."""
         if trial.state is TrialState.COMPLETE:
@@ -118,9 +113,9 @@ class Control:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once.
+        """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
 
-        Only a process's main thread hears of signals: on another one this does nothing.
+        Python handles signals on the main thread only: on another one this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

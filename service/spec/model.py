@@ -64,31 +64,36 @@ class Constraint(Strict):
 
 
 class Search(Strict):
-    """How Optuna chooses trials and gives up on them."""
+    """How Optuna samples trials and prunes them."""
 
     sampler: SamplerChoice = Tpe()
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
     pruner: PrunerChoice = Median()
-    seed: int = Field(0, ge=0)
-    baseline: bool = Field(True, description="the first trial has no regularisation at all")
-    enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")
+    seed: int = Field(0, ge=0, description="of the sampler")
+    baseline: bool = Field(True, description="the first trial is not regularised at all")
+    enqueue: tuple[dict[str, Value], ...] = Field(
+        (), description="points of the space to try first"
+    )
 
 
 class Budget(Strict):
     """When a sweep ends, whichever comes first. Every trial counts, a failed one too."""
 
-    trials: int = Field(40, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    gpu_hours: float | None = Field(None, gt=0, description="held by all trials together")
+    trials: int = Field(40, ge=1, description="trials of the search and of `confirm` together")
+    minutes: float | None = Field(None, gt=0, description="of wall time")
+    gpu_hours: float | None = Field(
+        None, gt=0, description="hours times GPUs held, summed over all trials"
+    )
 
 
 class Confirm(Strict):
     """Train the best again with new seeds, beside the baseline, before anything is claimed."""
 
-    top_k: int = Field(3, ge=1, description="finalists of the search")
-    seeds: int = Field(5, ge=2, description="new seeds for each, and for the baseline")
+    top_k: int = Field(3, ge=1, description="how many of the search's best are trained again")
+    seeds: int = Field(5, ge=2, description="new seeds for each of them and for the baseline")
     pick: Literal["best_mean", "one_standard_error"] = Field(
-        "best_mean", description="the best mean, or the smallest gap within one standard error"
+        "best_mean",
+        description="the best mean, or the smallest gap within one standard error of it",
     )
 
     @property
@@ -100,16 +105,20 @@ class Confirm(Strict):
 class SweepSpec(Strict):
     """A whole sweep. Immutable; two equal specs with ``concurrent: 1`` give equal trials."""
 
-    name: Name
-    trainable: ImportPath = Field(description='"module:Class", ours or your own')
-    data: DataChoice
-    model: dict[str, Any] = Field(default_factory=dict, description="the trainable's arguments")
-    training: Training = Training()
-    space: SearchSpace
-    regularisers: dict[Label, RegulariserChoice] = Field(
-        default_factory=dict, description="your own, by names under which a space knows them"
+    name: Name = Field(description="lower case; the sweep's id begins with it")
+    trainable: ImportPath = Field(
+        description="the network: ours (`trainables.models:MLP`) or yours"
     )
-    early_stopping: StoppingChoice | None = Patience()
+    data: DataChoice = Field(description="a source by name, or a function of yours")
+    model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
+    training: Training = Training()
+    space: SearchSpace = Field(description="or `{preset: NAME}`, or `{file: PATH}`")
+    regularisers: dict[Label, RegulariserChoice] = Field(
+        default_factory=dict, description="your own ones by label; a space varies `LABEL.OPTION`"
+    )
+    early_stopping: StoppingChoice | None = Field(
+        Patience(), description="`off` trains every trial to its last epoch"
+    )
     objective: Objective = Objective()
     constraints: tuple[Constraint, ...] = ()
     search: Search = Search()

@@ -11,20 +11,22 @@ from search_spaces.models import Strict
 
 
 class Resources(Strict):
-    """What one trial holds, evenly shared by its workers, and how many trials run at once."""
+    """What one trial holds, divided evenly among its workers, and how many trials run at once."""
 
     executor: Literal["ray", "local"] = Field(
-        "ray", description="Ray Tune, or this process: one trial after another, without Ray"
+        "ray", description="Ray Tune, or one trial after another in this process, without Ray"
     )
     workers: int = Field(1, ge=1, description="processes that train one trial together")
-    cpus: float | None = Field(None, gt=0, description="of a trial; one a worker if none")
-    gpus: float = Field(0, ge=0, description="of a trial: one a worker, or a part of one, or 0")
-    placement: Literal["pack", "spread", "strict_pack"] = Field(
-        "pack", description="workers on few nodes, on many, or all on one"
+    cpus: float | None = Field(None, gt=0, description="CPUs of a trial; one per worker if none")
+    gpus: float = Field(
+        0, ge=0, description="GPUs of a trial: one per worker, or a part of one, or 0"
     )
-    concurrent: int = Field(2, ge=1, description="trials at once, where so many fit")
+    placement: Literal["pack", "spread", "strict_pack"] = Field(
+        "pack", description="the workers on few nodes, on many, or all on one"
+    )
+    concurrent: int = Field(2, ge=1, description="maximum of trials at once")
     retries: int = Field(
-        2, ge=0, description="how often a trial that lost a process goes on from its checkpoint"
+        2, ge=0, description="times that a trial which lost a process continues from its last epoch"
     )
 
     @model_validator(mode="before")

@@ -151,8 +151,8 @@ class Qmc(SamplerConfig):
 class OptunaHub(SamplerConfig):
     """A sampler of OptunaHub, ``pip install 'gapsweep[optunahub]'``.
 
-    ``package`` is its path in the hub, for example ``samplers/auto_sampler``; ``registry_root`` a
-    local copy of the hub's repository, where it is not to be downloaded.
+    ``package`` is its path in the hub, for example ``samplers/auto_sampler``. ``registry_root`` is
+    the folder ``package`` of a local copy of the hub, to load from it instead of downloading.
     """
 
     loads: ClassVar[tuple[str, ...]] = ("optunahub:load_module",)

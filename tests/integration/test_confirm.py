@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.commands import LOCAL, gapsweep
+from tests.commands import gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
 USERS_FILE = """
@@ -40,11 +40,11 @@ def test_it_says_that_no_regulariser_helped(tmp_path: Path) -> None:
         "search": {"pruner": "none"},
         "budget": {"trials": 14},
         "confirm": {"top_k": 2, "seeds": 3},
+        "resources": {"executor": "local"},
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = tmp_path / "home"
-    words = (str(tmp_path / "spec.yaml"), "--home", str(home), *LOCAL)
-    done = gapsweep("run", *words)
+    done = gapsweep("run", str(tmp_path / "spec.yaml"), "--home", str(home))
     assert done.returncode == 0, done.stderr
     assert "No regulariser helped here" in " ".join(done.stdout.split())
     (folder,) = (home / "sweeps").iterdir()

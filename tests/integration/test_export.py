@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.commands import LOCAL, Ran, gapsweep
+from tests.commands import LOCAL, Ran, gapsweep, settings
 from trainables.data.datasets import Digits, load
 from trainables.models import MLP
 
@@ -77,7 +77,7 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = ("--home", str(tmp_path / "home"))
-    words = (str(tmp_path / "spec.yaml"), *home, *LOCAL)
+    words = (str(tmp_path / "spec.yaml"), *home, *settings(LOCAL))
     done = gapsweep("run", *words)
     assert done.returncode == 0, done.stderr
     raw = np.stack([frame["size"], frame.town == "b"], 1).astype(np.float32)

@@ -12,10 +12,9 @@ from tests.patience import patience
 
 def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
     home = ("--home", str(tmp_path), "--json")
-    changes = settings(
-        "budget.trials=10000", f"budget.minutes={patience(0.1):g}", "training.max_epochs=5"
-    )
-    done = gapsweep("run", str(DIGITS), *home, *LOCAL, *changes)
+    minutes = f"budget.minutes={patience(0.1):g}"
+    changes = settings("budget.trials=10000", minutes, "training.max_epochs=5", LOCAL)
+    done = gapsweep("run", str(DIGITS), *home, *changes)
     assert done.returncode == 0, done.stderr
     assert "time budget" in done.stderr
     first = json.loads(done.stdout)
@@ -26,8 +25,8 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
 
 def test_a_finished_sweep_is_extended(tmp_path: Path) -> None:
     home = ("--home", str(tmp_path), "--json")
-    small = settings("training.max_epochs=3", "budget.trials=3")
-    done = gapsweep("run", str(DIGITS), *home, *LOCAL, *small)
+    small = settings("training.max_epochs=3", "budget.trials=3", LOCAL)
+    done = gapsweep("run", str(DIGITS), *home, *small)
     assert done.returncode == 0, done.stderr
     more = gapsweep("resume", "latest", "--trials", "2", *home)
     assert more.returncode == 0, more.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from tests.commands import LOCAL, gapsweep
+from tests.commands import gapsweep
 
 FEATURES, TRUE, SAMPLES = 200, 10, 2000
 USERS_FILE = f"""
@@ -56,12 +56,12 @@ def swept(folder: Path, penalty: str, **changes: Any) -> dict[str, Any]:
         },
         "search": {"pruner": "none"},
         "budget": {"trials": 20},
+        "resources": {"executor": "local"},
         **changes,
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = ("--home", str(folder / "home"), "--json")
-    words = (str(folder / "spec.yaml"), *home, *LOCAL)
-    done = gapsweep("run", *words)
+    done = gapsweep("run", str(folder / "spec.yaml"), *home)
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
     return summary

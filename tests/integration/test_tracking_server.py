@@ -52,8 +52,8 @@ def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Pa
     port = free_port()
     env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
     home = ("--home", str(tmp_path / "home"))
-    small = settings("training.max_epochs=3", "budget.trials=4")
-    done = gapsweep("run", str(DIGITS), "--json", *home, *LOCAL, *small, env=env)
+    small = settings("training.max_epochs=3", "budget.trials=4", LOCAL)
+    done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr
     assert "MLflow lacks some of this sweep" in done.stderr
     with _server(tmp_path, port) as uri:

@@ -25,19 +25,21 @@ else:
 class Selection(Strict):
     """Which parameters a penalty acts on, by patterns of their names (``*`` fits anything)."""
 
-    include: tuple[str, ...] = Field((), description="also these, e.g. biases: '*.bias'")
-    exclude: tuple[str, ...] = Field((), description="not these")
+    include: tuple[str, ...] = Field((), description="add these, for example biases: `*.bias`")
+    exclude: tuple[str, ...] = Field((), description="leave these out")
     scale: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="λ times this factor, e.g. 'fc*': 0.1"
+        default_factory=dict, description="λ times this factor, for example `fc*: 0.1`"
     )
 
 
 class MetricSpec(Strict):
-    """A metric of the user's: ``path`` leads to a function of outputs and targets."""
+    """A metric of yours: ``path`` names a function of outputs and targets."""
 
     path: ImportPath
-    name: Annotated[str, Field(pattern=r"^\w+$")] = ""
-    higher_is_better: bool = True
+    name: Annotated[
+        str, Field(pattern=r"^\w+$", description="as reports show it; the function's if none")
+    ] = ""
+    higher_is_better: bool = Field(True, description="decides the sign of its gap")
 
     @model_validator(mode="before")
     @classmethod
@@ -50,43 +52,54 @@ class MetricSpec(Strict):
 
 
 class Training(Strict):
-    """Everything about a training that is not regularisation; any plain field may be swept too."""
+    """How a trial trains; what regularises is in ``space``. A space may vary any plain key."""
 
-    max_epochs: int = Field(40, ge=1)
-    batch_size: int = Field(64, ge=1, description="samples a step")
-    optimizer: OptimizerChoice = AdamW()
-    lr: float = Field(1e-3, gt=0, description="learning rate, at the start of the schedule")
+    max_epochs: int = Field(40, ge=1, description="epochs of a trial that nothing stops")
+    batch_size: int = Field(64, ge=1, description="samples per step")
+    optimizer: OptimizerChoice = Field(AdamW(), description="it decays no weights; a penalty does")
+    lr: float = Field(1e-3, gt=0, description="learning rate at the start of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
     loss: ImportPath | str | None = Field(
         None,
         union_mode="left_to_right",
-        description="cross_entropy, bce, mse or an import path; the task's if none",
+        description="`cross_entropy`, `bce`, `mse` or yours; chosen by the task if none",
     )
-    metrics: tuple[MetricSpec, ...] = Field((), description="beside the task's own")
+    metrics: tuple[MetricSpec, ...] = Field((), description="yours, in addition to the task's")
     seed: int = Field(0, ge=0, description="of batch order, dropout and augmentation")
-    weight_init_seed: int | None = Field(None, ge=0, description="`seed` if none")
-    l1_update: Literal["proximal", "subgradient"] = "proximal"
+    weight_init_seed: int | None = Field(
+        None, ge=0, description="of the initial weights; `seed` if none"
+    )
+    l1_update: Literal["proximal", "subgradient"] = Field(
+        "proximal", description="soft threshold after the step (exact zeros), or in the gradient"
+    )
     l2_update: L2Update | None = Field(
         None,
-        description="beside the step or in the gradient; if none as the optimizer does",
+        description="shrink the weights beside the step, or add to the gradient; if none, as the "
+        "optimizer does: `adam` couples, the others decouple",
     )
     proximal_step: Literal["lr", "adaptive"] = Field(
-        "lr", description="the threshold's step under Adam: lr, or each weight's own step of Adam"
+        "lr", description="step of the threshold: `lr`, or each weight's own step of Adam"
     )
-    lambda_schedule: Literal["constant", "warmup", "cosine"] = "constant"
-    lambda_warmup_epochs: int = Field(5, ge=1, description="of the warmup schedule")
+    lambda_schedule: Literal["constant", "warmup", "cosine"] = Field(
+        "constant", description="λ over the epochs"
+    )
+    lambda_warmup_epochs: int = Field(
+        5, ge=1, description="epochs until λ is reached, with `warmup`"
+    )
     penalised: Selection = Selection()
-    measure_every: int = Field(1, ge=1, description="epochs between measurements of the train side")
+    measure_every: int = Field(
+        1, ge=1, description="epochs between two measurements of `train/*` and `gap/*`"
+    )
     scale_lr: Literal["none", "linear", "sqrt"] = Field(
         "none",
-        description="on several workers: batch_size is all workers' together; with linear or sqrt "
-        "it is each worker's, and lr grows with their number or its root",
+        description="with several workers: `none` divides `batch_size` among them; with `linear` "
+        "or `sqrt` it is per worker, and `lr` grows with their number or its root",
     )
     precision: Precision = Field(
-        "fp32", description="of products: tf32 and bf16 are faster where a device has them"
+        "fp32", description="of matrix products; `tf32` and `bf16` need a device that has them"
     )
-    compile: bool = Field(False, description="the network by torch.compile; it needs a compiler")
+    compile: bool = Field(False, description="use torch.compile, which needs a compiler")
 
     @property
     def couples_l2(self) -> bool:

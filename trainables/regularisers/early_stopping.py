@@ -4,31 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
-from trainables.config.stopping import Patience
-
-
-class Verdict(Enum):
-    """What an epoch's value means."""
-
-    IMPROVED = "improved"
-    WAIT = "wait"
-    STOP = "stop"
-
-
-class StoppingRule(Protocol):
-    """What an early-stopping rule of a user's must have."""
-
-    def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
-        """Take the watched metric's value in an epoch, and ``gap/loss`` where it was measured."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on, in types that ``weights_only`` reads."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+from trainables.config.stopping import Patience, Verdict
 
 
 class EarlyStopping:
