@@ -12,11 +12,12 @@ import torch
 from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
-from tests.rays import Ray, ray_cluster
+from tests.rays import AUTHENTICATION, Ray, ray_cluster
 
 # Two threads over small matrices take five times the CPU time that one takes.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.update(AUTHENTICATION)
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are asked for by -m

@@ -19,8 +19,11 @@ from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
 _NODE = "GAPSWEEP_TEST_RAY_NODE"
-_TOKEN = secrets.token_hex(16)
-"""One for every Ray of a test run: a process that has joined one keeps its token."""
+AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+"""One token for every Ray of a test run, in the environment before anything imports Ray.
+
+A process reads the mode when it imports Ray, and keeps the token of the first Ray that it joins.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Ray:
     @property
     def env(self) -> dict[str, str]:
         """What a driver must know to be let in."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+        return dict(AUTHENTICATION)
 
     @property
     def options(self) -> tuple[str, str]:
@@ -135,7 +138,7 @@ def _start(
     """A node; ``before`` is the command that runs its own as its arguments."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words.append("--disable-usage-stats")
-    own = {_MARK: mark, _NODE: str(number), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+    own = {_MARK: mark, _NODE: str(number), **AUTHENTICATION}
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, f"--dashboard-agent-listen-port={free_port()}", *options],
