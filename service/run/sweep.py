@@ -28,28 +28,31 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """What a sweep found: text in a terminal, a page in a notebook or a file."""
+    """What a sweep found so far.
+
+    ``str(report)`` is the text of the command line; a notebook shows the page.
+    """
 
     def __init__(self, data: ReportData) -> None:
         self.data = data
 
     @property
     def verdict(self) -> str:
-        """The answer in a sentence or two."""
+        """Whether anything beats the baseline and how much of the gap it closes, in words."""
         return self.data.verdict
 
     @cached_property
     def html(self) -> str:
-        """The whole report as one page that needs no network."""
+        """The whole report as one self-contained HTML page."""
         from service.report.page import render
 
         return render(self.data)
 
     def save(self, path: Path | str) -> None:
-        """Write the page.
+        """Write the HTML page to a file.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: the file cannot be written.
         """
         try:
             Path(path).write_text(self.html, encoding="utf-8")
@@ -73,13 +76,20 @@ class Report:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep in its folder, finished or not. What it says is read when it is asked for."""
+    """A sweep in its folder, finished or not.
+
+    The folder is read once, when something of it is first needed; :func:`open_sweep` again for a
+    newer state of a running sweep. ``run``, ``resume`` and ``open_sweep`` return sweeps.
+
+    Properties and methods raise InputError where the sweep has not started a trial, or where a
+    newer gapsweep has written the folder.
+    """
 
     folder: SweepFolder
 
     @property
     def id(self) -> str:
-        """The id, which commands and ``resume`` take."""
+        """The id, for commands and :func:`resume`."""
         return self.folder.sweep_id
 
     @cached_property
@@ -88,7 +98,7 @@ class Sweep:
 
     @property
     def spec(self) -> SweepSpec:
-        """The spec as run."""
+        """The spec that the sweep runs."""
         return self._read[0]
 
     @property
@@ -98,26 +108,26 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best completed trial."""
+        """The best completed trial; the best mean over new seeds, once trials are confirmed."""
         return self._read[2].best
 
     @property
     def baseline(self) -> Trial | None:
-        """The completed trial without regularisation."""
+        """The completed trial without regularisation; None if there is none yet."""
         return self._read[2].baseline
 
     @property
     def summary(self) -> Summary:
-        """The sweep as ``summary.json`` has it."""
+        """The sweep in one JSON-like model, the same as ``summary.json``."""
         return summarise(self._read[2], self.folder)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row for each trial, by number.
+        """One row per trial, indexed by number.
 
-        Columns: ``state``, ``role``, ``value`` (the objective), the metrics at the kept weights
-        (``val/loss`` …), a column ``params.NAME`` for each parameter, ``epochs``, ``seconds``,
-        ``reason``.
+        Columns: ``state``, ``role``, ``value`` (the objective; NaN unless completed), the metrics
+        at the kept weights (``val/loss``, ``gap/loss`` …), ``params.NAME`` for each parameter,
+        ``epochs`` (how many ran), ``seconds``, and ``reason`` (why it was pruned or failed).
         """
         import pandas as pd
 
@@ -130,7 +140,7 @@ class Sweep:
         return self._read[2].trials
 
     def report(self) -> Report:
-        """What the sweep found so far."""
+        """The report on the trials that there are."""
         from service.report.data import build
 
         _, study, record = self._read
@@ -139,17 +149,21 @@ class Sweep:
     def best_model(self) -> nn.Module:
         """The best trial's network at its kept weights, in eval mode.
 
-        It takes raw inputs ``(B, …)`` and contains the preprocessing; a regression's outputs are in
-        the target's own units.
+        It contains the preprocessing: inputs ``(B, …)`` are raw samples, as the data source has
+        them; outputs ``(B, outputs)`` are logits, or a regression in the target's units.
 
         Raises:
-            InputError: no completed trial has weights.
-            TrainableError: the data or the user's code cannot be loaded.
+            InputError: no completed trial has kept weights, or the data or your own code cannot be
+                loaded.
         """
         from service.run.best_model import load_best_model
+        from trainables.errors import TrainableError
 
         import_from(*self.folder.read_import_paths())
-        return load_best_model(self.spec, self._read[2], self.folder)
+        try:
+            return load_best_model(self.spec, self._read[2], self.folder)
+        except TrainableError as error:
+            raise InputError(str(error)) from None
 
     def __repr__(self) -> str:
         _, _, record = self._read
@@ -167,10 +181,14 @@ class Sweep:
 
 
 def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> Sweep:
-    """The sweep of an id, of an unambiguous beginning of one, or the latest.
+    """Open a sweep that was run before, or that runs in another process.
+
+    Args:
+        reference: an id, an unambiguous beginning of one, or ``latest``.
+        home: the data directory (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``).
 
     Raises:
-        SweepNotFoundError: there is none, or more than one.
+        SweepNotFoundError: no sweep, or several, match.
     """
     return Sweep(home_at(home).find(reference))
 

@@ -1,4 +1,4 @@
-"""The optimisers that a spec can name. Penalties are the loop's: no optimiser decays weights."""
+"""The optimisers that a spec can name. None decays weights: that is a penalty."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ L2Update = Literal["decoupled", "coupled"]
 
 
 class OptimizerConfig(Component):
-    """An optimiser and its options; ``l2_update`` is how L2 acts unless the training says."""
+    """An optimiser and its options. A subclass defines :meth:`build`."""
 
     @property
     def l2_update(self) -> L2Update:
-        """``decoupled`` shrinks the weights beside the step, ``coupled`` adds to the gradient."""
+        """How L2 acts under it, unless ``training.l2_update`` says otherwise."""
         return "decoupled"
 
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """The optimiser at its initial learning rate; ``momentum`` is the training's own key.
+        """A new optimiser, which must not decay weights.
+
+        Args:
+            parameters: what it trains.
+            lr: the initial learning rate; the loop sets that of every epoch.
+            momentum: ``training.momentum``, for optimisers that have one.
 
         Raises:
             ContractError: a user's class cannot be imported or does not take an option.
@@ -37,7 +42,7 @@ class OptimizerConfig(Component):
 
 
 class CustomOptimizer(OptimizerConfig, Custom):
-    """A class of the user's, called with the parameters and ``lr``, or one of ``torch.optim``."""
+    """A `torch.optim.Optimizer` class, torch's or yours, called with the parameters and `lr`."""
 
     name: ImportPath
 
@@ -50,7 +55,7 @@ class CustomOptimizer(OptimizerConfig, Custom):
         return made
 
 
-optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer)
+optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer, group="optimizers")
 
 
 class _Adam(OptimizerConfig):

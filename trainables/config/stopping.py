@@ -13,7 +13,11 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class Verdict(Enum):
-    """What an epoch's value means."""
+    """What a stopping rule makes of an epoch.
+
+    ``IMPROVED``: keep this epoch's weights. ``WAIT``: continue with the weights kept so far.
+    ``STOP``: end the training with them.
+    """
 
     IMPROVED = "improved"
     WAIT = "wait"
@@ -21,26 +25,36 @@ class Verdict(Enum):
 
 
 class StoppingRule(Protocol):
-    """What an early-stopping rule of a user's must have."""
+    """What an early-stopping rule must have; a class of yours need not inherit from it.
+
+    ``early_stopping: {name: "module:Class", metric: val/loss, option: 1}`` names it. It is built
+    for every training, with the options, and with ``metric`` and ``mode`` if it names them.
+    """
 
     def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
-        """Take the watched metric's value in an epoch, and ``gap/loss`` where it was measured."""
+        """Judge an epoch; called after every one, in order.
+
+        Args:
+            epoch: its number, from 1.
+            value: the watched metric.
+            gap: ``gap/loss`` of the epoch, None where it was not measured.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on, in types that ``weights_only`` reads."""
+        """What :meth:`load_state_dict` needs, in types that ``torch.load`` reads without pickle."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state of :meth:`state_dict`, in a new instance."""
 
 
 class StoppingConfig(Component):
-    """A rule, the metric that it watches, and which way the metric improves."""
+    """A stopping rule: the metric that it watches, and which way the metric improves."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
     mode: Literal["min", "max"] = "min"
 
     def build(self) -> StoppingRule:
-        """The rule at the start of a training.
+        """A new rule, for one training.
 
         Raises:
             ContractError: a user's class cannot be imported or does not take an option.
@@ -49,7 +63,7 @@ class StoppingConfig(Component):
 
 
 class CustomStopping(StoppingConfig, Custom):
-    """A class of the user's with the methods of ``StoppingRule``."""
+    """A class of yours with the methods of `gapsweep.StoppingRule`."""
 
     name: ImportPath
 
@@ -60,7 +74,7 @@ class CustomStopping(StoppingConfig, Custom):
 
 
 stopping_rules: Registry[StoppingConfig] = Registry(
-    "stopping_rule", CustomStopping, default="patience"
+    "stopping rule", CustomStopping, group="stopping_rules", default="patience"
 )
 
 

@@ -9,10 +9,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs ``(B, …)`` and targets ``(B, …)``.
+    """The samples of one training step.
 
-    Where samples are mixed, ``y`` holds for ``share`` of each and ``other_y`` for the rest; the
-    share is 0-dim. ``smoothing`` is the weight of the uniform distribution over the classes.
+    Attributes:
+        x: inputs ``(B, …)``.
+        y: targets ``(B, …)``.
+        other_y: where samples are mixed, the targets ``(B, …)`` of the samples mixed in.
+        share: where samples are mixed, the weight of ``y``, 0-dim; ``other_y`` has the rest.
+        smoothing: weight of the uniform distribution over the classes, mixed into the targets.
     """
 
     x: Tensor
