@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from service.base.errors import GapsweepError
+from service.base.extras import describe_missing
 from service.base.redaction import redact
 from service.cli import local, remote, serving
 from service.cli.app import INTERRUPTED, app
@@ -22,6 +23,12 @@ def main() -> None:
     use_ray_token()
     try:
         app()
+    except ModuleNotFoundError as error:
+        missing = describe_missing(error)
+        if missing is None:
+            raise
+        errors.print(f"[bold red]error[/] {escape(missing)}", soft_wrap=True)
+        sys.exit(2)
     except GapsweepError as error:
         errors.print(f"[bold red]error[/] {escape(redact(str(error)))}", soft_wrap=True)
         sys.exit(error.exit_code)

@@ -46,10 +46,8 @@ class Remote:
             )
         if not token.isascii() or not token.isprintable():
             raise InputError("invalid token: unexpected characters")
-        try:
-            from service.client.client import Client
-        except ModuleNotFoundError as error:
-            raise InputError(f"{error.name} is missing; pip install 'gapsweep[client]'") from None
+        from service.client.client import Client
+
         return Remote(Client(server.rstrip("/"), token.strip()), server)
 
     def do_patiently(self, call: Call[T]) -> T:

@@ -237,12 +237,10 @@ def _settings(
     running: int = 4,
     allow: tuple[str, ...] = (),
 ) -> ServerSettings:
-    try:
-        from service.server.queue import QueueLimits
-        from service.server.serve import ServerSettings
-        from service.server.sweep_service import ServiceSettings
-    except ModuleNotFoundError as error:
-        raise _missing_package(error) from None
+    from service.server.queue import QueueLimits
+    from service.server.serve import ServerSettings
+    from service.server.sweep_service import ServiceSettings
+
     url = _database_url(home, database_url)
     return ServerSettings(
         service=ServiceSettings(database_url=url, home=home.path, trainables=allow),
@@ -252,11 +250,9 @@ def _settings(
 
 
 def _users(home: Path | None, database_url: str | None) -> UserStore:
-    try:
-        from service.server.store.database import Database
-        from service.server.store.user_store import UserStore
-    except ModuleNotFoundError as error:
-        raise _missing_package(error) from None
+    from service.server.store.database import Database
+    from service.server.store.user_store import UserStore
+
     database = Database(_database_url(_home(home), database_url))
     database.check()
     return UserStore(database)
@@ -270,10 +266,6 @@ def _home(option: Path | None) -> Home:
 
 def _database_url(home: Home, option: str | None) -> str:
     return option or f"sqlite:///{home.path / 'service.db'}"
-
-
-def _missing_package(error: ModuleNotFoundError) -> InputError:
-    return InputError(f"{error.name} is missing; pip install 'gapsweep[server]'")
 
 
 def _parse_gpus_of(text: str) -> tuple[str, float]:

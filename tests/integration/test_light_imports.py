@@ -101,3 +101,40 @@ def test_a_users_package_under_a_name_of_ours_is_explained(tmp_path: Path) -> No
     )
     assert "gapsweep's own package 'trainables' has no module" in done.stderr
     assert "rename that package" in done.stderr
+
+
+EXTRAS = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {libraries}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from gapsweep.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "libraries", "extra"),
+    [
+        (["status", "--server", "http://127.0.0.1:9", "--token", "x"], ["httpx2"], "client"),
+        (["users", "list"], ["sqlalchemy", "alembic"], "server"),
+        (["serve", "--ray-address", "auto"], ["fastapi", "limits"], "server"),
+        (["up"], ["tenacity"], "client"),
+        (["studies"], ["optuna_dashboard"], "dashboard"),
+    ],
+)
+def test_a_missing_extra_is_named(
+    tmp_path: Path, arguments: list[str], libraries: list[str], extra: str
+) -> None:
+    program = EXTRAS.format(libraries=libraries)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GAPSWEEP_HOME": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert f"is missing; pip install 'gapsweep[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
