@@ -1,4 +1,4 @@
-"""What a sweep may vary: parameters, their ranges, and when each one exists at all."""
+"""The search space: parameters, their ranges, and the conditions under which each exists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ When = Mapping[str, tuple[Value, ...]]
 
 
 def _as_number(bound: Any) -> Any:
-    """YAML 1.1 reads ``1e-6`` as text; it is a number all the same."""
+    """Convert strings: YAML 1.1 reads ``1e-6`` as one."""
     try:
         return float(bound) if isinstance(bound, str) else bound
     except ValueError:
@@ -35,7 +35,7 @@ def _as_number(bound: Any) -> Any:
 
 
 def _as_conditions(when: Any) -> Any:
-    """``penalty: l1`` stands for ``penalty: [l1]``."""
+    """Expand ``penalty: l1`` to ``penalty: [l1]``."""
     if not isinstance(when, Mapping):
         return when
     return {k: v if isinstance(v, list | tuple) else (v,) for k, v in when.items()}
@@ -51,15 +51,15 @@ Conditions = Annotated[
 
 
 class _Parameter(Strict):
-    when: Conditions = Field(default_factory=dict, description="values of others it depends on")
+    when: Conditions = Field(default_factory=dict, description="values of others that activate it")
 
     def choices(self) -> tuple[Value, ...]:
-        """Every value, of a parameter that lists them; empty for a range."""
+        """All values of a parameter that lists them; empty for a range."""
         return ()
 
 
 class _Range(_Parameter):
-    """What ranges share; ``low`` and ``high`` are in it."""
+    """The common part of ranges; both bounds are inclusive."""
 
     @property
     def low(self) -> float:
@@ -76,13 +76,13 @@ class _Range(_Parameter):
         return self.low, self.high
 
     def samples(self) -> tuple[Value, ...]:
-        """Values that represent the parameter: its ends and one between."""
+        """Representative values: both bounds and one between them."""
         between = self.low + 0.37 * (self.high - self.low)
         return self.low, self.high, int(between) if isinstance(self.low, int) else between
 
 
 class Float(_Range):
-    """A real number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
+    """A float in ``[low, high]``; log-uniform with ``log``, on a grid with ``step``."""
 
     bounds: tuple[Bound, Bound] = Field(alias="float")
     log: bool = False
@@ -92,7 +92,7 @@ class Float(_Range):
     def _sound(self) -> Float:
         _check_range("float", self.low, self.high, self.log)
         if self.step is not None and self.log:
-            raise ValueError("`step` and `log` exclude each other; leave one out")
+            raise ValueError("`step` and `log` are mutually exclusive; remove one")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"`step` must be above 0, got {self.step:g}")
         return self
@@ -118,14 +118,14 @@ class Float(_Range):
         return math.isclose(steps, round(steps), abs_tol=1e-8)
 
     def describe(self) -> str:
-        """In words, for messages."""
+        """The valid values, for messages."""
         return f"a number from {self.low:g} to {self.high:g}" + (
             f" in steps of {self.step:g}" if self.step else ""
         )
 
 
 class Int(_Range):
-    """A whole number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
+    """An integer in ``[low, high]``; log-uniform with ``log``, on a grid with ``step``."""
 
     bounds: tuple[StrictInt, StrictInt] = Field(alias="int")
     log: bool = False
@@ -135,7 +135,7 @@ class Int(_Range):
     def _sound(self) -> Int:
         _check_range("int", self.low, self.high, self.log)
         if self.step != 1 and self.log:
-            raise ValueError("`step` and `log` exclude each other; leave one out")
+            raise ValueError("`step` and `log` are mutually exclusive; remove one")
         return self
 
     @property
@@ -155,13 +155,13 @@ class Int(_Range):
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def describe(self) -> str:
-        """In words, for messages."""
+        """The valid values, for messages."""
         steps = f" in steps of {self.step}" if self.step > 1 else ""
         return f"a whole number from {self.low} to {self.high}{steps}"
 
 
 class Choice(_Parameter):
-    """One of several values; of a single one, a constant."""
+    """One of several values; a single value is a constant."""
 
     values: tuple[Value, ...] = Field(alias="choice", min_length=1)
 
@@ -173,7 +173,7 @@ class Choice(_Parameter):
         return self
 
     def choices(self) -> tuple[Value, ...]:
-        """Every value, as written."""
+        """All values, in the order of the spec."""
         return self.values
 
     def extremes(self) -> tuple[Value, Value]:
@@ -181,7 +181,7 @@ class Choice(_Parameter):
         return self.values[0], self.values[-1]
 
     def samples(self) -> tuple[Value, ...]:
-        """Values that represent the parameter: all of them."""
+        """Representative values: all of them."""
         return self.values
 
     def contains(self, value: Value) -> bool:
@@ -189,7 +189,7 @@ class Choice(_Parameter):
         return any(same(value, own) for own in self.values)
 
     def describe(self) -> str:
-        """In words, for messages."""
+        """The valid values, for messages."""
         return "one of " + ", ".join(str(v) for v in self.values)
 
 
@@ -202,14 +202,14 @@ _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
 
 
 def same(a: Value, b: Value) -> bool:
-    """Equality that keeps ``True`` apart from ``1``, and ``1`` together with ``1.0``."""
+    """Equality that distinguishes ``True`` from ``1``, but not ``1`` from ``1.0``."""
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
 class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="left_to_right")]]]):
-    """Named parameters, each with its range and its conditions; refused unless it makes sense.
+    """Named parameters, each with a range and conditions, checked for consistency.
 
-    Every problem of every parameter is reported at once, at the parameter's own place.
+    All problems of all parameters are reported at once, each at its parameter's location.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -237,11 +237,11 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """By name, in the order they were written."""
+        """The parameters by name, in the order of the spec."""
         return self.root
 
     def ordered(self) -> tuple[str, ...]:
-        """Names, every parent before its children, otherwise as written."""
+        """Names, every parent before its children, otherwise in the order of the spec."""
         order: list[str] = []
 
         def visit(name: str) -> None:
@@ -255,9 +255,9 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
         return tuple(order)
 
     def active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
-        """Names of the parameters that exist at a point, parents first.
+        """Names of the parameters that are active at a point, parents first.
 
-        A parent that is absent or itself inactive does not meet any condition.
+        A parent that is absent or inactive meets no condition.
         """
         names: list[str] = []
         for name in self.ordered():
@@ -288,7 +288,7 @@ def _kind_problem(definition: Any) -> InitErrorDetails:
     keys = [str(k) for k in definition] if isinstance(definition, Mapping) else []
     hint = next((h for k in keys if (h := did_you_mean(k, _KINDS))), "")
     text = (
-        "a parameter is exactly one of {float: [low, high]}, {int: [low, high]}, "
+        "a parameter must be exactly one of {float: [low, high]}, {int: [low, high]}, "
         f"{{choice: [a, b]}}, or a constant; got {definition!r}{hint}"
     )
     return problem((), text, definition)
@@ -297,9 +297,9 @@ def _kind_problem(definition: Any) -> InitErrorDetails:
 def _check_range(kind: str, low: float, high: float, log: bool) -> None:
     if low >= high:
         what = "empty" if low == high else "inverted"
-        raise ValueError(f"{kind} range [{low:g}, {high:g}] is {what}; the first must be lower")
+        raise ValueError(f"{kind} range [{low:g}, {high:g}] is {what}; low must be below high")
     if log and low <= 0:
-        raise ValueError(f"a log range cannot start at {low:g}; it must start above 0")
+        raise ValueError(f"the lower bound of a log range must be above 0, got {low:g}")
 
 
 def _inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
@@ -316,11 +316,11 @@ def _bad_condition(
     space: Mapping[str, Parameter], name: str, parent: str, values: Sequence[Value]
 ) -> Iterator[str]:
     if parent == name:
-        yield "`when` names the parameter itself"
+        yield "`when` refers to the parameter itself"
     elif parent not in space:
         names = ", ".join(n for n in space if n != name)
         hint = did_you_mean(parent, space)
-        yield f"`when` names {parent!r}, which is not in the space{hint} ({names})"
+        yield f"`when` refers to {parent!r}, which is not in the space{hint} ({names})"
     else:
         for value in values:
             if not space[parent].contains(value):
@@ -330,11 +330,11 @@ def _bad_condition(
                     f"{space[parent].describe()}{did_you_mean(value, words)}"
                 )
         if not values:
-            yield f"`when` gives no value of {parent}"
+            yield f"`when` lists no value of {parent}"
 
 
 def _cycle(space: Mapping[str, Parameter]) -> list[str]:
-    """Names along a cycle of conditions, the first repeated at the end; empty if none."""
+    """Names along a cycle of conditions, the first repeated at the end; empty without a cycle."""
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> list[str]:
@@ -352,7 +352,7 @@ def _cycle(space: Mapping[str, Parameter]) -> list[str]:
 
 
 def _relocated(error: Any, name: str) -> InitErrorDetails:
-    """The same error one level down, below the parameter's name."""
+    """The same error, moved one level down, below the parameter's name."""
     place = (name, *error["loc"])
     if error["type"] == "value_error":
         return problem(place, str(error["ctx"]["error"]), error["input"])

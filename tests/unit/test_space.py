@@ -33,7 +33,7 @@ def regularisation() -> SearchSpace:
         ("a: {float: [1, 0]}", ("a",), "inverted"),
         ("a: {float: [1, 1]}", ("a",), "empty"),
         ("a: {float: [0, 1], log: true}", ("a",), "above 0"),
-        ("a: {float: [1, 2], log: true, step: 0.1}", ("a",), "exclude each other"),
+        ("a: {float: [1, 2], log: true, step: 0.1}", ("a",), "mutually exclusive"),
         ("a: {flaot: [0, 1]}", ("a",), "did you mean 'float'"),
         ("a: {choice: []}", ("a", "choice"), "at least 1"),
         ("a: {choice: [x, y, x]}", ("a",), "duplicate"),
