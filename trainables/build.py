@@ -1,4 +1,4 @@
-"""A training put together: from a spec and a trial's parameters to what the loop trains."""
+"""Builds a training from a spec and the parameters of a trial."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def build_run(
     process: Process | None = None,
     placed: Placed | None = None,
 ) -> TrainingRun:
-    """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
+    """The training of one trial, ready to start. ``seed`` replaces the spec's seed.
 
-    The baseline is not regularised at all: no early stopping, none of the user's regularisers.
+    The baseline has no regularisation: no early stopping and no user-defined regulariser.
 
     Raises:
         ContractError: see :func:`build_training`.
@@ -78,11 +78,11 @@ def build_training(
     process: Process | None = None,
     placed: Placed | None = None,
 ) -> TrainingRun:
-    """A training before its first step. ``placed`` holds the splits where they are on the device.
+    """A training before its first step. ``placed`` holds splits that are already on the device.
 
     Raises:
         ContractError: the loss does not fit the task, a regulariser does not fit the network or
-            its data, or the network does not take a batch or has nothing to train.
+            its data, or the network fails on a batch or has no parameters to train.
     """
     process = process or Process()
     training = scaled(training, process.world)
@@ -127,10 +127,10 @@ def build_training(
 
 
 def find_misfits(configs: Regularisers, splits: Splits, model: nn.Module) -> Mapping[str, str]:
-    """Why regularisers cannot work with these data and this network, by the key to blame.
+    """Why regularisers cannot work with these data and this network, by key of the space.
 
     Raises:
-        ContractError: a user's class cannot be imported or does not take an option.
+        ContractError: a user-defined class cannot be imported or does not accept an option.
     """
     found = {_key(c): c.build().misfit(splits.info, model) for c in configs}
     return {key: text for key, text in found.items() if text}
@@ -143,19 +143,19 @@ def _key(config: RegulariserConfig | OwnRegulariser) -> str:
 def _build_network(
     trainable: Trainable, splits: Splits, training: Training, few: Tensor
 ) -> nn.Module:
-    """The network, its weights drawn from the training's own seed, on the device of a few inputs.
+    """The network with weights initialised from the training's seed, on the device of ``few``.
 
-    Weights are drawn on the CPU, so that a GPU starts from the same.
+    Weights are initialised on the CPU, so that a training on a GPU starts from the same ones.
     """
-    trainable.meet(splits.info, training)
+    trainable.setup(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
     with torch.random.fork_rng(generators_on("cpu")):
         torch.manual_seed(seed)
         model = adopt(trainable.build(splits.info))
-        _find_last_layer(model, few.cpu())  # lazy layers draw their weights now
+        _find_last_layer(model, few.cpu())  # initialises lazy layers
     model = model.to(few.device)
     if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no format alone
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub requires a dtype as well
     if not any(p.requires_grad for p in model.parameters()):
         raise ContractError(
             "the network has no parameters to train; assign its layers to attributes of the "

@@ -1,4 +1,4 @@
-"""The contract that a model meets to be swept: build a network, say its losses and metrics."""
+"""The contract of a model: how to build its network, its losses and its metrics."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from trainables.losses import (
 
 
 class Trainable(ABC):
-    """A network and how it is trained. A subclass overrides one part and leaves the rest.
+    """A network and how to train it. A subclass must define ``build`` and may override the rest.
 
-    It is constructed with the spec's ``model`` arguments. ``info`` is there from :meth:`meet` on,
-    which comes before everything else.
+    It is constructed with the spec's ``model`` arguments. :meth:`setup` sets ``info`` and is called
+    before any other method.
     """
 
     higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
@@ -36,11 +36,11 @@ class Trainable(ABC):
     _metrics: Mapping[str, Function] = {}
     _better_high: frozenset[str] = frozenset()
 
-    def meet(self, info: DataInfo, training: Training) -> None:
-        """Learn what the data are, and the spec's own loss and metrics.
+    def setup(self, info: DataInfo, training: Training) -> None:
+        """Set ``info``, and load the loss and metrics that the spec names.
 
         Raises:
-            ContractError: one of them cannot be found or does not fit the task.
+            ContractError: one of them cannot be loaded or does not fit the task.
         """
         self.info = info
         self._loss = loss_function(training.loss, info.task)
@@ -49,7 +49,7 @@ class Trainable(ABC):
         self._better_high = self.higher_is_better | named
         if self._loss is not None and type(self).losses is not Trainable.losses:
             raise ContractError(
-                f"{type(self).__name__} defines losses itself; leave it out", "training.loss"
+                f"{type(self).__name__} defines losses itself; remove this key", "training.loss"
             )
 
     @abstractmethod
@@ -59,14 +59,14 @@ class Trainable(ABC):
     def optimizer(
         self, parameters: Iterable[nn.Parameter], training: Training
     ) -> torch.optim.Optimizer:
-        """The optimiser of the spec. It decays no weights: penalties are the loop's."""
+        """The optimiser of the spec, without weight decay: the loop applies penalties."""
         return training.optimizer.build(parameters, lr=training.lr, momentum=training.momentum)
 
     def step(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of one training step, 0-dim, to be differentiated; without penalty.
+        """The differentiable loss of one training step, 0-dim, without penalty.
 
-        ``model`` is to be called as a whole: where several workers share it, only that averages
-        their gradients.
+        Call ``model`` itself, not its submodules: with several workers, only that averages their
+        gradients.
         """
         outputs = model(batch.x)
         losses = self.losses(outputs, batch.y)
@@ -76,21 +76,21 @@ class Trainable(ABC):
         return smoothed(losses, outputs, batch.smoothing).mean()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Each sample's loss ``(B,)``, or their mean ``()``, without penalty."""
+        """The loss of each sample ``(B,)``, or the mean ``()``, without penalty."""
         if self._loss is not None:
             return self._loss(outputs, targets)
         return task_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Each sample's metrics ``(B,)``, or their means ``()``, to be averaged over samples."""
+        """The metrics of each sample ``(B,)``, or their means ``()``; averaged over samples."""
         return task_metrics(outputs, targets, self.info.task)
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``loss``, the metrics, and the spec's own ones."""
+        """``loss``, the metrics, and those that the spec names."""
         own = {name: function(outputs, targets) for name, function in self._metrics.items()}
         values = {"loss": self.losses(outputs, targets), **self.metrics(outputs, targets), **own}
         return {name: torch.as_tensor(value) for name, value in values.items()}
 
     def is_better_high(self, metric: str) -> bool:
-        """Whether more of a metric is better."""
+        """Whether a higher value of a metric is better."""
         return metric in self._better_high

@@ -1,7 +1,7 @@
-"""One training as a generator of epochs: whoever drives it may stop it, or go on later.
+"""A training as a generator of epochs, which its caller may stop and resume later.
 
-Every epoch seeds torch anew from the training's seed and the epoch's number, so that a training
-resumed after any epoch goes on bit for bit as if it had not been interrupted.
+Every epoch seeds torch from the training's seed and the epoch's number, so that a training resumed
+after any epoch continues bit for bit as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class EpochResult:
     done: bool
 
 
-_NOISE = 2**20  # no group has a rank of this number
+_NOISE = 2**20  # larger than the rank of any process
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a training is made of, in one process of those that share it; see ``build_training``.
+    """The parts of a training in one process, made by ``build_training``.
 
-    ``subset`` holds the indices of the training samples that the train side is measured on.
-    ``compiled`` is the network as it is measured, ``parallel`` as a step calls it: both share
-    ``model``'s weights. ``watched`` is the metric that ``stopping`` reads.
+    ``subset`` holds the indices of the training samples that train metrics are measured on.
+    ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
+    weights of ``model``. ``watched`` is the metric that ``stopping`` reads.
     """
 
     trainable: Trainable
@@ -67,7 +67,7 @@ class Parts:
 
 
 class TrainingRun:
-    """One training between epochs: its parts, its last result, its best weights."""
+    """The state of a training between epochs: its parts, last result and best weights."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
@@ -79,7 +79,7 @@ class TrainingRun:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network whose metrics count: an average's as soon as there is one."""
+        """The network to evaluate: the average of the weights as soon as there is one."""
         return self.parts.regularisers.evaluated(self.model)
 
     @property
@@ -96,22 +96,22 @@ class TrainingRun:
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """What the network computes in, gradients apart."""
+        """The autocast context of the forward pass."""
         if self.training.precision != "bf16":
             return nullcontext()
         return torch.autocast(torch.device(self.data.device).type, torch.bfloat16)
 
     def keep(self, result: EpochResult) -> None:
-        """Hold on to this epoch's weights as the best ones."""
+        """Keep this epoch's weights as the best ones."""
         self._best = result
         state = self.evaluated.state_dict()
         self.best_state = {k: v.cpu().clone() for k, v in state.items()}
 
     def best_metrics(self) -> dict[str, float]:
-        """What was measured at the kept weights, and their ``epoch``; after the last epoch.
+        """The metrics at the kept weights, and their ``epoch``; call it after the last epoch.
 
         Raises:
-            RuntimeError: no epoch has ended.
+            RuntimeError: no epoch has finished.
         """
         if self._best is None:
             raise RuntimeError("the training has not finished an epoch")
@@ -123,7 +123,7 @@ class TrainingRun:
         return {"epoch": float(self._best.epoch), **found}
 
     def state_dict(self) -> dict[str, Any]:
-        """Enough to go on after the epoch just trained, in types ``weights_only`` reads."""
+        """The state needed to resume after the last epoch, in types that ``weights_only`` loads."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
@@ -135,7 +135,7 @@ class TrainingRun:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same training."""
+        """Restore the state of the same training."""
         self.model.load_state_dict(state["model"])
         self.parts.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.parts.regularisers.load_state_dict(state["regularisers"])
@@ -147,7 +147,7 @@ class TrainingRun:
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
-    """Train from where the run stands; the last result is ``done``, its best weights restored.
+    """Train the remaining epochs; the last result is ``done``, with the best weights restored.
 
     Raises:
         DivergedError: a training or validation loss is not finite.
@@ -163,7 +163,7 @@ def _epoch(run: TrainingRun) -> EpochResult:
         running = _steps(run, epoch)
     for hook in run.parts.regularisers.after_epoch:
         hook(epoch)
-    for network in dict.fromkeys((run.model, run.evaluated)):  # in one order on every rank
+    for network in dict.fromkeys((run.model, run.evaluated)):  # in the same order on every rank
         process.align(network)
     last = epoch >= run.training.max_epochs
     train_side = last or epoch % run.training.measure_every == 0
@@ -182,7 +182,7 @@ def _epoch(run: TrainingRun) -> EpochResult:
 
 
 def _sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
-    """``val/*``, and with the train side ``train/*`` and ``gap/*``."""
+    """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
     val = measured(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
@@ -196,7 +196,7 @@ def _sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[st
 def measured(
     run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
 ) -> dict[str, float]:
-    """``loss`` and metrics of samples, all of them or a ``subset``'s indices."""
+    """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
     starts = range(0, len(samples), MEASURED_AT_ONCE)
     batches: list[Index] = [slice(start, start + MEASURED_AT_ONCE) for start in starts]
     if subset is not None:
@@ -219,18 +219,18 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
 
 
 def _verdict(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
-    """What the stopping rule makes of an epoch; without one the last epoch is the best."""
+    """The verdict of the stopping rule; without a rule every epoch counts as the best."""
     if parts.stopping is None:
         return Verdict.IMPROVED
     if parts.watched not in metrics:
         raise ContractError(
-            f"early stopping watches {parts.watched!r}; logged: {', '.join(metrics)}"
+            f"early stopping monitors {parts.watched!r}; logged: {', '.join(metrics)}"
         )
     return parts.stopping.update(epoch, metrics[parts.watched], metrics.get("gap/loss"))
 
 
 def _steps(run: TrainingRun, epoch: int) -> float:
-    """Train one epoch; the mean of its batches' losses, without penalty."""
+    """Train one epoch; returns the mean loss of its batches, without penalty."""
     parts, seed = run.parts, run.training.seed
     run.model.train()
     for group in parts.optimizer.param_groups:
@@ -254,7 +254,7 @@ def _steps(run: TrainingRun, epoch: int) -> float:
 
 
 def _now(run: TrainingRun, epoch: int, steps: int) -> Now:
-    """The values of an epoch's steps, on the weights' device."""
+    """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
         lr=torch.tensor(training.lr_in(epoch), device=device),
@@ -265,7 +265,7 @@ def _now(run: TrainingRun, epoch: int, steps: int) -> Now:
 
 
 def _step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
-    """One step on this process's part of a batch; the part's mean loss times its weight."""
+    """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()
     with run.autocast():

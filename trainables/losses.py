@@ -1,11 +1,11 @@
-"""What a training minimises and what it reports: the task's own, or the user's functions."""
+"""Losses and metrics: those of the task, or user-defined functions."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 
-import torch.nn.functional as F  # noqa: N812  # torch's own name for it
+import torch.nn.functional as F  # noqa: N812  # the conventional name
 from torch import Tensor, nn
 
 from trainables.config.data_info import Task
@@ -22,10 +22,10 @@ OWN_LOSSES: Mapping[Task, str] = {
 
 
 def loss_function(name: str | None, task: Task) -> Function | None:
-    """The user's loss by import path; None for the task's own.
+    """The user-defined loss at an import path; None for the loss of the task.
 
     Raises:
-        ContractError: it is for another task, or the path leads to nothing that can be called.
+        ContractError: it is a loss of another task, or the path does not name a callable.
     """
     own = OWN_LOSSES[task]
     if name is None or name == own:
@@ -36,23 +36,23 @@ def loss_function(name: str | None, task: Task) -> Function | None:
     known = name in OWN_LOSSES.values()
     what = f"{name!r} does not fit {task}" if known else f"unknown loss {name!r}"
     raise ContractError(
-        f"{what}; valid: {own}, or the import path of your own, such as torch.nn:HuberLoss",
+        f"{what}; valid: {own}, or an import path such as torch.nn:HuberLoss",
         "training.loss",
     )
 
 
 def metric_functions(specs: Iterable[MetricSpec]) -> dict[str, Function]:
-    """The user's metrics by name.
+    """The user-defined metrics by name.
 
     Raises:
-        ContractError: a path leads to nothing that can be called.
+        ContractError: a path does not name a callable.
     """
     with blame("training.metrics"):
         return {spec.name: _function(spec.path) for spec in specs}
 
 
 def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Each sample's loss ``(B,)``: cross-entropy, mean binary cross-entropy, mean squared error."""
+    """The loss of each sample ``(B,)``: cross-entropy, mean binary cross-entropy or MSE."""
     match task:
         case Task.CLASSIFICATION:
             return F.cross_entropy(outputs, targets, reduction="none")
@@ -64,7 +64,7 @@ def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
 
 
 def task_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
-    """Each sample's metrics ``(B,)``; a multi-label accuracy is the share of labels that agree."""
+    """Metrics of each sample ``(B,)``; multi-label accuracy is the fraction of correct labels."""
     match task:
         case Task.CLASSIFICATION:
             return {"accuracy": (outputs.argmax(1) == targets).to(outputs.dtype)}
@@ -87,6 +87,6 @@ def _function(path: str) -> Function:
         found = found() if issubclass(found, nn.Module) else found
     if not callable(found) or inspect.isclass(found):
         raise ContractError(
-            f"{path} must be a function of outputs and targets, or an nn.Module of a loss"
+            f"{path} must be a function of outputs and targets, or a loss that is an nn.Module"
         )
     return found

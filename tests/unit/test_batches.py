@@ -49,7 +49,7 @@ def test_cutmix_takes_a_box_and_its_share_of_the_pixels() -> None:
 def test_a_mixed_step_is_the_mean_of_both_targets_losses() -> None:
     torch.manual_seed(0)
     trainable, x = MLP([5]), torch.rand(6, 1, 8, 8)
-    trainable.meet(INFO, Training())
+    trainable.setup(INFO, Training())
     model = trainable.build(INFO).eval()
     y, other, share = torch.arange(6) % 4, torch.arange(6).flip(0) % 4, torch.tensor(0.3)
     both = [trainable.step(model, Batch(x, t)) for t in (y, other)]

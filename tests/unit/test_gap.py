@@ -20,7 +20,7 @@ def test_uneven_batches_change_nothing(batch_size: int) -> None:
     model, x, y = MLP([5]).build(INFO), torch.rand(10, 1, 8, 8), torch.arange(10) % 3
     whole = nn.functional.cross_entropy(model.eval()(x), y)
     trainable = MLP()
-    trainable.meet(INFO, Training())
+    trainable.setup(INFO, Training())
     got = measure(
         model.train(),
         trainable,

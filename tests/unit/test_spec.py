@@ -40,8 +40,12 @@ def test_four_keys_are_enough() -> None:
         ({"budget": {"trials": 0}}, "budget.trials", "greater than or equal to 1"),
         ({"resources": {"gpus": -1}}, "resources.gpus", "got -1"),
         ({"resources": {"workers": 0}}, "resources.workers", "greater than or equal to 1, got 0"),
-        ({"resources": {"workers": 3, "gpus": 4}}, "resources.gpus", "take 3 GPUs, one each, or 0"),
-        ({"resources": {"gpus": 4}}, "resources.gpus", "set workers to as many"),
+        (
+            {"resources": {"workers": 3, "gpus": 4}},
+            "resources.gpus",
+            "must be 3, one for each",
+        ),
+        ({"resources": {"gpus": 4}}, "resources.gpus", "set workers to 4"),
         ({"resources": {"placement": "pak"}}, "resources.placement", "did you mean 'pack'?"),
         ({"resources": {"workers": 80}}, "resources.workers", "a batch of 64 cannot be divided"),
         ({"training": {"precision": "fp16"}}, "training.precision", "not one of fp32, tf32, bf16"),
@@ -84,7 +88,7 @@ def test_a_strength_must_hang_on_what_it_strengthens() -> None:
 
 def test_ema_and_swa_exclude_each_other() -> None:
     both = {"ema": {"float": [0.9, 0.99]}, "swa": {"float": [0.1, 0.5]}}
-    assert "exclude each other" in problems(space=both)["space.swa"]
+    assert "mutually exclusive" in problems(space=both)["space.swa"]
     apart: dict[str, Any] = {
         "batch_size": {"choice": [32, 64]},
         "ema": {"float": [0.9, 0.99], "when": {"batch_size": 32}},

@@ -1,4 +1,4 @@
-"""What a trained network consists of: zeros, dead units, norms, by layer."""
+"""Statistics of a trained network by layer: zero weights, dead units, norms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainables.regularisers.weights import Penalised
 
 @dataclass(frozen=True)
 class LayerAnatomy:
-    """One weight tensor. ``dead`` of its ``units`` say the same for every sample."""
+    """One weight tensor. ``dead`` of its ``units`` have the same output for every sample."""
 
     name: str
     weights: int
@@ -33,7 +33,7 @@ class LayerAnatomy:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A whole network. ``effective`` counts its non-zero parameters.
+    """Statistics of a whole network. ``effective`` counts its non-zero parameters.
 
     That number is the degrees of freedom of an L1-penalised linear model: Zou, Hastie &
     Tibshirani 2007, On the "degrees of freedom" of the lasso.
@@ -44,12 +44,12 @@ class Anatomy:
     layers: tuple[LayerAnatomy, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """A dict of JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Anatomy:
-        """From what :meth:`to_dict` gave."""
+        """The inverse of :meth:`to_dict`."""
         return cls(
             raw["parameters"],
             raw["effective"],
@@ -59,7 +59,7 @@ class Anatomy:
 
 @torch.no_grad()
 def anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatomy:
-    """Look at the weights, and at what the units make of the samples ``x``. Left in eval mode."""
+    """Inspect the weights, and the units' outputs on the samples ``x``. Leaves eval mode on."""
     constant = _constant_units(model, x)
     parameters = list(model.parameters())
     return Anatomy(
@@ -84,10 +84,10 @@ def _module_of(parameter: str) -> str:
 
 
 def _constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """By layer, which units are constant: at their own output, or after the activation there is.
+    """Which units of each layer are constant, at the layer's output or after its activation.
 
-    An activation counts for the layer that ran last before it; one that is called as a function
-    is not seen.
+    An activation module belongs to the layer that ran last before it; functional activations are
+    not seen.
     """
     seen: dict[str, Tensor] = {}
     last = ""
@@ -111,7 +111,7 @@ def _constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 @contextmanager
 def _watching(model: nn.Module, look: Callable[[str, object], None]) -> Iterator[None]:
-    """Call ``look`` with the name and the outputs of layers with weights and of activations."""
+    """Call ``look`` with the name and outputs of every layer with weights and every activation."""
     after = set(activations(model))
     hooks = [
         module.register_forward_hook(lambda _m, _i, outputs, name=name: look(name, outputs))

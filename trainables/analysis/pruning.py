@@ -1,7 +1,7 @@
-"""Take out units that are zero, weights and bias, and what reads them: the same outputs, smaller.
+"""Removes units whose weights and bias are zero, and the inputs that read them.
 
-A unit is taken out where its layer is followed by steps that keep zeros zero and channels apart,
-and then by a layer that can do without the unit; anything else is left as it is.
+A unit is removed if its layer is followed only by operations that map zero to zero and keep
+channels separate, and then by one layer whose inputs can be removed; the outputs stay the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
 @dataclass(frozen=True)
 class Removed:
-    """How many units of a layer were taken out, and how many it had."""
+    """How many units of a layer were removed, and how many it had."""
 
     layer: str
     removed: int
@@ -51,10 +51,10 @@ class Removed:
 
 
 def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
-    """A smaller network with the same outputs, checked on the samples ``x``, and what went.
+    """A smaller network with the same outputs on the samples ``x``, and what was removed.
 
-    The network itself is returned, with nothing removed, where it cannot be followed or its
-    outputs would differ by more than 1e-6 of their size.
+    The network itself is returned, with nothing removed, if it cannot be traced or if the outputs
+    would differ by more than 1e-6 of their size.
     """
     smaller = copy.deepcopy(model).eval()
     removed = tuple(
@@ -71,10 +71,10 @@ def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of layers and of the one that alone reads each."""
+    """Names of layers, each with the name of its only reader."""
     try:
         graph = fx.Tracer().trace(model)
-    except Exception:  # whatever a user's forward does that cannot be followed
+    except Exception:  # a forward that cannot be traced may raise anything
         return
     modules = dict(model.named_modules())
     for node in graph.nodes:
@@ -85,7 +85,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def _reader(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """The layer that the node's output reaches through steps that keep zeros zero."""
+    """The only layer that reads the node's output, through operations that keep zeros."""
     while True:
         users = list(node.users)
         if len(users) != 1:
@@ -120,7 +120,7 @@ def _units(model: nn.Module, name: str) -> int:
 
 
 def _zero_units(model: nn.Module, name: str) -> Tensor:
-    """Which units ``(units,)`` are zero, bias and all."""
+    """Mask ``(units,)`` of the units whose weights and bias are zero."""
     layer = _layer(model, name)
     zero = (layer.weight == 0).flatten(1).all(1)
     return zero if layer.bias is None else zero & (layer.bias == 0)
@@ -128,13 +128,13 @@ def _zero_units(model: nn.Module, name: str) -> Tensor:
 
 @torch.no_grad()
 def _remove(model: nn.Module, producer: str, consumer: str) -> int:
-    """Cut the zero units out of both layers; at least one unit stays."""
+    """Remove the zero units from both layers; at least one unit stays."""
     first, second = _layer(model, producer), _layer(model, consumer)
     zero = _zero_units(model, producer)
     if zero.all():
         zero[0] = False
     kept = (~zero).nonzero().flatten()
-    inputs = second.weight.shape[1] // len(zero)  # of a flattened image each channel is several
+    inputs = second.weight.shape[1] // len(zero)  # a channel of a flattened image is several inputs
     columns = (kept[:, None] * inputs + torch.arange(inputs)).flatten()
     _set(first, first.weight[kept], first.bias[kept] if first.bias is not None else None)
     _set(second, second.weight[:, columns], second.bias)

@@ -1,4 +1,4 @@
-"""The optimisers that a spec can name. Penalties are the loop's: no optimiser decays weights."""
+"""The optimisers that a spec can name. The loop applies penalties: no optimiser decays weights."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ L2Update = Literal["decoupled", "coupled"]
 
 
 class OptimizerConfig(Component):
-    """An optimiser and its options; ``l2_update`` is how L2 acts unless the training says."""
+    """An optimiser and its options."""
 
     @property
     def l2_update(self) -> L2Update:
-        """``decoupled`` shrinks the weights beside the step, ``coupled`` adds to the gradient."""
+        """The default of ``training.l2_update`` with this optimiser."""
         return "decoupled"
 
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """The optimiser at its initial learning rate; ``momentum`` is the training's own key.
+        """The optimiser at its initial learning rate; ``momentum`` is ``training.momentum``.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomOptimizer(OptimizerConfig, Custom):
-    """A class of the user's, called with the parameters and ``lr``, or one of ``torch.optim``."""
+    """A user-defined class, or one of ``torch.optim``, called with the parameters and ``lr``."""
 
     name: ImportPath
 
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """``Class(params, lr=lr, **options)``; the first may be called ``parameters``."""
+        """``Class(params, lr=lr, **options)``; ``params`` may also be named ``parameters``."""
         weights = list(parameters)
         made: torch.optim.Optimizer = self.create(params=weights, parameters=weights, lr=lr)
         return made
@@ -60,7 +60,7 @@ class _Adam(OptimizerConfig):
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """torch's Adam, which decays nothing."""
+        """``torch.optim.Adam`` without weight decay."""
         from torch.optim import Adam as Optimizer
 
         return Optimizer(parameters, lr=lr, betas=self.betas, eps=self.eps, fused=True)
@@ -68,26 +68,26 @@ class _Adam(OptimizerConfig):
 
 @optimizers.register
 class AdamW(_Adam):
-    """Adam whose L2 is decoupled from the gradient (Loshchilov & Hutter 2019)."""
+    """Adam with L2 decoupled from the gradient (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
 
 
 @optimizers.register
 class Adam(_Adam):
-    """Adam whose L2 is part of the gradient, as in Kingma & Ba 2015 and in ``torch.optim.Adam``."""
+    """Adam with L2 in the gradient, as in Kingma & Ba 2015 and ``torch.optim.Adam``."""
 
     name: Literal["adam"]
 
     @property
     def l2_update(self) -> L2Update:
-        """The gradient's."""
+        """``coupled``."""
         return "coupled"
 
 
 @optimizers.register
 class Sgd(OptimizerConfig):
-    """Stochastic gradient descent; ``momentum`` is the training's unless it is given here."""
+    """Stochastic gradient descent; ``momentum`` defaults to ``training.momentum``."""
 
     name: Literal["sgd"]
     momentum: float | None = Field(None, ge=0, lt=1)
@@ -96,7 +96,7 @@ class Sgd(OptimizerConfig):
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """torch's own."""
+        """``torch.optim.SGD``."""
         from torch.optim import SGD
 
         own: dict[str, Any] = {"nesterov": True} if self.nesterov else {}

@@ -1,4 +1,4 @@
-"""A trial's flat parameters, taken apart: arguments of the model, training, regularisers."""
+"""Reads a trial's flat parameters: model arguments, training options, regularisers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL_PREFIX = "model."
 
 
 class TrainingSpec(Protocol):
-    """What a spec says of one training, before a trial's parameters."""
+    """The part of a spec that describes a training, before a trial's parameters."""
 
     @property
     def trainable(self) -> str:
@@ -25,24 +25,24 @@ class TrainingSpec(Protocol):
 
     @property
     def model(self) -> Mapping[str, Any]:
-        """The trainable's arguments."""
+        """The arguments of the trainable."""
 
     @property
     def training(self) -> Training:
-        """How it trains."""
+        """The training options."""
 
     @property
     def regularisers(self) -> Mapping[str, OwnRegulariser]:
-        """The user's own regularisers, by the names that the spec gives them."""
+        """User-defined regularisers by their names in the spec."""
 
     @property
     def early_stopping(self) -> StoppingConfig | None:
-        """When a training stops early, if it may."""
+        """The early-stopping rule, if there is one."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one trial trains: built-in regularisers in order, then the user's own."""
+    """The configuration of one trial; built-in regularisers in order, then user-defined ones."""
 
     model: Mapping[str, Any]
     training: Training
@@ -50,7 +50,7 @@ class Point:
 
 
 def unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
-    """Why a space cannot have a parameter of this name; empty where it can."""
+    """Why a space cannot have a parameter of this name; empty if it can."""
     known = [*regularisers.KEYS, *training.KEYS]
     prefix, dot, option = name.partition(".")
     if name in known or (dot and option and (f"{prefix}." == MODEL_PREFIX or prefix in own)):
@@ -64,10 +64,10 @@ def unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
 
 
 def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
-    """The spec's training with a trial's parameters in place of its own values.
+    """The spec's configuration, overridden by a trial's parameters.
 
     Raises:
-        ValueError: a parameter is unknown, or a value is out of range (pydantic's own).
+        ValueError: a parameter is unknown, or a value is out of range (``ValidationError``).
     """
     for name in params:
         text = unknown_parameter(name, spec.regularisers)

@@ -1,8 +1,8 @@
-"""Components that a spec chooses by name: built in, from an entry point, or by import path.
+"""Registries of components that a spec chooses by name, entry point or import path.
 
 A spec writes ``name``, ``{name: …, option: …}`` or ``{name: "module:Class", option: …}``. The
-options of a built-in component are its own pydantic model, which needs no torch, Ray or Optuna; its
-class is loaded where it is built. Entry points of the group ``gapsweep.KINDs`` add names.
+options of a built-in component are a pydantic model that does not import torch, Ray or Optuna; its
+class is loaded when it is built. Entry points of the group ``gapsweep.KINDs`` add names.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _CUSTOM = "import path"
 
 
 class Component(Strict):
-    """What a spec says of one component: ``name`` chooses it, the other fields are its options."""
+    """A component in a spec: ``name`` selects it, the other fields are its options."""
 
     name: str
 
     @property
     def label(self) -> str:
-        """The component as reports show it: its name, of an import path the last part."""
+        """The name for reports; the last part of an import path."""
         return self.name.rpartition(":")[2]
 
 
 class Custom(Component):
-    """A component of the user's. Its options are checked where it is built, never before.
+    """A user-defined component. Its options are checked when it is built, not earlier.
 
-    A subclass with another base declares ``name: ImportPath`` anew: the first base's would win.
+    A subclass with another base must declare ``name: ImportPath`` again: the first base wins.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -53,10 +53,10 @@ class Custom(Component):
     name: ImportPath
 
     def create(self, **offered: Any) -> Any:
-        """The user's object, with the options of the spec and those ``offered`` that it names.
+        """The user's object, with the options of the spec and the ``offered`` ones it accepts.
 
         Raises:
-            ContractError: it cannot be imported or does not take an option.
+            ContractError: it cannot be imported or does not accept an option.
         """
         own = {n: getattr(self, n) for n in type(self).model_fields if n != "name"}
         return construct(self.name, self.model_extra or {}, {**offered, **own})
@@ -66,17 +66,17 @@ C = TypeVar("C", bound=Component)
 
 
 class Registry(Generic[C]):
-    """All components of one kind, for example of the kind ``sampler``."""
+    """All components of one kind, for example ``sampler``."""
 
     def __init__(self, kind: str, custom: type[C], *, default: str | None = None) -> None:
-        """``custom`` is the model of a user's component; ``default`` names what has no name."""
+        """``custom`` models user-defined components; ``default`` is the name if none is given."""
         self.kind = kind
         self._custom = custom
         self._default = default
         self._built_in: dict[str, type[C]] = {}
 
     def register(self, component: type[C]) -> type[C]:
-        """Add a built-in component; its field ``name`` is a Literal of its name."""
+        """Add a built-in component; its field ``name`` is a Literal of its names."""
         for name in get_args(component.model_fields["name"].annotation):
             self._built_in[name] = component
         return component
@@ -90,18 +90,18 @@ class Registry(Generic[C]):
         return dict(self._built_in)
 
     def parse(self, raw: object) -> C:
-        """A component from what a spec says.
+        """Parse a component of a spec.
 
         Raises:
-            ValidationError: the name is unknown, or an option is not valid.
+            ValidationError: the name is unknown, or an option is invalid.
         """
         return self._adapter.validate_python(raw)
 
     def choice(self) -> Any:
-        """The pydantic type of a field that holds one of the components."""
+        """The pydantic type of a field that takes one of the components."""
         tagged = {**self._built_in, _CUSTOM: self._custom}
         members = tuple(Annotated[model, Tag(name)] for name, model in tagged.items())
-        union: Any = Union.__getitem__(members)  # the members are known at run time alone
+        union: Any = Union.__getitem__(members)  # the members are only known at run time
         return Annotated[
             union, Discriminator(self._tag), BeforeValidator(self._expand), _ShortForms(self)
         ]
@@ -112,11 +112,11 @@ class Registry(Generic[C]):
 
     @cached_property
     def _installed(self) -> Mapping[str, str]:
-        """Import paths by name, of the entry points of installed packages."""
+        """Import paths of the entry points of installed packages, by name."""
         return {e.name: e.value for e in entry_points(group=f"gapsweep.{self.kind}s")}
 
     def _expand(self, raw: Any) -> Any:
-        """``name`` stands for ``{name: name}``; a name of an entry point for its import path."""
+        """Expand ``name`` to ``{name: name}``, and an entry point's name to its import path."""
         if isinstance(raw, str):
             raw = {"name": raw}
         if not isinstance(raw, Mapping):
@@ -140,7 +140,7 @@ class Registry(Generic[C]):
 
 
 class _ShortForms:
-    """The JSON Schema of a component: its name alone is enough."""
+    """Adds the short forms of a component to its JSON Schema: a name, or an import path."""
 
     def __init__(self, registry: Registry[Any]) -> None:
         self._registry = registry

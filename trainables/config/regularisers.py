@@ -1,7 +1,7 @@
-"""The parameters of every built-in regulariser: the flat keys that a space names.
+"""The parameters of the built-in regularisers: the flat keys of a space.
 
-Each model is one regulariser; its class with the hooks is loaded where it is built. Every default
-is off. To add one: a model here, a class in ``trainables/regularisers``.
+Each model is one regulariser; the class with its hooks is loaded when it is built. All defaults
+are off. To add a regulariser, add a model here and a class in ``trainables/regularisers``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class RegulariserConfig(Strict):
-    """One regulariser's parameters, by the keys of a space.
+    """The parameters of one regulariser, by the keys of a space.
 
-    ``implementation`` is the import path of its class. Hooks run in the order of ``order``.
-    ``neutral`` are the values with which the baseline fixes its keys. ``symbols`` are the words of
-    reports for keys, where they are not the keys themselves.
+    ``implementation`` is the import path of its class. Hooks run in ascending ``order``.
+    ``neutral`` holds the baseline's values of its keys. ``symbols`` maps keys to their display
+    names in reports where these differ.
     """
 
     implementation: ClassVar[str] = ""
@@ -41,24 +41,24 @@ class RegulariserConfig(Strict):
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything; one that does not is not built."""
+        """Whether it has an effect; inactive ones are not built."""
         return self != type(self)()
 
     @property
     def key(self) -> str:
-        """The key that is to blame where it does not fit network or data."""
+        """The key to report if it does not fit the network or the data."""
         return self.names()[0]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Its parameters as a space names them."""
+        """The keys of its parameters in a space."""
         return tuple(f.alias or name for name, f in cls.model_fields.items())
 
     def build(self) -> Regulariser:
-        """The regulariser, at the start of a training.
+        """The regulariser at the start of a training.
 
         Raises:
-            ContractError: a user's class cannot be imported.
+            ContractError: a user-defined class cannot be imported.
         """
         implementation: Any = load_object(self.implementation)
         made: Regulariser = implementation(self)
@@ -66,7 +66,7 @@ class RegulariserConfig(Strict):
 
 
 def _check_name(registry: Registry[Any], name: str) -> str:
-    """A name or ``none``, with the registry's own words where it is unknown."""
+    """Check a name or ``none``; an unknown name raises the registry's message."""
     if name != "none":
         try:
             registry.parse(name)
@@ -76,7 +76,7 @@ def _check_name(registry: Registry[Any], name: str) -> str:
 
 
 class Penalty(RegulariserConfig):
-    """A term of the training loss over the weights: λ times the penalty's own function."""
+    """A penalty on the weights in the training loss, λ times a function of the weights."""
 
     implementation = "trainables.regularisers.penalties:build_penalty"
     order = 10
@@ -94,21 +94,21 @@ class Penalty(RegulariserConfig):
 
     @property
     def active(self) -> bool:
-        """Whether there is a penalty of a strength above 0."""
+        """Whether there is a penalty with λ above 0."""
         return self.penalty != "none" and self.lam > 0
 
 
 class MaxNorm(RegulariserConfig):
-    """The largest norm of a unit's weights."""
+    """An upper bound on the norm of each unit's weights."""
 
     implementation = "trainables.regularisers.max_norm:MaxNorm"
     order = 30
 
-    max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights")
+    max_norm: float | None = Field(None, gt=0, description="maximum norm of each unit's weights")
 
 
 class Dropout(RegulariserConfig):
-    """The rate of every dropout layer; without it a network keeps the rates it was built with."""
+    """The rate of every dropout layer; by default a network keeps the rates it was built with."""
 
     implementation = "trainables.regularisers.dropout:SetDropout"
     neutral: ClassVar[Mapping[str, Value]] = {"dropout": 0.0}
@@ -117,15 +117,15 @@ class Dropout(RegulariserConfig):
 
 
 class StochasticDepth(RegulariserConfig):
-    """The rate of the layers that drop whole branches."""
+    """The drop rate of stochastic-depth layers."""
 
     implementation = "trainables.regularisers.stochastic_depth:SetStochasticDepth"
 
-    stochastic_depth: Share | None = Field(None, description="rate of the layers that have one")
+    stochastic_depth: Share | None = Field(None, description="drop rate of the deepest layer")
 
 
 class Augmentation(RegulariserConfig):
-    """Random changes of the inputs that leave the targets as they are."""
+    """Random transformations of the inputs that keep the targets."""
 
     implementation = "trainables.regularisers.augmentation:Augmentation"
     order = 10
@@ -142,12 +142,12 @@ class Augmentation(RegulariserConfig):
 
     @property
     def active(self) -> bool:
-        """Whether there is an augmentation of a strength above 0."""
+        """Whether there is an augmentation with a strength above 0."""
         return self.augmentation != "none" and self.augmentation_strength > 0
 
 
 class RandomErasing(RegulariserConfig):
-    """Boxes of images set to 0."""
+    """Random boxes of images set to 0."""
 
     implementation = "trainables.regularisers.random_erasing:RandomErasing"
     order = 20
@@ -161,21 +161,21 @@ class InputNoise(RegulariserConfig):
     implementation = "trainables.regularisers.noise:InputNoise"
     order = 30
 
-    input_noise: NonNegative = Field(0.0, description="deviation of Gaussian noise on the inputs")
+    input_noise: NonNegative = Field(0.0, description="standard deviation")
 
 
 class Mixing(RegulariserConfig):
-    """Convex combinations of samples, or boxes of one in another; one of both a batch."""
+    """Mixup (convex combinations) or CutMix (swapped boxes); one of them per batch."""
 
     implementation = "trainables.regularisers.mixing:Mixing"
     order = 40
 
-    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
-    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
+    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
+    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
 
     @property
     def key(self) -> str:
-        """The one that is for images alone."""
+        """``cutmix``: only this one requires images."""
         return "cutmix"
 
 
@@ -188,44 +188,44 @@ class LabelSmoothing(RegulariserConfig):
 
 
 class GradientNoise(RegulariserConfig):
-    """Gaussian noise on the gradients."""
+    """Gaussian noise on the gradients, decaying over the steps."""
 
     implementation = "trainables.regularisers.noise:GradientNoise"
     order = 20
 
-    gradient_noise: NonNegative = Field(0.0, description="deviation in the first step; it decays")
+    gradient_noise: NonNegative = Field(0.0, description="standard deviation in the first step")
 
 
 class Averaging(RegulariserConfig):
-    """An average of the weights, evaluated and kept in their place."""
+    """An average of the weights, evaluated and kept instead of them."""
 
     implementation = "trainables.regularisers.averaging:Averaging"
     order = 90
 
-    ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
-    swa: Share = Field(0.0, description="share of the epochs, at the end, that is averaged")
+    ema: Share = Field(0.0, description="decay of the moving average; 0 turns it off")
+    swa: Share = Field(0.0, description="fraction of the epochs, the last ones, to average")
 
     @model_validator(mode="after")
     def _only_one(self) -> Self:
         if self.ema and self.swa:
-            raise ValueError("`ema` and `swa` exclude each other; set one of them to 0")
+            raise ValueError("`ema` and `swa` are mutually exclusive; set one of them to 0")
         return self
 
 
 class OwnRegulariser(Component):
-    """A regulariser of the spec's ``regularisers``, under a name that the spec gives it."""
+    """A regulariser in ``regularisers`` of a spec."""
 
     def build(self) -> Regulariser:
-        """The regulariser, at the start of a training.
+        """The regulariser at the start of a training.
 
         Raises:
-            ContractError: it cannot be imported or does not take an option.
+            ContractError: it cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomRegulariser(OwnRegulariser, Custom):
-    """A subclass of ``Regulariser`` of the user's."""
+    """A user-defined subclass of ``Regulariser``."""
 
     name: ImportPath
 
@@ -256,7 +256,7 @@ SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.sym
 
 
 def regularisers_of(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
-    """The built-in regularisers that a point switches on, in the order of their hooks.
+    """The built-in regularisers that are active at a point, in the order of their hooks.
 
     Raises:
         ValidationError: a value is out of range.

@@ -1,4 +1,4 @@
-"""The rules that a spec's ``early_stopping`` can name."""
+"""The early-stopping rules that ``early_stopping`` in a spec can name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StoppingConfig(Component):
-    """A rule, the metric that it watches, and which way the metric improves."""
+    """A stopping rule, the metric it monitors, and the direction of improvement."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
     mode: Literal["min", "max"] = "min"
@@ -23,18 +23,18 @@ class StoppingConfig(Component):
         """The rule at the start of a training.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomStopping(StoppingConfig, Custom):
-    """A class of the user's with the methods of ``StoppingRule``."""
+    """A user-defined class with the methods of ``StoppingRule``."""
 
     name: ImportPath
 
     def build(self) -> StoppingRule:
-        """``Class(**options)``, with ``metric`` and ``mode`` if it names them."""
+        """``Class(**options)``, with ``metric`` and ``mode`` if it accepts them."""
         made: StoppingRule = self.create()
         return made
 
@@ -48,9 +48,9 @@ stopping_rules: Registry[StoppingConfig] = Registry(
 class Patience(StoppingConfig):
     """Stop after ``patience`` epochs without an improvement of more than ``min_delta``.
 
-    ``min_delta`` is absolute, or a share of the best value so far. Epochs up to ``warmup`` do not
-    count. With ``gap_patience`` a training also stops when ``gap/loss`` has grown in so many
-    epochs in a row, in none of which the metric improved.
+    ``min_delta`` is absolute, or relative to the best value so far. Epochs up to ``warmup`` do not
+    count. With ``gap_patience`` a training also stops when ``gap/loss`` has grown for that many
+    consecutive epochs, in none of which the metric improved.
     """
 
     implementation: ClassVar[str] = "trainables.regularisers.early_stopping:EarlyStopping"
@@ -63,7 +63,7 @@ class Patience(StoppingConfig):
     gap_patience: int | None = Field(None, ge=1)
 
     def build(self) -> StoppingRule:
-        """Our own rule."""
+        """The built-in rule."""
         implementation: Any = load_object(self.implementation)
         made: StoppingRule = implementation(self)
         return made

@@ -1,4 +1,4 @@
-"""How one training trains: everything about it that is not regularisation."""
+"""The options of a training, without regularisation."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ else:
 
 
 class Selection(Strict):
-    """Which parameters a penalty acts on, by patterns of their names (``*`` fits anything)."""
+    """Which parameters a penalty acts on, by name patterns (``*`` matches anything)."""
 
-    include: tuple[str, ...] = Field((), description="also these, e.g. biases: '*.bias'")
-    exclude: tuple[str, ...] = Field((), description="not these")
+    include: tuple[str, ...] = Field((), description="parameters to add, e.g. biases: '*.bias'")
+    exclude: tuple[str, ...] = Field((), description="parameters to leave out")
     scale: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="λ times this factor, e.g. 'fc*': 0.1"
+        default_factory=dict, description="factors of λ, e.g. 'fc*': 0.1"
     )
 
 
 class MetricSpec(Strict):
-    """A metric of the user's: ``path`` leads to a function of outputs and targets."""
+    """A user-defined metric; ``path`` names a function of outputs and targets."""
 
     path: ImportPath
     name: Annotated[str, Field(pattern=r"^\w+$")] = ""
@@ -42,7 +42,7 @@ class MetricSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, raw: Any) -> Any:
-        """A bare path stands for ``{path: …}``; the name is the function's."""
+        """Expand a bare path to ``{path: …}``; ``name`` defaults to the name of the function."""
         raw = {"path": raw} if isinstance(raw, str) else raw
         if isinstance(raw, Mapping) and isinstance(raw.get("path"), str):
             return {"name": raw["path"].rpartition(":")[2], **raw}
@@ -50,43 +50,43 @@ class MetricSpec(Strict):
 
 
 class Training(Strict):
-    """Everything about a training that is not regularisation; any plain field may be swept too."""
+    """The options of a training, without regularisation; a space may search plain fields too."""
 
     max_epochs: int = Field(40, ge=1)
-    batch_size: int = Field(64, ge=1, description="samples a step")
+    batch_size: int = Field(64, ge=1, description="samples per step")
     optimizer: OptimizerChoice = AdamW()
-    lr: float = Field(1e-3, gt=0, description="learning rate, at the start of the schedule")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
+    lr: float = Field(1e-3, gt=0, description="initial learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    schedule: ScheduleChoice = Field(Cosine(), description="learning-rate schedule, per epoch")
     loss: ImportPath | str | None = Field(
         None,
         union_mode="left_to_right",
-        description="cross_entropy, bce, mse or an import path; the task's if none",
+        description="cross_entropy, bce, mse or an import path; default: the loss of the task",
     )
-    metrics: tuple[MetricSpec, ...] = Field((), description="beside the task's own")
-    seed: int = Field(0, ge=0, description="of batch order, dropout and augmentation")
-    weight_init_seed: int | None = Field(None, ge=0, description="`seed` if none")
+    metrics: tuple[MetricSpec, ...] = Field((), description="metrics beside those of the task")
+    seed: int = Field(0, ge=0, description="seed of batch order, dropout and augmentation")
+    weight_init_seed: int | None = Field(None, ge=0, description="default: `seed`")
     l1_update: Literal["proximal", "subgradient"] = "proximal"
     l2_update: L2Update | None = Field(
         None,
-        description="beside the step or in the gradient; if none as the optimizer does",
+        description="separate from the gradient step, or in the gradient; default: by optimizer",
     )
     proximal_step: Literal["lr", "adaptive"] = Field(
-        "lr", description="the threshold's step under Adam: lr, or each weight's own step of Adam"
+        "lr", description="step size of the threshold with Adam: lr, or Adam's step of each weight"
     )
     lambda_schedule: Literal["constant", "warmup", "cosine"] = "constant"
-    lambda_warmup_epochs: int = Field(5, ge=1, description="of the warmup schedule")
+    lambda_warmup_epochs: int = Field(5, ge=1, description="length of the warmup schedule")
     penalised: Selection = Selection()
-    measure_every: int = Field(1, ge=1, description="epochs between measurements of the train side")
+    measure_every: int = Field(1, ge=1, description="epochs between measurements on training data")
     scale_lr: Literal["none", "linear", "sqrt"] = Field(
         "none",
-        description="on several workers: batch_size is all workers' together; with linear or sqrt "
-        "it is each worker's, and lr grows with their number or its root",
+        description="with several workers, none: batch_size is the total over all workers; linear "
+        "or sqrt: it is per worker, and lr is multiplied by their number or its square root",
     )
     precision: Precision = Field(
-        "fp32", description="of products: tf32 and bf16 are faster where a device has them"
+        "fp32", description="of matrix products; tf32 and bf16 are faster if supported"
     )
-    compile: bool = Field(False, description="the network by torch.compile; it needs a compiler")
+    compile: bool = Field(False, description="use torch.compile, which needs a C++ compiler")
 
     @property
     def couples_l2(self) -> bool:
@@ -98,7 +98,7 @@ class Training(Strict):
         return self.lr * self.schedule.factor(epoch - 1, self.max_epochs)
 
     def lambda_factor(self, epoch: int) -> float:
-        """What λ is multiplied by in an epoch, counted from 1.
+        """The factor of λ in an epoch, counted from 1.
 
         ``warmup`` grows linearly and reaches 1 in epoch ``lambda_warmup_epochs``; ``cosine`` falls
         from 1 towards 0 over ``max_epochs``.
@@ -116,12 +116,12 @@ class Training(Strict):
         names = ["loss", *(m.name for m in self.metrics)]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"metrics need names of their own; twice: {', '.join(twice)}")
+            raise ValueError(f"duplicate metric names: {', '.join(twice)}")
         return self
 
 
 def scaled(training: Training, workers: int) -> Training:
-    """The training of a group of workers, ``batch_size`` and ``lr`` being all of theirs.
+    """The training options of a group, with ``batch_size`` and ``lr`` for all its workers together.
 
     Linear: Goyal et al. 2017, Accurate, Large Minibatch SGD. Root: Krizhevsky 2014, One weird
     trick for parallelizing convolutional neural networks.
@@ -136,4 +136,4 @@ def scaled(training: Training, workers: int) -> Training:
 KEYS: tuple[str, ...] = tuple(
     name for name in Training.model_fields if name not in ("metrics", "penalised")
 )
-"""The keys that a space may search too."""
+"""The keys that a space may contain."""

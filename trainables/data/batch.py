@@ -1,4 +1,4 @@
-"""A batch as a training step takes it."""
+"""The batch that a training step takes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 class Batch:
     """Inputs ``(B, …)`` and targets ``(B, …)``.
 
-    Where samples are mixed, ``y`` holds for ``share`` of each and ``other_y`` for the rest; the
-    share is 0-dim. ``smoothing`` is the weight of the uniform distribution over the classes.
+    If samples are mixed, the loss weighs ``y`` by ``share``, 0-dim, and ``other_y`` by the rest.
+    ``smoothing`` is the weight of the uniform distribution over the classes.
     """
 
     x: Tensor

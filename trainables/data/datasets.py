@@ -1,4 +1,4 @@
-"""From the spec's ``data`` to splits: read, divided, encoded, scaled."""
+"""Loads the ``data`` of a spec as splits: reads, divides, encodes and scales."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from trainables.data.splits import Splits, check_overlap
 
 
 def load(config: DataSource) -> Splits:
-    """Read, split, encode and scale.
+    """Read, split, encode and scale the data.
 
     Raises:
-        DataError: what is there cannot be trained on; it says why and where.
-        ContractError: a user's function lacks what the contract needs.
+        DataError: the data cannot be trained on; the message says why and where.
+        ContractError: a user-defined function violates the contract.
     """
     match config:
         case Function():
             splits = prepare(
-                sources.function(config.name, config.arguments), config.task, as_it_is=True
+                sources.function(config.name, config.arguments), config.task, keep_numbers=True
             )
             if not config.allow_overlap:
                 check_overlap(splits)

@@ -1,4 +1,4 @@
-"""From raw inputs and targets to splits: encoded, scaled by what the training split shows."""
+"""Encodes raw inputs and targets as splits; all scaling is fitted on the training split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Raw:
-    """Inputs as a table, or an array whose first axis is samples; one target a sample."""
+    """Inputs as a table, or as an array with samples on the first axis; one target per sample."""
 
     x: pd.DataFrame | Array
     y: Array
@@ -35,9 +35,9 @@ class Raw:
 
 
 def guess_task(y: Array) -> Task:
-    """Fractions mean regression; words, truth values and whole numbers mean classes.
+    """Floats mean regression; strings, booleans and integers mean classification.
 
-    Several columns of truth values, or of 0 and 1 alone, mean labels.
+    Several columns of booleans or of 0 and 1 mean multi-label classification.
     """
     if np.issubdtype(y.dtype, np.floating):
         return Task.REGRESSION
@@ -46,19 +46,19 @@ def guess_task(y: Array) -> Task:
     return Task.CLASSIFICATION
 
 
-def prepare(raw: Mapping[str, Raw], task: Task | None, *, as_it_is: bool = False) -> Splits:
-    """Splits of ``train``, ``val`` and, when there is one, ``test``.
+def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = False) -> Splits:
+    """Splits of ``train``, ``val`` and, if given, ``test``.
 
-    Columns of a table and targets of a regression are standardised, words of a table are one-hot
-    encoded, classes are numbered: all fitted on the training split alone. Bytes of images are
-    divided by 255. With ``as_it_is`` numbers are left alone, but for bytes.
+    Numeric columns of a table and regression targets are standardised, other columns are one-hot
+    encoded, classes are numbered, all fitted on the training split only. Images of bytes are
+    divided by 255. With ``keep_numbers`` all other numbers stay as they are.
 
     Raises:
-        DataError: a value is missing, shapes differ, a class is unknown to the training split.
+        DataError: a value is missing, shapes differ, or the training split lacks a class.
     """
     task = task or guess_task(raw["train"].y)
-    inputs, first = _inputs({name: r.x for name, r in raw.items()}, as_it_is)
-    targets, outputs, last = _targets({name: r.y for name, r in raw.items()}, task, as_it_is)
+    inputs, first = _inputs({name: r.x for name, r in raw.items()}, keep_numbers)
+    targets, outputs, last = _targets({name: r.y for name, r in raw.items()}, task, keep_numbers)
     shape = inputs["train"].shape[1:]
     kind = Kind.IMAGE if len(shape) == 3 else Kind.TABLE
     made = {name: Split(inputs[name], targets[name]) for name in raw}
@@ -77,12 +77,12 @@ def prepare(raw: Mapping[str, Raw], task: Task | None, *, as_it_is: bool = False
 
 
 def _inputs(
-    raw: Mapping[str, pd.DataFrame | Array], as_it_is: bool
+    raw: Mapping[str, pd.DataFrame | Array], keep_numbers: bool
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
     train = raw["train"]
     if isinstance(train, pd.DataFrame):
         return _encoded(raw)
-    if train.ndim == 2 and as_it_is:
+    if train.ndim == 2 and keep_numbers:
         return {n: _numbers(n, np.asarray(x)) for n, x in raw.items()}, Preprocessing()
     if train.ndim == 2:
         return _encoded({name: pd.DataFrame(np.asarray(x)) for name, x in raw.items()})
@@ -96,7 +96,7 @@ def _inputs(
 def _encoded(
     raw: Mapping[str, pd.DataFrame | Array],
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
-    from sklearn.compose import ColumnTransformer  # a second of imports, not for every worker
+    from sklearn.compose import ColumnTransformer  # takes a second, not for workers
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     frames = {name: x for name, x in raw.items() if isinstance(x, pd.DataFrame)}
@@ -144,7 +144,7 @@ def _refuse_missing(name: str, frame: pd.DataFrame) -> None:
 
 
 def _pixels(name: str, x: Array, divisor: float) -> NDArray[np.float32]:
-    """Any of ``(N, H, W)``, ``(N, C, H, W)``, ``(N, H, W, C)`` as ``(N, C, H, W)``."""
+    """Images ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)`` as ``(N, C, H, W)``."""
     if x.ndim == 3:
         x = x[:, None]
     if x.ndim != 4:
@@ -162,7 +162,7 @@ def _numbers(name: str, values: Array) -> NDArray[np.float32]:
 
 
 def _targets(
-    raw: Mapping[str, Array], task: Task, as_it_is: bool
+    raw: Mapping[str, Array], task: Task, keep_numbers: bool
 ) -> tuple[dict[str, NDArray[np.int64]] | dict[str, NDArray[np.float32]], int, Preprocessing]:
     match task:
         case Task.CLASSIFICATION:
@@ -173,7 +173,7 @@ def _targets(
         case Task.REGRESSION:
             columns = {n: _numbers(n, y.reshape(len(y), -1)) for n, y in raw.items()}
             width = columns["train"].shape[1]
-            if as_it_is:
+            if keep_numbers:
                 return columns, width, Preprocessing()
             return _standardised(columns)
 
@@ -181,8 +181,8 @@ def _targets(
 def _one_column(name: str, y: Array) -> Array:
     if y.size != len(y):
         raise DataError(
-            f"{name} has targets of shape {y.shape}; classes are one a sample, several labels are "
-            "0 or 1, other numbers are a regression's (give them as floats)"
+            f"{name} has targets of shape {y.shape}; give one class per sample, several labels of "
+            "0 or 1, or floats for regression"
         )
     return y.reshape(len(y))
 
@@ -195,7 +195,7 @@ def _labels(raw: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
             raise DataError(f"{name}, row {int(strange.argmax())}: a label is neither 0 nor 1")
     constant = np.ptp(made["train"], axis=0) == 0
     if constant.any():
-        raise DataError(f"label {int(constant.argmax())} has one value only in the training split")
+        raise DataError(f"label {int(constant.argmax())} is constant in the training split")
     return made
 
 

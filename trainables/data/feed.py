@@ -1,4 +1,4 @@
-"""A split as a training reads it: on its device where it fits, else brought there in time."""
+"""The samples of a split in batches: resident on the device if they fit, else prefetched."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Index = Tensor | slice
 Pair = tuple[Tensor, Tensor]
 
 SHARE = 0.5
-"""Of the device's free memory that data may take; the rest is for the training itself."""
+"""Fraction of the device's free memory that data may take."""
 _AHEAD = 2
 
 
 class Samples:
-    """Inputs and targets, given out in batches on ``device``.
+    """Inputs and targets, read in batches on ``device``.
 
-    Either all of it lies there, or it stays where it is and batches are pinned, copied and
-    fetched ahead by a thread. No process is needed for either: the data are in memory.
+    If ``resident``, all samples are on the device; otherwise they stay in the host's memory, and a
+    thread pins and copies batches ahead of their use.
     """
 
     def __init__(self, split: Split, device: str, *, resident: bool = True) -> None:
@@ -46,11 +46,11 @@ class Samples:
         return len(self.y)
 
     def here(self, indices: Tensor) -> Tensor:
-        """Indices on the device where the samples lie, so that no step waits for them."""
+        """Move indices to the device of the samples, so that no step waits for them."""
         return indices.to(self.x.device)
 
     def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
-        """A batch for each; indices lie :meth:`here`."""
+        """One batch for each index tensor or slice; move tensors with :meth:`here` first."""
         if self.resident:
             return ((self.x[i], self.y[i]) for i in indices)
         return self._fetched(indices)
@@ -71,7 +71,7 @@ class Samples:
 
     def _fetch(self, index: Index) -> Pair:
         x, y = self.x[index], self.y[index]
-        if self._stream is None:  # a slice is a view, and who is given a batch may write to it
+        if self._stream is None:  # a slice is a view, but a step may write to its batch
             return x.to(self._device, copy=True), y.to(self._device, copy=True)
         with torch.cuda.stream(self._stream):
             there = x.pin_memory().to(self._device, non_blocking=True)
@@ -89,7 +89,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Placed:
-    """What a training reads, on or for one device; one process's trials share it."""
+    """The samples of a training, for one device; all trials of a process share them."""
 
     device: str
     train: Samples
@@ -97,7 +97,7 @@ class Placed:
 
 
 def place(splits: Splits, device: str) -> Placed:
-    """Put the training and the validation split on a device, or leave them where they are."""
+    """Move the training and validation splits to a device if they fit."""
     size = sum(s.x.nbytes + s.y.nbytes for s in (splits.train, splits.val))
     resident = device == "cpu" or size <= SHARE * free_memory()
     train, val = (Samples(s, device, resident=resident) for s in (splits.train, splits.val))
@@ -105,12 +105,12 @@ def place(splits: Splits, device: str) -> Placed:
 
 
 def _view(values: NDArray[Any]) -> Tensor:
-    """No copy: indexing makes one. Ray's arrays may not be written, which torch warns of."""
+    """A tensor without a copy. Ray's arrays are read-only, which torch warns about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.from_numpy(values)
 
 
 def _image_layout(x: Tensor, cuda: bool) -> Tensor:
-    """Images with their channels last, as a GPU's convolutions are fastest."""
+    """Images in channels-last layout on a GPU, where convolutions are fastest."""
     return x.contiguous(memory_format=torch.channels_last) if cuda and x.ndim == 4 else x

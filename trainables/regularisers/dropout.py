@@ -1,4 +1,4 @@
-"""Dropout whose rate is a value that a step reads, so that one network serves every rate."""
+"""Dropout whose rate is a tensor, so that one network works at every rate."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ _SATURATION = -1.7580993408473766  # of SELU: −λα, Klambauer et al. 2017
 
 
 class Dropout(nn.Module):
-    """Zeroes entries with probability ``rate`` while training and scales the rest up.
+    """Zeroes entries with probability ``rate`` in training mode and scales the others up.
 
-    Srivastava et al. 2014. With ``channelwise`` one draw holds for a whole channel, as in
-    ``nn.Dropout2d``. With ``alpha`` entries become SELU's saturation value instead, and the
-    output keeps mean and variance, as in ``nn.AlphaDropout``. The rate is a buffer that no state
-    dict holds.
+    Srivastava et al. 2014. With ``channelwise`` whole channels are dropped, as in ``nn.Dropout2d``.
+    With ``alpha`` dropped entries become SELU's saturation value, and the output keeps its mean and
+    variance, as in ``nn.AlphaDropout``. The rate is a buffer outside of the state dict.
     """
 
     rate: Tensor
@@ -53,7 +52,7 @@ class Dropout(nn.Module):
 
 
 def adopt(model: nn.Module) -> nn.Module:
-    """Replace torch's own dropout modules in place by equals whose rate is a value.
+    """Replace torch's dropout modules in place by equivalent ones whose rate is a tensor.
 
     A model that is itself a dropout module is returned replaced.
     """
@@ -67,7 +66,7 @@ def adopt(model: nn.Module) -> nn.Module:
 
 
 def dropout_layers(model: nn.Module) -> dict[str, Dropout]:
-    """The layers whose rate can be set, by name."""
+    """The layers whose dropout rate can be set, by name."""
     return {n: m for n, m in model.named_modules() if isinstance(m, Dropout)}
 
 
@@ -78,7 +77,7 @@ def set_rate(model: nn.Module, rate: float) -> None:
 
 
 def activations(model: nn.Module) -> tuple[str, ...]:
-    """Names of the activation layers: what a dropout layer usually follows."""
+    """Names of the activation layers, after which dropout layers are usually placed."""
     module = nn.ReLU.__module__
     return tuple(
         name
@@ -88,21 +87,21 @@ def activations(model: nn.Module) -> tuple[str, ...]:
 
 
 class SetDropout(Regulariser):
-    """One rate for every dropout layer of the network."""
+    """Sets one rate for every dropout layer of the network."""
 
     def __init__(self, config: config.Dropout) -> None:
         assert config.dropout is not None
         self._rate = config.dropout
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """A rate above 0 needs a dropout layer."""
+        """Check that there is a dropout layer if the rate is above 0."""
         if not self._rate or dropout_layers(model):
             return None
         follow = activations(model)
-        where = f", for instance after {', '.join(follow[:6])}" if follow else ""
+        where = f", for example after {', '.join(follow[:6])}" if follow else ""
         return f"the network has no dropout layer; add torch.nn.Dropout() to it{where}"
 
     def on_model(self, model: nn.Module) -> nn.Module:
-        """The network with the rate set, in place."""
+        """Set the rate in place."""
         set_rate(model, self._rate)
         return model

@@ -1,4 +1,4 @@
-"""Which weights of a network a penalty acts on: kernels and matrices, unless patterns say else."""
+"""Selects the weights that penalties act on: kernels and matrices by default."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass(frozen=True)
 class Penalised:
-    """A weight tensor under a penalty.
+    """A weight tensor that penalties act on.
 
-    Along ``unit_axis`` lie its units (rows of a linear layer, output channels of a kernel), each
-    with one entry of ``bias`` where there is one; None where it has no units to speak of.
+    ``unit_axis`` is the axis of its units (rows of a linear layer, output channels of a kernel),
+    each with one entry of ``bias`` if there is one; None if it has no units.
     """
 
     name: str
@@ -33,18 +33,18 @@ class Penalised:
 def penalised_weights(
     model: nn.Module, selection: Selection, last_layer: str | None = None
 ) -> list[Penalised]:
-    """What is trained, has two dimensions or more (biases and norms have one), is not excluded.
+    """Trained weights of two or more dimensions and included ones, without excluded ones.
 
     The units of ``last_layer`` are the network's outputs, which no penalty on units may remove.
 
     Raises:
-        ContractError: a pattern fits no parameter.
+        ContractError: a pattern matches no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
     for pattern in (*selection.include, *selection.exclude, *selection.scale):
         if not any(_fits(name, pattern) for name in names):
             raise ContractError(
-                f"no parameter is called {pattern!r}; there are "
+                f"no parameter matches {pattern!r}; valid: "
                 f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}",
                 "training.penalised",
             )
@@ -63,7 +63,7 @@ def penalised_weights(
 
 @torch.no_grad()
 def last_layer(model: nn.Module, x: Tensor) -> str | None:
-    """The module with weights of its own that a batch passes last. Left in eval mode."""
+    """The module with weights that runs last in a forward pass. Leaves eval mode on."""
     seen: list[str] = []
     hooks = [
         module.register_forward_hook(lambda *_, name=name: seen.append(name))
@@ -81,7 +81,7 @@ def last_layer(model: nn.Module, x: Tensor) -> str | None:
 def _parameters(
     model: nn.Module,
 ) -> Iterator[tuple[str, str, nn.Parameter, nn.Parameter | None, int | None]]:
-    """Every parameter once: name, its module's name, itself, its units' bias, its units' axis."""
+    """All parameters once, as (name, module name, parameter, bias of its units, unit axis)."""
     seen: set[nn.Parameter] = set()
     for module_name, module in model.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
@@ -106,7 +106,7 @@ def _chosen(name: str, weight: Tensor, selection: Selection) -> bool:
 
 
 def _factor(name: str, selection: Selection) -> float:
-    """Of several patterns that fit the last one counts."""
+    """The factor of the last pattern that matches the name."""
     fitting = [factor for pattern, factor in selection.scale.items() if _fits(name, pattern)]
     return fitting[-1] if fitting else 1.0
 
