@@ -1,8 +1,8 @@
-"""Runs trials one after another in this process, without Ray.
+"""Runs trials sequentially in this process, without Ray.
 
-For notebooks, for a breakpoint inside a trial, and for tests. The records, checkpoints and reasons
-are those of a run on Ray; what differs is that a trial that ends its process ends the sweep (it can
-be resumed), and that a stop waits for the running epoch.
+For notebooks, for a breakpoint inside a trial, and for tests. Records, checkpoints and reasons are
+the same as with Ray. Two things differ: a trial that kills its process ends the sweep, which can be
+resumed, and a stop waits for the end of the running epoch.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from service.study.session import Decision
 from service.study.trial_flow import NoTrial, TrialFlow
 
 POLL = 0.1
-"""Seconds between two questions for a trial where none may start yet."""
+"""Seconds between two requests for a trial while none may start."""
 
 
 def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
-    """Run trials until the flow has none left or says to stop; an error is kept in the flow.
+    """Run trials until the flow has none left or requests a stop; stores an error in the flow.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C ended a trial at once, or a debugger in it was quit; the trial
-            is still running in the study, and is resumed with the sweep.
+        KeyboardInterrupt: Ctrl-C interrupted a trial, or a debugger in it was quit; the trial
+            stays running in the study and is resumed with the sweep.
     """
     with process_state_kept():
         worker = Worker(context)
@@ -51,13 +51,13 @@ def _assignments(flow: TrialFlow) -> Iterator[Assignment]:
 
 
 def _run_trial(flow: TrialFlow, worker: Worker, number: int) -> None:
-    """Run a trial to its end, or until the sweep stops: then it stays open in the session."""
+    """Run a trial to its end, or until the sweep stops, which leaves it open in the session."""
     while not flow.stopping:
         try:
             answer = worker.advance()
         except BdbQuit:
             raise
-        except Exception as error:  # the device cannot be used any more, nor this process
+        except Exception as error:  # the device, and so this process, is unusable
             flow.finish(number, TrialFailure(reason=f"{type(error).__name__}: {error}"), None)
             raise
         if not isinstance(answer, EpochReport) or answer.is_last:

@@ -1,4 +1,4 @@
-"""What can only be known with the data and the network at hand, checked before any trial."""
+"""Checks of a spec that need its data and network, before the first trial."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainables.loop import TrainingRun
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found: the splits, the baseline's training before its first step, its metrics."""
+    """The splits, the baseline's training before its first step, and its examination."""
 
     splits: Splits
     run: TrainingRun
@@ -30,10 +30,10 @@ class Preflight:
 
 
 def preflight(spec: SweepSpec, source: str) -> Preflight:
-    """Load the data, build the network, run a batch forward, look every name up.
+    """Load the data, build the network, run one batch and check every name in the spec.
 
     Raises:
-        SpecError: it would not run; every problem that could be found.
+        SpecError: the sweep would fail; lists all problems that were found.
     """
     problems = [*_arguments(spec), *_components(spec)]
     try:
@@ -55,7 +55,7 @@ def preflight(spec: SweepSpec, source: str) -> Preflight:
 
 
 def _arguments(spec: SweepSpec) -> Iterator[Problem]:
-    """The trainable imports and takes the arguments that the spec and the space name."""
+    """Check that the trainable loads with the arguments that the spec and the space name."""
     point = {n: None for n in spec.space.parameters if n.startswith(MODEL_PREFIX)}
     swept = {n.removeprefix(MODEL_PREFIX): v for n, v in point.items()}
     try:
@@ -85,7 +85,7 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
 
 
 def _components(spec: SweepSpec) -> Iterator[Problem]:
-    """Samplers, pruners and stopping rules that load code of the user's can be made."""
+    """Check that samplers, pruners and stopping rules with user-defined code can be built."""
     search, stopping = spec.search, spec.early_stopping
     for place, component, make in (
         ("search.sampler", search.sampler, lambda: search.sampler.build(search.seed)),
@@ -100,7 +100,7 @@ def _components(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
-    """Every regulariser of the space, at its strongest, fits the network and its data."""
+    """Check every regulariser at its largest strength against the network and the data."""
     for place, configs in _strongest(spec):
         try:
             found = find_misfits(configs, splits, run.model)
@@ -111,7 +111,7 @@ def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator
 
 
 def _strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
-    """Regularisers by their place in the spec, of parameters that name one every choice."""
+    """Regularisers at their largest strength, one for each choice, with their key in the spec."""
     strengths = {"penalty": "lambda", "augmentation": "augmentation_strength"}
     for name, parameter in spec.space.parameters.items():
         if name in strengths:

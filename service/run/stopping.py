@@ -1,4 +1,4 @@
-"""Whether a running sweep should end before its trials are used up, and why."""
+"""Decides whether a running sweep should stop early, and why."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import Any
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.gpu_budget import GpuBudget
 
-HOPELESS = 5
+FAILURE_LIMIT = 5
 
 
 class Stop(Enum):
-    """Why a sweep ends early."""
+    """Why a sweep stops early."""
 
     INTERRUPTED = "interrupted"
     TIME = "its time budget is used up"
     GPU_HOURS = "its GPU hours are used up"
-    FAILING = f"its first {HOPELESS} trials failed"
+    FAILING = f"its first {FAILURE_LIMIT} trials failed"
 
 
 @dataclass
 class Orders:
-    """What a running sweep is told from outside, on any thread: to stop, how many trials at once.
+    """Requests to a running sweep from any thread: stop, or limit the concurrent trials.
 
-    ``slots`` bounds the trials that start; those that run go on. None leaves it to the cluster.
-    ``stale`` says why it stops: the sweep has another driver, or none any more.
+    ``slots`` limits which trials may start; running ones continue. None means no limit beyond the
+    cluster's. ``stale`` means that this driver no longer owns the sweep.
     """
 
     stop: bool = False
@@ -43,7 +43,7 @@ class Orders:
 
 
 class Control:
-    """An observer that knows the clock, the signals, its orders and how the trials go."""
+    """Observes the clock, signals, orders and trial states, and decides when to stop."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Control:
         orders: Orders | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``confirmations`` trials, ``slots`` at once, are to come after the search."""
+        """``confirmations`` trials, ``slots`` at once, follow the search."""
         self._orders = orders or Orders()
         self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
         self._deadline = None if seconds is None else clock() + seconds
@@ -67,10 +67,10 @@ class Control:
 
     @property
     def reason(self) -> Stop | None:
-        """Why to end now; None to go on."""
+        """Why the sweep should stop now; None if it should continue."""
         if self._interrupted or self._orders.stop:
             return Stop.INTERRUPTED
-        if self._failed >= HOPELESS and not self._fine:
+        if self._failed >= FAILURE_LIMIT and not self._fine:
             return Stop.FAILING
         if self._deadline is not None and self._clock() >= self._deadline:
             return Stop.TIME
@@ -84,33 +84,33 @@ class Control:
         return self._slots if self._orders.slots is None else min(self._slots, self._orders.slots)
 
     def search_is_over(self) -> bool:
-        """Whether what is left of a budget is for confirmations, by what trials took so far."""
+        """Whether confirmations need the rest of the budget, by the mean cost of a trial so far."""
         if self._deadline is not None and self._clock() >= self._deadline - self._reserved():
             return True
         return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
 
     def started(self, trial: Trial) -> None:
-        """Says nothing yet."""
+        """Ignored."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """Says nothing yet."""
+        """Ignored."""
 
     def ended(self, trial: Trial) -> None:
-        """Count failures until any trial has gone well, and learn what a whole one takes."""
+        """Count failures until a trial succeeds, and record the duration of complete trials."""
         if trial.state is TrialState.COMPLETE:
             self._complete.append(trial.seconds)
         self._failed += trial.state is TrialState.FAILED
         self._fine = self._fine or trial.state is not TrialState.FAILED
 
     def _reserved(self) -> float:
-        """Seconds for the confirmations, none of which is pruned, and for trials that still run."""
+        """Seconds reserved for confirmations, which are not pruned, and for running trials."""
         if not self._confirmations or not self._complete:
             return 0.0
         rounds = math.ceil(self._confirmations / max(1, self.slots))
         return (rounds + 1) * statistics.fmean(self._complete)
 
     def _reserved_gpus(self, gpus: GpuBudget) -> float:
-        """GPU seconds for the same."""
+        """GPU seconds reserved for the same trials."""
         if not self._confirmations or not self._complete:
             return 0.0
         trials = self._confirmations + self.slots
@@ -118,9 +118,9 @@ class Control:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as the wish to stop; a second one ends the process at once.
+        """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
 
-        Only a process's main thread hears of signals: on another one this does nothing.
+        Does nothing outside of the main thread, which alone can handle signals.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -1,4 +1,4 @@
-"""A sweep as a program or a notebook holds it: its trials, its report, its best model."""
+"""The result of a sweep in Python: its trials, its report, its best model."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """What a sweep found: text in a terminal, a page in a notebook or a file."""
+    """The report of a sweep: text in a terminal, HTML in a notebook or a file."""
 
     def __init__(self, data: ReportData) -> None:
         self.data = data
 
     @property
     def verdict(self) -> str:
-        """The answer in a sentence or two."""
+        """The conclusion in one to four sentences."""
         return self.data.verdict
 
     @cached_property
     def html(self) -> str:
-        """The whole report as one page that needs no network."""
+        """The report as a self-contained HTML page."""
         from service.report.page import render
 
         return render(self.data)
 
     def save(self, path: Path | str) -> None:
-        """Write the page.
+        """Write the HTML page.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: the file cannot be written.
         """
         try:
             Path(path).write_text(self.html, encoding="utf-8")
@@ -66,20 +66,20 @@ class Report:
         return text.getvalue()
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, whose style the notebook keeps."""
+        """The page in an iframe, which keeps its style apart from the notebook's."""
         page = html.escape(self.html, quote=True)
         return f'<iframe srcdoc="{page}" width="100%" height="800" frameborder="0"></iframe>'
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep in its folder, finished or not. What it says is read when it is asked for."""
+    """A sweep in its folder, finished or not. Its records are read on first access."""
 
     folder: SweepFolder
 
     @property
     def id(self) -> str:
-        """The id, which commands and ``resume`` take."""
+        """The id, which ``resume`` and the command line take."""
         return self.folder.sweep_id
 
     @cached_property
@@ -88,7 +88,7 @@ class Sweep:
 
     @property
     def spec(self) -> SweepSpec:
-        """The spec as run."""
+        """The spec that was run."""
         return self._read[0]
 
     @property
@@ -108,15 +108,15 @@ class Sweep:
 
     @property
     def summary(self) -> Summary:
-        """The sweep as ``summary.json`` has it."""
+        """The summary, as in ``summary.json``."""
         return summarise(self._read[2], self.folder)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row for each trial, by number.
+        """One row per trial, by number.
 
         Columns: ``state``, ``role``, ``value`` (the objective), the metrics at the kept weights
-        (``val/loss`` …), a column ``params.NAME`` for each parameter, ``epochs``, ``seconds``,
+        (``val/loss`` …), one column ``params.NAME`` per parameter, ``epochs``, ``seconds``,
         ``reason``.
         """
         import pandas as pd
@@ -126,11 +126,11 @@ class Sweep:
         return pd.DataFrame(rows, index=pd.Index(numbers, name="trial"))
 
     def records(self) -> tuple[Trial, ...]:
-        """Every trial with its epochs, as frozen records, by number."""
+        """All trials with their epochs, as frozen records, by number."""
         return self._read[2].trials
 
     def report(self) -> Report:
-        """What the sweep found so far."""
+        """The report of the trials so far."""
         from service.report.data import build
 
         _, study, record = self._read
@@ -139,8 +139,8 @@ class Sweep:
     def best_model(self) -> nn.Module:
         """The best trial's network at its kept weights, in eval mode.
 
-        It takes raw inputs ``(B, …)`` and contains the preprocessing; a regression's outputs are in
-        the target's own units.
+        It takes raw inputs ``(B, …)`` and contains the preprocessing; regression outputs are in the
+        units of the target.
 
         Raises:
             InputError: no completed trial has weights.
@@ -167,10 +167,10 @@ class Sweep:
 
 
 def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> Sweep:
-    """The sweep of an id, of an unambiguous beginning of one, or the latest.
+    """The sweep with an id or an unambiguous prefix of one, or the latest.
 
     Raises:
-        SweepNotFoundError: there is none, or more than one.
+        SweepNotFoundError: no sweep matches, or more than one does.
     """
     return Sweep(home_at(home).find(reference))
 

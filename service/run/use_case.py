@@ -1,4 +1,4 @@
-"""Run a sweep, from a spec to its answer. Command line, driver and notebooks all call this."""
+"""Runs and resumes sweeps, for the command line, the service's driver and notebooks."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def run(
     ray_address: str | None = None,
     progress: bool = True,
 ) -> Sweep:
-    """Run a sweep and wait for its end.
+    """Run a sweep and wait until it ends.
 
-    ``spec`` is a file's path, a mapping with a file's keys, or a spec that was loaded. Modules of
-    yours are imported from the file's folder and the working directory. ``home`` is the data
-    directory (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``), ``ray_address`` a running Ray
-    (default: a new one on this machine, or none with ``resources: {executor: local}``).
-    ``progress`` shows it in a terminal or a notebook.
+    ``spec`` is the path of a file, a mapping with the same keys, or a loaded spec. Your own modules
+    are imported from the file's folder and the working directory. ``home`` is the data directory
+    (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``), ``ray_address`` that of a Ray cluster
+    (default: start Ray locally, or use no Ray with ``resources: {executor: local}``). ``progress``
+    shows the progress in the terminal or notebook.
 
     Raises:
-        SpecError: the spec, its data or its network are not valid; every problem at once.
-        InputError: the home cannot be written, the cluster cannot be reached or has too little.
-        SweepFailedError: no trial completed; what was finished is kept, ``resume`` goes on.
+        SpecError: the spec, its data or its network is invalid; lists all problems.
+        InputError: the home cannot be written, or the cluster cannot be reached or is too small.
+        SweepFailedError: no trial completed; ``resume`` continues the sweep.
     """
     loaded, source, folders = _load(spec)
     with view_here(shown=progress) as view:
@@ -63,10 +63,10 @@ def resume(
     ray_address: str | None = None,
     progress: bool = True,
 ) -> Sweep:
-    """Go on with a sweep after an interruption, or extend a finished one by ``trials``.
+    """Continue an interrupted sweep, or extend a finished one by ``trials``.
 
     Raises:
-        SweepNotFoundError: there is no such sweep.
+        SweepNotFoundError: the sweep does not exist.
         SweepBusyError: another process runs it.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
@@ -86,7 +86,7 @@ def start_sweep(
     folders: Sequence[Path],
     view: View,
 ) -> tuple[Ending, SweepFolder]:
-    """Check a spec, make its folder, run it. ``source`` names the spec in errors.
+    """Check a spec, create its folder and run it. ``source`` names the spec in errors.
 
     Raises:
         SpecError, InputError, SweepFailedError: see :func:`run`.
@@ -117,7 +117,7 @@ def resume_sweep(
     view: View,
     more_trials: int = 0,
 ) -> Ending:
-    """Run what is left of a sweep, and ``more_trials`` on top.
+    """Run the remaining trials of a sweep, and ``more_trials`` more.
 
     Raises:
         SweepBusyError: another process runs it.
@@ -152,12 +152,12 @@ def continue_sweep(
     extension: int,
     orders: Orders,
 ) -> Ending:
-    """Run a sweep for a service, whose ``orders`` may change meanwhile, in its given folder.
+    """Run or resume a sweep in its folder for a service, whose ``orders`` may change meanwhile.
 
-    ``extension`` is how many trials it has beyond its spec's budget, however often that is said.
+    ``extension`` is the total number of trials beyond the spec's budget.
 
     Raises:
-        SweepBusyError: the driver before this one has not let go of the sweep.
+        SweepBusyError: the previous driver still holds the sweep.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     from service.run.sweep_run import fill, run_sweep
@@ -166,7 +166,7 @@ def continue_sweep(
         fill(folder, spec, [])
     with cluster.connected(folder.ray_log):
         prepared = prepare(spec, "the spec", cluster, [home.path])
-        orders.slots = orders.slots or prepared.slots  # until the first that comes
+        orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
             spec,
             prepared.splits,
@@ -182,20 +182,20 @@ def continue_sweep(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A spec that can run: its data, and how many trials fit at once."""
+    """A valid spec's data, and how many trials fit at once."""
 
     splits: Splits
     slots: int
 
 
 def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Path]) -> Prepared:
-    """Check a spec against its data and network, and against the cluster, both at once.
+    """Check a spec against its data and network and, in parallel, against the cluster.
 
-    Every node of several must see the ``shared`` folders.
+    All nodes of a cluster with several nodes must see the ``shared`` folders.
 
     Raises:
-        SpecError: it would not run; every problem that could be found.
-        InputError: the cluster cannot be reached or has too little, or the executor needs none.
+        SpecError: the sweep would fail; lists all problems that were found.
+        InputError: the cluster cannot be reached, is too small or does not fit the executor.
     """
     from service.run.preflight import preflight
     from service.run.sweep_run import check_executor
@@ -233,6 +233,6 @@ def _finished(ending: Ending, folder: SweepFolder) -> Sweep:
 
 
 def failures(ending: Ending) -> list[str]:
-    """Why trials failed, each reason once, three at most."""
+    """The distinct reasons of failed trials, at most three."""
     reasons = {t.reason for t in ending.sweep.trials if t.state.value == "failed" and t.reason}
     return sorted(reasons)[:3]

@@ -1,4 +1,4 @@
-"""From a YAML or JSON file to a SweepSpec: presets, files, overrides, and errors in words."""
+"""Reads a SweepSpec from YAML or JSON: presets, files, overrides and readable errors."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _MOVED = {
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Read, override (``dotted.key=value``, the value YAML) and validate a spec.
+    """Read, override (``dotted.key=value`` with a YAML value) and validate a spec.
 
-    Relative paths in it are taken from the spec's own folder.
+    Relative paths in the spec are resolved against its folder.
 
     Raises:
-        InputError: no such file, not YAML, or an override that is not ``key=value``.
-        SpecError: the spec does not validate; every problem at once.
+        InputError: the file does not exist or is not YAML, or an override is malformed.
+        SpecError: the spec is invalid; lists all problems.
     """
     return parse_spec(raw_spec(path, overrides), str(path), path.parent)
 
 
 def raw_spec(path: Path, overrides: Sequence[str] = (), *, whole: bool = False) -> dict[str, Any]:
-    """What a spec's file says, overridden, not validated; ``whole`` without other files' help.
+    """A spec's file with overrides, not validated; ``whole`` includes the space's preset or file.
 
     Raises:
-        InputError: no such file, not YAML, or an override that is not ``key=value``.
-        SpecError: the space's preset or file is not there.
+        InputError: the file does not exist or is not YAML, or an override is malformed.
+        SpecError: the space's preset does not exist.
     """
     raw = _read_yaml(path)
     for override in overrides:
@@ -55,7 +55,7 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
     """Validate a spec given as a mapping; ``source`` names it in errors.
 
     Raises:
-        SpecError: it does not validate; every problem at once.
+        SpecError: the spec is invalid; lists all problems.
     """
     raw = {**raw, **_moved(raw)}
     if "space" in raw:
@@ -68,13 +68,13 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
 
 
 def _moved(raw: Mapping[str, Any]) -> dict[str, str]:
-    """The trainable by its name of today, in a spec that an older gapsweep wrote."""
+    """The current name of a trainable in a spec that an older gapsweep wrote."""
     new = _MOVED.get(str(raw.get("trainable")))
     return {} if new is None else {"trainable": new}
 
 
 def dump_spec(spec: SweepSpec) -> str:
-    """The spec as YAML that :func:`load_spec` reads back to an equal one."""
+    """The spec as YAML, which :func:`load_spec` reads back to an equal spec."""
     raw = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     if spec.early_stopping is None:
         raw["early_stopping"] = None
@@ -89,11 +89,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file in UTF-8") from None
+        raise InputError(f"{path} is not a UTF-8 text file") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {_first_words(error)}") from None
     if not isinstance(raw, dict):
-        raise InputError(f"{path} must hold keys and values such as `name: digits-mlp`")
+        raise InputError(f"{path} must be a mapping of keys to values such as `name: digits-mlp`")
     return raw
 
 
@@ -115,7 +115,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
             child = node[parent] = {"name": child}
         if not isinstance(child, dict):
             at = ".".join(parents[: depth + 1])
-            raise InputError(f"--set {override!r}: {at} is {child!r}, which has no keys")
+            raise InputError(f"--set {override!r}: {at} is {child!r}, not a mapping")
         node = child
     try:
         node[last] = yaml.safe_load(text)
@@ -124,7 +124,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _resolve_space(space: Any, source: str, folder: Path) -> Any:
-    """A preset or a file in full, with what stands beside it in place of its own."""
+    """Expand a preset or a file; other keys of ``space`` override its parameters."""
     match space:
         case {"preset": str(name), **rest}:
             if name not in preset_names():
@@ -142,7 +142,7 @@ def _problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Proble
 
 
 def _user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str | int, ...]:
-    """The location without the names that pydantic adds for the members of unions."""
+    """The location as in the file, without the names that pydantic adds for union members."""
     path: list[str | int] = []
     node = raw
     for position, key in enumerate(loc):
@@ -175,7 +175,7 @@ def _message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, 
 
 
 def _valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[str]:
-    """The keys that the model at ``path`` knows, as a user writes them."""
+    """The keys of the model at ``path``, as in a file."""
     models: list[type[BaseModel]] = [SweepSpec]
     node: Any = raw
     for key in path:
@@ -202,7 +202,7 @@ def _names_of(model: type[BaseModel]) -> tuple[Any, ...]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec as a user writes it, short forms included."""
+    """The JSON Schema of a spec file, including short forms."""
     schema = SweepSpec.model_json_schema(by_alias=True)
     properties = schema["properties"]
     of_preset = {

@@ -1,4 +1,4 @@
-"""The spec of a sweep: what a user writes, parsed once, frozen, every error said at once."""
+"""The spec of a sweep: parsed once, frozen, with all errors reported together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Mode = Literal["min", "max"]
 
 
 class Objective(Strict):
-    """The metric that trials are compared by, at their kept weights."""
+    """The metric by which trials are compared, at their kept weights."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
     mode: Mode = "min"
@@ -56,7 +56,7 @@ class Constraint(Strict):
         return self
 
     def excesses(self, value: float) -> Iterator[tuple[str, float]]:
-        """A name and by how much the value is outside, per bound; at most 0 is feasible."""
+        """For each bound, its name and the excess of the value; at most 0 is feasible."""
         if self.max is not None:
             yield f"{self.metric} <= {self.max:g}", value - self.max
         if self.min is not None:
@@ -64,50 +64,50 @@ class Constraint(Strict):
 
 
 class Search(Strict):
-    """How Optuna chooses trials and gives up on them."""
+    """How Optuna samples and prunes trials."""
 
     sampler: SamplerChoice = Tpe()
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
     pruner: PrunerChoice = Median()
     seed: int = Field(0, ge=0)
-    baseline: bool = Field(True, description="the first trial has no regularisation at all")
-    enqueue: tuple[dict[str, Value], ...] = Field((), description="points to try first")
+    baseline: bool = Field(True, description="run the first trial without regularisation")
+    enqueue: tuple[dict[str, Value], ...] = Field((), description="points to run first")
 
 
 class Budget(Strict):
-    """When a sweep ends, whichever comes first. Every trial counts, a failed one too."""
+    """The limits of a sweep, whichever is reached first. Failed trials count as well."""
 
     trials: int = Field(40, ge=1)
     minutes: float | None = Field(None, gt=0)
-    gpu_hours: float | None = Field(None, gt=0, description="held by all trials together")
+    gpu_hours: float | None = Field(None, gt=0, description="total over all trials")
 
 
 class Confirm(Strict):
-    """Train the best again with new seeds, beside the baseline, before anything is claimed."""
+    """Train the best trials and the baseline again with new seeds before the conclusion."""
 
-    top_k: int = Field(3, ge=1, description="finalists of the search")
-    seeds: int = Field(5, ge=2, description="new seeds for each, and for the baseline")
+    top_k: int = Field(3, ge=1, description="number of finalists")
+    seeds: int = Field(5, ge=2, description="new seeds for each finalist and for the baseline")
     pick: Literal["best_mean", "one_standard_error"] = Field(
         "best_mean", description="the best mean, or the smallest gap within one standard error"
     )
 
     @property
     def trials(self) -> int:
-        """How many trials it takes."""
+        """The number of trials that the confirmation needs."""
         return self.seeds * (self.top_k + 1)
 
 
 class SweepSpec(Strict):
-    """A whole sweep. Immutable; two equal specs with ``concurrent: 1`` give equal trials."""
+    """The spec of a sweep. Immutable; equal specs with ``concurrent: 1`` give equal trials."""
 
     name: Name
-    trainable: ImportPath = Field(description='"module:Class", ours or your own')
+    trainable: ImportPath = Field(description='"module:Class", built in or your own')
     data: DataChoice
-    model: dict[str, Any] = Field(default_factory=dict, description="the trainable's arguments")
+    model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
     training: Training = Training()
     space: SearchSpace
     regularisers: dict[Label, RegulariserChoice] = Field(
-        default_factory=dict, description="your own, by names under which a space knows them"
+        default_factory=dict, description="user-defined regularisers by name"
     )
     early_stopping: StoppingChoice | None = Patience()
     objective: Objective = Objective()
@@ -120,7 +120,7 @@ class SweepSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _early_stopping_off(cls, raw: Any) -> Any:
-        """YAML reads a bare ``off`` as False: both say that there is none."""
+        """Convert ``off``, which YAML may read as False, to None."""
         if isinstance(raw, Mapping) and raw.get("early_stopping") in (False, "off"):
             return {**raw, "early_stopping": None}
         return raw
@@ -146,7 +146,7 @@ class SweepSpec(Strict):
         if self.budget.gpu_hours is not None and not self.resources.gpus:
             yield (
                 ("budget", "gpu_hours"),
-                "no trial holds a GPU; set resources.gpus, or leave it out",
+                "has no effect without GPUs; set resources.gpus, or remove this key",
             )
         if self.confirm is None:
             return
@@ -154,12 +154,15 @@ class SweepSpec(Strict):
         if left < self.confirm.top_k + 1:
             yield (
                 ("budget", "trials"),
-                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` takes "
-                f"{self.confirm.trials} ({self.confirm.seeds} seeds of the baseline and "
+                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` needs "
+                f"{self.confirm.trials} ({self.confirm.seeds} seeds each for the baseline and "
                 f"{self.confirm.top_k} finalists)",
             )
         if not self.search.baseline:
-            yield ("confirm",), "needs `search.baseline: true`: it compares with the baseline"
+            yield (
+                ("confirm",),
+                "needs `search.baseline: true`, because it compares with the baseline",
+            )
 
     def _measurement_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         watched = [("objective.metric", self.objective.metric)]
@@ -170,7 +173,7 @@ class SweepSpec(Strict):
                 yield (
                     ("training", "measure_every"),
                     f"must be 1, got {self.training.measure_every}: {name} is {metric!r}, which is "
-                    "wanted every epoch",
+                    "needed every epoch",
                 )
 
     def _sharing_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -183,7 +186,7 @@ class SweepSpec(Strict):
             )
 
     def import_paths(self) -> tuple[str, ...]:
-        """Every ``module:Name`` that this spec loads, wherever it names one."""
+        """Every ``module:Name`` that this spec loads."""
         found = (*import_paths(self), *component_paths(self.space))
         return tuple(dict.fromkeys(found))
 
@@ -192,7 +195,7 @@ class SweepSpec(Strict):
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
     def neutral_point(self) -> dict[str, Value]:
-        """The baseline's parameters: no regularisation, everything else as the spec fixes it."""
+        """The parameters of the baseline: no regularisation, and the spec's values of the rest."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
             if name in TRAINING_KEYS:

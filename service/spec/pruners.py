@@ -1,6 +1,6 @@
-"""The pruners that a spec's ``search.pruner`` can name, and Optuna's that each stands for.
+"""The pruners that ``search.pruner`` in a spec can name.
 
-Optuna is imported where a pruner is built, not where a spec is read.
+Optuna is imported when a pruner is built, not when a spec is read.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 WarmUp = Annotated[
-    int | None, Field(ge=0, description="epochs before the first look; else a quarter of all")
+    int | None, Field(ge=0, description="epochs before pruning; default: a quarter of all")
 ]
 
 
 def _warm_up(epochs: int | None, max_epochs: int) -> int:
-    """A regularised training learns more slowly at first, and would be given up for it."""
+    """A quarter by default: regularised trainings learn more slowly at first."""
     return max_epochs // 4 if epochs is None else epochs
 
 
@@ -29,10 +29,10 @@ class PrunerConfig(Component):
     """A pruner and its options."""
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's pruner for trials of at most so many epochs.
+        """The Optuna pruner for trials of at most ``max_epochs`` epochs.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
@@ -43,7 +43,7 @@ class CustomPruner(PrunerConfig, Custom):
     name: ImportPath
 
     def build(self, max_epochs: int) -> BasePruner:
-        """``Class(**options)``, with ``max_epochs`` if it names it."""
+        """``Class(**options)``, with ``max_epochs`` if it accepts it."""
         made: BasePruner = self.create(max_epochs=max_epochs)
         return made
 
@@ -61,7 +61,7 @@ class Median(PrunerConfig):
     interval: int = Field(1, ge=1)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import MedianPruner
 
         warm_up = _warm_up(self.warmup_epochs, max_epochs)
@@ -70,7 +70,7 @@ class Median(PrunerConfig):
 
 @pruners.register
 class Percentile(PrunerConfig):
-    """Prunes a trial that is not among the best ``percentile`` at the same epoch."""
+    """Prunes a trial that is not in the best ``percentile`` per cent at the same epoch."""
 
     name: Literal["percentile"]
     percentile: float = Field(25.0, ge=0, le=100)
@@ -79,7 +79,7 @@ class Percentile(PrunerConfig):
     interval: int = Field(1, ge=1)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import PercentilePruner
 
         warm_up = _warm_up(self.warmup_epochs, max_epochs)
@@ -95,7 +95,7 @@ class Hyperband(PrunerConfig):
     reduction_factor: int = Field(3, ge=2)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own, told the largest resource: it would wait for a trial to learn it."""
+        """Optuna's pruner; without ``max_resource`` it would wait for a first trial."""
         from optuna.pruners import HyperbandPruner
 
         return HyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
@@ -111,7 +111,7 @@ class SuccessiveHalving(PrunerConfig):
     min_early_stopping_rate: int = Field(0, ge=0)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import SuccessiveHalvingPruner
 
         return SuccessiveHalvingPruner(
@@ -121,7 +121,7 @@ class SuccessiveHalving(PrunerConfig):
 
 @pruners.register
 class Threshold(PrunerConfig):
-    """Prunes a trial whose value leaves a range."""
+    """Prunes a trial whose value is out of range."""
 
     name: Literal["threshold"]
     lower: float | None = None
@@ -136,7 +136,7 @@ class Threshold(PrunerConfig):
         return self
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import ThresholdPruner
 
         return ThresholdPruner(self.lower, self.upper, self.warmup_epochs, self.interval)
@@ -144,14 +144,14 @@ class Threshold(PrunerConfig):
 
 @pruners.register
 class Wilcoxon(PrunerConfig):
-    """Prunes a trial that a signed-rank test over its epochs finds worse than the best one."""
+    """Prunes a trial that is worse than the best one by a signed-rank test over its epochs."""
 
     name: Literal["wilcoxon"]
     p_threshold: float = Field(0.1, ge=0, le=1)
     startup_epochs: int = Field(2, ge=0)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import WilcoxonPruner
 
         return WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.startup_epochs)
@@ -159,25 +159,25 @@ class Wilcoxon(PrunerConfig):
 
 @pruners.register
 class NoPruner(PrunerConfig):
-    """Prunes nothing."""
+    """Prunes no trials."""
 
     name: Literal["none"]
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import NopPruner
 
         return NopPruner()
 
 
 def _parse(raw: Any) -> PrunerConfig:
-    """A pruner within a pruner."""
+    """Parse the inner pruner of another pruner."""
     return pruners.parse(raw)
 
 
 @pruners.register
 class Patient(PrunerConfig):
-    """Asks another pruner only after ``patience`` epochs without an improvement."""
+    """Consults another pruner only after ``patience`` epochs without an improvement."""
 
     name: Literal["patient"]
     patience: int = Field(3, ge=0)
@@ -185,7 +185,7 @@ class Patient(PrunerConfig):
     pruner: Annotated[SerializeAsAny[PrunerConfig], BeforeValidator(_parse)] = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own, around another."""
+        """Optuna's pruner, wrapped around another."""
         from optuna.pruners import PatientPruner
 
         return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)
