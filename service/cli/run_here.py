@@ -1,4 +1,4 @@
-"""A sweep run by this process, with what a person sees of it."""
+"""Runs a sweep in this process with progress, report and exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def start_here(
     *,
     as_json: bool,
 ) -> None:
-    """Run a new sweep, show it, and exit as it ended. ``source`` names the spec in errors."""
+    """Run a new sweep, show it, and exit with its code. ``source`` names the spec in errors."""
     from service.report.progress import view_for
     from service.run.use_case import start_sweep
 
@@ -41,7 +41,7 @@ def start_here(
 def resume_here(
     sweep: str, home: Path | None, ray_address: str | None, *, more_trials: int, as_json: bool
 ) -> None:
-    """Run what is left of a sweep, show it, and exit as it ended."""
+    """Run the remaining trials of a sweep, show it, and exit with its code."""
     from service.report.progress import view_for
     from service.run.use_case import resume_sweep
 
@@ -53,12 +53,12 @@ def resume_here(
 
 
 def _screen(as_json: bool) -> Console:
-    """The stream itself: what others print meanwhile goes elsewhere."""
+    """The console for progress: stderr if stdout holds JSON."""
     return Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
 
 
 def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
-    """The report, what was left undone, the exit code."""
+    """Print the report and any warnings, and exit with the code of the outcome."""
     from service.report.data import build
     from service.report.terminal import print_report
     from service.run.use_case import failures
@@ -80,8 +80,8 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
         notes.print(f"stopped early: {ending.stopped.value}")
     if ending.unlogged is not None:
         notes.print(
-            f"MLflow lacks some of this sweep ({escape(ending.unlogged)}); "
-            f"`gapsweep resume {folder.sweep_id}` logs what is missing",
+            f"MLflow is incomplete for this sweep ({escape(ending.unlogged)}); "
+            f"`gapsweep resume {folder.sweep_id}` logs the rest",
             soft_wrap=True,
         )
     if ending.sweep.state is SweepState.INTERRUPTED:

@@ -1,4 +1,4 @@
-"""Tables for the terminal that are no sweep's: what a spec is made of, what a cluster has."""
+"""Tables of `validate` and `devices`: the contents of a spec, the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GIB = 2**30
 
 
 def spec_table(spec: SweepSpec, found: Preflight) -> Table:
-    """What was found out about a spec without training anything."""
+    """The result of checking a spec without training."""
     splits, info = found.splits, found.splits.info
     test = len(splits.test) if splits.test else "no"
     weights = sum(p.numel() for p in found.run.model.parameters())
@@ -27,10 +27,10 @@ def spec_table(spec: SweepSpec, found: Preflight) -> Table:
         [
             ("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples"),
             ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
-            ("network", f"{weights:,} weights, {penalised:,} of them under a penalty:"),
+            ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(dropout_layers(found.run.model)) or "none"),
-            ("a step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
+            ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
             ("space", ", ".join(spec.space.parameters)),
             ("metrics", ", ".join(found.examination.metrics)),
         ]
@@ -38,7 +38,7 @@ def spec_table(spec: SweepSpec, found: Preflight) -> Table:
 
 
 def cluster_table(inventory: Inventory) -> Table:
-    """A row a node."""
+    """One row per node."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("node", "CPUs", "memory", "GPUs", "GPU memory", "precision", "compiler"):
         table.add_column(title, overflow="fold")
@@ -57,28 +57,28 @@ def cluster_table(inventory: Inventory) -> Table:
 
 
 def use_table(spec: SweepSpec, inventory: Inventory) -> Table:
-    """What the trials of a spec would hold.
+    """The resources of a spec's trials.
 
     Raises:
-        InputError: nothing fits.
+        InputError: no trial fits.
     """
     resources, training = spec.resources, spec.training
     at_once = inventory.check(spec)
     each = [many(resources.worker_cpus, "CPU"), many(resources.worker_gpus, "GPU")]
-    fits = f"there is room for {inventory.room(resources)}, concurrent is {resources.concurrent}"
+    fits = f"{inventory.room(resources)} fit, concurrent is {resources.concurrent}"
     compiled = ", compiled" if training.compile else ""
     return _pairs(
         [
-            ("a trial", f"{many(resources.workers, 'worker')} of {' and '.join(each)} each"),
+            ("each trial", f"{many(resources.workers, 'worker')} with {' and '.join(each)} each"),
             ("placement", resources.placement),
-            ("computes in", f"{training.precision}{compiled}"),
+            ("precision", f"{training.precision}{compiled}"),
             ("at once", f"{many(at_once, 'trial')} ({fits})"),
         ]
     )
 
 
 def _precisions(node: Node) -> str:
-    """What every device of a kind can."""
+    """The precisions that all CPUs, and all GPUs, of a node support."""
     gpus = [p for p in PRECISIONS if all(g.can(p) for g in node.machine.gpus)]
     cpus = [p for p in PRECISIONS if node.machine.can(p)]
     on_cpus = f"CPU {', '.join(cpus)}"

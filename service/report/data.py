@@ -1,5 +1,4 @@
-"""What a report says, computed once as frozen values; the page, the plots and the terminal only
-show it."""
+"""The contents of a report as frozen values, which the page, the plots and the terminal show."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ class ComparisonRow:
     """One metric of baseline and best at their restored weights.
 
     ``closed`` is 1 − best/baseline of a gap: 1 closes it, above 1 overshoots, below 0 widens it.
-    None for what is no gap, where a side is missing, and where the baseline's gap is not positive
-    (``note`` says that in words).
+    None if the metric is not a gap, if a side is missing, or if the baseline's gap is not positive
+    (then there is a ``note``).
     """
 
     metric: str
@@ -40,7 +39,7 @@ class ComparisonRow:
 class GroupRow:
     """The trials of one penalty or augmentation, and the best completed one of them.
 
-    ``gaps`` are that trial's, in the order of :attr:`ReportData.gap_metrics`.
+    ``gaps`` belong to that trial, in the order of :attr:`ReportData.gap_metrics`.
     """
 
     name: str
@@ -74,10 +73,10 @@ class Curves:
 
 @dataclass(frozen=True, kw_only=True)
 class Savings:
-    """Epochs that ran, and those that did not because of pruning and of early stopping.
+    """Epochs that ran, and those that pruning and early stopping saved.
 
-    What a pruned trial would have run is taken as its ``max_epochs``; early stopping might have
-    ended it sooner, so ``pruning`` is an upper bound.
+    A pruned trial is assumed to run ``max_epochs`` otherwise; early stopping might have ended it
+    sooner, so ``pruning`` is an upper bound.
     """
 
     run: int
@@ -86,20 +85,20 @@ class Savings:
 
     @property
     def pruning_share(self) -> float | None:
-        """Of the epochs that would have run without pruning; None where none would have."""
+        """Fraction of the epochs that would have run without pruning; None if there are none."""
         total = self.run + self.pruning
         return self.pruning / total if total else None
 
     @property
     def early_stopping_share(self) -> float | None:
-        """Of the epochs that would have run without early stopping."""
+        """Fraction of the epochs that would have run without early stopping."""
         total = self.run + self.early_stopping
         return self.early_stopping / total if total else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """The whole report. ``best`` is None where no trial but the baseline completed."""
+    """A whole report. ``best`` is None if no trial except the baseline completed."""
 
     sweep_id: str
     name: str
@@ -124,7 +123,7 @@ class ReportData:
 
 
 def build(sweep: Sweep, importances: Importances) -> ReportData:
-    """Everything the report says of a sweep, whatever state that is in."""
+    """The report of a sweep in any state."""
     baseline, best = sweep.baseline, challenger(sweep)
     gap_metrics = tuple(f"gap/{m}" for m in _measured(sweep.trials, "gap"))
     rows = confirmed(sweep)
@@ -165,7 +164,7 @@ def _measured(trials: Iterable[Trial], side: str) -> list[str]:
 
 
 def _place(order: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
-    """Sort key: the known names in their order, then the others by the alphabet."""
+    """Sort key: known names in the given order, then the others alphabetically."""
     return lambda name: (order.index(name) if name in order else len(order), name)
 
 
@@ -215,7 +214,7 @@ def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[T
 
 
 def _gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
-    """By penalty, in order of λ; completed trials with a penalty and a positive λ only."""
+    """Completed trials with a penalty and positive λ, by penalty, in order of λ."""
     found: dict[str, list[GapPoint]] = {}
     for trial in (t for t in sweep.searched if t.state is TrialState.COMPLETE):
         lam, gap = trial.params.get("lambda"), trial.best.get("gap/loss")
@@ -253,5 +252,5 @@ def _run(trial: Trial) -> int:
 
 
 def _planned(sweep: Sweep, trial: Trial) -> int:
-    """What one trial might have run: ``max_epochs`` may itself be a searched parameter."""
+    """The epoch budget of a trial: ``max_epochs`` may be a searched parameter."""
     return int(trial.params.get("max_epochs", sweep.max_epochs))

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no scripts, no fonts, no network."""
+"""The report as a self-contained HTML file: no scripts, no fonts, no network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.study.importance import NOT_TOLD
 
 
 def render(data: ReportData) -> str:
-    """The page. The same data give the same text."""
+    """The HTML page. Equal data give equal text."""
     return _template().render(
         data=data,
         not_told=NOT_TOLD,

@@ -1,8 +1,8 @@
 """The plots: gap against λ, and learning curves. Inline SVG for the page, PNG for documents.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers, and never the only difference:
-penalties have their own markers, train and validation their own dashes. In the SVG all ink is
-``currentColor``, so that a plot follows its page into the dark.
+Colours are from the palette of Okabe and Ito, which is safe for colour-blind readers, and never
+the only difference: penalties differ in markers, train and validation in dashes. Text and axes of
+the SVG are ``currentColor``, so that a plot follows the dark mode of its page.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _STYLE = {
 
 
 def gap_plot(data: ReportData) -> str:
-    """Gap/loss against λ, a marker a completed trial, as an inline SVG; empty without a point."""
+    """Gap/loss against λ, one marker per completed trial, as inline SVG; empty without points."""
     return (
         _svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
         if any(data.gap_points.values())
@@ -56,7 +56,7 @@ def gap_plot(data: ReportData) -> str:
 
 
 def curves_plot(data: ReportData) -> str:
-    """Losses and gap of baseline and best over the epochs, as an inline SVG; empty without any."""
+    """Losses and gap of baseline and best over epochs, as inline SVG; empty without data."""
 
     def draw(figure: Figure) -> None:
         losses, gap = figure.subplots(1, 2)
@@ -67,7 +67,7 @@ def curves_plot(data: ReportData) -> str:
 
 
 def save_png(data: ReportData, path: Path) -> None:
-    """Both in one wide figure on white; what has no data says so."""
+    """Save both plots in one wide figure on white; plots without data contain a note."""
     with _style():
         figure = Figure(figsize=(13.5, 4.2), layout="constrained")
         gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
@@ -78,11 +78,11 @@ def save_png(data: ReportData, path: Path) -> None:
 
 
 def _style() -> AbstractContextManager[None]:
-    return rc_context(_STYLE)  # type: ignore[arg-type]  # its keys are literals in the stubs
+    return rc_context(_STYLE)  # type: ignore[arg-type]  # keys are literals in the stubs
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """The figure as an ``<svg>`` element: no prologue, no dates, ids of its own."""
+    """The figure as an ``<svg>`` element without prologue and dates, with unique ids."""
     buffer = StringIO()
     with _style():
         figure = Figure(figsize=size, layout="constrained")
@@ -109,7 +109,7 @@ def _draw_gap(axes: Axes, data: ReportData) -> None:
     if data.baseline_gap is not None:
         axes.axhline(data.baseline_gap, color=_INK, linestyle="--", linewidth=1.3, label="baseline")
     _ring_best(axes, data)
-    _finish(axes, bool(data.gap_points), "no completed trial has a λ")
+    _finish(axes, bool(data.gap_points), "no completed trial with λ")
 
 
 def _ring_best(axes: Axes, data: ReportData) -> None:

@@ -1,4 +1,4 @@
-"""A sweep as it runs: a live table in a terminal, a line a trial anywhere else."""
+"""Progress of a running sweep: a live table in a terminal, one line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CELL = '<pre style="line-height: 1.2">{code}</pre>'
 
 
 class SweepView:
-    """What both views know: the sweep so far, the running trials' last epochs."""
+    """The common state of views: the sweep so far, and the last epochs of running trials."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -42,22 +42,22 @@ class SweepView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is open."""
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """Take the sweep as it stands."""
+        """Start with the current state of the sweep."""
         self.sweep, self.budget = sweep, budget
 
     def started(self, trial: Trial) -> None:
-        """A trial runs."""
+        """Record a started trial."""
         self._put(trial)
 
     def epoch(self, epoch: Epoch) -> None:
-        """A running trial got on."""
+        """Record the last epoch of a running trial."""
         self.last[epoch.trial] = epoch
 
     def ended(self, trial: Trial) -> None:
-        """A trial is over."""
+        """Record an ended trial."""
         self._put(trial)
 
     def _put(self, trial: Trial) -> None:
@@ -67,32 +67,32 @@ class SweepView:
             self.sweep = replace(self.sweep, trials=tuple(trials))
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials stand how."""
+        """The number of trials in each state."""
         return {s: len(self.sweep.of_state(s)) if self.sweep else 0 for s in TrialState}
 
 
 class LineView(SweepView):
-    """A line for every trial that ends."""
+    """Prints one line for every trial that ends."""
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """Say what is to come."""
+        """Print the budget."""
         super().begin(sweep, budget, seconds)
         at_most = "" if seconds is None else f", at most {duration(max(0.0, seconds))}"
-        done = f", {len(sweep.trials)} of them there already" if sweep.trials else ""
+        done = f", {len(sweep.trials)} already started" if sweep.trials else ""
         self.console.print(f"{sweep.sweep_id}: {budget} trials{done}{at_most}", soft_wrap=True)
 
     def ended(self, trial: Trial) -> None:
-        """Say how."""
+        """Print the result of the trial."""
         super().ended(trial)
         over = self.budget - sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
         best = self.sweep is not None and self.sweep.best == trial
         words = [f"trial {trial.number:3d} {trial.state.value:8s}", *_figures(self.sweep, trial)]
-        line = "  ".join([*words, configuration(trial.params), f"({over} to go)"])
+        line = "  ".join([*words, configuration(trial.params), f"({over} left)"])
         self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
 
 
 class LiveView(SweepView):
-    """A table that changes in place, with a bar and the time that is left."""
+    """A table that is updated in place, with a progress bar and the remaining time."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -123,7 +123,7 @@ class LiveView(SweepView):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the table off the screen: the report comes after it."""
+        """Remove the table from the screen; the report follows."""
         self._live.stop()
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
@@ -134,7 +134,7 @@ class LiveView(SweepView):
         self._bar.update(self._task, total=budget, completed=self._over())
 
     def ended(self, trial: Trial) -> None:
-        """Move the bar on."""
+        """Advance the progress bar."""
         super().ended(trial)
         self._bar.update(self._task, completed=self._over())
 
@@ -190,12 +190,12 @@ def _figures(sweep: Sweep | None, trial: Trial) -> list[str]:
 
 
 def view_for(console: Console) -> SweepView:
-    """Live in a terminal, lines elsewhere."""
+    """A live table in a terminal, lines elsewhere."""
     return LiveView(console) if console.is_terminal else LineView(console)
 
 
 class NotebookView(LiveView):
-    """The live table in a notebook's cell, replaced in place."""
+    """A live table in the cell of a notebook, replaced in place."""
 
     def __init__(self) -> None:
         super().__init__(Console(file=StringIO(), record=True, width=110, force_jupyter=False))
@@ -214,7 +214,7 @@ class NotebookView(LiveView):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Show how it ended; the table stays."""
+        """Show the final state; the table stays."""
         self._update(at_once=True)
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
@@ -223,12 +223,12 @@ class NotebookView(LiveView):
         self._update(at_once=True)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Twice a second at most."""
+        """Update the table, at most twice per second."""
         super().epoch(epoch)
         self._update(at_once=False)
 
     def ended(self, trial: Trial) -> None:
-        """Move the bar on."""
+        """Advance the progress bar."""
         super().ended(trial)
         self._update(at_once=False)
 
@@ -250,13 +250,13 @@ class QuietView(SweepView):
 
 
 def view_here(*, shown: bool) -> SweepView:
-    """The view of the process's own screen: a notebook's cell, a terminal, or lines."""
+    """The view for this process: a notebook cell, a live table in a terminal, or lines."""
     if not shown:
         return QuietView(Console())
     return NotebookView() if _in_notebook() else view_for(Console(highlight=False))
 
 
 def _in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Whether this process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

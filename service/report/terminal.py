@@ -1,4 +1,4 @@
-"""The report in a terminal of 80 columns or more."""
+"""Prints the report in a terminal of at least 80 columns."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from service.study.importance import NOT_TOLD
 from trainables.analysis.anatomy import Anatomy
 
 _BAR = 28
-_GAP_COLUMNS = 1  # more would not fit 80 columns
+_GAP_COLUMNS = 1  # more do not fit into 80 columns
 
 
 def print_report(data: ReportData, console: Console) -> None:
-    """Everything, the comparison first, the verdict last."""
+    """Print all sections, the comparison first, the verdict last."""
     console.print(_headline(data))
     for title, content in _sections(data):
         console.print()
@@ -35,12 +35,12 @@ def _sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
     yield "Baseline against best", _comparison(data)
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
-            yield f"By {what}, the best trial of each", _groups(data, what, rows)
+            yield f"Best trial by {what}", _groups(data, what, rows)
     if data.confirmed:
         seeds = data.confirmed[0].seeds
         yield f"Confirmed with {seeds} new seeds: mean ± 95 % interval", _confirmed(data)
     if data.best is not None and data.best.anatomy is not None:
-        yield f"Inside the best network (trial {data.best.number})", _anatomy(data.best.anatomy)
+        yield f"Layers of the best network (trial {data.best.number})", _anatomy(data.best.anatomy)
     yield "What mattered for the objective", _bars(data.importances.objective)
     yield "What mattered for the gap", _bars(data.importances.gap)
     yield "Epochs saved", _savings(data)
@@ -148,6 +148,6 @@ def _savings(data: ReportData) -> Text:
     savings = data.savings
     return Text(
         f"{savings.run} epochs ran. Pruning saved {savings.pruning}"
-        f" ({percent(savings.pruning_share)} of what would have run without it),"
+        f" ({percent(savings.pruning_share)} of the epochs without pruning),"
         f" early stopping {savings.early_stopping} ({percent(savings.early_stopping_share)})."
     )

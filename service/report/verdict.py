@@ -1,4 +1,4 @@
-"""The answer in plain words: did anything beat the baseline, and how much of the gap it closed."""
+"""The conclusion in sentences: whether a trial beats the baseline, and the gap it closes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from service.sweep.sweep_record import Sweep
 
 
 def closed(baseline: float | None, best: float | None) -> float | None:
-    """The share of a gap that is closed, 1 − best/baseline; None without a positive gap."""
+    """The share of the gap that is closed, 1 − best/baseline; None without a positive gap."""
     if baseline is None or best is None or not baseline > 0:
         return None
     return 1 - best / baseline
 
 
 def verdict(sweep: Sweep, baseline: Trial | None, best: Trial | None) -> str:
-    """One to four sentences. ``best`` is the best completed trial but the baseline."""
+    """One to four sentences. ``best`` is the best completed trial except the baseline."""
     if baseline is None and best is None:
         return _nothing_completed(sweep)
     if best is None:
-        return "Only the baseline completed: nothing to compare it with yet."
+        return "Only the baseline completed; there is nothing to compare it with yet."
     if baseline is None:
         return _without_baseline(sweep, best)
     sentences = [
@@ -36,16 +36,16 @@ def verdict(sweep: Sweep, baseline: Trial | None, best: Trial | None) -> str:
 
 
 def confirmed_verdict(sweep: Sweep, rows: Sequence[ConfirmedRow]) -> str:
-    """What new seeds say of the pick. ``rows`` are the baseline's and then the finalists'."""
+    """The result over new seeds. ``rows`` holds the baseline, then the finalists."""
     baseline, *finalists = rows
     if not finalists:
-        return "No finalist completed its confirmation: nothing is confirmed."
+        return "No finalist completed its confirmation, so nothing is confirmed."
     best = sweep.best
     pick = next((r for r in finalists if best and r.trial.number == best.number), finalists[0])
     if not any(r.comparison and r.comparison.better for r in finalists):
         return (
-            f"No regulariser helped here: over {baseline.seeds} new seeds no finalist's "
-            f"{sweep.metric} is better than the baseline's beyond chance. Nearest comes "
+            f"No regulariser helped here: over {baseline.seeds} new seeds, no finalist is "
+            f"significantly better than the baseline in {sweep.metric}. The closest is "
             f"{_named(finalists[0].trial)}: {_difference(finalists[0])}."
         )
     sentences = [
@@ -60,8 +60,8 @@ def _on_the_pick(sweep: Sweep, pick: ConfirmedRow, finalists: int) -> str:
     named = _named(pick.trial, start=True)
     if pick.comparison is None or not pick.comparison.better:
         return (
-            f"{named} is the pick, but its {sweep.metric} is not better than the baseline's beyond "
-            f"chance: {_difference(pick)}; another finalist's is."
+            f"{named} is selected, but it is not significantly better than the baseline in "
+            f"{sweep.metric}: {_difference(pick)}; another finalist is."
         )
     corrected = f", corrected by Holm's method for {finalists} finalists" if finalists > 1 else ""
     return (
@@ -93,22 +93,21 @@ def _on_the_confirmed_gap(baseline: ConfirmedRow, pick: ConfirmedRow) -> str:
 
 def _on_the_optimism(sweep: Sweep, pick: ConfirmedRow) -> str:
     chosen, now = number(pick.trial.value), number(pick.intervals[sweep.metric].mean)
-    return f"Its {sweep.metric} was {chosen} when it was chosen and is {now} confirmed."
+    return f"Its {sweep.metric} was {chosen} in the search and is {now} over the new seeds."
 
 
 def _nothing_completed(sweep: Sweep) -> str:
     states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
     counts = [f"{len(sweep.of_state(s))} {s.value}" for s in states if sweep.of_state(s)]
-    return (
-        f"No trial completed ({', '.join(counts) or 'none was started'}): there is no answer yet."
-    )
+    shown = ", ".join(counts) or "none was started"
+    return f"No trial completed ({shown}), so there is no conclusion yet."
 
 
 def _without_baseline(sweep: Sweep, best: Trial) -> str:
     gap = best.best.get("gap/loss")
     at_gap = f" with a gap/loss of {number(gap)}" if gap is not None else ""
     return (
-        f"No baseline completed, so nothing can be compared. The best is {_named(best)}: "
+        f"No baseline completed, so there is no comparison. The best is {_named(best)}: "
         f"{sweep.metric} {number(best.value)}{at_gap}."
     )
 
@@ -120,12 +119,12 @@ def _on_the_objective(sweep: Sweep, baseline: Trial, best: Trial) -> str:
     others = (t for t in sweep.of_state(TrialState.COMPLETE) if t is not baseline)
     if any(beats(sweep, baseline, t) for t in others):
         named = _named(best, start=True)
-        return f"{named} fits the constraints best, but does not beat the baseline: {values}."
-    return f"Nothing beat the baseline; nearest comes {_named(best)}: {values}."
+        return f"{named} meets the constraints best, but does not beat the baseline: {values}."
+    return f"No trial beats the baseline; the closest is {_named(best)}: {values}."
 
 
 def beats(sweep: Sweep, baseline: Trial, best: Trial) -> bool:
-    """Whether the objective's value is strictly better, in the objective's mode."""
+    """Whether ``best`` has a strictly better value of the objective."""
     if baseline.value is None or best.value is None:
         return False
     if sweep.mode == "max":
@@ -153,15 +152,15 @@ def _on_the_test_set(baseline: Trial, best: Trial) -> str:
     if left is None or right is None:
         return ""
     better = "lower" if right < left else "not lower"
-    return f"On the test set its loss is {better}: {number(right)} against {number(left)}."
+    return f"Its test loss is {better}: {number(right)} against {number(left)}."
 
 
 def _on_the_constraints(baseline: Trial, best: Trial) -> str:
     if best.violation and baseline.violation:
         return "No trial met the constraints."
     if best.violation:
-        return "It breaks the constraints, as does every other trial but the baseline."
-    return "It meets the constraints, the baseline does not." if baseline.violation else ""
+        return "It violates the constraints, as does every trial except the baseline."
+    return "It meets the constraints; the baseline does not." if baseline.violation else ""
 
 
 def _named(trial: Trial, *, start: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""How the report says things: numbers, shares, durations and parameters as text."""
+"""Formats numbers, shares and parameters as text for the report."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from service.base.words import MISSING, number
 from service.study.records import Params
 from trainables.config.regularisers import NEUTRAL, SYMBOLS
 
-if TYPE_CHECKING:  # it would bring scipy along
+if TYPE_CHECKING:  # comparison imports scipy
     from service.report.comparison import Interval
 
 
 def signed(value: float) -> str:
-    """Three significant digits and always a sign."""
+    """Three significant digits with a sign."""
     return f"{value:+.3g}"
 
 
 def plus_minus(interval: Interval) -> str:
-    """A mean and half its interval; the mean alone where there is none."""
+    """A mean and half the width of its interval, if there is one."""
     if interval.half is None:
         return number(interval.mean)
     return f"{number(interval.mean)} ± {interval.half:.2g}"
@@ -33,7 +33,7 @@ def short(value: Value | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 in per cent, whole from 10 % on."""
+    """A share of 1 in per cent, without decimals from 10 % on."""
     if share is None:
         return MISSING
     digits = 0 if abs(share) >= 0.0995 else 1

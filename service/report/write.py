@@ -1,4 +1,4 @@
-"""The report as a file beside its sweep."""
+"""Writes the report into the folder of its sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.sweep.sweep_record import Sweep
 
 
 def write_report(sweep: Sweep, study: SweepStudy, folder: SweepFolder) -> ReportData:
-    """Write the page; what it says is returned for the terminal."""
+    """Write the page; returns its contents, for the terminal."""
     data = build(sweep, study.importances())
     write_atomically(folder.report, page.render(data))
     return data

@@ -138,5 +138,10 @@ def test_a_person_sees_what_there_is_and_what_a_spec_would_take() -> None:
     console = Console(width=100, record=True)
     console.print(cluster_table(inventory), use_table(asked, inventory))
     shown = console.export_text()
-    for words in ("4 × NVIDIA H100", "4 × 80 GiB", "2 workers of 1 CPU and 1 GPU each", "2 trials"):
+    for words in (
+        "4 × NVIDIA H100",
+        "4 × 80 GiB",
+        "2 workers with 1 CPU and 1 GPU each",
+        "2 trials",
+    ):
         assert words in shown

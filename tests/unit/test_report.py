@@ -55,7 +55,7 @@ def test_epochs_that_did_not_run_are_counted() -> None:
 
 def test_nothing_beat_the_baseline_is_said() -> None:
     worse = sweep(trial(0, 0.5, 0.4), trial(1, 0.6, 0.1, penalty="l1", **{"lambda": 0.1}))
-    assert "Nothing beat the baseline" in build(worse, NONE).verdict
+    assert "No trial beats the baseline" in build(worse, NONE).verdict
 
 
 @pytest.mark.parametrize(

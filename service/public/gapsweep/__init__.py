@@ -5,8 +5,8 @@
 >>> sweep.trials.sort_values("value").head()
 >>> print(sweep.report())
 
-All that is public is here. Nothing of it is imported before it is used: ``import gapsweep`` loads
-neither torch nor Ray.
+This module holds the public API. Names are imported on first use: ``import gapsweep`` loads neither
+torch nor Ray.
 """
 
 from __future__ import annotations
