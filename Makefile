@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo quick test check clean
+.PHONY: demo quick test check keys clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,8 +22,12 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+keys: .venv/ready # the list of a spec's keys, from its JSON Schema
+	$(BIN)/python -m tests.spec_keys
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

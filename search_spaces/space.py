@@ -51,7 +51,9 @@ Conditions = Annotated[
 
 
 class _Parameter(Strict):
-    when: Conditions = Field(default_factory=dict, description="values of others that activate it")
+    when: Conditions = Field(
+        default_factory=dict, description="only where other parameters have these values"
+    )
 
     def choices(self) -> tuple[Value, ...]:
         """All values of a parameter that lists them; empty for a range."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.feed import Index, Placed, Samples
@@ -24,7 +25,6 @@ from trainables.distributed.process import Process, seed_of
 from trainables.errors import ContractError, DivergedError
 from trainables.gap import MEASURED_AT_ONCE, gaps, measure
 from trainables.regularisers.base import Hooks, Now
-from trainables.regularisers.early_stopping import StoppingRule, Verdict
 from trainables.regularisers.penalty_steps import sparsity, weight_norm
 from trainables.regularisers.weights import Penalised
 

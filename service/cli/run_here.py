@@ -34,7 +34,9 @@ def start_here(
 
     at = home_at(home)
     with view_for(_screen(as_json)) as view:
-        ending, folder = start_sweep(spec, source, at, ray_address, folders=folders, view=view)
+        ending, folder = start_sweep(
+            spec, source, at, ray_address, folders=folders, observers=[view]
+        )
     _close(ending, folder, at, as_json)
 
 
@@ -48,7 +50,7 @@ def resume_here(
     at = home_at(home)
     folder = at.find(sweep)
     with view_for(_screen(as_json)) as view:
-        ending = resume_sweep(folder, at, ray_address, view=view, more_trials=more_trials)
+        ending = resume_sweep(folder, at, ray_address, observers=[view], more_trials=more_trials)
     _close(ending, folder, at, as_json)
 
 

@@ -20,10 +20,10 @@ import httpx2
 from service.base.errors import ServerError
 from service.client import endpoints
 from service.client.endpoints import Call, raise_for_problem
-from service.client.models import EventOut
+from service.client.events import SweepEvent, parse_event
 
 T = TypeVar("T")
-NumberedEvent = tuple[int, EventOut]
+NumberedEvent = tuple[int, SweepEvent]
 
 PATIENCE = 60.0
 """Seconds for which a stream's server may not answer before reconnecting is given up."""
@@ -177,7 +177,7 @@ def _parse_events(lines: Iterable[str]) -> Iterator[NumberedEvent]:
         if line:
             fields[name] = value.removeprefix(" ")
         elif "data" in fields:
-            yield int(fields["id"]), EventOut.model_validate_json(fields["data"])
+            yield int(fields["id"]), parse_event(fields["data"])
             fields = {}
 
 

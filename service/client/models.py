@@ -151,14 +151,6 @@ class ClusterOut(_Response):
     running: int
 
 
-class EventOut(_Response):
-    """An event of a sweep."""
-
-    time: float
-    kind: str
-    data: dict[str, Any]
-
-
 class ValidOut(_Response):
     """A valid spec with all defaults filled in."""
 

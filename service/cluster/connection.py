@@ -146,11 +146,11 @@ def _is_alive(node: Mapping[str, Any]) -> bool:
 
 
 def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
-    """What a node said of itself.
+    """What a node reported about itself.
 
     Raises:
         InputError: it does not see a folder, or has another gapsweep.
-        RayError: it said nothing.
+        RayError: it did not answer.
     """
     import ray
 

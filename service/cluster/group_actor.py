@@ -25,7 +25,7 @@ from service.study.messages import Answer, Assignment, TrialFailure
 from trainables.distributed.process import Address, Group, Meeting, Process
 
 PATIENCE = 10.0
-"""Seconds that the other workers have to answer when one failed; then they wait for it for ever."""
+"""Seconds that the other workers have to answer when one failed: a collective may block them."""
 
 
 class LostWorkerError(Exception):
@@ -75,7 +75,7 @@ class Rank:
 
 
 class GroupActor(TuneTrainable):
-    """Trains what its config says on every worker, an epoch a step."""
+    """Runs the trial in its config on every worker, one epoch a step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Let the workers start; the first step waits for them."""
@@ -95,7 +95,7 @@ class GroupActor(TuneTrainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and say how it went.
+        """Train one epoch and return its result.
 
         Raises:
             LostWorkerError: a worker's process died.

@@ -1,4 +1,4 @@
-"""What a cluster has, what a trial takes of it, and whether that fits. Knows no Ray."""
+"""What a cluster has, what a trial takes of it, and whether that fits. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Inventory:
         """How many trials will run at once: as many as wanted, where they fit.
 
         Raises:
-            InputError: not even one does; it says what is lacking and what there is.
+            InputError: none fits; the text names what is missing and what the cluster has.
         """
         room = self.room(resources)
         if room:
@@ -69,7 +69,7 @@ class Inventory:
         """How many trials of a spec will run at once.
 
         Raises:
-            InputError: none can, or no device has what the training asks for.
+            InputError: none can, or a device does not support what the training needs.
         """
         slots = self.slots(spec.resources)
         able = [node for node in self.nodes if node.workers(spec.resources)]
@@ -86,12 +86,12 @@ class Inventory:
         """Why a trial cannot have so much of something; nothing where that is not why."""
         if wanted > sum(has):
             instead = "; set it to 0 to train on CPUs" if what == "GPU" and not sum(has) else ""
-            return f"a trial wants {many(wanted, what)}; {self._has()}{instead}"
+            return f"a trial needs {many(wanted, what)}; {self._has()}{instead}"
         if one > max(has):
-            return f"a worker wants {many(one, what)}, which no node has; {self._has()}"
+            return f"a worker needs {many(one, what)}, which no node has; {self._has()}"
         if resources.placement == "strict_pack" and wanted > max(has):
             return (
-                f"a trial wants {many(wanted, what)} on one node (placement: strict_pack), "
+                f"a trial needs {many(wanted, what)} on one node (placement: strict_pack), "
                 f"which none has; {self._has()}; pack and spread use several nodes"
             )
         return ""
@@ -113,14 +113,16 @@ def _check_precision(nodes: Sequence[Node], precision: Precision, *, on_gpus: bo
         if not on_gpus and not node.machine.can(precision):
             valid = "fp32 or bf16" if node.machine.can("bf16") else "fp32"
             raise InputError(
-                f"training.precision: the CPUs of {node.name} have no {precision}; use {valid}"
+                f"training.precision: the CPUs of {node.name} do not support {precision}; "
+                f"use {valid}"
             )
         for gpu in node.machine.gpus if on_gpus else ():
             if not gpu.can(precision):
                 capability = ".".join(map(str, gpu.capability))
                 raise InputError(
-                    f"training.precision: the {gpu.name} of {node.name} has no {precision} (it "
-                    f"needs compute capability 8.0, this has {capability}); use fp32"
+                    f"training.precision: the {gpu.name} of {node.name} does not support "
+                    f"{precision} (it needs compute capability 8.0, this has {capability}); "
+                    "use fp32"
                 )
 
 

@@ -33,7 +33,7 @@ class Shared:
 
 
 class TrialActor(TuneTrainable):
-    """Trains what its config says, an epoch a step."""
+    """Runs the trial in its config, one epoch a step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
@@ -49,7 +49,7 @@ class TrialActor(TuneTrainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and say how it went."""
+        """Train one epoch and return its result."""
         return to_result(self._refusal or self._worker.advance())
 
     def cleanup(self) -> None:

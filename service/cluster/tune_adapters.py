@@ -92,7 +92,7 @@ def _guarded(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 class StudySearcher(Searcher):
-    """Tune asks it for configs and tells it how trials ended."""
+    """Gives Tune the configs of trials, and ends trials in the study."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -107,11 +107,11 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial ended, by itself, by the scheduler's word, or by dying (``error``)."""
+        """A trial ended: by itself, stopped by the scheduler, or with ``error`` by dying."""
         self.bridge.finish(trial_id, from_result(result), error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing is pickled: the study is the truth. Tune wants a file there."""
+        """Write an empty file, which Tune expects; all state is in the study."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
@@ -132,7 +132,7 @@ class StudyScheduler(FIFOScheduler):
 
     @_guarded(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:
-        """A process broke: the trial is started again, or the searcher is told next."""
+        """A process broke: Tune starts the trial again, or ends it through the searcher next."""
         self.bridge.crash(trial.trial_id, _reason(error_of(trial)))
 
 
@@ -145,7 +145,7 @@ def _reason(error: RayTaskError | None) -> str:
 
 
 class SweepStopper(Stopper):
-    """Ends every trial at once when the sweep is told to stop or its time is over."""
+    """Ends every trial at once when the sweep is to stop or its time is over."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
@@ -155,5 +155,5 @@ class SweepStopper(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Asked by Tune in every turn of its loop."""
+        """Called by Tune in every iteration of its loop."""
         return self.bridge.flow.stopping

@@ -1,4 +1,4 @@
-"""How Tune is told to run trials: what they hold, who trains them, what ends them."""
+"""Tune's settings for a sweep: what trials hold, who trains them, what ends them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.study.trial_flow import TrialFlow
 
 
 def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
-    """Let Tune run trials until the flow has none left or says to stop."""
+    """Let Tune run trials until the flow has none left or is stopping."""
     bridge = Bridge(flow)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study keeps what failed
     resources = context.spec.resources

@@ -1,4 +1,4 @@
-"""One process's part in the trials of a slot, an epoch at a time. Knows no Ray."""
+"""One process's part in the trials of a slot, an epoch at a time. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TrialContext:
 
 
 class Worker:
-    """Trains what it is told to; a failing trial is a value, not an exception.
+    """Trains the trials it is given; a failing trial is a value, not an exception.
 
     A process whose trial raised is as good as new for the next one, and starting another costs
     seconds; only a CUDA context that an error has poisoned must go with its process. The data are
@@ -69,7 +69,7 @@ class Worker:
         self._forget()
 
     def advance(self) -> Answer:
-        """Train one epoch and say how it went; after a resumption the last one is said again.
+        """Train one epoch and return its result; after a resumption, the last one's again.
 
         Raises:
             torch.AcceleratorError: the device cannot be used any more; nor can this process.

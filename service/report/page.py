@@ -12,14 +12,14 @@ from service.base.words import duration, number
 from service.report import words
 from service.report.data import ReportData
 from service.report.plots import curves_plot, gap_plot
-from service.study.importance import NOT_TOLD
+from service.study.importance import TOO_FEW_TRIALS
 
 
 def render(data: ReportData) -> str:
     """The HTML page. Equal data give equal text."""
     return _template().render(
         data=data,
-        not_told=NOT_TOLD,
+        too_few_trials=TOO_FEW_TRIALS,
         gap_plot=Markup(gap_plot(data)),
         curves_plot=Markup(curves_plot(data)),
     )

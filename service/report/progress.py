@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from io import StringIO
 from types import TracebackType
 from typing import Any
@@ -18,13 +19,14 @@ from rich.text import Text
 from service.base.words import duration, number
 from service.report.words import configuration
 from service.study.records import Epoch, Trial, TrialState
+from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
 
 _REDRAW = 0.5  # seconds
 _CELL = '<pre style="line-height: 1.2">{code}</pre>'
 
 
-class SweepView:
+class SweepView(SweepObserver):
     """The common state of views: the sweep so far, and the last epochs of running trials."""
 
     def __init__(self, console: Console) -> None:
@@ -203,9 +205,8 @@ class NotebookView(LiveView):
         self._shown = 0.0
 
     def __enter__(self) -> SweepView:
-        from IPython.display import HTML, display
-
-        self._handle = display(HTML(self._html()), display_id=True)
+        self._display: Any = import_module("IPython.display")  # it is there in every notebook
+        self._handle = self._display.display(self._display.HTML(self._html()), display_id=True)
         return self
 
     def __exit__(
@@ -235,9 +236,7 @@ class NotebookView(LiveView):
     def _update(self, *, at_once: bool) -> None:
         now = time.monotonic()
         if self._handle is not None and (at_once or now - self._shown > _REDRAW):
-            from IPython.display import HTML
-
-            self._handle.update(HTML(self._html()))
+            self._handle.update(self._display.HTML(self._html()))
             self._shown = now
 
     def _html(self) -> str:

@@ -13,8 +13,8 @@ from rich.text import Text
 from service.base.words import MISSING, duration, number
 from service.report.data import ComparisonRow, GroupRow, ReportData
 from service.report.words import configuration, percent, plus_minus, short, signed
-from service.study.importance import NOT_TOLD
-from trainables.analysis.anatomy import Anatomy
+from service.study.importance import TOO_FEW_TRIALS
+from trainables.config.anatomy import Anatomy
 
 _BAR = 28
 _GAP_COLUMNS = 1  # more do not fit into 80 columns
@@ -135,7 +135,7 @@ def _anatomy(anatomy: Anatomy) -> Table:
 
 def _bars(shares: Mapping[str, float]) -> Table | Text:
     if not shares:
-        return Text(NOT_TOLD)
+        return Text(TOO_FEW_TRIALS)
     table = Table.grid(padding=(0, 1))
     largest = max(shares.values()) or 1.0
     for name, share in shares.items():

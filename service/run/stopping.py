@@ -14,7 +14,8 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-from service.study.records import Epoch, Trial, TrialState
+from service.study.events import Observer
+from service.study.records import Trial, TrialState
 from service.sweep.gpu_budget import GpuBudget
 
 FAILURE_LIMIT = 5
@@ -42,7 +43,7 @@ class Orders:
     slots: int | None = None
 
 
-class Control:
+class Control(Observer):
     """Observes the clock, signals, orders and trial states, and decides when to stop."""
 
     def __init__(
@@ -88,12 +89,6 @@ class Control:
         if self._deadline is not None and self._clock() >= self._deadline - self._reserved():
             return True
         return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
-
-    def started(self, trial: Trial) -> None:
-        """Ignored."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Ignored."""
 
     def ended(self, trial: Trial) -> None:
         """Count failures until a trial succeeds, and record the duration of complete trials."""

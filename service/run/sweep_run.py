@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel
@@ -22,7 +22,7 @@ from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
 from service.study.records import OUT_OF_BUDGET, Params, Role
-from service.study.session import Observer, StudySession
+from service.study.session import StudySession
 from service.study.study import SweepStudy, grid_points, open_study
 from service.study.trial_flow import TrialFlow
 from service.sweep.environment import artifact_location, mlflow_uri
@@ -32,6 +32,7 @@ from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
 from service.sweep.load import assemble
 from service.sweep.summary import Summary, summarise
+from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
@@ -43,13 +44,6 @@ from trainables.data.splits import Splits
 
 if TYPE_CHECKING:
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
-
-
-class View(Observer, Protocol):
-    """Shows a sweep while it runs."""
-
-    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """Start showing a sweep with its current trials, trial budget and remaining seconds."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ def run_sweep(
     splits: Splits,
     folder: SweepFolder,
     home: Home,
-    view: View,
+    observers: Sequence[SweepObserver],
     *,
     cluster: Cluster,
     concurrent: int,
@@ -108,7 +102,7 @@ def run_sweep(
     check_executor(spec, cluster)
     with folder.locked(), History(folder.history) as history:
         more = More(more_trials, extension)
-        session = _Session(spec, splits, folder, home, history, view, more, concurrent, orders)
+        session = _Session(spec, splits, folder, home, history, observers, more, concurrent, orders)
         try:
             session.drive(cluster)
             return session.conclude()
@@ -154,7 +148,7 @@ class _Session:
         folder: SweepFolder,
         home: Home,
         history: History,
-        view: View,
+        observers: Sequence[SweepObserver],
         more: More,
         concurrent: int,
         orders: Orders | None,
@@ -183,7 +177,7 @@ class _Session:
         keep = spec.confirm.top_k if spec.confirm else 1
         weights = FinalistWeights(folder, before.ranking, before.trials, keep)
         clocks = (self._stopwatch, gpus, self._control)
-        observers = (history, self._tracker, *clocks, weights, view)
+        own = (history, self._tracker, *clocks, weights)
         self._trials = StudySession(
             self._study,
             spec.space,
@@ -192,12 +186,13 @@ class _Session:
             max_epochs=spec.training.max_epochs,
             confirm=_confirmation(spec),
             search_over=self._control.search_is_over,
-            observers=[o for o in observers if o is not None],
+            observers=[*(o for o in own if o is not None), *observers],
         )
         self._trials.prepare(budget, points)
         if more_trials:
             self._trials.extend(self._trials.budget + more_trials)
-        view.begin(before, self._trials.planned, seconds)
+        for observer in observers:
+            observer.begin(before, self._trials.planned, seconds)
 
     def drive(self, cluster: Cluster) -> None:
         """Run trials until the budget is used up or the sweep must stop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,16 @@ from service.run.sweep import Sweep
 from service.run.user_code import import_from, own_code
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
+from service.study.events import TrialEvent
 from service.sweep.environment import home_at, use_ray_token
 from service.sweep.home import Home, SweepFolder
+from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
     from service.run.stopping import Orders
-    from service.run.sweep_run import Ending, View
+    from service.run.sweep_run import Ending
     from trainables.data.splits import Splits
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
@@ -33,6 +35,7 @@ def run(
     home: Path | str | None = None,
     ray_address: str | None = None,
     progress: bool = True,
+    on_event: Callable[[TrialEvent], None] | None = None,
 ) -> Sweep:
     """Run a sweep and wait until it ends.
 
@@ -40,7 +43,8 @@ def run(
     are imported from the file's folder and the working directory. ``home`` is the data directory
     (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``), ``ray_address`` that of a Ray cluster
     (default: start Ray locally, or use no Ray with ``resources: {executor: local}``). ``progress``
-    shows the progress in the terminal or notebook.
+    shows the progress in the terminal or notebook. ``on_event`` is called with every event (see
+    :mod:`service.study.events`); it must neither block nor raise.
 
     Raises:
         SpecError: the spec, its data or its network is invalid; lists all problems.
@@ -49,8 +53,9 @@ def run(
     """
     loaded, source, folders = _load(spec)
     with view_here(shown=progress) as view:
+        observers = _observers(view, on_event)
         ending, folder = start_sweep(
-            loaded, source, home_at(home), ray_address, folders=folders, view=view
+            loaded, source, home_at(home), ray_address, folders=folders, observers=observers
         )
     return _finished(ending, folder)
 
@@ -62,8 +67,11 @@ def resume(
     home: Path | str | None = None,
     ray_address: str | None = None,
     progress: bool = True,
+    on_event: Callable[[TrialEvent], None] | None = None,
 ) -> Sweep:
     """Continue an interrupted sweep, or extend a finished one by ``trials``.
+
+    ``progress`` and ``on_event`` are as in :func:`run`.
 
     Raises:
         SweepNotFoundError: the sweep does not exist.
@@ -73,7 +81,8 @@ def resume(
     folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
     at = Home(folder.path.parent.parent)
     with view_here(shown=progress) as view:
-        ending = resume_sweep(folder, at, ray_address, more_trials=trials, view=view)
+        observers = _observers(view, on_event)
+        ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
     return _finished(ending, folder)
 
 
@@ -84,7 +93,7 @@ def start_sweep(
     ray_address: str | None,
     *,
     folders: Sequence[Path],
-    view: View,
+    observers: Sequence[SweepObserver],
 ) -> tuple[Ending, SweepFolder]:
     """Check a spec, create its folder and run it. ``source`` names the spec in errors.
 
@@ -102,7 +111,7 @@ def start_sweep(
         prepared.splits,
         folder,
         home,
-        view,
+        observers,
         cluster=cluster,
         concurrent=prepared.slots,
     )
@@ -114,7 +123,7 @@ def resume_sweep(
     home: Home,
     ray_address: str | None,
     *,
-    view: View,
+    observers: Sequence[SweepObserver],
     more_trials: int = 0,
 ) -> Ending:
     """Run the remaining trials of a sweep, and ``more_trials`` more.
@@ -135,7 +144,7 @@ def resume_sweep(
         prepared.splits,
         folder,
         home,
-        view,
+        observers,
         cluster=cluster,
         concurrent=prepared.slots,
         more_trials=more_trials,
@@ -148,7 +157,7 @@ def continue_sweep(
     home: Home,
     *,
     cluster: Cluster,
-    view: View,
+    observers: Sequence[SweepObserver],
     extension: int,
     orders: Orders,
 ) -> Ending:
@@ -172,7 +181,7 @@ def continue_sweep(
             prepared.splits,
             folder,
             home,
-            view,
+            observers,
             cluster=cluster,
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
@@ -223,6 +232,12 @@ def _cluster(ray_address: str | None) -> Cluster:
     from service.cluster.connection import Cluster
 
     return Cluster(ray_address)
+
+
+def _observers(
+    view: SweepObserver, on_event: Callable[[TrialEvent], None] | None
+) -> list[SweepObserver]:
+    return [view] if on_event is None else [view, CallbackObserver(on_event)]
 
 
 def _finished(ending: Ending, folder: SweepFolder) -> Sweep:

@@ -28,18 +28,18 @@ from service.client.job_states import JobState, RequestedAction
 from service.report.progress import LineView
 from service.run.stopping import Orders
 from service.server import driver_config
-from service.server.recorder import Recorder
+from service.server.recorder import Recorder, StoreOutbox
 from service.server.store.database import Database
 from service.server.store.job_records import DriverReport, Job
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
-from service.study.records import Epoch, Trial, TrialState
+from service.study.records import TrialState
 from service.sweep.environment import use_ray_token
 from service.sweep.home import Home
-from service.sweep.sweep_record import Sweep, SweepState
-from service.tracking.outbox import Outbox
+from service.sweep.sweep_observer import SweepObserver
+from service.sweep.sweep_record import SweepState
 
 if TYPE_CHECKING:
     from service.run.sweep_run import Ending
@@ -58,34 +58,6 @@ class Outcome:
     cause: str
 
 
-class DriverView:
-    """Shows a sweep in the driver's log and tells the store."""
-
-    def __init__(self, lines: LineView, recorder: Recorder, outbox: Outbox) -> None:
-        self._lines, self._recorder, self._outbox = lines, recorder, outbox
-
-    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """The sweep as it stands: the store may not know all of it yet."""
-        self._lines.begin(sweep, budget, seconds)
-        self._recorder.begin(sweep, budget)
-        self._outbox.repeat(sweep.trials)
-
-    def started(self, trial: Trial) -> None:
-        """A trial runs."""
-        self._lines.started(trial)
-        self._outbox.started(trial)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """A running trial got on."""
-        self._lines.epoch(epoch)
-        self._outbox.epoch(epoch)
-
-    def ended(self, trial: Trial) -> None:
-        """A trial is over."""
-        self._lines.ended(trial)
-        self._outbox.ended(trial)
-
-
 class Driver:
     """Runs one attempt of one sweep."""
 
@@ -99,7 +71,7 @@ class Driver:
         """Run the sweep; False if the store could not be told how it ended."""
         spec, job = self._spec, self._job
         recorder = Recorder(self._progress, job.sweep_id, job.attempt, self._orders, spec.resources)
-        outbox = Outbox(recorder, "store", period=0.5, patience=STORE_PATIENCE)
+        outbox = StoreOutbox(recorder, STORE_PATIENCE)
         outcome = self._run_sweep(recorder, outbox)
         self._console.print(f"{job.sweep_id}: {outcome.state} ({outcome.cause})", soft_wrap=True)
         if self._orders.stale:
@@ -111,17 +83,16 @@ class Driver:
             )
         )
 
-    def _run_sweep(self, recorder: Recorder, outbox: Outbox) -> Outcome:
-        view = DriverView(LineView(self._console), recorder, outbox)
+    def _run_sweep(self, recorder: Recorder, outbox: StoreOutbox) -> Outcome:
         try:
-            ending = self._drive(view)
+            ending = self._drive([LineView(self._console), outbox])
         except SweepFailedError:
             raise
         except InputError as error:
             return Outcome(JobState.FAILED, redact(str(error)))
         return _to_outcome(ending, recorder.requested_action)
 
-    def _drive(self, view: DriverView) -> Ending:
+    def _drive(self, observers: Sequence[SweepObserver]) -> Ending:
         from service.cluster.connection import Cluster
         from service.run.use_case import continue_sweep
 
@@ -131,7 +102,7 @@ class Driver:
                 self._home.create().sweep(self._job.sweep_id),
                 self._home,
                 cluster=Cluster("auto"),
-                view=view,
+                observers=observers,
                 extension=self._job.more_trials,
                 orders=self._orders,
             )

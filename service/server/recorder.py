@@ -10,18 +10,15 @@ from typing import Any
 from service.base.errors import StaleDriverError
 from service.client.job_states import RequestedAction
 from service.run.stopping import Orders
-from service.server.store.job_records import DriverReport, NewEvent
+from service.server.store.job_records import DriverReport
 from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources
-from service.study.records import Epoch, Trial, TrialState
+from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
+from service.study.records import Metrics, Trial, TrialState
+from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
-from service.tracking.outbox import News
+from service.tracking.outbox import News, Outbox
 
-_ENDED = {
-    TrialState.COMPLETE: "trial completed",
-    TrialState.PRUNED: "trial pruned",
-    TrialState.FAILED: "trial failed",
-}
 _SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
 
 
@@ -96,18 +93,34 @@ class Recorder:
         since = self._since.setdefault(trial.number, self._clock())
         return trial.seconds + self._clock() - since
 
-    def _events(self, news: News) -> Iterator[NewEvent]:
+    def _events(self, news: News) -> Iterator[TrialEvent]:
         trial = news.trial
         self._update(trial)
         if news.changed:
-            yield _of_trial("trial started", trial, params=dict(trial.params), role=trial.role)
+            yield TrialStarted(
+                trial=Trial(
+                    number=trial.number,
+                    state=TrialState.RUNNING,
+                    role=trial.role,
+                    params=trial.params,
+                    confirms=trial.confirms,
+                    seed=trial.seed,
+                    started=trial.started,
+                )
+            )
         for epoch in news.epochs:
-            yield _of_epoch(epoch)
-        if news.changed and trial.state in _ENDED:
-            figures = {"value": trial.value, "reason": trial.reason, "best": _shown(trial.best)}
-            yield _of_trial(_ENDED[trial.state], trial, **figures)
+            yield EpochEnded(epoch=replace(epoch, metrics=self._shown(epoch.metrics)))
+        if news.changed and trial.state is not TrialState.RUNNING:
+            ended = replace(_bare(trial), best=self._shown(trial.best))
+            yield TrialEnded(trial=ended)
             if self._is_best(trial):
-                yield _of_trial("best improved", trial, value=trial.value, best=_shown(trial.best))
+                yield BestImproved(trial=ended)
+
+    def _shown(self, metrics: Metrics) -> Metrics:
+        """The metrics that progress displays show: an event does not carry all of them."""
+        objective = () if self._sweep is None else (self._sweep.metric,)
+        names = dict.fromkeys((*_SHOWN, *objective))
+        return {name: metrics[name] for name in names if name in metrics}
 
     def _is_best(self, trial: Trial) -> bool:
         """Whether it is the best trial so far and not worse than the baseline."""
@@ -126,21 +139,21 @@ class Recorder:
             self._sweep = replace(self._sweep, trials=trials)
 
 
+class StoreOutbox(Outbox, SweepObserver):
+    """Passes a running sweep on to a recorder, in batches and off the hot path."""
+
+    def __init__(self, recorder: Recorder, patience: float) -> None:
+        super().__init__(recorder, "store", period=0.5, patience=patience)
+        self._recorder = recorder
+
+    def begin(self, sweep: Sweep, planned: int, seconds: float | None) -> None:
+        """Report the trials of earlier sessions again: the store may not know all of them."""
+        self._recorder.begin(sweep, planned)
+        self.repeat(sweep.trials)
+
+
 def _bare(trial: Trial) -> Trial:
     return replace(trial, epochs=())
-
-
-def _of_trial(kind: str, trial: Trial, **data: Any) -> NewEvent:
-    return NewEvent(kind=kind, data={"trial": trial.number, **data}, key=f"{kind} {trial.number}")
-
-
-def _of_epoch(epoch: Epoch) -> NewEvent:
-    data = {"trial": epoch.trial, "epoch": epoch.epoch, "metrics": _shown(epoch.metrics)}
-    return NewEvent(kind="epoch", data=data, key=f"epoch {epoch.trial} {epoch.epoch}")
-
-
-def _shown(metrics: Any) -> dict[str, float]:
-    return {name: metrics[name] for name in _SHOWN if name in metrics}
 
 
 def _progress(sweep: Sweep, planned: int) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import httpx2
 
 from service.base.errors import InputError
 from service.base.redaction import redact
-from service.server.store.job_records import Event, Webhook
+from service.client.events import event_to_json
+from service.server.store.job_records import StoredEvent, Webhook
 from service.server.store.webhook_store import WebhookStore
 
 TRIES = 12
@@ -69,7 +70,7 @@ class WebhookSender:
         self._webhooks.mark_delivered(webhook.url, event.number)
         return Webhook(url=webhook.url, event=event.number, tries=0)
 
-    def _call(self, url: str, event: Event) -> str | None:
+    def _call(self, url: str, event: StoredEvent) -> str | None:
         """Send an event; what went wrong, None if the receiver accepted it."""
         body = _body(event)
         try:
@@ -78,7 +79,7 @@ class WebhookSender:
             return redact(f"{type(error).__name__}: {error}")
         return None if 200 <= status < 300 else f"HTTP status {status}"
 
-    def _headers(self, event: Event, body: bytes) -> Mapping[str, str]:
+    def _headers(self, event: StoredEvent, body: bytes) -> Mapping[str, str]:
         name, when = f"event_{event.number}", str(int(self._clock()))
         return {
             "Content-Type": "application/json",
@@ -88,12 +89,16 @@ class WebhookSender:
         }
 
 
-def _body(event: Event) -> bytes:
+def _body(stored: StoredEvent) -> bytes:
+    change = json.loads(event_to_json(stored.event))
     return json.dumps(
         {
             "type": "sweep.state_changed",
-            "timestamp": datetime.fromtimestamp(event.time, UTC).isoformat(),
-            "data": {"sweep_id": event.sweep_id, **event.data},
+            "timestamp": datetime.fromtimestamp(stored.time, UTC).isoformat(),
+            "data": {
+                "sweep_id": stored.sweep_id,
+                **{name: change[name] for name in ("old", "new", "cause", "by")},
+            },
         }
     ).encode()
 

@@ -69,26 +69,31 @@ class Search(Strict):
     sampler: SamplerChoice = Tpe()
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
     pruner: PrunerChoice = Median()
-    seed: int = Field(0, ge=0)
-    baseline: bool = Field(True, description="run the first trial without regularisation")
-    enqueue: tuple[dict[str, Value], ...] = Field((), description="points to run first")
+    seed: int = Field(0, ge=0, description="of the sampler")
+    baseline: bool = Field(True, description="the first trial is not regularised at all")
+    enqueue: tuple[dict[str, Value], ...] = Field(
+        (), description="points of the space to try first"
+    )
 
 
 class Budget(Strict):
     """The limits of a sweep, whichever is reached first. Failed trials count as well."""
 
-    trials: int = Field(40, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    gpu_hours: float | None = Field(None, gt=0, description="total over all trials")
+    trials: int = Field(40, ge=1, description="trials of the search and of `confirm` together")
+    minutes: float | None = Field(None, gt=0, description="of wall time")
+    gpu_hours: float | None = Field(
+        None, gt=0, description="hours times GPUs held, summed over all trials"
+    )
 
 
 class Confirm(Strict):
     """Train the best trials and the baseline again with new seeds before the conclusion."""
 
-    top_k: int = Field(3, ge=1, description="number of finalists")
-    seeds: int = Field(5, ge=2, description="new seeds for each finalist and for the baseline")
+    top_k: int = Field(3, ge=1, description="how many of the search's best are trained again")
+    seeds: int = Field(5, ge=2, description="new seeds for each of them and for the baseline")
     pick: Literal["best_mean", "one_standard_error"] = Field(
-        "best_mean", description="the best mean, or the smallest gap within one standard error"
+        "best_mean",
+        description="the best mean, or the smallest gap within one standard error of it",
     )
 
     @property
@@ -100,16 +105,20 @@ class Confirm(Strict):
 class SweepSpec(Strict):
     """The spec of a sweep. Immutable; equal specs with ``concurrent: 1`` give equal trials."""
 
-    name: Name
-    trainable: ImportPath = Field(description='"module:Class", built in or your own')
-    data: DataChoice
+    name: Name = Field(description="lower case; the sweep's id begins with it")
+    trainable: ImportPath = Field(
+        description="the network: built in (`trainables.models:MLP`) or your own"
+    )
+    data: DataChoice = Field(description="a built-in source, or your own function")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
     training: Training = Training()
-    space: SearchSpace
+    space: SearchSpace = Field(description="or `{preset: NAME}`, or `{file: PATH}`")
     regularisers: dict[Label, RegulariserChoice] = Field(
-        default_factory=dict, description="user-defined regularisers by name"
+        default_factory=dict, description="your own ones by label; a space varies `LABEL.OPTION`"
     )
-    early_stopping: StoppingChoice | None = Patience()
+    early_stopping: StoppingChoice | None = Field(
+        Patience(), description="`off` trains every trial to its last epoch"
+    )
     objective: Objective = Objective()
     constraints: tuple[Constraint, ...] = ()
     search: Search = Search()

@@ -17,16 +17,16 @@ class Resources(Strict):
         "ray", description="Ray Tune, or one trial after another in this process, without Ray"
     )
     workers: int = Field(1, ge=1, description="processes that train one trial together")
-    cpus: float | None = Field(None, gt=0, description="CPUs per trial; default: one per worker")
+    cpus: float | None = Field(None, gt=0, description="CPUs of a trial; default: one per worker")
     gpus: float = Field(
-        0, ge=0, description="GPUs per trial: one per worker, a fraction of one, or 0"
+        0, ge=0, description="GPUs of a trial: one per worker, or a part of one, or 0"
     )
     placement: Literal["pack", "spread", "strict_pack"] = Field(
-        "pack", description="workers on few nodes, on many, or on one"
+        "pack", description="the workers on few nodes, on many, or all on one"
     )
-    concurrent: int = Field(2, ge=1, description="maximum number of concurrent trials")
+    concurrent: int = Field(2, ge=1, description="maximum of trials at once")
     retries: int = Field(
-        2, ge=0, description="restarts from a checkpoint of a trial that lost a process"
+        2, ge=0, description="times that a trial which lost a process continues from its last epoch"
     )
 
     @model_validator(mode="before")

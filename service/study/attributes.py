@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from service.study.records import Metrics, Params, Role
-
-if TYPE_CHECKING:  # it brings torch along
-    from trainables.analysis.anatomy import Anatomy
+from trainables.config.anatomy import Anatomy
 
 Stored = Mapping[str, Any]
 """Attributes as JSON holds them."""
@@ -108,8 +106,6 @@ class Finding:
 
 
 def _load_findings(stored: Mapping[str, Any]) -> dict[int, Finding]:
-    from trainables.analysis.anatomy import Anatomy
-
     return {
         int(number): Finding(found["metrics"], Anatomy.from_dict(found["anatomy"]))
         for number, found in stored.items()

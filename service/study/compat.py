@@ -1,6 +1,6 @@
 """What is used of Optuna that its documentation does not promise, in one place.
 
-Each function names what it relies on; ``tests/unit/test_compat.py`` says when that has moved.
+Each function names what it relies on; ``tests/unit/test_compat.py`` fails when that has moved.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from service.study.attributes import TrialAttributes
 
 MIN_TRIALS = 10
-NOT_TOLD = f"Not told: it takes {MIN_TRIALS} finished trials (for the gap, completed ones)."
+TOO_FEW_TRIALS = f"Not enough finished trials ({MIN_TRIALS} needed; for the gap, completed ones)."
 _TOP_TRIALS = 5  # what Optuna's documentation asks for above the quantile
 _TOP_SHARE = 0.1
 
@@ -23,7 +23,7 @@ Target = Callable[[FrozenTrial], float]
 
 @dataclass(frozen=True)
 class Importances:
-    """Shares of 1 by parameter, largest first; empty where nothing can be told apart."""
+    """Shares of 1 by parameter, largest first; empty where the trials do not show any."""
 
     objective: Mapping[str, float]
     gap: Mapping[str, float]
@@ -35,9 +35,9 @@ def importances(study: optuna.Study) -> Importances:
     Of Optuna's evaluators only this one keeps conditional parameters: λ is judged among the
     trials that have one, weighted by how many of the best do (https://arxiv.org/abs/2601.20800).
     fANOVA and mean decrease impurity leave out whatever is not in every trial. Nothing is drawn
-    at random. A pruned trial counts for the objective with the best value it reached; the gap of
-    an early epoch says nothing, so for the gap only completed ones do. A target that fewer than
-    ``MIN_TRIALS`` trials have is empty.
+    at random. A pruned trial counts for the objective with the best value it reached; for the gap
+    only completed trials count, since that of an early epoch means nothing. A target that fewer
+    than ``MIN_TRIALS`` trials have is empty.
     """
     maximised = study.direction is optuna.study.StudyDirection.MAXIMIZE
     sign = -1.0 if maximised else 1.0

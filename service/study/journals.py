@@ -45,12 +45,12 @@ class JoinedJournals(BaseJournalBackend):
                     yield self._counted(journal, entry)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Nothing is changed here: a study has one writer, its sweep.
+        """Refuse: a study has one writer, its sweep.
 
         Raises:
             PermissionError: always.
         """
-        raise PermissionError("the studies can only be looked at")
+        raise PermissionError("the studies are read-only")
 
     def _counted(self, journal: _Journal, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry with ids that count over all journals, as its own count over itself."""
@@ -79,7 +79,7 @@ class _Journal:
         self._read = 0
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """The entries that were not given yet."""
+        """The entries that were not returned yet."""
         for entry in self._backend.read_logs(self._read):
             self._read += 1
             yield entry

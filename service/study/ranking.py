@@ -17,7 +17,7 @@ Mode = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class Ranking:
-    """By the objective ``metric``, of which the ``mode`` says what is better.
+    """By the objective ``metric``; by ``mode``, low or high values are better.
 
     With ``one_standard_error`` the pick among confirmed trials is not the best mean but, of those
     whose mean is within one standard error of it, the smallest gap (Hastie et al. 2009, section

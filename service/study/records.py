@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
-
-if TYPE_CHECKING:  # it would bring torch along
-    from trainables.analysis.anatomy import Anatomy
+from trainables.config.anatomy import Anatomy
 
 Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
@@ -25,7 +22,7 @@ OUT_OF_BUDGET = "the sweep's budget was used up"
 
 
 class TrialState(StrEnum):
-    """How a trial stands; the study's own states, a waiting trial being no trial yet."""
+    """The state of a trial that has started."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -61,8 +58,8 @@ class Trial:
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
     ``started`` and ``ended`` are Unix seconds. ``confirms`` is the number of the trial that this
-    one repeats, with ``seed`` instead of the spec's. ``anatomy`` is known of finalists. ``ran_on``
-    says the device and the precision.
+    one repeats, with ``seed`` instead of the spec's. Only finalists have an ``anatomy``. ``ran_on``
+    holds the device and the precision.
     """
 
     number: int

@@ -1,7 +1,7 @@
-"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Knows no Ray.
+"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Imports no Ray.
 
 Truth is the study: what a trial runs, why it exists and how it ended are stored with it, so that a
-session opened after a crash goes on where the last one stood. One session writes to a study.
+session opened after a crash continues where the last one ended. One session writes to a study.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -24,12 +23,13 @@ from service.spec.model import Constraint
 from service.study.attributes import Finding, TrialAttributes
 from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
+from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import frozen_trials, read_trial
-from trainables.analysis.anatomy import Anatomy
+from trainables.config.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
 
@@ -39,19 +39,6 @@ class Decision(Enum):
 
     CONTINUE = "continue"
     PRUNE = "prune"
-
-
-class Observer(Protocol):
-    """Is told what happens, in order, on the driver's thread; must neither block nor raise."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial starts, or goes on after an interruption."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """A running trial finished an epoch."""
-
-    def ended(self, trial: Trial) -> None:
-        """A trial came to its end: complete, pruned or failed."""
 
 
 class StudySession:
@@ -133,7 +120,7 @@ class StudySession:
         self.extend(budget)
 
     def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
-        """Keep what the end of the sweep found of a trial."""
+        """Store what the end of the sweep measured on a trial."""
         attributes = self.study.attributes
         findings = {**attributes.findings, number: Finding(metrics, anatomy)}
         self.study.store(replace(attributes, findings=findings))
@@ -170,15 +157,14 @@ class StudySession:
             return Decision.CONTINUE
         handle.reported.add(epoch)
         record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
-        for observer in self._observers:  # before the study: what it knows, every record knows
-            observer.epoch(record)
+        self._emit(EpochEnded(epoch=record))  # before the study: what it knows, every record knows
         handle.trial.report(metrics[self._metric], epoch)
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
-        """Keep what an open trial runs on, the first time it is said."""
+        """Store what an open trial runs on, the first time that it is reported."""
         handle = self._open[number]
         if ran_on and not handle.located:
             handle.attributes = replace(handle.attributes, ran_on=ran_on)
@@ -207,16 +193,16 @@ class StudySession:
         self._finish(number, StudyTrialState.PRUNED, reason=reason)
 
     def fail(self, number: int, reason: str) -> None:
-        """End a trial that went wrong, with what it said."""
+        """End a trial that failed, with the reason."""
         self._finish(number, StudyTrialState.FAIL, reason=reason)
 
     def interrupt(self) -> None:
-        """Let go of the open trials: they stay RUNNING in the study and are resumed later."""
+        """Release the open trials: they stay RUNNING in the study and are resumed later."""
         for handle in self._open.values():
             handle.attributes = replace(
                 handle.attributes,
                 seconds=handle.seconds(self._clock()),
-                attempts=handle.attributes.attempts - 1,  # this end was nobody's fault
+                attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
             )
         self._open.clear()
 
@@ -275,8 +261,7 @@ class StudySession:
             self._clock() - attributes.seconds,
         )
         record = read_trial(frozen)
-        for observer in self._observers:
-            observer.started(record)
+        self._emit(TrialStarted(trial=record))
         return Assignment(
             trial.number,
             record.params,
@@ -298,8 +283,11 @@ class StudySession:
         seconds = handle.seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
         frozen = self._optuna.tell(number, value, state=state)
+        self._emit(TrialEnded(trial=read_trial(frozen)))
+
+    def _emit(self, event: TrialEvent) -> None:
         for observer in self._observers:
-            observer.ended(read_trial(frozen))
+            observer.on(event)
 
 
 @dataclass

@@ -26,7 +26,7 @@ class NoTrial(Enum):
 class TrialFlow:
     """The session, whether to stop, how many trials may run at once now, what went wrong.
 
-    An ``error`` is no trial's: nothing can go on after it.
+    ``error`` is one that no trial caused; the sweep cannot continue after it.
     """
 
     session: StudySession

@@ -13,9 +13,9 @@ EXPERIMENT = "gapsweep"
 
 
 def use_ray_token() -> None:
-    """Show a cluster the token that there is, before Ray is imported and reads whether to.
+    """Make Ray send the authentication token if there is one; call it before Ray is imported.
 
-    A cluster that was started where a token lies asks for it; a driver must be told to show it.
+    A cluster that was started with a token requires it; Ray sends it only in token mode.
     """
     named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
     if named or (Path.home() / ".ray" / "auth_token").exists():

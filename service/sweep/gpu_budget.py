@@ -1,4 +1,4 @@
-"""How much of its GPU hours a sweep has left, by how long its trials really held GPUs."""
+"""The GPU hours that a sweep has left, by how long its trials really held GPUs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from service.study.records import Epoch, Trial
+from service.study.events import Observer
+from service.study.records import Trial
 from service.study.study import SweepStudy
 
 
-class GpuBudget:
+class GpuBudget(Observer):
     """An observer with a clock: a trial holds its GPUs from its start to its end.
 
     ``gpus`` is what one trial holds. What earlier sessions used is read from their trials.
@@ -41,20 +42,17 @@ class GpuBudget:
         return self._gpus * trials * seconds
 
     def extend(self) -> None:
-        """Count the budget from now on."""
+        """Grant the whole budget again, counted from now on."""
         attributes = self._study.attributes
         self._granted += self._used - attributes.gpu_seconds_before_extension
         self._study.store(replace(attributes, gpu_seconds_before_extension=self._used))
 
     def started(self, trial: Trial) -> None:
-        """Its GPUs are held."""
+        """Count its GPUs from now on."""
         self._since[trial.number] = self._clock()
 
-    def epoch(self, epoch: Epoch) -> None:
-        """They still are."""
-
     def ended(self, trial: Trial) -> None:
-        """They are free."""
+        """Stop counting its GPUs."""
         since = self._since.pop(trial.number, None)
         if since is not None:
             self._used += self._gpus * (self._clock() - since)

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 from service.base.files import drop_torn_line
-from service.study.records import Epoch, Trial
+from service.study.events import Observer
+from service.study.records import Epoch
 
 
-class History:
+class History(Observer):
     """Appends epochs as they come; an observer of the session."""
 
     def __init__(self, path: Path) -> None:
@@ -30,15 +31,9 @@ class History:
     ) -> None:
         self._file.close()
 
-    def started(self, trial: Trial) -> None:
-        """Nothing to write: the study knows."""
-
     def epoch(self, epoch: Epoch) -> None:
         """Append one line."""
         self._file.write(json.dumps(asdict(epoch)) + "\n")
-
-    def ended(self, trial: Trial) -> None:
-        """Nothing to write: the study knows."""
 
 
 def read_history(path: Path) -> Mapping[int, tuple[Epoch, ...]]:

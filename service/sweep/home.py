@@ -226,4 +226,4 @@ class Home:
             return matches[0]
         known = ", ".join(f.sweep_id for f in (matches or sweeps)[-10:]) or "none yet"
         problem = "more than one sweep begins with" if matches else "no sweep"
-        raise SweepNotFoundError(f"{problem} {reference!r} in {self.path}; there: {known}")
+        raise SweepNotFoundError(f"{problem} {reference!r} in {self.path}; known: {known}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from service.study.events import Observer
 from service.study.ranking import Ranking
-from service.study.records import Epoch, Role, Trial, TrialState
+from service.study.records import Role, Trial, TrialState
 from service.sweep.home import SweepFolder
 
 
-class FinalistWeights:
+class FinalistWeights(Observer):
     """An observer that deletes what is not needed as soon as a trial has ended.
 
     Of the search's own trials the best ``keep`` stay; confirmations stay until they are tested.
@@ -25,12 +26,6 @@ class FinalistWeights:
         for trial in known:
             if trial.state is not TrialState.RUNNING:
                 self.ended(trial)
-
-    def started(self, trial: Trial) -> None:
-        """Its checkpoints are its own affair until it ends."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """A running trial needs its checkpoint."""
 
     def ended(self, trial: Trial) -> None:
         """Keep its weights if it is a finalist, and then not those of the one it displaces."""

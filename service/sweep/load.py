@@ -47,7 +47,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
 
 
 def state_of(folder: SweepFolder) -> SweepState:
-    """How a sweep stands: running while a process holds it, else what its summary says last."""
+    """The state of a sweep: running while a process holds its lock, else as in its last summary."""
     lock = FileLock(folder.path / "lock", timeout=0)
     try:
         with lock:

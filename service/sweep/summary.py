@@ -18,7 +18,7 @@ _LIBRARIES = ("gapsweep", "ray", "optuna", "mlflow", "torch", "kornia", "numpy")
 
 
 class TrialCounts(Frozen):
-    """How many trials stand how."""
+    """The number of trials in each state."""
 
     complete: int
     pruned: int
@@ -64,7 +64,7 @@ class Summary(Frozen):
 
 
 def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
-    """Everything a program wants to know of a sweep."""
+    """The summary of a sweep."""
     return Summary(
         sweep_id=sweep.sweep_id,
         name=sweep.name,

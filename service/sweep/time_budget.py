@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from service.study.records import Epoch, Trial
+from service.study.events import Observer
+from service.study.records import Trial
 from service.study.study import SweepStudy
 
 
-class Stopwatch:
+class Stopwatch(Observer):
     """An observer that saves the time whenever a trial ends, so that a crash loses little."""
 
     def __init__(self, study: SweepStudy, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,7 +32,7 @@ class Stopwatch:
         return 60 * minutes - (self.total - self._study.attributes.seconds_before_extension)
 
     def extend(self) -> None:
-        """Count the budget from now on."""
+        """Grant the whole budget again, counted from now on."""
         changed = replace(self._study.attributes, seconds_before_extension=self.total)
         self._study.store(changed)
 
@@ -39,12 +40,6 @@ class Stopwatch:
         """Write the time into the study."""
         self._study.store(replace(self._study.attributes, seconds=self.total))
 
-    def started(self, trial: Trial) -> None:
-        """Nothing to save yet."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Not worth a write."""
-
     def ended(self, trial: Trial) -> None:
-        """Save."""
+        """Write the time into the study."""
         self.save()

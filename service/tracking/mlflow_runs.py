@@ -122,7 +122,7 @@ class SweepRuns:
                     self.log_trial(item.trial)
 
     def log_trial(self, trial: Trial) -> None:
-        """Make the trial's run say what the record says; epochs are logged apart."""
+        """Write a trial's record into its run; epochs are logged separately."""
         run = self._child(trial)
         best = {f"best/{k}": v for k, v in trial.best.items() if not k.startswith("test")}
         if trial.stopped_epoch is not None:
@@ -274,5 +274,5 @@ def _run_name(trial: Trial) -> str:
 
 
 def _started(trial: Trial) -> int:
-    """Unix milliseconds: it may be told of long after."""
+    """Unix milliseconds, of the trial's start and not of its logging."""
     return int(1000 * (trial.started or time.time()))

@@ -22,7 +22,7 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     """
     uri = mlflow_uri(home)
     if uri is None:
-        raise InputError("GAPSWEEP_MLFLOW_URI is off: nothing is logged, nothing can be shown")
+        raise InputError("GAPSWEEP_MLFLOW_URI is off: no run was logged")
     if uri.startswith(("http://", "https://")):
         print(f"the sweeps are logged to {uri}; open it in a browser")
         return
@@ -59,4 +59,4 @@ def _command(
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += [] if artifacts is None else ["--default-artifact-root", artifacts]
-    return command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB that nobody needs here
+    return command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # unused, 2 GB

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.base.redaction import redact
+from service.study.events import Observer
 from service.study.records import Epoch, Trial
 
 
@@ -40,7 +41,7 @@ class Sink(Protocol):
         """
 
 
-class Outbox:
+class Outbox(Observer):
     """Writes to one sink from a thread of its own; an observer of the session."""
 
     def __init__(

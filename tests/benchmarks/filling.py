@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import insert, text
 
+from service.client.events import StateChanged, SweepEvent
 from service.client.job_states import JobState
 from service.server.store.database import Database
+from service.server.store.event_rows import to_values
 from service.server.store.tables import Base, EpochRow, EventRow, SweepRow, TransitionRow, TrialRow
-from service.server.store.transitions import STATE_CHANGED
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.spec.file import dump_spec, load_spec
+from service.study.events import TrialEnded
+from service.study.records import Role, Trial, TrialState
 from tests.commands import DIGITS
 
 USERS = tuple(f"user{n}" for n in range(1, 6))
@@ -103,7 +106,7 @@ def _changes(sweep: Row) -> Iterator[Row]:
     ways = (
         (0.0, None, "queued", "submitted", sweep["owner"]),
         (60.0, "queued", "starting", "selected", "queue"),
-        (70.0, "starting", "running", "its driver was heard", "driver"),
+        (70.0, "starting", "running", "its driver sent a heartbeat", "driver"),
         (900.0, "running", sweep["state"], sweep["cause"], "driver"),
     )
     for later, old, new, cause, by in ways:
@@ -153,17 +156,23 @@ def _epochs(sweep: Row, trials: int) -> Iterator[Row]:
 
 def _events(sweep: Row, trials: int) -> Iterator[Row]:
     for change in _changes(sweep):
-        data = {name: change[name] for name in ("old", "new", "cause", "by")}
-        yield _event(sweep, STATE_CHANGED, None, data)
+        fields = {name: change[name] for name in ("old", "new", "cause", "by")}
+        yield _event(sweep, StateChanged(time=change["time"], **fields))
     chance = random.Random(sweep["id"])
     for number in range(trials):
-        data = {"trial": number, "value": chance.random(), "best": _metrics(chance)}
-        yield _event(sweep, "trial completed", f"trial completed {number}", data)
+        trial = Trial(
+            number=number,
+            state=TrialState.COMPLETE,
+            role=Role.SEARCH,
+            params={"dropout": 0.5},
+            value=chance.random(),
+            best=_metrics(chance),
+        )
+        yield _event(sweep, TrialEnded(trial=trial))
 
 
-def _event(sweep: Row, kind: str, key: str | None, data: Mapping[str, Any]) -> Row:
-    place = {"sweep_id": sweep["id"], "time": sweep["changed"]}
-    return {**place, "kind": kind, "key": key, "data": data}
+def _event(sweep: Row, event: SweepEvent) -> Row:
+    return to_values(sweep["id"], event, sweep["changed"])
 
 
 def _metrics(chance: random.Random) -> dict[str, float]:

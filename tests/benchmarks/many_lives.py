@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
@@ -40,12 +39,13 @@ from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.serve import PERIOD
 from service.server.store.database import Database
-from service.server.store.job_records import DriverReport, NewEvent
+from service.server.store.job_records import DriverReport
 from service.server.store.lease_store import LeaseStore
 from service.server.store.progress_store import ProgressStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.sweep_service import ServiceSettings, SweepService
+from service.study.events import EpochEnded, TrialEnded, TrialStarted
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres_server
 from tests.patience import wait_for
@@ -107,14 +107,10 @@ def lives_of_trials() -> Iterator[DriverReport]:
         role = Role.SEARCH if number else Role.BASELINE
         params = {"dropout": number / 10}
         trial = Trial(number=number, state=TrialState.RUNNING, role=role, params=params)
-        yield DriverReport(
-            trials=[trial], events=[_happening("trial started", number, params=params)]
-        )
+        yield DriverReport(trials=[trial], events=[TrialStarted(trial=trial)])
         epochs = [_epoch(number, epoch) for epoch in range(1, EPOCHS + 1)]
         for epoch in epochs:
-            data = {"epoch": epoch.epoch, "metrics": dict(epoch.metrics)}
-            key = f"epoch {number} {epoch.epoch}"
-            event = NewEvent(kind="epoch", data={"trial": number, **data}, key=key)
+            event = EpochEnded(epoch=epoch)
             yield DriverReport(epochs=[epoch], events=[event], slot_seconds=float(number))
         best = epochs[-1].metrics
         trial = Trial(
@@ -128,7 +124,7 @@ def lives_of_trials() -> Iterator[DriverReport]:
             seconds=1.0,
             ended=time.time(),
         )
-        ended = _happening("trial completed", number, value=trial.value, best=dict(best))
+        ended = TrialEnded(trial=trial)
         progress = {"complete": number + 1, "planned": TRIALS, "metric": "val/loss"}
         yield DriverReport(trials=[trial], events=[ended], progress=progress)
 
@@ -137,10 +133,6 @@ def _epoch(trial: int, epoch: int) -> Epoch:
     loss = 1.0 / (1 + trial + epoch)
     names = ("train/loss", "val/loss", "gap/loss", "train/accuracy", "val/accuracy")
     return Epoch(trial=trial, epoch=epoch, time=time.time(), metrics=dict.fromkeys(names, loss))
-
-
-def _happening(kind: str, number: int, **data: Any) -> NewEvent:
-    return NewEvent(kind=kind, data={"trial": number, **data}, key=f"{kind} {number}")
 
 
 def serve(home: Path, database_url: str, port: int) -> None:
@@ -196,7 +188,7 @@ def life(client: Client, number: int) -> None:
         "resources": {"concurrent": 1},
     }
     sweep_id = client.do(endpoints.submit(spec)).sweep_id
-    heard = sum(1 for _, event in client.events(sweep_id) if event.kind == "epoch")
+    heard = sum(1 for _, event in client.events(sweep_id) if event.kind == "epoch_ended")
     found, trials = client.do(endpoints.sweep(sweep_id)), client.do(endpoints.trials(sweep_id))
     best = client.do(endpoints.best(sweep_id)).best.number
     known = (found.state, heard, len(trials), best)

@@ -13,7 +13,7 @@ from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.records import Epoch, Trial
 from service.sweep.home import Home, SweepFolder
-from service.sweep.sweep_record import Sweep
+from service.sweep.sweep_observer import SweepObserver
 from trainables.data.datasets import load
 
 BASE: dict[str, Any] = {
@@ -34,32 +34,24 @@ BASE: dict[str, Any] = {
 
 
 @dataclass
-class Watcher:
+class Watcher(SweepObserver):
     """A view that keeps every epoch, and does what a test wants after each."""
 
     after_epoch: Callable[[Epoch], None] = lambda _: None
     epochs: list[Epoch] = field(default_factory=list)
 
-    def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        pass
-
-    def started(self, trial: Trial) -> None:
-        pass
-
     def epoch(self, epoch: Epoch) -> None:
         self.epochs.append(epoch)
         self.after_epoch(epoch)
 
-    def ended(self, trial: Trial) -> None:
-        pass
-
 
 @dataclass(frozen=True)
 class Executor:
-    """One of the two, and the folder in which a user's own modules are."""
+    """One of the two, the folder with a user's own modules, where its Ray is."""
 
     name: str
     modules: Path
+    cluster: Cluster = field(default_factory=Cluster)
 
     def spec(self, **changes: Any) -> SweepSpec:
         """The base spec with some keys changed."""
@@ -78,7 +70,7 @@ class Executor:
         splits = load(spec.data)
         watcher = view or Watcher()
         return run_sweep(
-            spec, splits, folder, home, watcher, cluster=Cluster(), concurrent=1, **more
+            spec, splits, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
         )
 
 

@@ -16,8 +16,9 @@ from service.run.stopping import Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from tests.contract.sweeps import Executor, Watcher, facts
+from tests.patience import patience
+from tests.rays import Ray
 
-EXECUTORS = ("local", "ray")
 NETWORKS = """
 import os
 import torch
@@ -65,28 +66,39 @@ def no_mlflow() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray for every sweep of this module."""
-    with Cluster().connected(tmp_path_factory.mktemp("ray") / "ray.log"):
-        yield
+def on_ray(
+    shared_ray: Ray, modules: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Executor]:
+    """One connection for every sweep of this module."""
+    cluster = Cluster(shared_ray.address)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shared_ray.env.items():
+            patch.setenv(name, value)
+        with cluster.connected(tmp_path_factory.mktemp("ray") / "ray.log"):
+            yield Executor("ray", modules, cluster)
 
 
-@pytest.fixture(scope="module", params=EXECUTORS)
-def executor(request: pytest.FixtureRequest, modules: Path) -> Executor:
-    if request.param == "ray":
-        request.getfixturevalue("ray")
-    return Executor(request.param, modules)
+@pytest.fixture(scope="module")
+def local(modules: Path) -> Executor:
+    return Executor("local", modules)
 
 
+@pytest.fixture(scope="module", params=["local", pytest.param("on_ray", marks=pytest.mark.ray)])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    found: Executor = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.mark.ray
 def test_one_spec_and_seed_give_the_same_sweep_on_each(
-    tmp_path: Path, modules: Path, ray: None
+    tmp_path: Path, local: Executor, on_ray: Executor
 ) -> None:
     """With what a sweep can have: pruning, early stopping, constraints, confirmations."""
     found: dict[str, Sweep] = {}
     weights: dict[str, dict[str, torch.Tensor]] = {}
     files: dict[str, set[str]] = {}
-    for name in EXECUTORS:
-        executor = Executor(name, modules)
+    for executor in (local, on_ray):
+        name = executor.name
         spec = executor.spec(
             training={"max_epochs": 8, "lr": 0.02},
             early_stopping={"patience": 2, "min_delta": 0.05},
@@ -101,14 +113,14 @@ def test_one_spec_and_seed_give_the_same_sweep_on_each(
         assert sweep.best is not None
         weights[name] = torch.load(folder.best_weights(sweep.best.number), weights_only=True)
         files[name] = {str(p.relative_to(folder.path)) for p in folder.path.rglob("*")}
-    local, on_ray = found["local"], found["ray"]
-    assert {t.state for t in local.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
-    assert any(t.stopped_epoch and t.stopped_epoch < 8 for t in local.trials)
-    assert {t.role for t in local.trials} == {Role.BASELINE, Role.SEARCH, Role.CONFIRM}
-    for one, other in zip(local.trials, on_ray.trials, strict=True):
+    here, there = found["local"], found["ray"]
+    assert {t.state for t in here.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert any(t.stopped_epoch and t.stopped_epoch < 8 for t in here.trials)
+    assert {t.role for t in here.trials} == {Role.BASELINE, Role.SEARCH, Role.CONFIRM}
+    for one, other in zip(here.trials, there.trials, strict=True):
         assert facts(one) == facts(other)
-    assert local.best is not None
-    assert local.best.anatomy is not None
+    assert here.best is not None
+    assert here.best.anatomy is not None
     assert weights["local"].keys() == weights["ray"].keys()
     assert all(torch.equal(weights["local"][k], weights["ray"][k]) for k in weights["local"])
     assert files["local"] == files["ray"] - {"ray.log"}
@@ -182,7 +194,7 @@ def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_pat
 
 
 def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
-    minutes = 0.05 if executor.name == "local" else 0.25
+    minutes = patience(0.05 if executor.name == "local" else 0.25)
     spec = executor.spec(budget={"trials": 100_000, "minutes": minutes})
     ending = executor.run(spec, executor.new(tmp_path, spec))
     assert ending.stopped is Stop.TIME

@@ -24,7 +24,8 @@ from service.base.errors import (
     TrialNotFoundError,
     UserNotFoundError,
 )
-from service.client.job_states import JobState
+from service.client.events import StateChanged
+from service.client.job_states import JobState, RequestedAction
 from service.server.store.bundle_store import BundleStore
 from service.server.store.database import Database, alembic_configuration
 from service.server.store.job_records import (
@@ -32,8 +33,6 @@ from service.server.store.job_records import (
     DriverReport,
     Instructions,
     Job,
-    NewEvent,
-    RequestedAction,
     Submission,
     Webhook,
 )
@@ -45,19 +44,11 @@ from service.server.store.transitions import find_row, transition
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import PREFIX, UserStore
 from service.server.store.webhook_store import WebhookStore
+from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.databases import postgres
 from tests.patience import patience
-
-
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.stores import Clock
 
 
 @pytest.fixture(scope="session")
@@ -193,10 +184,12 @@ def test_a_migration_keeps_what_there_is(empty: Database, clock: Clock) -> None:
     assert [t.cause for t in sweeps.history("digits-1")] == ["submitted"]
     assert [t.number for t in progress.trials("digits-1")] == [0]
     (event,) = progress.events("digits-1")
-    assert (event.kind, event.data) == ("trial started", {"trial": 0})
+    assert event.event == TrialStarted(
+        trial=Trial(number=0, state=TrialState.RUNNING, role=Role.SEARCH, params={})
+    )
     progress.end("digits-1", 1, started(1), JobState.SUCCEEDED, "it ended")
-    kinds = [e.kind for e in progress.events("digits-1", after=event.number)]
-    assert kinds == ["trial started", "state changed"]
+    kinds = [e.event.kind for e in progress.events("digits-1", after=event.number)]
+    assert kinds == ["trial_started", "state_changed"]
     with empty.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Base.metadata) == []
@@ -236,6 +229,77 @@ def test_renamed_columns_keep_their_values(empty: Database, clock: Clock) -> Non
     with empty.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_events_of_older_versions_are_read_as_typed_ones(empty: Database, clock: Clock) -> None:
+    at_second_migration(empty)
+    trial_rows = (
+        "INSERT INTO trials (sweep_id, number, state, role, seconds, facts) VALUES "
+        f"('digits-1', {n}, '{state}', '{role}', 2.5, "
+        '\'{"params": {"dropout": 0.5}, "best": {}}\')'
+        for n, state, role in ((1, "complete", "baseline"), (2, "pruned", "search"))
+    )
+    events = (
+        ("state changed", None, '{"old": "queued", "new": "starting", "cause": "c", "by": "q"}'),
+        (
+            "trial started",
+            "trial started 1",
+            '{"trial": 1, "params": {"x": 1}, "role": "baseline"}',
+        ),
+        ("epoch", "epoch 1 2", '{"trial": 1, "epoch": 2, "metrics": {"val/loss": "nan"}}'),
+        (
+            "trial completed",
+            "trial completed 1",
+            '{"trial": 1, "value": 0.5, "reason": null, "best": {"val/loss": 0.5}}',
+        ),
+        ("best improved", "best improved 1", '{"trial": 1, "value": 0.5, "best": {}}'),
+        (
+            "trial pruned",
+            "trial pruned 2",
+            '{"trial": 2, "value": null, "reason": "slow", "best": {}}',
+        ),
+        (
+            "trial failed",
+            "trial failed 3",
+            '{"trial": 3, "value": null, "reason": "nan", "best": {}}',
+        ),
+    )
+    with empty.connecting() as connection:
+        for row in trial_rows:
+            connection.exec_driver_sql(row)
+        for time, (kind, key, data) in enumerate(events, start=20):
+            connection.execute(
+                text(
+                    "INSERT INTO events (sweep_id, time, kind, key, data) "
+                    "VALUES ('digits-1', :time, :kind, :key, :data)"
+                ),
+                {"time": float(time), "kind": kind, "key": key, "data": data},
+            )
+    empty.upgrade()
+    progress = ProgressStore(empty, clock)
+    whole = progress.events("digits-1")
+    _, changed, began, epoch, ended, best, pruned, failed = (stored.event for stored in whole)
+    assert changed == StateChanged(
+        time=20.0, old=JobState.QUEUED, new=JobState.STARTING, cause="c", by="q"
+    )
+    assert isinstance(began, TrialStarted)
+    assert (began.trial.number, began.trial.state) == (1, TrialState.RUNNING)
+    assert (began.trial.role, began.trial.params) == (Role.BASELINE, {"x": 1})
+    assert isinstance(epoch, EpochEnded)
+    assert (epoch.epoch.trial, epoch.epoch.epoch, epoch.epoch.time) == (1, 2, 22.0)
+    assert str(epoch.epoch.metrics["val/loss"]) == "nan"
+    assert isinstance(ended, TrialEnded)
+    assert (ended.trial.state, ended.trial.role) == (TrialState.COMPLETE, Role.BASELINE)
+    assert (ended.trial.value, ended.trial.params) == (0.5, {"dropout": 0.5})
+    assert isinstance(best, BestImproved)
+    assert best.trial.number == 1
+    assert isinstance(pruned, TrialEnded)
+    assert (pruned.trial.state, pruned.trial.reason) == (TrialState.PRUNED, "slow")
+    assert isinstance(failed, TrialEnded)
+    assert (failed.trial.number, failed.trial.state) == (3, TrialState.FAILED)
+    again: list[TrialEvent] = [began, epoch, ended, best, pruned, failed]
+    progress.record("digits-1", 4, DriverReport(events=again))  # a driver from before reports anew
+    assert [e.number for e in progress.events("digits-1")] == [e.number for e in whole]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "oracle://nowhere"])
@@ -575,8 +639,8 @@ def trial(number: int, **changes: object) -> Trial:
 
 
 def started(number: int) -> DriverReport:
-    key = f"trial {number} started"
-    return DriverReport(events=[NewEvent(kind="trial started", data={"trial": number}, key=key)])
+    running = trial(number, state=TrialState.RUNNING, value=None, best={})
+    return DriverReport(events=[TrialStarted(trial=running)])
 
 
 class TestProgress:
@@ -612,7 +676,7 @@ class TestProgress:
             progress.record("digits-1", 1, started(number))
         progress.record("digits-2", 1, started(0))
         whole = progress.events("digits-1")
-        assert [e.kind for e in whole] == ["state changed"] * 3 + ["trial started"] * 5
+        assert [e.event.kind for e in whole] == ["state_changed"] * 3 + ["trial_started"] * 5
         assert [e.number for e in whole] == sorted(e.number for e in whole)
         assert progress.events("digits-1", after=whole[2].number) == whole[3:]
         assert progress.events("digits-1", limit=2) == whole[:2]
@@ -631,7 +695,7 @@ class TestProgress:
         launch(sweeps, "digits-1")
         twice = DriverReport(events=[*started(0).events, *started(0).events])
         progress.record("digits-1", 1, twice)
-        assert [e.kind for e in progress.events("digits-1")].count("trial started") == 1
+        assert [e.event.kind for e in progress.events("digits-1")].count("trial_started") == 1
 
     def test_a_sweep_knows_its_newest_event(
         self, sweeps: SweepStore, progress: ProgressStore
@@ -677,8 +741,9 @@ class TestProgress:
 
         def write(name: int) -> None:
             for number in range(20):
-                epoch = NewEvent(kind="epoch", data={"by": name, "n": number})
-                progress.record("digits-1", 1, DriverReport(events=[epoch]))
+                epoch = Epoch(trial=name, epoch=number, time=1.0, metrics={})
+                report = DriverReport(events=[EpochEnded(epoch=epoch)])
+                progress.record("digits-1", 1, report)
 
         listener = threading.Thread(target=listen)
         writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
@@ -775,7 +840,8 @@ class TestWebhooks:
         for hook in webhooks.due():
             last = hook.event
             while (event := webhooks.next_change(last)) is not None:
-                heard.setdefault(hook.url, []).append((event.sweep_id, event.data["new"]))
+                assert isinstance(event.event, StateChanged)
+                heard.setdefault(hook.url, []).append((event.sweep_id, event.event.new))
                 last = event.number
                 webhooks.mark_delivered(hook.url, last)
         return heard

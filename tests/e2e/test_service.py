@@ -55,9 +55,9 @@ def whole(service: Stack, sweep_id: str, trials: int) -> None:
     for number in range(trials):
         epochs = service.progress.trial(sweep_id, number).epochs
         assert [e.epoch for e in epochs] == list(range(1, EPOCHS + 1))
-    kinds = Counter(e.kind for e in service.progress.events(sweep_id, limit=100_000))
-    assert kinds["trial started"] == kinds["trial completed"] == trials
-    assert kinds["epoch"] == trials * EPOCHS
+    kinds = Counter(e.event.kind for e in service.progress.events(sweep_id, limit=100_000))
+    assert kinds["trial_started"] == kinds["trial_ended"] == trials
+    assert kinds["epoch_ended"] == trials * EPOCHS
     runs = service.mlflow_runs(sweep_id)
     assert Counter(r["info"]["status"] for r in runs) == {"FINISHED": trials + 1}
     tags = [{t["key"]: t["value"] for t in r["data"]["tags"]} for r in runs]

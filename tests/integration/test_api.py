@@ -15,8 +15,9 @@ from service.client.job_states import JobState
 from service.server.api.app import create_app
 from service.server.api.dependencies import MAX_SPEC_BYTES
 from service.server.store.database import Database
-from service.server.store.job_records import DriverReport, NewEvent, RequestedAction
+from service.server.store.job_records import DriverReport, RequestedAction
 from service.server.sweep_service import SweepService
+from service.study.events import TrialStarted
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.worlds import SPEC, World, refused
 
@@ -245,12 +246,13 @@ def test_events_are_streamed_to_the_end_and_resumed(world: World) -> None:
     sweep_id = world.submit()
     world.launch(sweep_id)
     for number in range(4):
-        started = NewEvent(kind="trial started", data={"trial": number})
+        running = Trial(number=number, state=TrialState.RUNNING, role=Role.SEARCH, params={})
+        started = TrialStarted(trial=running)
         world.service.progress.record(sweep_id, 1, DriverReport(events=[started]))
     world.brought_to(sweep_id, JobState.CANCELLED)
     whole = _heard(world, sweep_id)
     assert [kind for _, kind in whole] == (
-        ["state changed"] * 3 + ["trial started"] * 4 + ["state changed"]
+        ["state_changed"] * 3 + ["trial_started"] * 4 + ["state_changed"]
     )
     rest = _heard(world, sweep_id, **{"Last-Event-ID": str(whole[2][0])})
     assert rest == whole[3:]

@@ -27,8 +27,9 @@ from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
 from service.server.bundle_unpacking import BundleLimits
 from service.server.store.database import Database
-from service.server.store.job_records import DriverReport, NewEvent
+from service.server.store.job_records import DriverReport
 from service.server.sweep_service import SweepService
+from service.study.events import TrialStarted
 from service.study.records import Role, Trial, TrialState
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
@@ -599,19 +600,18 @@ def test_a_sweep_says_its_newest_event_so_that_nothing_is_heard_twice_or_missed(
     world.launch(other)
     assert world.call("GET", path).json()["last_event"] == submitted
     world.launch(sweep_id)
-    world.service.progress.record(
-        sweep_id, 1, DriverReport(events=[NewEvent(kind="trial started", data={"trial": 0})])
-    )
+    running = Trial(number=0, state=TrialState.RUNNING, role=Role.SEARCH, params={})
+    world.service.progress.record(sweep_id, 1, DriverReport(events=[TrialStarted(trial=running)]))
     last = world.call("GET", path).json()["last_event"]
     events = world.service.progress.events(sweep_id)
     assert last == events[-1].number
-    assert [e.kind for e in events if e.number > submitted] == [
-        "state changed",
-        "state changed",
-        "trial started",
+    assert [e.event.kind for e in events if e.number > submitted] == [
+        "state_changed",
+        "state_changed",
+        "trial_started",
     ]
     world.brought_to(sweep_id, JobState.CANCELLED)
     heard = world.call("GET", f"{path}/events", headers={"Last-Event-ID": str(last)})
     assert [line for line in heard.text.splitlines() if line.startswith("event:")] == [
-        "event: state changed"
+        "event: state_changed"
     ]

@@ -22,7 +22,9 @@ from service.client import endpoints
 from service.client.client import PATIENCE, AsyncClient, Client
 from service.client.job_states import JobState
 from service.server.api import responses
-from service.server.store.job_records import DriverReport, Job, NewEvent, SweepWithHistory
+from service.server.store.job_records import DriverReport, Job, SweepWithHistory
+from service.study.events import TrialStarted
+from service.study.records import Role, Trial, TrialState
 from tests.worlds import SPEC, World
 
 
@@ -94,12 +96,17 @@ def test_events_come_to_the_end_and_from_where_one_left(world: World) -> None:
     client = of(world)
     sweep_id = client.do(endpoints.submit(SPEC)).sweep_id
     world.launch(sweep_id)
-    started = [NewEvent(kind="trial started", data={"trial": n}) for n in (0, 1)]
+    trials = [
+        Trial(number=n, state=TrialState.RUNNING, role=Role.SEARCH, params={"dropout": 0.5})
+        for n in (0, 1)
+    ]
+    started = [TrialStarted(trial=trial) for trial in trials]
     world.service.progress.record(sweep_id, 1, DriverReport(events=started))
     world.brought_to(sweep_id, JobState.CANCELLED)
     whole = list(client.events(sweep_id))
-    kinds = [*["state changed"] * 3, *["trial started"] * 2, "state changed"]
+    kinds = [*["state_changed"] * 3, *["trial_started"] * 2, "state_changed"]
     assert [e.kind for _, e in whole] == kinds
+    assert [e for _, e in whole[3:5]] == started
     assert list(client.events(sweep_id, after=whole[1][0])) == whole[2:]
     with pytest.raises(NotFoundError):
         list(client.events("nothing"))
@@ -107,8 +114,9 @@ def test_events_come_to_the_end_and_from_where_one_left(world: World) -> None:
 
 def told(number: int) -> bytes:
     """An event as it stands in a stream."""
-    data = {"time": 1.0, "kind": "epoch", "data": {"n": number}}
-    return f"event: epoch\nid: {number}\ndata: {json.dumps(data)}\n\n".encode()
+    epoch = {"trial": 0, "epoch": number, "time": 1.0, "metrics": {}}
+    data = {"kind": "epoch_ended", "epoch": epoch}
+    return f"event: epoch_ended\nid: {number}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 class Breaking:
@@ -198,7 +206,7 @@ def test_the_async_client_makes_the_same_calls(world: World) -> None:
                 await client.do(endpoints.sweep("nothing"))
             return made.owner, kinds
 
-    assert asyncio.run(use()) == ("ann", ["state changed", "state changed"])
+    assert asyncio.run(use()) == ("ann", ["state_changed", "state_changed"])
 
 
 def test_a_spec_for_another_version_is_said_to_be_for_it() -> None:

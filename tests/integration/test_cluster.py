@@ -40,10 +40,10 @@ def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
     ("command", "change", "words"),
     [
         ("run", "resources.placement=strict_pack", "2 CPUs on one node (placement: strict_pack)"),
-        ("devices", "resources.cpus=4", "a trial wants 4 CPUs; the cluster has 2 CPUs"),
-        ("run", "resources.gpus=2", "a trial wants 2 GPUs; the cluster has 2 CPUs and no GPU"),
+        ("devices", "resources.cpus=4", "a trial needs 4 CPUs; the cluster has 2 CPUs"),
+        ("run", "resources.gpus=2", "a trial needs 2 GPUs; the cluster has 2 CPUs and no GPU"),
         ("run", "resources.gpus=4", "2 workers take 2 GPUs, one each, or 0; got 4"),
-        ("run", "training.precision=tf32", "have no tf32"),
+        ("run", "training.precision=tf32", "do not support tf32"),
     ],
 )
 def test_what_the_cluster_lacks_is_refused_before_any_trial(

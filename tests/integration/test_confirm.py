@@ -8,7 +8,6 @@ from pathlib import Path
 import yaml
 
 from tests.commands import gapsweep
-from tests.rays import Ray
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
 USERS_FILE = """
@@ -27,7 +26,7 @@ def splits():
 """
 
 
-def test_it_says_that_no_regulariser_helped(tmp_path: Path, shared_ray: Ray) -> None:
+def test_it_says_that_no_regulariser_helped(tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(USERS_FILE)
     spec = {
         "name": "plain",
@@ -41,11 +40,11 @@ def test_it_says_that_no_regulariser_helped(tmp_path: Path, shared_ray: Ray) -> 
         "search": {"pruner": "none"},
         "budget": {"trials": 14},
         "confirm": {"top_k": 2, "seeds": 3},
+        "resources": {"executor": "local"},
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = tmp_path / "home"
-    words = (str(tmp_path / "spec.yaml"), "--home", str(home), *shared_ray.options)
-    done = gapsweep("run", *words, env=shared_ray.env)
+    done = gapsweep("run", str(tmp_path / "spec.yaml"), "--home", str(home))
     assert done.returncode == 0, done.stderr
     assert "No regulariser helped here" in " ".join(done.stdout.split())
     (folder,) = (home / "sweeps").iterdir()

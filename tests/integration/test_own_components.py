@@ -81,6 +81,38 @@ def test_a_sampler_takes_its_options_and_the_seed(home: Path) -> None:
     assert sweep.trials["params.dropout"].max() <= 0.1
 
 
+HUB = {
+    "name": "optunahub",
+    "package": "samplers/halton",
+    "registry_root": str(FOLDER.parent / "hub" / "package"),
+}
+
+
+def test_a_sampler_of_optunahub_is_loaded_from_a_copy_of_the_hub(home: Path) -> None:
+    pytest.importorskip("optunahub")
+    sampler = {**HUB, "sampler": "HaltonSampler", "options": {"scramble": True}}
+    sweep = swept(home, search={"sampler": sampler, "pruner": "none"})
+    assert sweep.trials["params.dropout"].nunique() == 4
+    assert "optunahub:load_module" in sweep.spec.import_paths()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sampler": "HaltnSampler"}, "did you mean 'HaltonSampler'"),
+        ({"sampler": "HaltonSampler", "package": "samplers/sobol"}, "cannot be loaded"),
+        ({"sampler": "HaltonSampler", "options": {"speed": 1}}, "speed"),
+    ],
+)
+def test_what_is_wrong_with_a_sampler_of_optunahub(
+    home: Path, changes: dict[str, Any], words: str
+) -> None:
+    pytest.importorskip("optunahub")
+    with pytest.raises(gapsweep.SpecError, match=words) as error:
+        swept(home, search={"sampler": {**HUB, **changes}})
+    assert [p.path for p in error.value.problems] == ["search.sampler"]
+
+
 def test_a_pruner_prunes(home: Path) -> None:
     sweep = swept(home, search={"sampler": "random", "pruner": {"name": "mine:Pruner", "after": 2}})
     searched = sweep.trials[sweep.trials.role == "search"]

@@ -8,15 +8,15 @@ from pathlib import Path
 from service.sweep.home import SweepFolder
 from tests.commands import DIGITS, Ran, gapsweep, settings
 from tests.patience import patience
-from tests.rays import Ray
+
+LOCAL = "resources={executor: local}"
 
 
-def test_the_time_budget_ends_a_sweep(tmp_path: Path, shared_ray: Ray) -> None:
-    home = ("--home", str(tmp_path), "--json", *shared_ray.options)
-    changes = settings(
-        "budget.trials=10000", f"budget.minutes={patience(0.2):g}", "training.max_epochs=5"
-    )
-    done = gapsweep("run", str(DIGITS), *home, *changes, env=shared_ray.env)
+def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
+    home = ("--home", str(tmp_path), "--json")
+    minutes = f"budget.minutes={patience(0.1):g}"
+    changes = settings("budget.trials=10000", minutes, "training.max_epochs=5", LOCAL)
+    done = gapsweep("run", str(DIGITS), *home, *changes)
     assert done.returncode == 0, done.stderr
     assert "time budget" in done.stderr
     first = json.loads(done.stdout)
@@ -25,12 +25,12 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path, shared_ray: Ray) -> None:
     assert first["trials"]["running"] == 0
 
 
-def test_a_finished_sweep_is_extended(tmp_path: Path, shared_ray: Ray) -> None:
-    home = ("--home", str(tmp_path), "--json", *shared_ray.options)
-    small = settings("training.max_epochs=3", "budget.trials=3")
-    done = gapsweep("run", str(DIGITS), *home, *small, env=shared_ray.env)
+def test_a_finished_sweep_is_extended(tmp_path: Path) -> None:
+    home = ("--home", str(tmp_path), "--json")
+    small = settings("training.max_epochs=3", "budget.trials=3", LOCAL)
+    done = gapsweep("run", str(DIGITS), *home, *small)
     assert done.returncode == 0, done.stderr
-    more = gapsweep("resume", "latest", "--trials", "2", *home, env=shared_ray.env)
+    more = gapsweep("resume", "latest", "--trials", "2", *home)
     assert more.returncode == 0, more.stderr
     first, second = json.loads(done.stdout), json.loads(more.stdout)
     assert first["sweep_id"] == second["sweep_id"]

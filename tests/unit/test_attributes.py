@@ -9,7 +9,7 @@ import pytest
 
 from service.study.attributes import Finding, StudyAttributes, TrialAttributes
 from service.study.records import Role
-from trainables.analysis.anatomy import Anatomy, LayerAnatomy
+from trainables.config.anatomy import Anatomy, LayerAnatomy
 
 TRIAL = TrialAttributes(
     role=Role.CONFIRM,

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from trainables.config.stopping import Patience
-from trainables.regularisers.early_stopping import EarlyStopping, Verdict
+from trainables.config.stopping import Patience, Verdict
+from trainables.regularisers.early_stopping import EarlyStopping
 
 B, W, S = Verdict.IMPROVED, Verdict.WAIT, Verdict.STOP
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -13,14 +13,7 @@ from service.study.study import SweepStudy
 from service.sweep.gpu_budget import GpuBudget
 from tests.reports import trial
 from tests.specs import parse, problems
-
-
-@dataclass
-class Clock:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.stores import Clock
 
 
 def budget(clock: Clock, *known: Trial, study: SweepStudy | None = None) -> GpuBudget:
@@ -34,7 +27,7 @@ def numbered(number: int, seconds: float = 0.0) -> Trial:
 
 
 def test_every_gpu_of_every_trial_counts_from_its_start_to_its_end() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     gpus = budget(clock)
     control = Control(None, gpus=gpus, clock=clock)
     gpus.started(numbered(0))
@@ -50,7 +43,7 @@ def test_every_gpu_of_every_trial_counts_from_its_start_to_its_end() -> None:
 
 
 def test_what_earlier_sessions_held_counts_and_an_extension_grants_it_anew() -> None:
-    study, clock = SweepStudy(optuna.create_study()), Clock()
+    study, clock = SweepStudy(optuna.create_study()), Clock(0.0)
     resumed = budget(clock, numbered(0, 30.0), study=study)
     assert resumed.left == pytest.approx(40)
     resumed.extend()
@@ -62,7 +55,7 @@ def test_what_earlier_sessions_held_counts_and_an_extension_grants_it_anew() -> 
 
 
 def test_the_search_leaves_the_confirmations_what_they_will_take() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     gpus = budget(clock, numbered(0, 20.0))
     control = Control(None, confirmations=2, slots=1, gpus=gpus, clock=clock)
     assert not control.search_is_over()

@@ -58,19 +58,19 @@ def test_as_many_trials_as_there_is_room_for(
 @pytest.mark.parametrize(
     ("inventory", "resources", "words"),
     [
-        (cluster(node(2)), {"cpus": 4}, "resources.cpus: a trial wants 4 CPUs; the machine has 2"),
-        (cluster(node(2)), {"gpus": 1}, "resources.gpus: a trial wants 1 GPU.*no GPU.*set it to 0"),
+        (cluster(node(2)), {"cpus": 4}, "resources.cpus: a trial needs 4 CPUs; the machine has 2"),
+        (cluster(node(2)), {"gpus": 1}, "resources.gpus: a trial needs 1 GPU.*no GPU.*set it to 0"),
         (
             cluster(node(8, 1), node(8, 2, name="b")),
             {"workers": 4, "gpus": 4},
-            r"a trial wants 4 GPUs; the cluster has 16 CPUs and 3 GPUs \(a has .* b has .*\)",
+            r"a trial needs 4 GPUs; the cluster has 16 CPUs and 3 GPUs \(a has .* b has .*\)",
         ),
         (
             cluster(node(8, 2), node(8, 2)),
             {"workers": 4, "gpus": 4, "placement": "strict_pack"},
             "4 GPUs on one node .*strict_pack.*none has.*pack and spread",
         ),
-        (cluster(node(3), node(3)), {"cpus": 4}, "a worker wants 4 CPUs, which no node has"),
+        (cluster(node(3), node(3)), {"cpus": 4}, "a worker needs 4 CPUs, which no node has"),
         (
             cluster(node(1, 8), node(8, 0)),
             {"workers": 2, "gpus": 2},
@@ -88,22 +88,22 @@ def test_what_does_not_fit_is_refused_with_what_there_is(
 @pytest.mark.parametrize(
     ("inventory", "changes", "words"),
     [
-        (cluster(node()), {"training": {"precision": "bf16"}}, "no bf16; use fp32"),
-        (cluster(node()), {"training": {"precision": "tf32"}}, "no tf32"),
+        (cluster(node()), {"training": {"precision": "bf16"}}, "not support bf16; use fp32"),
+        (cluster(node()), {"training": {"precision": "tf32"}}, "not support tf32"),
         (
             cluster(node(gpus=1, gpu=V100)),
             {"training": {"precision": "bf16"}, "resources": {"gpus": 1}},
-            "V100 of a has no bf16 .*compute capability 8.0, this has 7.0",
+            "V100 of a does not support bf16 .*compute capability 8.0, this has 7.0",
         ),
         (
             cluster(node()),
             {"space": {"precision": {"choice": ["fp32", "bf16"]}}},
-            "no bf16",
+            "not support bf16",
         ),
         (
             cluster(node(gpus=2, gpu=V100), node()),
             {"training": {"precision": "tf32"}, "resources": {"gpus": 1}},
-            "V100 of a has no tf32",
+            "V100 of a does not support tf32",
         ),
         (
             cluster(Node("a", replace(PLAIN, compiler=None), 8.0, 0.0)),

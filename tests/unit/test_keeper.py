@@ -16,6 +16,7 @@ from service.server.leased_loop import LEASE, LeasedLoop
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
 from tests.patience import patience
+from tests.stores import Store
 
 WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
@@ -35,17 +36,15 @@ class WatchedLeases(LeaseStore):
         return answer
 
 
-class House:
-    """A store, a clock that passes when told to, and keepers that are ended with the test."""
+class House(Store):
+    """A store, and keepers that are ended with the test."""
 
     def __init__(self, folder: Path) -> None:
-        self.now = 1000.0
-        self.database = Database(f"sqlite:///{folder / 'service.db'}")
-        self.database.upgrade()
+        super().__init__(folder)
         self.keepers: list[LeasedLoop] = []
 
     def leases(self, holder: str) -> WatchedLeases:
-        return WatchedLeases(self.database, holder, lambda: self.now)
+        return WatchedLeases(self.database, holder, self.clock)
 
     def keeper(
         self,
@@ -63,15 +62,13 @@ class House:
     def close(self) -> None:
         for keeper in self.keepers:
             keeper.stop()
-        assert self.database.checked_out() == 0
-        self.database.close()
+        super().close()
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    made.close()
+    with House.opened(tmp_path) as made:
+        yield made
 
 
 class Rounds:
@@ -113,11 +110,11 @@ def test_when_one_dies_the_other_goes_on_after_the_lease(house: House) -> None:
     assert house.leases("one that died").acquire(NAME, LEASE)
     rounds, waiting = Rounds(), house.leases("two")
     house.keeper(rounds, waiting)
-    house.now += LEASE - 1
+    house.clock.now += LEASE - 1
     for _ in range(3):
         assert not waiting.answers.get(timeout=WAIT)
     assert rounds.none
-    house.now += 2
+    house.clock.now += 2
     rounds.wait(2)
 
 
@@ -218,7 +215,7 @@ def test_a_store_that_is_away_is_trouble_and_no_end(house: House) -> None:
     rounds = Rounds()
     away.set()
     keeper = house.keeper(
-        rounds, Away(house.database, "one", lambda: house.now), on_error=known.set
+        rounds, Away(house.database, "one", lambda: house.clock.now), on_error=known.set
     )
     assert known.wait(WAIT)
     assert rounds.none

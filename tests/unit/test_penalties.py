@@ -185,3 +185,32 @@ def test_tied_weights_are_penalised_once() -> None:
     other = nn.Linear(2, 2, bias=False)
     other.weight = one.weight
     assert len(penalised_weights(nn.Sequential(one, other), Selection())) == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)],
+)
+def test_l2_under_an_optimiser_is_the_weight_decay_that_its_name_says(
+    ours: str, theirs: type[torch.optim.Optimizer]
+) -> None:
+    """``weight_decay`` is 2λ; torch's AdamW decays beside the step, its Adam in the gradient."""
+    lam, lr = 0.05, 0.1
+    training = Training.model_validate({"optimizer": ours, "lr": lr, "momentum": 0.0})
+    w, reference = weight([1.0, -0.5]), torch.nn.Parameter(torch.tensor([[1.0, -0.5]]))
+    optimizer = training.optimizer.build([w.weight], lr=lr, momentum=training.momentum)  # type: ignore[list-item]  # the weight of the helper is a parameter
+    expected = theirs([reference], lr=lr, weight_decay=2 * lam)
+    hooks = Hooks([c.build() for c in regularisers_of({"penalty": "l2", "lambda": lam})])
+    info = DataInfo((2,), Task.REGRESSION, 1, Kind.TABLE)
+    hooks.attach(Subject(info, nn.Module(), [w], optimizer, training))
+    now = Now(lr=scalar(lr), lambda_factor=1.0, noise=torch.Generator())
+    for hook in hooks.before_epoch:
+        hook(now)
+    for _ in range(5):
+        for parameter, stepping in ((w.weight, optimizer), (reference, expected)):
+            stepping.zero_grad()
+            (parameter**3).sum().backward()
+            for hook in hooks.before_step if parameter is w.weight else ():
+                hook(now)
+            stepping.step()
+    assert torch.allclose(w.weight, reference, atol=1e-6)

@@ -15,12 +15,11 @@ from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, Found, Launch
 from service.server.queue import QueueLimits
 from service.server.reconciler import HEARTBEAT_TIMEOUT, STARTUP_TIMEOUT, STOP_GRACE, Reconciler
-from service.server.store.database import Database
 from service.server.store.job_records import DriverReport, Job, User
 from service.server.store.progress_store import ProgressStore
-from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.sweep_service import ServiceSettings, SweepService
+from tests.stores import Store
 
 SPEC: dict[str, Any] = {
     "name": "digits-mlp",
@@ -88,19 +87,17 @@ class PretendCluster:
             raise ClusterUnavailableError("the cluster does not answer")
 
 
-class House:
-    """A service over a real store, its reconciler, its pretended cluster and clock."""
+class House(Store):
+    """A service over a real store, its reconciler and its pretended cluster."""
 
     def __init__(self, folder: Path, limits: QueueLimits | None = None, retries: int = 2) -> None:
-        self.now = 1000.0
-        url = f"sqlite:///{folder / 'service.db'}"
-        self.database = Database(url)
-        self.database.upgrade()
-        self.service = SweepService(ServiceSettings(database_url=url, home=folder), self.database)
-        self.service.sweeps = SweepStore(self.database, lambda: self.now)
-        self.service.progress = ProgressStore(self.database, lambda: self.now)
-        for user in (ANN, BOB):
-            self.service.users.create_or_update(user.name, user.role)
+        super().__init__(folder)
+        self.service = SweepService(
+            ServiceSettings(database_url=self.url, home=folder), self.database
+        )
+        self.service.sweeps = self.sweeps
+        self.service.progress = ProgressStore(self.database, self.clock)
+        self.service.users.create_or_update(BOB.name, BOB.role)
         self.cluster = PretendCluster()
         self._limits, self._retries = limits or QueueLimits(), retries
         self.restart()
@@ -108,16 +105,16 @@ class House:
     def restart(self) -> None:
         """Another process of the service begins where the last one ended."""
         self.reconciler = Reconciler(
-            self.service, self.cluster, self._limits, self._retries, lambda: self.now
+            self.service, self.cluster, self._limits, self._retries, self.clock
         )
 
     def submit(self, user: User = ANN, concurrent: int = 2, **more: Any) -> str:
         spec = {**SPEC, "resources": {"concurrent": concurrent}}
-        self.now += 1
+        self.clock.now += 1
         return self.service.submit(user, spec, **more).sweep_id
 
     def round(self, seconds: float = 1.0) -> None:
-        self.now += seconds
+        self.clock.now += seconds
         self.reconciler.round()
 
     def job(self, sweep_id: str) -> Job:
@@ -138,9 +135,8 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    made.database.close()
+    with House.opened(tmp_path) as made:
+        yield made
 
 
 def test_a_sweep_is_launched_once_and_its_driver_says_how_it_ends(house: House) -> None:
@@ -215,7 +211,7 @@ def test_silence_does_not_count_while_the_store_or_the_cluster_was_away(house: H
     house.round()
     house.hear(sweep_id)
     house.cluster.away = True
-    house.now += 10 * HEARTBEAT_TIMEOUT
+    house.clock.now += 10 * HEARTBEAT_TIMEOUT
     with pytest.raises(ClusterUnavailableError):
         house.reconciler.round()
     house.reconciler.reset_timeouts()

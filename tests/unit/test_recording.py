@@ -7,34 +7,37 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.base.errors import DatabaseUnavailableError
-from service.client.job_states import JobState
+from service.client.events import StateChanged
+from service.client.job_states import JobState, RequestedAction
 from service.run.stopping import Orders
 from service.server.recorder import Recorder
-from service.server.store.database import Database
 from service.server.store.job_records import (
     DriverReport,
-    Event,
     Instructions,
     Job,
-    RequestedAction,
-    Submission,
 )
 from service.server.store.progress_store import ProgressStore
-from service.server.store.sweep_store import SweepStore
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
 from service.spec.resources import Resources
+from service.study.events import (
+    BestImproved,
+    EpochEnded,
+    TrialEnded,
+    TrialEvent,
+    TrialStarted,
+)
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import News, Outbox
 from tests.patience import patience
+from tests.stores import Store
 
 WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
@@ -53,20 +56,14 @@ class BreakableProgress(ProgressStore):
         return super().record(sweep_id, attempt, told)
 
 
-class House:
-    """A store with one sweep whose driver is in its first attempt, and a clock."""
+class House(Store):
+    """A store with one sweep whose driver is in its first attempt."""
 
     def __init__(self, folder: Path) -> None:
-        self.now = 1000.0
-        self.database = Database(f"sqlite:///{folder / 'service.db'}")
-        self.database.upgrade()
-        UserStore(self.database).create_or_update("ann", UserRole.USER)
-        self.sweeps = SweepStore(self.database, lambda: self.now)
-        self.progress = BreakableProgress(self.database, lambda: self.now)
-        self.sweeps.submit(
-            Submission(sweep_id=SWEEP, name="digits", owner="ann", spec="name: digits")
-        )
-        self.sweeps.change(SWEEP, JobState.STARTING, "selected", "queue", attempt=1)
+        super().__init__(folder)
+        self.progress = BreakableProgress(self.database, self.clock)
+        self.add(SWEEP)
+        self.launch(SWEEP)
 
     def driver(
         self, *trials: Trial, attempt: int = 1, planned: int = 10, **resources: Any
@@ -74,7 +71,7 @@ class House:
         """What a driver that begins, with trials of earlier sessions, tells the store by."""
         orders = Orders()
         held = Resources(**resources)
-        made = Recorder(self.progress, SWEEP, attempt, orders, held, lambda: self.now)
+        made = Recorder(self.progress, SWEEP, attempt, orders, held, self.clock)
         made.begin(sweep(*trials), planned)
         return made, orders
 
@@ -82,7 +79,7 @@ class House:
         """Its driver died; the next one may begin."""
         attempt = self.job.attempt + 1
         self.sweeps.change(SWEEP, JobState.QUEUED, "its driver died", "reconciler")
-        self.sweeps.change(SWEEP, JobState.STARTING, "selected", "queue", attempt=attempt)
+        self.launch(SWEEP, attempt)
         return attempt
 
     @property
@@ -90,20 +87,23 @@ class House:
         return self.sweeps.get(SWEEP)
 
     @property
-    def events(self) -> list[Event]:
-        return [e for e in self.progress.events(SWEEP) if e.kind != "state changed"]
+    def events(self) -> list[TrialEvent]:
+        found = [stored.event for stored in self.progress.events(SWEEP)]
+        return [event for event in found if not isinstance(event, StateChanged)]
 
     @property
     def kinds(self) -> list[tuple[str, int]]:
-        return [(e.kind, e.data["trial"]) for e in self.events]
+        return [(event.kind, number_of(event)) for event in self.events]
+
+
+def number_of(event: TrialEvent) -> int:
+    return event.epoch.trial if isinstance(event, EpochEnded) else event.trial.number
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    with House.opened(tmp_path) as made:
+        yield made
 
 
 def sweep(*trials: Trial, mode: Mode = "min") -> Sweep:
@@ -147,34 +147,39 @@ class TestEvents:
         recorder.write([news(trial(1))])
         recorder.write([news(trial(1), epoch(1, 1), changed=False)])
         recorder.write([news(trial(1, 0.25), epoch(1, 2))])
-        found = [(e.kind, e.data) for e in house.events]
-        best = {"val/loss": 0.25, "gap/loss": 0.025}
-        assert found == [
-            ("trial started", {"trial": 1, "params": {"dropout": 0.1}, "role": "search"}),
-            ("epoch", {"trial": 1, "epoch": 1, "metrics": {"val/loss": 0.5}}),
-            ("epoch", {"trial": 1, "epoch": 2, "metrics": {"val/loss": 0.5}}),
-            ("trial completed", {"trial": 1, "value": 0.25, "reason": None, "best": best}),
-            ("best improved", {"trial": 1, "value": 0.25, "best": best}),
+        shown = {"val/loss": 0.5}
+        ended = replace(trial(1, 0.25), best={"val/loss": 0.25, "gap/loss": 0.025})
+        assert house.events == [
+            TrialStarted(trial=trial(1)),
+            EpochEnded(epoch=replace(epoch(1, 1), metrics=shown)),
+            EpochEnded(epoch=replace(epoch(1, 2), metrics=shown)),
+            TrialEnded(trial=ended),
+            BestImproved(trial=ended),
         ]
         (stored,) = house.progress.trials(SWEEP)
         assert (stored.state, stored.value, stored.best) == (COMPLETE, 0.25, trial(1, 0.25).best)
         assert [e.epoch for e in house.progress.trial(SWEEP, 1).epochs] == [1, 2]
 
-    @pytest.mark.parametrize(
-        ("state", "kind"), [(PRUNED, "trial pruned"), (TrialState.FAILED, "trial failed")]
-    )
-    def test_an_end_is_told_with_its_reason(
-        self, house: House, state: TrialState, kind: str
-    ) -> None:
+    def test_the_objective_is_shown_whatever_it_is(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.begin(replace(sweep(), ranking=Ranking("val/f1", "max")), 10)
+        scored = replace(epoch(1, 1), metrics={"val/f1": 0.5, "penalty/l1": 3.0})
+        recorder.write([news(trial(1), scored)])
+        assert house.events[-1] == EpochEnded(epoch=replace(scored, metrics={"val/f1": 0.5}))
+
+    @pytest.mark.parametrize("state", [PRUNED, TrialState.FAILED])
+    def test_an_end_is_told_with_its_reason(self, house: House, state: TrialState) -> None:
         recorder, _ = house.driver()
         recorder.write([news(trial(1, state=state, reason="it diverged"))])
-        assert house.kinds == [("trial started", 1), (kind, 1)]
-        assert house.events[-1].data["reason"] == "it diverged"
+        assert house.kinds == [("trial_started", 1), ("trial_ended", 1)]
+        ended = house.events[-1]
+        assert isinstance(ended, TrialEnded)
+        assert (ended.trial.state, ended.trial.reason) == (state, "it diverged")
 
     def test_a_trial_that_came_and_went_between_two_calls_is_told_whole(self, house: House) -> None:
         recorder, _ = house.driver()
         recorder.write([news(trial(1, 0.25), epoch(1, 1), epoch(1, 2))])
-        kinds = ["trial started", "epoch", "epoch", "trial completed", "best improved"]
+        kinds = ["trial_started", "epoch_ended", "epoch_ended", "trial_ended", "best_improved"]
         assert house.kinds == [(kind, 1) for kind in kinds]
 
     def test_the_same_news_twice_count_once(self, house: House) -> None:
@@ -198,36 +203,38 @@ class TestEvents:
         assert house.events == before
         again.write([news(trial(3, 0.125), epoch(3, 2))])
         assert house.kinds[len(before) :] == [
-            ("epoch", 3),
-            ("trial completed", 3),
-            ("best improved", 3),
+            ("epoch_ended", 3),
+            ("trial_ended", 3),
+            ("best_improved", 3),
         ]
 
     def test_what_a_driver_could_not_tell_the_next_one_tells(self, house: House) -> None:
         lost = [trial(0, 0.5), trial(1, state=PRUNED)]
         recorder, _ = house.driver(*lost, attempt=house.new_attempt())
         recorder.write([news(t, epoch(t.number, 1)) for t in lost])
-        assert [k for k in house.kinds if k[0] != "best improved"] == [
-            ("trial started", 0),
-            ("epoch", 0),
-            ("trial completed", 0),
-            ("trial started", 1),
-            ("epoch", 1),
-            ("trial pruned", 1),
+        assert [k for k in house.kinds if k[0] != "best_improved"] == [
+            ("trial_started", 0),
+            ("epoch_ended", 0),
+            ("trial_ended", 0),
+            ("trial_started", 1),
+            ("epoch_ended", 1),
+            ("trial_ended", 1),
         ]
 
-    def test_numbers_that_are_none_are_told_as_words(self, house: House) -> None:
+    def test_what_is_not_finite_comes_back(self, house: House) -> None:
         recorder, _ = house.driver()
         recorder.write([news(trial(1), epoch(1, 1, float("nan")), epoch(1, 2, float("inf")))])
-        metrics = [e.data["metrics"]["val/loss"] for e in house.events if e.kind == "epoch"]
-        assert metrics == ["nan", "inf"]
+        losses = [
+            str(e.epoch.metrics["val/loss"]) for e in house.events if isinstance(e, EpochEnded)
+        ]
+        assert losses == ["nan", "inf"]
 
 
 class TestBest:
     """When the best has improved."""
 
     def improved(self, house: House) -> list[int]:
-        return [e.data["trial"] for e in house.events if e.kind == "best improved"]
+        return [number for kind, number in house.kinds if kind == "best_improved"]
 
     def test_it_is_told_when_it_is_so_and_no_more(self, house: House) -> None:
         recorder, _ = house.driver()
@@ -277,7 +284,7 @@ class TestBest:
             recorder.write(told)
         house.progress.away = False
         recorder.write(told)
-        assert house.kinds == [("trial started", 1), ("trial completed", 1), ("best improved", 1)]
+        assert house.kinds == [("trial_started", 1), ("trial_ended", 1), ("best_improved", 1)]
 
     def test_the_next_driver_tells_it_where_the_last_one_could_not(self, house: House) -> None:
         recorder, _ = house.driver(trial(1, 0.5), attempt=house.new_attempt())
@@ -308,11 +315,11 @@ class TestProgress:
         self, house: House
     ) -> None:
         orders = Orders()
-        recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.now)
+        recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.clock.now)
         recorder.write([])
         job = house.job
         assert (job.state, job.last_heartbeat, job.progress) == (JobState.RUNNING, 1000.0, {})
-        house.now += 7
+        house.clock.now += 7
         recorder.write([])
         assert house.job.last_heartbeat == 1007.0
         assert house.events == []
@@ -332,10 +339,10 @@ class TestProgress:
         recorder, _ = house.driver(trial(0, 0.5, seconds=100.0), **resources)
         recorder.write([news(trial(1))])
         assert house.job.slot_seconds == pytest.approx(100 * weight)
-        house.now += 20
+        house.clock.now += 20
         recorder.write([news(trial(2))])
         assert house.job.slot_seconds == pytest.approx(120 * weight)
-        house.now += 10
+        house.clock.now += 10
         recorder.write([])
         assert house.job.slot_seconds == pytest.approx(140 * weight)
         recorder.write([news(trial(1, 0.4, seconds=30.0)), news(trial(2, 0.4, seconds=10.0))])
@@ -345,7 +352,7 @@ class TestProgress:
     def test_what_a_trial_held_before_it_was_interrupted_counts(self, house: House) -> None:
         recorder, _ = house.driver(trial(1, seconds=50.0))
         recorder.write([news(trial(1, seconds=50.0))])
-        house.now += 10
+        house.clock.now += 10
         recorder.write([])
         assert house.job.slot_seconds == pytest.approx(60.0)
 
@@ -591,7 +598,7 @@ class TestOutbox:
         assert not orders.stale
         job = house.job
         assert (job.state, job.cause, job.slot_seconds) == (*words, 4.0)
-        assert Counter(house.kinds)[("trial completed", 0)] == 1
+        assert Counter(house.kinds)[("trial_ended", 0)] == 1
 
 
 def _raising(error: Exception) -> Callable[[], None]:

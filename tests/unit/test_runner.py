@@ -14,12 +14,9 @@ from service.client.job_states import JobState
 from service.server import driver_config
 from service.server.driver import main
 from service.server.job_demand import read_demand
-from service.server.store.database import Database
-from service.server.store.job_records import Job, Submission
-from service.server.store.sweep_store import SweepStore
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
+from service.server.store.job_records import Job
 from service.sweep.home import Home
+from tests.stores import Store
 
 SPEC = {
     "name": "digits",
@@ -29,15 +26,12 @@ SPEC = {
 }
 
 
-class House:
-    """A home, a store with one sweep that is starting, and what the service left for drivers."""
+class House(Store):
+    """A home and its store, and what the service left there for drivers."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.home = Home(folder)
-        self.database = Database(f"sqlite:///{folder / 'service.db'}")
-        self.database.upgrade()
-        UserStore(self.database).create_or_update("ann", UserRole.USER)
-        self.sweeps = SweepStore(self.database)
         self.leave(installed_version())
 
     def leave(self, version: str) -> None:
@@ -47,9 +41,9 @@ class House:
         driver_config.write(left, self.home)
 
     def submit(self, **changes: object) -> None:
-        text = yaml.safe_dump({**SPEC, **changes})
-        self.sweeps.submit(Submission(sweep_id="digits-1", name="digits", owner="ann", spec=text))
-        self.sweeps.change("digits-1", JobState.STARTING, "selected", "queue", attempt=1)
+        """A sweep that is starting."""
+        self.add(spec=yaml.safe_dump({**SPEC, **changes}))
+        self.launch()
 
     def drive(self, attempt: int = 1) -> Job:
         """Its job, after a driver that ended well."""
@@ -59,10 +53,8 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    with House.opened(tmp_path) as made:
+        yield made
 
 
 def test_a_spec_that_another_version_stored_fails_with_its_problems(house: House) -> None:

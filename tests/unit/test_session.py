@@ -9,16 +9,17 @@ import pytest
 from optuna.trial import TrialState as StudyTrialState
 
 from service.spec.model import Constraint
+from service.study.events import Observer
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.study.session import MAX_ATTEMPTS, Decision, StudySession
 from service.study.study import SweepStudy
 from tests.studies import NEUTRAL, SPACE, new_study
-from trainables.analysis.anatomy import Anatomy, LayerAnatomy
+from trainables.config.anatomy import Anatomy, LayerAnatomy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class Diary:
+class Diary(Observer):
     """An observer that writes down what it is told."""
 
     def __init__(self) -> None:

@@ -62,6 +62,6 @@ def test_they_cannot_be_changed_by_who_looks(tmp_path: Path) -> None:
     home = Home(tmp_path)
     study_of(home, "digits-1")
     storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
-    with pytest.raises(PermissionError, match="only be looked at"):
+    with pytest.raises(PermissionError, match="read-only"):
         optuna.delete_study(study_name="digits-1", storage=storage)
     assert seen(storage) == {"digits-1": []}

@@ -20,13 +20,9 @@ import pytest
 from service.base.errors import InputError
 from service.base.ports import free_port
 from service.client.job_states import JobState
-from service.server.store.database import Database
-from service.server.store.job_records import Submission
-from service.server.store.sweep_store import SweepStore
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
 from service.server.store.webhook_store import WebhookStore
 from service.server.webhook_delivery import TRIES, WebhookSender, check_urls
+from tests.stores import Store
 
 SECRET = "a secret of more than 16 characters"
 
@@ -103,49 +99,34 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
         made.close()
 
 
-class House:
-    """A store with one sweep in it, a caller, and a clock that passes when told to."""
+class House(Store):
+    """A store with one sweep in it, and a caller."""
 
     def __init__(self, folder: Path) -> None:
-        self.now = 1_700_000_000.0
-        self.database = Database(f"sqlite:///{folder / 'service.db'}")
-        self.database.upgrade()
-        UserStore(self.database).create_or_update("ann", UserRole.USER)
-        self.sweeps = SweepStore(self.database, lambda: self.now)
-        self.webhooks = WebhookStore(self.database, lambda: self.now)
+        super().__init__(folder, now=1_700_000_000.0)
+        self.webhooks = WebhookStore(self.database, self.clock)
         self.caller = self.calls_with(SECRET)
-        self.submit("digits-1")
+        self.add()
 
     def calls_with(self, secret: str) -> WebhookSender:
-        return WebhookSender(self.webhooks, secret, clock=lambda: self.now)
-
-    def submit(self, sweep_id: str) -> None:
-        self.sweeps.submit(
-            Submission(sweep_id=sweep_id, name="digits", owner="ann", spec="name: digits")
-        )
-
-    def change(self, *states: JobState, sweep_id: str = "digits-1") -> None:
-        for state in states:
-            self.sweeps.change(sweep_id, state, "the test said so", "test")
+        return WebhookSender(self.webhooks, secret, clock=self.clock)
 
     def round(self, seconds: float = 0.0) -> None:
-        self.now += seconds
+        self.clock.now += seconds
         self.caller.round()
 
     def rounds_until(self, call: int, receiver: Receiver) -> float:
         """Seconds that pass, one by one, until it is called for the so-maniest time."""
-        began = self.now
+        began = self.clock.now
         while len(receiver.calls) < call:
             self.round(1.0)
-        return self.now - began
+        return self.clock.now - began
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
-    yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    with House.opened(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -161,7 +142,7 @@ SUCCEEDED = JobState.SUCCEEDED
 def test_every_change_is_told_once_and_in_order(house: House, receiver: Receiver) -> None:
     house.webhooks.set_urls([receiver.url()])
     house.change(STARTING, RUNNING)
-    house.submit("digits-2")
+    house.add("digits-2")
     house.round()
     house.round()
     house.change(SUCCEEDED)
@@ -325,7 +306,7 @@ def test_a_redirect_is_not_followed(house: House, receiver: Receiver, status: in
     house.change(STARTING)
     house.round()
     assert [call.path for call in receiver.calls] == ["/here"]
-    (hook,) = WebhookStore(house.database, lambda: house.now + 60).due()
+    (hook,) = WebhookStore(house.database, lambda: house.clock.now + 60).due()
     assert hook.tries == 1
 
 

@@ -1,60 +1,16 @@
-"""Statistics of a trained network by layer: zero weights, dead units, norms."""
+"""Measures statistics of a trained network by layer: zero weights, dead units, norms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainables.config.anatomy import Anatomy, LayerAnatomy
 from trainables.regularisers.dropout import activations
 from trainables.regularisers.weights import Penalised
-
-
-@dataclass(frozen=True)
-class LayerAnatomy:
-    """One weight tensor. ``dead`` of its ``units`` have the same output for every sample."""
-
-    name: str
-    weights: int
-    zeros: int
-    norm: float
-    units: int
-    dead: int
-
-    @property
-    def sparsity(self) -> float:
-        """The share of weights that are exactly zero."""
-        return self.zeros / self.weights
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """Statistics of a whole network. ``effective`` counts its non-zero parameters.
-
-    That number is the degrees of freedom of an L1-penalised linear model: Zou, Hastie &
-    Tibshirani 2007, On the "degrees of freedom" of the lasso.
-    """
-
-    parameters: int
-    effective: int
-    layers: tuple[LayerAnatomy, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """A dict of JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Anatomy:
-        """The inverse of :meth:`to_dict`."""
-        return cls(
-            raw["parameters"],
-            raw["effective"],
-            tuple(LayerAnatomy(**layer) for layer in raw["layers"]),
-        )
 
 
 @torch.no_grad()

@@ -83,9 +83,9 @@ class Penalty(RegulariserConfig):
     neutral: ClassVar[Mapping[str, Value]] = {"penalty": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"lambda": "λ"}
 
-    penalty: str = "none"
-    lam: NonNegative = Field(0.0, alias="lambda")
-    l1_ratio: Probability = 0.5
+    penalty: str = Field("none", description="added to the training loss only")
+    lam: NonNegative = Field(0.0, alias="lambda", description="strength of the penalty")
+    l1_ratio: Probability = Field(0.5, description="share of L1 in `elastic_net`")
 
     @field_validator("penalty")
     @classmethod
@@ -113,7 +113,7 @@ class Dropout(RegulariserConfig):
     implementation = "trainables.regularisers.dropout:SetDropout"
     neutral: ClassVar[Mapping[str, Value]] = {"dropout": 0.0}
 
-    dropout: Share | None = None
+    dropout: Share | None = Field(None, description="rate of every dropout layer")
 
 
 class StochasticDepth(RegulariserConfig):
@@ -121,7 +121,9 @@ class StochasticDepth(RegulariserConfig):
 
     implementation = "trainables.regularisers.stochastic_depth:SetStochasticDepth"
 
-    stochastic_depth: Share | None = Field(None, description="drop rate of the deepest layer")
+    stochastic_depth: Share | None = Field(
+        None, description="rate of the layers that drop branches"
+    )
 
 
 class Augmentation(RegulariserConfig):
@@ -132,8 +134,8 @@ class Augmentation(RegulariserConfig):
     neutral: ClassVar[Mapping[str, Value]] = {"augmentation": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"augmentation_strength": "strength"}
 
-    augmentation: str = "none"
-    augmentation_strength: Probability = 0.5
+    augmentation: str = Field("none", description="of training batches only")
+    augmentation_strength: Probability = Field(0.5, description="0 changes nothing")
 
     @field_validator("augmentation")
     @classmethod
@@ -152,7 +154,7 @@ class RandomErasing(RegulariserConfig):
     implementation = "trainables.regularisers.random_erasing:RandomErasing"
     order = 20
 
-    random_erasing: Probability = Field(0.0, description="probability, for images")
+    random_erasing: Probability = Field(0.0, description="probability per image")
 
 
 class InputNoise(RegulariserConfig):
@@ -161,7 +163,9 @@ class InputNoise(RegulariserConfig):
     implementation = "trainables.regularisers.noise:InputNoise"
     order = 30
 
-    input_noise: NonNegative = Field(0.0, description="standard deviation")
+    input_noise: NonNegative = Field(
+        0.0, description="standard deviation of Gaussian noise on the inputs"
+    )
 
 
 class Mixing(RegulariserConfig):
@@ -184,7 +188,7 @@ class LabelSmoothing(RegulariserConfig):
 
     implementation = "trainables.regularisers.label_smoothing:LabelSmoothing"
 
-    label_smoothing: Share = 0.0
+    label_smoothing: Share = Field(0.0, description="weight of the uniform distribution")
 
 
 class GradientNoise(RegulariserConfig):
@@ -193,7 +197,9 @@ class GradientNoise(RegulariserConfig):
     implementation = "trainables.regularisers.noise:GradientNoise"
     order = 20
 
-    gradient_noise: NonNegative = Field(0.0, description="standard deviation in the first step")
+    gradient_noise: NonNegative = Field(
+        0.0, description="standard deviation in the first step; it decays"
+    )
 
 
 class Averaging(RegulariserConfig):
@@ -202,8 +208,10 @@ class Averaging(RegulariserConfig):
     implementation = "trainables.regularisers.averaging:Averaging"
     order = 90
 
-    ema: Share = Field(0.0, description="decay of the moving average; 0 turns it off")
-    swa: Share = Field(0.0, description="fraction of the epochs, the last ones, to average")
+    ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
+    swa: Share = Field(
+        0.0, description="share of the epochs, the last ones, whose weights are averaged"
+    )
 
     @model_validator(mode="after")
     def _only_one(self) -> Self:

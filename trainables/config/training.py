@@ -25,10 +25,10 @@ else:
 class Selection(Strict):
     """Which parameters a penalty acts on, by name patterns (``*`` matches anything)."""
 
-    include: tuple[str, ...] = Field((), description="parameters to add, e.g. biases: '*.bias'")
-    exclude: tuple[str, ...] = Field((), description="parameters to leave out")
+    include: tuple[str, ...] = Field((), description="add these, for example biases: `*.bias`")
+    exclude: tuple[str, ...] = Field((), description="leave these out")
     scale: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="factors of λ, e.g. 'fc*': 0.1"
+        default_factory=dict, description="λ times this factor, for example `fc*: 0.1`"
     )
 
 
@@ -36,8 +36,10 @@ class MetricSpec(Strict):
     """A user-defined metric; ``path`` names a function of outputs and targets."""
 
     path: ImportPath
-    name: Annotated[str, Field(pattern=r"^\w+$")] = ""
-    higher_is_better: bool = True
+    name: Annotated[
+        str, Field(pattern=r"^\w+$", description="name in reports; default: the function's")
+    ] = ""
+    higher_is_better: bool = Field(True, description="decides the sign of its gap")
 
     @model_validator(mode="before")
     @classmethod
@@ -50,43 +52,56 @@ class MetricSpec(Strict):
 
 
 class Training(Strict):
-    """The options of a training, without regularisation; a space may search plain fields too."""
+    """How a trial trains; what regularises is in ``space``. A space may vary any plain key."""
 
-    max_epochs: int = Field(40, ge=1)
+    max_epochs: int = Field(40, ge=1, description="epochs of a trial that nothing stops")
     batch_size: int = Field(64, ge=1, description="samples per step")
-    optimizer: OptimizerChoice = AdamW()
-    lr: float = Field(1e-3, gt=0, description="initial learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
-    schedule: ScheduleChoice = Field(Cosine(), description="learning-rate schedule, per epoch")
+    optimizer: OptimizerChoice = Field(AdamW(), description="it decays no weights; a penalty does")
+    lr: float = Field(1e-3, gt=0, description="learning rate at the start of the schedule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
     loss: ImportPath | str | None = Field(
         None,
         union_mode="left_to_right",
-        description="cross_entropy, bce, mse or an import path; default: the loss of the task",
+        description="`cross_entropy`, `bce`, `mse` or an import path; default: by the task",
     )
-    metrics: tuple[MetricSpec, ...] = Field((), description="metrics beside those of the task")
-    seed: int = Field(0, ge=0, description="seed of batch order, dropout and augmentation")
-    weight_init_seed: int | None = Field(None, ge=0, description="default: `seed`")
-    l1_update: Literal["proximal", "subgradient"] = "proximal"
+    metrics: tuple[MetricSpec, ...] = Field(
+        (), description="your own, in addition to those of the task"
+    )
+    seed: int = Field(0, ge=0, description="of batch order, dropout and augmentation")
+    weight_init_seed: int | None = Field(
+        None, ge=0, description="of the initial weights; default: `seed`"
+    )
+    l1_update: Literal["proximal", "subgradient"] = Field(
+        "proximal", description="soft threshold after the step (exact zeros), or in the gradient"
+    )
     l2_update: L2Update | None = Field(
         None,
-        description="separate from the gradient step, or in the gradient; default: by optimizer",
+        description="shrink the weights beside the step, or add to the gradient; if none, as the "
+        "optimizer does: `adam` couples, the others decouple",
     )
     proximal_step: Literal["lr", "adaptive"] = Field(
-        "lr", description="step size of the threshold with Adam: lr, or Adam's step of each weight"
+        "lr", description="step of the threshold: `lr`, or each weight's own step of Adam"
     )
-    lambda_schedule: Literal["constant", "warmup", "cosine"] = "constant"
-    lambda_warmup_epochs: int = Field(5, ge=1, description="length of the warmup schedule")
+    lambda_schedule: Literal["constant", "warmup", "cosine"] = Field(
+        "constant", description="λ over the epochs"
+    )
+    lambda_warmup_epochs: int = Field(
+        5, ge=1, description="epochs until λ is reached, with `warmup`"
+    )
     penalised: Selection = Selection()
-    measure_every: int = Field(1, ge=1, description="epochs between measurements on training data")
+    measure_every: int = Field(
+        1, ge=1, description="epochs between two measurements of `train/*` and `gap/*`"
+    )
     scale_lr: Literal["none", "linear", "sqrt"] = Field(
         "none",
-        description="with several workers, none: batch_size is the total over all workers; linear "
-        "or sqrt: it is per worker, and lr is multiplied by their number or its square root",
+        description="with several workers: `none` divides `batch_size` among them; with `linear` "
+        "or `sqrt` it is per worker, and `lr` grows with their number or its root",
     )
     precision: Precision = Field(
-        "fp32", description="of matrix products; tf32 and bf16 are faster if supported"
+        "fp32", description="of matrix products; `tf32` and `bf16` need a device that has them"
     )
-    compile: bool = Field(False, description="use torch.compile, which needs a C++ compiler")
+    compile: bool = Field(False, description="use torch.compile, which needs a compiler")
 
     @property
     def couples_l2(self) -> bool:

@@ -1,34 +1,12 @@
-"""Early stopping: rules that return a verdict for each epoch; the loop acts on it."""
+"""Early stopping by patience; it returns a verdict for each epoch, and the loop acts on it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
-from trainables.config.stopping import Patience
-
-
-class Verdict(Enum):
-    """The verdict on an epoch's value."""
-
-    IMPROVED = "improved"
-    WAIT = "wait"
-    STOP = "stop"
-
-
-class StoppingRule(Protocol):
-    """The interface of early-stopping rules, built in or user-defined."""
-
-    def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
-        """Judge an epoch by the monitored metric, and by ``gap/loss`` if it was measured."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state for :meth:`load_state_dict`, in types that ``weights_only`` loads."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state."""
+from trainables.config.stopping import Patience, Verdict
 
 
 class EarlyStopping:

@@ -44,12 +44,13 @@ if TYPE_CHECKING:
     from trainables.config.schedules import ScheduleConfig as ScheduleConfig
     from trainables.config.schedules import schedules as schedules
     from trainables.config.stopping import StoppingConfig as StoppingConfig
+    from trainables.config.stopping import StoppingRule as StoppingRule
+    from trainables.config.stopping import Verdict as Verdict
     from trainables.config.stopping import stopping_rules as stopping_rules
     from trainables.contract import Trainable as Trainable
     from trainables.data.batch import Batch as Batch
     from trainables.regularisers.base import Now as Now
     from trainables.regularisers.base import Regulariser as Regulariser
-    from trainables.regularisers.early_stopping import Verdict as Verdict
     from trainables.regularisers.penalties import Penalty as Penalty
 
 _PUBLIC = {
@@ -68,11 +69,10 @@ _PUBLIC = {
     "trainables.config.registry": ("Registry",),
     "trainables.config.regularisers": ("regularisers",),
     "trainables.config.schedules": ("ScheduleConfig", "schedules"),
-    "trainables.config.stopping": ("StoppingConfig", "stopping_rules"),
+    "trainables.config.stopping": ("StoppingConfig", "StoppingRule", "Verdict", "stopping_rules"),
     "trainables.contract": ("Trainable",),
     "trainables.data.batch": ("Batch",),
     "trainables.regularisers.base": ("Now", "Regulariser"),
-    "trainables.regularisers.early_stopping": ("Verdict",),
     "trainables.regularisers.penalties": ("Penalty",),
 }
 _HOMES = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -11,11 +11,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, StringConstraints
 
+from service.client.events import event_to_json
 from service.client.job_states import JobState
 from service.client.models import (
     BundleOut,
     EpochOut,
-    EventOut,
     SweepDetails,
     SweepOut,
     SweepsOut,
@@ -175,11 +175,10 @@ async def events(
     while True:
         now = await run_in_threadpool(service.sweeps.get, job.sweep_id)
         found = await run_in_threadpool(service.progress.events, job.sweep_id, last, _BATCH)
-        for event in found:
-            last = event.number
-            yield ServerSentEvent(
-                data=EventOut.model_validate(event), event=event.kind, id=str(event.number)
-            )
+        for stored in found:
+            last = stored.number
+            data = event_to_json(stored.event).decode()
+            yield ServerSentEvent(raw_data=data, event=stored.event.kind, id=str(last))
         if not found:
             if now.state.is_over:
                 return

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from service.client.events import SweepEvent
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.user_roles import UserRole
+from service.study.events import TrialEvent
 from service.study.records import Epoch, Trial
 
 T = TypeVar("T")
@@ -116,23 +118,13 @@ class SweepWithHistory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class StoredEvent:
     """An event of a sweep; ``number`` increases with time over all sweeps."""
 
     number: int
     sweep_id: str
     time: float
-    kind: str
-    data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewEvent:
-    """An event to store; a sweep keeps only the first event of each ``key``."""
-
-    kind: str
-    data: Mapping[str, Any]
-    key: str | None = None
+    event: SweepEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +136,7 @@ class DriverReport:
 
     trials: Sequence[Trial] = ()
     epochs: Sequence[Epoch] = ()
-    events: Sequence[NewEvent] = ()
+    events: Sequence[TrialEvent] = ()
     progress: Mapping[str, Any] | None = None
     slot_seconds: float | None = None
     gpu_hours: float | None = None

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from service.base.errors import TrialNotFoundError
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database, insert_new, upsert
-from service.server.store.job_records import DriverReport, Event, Instructions, NewEvent
+from service.server.store.event_rows import to_event, to_values
+from service.server.store.job_records import DriverReport, Instructions, StoredEvent
 from service.server.store.tables import EpochRow, EventRow, SweepRow, TrialRow
 from service.server.store.transitions import find_active_row, find_row, transition
 from service.study.records import Epoch, Role, Trial, TrialState
@@ -98,7 +99,7 @@ class ProgressStore:
                 raise TrialNotFoundError(f"{sweep_id} has no trial {number}")
             return _to_trial(row, tuple(_to_epoch(e) for e in session.scalars(query)))
 
-    def events(self, sweep_id: str, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
+    def events(self, sweep_id: str, after: int = 0, limit: int = 500) -> tuple[StoredEvent, ...]:
         """Events of a sweep whose number is above ``after``, in order."""
         query = (
             select(EventRow)
@@ -115,23 +116,13 @@ def _write(session: Session, row: SweepRow, report: DriverReport, now: float) ->
     upsert(session, TrialRow, trials, ("sweep_id", "number"))
     points = [_to_epoch_row(row.id, e) for e in report.epochs]
     upsert(session, EpochRow, points, ("sweep_id", "trial", "epoch"))
-    events = [_to_event_row(row.id, e, now) for e in report.events]
+    events = [to_values(row.id, e, now) for e in report.events]
     insert_new(session, EventRow, events, ("sweep_id", "key"))
     row.last_heartbeat = now
     for name in ("progress", "slot_seconds", "gpu_hours"):
         value = getattr(report, name)
         if value is not None:
             setattr(row, name, _to_json(value))
-
-
-def _to_event_row(sweep_id: str, event: NewEvent, now: float) -> dict[str, Any]:
-    return {
-        "sweep_id": sweep_id,
-        "time": now,
-        "kind": event.kind,
-        "key": event.key,
-        "data": _to_json(event.data),
-    }
 
 
 def _to_json(value: Any) -> Any:
@@ -184,8 +175,3 @@ def _to_epoch_row(sweep_id: str, epoch: Epoch) -> dict[str, Any]:
 
 def _to_epoch(row: EpochRow) -> Epoch:
     return Epoch(trial=row.trial, epoch=row.epoch, time=row.time, metrics=_to_floats(row.metrics))
-
-
-def to_event(row: EventRow) -> Event:
-    """The record of a row."""
-    return Event(number=row.id, sweep_id=row.sweep_id, time=row.time, kind=row.kind, data=row.data)

@@ -8,11 +8,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.base.errors import IllegalTransitionError, StaleDriverError, SweepNotFoundError
+from service.client.events import StateChanged
 from service.client.job_states import JobState
+from service.server.store.event_rows import to_values
 from service.server.store.state_machine import LEGAL, is_legal
 from service.server.store.tables import EventRow, SweepRow, TransitionRow
 
-STATE_CHANGED = "state changed"
 _LOCK_KEY = 0x67617073  # of PostgreSQL's advisory lock for numbering events
 
 
@@ -76,8 +77,8 @@ def record_transition(
             sweep_id=row.id, time=row.changed, old=before, new=row.state, cause=cause, by=by
         )
     )
-    data = {"old": before, "new": row.state, "cause": cause, "by": by}
-    session.add(EventRow(sweep_id=row.id, time=row.changed, kind=STATE_CHANGED, data=data))
+    event = StateChanged(time=row.changed, old=old, new=JobState(row.state), cause=cause, by=by)
+    session.add(EventRow(**to_values(row.id, event, row.changed)))
 
 
 def _serialise_numbering(session: Session) -> None:

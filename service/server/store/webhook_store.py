@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 from sqlalchemy import delete, func, select, update
 
+from service.client.events import StateChanged
 from service.server.store.database import Database, insert_new
-from service.server.store.job_records import Event, Webhook
-from service.server.store.progress_store import to_event
+from service.server.store.event_rows import to_event
+from service.server.store.job_records import StoredEvent, Webhook
 from service.server.store.tables import EventRow, WebhookRow
-from service.server.store.transitions import STATE_CHANGED
 
 
 class WebhookStore:
@@ -37,11 +37,11 @@ class WebhookStore:
                 Webhook(url=r.url, event=r.event, tries=r.tries) for r in session.scalars(query)
             )
 
-    def next_change(self, after: int) -> Event | None:
+    def next_change(self, after: int) -> StoredEvent | None:
         """The first state change whose number is above ``after``."""
         query = (
             select(EventRow)
-            .where(EventRow.id > after, EventRow.kind == STATE_CHANGED)
+            .where(EventRow.id > after, EventRow.kind == StateChanged.kind)
             .order_by(EventRow.id)
             .limit(1)
         )
