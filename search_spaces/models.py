@@ -22,13 +22,13 @@ class Strict(Frozen):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-def problem(location: Location, text: str, value: object = None) -> InitErrorDetails:
+def make_problem(location: Location, text: str, value: object = None) -> InitErrorDetails:
     """A validation error with the message ``text``, at a location relative to the model."""
     kind = PydanticCustomError("value_error", "{error}", {"error": text})
     return InitErrorDetails(type=kind, loc=tuple(location), input=value)
 
 
-def refuse(model: str, problems: Iterable[InitErrorDetails]) -> None:
+def raise_problems(model: str, problems: Iterable[InitErrorDetails]) -> None:
     """Raise all problems as one error of the model; return if there are none.
 
     Raises:

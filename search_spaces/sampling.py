@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from search_spaces.points import representable
+from search_spaces.points import select_representable
 from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value
 
 if TYPE_CHECKING:
@@ -25,22 +25,24 @@ def suggest(
     """
     fixed = fixed or {}
     point: dict[str, Value] = dict(fixed)
-    recorded = representable(space, fixed)
-    for name in space.ordered():
-        if name not in space.active(point):
+    recorded = select_representable(space, fixed)
+    for name in space.order_names():
+        if name not in space.find_active(point):
             if name not in fixed:
                 point.pop(name, None)
         elif name in recorded or name not in fixed:
-            point[name] = _ask(name, space.parameters[name], trial)
+            point[name] = _suggest(name, space.parameters[name], trial)
     return point
 
 
-def grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:
+def build_grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:
     """Values of every parameter, conditional ones included; evenly spaced for a range."""
-    return {n: _grid_values(space.parameters[n], points_per_range) for n in space.ordered()}
+    return {
+        n: _list_grid_values(space.parameters[n], points_per_range) for n in space.order_names()
+    }
 
 
-def _ask(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
+def _suggest(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
     match parameter:
         case Float():
             return trial.suggest_float(
@@ -55,7 +57,7 @@ def _ask(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
             return cast(Value, trial.suggest_categorical(name, choices))
 
 
-def _grid_values(parameter: Parameter, count: int) -> Sequence[Value]:
+def _list_grid_values(parameter: Parameter, count: int) -> Sequence[Value]:
     match parameter:
         case Choice():
             return parameter.values

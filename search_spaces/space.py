@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, ValidationError
 
-from search_spaces.models import Strict, problem
+from search_spaces.models import Strict, make_problem
 from search_spaces.words import did_you_mean
 
 Value = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -170,7 +170,7 @@ class Choice(_Parameter):
     @model_validator(mode="after")
     def _distinct(self) -> Choice:
         for position, value in enumerate(self.values):
-            if any(same(value, other) for other in self.values[:position]):
+            if any(is_same(value, other) for other in self.values[:position]):
                 raise ValueError(f"duplicate choice {value!r}")
         return self
 
@@ -188,7 +188,7 @@ class Choice(_Parameter):
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
-        return any(same(value, own) for own in self.values)
+        return any(is_same(value, own) for own in self.values)
 
     def describe(self) -> str:
         """The valid values, for messages."""
@@ -203,7 +203,7 @@ _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
 }
 
 
-def same(a: Value, b: Value) -> bool:
+def is_same(a: Value, b: Value) -> bool:
     """Equality that distinguishes ``True`` from ``1``, but not ``1`` from ``1.0``."""
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
@@ -227,11 +227,13 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
         errors: list[InitErrorDetails] = []
         for name, definition in raw.items():
             try:
-                found[str(name)] = _parameter(definition)
+                found[str(name)] = _parse_parameter(definition)
             except ValidationError as error:
-                errors += [_relocated(e, str(name)) for e in error.errors(include_url=False)]
+                errors += [_relocate(e, str(name)) for e in error.errors(include_url=False)]
         if not errors:
-            errors = [problem([name], text, name) for name, text in _inconsistencies(found)]
+            errors = [
+                make_problem([name], text, name) for name, text in _find_inconsistencies(found)
+            ]
         if errors:
             raise ValidationError.from_exception_data("SearchSpace", errors)
         space: SearchSpace = build(found)
@@ -242,7 +244,7 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
         """The parameters by name, in the order of the spec."""
         return self.root
 
-    def ordered(self) -> tuple[str, ...]:
+    def order_names(self) -> tuple[str, ...]:
         """Names, every parent before its children, otherwise in the order of the spec."""
         order: list[str] = []
 
@@ -256,44 +258,46 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
             visit(name)
         return tuple(order)
 
-    def active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
+    def find_active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
         """Names of the parameters that are active at a point, parents first.
 
         A parent that is absent or inactive meets no condition.
         """
         names: list[str] = []
-        for name in self.ordered():
+        for name in self.order_names():
             conditions = self.root[name].when.items()
-            if all(_met(parent, allowed, point, names) for parent, allowed in conditions):
+            if all(_is_met(parent, allowed, point, names) for parent, allowed in conditions):
                 names.append(name)
         return tuple(names)
 
 
-def _met(
+def _is_met(
     parent: str, allowed: Sequence[Value], point: Mapping[str, Value], active: Sequence[str]
 ) -> bool:
-    return parent in active and parent in point and any(same(point[parent], v) for v in allowed)
+    return parent in active and parent in point and any(is_same(point[parent], v) for v in allowed)
 
 
-def _parameter(definition: Any) -> Parameter:
+def _parse_parameter(definition: Any) -> Parameter:
     if isinstance(definition, Float | Int | Choice):
         return definition
     if isinstance(definition, bool | int | float | str):
         return Choice.model_validate({"choice": [definition]})
     kinds = [k for k in _KINDS if isinstance(definition, Mapping) and k in definition]
     if len(kinds) != 1:
-        raise ValidationError.from_exception_data("SearchSpace", [_kind_problem(definition)])
+        raise ValidationError.from_exception_data(
+            "SearchSpace", [_describe_kind_problem(definition)]
+        )
     return _KINDS[kinds[0]].model_validate(definition)
 
 
-def _kind_problem(definition: Any) -> InitErrorDetails:
+def _describe_kind_problem(definition: Any) -> InitErrorDetails:
     keys = [str(k) for k in definition] if isinstance(definition, Mapping) else []
     hint = next((h for k in keys if (h := did_you_mean(k, _KINDS))), "")
     text = (
         "a parameter must be exactly one of {float: [low, high]}, {int: [low, high]}, "
         f"{{choice: [a, b]}}, or a constant; got {definition!r}{hint}"
     )
-    return problem((), text, definition)
+    return make_problem((), text, definition)
 
 
 def _check_range(kind: str, low: float, high: float, log: bool) -> None:
@@ -304,17 +308,17 @@ def _check_range(kind: str, low: float, high: float, log: bool) -> None:
         raise ValueError(f"the lower bound of a log range must be above 0, got {low:g}")
 
 
-def _inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+def _find_inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
     for name, parameter in space.items():
         for parent, values in parameter.when.items():
-            yield from ((name, text) for text in _bad_condition(space, name, parent, values))
+            yield from ((name, text) for text in _check_condition(space, name, parent, values))
     if not any(True for n, p in space.items() for parent in p.when if parent not in space):
-        cycle = _cycle(space)
+        cycle = _find_cycle(space)
         if cycle:
             yield cycle[0], "circular `when` conditions: " + " → ".join(cycle)
 
 
-def _bad_condition(
+def _check_condition(
     space: Mapping[str, Parameter], name: str, parent: str, values: Sequence[Value]
 ) -> Iterator[str]:
     if parent == name:
@@ -335,7 +339,7 @@ def _bad_condition(
             yield f"`when` lists no value of {parent}"
 
 
-def _cycle(space: Mapping[str, Parameter]) -> list[str]:
+def _find_cycle(space: Mapping[str, Parameter]) -> list[str]:
     """Names along a cycle of conditions, the first repeated at the end; empty without a cycle."""
     done: set[str] = set()
 
@@ -353,11 +357,11 @@ def _cycle(space: Mapping[str, Parameter]) -> list[str]:
     return next((c for name in space if (c := visit(name, []))), [])
 
 
-def _relocated(error: Any, name: str) -> InitErrorDetails:
+def _relocate(error: Any, name: str) -> InitErrorDetails:
     """The same error, moved one level down, below the parameter's name."""
     place = (name, *error["loc"])
     if error["type"] == "value_error":
-        return problem(place, str(error["ctx"]["error"]), error["input"])
+        return make_problem(place, str(error["ctx"]["error"]), error["input"])
     details = InitErrorDetails(type=error["type"], loc=place, input=error["input"])
     if "ctx" in error:
         details["ctx"] = error["ctx"]

@@ -12,19 +12,19 @@ from search_spaces.space import Value
 from trainables.config.point import TrainingSpec, read_point
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
-from trainables.config.training import Training, scaled
+from trainables.config.training import Training, scale_for_workers
 from trainables.contract import Trainable
-from trainables.data.feed import Placed, place
+from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
-from trainables.devices import generators_on
+from trainables.devices import list_generators
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
-from trainables.gap import train_subset
+from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.regularisers.base import Hooks, Subject
-from trainables.regularisers.dropout import adopt
-from trainables.regularisers.weights import last_layer, penalised_weights
+from trainables.regularisers.dropout import replace_dropout
+from trainables.regularisers.weights import find_last_layer, select_penalised
 
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
 
@@ -85,7 +85,7 @@ def build_training(
             its data, or the network fails on a batch or has no parameters to train.
     """
     process = process or Process()
-    training = scaled(training, process.world)
+    training = scale_for_workers(training, process.world)
     data = placed or place(splits, device)
     few, _ = data.train.head(2)
     model = _build_network(trainable, splits, training, few)
@@ -94,10 +94,10 @@ def build_training(
     for regulariser, config in zip(hooks.all, regularisers, strict=True):
         misfit = regulariser.misfit(splits.info, model)
         if misfit:
-            raise ContractError(f"{_key(config)}: {misfit}")
+            raise ContractError(f"{_get_key(config)}: {misfit}")
         model = regulariser.on_model(model)
-    model = process.synchronised(model)
-    weights = penalised_weights(model, training.penalised, outputs)
+    model = process.synchronise_batch_norms(model)
+    weights = select_penalised(model, training.penalised, outputs)
     with blame("training.optimizer"):
         optimizer = trainable.optimizer(model.parameters(), training)
     with blame("training.schedule"):
@@ -106,16 +106,16 @@ def build_training(
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
-    subset = train_subset(len(splits.train), len(splits.val), training.seed)
+    subset = choose_train_subset(len(splits.train), len(splits.val), training.seed)
     return TrainingRun(
         Parts(
             trainable=trainable,
             training=training,
             data=data,
-            subset=data.train.here(subset),
+            subset=data.train.move_indices(subset),
             model=model,
             compiled=compiled,
-            parallel=process.parallel(compiled),
+            parallel=process.wrap_parallel(compiled),
             penalised=weights,
             optimizer=optimizer,
             regularisers=hooks,
@@ -132,11 +132,11 @@ def find_misfits(configs: Regularisers, splits: Splits, model: nn.Module) -> Map
     Raises:
         ContractError: a user-defined class cannot be imported or does not accept an option.
     """
-    found = {_key(c): c.build().misfit(splits.info, model) for c in configs}
+    found = {_get_key(c): c.build().misfit(splits.info, model) for c in configs}
     return {key: text for key, text in found.items() if text}
 
 
-def _key(config: RegulariserConfig | OwnRegulariser) -> str:
+def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:
     return config.key if isinstance(config, RegulariserConfig) else config.label
 
 
@@ -149,9 +149,9 @@ def _build_network(
     """
     trainable.setup(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
-    with torch.random.fork_rng(generators_on("cpu")):
+    with torch.random.fork_rng(list_generators("cpu")):
         torch.manual_seed(seed)
-        model = adopt(trainable.build(splits.info))
+        model = replace_dropout(trainable.build(splits.info))
         _find_last_layer(model, few.cpu())  # initialises lazy layers
     model = model.to(few.device)
     if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):
@@ -166,7 +166,7 @@ def _build_network(
 
 def _find_last_layer(model: nn.Module, x: Tensor) -> str | None:
     try:
-        return last_layer(model, x)
+        return find_last_layer(model, x)
     except Exception as error:
         raise ContractError(
             f"the network's forward fails on a batch of shape {tuple(x.shape)}: "

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
-__all__ = ["BatchNorm", "adam_steps"]
+__all__ = ["BatchNorm", "compute_adam_steps"]
 
 
-def adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:
+def compute_adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:
     """The step of each entry of a weight per unit of gradient, ``lr/(√v̂ + ε)``.
 
     Reads ``exp_avg_sq`` and ``step`` of Adam's state, as torch 2.13 names them. Returns 0, 0-dim,

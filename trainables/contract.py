@@ -15,11 +15,11 @@ from trainables.data.batch import Batch
 from trainables.errors import ContractError
 from trainables.losses import (
     Function,
-    loss_function,
-    metric_functions,
-    smoothed,
-    task_losses,
-    task_metrics,
+    compute_losses,
+    compute_metrics,
+    load_loss,
+    load_metrics,
+    smooth_labels,
 )
 
 
@@ -43,8 +43,8 @@ class Trainable(ABC):
             ContractError: one of them cannot be loaded or does not fit the task.
         """
         self.info = info
-        self._loss = loss_function(training.loss, info.task)
-        self._metrics = metric_functions(training.metrics)
+        self._loss = load_loss(training.loss, info.task)
+        self._metrics = load_metrics(training.metrics)
         named = {m.name for m in training.metrics if m.higher_is_better}
         self._better_high = self.higher_is_better | named
         if self._loss is not None and type(self).losses is not Trainable.losses:
@@ -73,17 +73,17 @@ class Trainable(ABC):
         if batch.other_y is not None:
             assert batch.share is not None
             losses = batch.share * losses + (1 - batch.share) * self.losses(outputs, batch.other_y)
-        return smoothed(losses, outputs, batch.smoothing).mean()
+        return smooth_labels(losses, outputs, batch.smoothing).mean()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample ``(B,)``, or the mean ``()``, without penalty."""
         if self._loss is not None:
             return self._loss(outputs, targets)
-        return task_losses(outputs, targets, self.info.task)
+        return compute_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """The metrics of each sample ``(B,)``, or their means ``()``; averaged over samples."""
-        return task_metrics(outputs, targets, self.info.task)
+        return compute_metrics(outputs, targets, self.info.task)
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``loss``, the metrics, and those that the spec names."""

@@ -54,12 +54,12 @@ class Machine:
         return precision == "fp32" or (precision == "bf16" and self.cpu_has_bf16)
 
 
-def this_machine() -> Machine:
+def describe_machine() -> Machine:
     """This machine's devices, found without creating a CUDA context in this process."""
-    return looked_at_from_outside() if torch.cuda.device_count() else machine_of(())
+    return inspect_in_subprocess() if torch.cuda.device_count() else build_machine(())
 
 
-def looked_at_from_outside() -> Machine:
+def inspect_in_subprocess() -> Machine:
     """This machine's devices as another process sees them, even if none is visible here.
 
     Raises:
@@ -74,32 +74,32 @@ def looked_at_from_outside() -> Machine:
     return Machine.from_dict(json.loads(looked.stdout.splitlines()[-1]))
 
 
-def machine_of(gpus: tuple[Gpu, ...]) -> Machine:
+def build_machine(gpus: tuple[Gpu, ...]) -> Machine:
     """A description of this machine with these GPUs."""
     instructions = torch.cpu.get_capabilities()
     return Machine(
         cpus=os.cpu_count() or 1,
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         cpu_has_bf16=any("bf16" in name and has is True for name, has in instructions.items()),
-        compiler=_compiler(),
+        compiler=_find_compiler(),
         gpus=gpus,
     )
 
 
-def _compiler() -> str | None:
+def _find_compiler() -> str | None:
     """The compiler that torch uses: $CXX, or the default of the platform."""
     usual = "clang++" if sys.platform == "darwin" else "g++"
     return shutil.which(os.environ.get("CXX") or usual)
 
 
-def describe(device: str) -> str:
+def get_device_name(device: str) -> str:
     """The display name of a device."""
     if device == "cpu":
         return "CPU"
     return str(torch.cuda.get_device_name())
 
 
-def generators_on(device: str) -> list[int]:
+def list_generators(device: str) -> list[int]:
     """The GPUs whose random generators a training on ``device`` uses, for ``fork_rng``."""
     return [] if device == "cpu" else [torch.cuda.current_device()]
 
@@ -118,17 +118,17 @@ def limit_memory(share: float) -> None:
     torch.cuda.set_per_process_memory_fraction(own)
 
 
-def free_memory() -> int:
+def get_free_memory() -> int:
     """Bytes of GPU memory that this process may still allocate."""
     free, total = torch.cuda.mem_get_info()
     cap = int(total * torch.cuda.get_per_process_memory_fraction())
     return min(free, cap - torch.cuda.memory_allocated())
 
 
-def _gpus() -> tuple[Gpu, ...]:
+def _list_gpus() -> tuple[Gpu, ...]:
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return tuple(Gpu(p.name, p.total_memory, (p.major, p.minor)) for p in properties)
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(machine_of(_gpus()))))
+    print(json.dumps(asdict(build_machine(_list_gpus()))))

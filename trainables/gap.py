@@ -43,7 +43,7 @@ def measure(
     return {name: total / samples for name, total in totals.items()}
 
 
-def gaps(
+def compute_gaps(
     train: Mapping[str, float], held_out: Mapping[str, float], better_high: Callable[[str], bool]
 ) -> dict[str, float]:
     """By how much the training side is better; positive values mean overfitting."""
@@ -51,7 +51,7 @@ def gaps(
     return {name: signs[name] * (train[name] - held_out[name]) for name in train}
 
 
-def train_subset(train_size: int, val_size: int, seed: int) -> Tensor:
+def choose_train_subset(train_size: int, val_size: int, seed: int) -> Tensor:
     """Indices of the fixed training subset that is measured, as large as the validation split."""
     chosen = np.random.default_rng(seed).permutation(train_size)[: min(train_size, val_size)]
     return torch.from_numpy(np.sort(chosen))

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
-from trainables.data.feed import Index, Placed, Samples
-from trainables.devices import generators_on, set_precision
-from trainables.distributed.process import Process, seed_of
+from trainables.data.samples import Index, Placed, Samples
+from trainables.devices import list_generators, set_precision
+from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, DivergedError
-from trainables.gap import MEASURED_AT_ONCE, gaps, measure
+from trainables.gap import MEASURED_AT_ONCE, compute_gaps, measure
 from trainables.regularisers.base import Hooks, Now
-from trainables.regularisers.penalty_steps import sparsity, weight_norm
+from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
 
 
@@ -117,7 +117,7 @@ class TrainingRun:
             raise RuntimeError("the training has not finished an epoch")
         metrics = dict(self._best.metrics)
         if "train/loss" not in metrics:
-            metrics |= _sides(self, self.model, train_side=True)
+            metrics |= _measure_sides(self, self.model, train_side=True)
         kept = ("train", "val", "gap", "sparsity")
         found = {name: v for name, v in metrics.items() if name.partition("/")[0] in kept}
         return {"epoch": float(self._best.epoch), **found}
@@ -129,8 +129,8 @@ class TrainingRun:
             "optimizer": self.parts.optimizer.state_dict(),
             "regularisers": self.parts.regularisers.state_dict(),
             "watch": self.parts.stopping.state_dict() if self.parts.stopping else None,
-            "last": _plain(self.last_result),
-            "best": _plain(self._best),
+            "last": _to_plain(self.last_result),
+            "best": _to_plain(self._best),
             "best_state": self.best_state,
         }
 
@@ -153,26 +153,26 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
         DivergedError: a training or validation loss is not finite.
     """
     while not (run.last_result and run.last_result.done):
-        yield _epoch(run)
+        yield _train_epoch(run)
 
 
-def _epoch(run: TrainingRun) -> EpochResult:
+def _train_epoch(run: TrainingRun) -> EpochResult:
     epoch, process = run.epoch + 1, run.parts.process
     set_precision(run.training.precision)
-    with torch.random.fork_rng(generators_on(run.data.device)):
-        running = _steps(run, epoch)
+    with torch.random.fork_rng(list_generators(run.data.device)):
+        running = _run_steps(run, epoch)
     for hook in run.parts.regularisers.after_epoch:
         hook(epoch)
     for network in dict.fromkeys((run.model, run.evaluated)):  # in the same order on every rank
-        process.align(network)
+        process.broadcast_buffers(network)
     last = epoch >= run.training.max_epochs
     train_side = last or epoch % run.training.measure_every == 0
     network = run.parts.compiled if run.evaluated is run.model else run.evaluated
     metrics = {
-        **_sides(run, network, train_side=train_side),
+        **_measure_sides(run, network, train_side=train_side),
         "train_running/loss": running,
-        "sparsity": sparsity(run.evaluated_weights),
-        "weight_norm": weight_norm(run.evaluated_weights),
+        "sparsity": measure_sparsity(run.evaluated_weights),
+        "weight_norm": measure_weight_norm(run.evaluated_weights),
         "lr": run.training.lr_in(epoch),
     }
     for name in ("train_running/loss", "val/loss"):
@@ -181,19 +181,19 @@ def _epoch(run: TrainingRun) -> EpochResult:
     return _conclude(run, epoch, metrics)
 
 
-def _sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
+def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
     """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
-    val = measured(run, network, run.data.val)
+    val = measure_samples(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measured(run, network, run.data.train, run.parts.subset)
-        gap = gaps(train, val, run.trainable.is_better_high)
+        train = measure_samples(run, network, run.data.train, run.parts.subset)
+        gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
     return metrics
 
 
-def measured(
+def measure_samples(
     run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
 ) -> dict[str, float]:
     """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
@@ -201,13 +201,13 @@ def measured(
     batches: list[Index] = [slice(start, start + MEASURED_AT_ONCE) for start in starts]
     if subset is not None:
         batches = [*torch.split(subset, MEASURED_AT_ONCE)]
-    own = samples.batches(run.parts.process.turns(batches))
+    own = samples.batches(run.parts.process.select_batches(batches))
     with run.autocast():
         return measure(network, run.trainable, own, run.parts.process)
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
-    verdict = run.parts.process.agree(_verdict(run.parts, epoch, metrics))
+    verdict = run.parts.process.broadcast(_judge(run.parts, epoch, metrics))
     done = verdict is Verdict.STOP or epoch >= run.training.max_epochs
     result = EpochResult(epoch, metrics, done)
     run.last_result = result
@@ -218,7 +218,7 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
     return result
 
 
-def _verdict(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
+def _judge(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
     """The verdict of the stopping rule; without a rule every epoch counts as the best."""
     if parts.stopping is None:
         return Verdict.IMPROVED
@@ -229,42 +229,42 @@ def _verdict(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
     return parts.stopping.update(epoch, metrics[parts.watched], metrics.get("gap/loss"))
 
 
-def _steps(run: TrainingRun, epoch: int) -> float:
+def _run_steps(run: TrainingRun, epoch: int) -> float:
     """Train one epoch; returns the mean loss of its batches, without penalty."""
     parts, seed = run.parts, run.training.seed
     run.model.train()
     for group in parts.optimizer.param_groups:
         group["lr"] = run.training.lr_in(epoch)
-    torch.manual_seed(seed_of(seed, epoch))
-    order = run.data.train.here(torch.randperm(len(run.data.train)))
-    parts.process.draw_apart(seed, epoch)
+    torch.manual_seed(derive_seed(seed, epoch))
+    order = run.data.train.move_indices(torch.randperm(len(run.data.train)))
+    parts.process.seed_rank(seed, epoch)
     batches = torch.split(order, run.training.batch_size)
     shares = [parts.process.share(batch) for batch in batches]
-    now = _now(run, epoch, len(batches))
+    now = _build_now(run, epoch, len(batches))
     for hook in parts.regularisers.before_epoch:
         hook(now)
     total = torch.zeros((), device=run.data.device)
     fed = run.data.train.batches(share.samples for share in shares)
     for batch, share, (x, y) in zip(batches, shares, fed, strict=True):
-        parts.process.begin(share)
-        total += _step(run, x, y, share.weight, now) * len(batch)
+        parts.process.begin_step(share)
+        total += _run_step(run, x, y, share.weight, now) * len(batch)
         now.step += 1
     running = parts.process.sum({"loss": float(total)})["loss"]
     return running / (len(order) * parts.process.world)
 
 
-def _now(run: TrainingRun, epoch: int, steps: int) -> Now:
+def _build_now(run: TrainingRun, epoch: int, steps: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
         lr=torch.tensor(training.lr_in(epoch), device=device),
         lambda_factor=training.lambda_factor(epoch),
-        noise=torch.Generator(device).manual_seed(seed_of(training.seed, epoch, _NOISE)),
+        noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
         step=(epoch - 1) * steps,
     )
 
 
-def _step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
+def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
     """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()
@@ -280,7 +280,7 @@ def _step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Te
     return loss.detach()
 
 
-def _plain(result: EpochResult | None) -> dict[str, Any] | None:
+def _to_plain(result: EpochResult | None) -> dict[str, Any] | None:
     if result is None:
         return None
     return {"epoch": result.epoch, "metrics": dict(result.metrics), "done": result.done}

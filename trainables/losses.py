@@ -21,7 +21,7 @@ OWN_LOSSES: Mapping[Task, str] = {
 }
 
 
-def loss_function(name: str | None, task: Task) -> Function | None:
+def load_loss(name: str | None, task: Task) -> Function | None:
     """The user-defined loss at an import path; None for the loss of the task.
 
     Raises:
@@ -32,7 +32,7 @@ def loss_function(name: str | None, task: Task) -> Function | None:
         return None
     if ":" in name:
         with blame("training.loss"):
-            return _function(name)
+            return _load_function(name)
     known = name in OWN_LOSSES.values()
     what = f"{name!r} does not fit {task}" if known else f"unknown loss {name!r}"
     raise ContractError(
@@ -41,17 +41,17 @@ def loss_function(name: str | None, task: Task) -> Function | None:
     )
 
 
-def metric_functions(specs: Iterable[MetricSpec]) -> dict[str, Function]:
+def load_metrics(specs: Iterable[MetricSpec]) -> dict[str, Function]:
     """The user-defined metrics by name.
 
     Raises:
         ContractError: a path does not name a callable.
     """
     with blame("training.metrics"):
-        return {spec.name: _function(spec.path) for spec in specs}
+        return {spec.name: _load_function(spec.path) for spec in specs}
 
 
-def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+def compute_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
     """The loss of each sample ``(B,)``: cross-entropy, mean binary cross-entropy or MSE."""
     match task:
         case Task.CLASSIFICATION:
@@ -63,7 +63,7 @@ def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
             return F.mse_loss(outputs, targets, reduction="none").flatten(1).mean(1)
 
 
-def task_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
+def compute_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
     """Metrics of each sample ``(B,)``; multi-label accuracy is the fraction of correct labels."""
     match task:
         case Task.CLASSIFICATION:
@@ -74,14 +74,14 @@ def task_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tens
             return {"mae": (outputs - targets).abs().flatten(1).mean(1)}
 
 
-def smoothed(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
+def smooth_labels(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
     """Cross-entropy against targets mixed with the uniform distribution. Szegedy et al. 2016."""
     if not smoothing:
         return losses
     return (1 - smoothing) * losses - smoothing * outputs.log_softmax(1).mean(1)
 
 
-def _function(path: str) -> Function:
+def _load_function(path: str) -> Function:
     found = load_object(path)
     if inspect.isclass(found):
         found = found() if issubclass(found, nn.Module) else found

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 
-def preset_names() -> tuple[str, ...]:
+def list_presets() -> tuple[str, ...]:
     """The names that ``space: {preset: NAME}`` accepts."""
     entries = (p.name for p in files(__name__).iterdir())
     return tuple(sorted(n.removesuffix(".yaml") for n in entries if n.endswith(".yaml")))

@@ -32,7 +32,7 @@ from service.cli.remote_session import (
     remote_report,
     remote_resume,
 )
-from service.cli.run_here import resume_here, start_here
+from service.cli.run_here import resume_here, run_here
 
 
 @app.command(rich_help_panel=HERE)
@@ -48,7 +48,7 @@ def run(
 
     spec = load_spec(spec_file, overrides or [])
     folders = [spec_file.resolve().parent, Path.cwd()]
-    start_here(spec, str(spec_file), folders, home, ray_address, as_json=as_json)
+    run_here(spec, str(spec_file), folders, home, ray_address, as_json=as_json)
 
 
 @app.command(rich_help_panel=HERE)
@@ -172,19 +172,19 @@ def validate(
     spec_file: SpecFile, overrides: Overrides = None, ray_address: RayAddress = None
 ) -> None:
     """Check a spec: its keys, names and data, and the network on one batch."""
-    from service.cli.tables import spec_table
+    from service.cli.tables import build_spec_table
     from service.cluster.connection import Cluster
-    from service.run.preflight import preflight
-    from service.run.user_code import import_from
+    from service.run.preflight import run_preflight
+    from service.run.user_code import add_import_paths
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
-    import_from(spec_file.resolve().parent, Path.cwd())
-    found = preflight(spec, str(spec_file))
+    add_import_paths(spec_file.resolve().parent, Path.cwd())
+    found = run_preflight(spec, str(spec_file))
     Cluster(ray_address).inventory().check(spec)
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
-    console.print(spec_table(spec, found))
+    console.print(build_spec_table(spec, found))
 
 
 @app.command(rich_help_panel=HERE)
@@ -205,17 +205,17 @@ def devices(
     if server:
         remote_devices(Remote.at(server, token))
         return
-    from service.cli.tables import cluster_table, use_table
+    from service.cli.tables import build_cluster_table, build_use_table
     from service.cluster.connection import Cluster
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
     inventory = Cluster(ray_address).inventory()
     console = Console(highlight=False)
-    console.print(cluster_table(inventory))
+    console.print(build_cluster_table(inventory))
     if spec is not None:
         console.print()
-        console.print(use_table(spec, inventory))
+        console.print(build_use_table(spec, inventory))
 
 
 class ProgramFormat(StrEnum):
@@ -244,15 +244,15 @@ def export(
 ) -> None:
     """Export the best model of a sweep: safetensors, and a program that takes raw inputs."""
     from service.run.export_best import export_best
-    from service.run.preflight import preflight
-    from service.run.user_code import import_from
+    from service.run.preflight import run_preflight
+    from service.run.user_code import add_import_paths
     from service.sweep.environment import home_at
     from service.sweep.load import read_sweep
 
     folder = home_at(home).find(sweep)
     spec, _, found = read_sweep(folder)
-    import_from(*folder.read_import_paths())
-    splits = preflight(spec, str(folder.spec)).splits
+    add_import_paths(*folder.read_import_paths())
+    splits = run_preflight(spec, str(folder.spec)).splits
     target = to or folder.path / "export"
     made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
     console = Console(highlight=False)
@@ -268,9 +268,9 @@ def export(
 @app.command(rich_help_panel=HERE)
 def schema() -> None:
     """Print the JSON Schema of specs, for editors."""
-    from service.spec.file import json_schema
+    from service.spec.file import build_json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    print(json.dumps(build_json_schema(), indent=2))
 
 
 @app.command(rich_help_panel=HERE)

@@ -11,25 +11,25 @@ from service.cluster.inventory import Inventory, Node, many
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
-from trainables.regularisers.dropout import dropout_layers
+from trainables.regularisers.dropout import find_dropout_layers
 
 _GIB = 2**30
 
 
-def spec_table(spec: SweepSpec, found: Preflight) -> Table:
+def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     """The result of checking a spec without training."""
     splits, info = found.splits, found.splits.info
     test = len(splits.test) if splits.test else "no"
     weights = sum(p.numel() for p in found.run.model.parameters())
     penalised = sum(w.weight.numel() for w in found.run.penalised)
     seconds, memory = found.examination.seconds, found.examination.memory
-    return _pairs(
+    return _build_grid(
         [
             ("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples"),
             ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
-            ("dropout", ", ".join(dropout_layers(found.run.model)) or "none"),
+            ("dropout", ", ".join(find_dropout_layers(found.run.model)) or "none"),
             ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
             ("space", ", ".join(spec.space.parameters)),
             ("metrics", ", ".join(found.examination.metrics)),
@@ -37,7 +37,7 @@ def spec_table(spec: SweepSpec, found: Preflight) -> Table:
     )
 
 
-def cluster_table(inventory: Inventory) -> Table:
+def build_cluster_table(inventory: Inventory) -> Table:
     """One row per node."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("node", "CPUs", "memory", "GPUs", "GPU memory", "precision", "compiler"):
@@ -48,15 +48,15 @@ def cluster_table(inventory: Inventory) -> Table:
             node.name,
             f"{node.cpus:g}",
             f"{machine.memory / _GIB:.0f} GiB",
-            _counted(g.name for g in machine.gpus) if node.gpus else "none",
-            _counted(f"{g.memory / _GIB:.0f} GiB" for g in machine.gpus) if node.gpus else "",
-            _precisions(node),
+            _count(g.name for g in machine.gpus) if node.gpus else "none",
+            _count(f"{g.memory / _GIB:.0f} GiB" for g in machine.gpus) if node.gpus else "",
+            _format_precisions(node),
             machine.compiler or "none",
         )
     return table
 
 
-def use_table(spec: SweepSpec, inventory: Inventory) -> Table:
+def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
     """The resources of a spec's trials.
 
     Raises:
@@ -67,7 +67,7 @@ def use_table(spec: SweepSpec, inventory: Inventory) -> Table:
     each = [many(resources.worker_cpus, "CPU"), many(resources.worker_gpus, "GPU")]
     fits = f"{inventory.room(resources)} fit, concurrent is {resources.concurrent}"
     compiled = ", compiled" if training.compile else ""
-    return _pairs(
+    return _build_grid(
         [
             ("each trial", f"{many(resources.workers, 'worker')} with {' and '.join(each)} each"),
             ("placement", resources.placement),
@@ -77,7 +77,7 @@ def use_table(spec: SweepSpec, inventory: Inventory) -> Table:
     )
 
 
-def _precisions(node: Node) -> str:
+def _format_precisions(node: Node) -> str:
     """The precisions that all CPUs, and all GPUs, of a node support."""
     gpus = [p for p in PRECISIONS if all(g.can(p) for g in node.machine.gpus)]
     cpus = [p for p in PRECISIONS if node.machine.can(p)]
@@ -85,11 +85,11 @@ def _precisions(node: Node) -> str:
     return f"{on_cpus}; GPU {', '.join(gpus)}" if node.gpus else on_cpus
 
 
-def _counted(names: Iterable[str]) -> str:
+def _count(names: Iterable[str]) -> str:
     return ", ".join(f"{n} × {name}" for name, n in Counter(names).items())
 
 
-def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
+def _build_grid(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for row in rows:
         table.add_row(*row)

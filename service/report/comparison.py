@@ -52,7 +52,7 @@ class ConfirmedRow:
     optimism: float
 
 
-def confirmed(sweep: Sweep) -> tuple[ConfirmedRow, ...]:
+def compare_finalists(sweep: Sweep) -> tuple[ConfirmedRow, ...]:
     """The baseline, then finalists ordered by mean; empty for a sweep without confirmation."""
     repeats, baseline = sweep.repeats, sweep.baseline
     if baseline is None or baseline.number not in repeats:
@@ -60,20 +60,20 @@ def confirmed(sweep: Sweep) -> tuple[ConfirmedRow, ...]:
     by_number = {t.number: t for t in sweep.searched}
     finalists = [by_number[n] for n in repeats if n != baseline.number]
     raw = {t.number: _compare(sweep, baseline, t) for t in finalists}
-    corrected = _holm({n: c.p for n, c in raw.items() if c is not None})
+    corrected = _correct_p_values({n: c.p for n, c in raw.items() if c is not None})
     rows = []
     for trial in finalists:
         found = raw[trial.number]
         if found is not None:
             p = corrected[trial.number]
             found = Comparison(found.difference, found.test, p, found.better and p < ALPHA)
-        rows.append(_row(sweep, trial, found))
+        rows.append(_build_row(sweep, trial, found))
     sign = -1.0 if sweep.mode == "max" else 1.0
     rows.sort(key=lambda row: sign * row.intervals[sweep.metric].mean)
-    return (_row(sweep, baseline, None), *rows)
+    return (_build_row(sweep, baseline, None), *rows)
 
 
-def interval(values: Sequence[float]) -> Interval:
+def compute_interval(values: Sequence[float]) -> Interval:
     """Mean ± t·s/√n."""
     if len(values) < 2:
         return Interval(fmean(values), None)
@@ -81,7 +81,7 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(fmean(values), t * stdev(values) / len(values) ** 0.5)
 
 
-def paired_test(differences: Sequence[float]) -> tuple[str, float]:
+def run_paired_test(differences: Sequence[float]) -> tuple[str, float]:
     """Choose a test for the differences; returns its name and two-sided p.
 
     Student's paired t-test, or Wilcoxon's signed-rank test if there are at least six differences
@@ -95,7 +95,7 @@ def paired_test(differences: Sequence[float]) -> tuple[str, float]:
     return "paired t-test", float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
-def _row(sweep: Sweep, trial: Trial, comparison: Comparison | None) -> ConfirmedRow:
+def _build_row(sweep: Sweep, trial: Trial, comparison: Comparison | None) -> ConfirmedRow:
     runs = sweep.repeats[trial.number]
     names = [n for n in runs[0].best if n.partition("/")[0] in _SIDES]
     values = {n: [r.best[n] for r in runs if n in r.best] for n in names}
@@ -106,7 +106,7 @@ def _row(sweep: Sweep, trial: Trial, comparison: Comparison | None) -> Confirmed
         trial=trial,
         seeds=len(runs),
         incomplete=sum(t.confirms == trial.number for t in sweep.trials) - len(runs),
-        intervals={name: interval(v) for name, v in values.items()},
+        intervals={name: compute_interval(v) for name, v in values.items()},
         comparison=comparison,
         optimism=sign * (fmean(values[sweep.metric]) - chosen),
     )
@@ -121,13 +121,13 @@ def _compare(sweep: Sweep, baseline: Trial, trial: Trial) -> Comparison | None:
     differences = [v - b for v, b in pairs if v is not None and b is not None]
     if len(differences) < 2:
         return None
-    test, p = paired_test(differences)
+    test, p = run_paired_test(differences)
     sign = -1.0 if sweep.mode == "max" else 1.0
-    found = interval(differences)
+    found = compute_interval(differences)
     return Comparison(found, test, p, sign * found.mean < 0)
 
 
-def _holm(p: Mapping[int, float]) -> dict[int, float]:
+def _correct_p_values(p: Mapping[int, float]) -> dict[int, float]:
     """Holm 1979: step-down correction for as many comparisons as there are finalists."""
     ordered, largest, corrected = sorted(p, key=lambda n: p[n]), 0.0, {}
     for position, number in enumerate(ordered):

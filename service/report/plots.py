@@ -46,16 +46,16 @@ _STYLE = {
 }
 
 
-def gap_plot(data: ReportData) -> str:
+def draw_gap_plot(data: ReportData) -> str:
     """Gap/loss against λ, one marker per completed trial, as inline SVG; empty without points."""
     return (
-        _svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
+        _render_svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
         if any(data.gap_points.values())
         else ""
     )
 
 
-def curves_plot(data: ReportData) -> str:
+def draw_curves_plot(data: ReportData) -> str:
     """Losses and gap of baseline and best over epochs, as inline SVG; empty without data."""
 
     def draw(figure: Figure) -> None:
@@ -63,12 +63,12 @@ def curves_plot(data: ReportData) -> str:
         _draw_losses(losses, data)
         _draw_gap_curve(gap, data)
 
-    return _svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
+    return _render_svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
 
 
 def save_png(data: ReportData, path: Path) -> None:
     """Save both plots in one wide figure on white; plots without data contain a note."""
-    with _style():
+    with _apply_style():
         figure = Figure(figsize=(13.5, 4.2), layout="constrained")
         gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _draw_gap(gap, data)
@@ -77,14 +77,14 @@ def save_png(data: ReportData, path: Path) -> None:
         figure.savefig(path, format="png", dpi=130, facecolor="white", metadata={"Software": None})
 
 
-def _style() -> AbstractContextManager[None]:
+def _apply_style() -> AbstractContextManager[None]:
     return rc_context(_STYLE)  # type: ignore[arg-type]  # keys are literals in the stubs
 
 
-def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+def _render_svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """The figure as an ``<svg>`` element without prologue and dates, with unique ids."""
     buffer = StringIO()
-    with _style():
+    with _apply_style():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))

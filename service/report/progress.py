@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.words import duration, number
-from service.report.words import configuration
+from service.report.formatting import format_configuration
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
@@ -88,8 +88,11 @@ class LineView(SweepView):
         super().ended(trial)
         over = self.budget - sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
         best = self.sweep is not None and self.sweep.best == trial
-        words = [f"trial {trial.number:3d} {trial.state.value:8s}", *_figures(self.sweep, trial)]
-        line = "  ".join([*words, configuration(trial.params), f"({over} left)"])
+        words = [
+            f"trial {trial.number:3d} {trial.state.value:8s}",
+            *_format_figures(self.sweep, trial),
+        ]
+        line = "  ".join([*words, format_configuration(trial.params), f"({over} left)"])
         self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
 
 
@@ -172,26 +175,33 @@ class LiveView(SweepView):
             if trial is not None:
                 value, gap = number(trial.value), number(trial.best.get("gap/loss"))
                 epoch = f"{trial.best.get('epoch', 0):.0f}"
-                shown = configuration(trial.params)
+                shown = format_configuration(trial.params)
                 table.add_row(str(trial.number), role, epoch, value, gap, shown)
         for trial in self.sweep.of_state(TrialState.RUNNING):
             last = self.last.get(trial.number)
             metrics = last.metrics if last else {}
             value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
             epoch = f"{last.epoch if last else 0}/{self.sweep.max_epochs}"
-            row = (str(trial.number), "running", epoch, value, gap, configuration(trial.params))
+            row = (
+                str(trial.number),
+                "running",
+                epoch,
+                value,
+                gap,
+                format_configuration(trial.params),
+            )
             table.add_row(*row, style="dim")
         return table
 
 
-def _figures(sweep: Sweep | None, trial: Trial) -> list[str]:
+def _format_figures(sweep: Sweep | None, trial: Trial) -> list[str]:
     if sweep is None or trial.state is not TrialState.COMPLETE:
         return [trial.reason] if trial.reason else []
     gap = number(trial.best.get("gap/loss"))
     return [f"{sweep.metric} {number(trial.value)}", f"gap/loss {gap}"]
 
 
-def view_for(console: Console) -> SweepView:
+def choose_view(console: Console) -> SweepView:
     """A live table in a terminal, lines elsewhere."""
     return LiveView(console) if console.is_terminal else LineView(console)
 
@@ -248,14 +258,14 @@ class QuietView(SweepView):
     """Shows nothing."""
 
 
-def view_here(*, shown: bool) -> SweepView:
+def choose_view_here(*, shown: bool) -> SweepView:
     """The view for this process: a notebook cell, a live table in a terminal, or lines."""
     if not shown:
         return QuietView(Console())
-    return NotebookView() if _in_notebook() else view_for(Console(highlight=False))
+    return NotebookView() if _is_notebook() else choose_view(Console(highlight=False))
 
 
-def _in_notebook() -> bool:
+def _is_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

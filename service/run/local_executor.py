@@ -12,7 +12,7 @@ from bdb import BdbQuit
 from collections.abc import Iterator
 
 from service.cluster.worker import TrialContext, Worker
-from service.run.process_state import process_state_kept
+from service.run.process_state import preserve_process_state
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.session import Decision
 from service.study.trial_flow import NoTrial, TrialFlow
@@ -28,10 +28,10 @@ def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
         KeyboardInterrupt: Ctrl-C interrupted a trial, or a debugger in it was quit; the trial
             stays running in the study and is resumed with the sweep.
     """
-    with process_state_kept():
+    with preserve_process_state():
         worker = Worker(context)
         try:
-            for assignment in _assignments(flow):
+            for assignment in _take_assignments(flow):
                 worker.take(assignment)
                 _run_trial(flow, worker, assignment.number)
         except BdbQuit:
@@ -42,7 +42,7 @@ def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
             worker.close()
 
 
-def _assignments(flow: TrialFlow) -> Iterator[Assignment]:
+def _take_assignments(flow: TrialFlow) -> Iterator[Assignment]:
     while (found := flow.ask()) is not NoTrial.NONE_LEFT:
         if isinstance(found, Assignment):
             yield found

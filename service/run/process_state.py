@@ -10,7 +10,7 @@ import torch
 
 
 @contextmanager
-def process_state_kept() -> Iterator[None]:
+def preserve_process_state() -> Iterator[None]:
     """Restore torch's threads and precision, the GPU memory limit and ``sys.path`` on exit."""
     paths, threads = list(sys.path), torch.get_num_threads()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32

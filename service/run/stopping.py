@@ -62,7 +62,7 @@ class Control(Observer):
         self._clock = clock
         self._interrupted = False
         self._failed = 0
-        self._fine = False
+        self._any_succeeded = False
         self._complete: list[float] = []
         self._before: dict[signal.Signals, Any] = {}
 
@@ -71,7 +71,7 @@ class Control(Observer):
         """Why the sweep should stop now; None if it should continue."""
         if self._interrupted or self._orders.stop:
             return Stop.INTERRUPTED
-        if self._failed >= FAILURE_LIMIT and not self._fine:
+        if self._failed >= FAILURE_LIMIT and not self._any_succeeded:
             return Stop.FAILING
         if self._deadline is not None and self._clock() >= self._deadline:
             return Stop.TIME
@@ -86,25 +86,25 @@ class Control(Observer):
 
     def search_is_over(self) -> bool:
         """Whether confirmations need the rest of the budget, by the mean cost of a trial so far."""
-        if self._deadline is not None and self._clock() >= self._deadline - self._reserved():
+        if self._deadline is not None and self._clock() >= self._deadline - self._reserve_seconds():
             return True
-        return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
+        return self._gpus is not None and self._gpus.left <= self._reserve_gpu_seconds(self._gpus)
 
     def ended(self, trial: Trial) -> None:
         """Count failures until a trial succeeds, and record the duration of complete trials."""
         if trial.state is TrialState.COMPLETE:
             self._complete.append(trial.seconds)
         self._failed += trial.state is TrialState.FAILED
-        self._fine = self._fine or trial.state is not TrialState.FAILED
+        self._any_succeeded = self._any_succeeded or trial.state is not TrialState.FAILED
 
-    def _reserved(self) -> float:
+    def _reserve_seconds(self) -> float:
         """Seconds reserved for confirmations, which are not pruned, and for running trials."""
         if not self._confirmations or not self._complete:
             return 0.0
         rounds = math.ceil(self._confirmations / max(1, self.slots))
         return (rounds + 1) * statistics.fmean(self._complete)
 
-    def _reserved_gpus(self, gpus: GpuBudget) -> float:
+    def _reserve_gpu_seconds(self, gpus: GpuBudget) -> float:
         """GPU seconds reserved for the same trials."""
         if not self._confirmations or not self._complete:
             return 0.0
@@ -112,7 +112,7 @@ class Control(Observer):
         return gpus.needed(trials, statistics.fmean(self._complete))
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
 
         Does nothing outside of the main thread, which alone can handle signals.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.base.errors import InputError
-from service.run.user_code import import_from
+from service.run.user_code import add_import_paths
 from service.sweep.environment import home_at
 from service.sweep.home import SweepFolder
 from service.sweep.load import read_sweep
@@ -121,7 +121,7 @@ class Sweep:
         """
         import pandas as pd
 
-        rows = [_row(trial) for trial in self._read[2].trials]
+        rows = [_build_row(trial) for trial in self._read[2].trials]
         numbers = [trial.number for trial in self._read[2].trials]
         return pd.DataFrame(rows, index=pd.Index(numbers, name="trial"))
 
@@ -131,10 +131,10 @@ class Sweep:
 
     def report(self) -> Report:
         """The report of the trials so far."""
-        from service.report.data import build
+        from service.report.data import build_report
 
         _, study, record = self._read
-        return Report(build(record, study.importances()))
+        return Report(build_report(record, study.importances()))
 
     def best_model(self) -> nn.Module:
         """The best trial's network at its kept weights, in eval mode.
@@ -148,7 +148,7 @@ class Sweep:
         """
         from service.run.best_model import load_best_model
 
-        import_from(*self.folder.read_import_paths())
+        add_import_paths(*self.folder.read_import_paths())
         return load_best_model(self.spec, self._read[2], self.folder)
 
     def __repr__(self) -> str:
@@ -175,7 +175,7 @@ def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> 
     return Sweep(home_at(home).find(reference))
 
 
-def _row(trial: Trial) -> dict[str, object]:
+def _build_row(trial: Trial) -> dict[str, object]:
     return {
         "state": trial.state.value,
         "role": trial.role.value,

@@ -36,8 +36,8 @@ from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
-from trainables.analysis.anatomy import anatomy
-from trainables.analysis.examine import test_metrics
+from trainables.analysis.anatomy import measure_anatomy
+from trainables.analysis.examine import measure_test_metrics
 from trainables.build import build_run
 from trainables.config.registry import Component
 from trainables.data.splits import Splits
@@ -63,10 +63,12 @@ def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> Sw
         HomeError: the home cannot be written.
     """
     folder = home.create().new_sweep(spec.name)
-    return fill(folder, spec, import_paths)
+    return write_sweep_files(folder, spec, import_paths)
 
 
-def fill(folder: SweepFolder, spec: SweepSpec, import_paths: Sequence[str]) -> SweepFolder:
+def write_sweep_files(
+    folder: SweepFolder, spec: SweepSpec, import_paths: Sequence[str]
+) -> SweepFolder:
     """Write a sweep's files into its folder, the spec last: it marks the folder as complete."""
     folder.write_format()
     folder.origin.write_text("\n".join(import_paths), encoding="utf-8")
@@ -165,12 +167,12 @@ class _Session:
         seconds = self._stopwatch.left(spec.budget.minutes)
         confirmations = spec.confirm.trials if spec.confirm else 0
         before = self._read(SweepState.RUNNING)
-        gpus = _gpu_budget(spec, self._study, before)
+        gpus = _open_gpu_budget(spec, self._study, before)
         if gpus is not None and more_trials:
             gpus.extend()
         self._control = Control(seconds, confirmations, concurrent, gpus, orders)
         self._cut_short = False
-        self._runs = _runs(spec, splits, folder, home)
+        self._runs = _open_runs(spec, splits, folder, home)
         self._tracker = None if self._runs is None else Outbox(self._runs, "mlflow")
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
@@ -184,7 +186,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            confirm=_confirmation(spec),
+            confirm=_build_confirmation(spec),
             search_over=self._control.search_is_over,
             observers=[*(o for o in own if o is not None), *observers],
         )
@@ -203,7 +205,7 @@ class _Session:
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
         paths = self._folder.read_import_paths()
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with control.listening():
+        with control.handle_signals():
             if self._spec.resources.executor == "local":
                 run_trials_here(flow, context)
             else:
@@ -277,8 +279,8 @@ class _Session:
                 seed=trial.seed,
             )
             state = torch.load(weights, weights_only=True, map_location="cpu")
-            metrics = test_metrics(run, self._splits, state)  # loads the state
-            found = anatomy(run.model, run.penalised, run.data.val.x)
+            metrics = measure_test_metrics(run, self._splits, state)  # loads the state
+            found = measure_anatomy(run.model, run.penalised, run.data.val.x)
             self._trials.record_finalist(trial.number, metrics, found)
         self._drop_weights(sweep)
 
@@ -305,26 +307,28 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
     return trials, points
 
 
-def _gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:
+def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:
     if spec.budget.gpu_hours is None:
         return None
     return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
 
 
-def _confirmation(spec: SweepSpec) -> Confirmation | None:
+def _build_confirmation(spec: SweepSpec) -> Confirmation | None:
     if spec.confirm is None:
         return None
     first = spec.training.seed + 1
     return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
 
 
-def _runs(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> SweepRuns | None:
+def _open_runs(
+    spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home
+) -> SweepRuns | None:
     uri = mlflow_uri(home)
     if uri is None:
         return None
     from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
 
-    return SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder))
+    return SweepRuns(uri, artifact_location(home), _describe_sweep(spec, splits, folder))
 
 
 def _show(value: object) -> str:
@@ -335,7 +339,7 @@ def _show(value: object) -> str:
     return str(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
-def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
+def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
     from service.tracking.mlflow_runs import TrackedSweep
 
     run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")

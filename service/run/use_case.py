@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.base.errors import SweepFailedError
-from service.report.progress import view_here
+from service.report.progress import choose_view_here
 from service.run.sweep import Sweep
-from service.run.user_code import import_from, own_code
+from service.run.user_code import add_import_paths, find_user_code
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import TrialEvent
@@ -52,12 +52,12 @@ def run(
         SweepFailedError: no trial completed; ``resume`` continues the sweep.
     """
     loaded, source, folders = _load(spec)
-    with view_here(shown=progress) as view:
+    with choose_view_here(shown=progress) as view:
         observers = _observers(view, on_event)
         ending, folder = start_sweep(
             loaded, source, home_at(home), ray_address, folders=folders, observers=observers
         )
-    return _finished(ending, folder)
+    return _build_result(ending, folder)
 
 
 def resume(
@@ -80,10 +80,10 @@ def resume(
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
     at = Home(folder.path.parent.parent)
-    with view_here(shown=progress) as view:
+    with choose_view_here(shown=progress) as view:
         observers = _observers(view, on_event)
         ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
-    return _finished(ending, folder)
+    return _build_result(ending, folder)
 
 
 def start_sweep(
@@ -100,11 +100,11 @@ def start_sweep(
     Raises:
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    cluster = _cluster(ray_address)
+    cluster = _build_cluster(ray_address)
     from service.run.sweep_run import create_sweep, run_sweep
 
-    paths = import_from(*folders)
-    prepared = prepare(spec, source, cluster, [home.path, *own_code(spec, paths)])
+    paths = add_import_paths(*folders)
+    prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
     folder = create_sweep(spec, home, paths)
     ending = run_sweep(
         load_spec(folder.spec),
@@ -133,12 +133,12 @@ def resume_sweep(
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder.check_format()
-    cluster = _cluster(ray_address)
+    cluster = _build_cluster(ray_address)
     from service.run.sweep_run import run_sweep
 
     spec = load_spec(folder.spec)
-    paths = import_from(*folder.read_import_paths())
-    prepared = prepare(spec, str(folder.spec), cluster, [home.path, *own_code(spec, paths)])
+    paths = add_import_paths(*folder.read_import_paths())
+    prepared = prepare(spec, str(folder.spec), cluster, [home.path, *find_user_code(spec, paths)])
     return run_sweep(
         spec,
         prepared.splits,
@@ -169,10 +169,10 @@ def continue_sweep(
         SweepBusyError: the previous driver still holds the sweep.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    from service.run.sweep_run import fill, run_sweep
+    from service.run.sweep_run import run_sweep, write_sweep_files
 
     if not folder.spec.exists():
-        fill(folder, spec, [])
+        write_sweep_files(folder, spec, [])
     with cluster.connected(folder.ray_log):
         prepared = prepare(spec, "the spec", cluster, [home.path])
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
@@ -206,13 +206,13 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
         SpecError: the sweep would fail; lists all problems that were found.
         InputError: the cluster cannot be reached, is too small or does not fit the executor.
     """
-    from service.run.preflight import preflight
+    from service.run.preflight import run_preflight
     from service.run.sweep_run import check_executor
 
     check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as beside:
         looking = beside.submit(cluster.inventory, shared)
-        splits = preflight(spec, source).splits
+        splits = run_preflight(spec, source).splits
         return Prepared(splits, looking.result().check(spec))
 
 
@@ -227,7 +227,7 @@ def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
     return load_spec(path), str(path), [path.resolve().parent, here]
 
 
-def _cluster(ray_address: str | None) -> Cluster:
+def _build_cluster(ray_address: str | None) -> Cluster:
     use_ray_token()
     from service.cluster.connection import Cluster
 
@@ -240,14 +240,14 @@ def _observers(
     return [view] if on_event is None else [view, CallbackObserver(on_event)]
 
 
-def _finished(ending: Ending, folder: SweepFolder) -> Sweep:
+def _build_result(ending: Ending, folder: SweepFolder) -> Sweep:
     if ending.sweep.state is SweepState.FAILED:
-        reasons = "; ".join(failures(ending)) or "no trial completed"
+        reasons = "; ".join(list_failures(ending)) or "no trial completed"
         raise SweepFailedError(f"{folder.sweep_id} failed: {reasons}")
     return Sweep(folder)
 
 
-def failures(ending: Ending) -> list[str]:
+def list_failures(ending: Ending) -> list[str]:
     """The distinct reasons of failed trials, at most three."""
     reasons = {t.reason for t in ending.sweep.trials if t.state.value == "failed" and t.reason}
     return sorted(reasons)[:3]

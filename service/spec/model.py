@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from search_spaces.models import Strict, problem, refuse
+from search_spaces.models import Strict, make_problem, raise_problems
 from search_spaces.points import check_point
 from search_spaces.space import SearchSpace, Value
 from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
-from service.spec.space_rules import component_paths, space_problems
+from service.spec.space_rules import find_component_paths, find_space_problems
 from trainables.config.data import DataChoice
-from trainables.config.imports import ImportPath, import_paths
+from trainables.config.imports import ImportPath, find_import_paths
 from trainables.config.point import MODEL_PREFIX
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
@@ -137,7 +137,7 @@ class SweepSpec(Strict):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         problems = [
-            *space_problems(self),
+            *find_space_problems(self),
             *self._budget_problems(),
             *self._measurement_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
@@ -148,7 +148,9 @@ class SweepSpec(Strict):
                 for name, text in check_point(self.space, point)
             ),
         ]
-        refuse("SweepSpec", (problem(location, text, self) for location, text in problems))
+        raise_problems(
+            "SweepSpec", (make_problem(location, text, self) for location, text in problems)
+        )
         return self
 
     def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -196,7 +198,7 @@ class SweepSpec(Strict):
 
     def import_paths(self) -> tuple[str, ...]:
         """Every ``module:Name`` that this spec loads."""
-        found = (*import_paths(self), *component_paths(self.space))
+        found = (*find_import_paths(self), *find_component_paths(self.space))
         return tuple(dict.fromkeys(found))
 
     def modules(self) -> frozenset[str]:

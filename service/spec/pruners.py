@@ -20,7 +20,7 @@ WarmUp = Annotated[
 ]
 
 
-def _warm_up(epochs: int | None, max_epochs: int) -> int:
+def _choose_warm_up(epochs: int | None, max_epochs: int) -> int:
     """A quarter by default: regularised trainings learn more slowly at first."""
     return max_epochs // 4 if epochs is None else epochs
 
@@ -64,7 +64,7 @@ class Median(PrunerConfig):
         """Optuna's pruner."""
         from optuna.pruners import MedianPruner
 
-        warm_up = _warm_up(self.warmup_epochs, max_epochs)
+        warm_up = _choose_warm_up(self.warmup_epochs, max_epochs)
         return MedianPruner(self.startup_trials, warm_up, self.interval)
 
 
@@ -82,7 +82,7 @@ class Percentile(PrunerConfig):
         """Optuna's pruner."""
         from optuna.pruners import PercentilePruner
 
-        warm_up = _warm_up(self.warmup_epochs, max_epochs)
+        warm_up = _choose_warm_up(self.warmup_epochs, max_epochs)
         return PercentilePruner(self.percentile, self.startup_trials, warm_up, self.interval)
 
 

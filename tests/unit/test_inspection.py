@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainables.analysis.examine import Examination, examine
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
@@ -91,7 +91,7 @@ def splits() -> Splits:
 
 def examined(network: type[nn.Module], **reg: Any) -> Examination:
     data = splits()
-    regularisation = regularisers_of(reg)
+    regularisation = read_regularisers(reg)
     run = build_training(
         ModuleTrainable(network, {}), data, Training(batch_size=5), regularisation, None
     )

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from search_spaces.presets import preset_names
+from search_spaces.presets import list_presets
 from service.base.errors import InputError
-from service.spec.file import dump_spec, json_schema, load_spec, parse_spec
+from service.spec.file import build_json_schema, dump_spec, load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.pruners import Hyperband, Median, Patient
 from tests.specs import BASE, parse, problems
@@ -108,7 +108,7 @@ def test_short_forms() -> None:
     assert [(m.path, m.name) for m in metrics] == [("my.metrics:f1", "f1")]
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", list_presets())
 def test_presets_are_spaces(preset: str) -> None:
     assert parse(space={"preset": preset}).space.parameters
 
@@ -151,6 +151,6 @@ def test_a_spec_is_frozen_and_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_the_schema_names_every_key() -> None:
-    schema = json_schema()
+    schema = build_json_schema()
     assert set(schema["properties"]) == set(SweepSpec.model_fields)
     assert schema["additionalProperties"] is False

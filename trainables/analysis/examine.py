@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batch import Batch
-from trainables.data.feed import Samples
+from trainables.data.samples import Samples
 from trainables.data.splits import Splits
-from trainables.devices import generators_on
+from trainables.devices import list_generators
 from trainables.errors import ContractError
-from trainables.gap import gaps
-from trainables.loop import EPOCH_METRICS, TrainingRun, measured
+from trainables.gap import compute_gaps
+from trainables.loop import EPOCH_METRICS, TrainingRun, measure_samples
 
 _FEW = 8
 
@@ -54,14 +54,14 @@ def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
     Raises:
         ContractError: the contract is violated; the message says what to change.
     """
-    names = metric_names(run, splits)
-    seconds, saved = _steps(run, workers)
+    names = find_metric_names(run, splits)
+    seconds, saved = _time_step(run, workers)
     weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
     copies = 2 + (2 if isinstance(run.parts.optimizer, torch.optim.Adam) else 1)
     return Examination(names, seconds, weights * copies + saved)
 
 
-def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
+def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
     """The names of all metrics that an epoch of this training logs.
 
     Raises:
@@ -98,7 +98,9 @@ def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
     return (*sides, *EPOCH_METRICS)
 
 
-def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> dict[str, float]:
+def measure_test_metrics(
+    run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]
+) -> dict[str, float]:
     """``test/*`` and ``test_gap/*`` at the weights ``state``; empty without a test split.
 
     The training side is the fixed subset that every epoch's gap is measured on.
@@ -106,22 +108,22 @@ def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) 
     if splits.test is None:
         return {}
     run.model.load_state_dict(state)
-    train = measured(run, run.model, run.data.train, run.parts.subset)
-    test = measured(run, run.model, Samples(splits.test, run.data.device))
-    gap = gaps(train, test, run.trainable.is_better_high)
+    train = measure_samples(run, run.model, run.data.train, run.parts.subset)
+    test = measure_samples(run, run.model, Samples(splits.test, run.data.device))
+    gap = compute_gaps(train, test, run.trainable.is_better_high)
     return {
         **{f"test/{name}": value for name, value in test.items()},
         **{f"test_gap/{name}": value for name, value in gap.items()},
     }
 
 
-def _steps(run: TrainingRun, workers: int) -> tuple[float, int]:
+def _time_step(run: TrainingRun, workers: int) -> tuple[float, int]:
     """Seconds and saved bytes of a step on a copy of the network; the second of two steps."""
     model = copy.deepcopy(run.model).train()
     given = model if workers == 1 else _Whole(model)
     hint = "" if workers == 1 else "; with several workers a step must call the whole network"
     batch = Batch(*run.data.train.head(run.training.batch_size))
-    with torch.random.fork_rng(generators_on(run.data.device)):
+    with torch.random.fork_rng(list_generators(run.data.device)):
         for number in ("first", "second"):
             try:
                 with _counting_saved_bytes() as saved:

@@ -56,7 +56,7 @@ def export_network(
             f"try --format {other}"
         ) from error
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(_without_ties(state), folder / WEIGHTS)
+    save_file(_copy_tied(state), folder / WEIGHTS)
     written = {
         "input": {"shape": ["batch", *raw_shape], "kind": info.kind.value},
         "output": {"shape": ["batch", info.outputs], "task": info.task.value},
@@ -78,7 +78,7 @@ def _write_program(whole: nn.Module, x: Tensor, path: Path, form: Format) -> Non
     torch.export.save(program, path)
 
 
-def _without_ties(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _copy_tied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors that share memory: safetensors refuses to save them otherwise."""
     seen: set[int] = set()
     apart = {}

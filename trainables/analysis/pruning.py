@@ -59,8 +59,8 @@ def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
     smaller = copy.deepcopy(model).eval()
     removed = tuple(
         Removed(producer, _remove(smaller, producer, consumer), units)
-        for producer, consumer in _pairs(smaller)
-        if (units := _units(smaller, producer)) and _zero_units(smaller, producer).any()
+        for producer, consumer in _find_pairs(smaller)
+        if (units := _count_units(smaller, producer)) and _find_zero_units(smaller, producer).any()
     )
     with torch.no_grad():
         before, after = model.eval()(x), smaller(x)
@@ -70,7 +70,7 @@ def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
     return smaller, removed
 
 
-def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
+def _find_pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
     """Names of layers, each with the name of its only reader."""
     try:
         graph = fx.Tracer().trace(model)
@@ -79,12 +79,12 @@ def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
     modules = dict(model.named_modules())
     for node in graph.nodes:
         if _is_layer(node, modules):
-            reader = _reader(node, modules)
+            reader = _find_reader(node, modules)
             if reader is not None:
                 yield str(node.target), reader
 
 
-def _reader(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+def _find_reader(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
     """The only layer that reads the node's output, through operations that keep zeros."""
     while True:
         users = list(node.users)
@@ -109,19 +109,19 @@ def _is_layer(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     )
 
 
-def _layer(model: nn.Module, name: str) -> Layer:
+def _get_layer(model: nn.Module, name: str) -> Layer:
     layer = model.get_submodule(name)
     assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))
     return layer
 
 
-def _units(model: nn.Module, name: str) -> int:
-    return len(_layer(model, name).weight)
+def _count_units(model: nn.Module, name: str) -> int:
+    return len(_get_layer(model, name).weight)
 
 
-def _zero_units(model: nn.Module, name: str) -> Tensor:
+def _find_zero_units(model: nn.Module, name: str) -> Tensor:
     """Mask ``(units,)`` of the units whose weights and bias are zero."""
-    layer = _layer(model, name)
+    layer = _get_layer(model, name)
     zero = (layer.weight == 0).flatten(1).all(1)
     return zero if layer.bias is None else zero & (layer.bias == 0)
 
@@ -129,19 +129,19 @@ def _zero_units(model: nn.Module, name: str) -> Tensor:
 @torch.no_grad()
 def _remove(model: nn.Module, producer: str, consumer: str) -> int:
     """Remove the zero units from both layers; at least one unit stays."""
-    first, second = _layer(model, producer), _layer(model, consumer)
-    zero = _zero_units(model, producer)
+    first, second = _get_layer(model, producer), _get_layer(model, consumer)
+    zero = _find_zero_units(model, producer)
     if zero.all():
         zero[0] = False
     kept = (~zero).nonzero().flatten()
     inputs = second.weight.shape[1] // len(zero)  # a channel of a flattened image is several inputs
     columns = (kept[:, None] * inputs + torch.arange(inputs)).flatten()
-    _set(first, first.weight[kept], first.bias[kept] if first.bias is not None else None)
-    _set(second, second.weight[:, columns], second.bias)
+    _set_weights(first, first.weight[kept], first.bias[kept] if first.bias is not None else None)
+    _set_weights(second, second.weight[:, columns], second.bias)
     return int(zero.sum())
 
 
-def _set(layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
+def _set_weights(layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
     layer.weight = nn.Parameter(weight.clone())
     layer.bias = None if bias is None else nn.Parameter(bias.clone())
     if isinstance(layer, nn.Linear):

@@ -24,7 +24,7 @@ class CustomAugmentation(AugmentationKind, Custom):
 augmentations: Registry[AugmentationKind] = Registry("augmentation", CustomAugmentation)
 
 
-def names_for(kind: Kind) -> tuple[str, ...]:
+def list_augmentations(kind: Kind) -> tuple[str, ...]:
     """The built-in augmentations for a kind of input, ``none`` first."""
     return ("none", *(n for n, a in augmentations.built_in().items() if kind in a.kinds))
 

@@ -33,20 +33,20 @@ class ImportPath(str):
         )
 
 
-def import_paths(value: object) -> Iterator[str]:
+def find_import_paths(value: object) -> Iterator[str]:
     """All import paths in a model of a spec, and those in ``loads`` of its class."""
     if isinstance(value, ImportPath):
         yield str(value)
     elif isinstance(value, BaseModel):
         yield from getattr(type(value), "loads", ())
         for name in type(value).model_fields:
-            yield from import_paths(getattr(value, name))
+            yield from find_import_paths(getattr(value, name))
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from import_paths(item)
+            yield from find_import_paths(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from import_paths(item)
+            yield from find_import_paths(item)
 
 
 def load_object(path: str) -> object:
@@ -63,7 +63,7 @@ def load_object(path: str) -> object:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise ContractError(f"{path}: {_missing(error.name)}") from None
+            raise ContractError(f"{path}: {_explain_missing(error.name)}") from None
         raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
     except Exception as error:
         raise ContractError(
@@ -76,7 +76,7 @@ def load_object(path: str) -> object:
     return found
 
 
-def _missing(module: str) -> str:
+def _explain_missing(module: str) -> str:
     own = module.partition(".")[0]
     if own in OWN_PACKAGES:
         return (

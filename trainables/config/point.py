@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from search_spaces.space import Value
 from search_spaces.words import did_you_mean
 from trainables.config import regularisers, training
-from trainables.config.regularisers import OwnRegulariser, RegulariserConfig, regularisers_of
+from trainables.config.regularisers import OwnRegulariser, RegulariserConfig, read_regularisers
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training
 
@@ -49,7 +49,7 @@ class Point:
     regularisers: tuple[RegulariserConfig | OwnRegulariser, ...]
 
 
-def unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
+def explain_unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
     """Why a space cannot have a parameter of this name; empty if it can."""
     known = [*regularisers.KEYS, *training.KEYS]
     prefix, dot, option = name.partition(".")
@@ -70,20 +70,23 @@ def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
         ValueError: a parameter is unknown, or a value is out of range (``ValidationError``).
     """
     for name in params:
-        text = unknown_parameter(name, spec.regularisers)
+        text = explain_unknown_parameter(name, spec.regularisers)
         if text:
             raise ValueError(f"{name}: {text}")
     changed = {k: v for k, v in params.items() if k in training.KEYS}
-    arguments = _below(MODEL_PREFIX, params)
-    own = (_with_options(c, _below(f"{label}.", params)) for label, c in spec.regularisers.items())
+    arguments = _strip_prefix(MODEL_PREFIX, params)
+    own = (
+        _with_options(c, _strip_prefix(f"{label}.", params))
+        for label, c in spec.regularisers.items()
+    )
     return Point(
         model={**spec.model, **arguments},
         training=Training.model_validate({**spec.training.model_dump(), **changed}),
-        regularisers=(*regularisers_of(params), *own),
+        regularisers=(*read_regularisers(params), *own),
     )
 
 
-def _below(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:
+def _strip_prefix(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:
     return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
 
 

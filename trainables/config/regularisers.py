@@ -263,7 +263,7 @@ NEUTRAL: Mapping[str, Value] = {k: v for config in BUILT_IN for k, v in config.n
 SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.symbols.items()}
 
 
-def regularisers_of(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
+def read_regularisers(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
     """The built-in regularisers that are active at a point, in the order of their hooks.
 
     Raises:

@@ -135,7 +135,7 @@ class Training(Strict):
         return self
 
 
-def scaled(training: Training, workers: int) -> Training:
+def scale_for_workers(training: Training, workers: int) -> Training:
     """The training options of a group, with ``batch_size`` and ``lr`` for all its workers together.
 
     Linear: Goyal et al. 2017, Accurate, Large Minibatch SGD. Root: Krizhevsky 2014, One weird

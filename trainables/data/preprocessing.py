@@ -68,10 +68,10 @@ class WithPreprocessing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw inputs ``(B, …)`` to the network's outputs ``(B, outputs)``."""
-        outputs: Tensor = self.network(self._prepared(x))
+        outputs: Tensor = self.network(self._prepare(x))
         return outputs * self.target_scale + self.target_mean if self._rescale else outputs
 
-    def _prepared(self, x: Tensor) -> Tensor:
+    def _prepare(self, x: Tensor) -> Tensor:
         if not self._is_table:
             return x / self._divisor
         parts = [(x[:, self._numbers] - self.mean) / self.scale] if self._numbers else []

@@ -58,7 +58,7 @@ def check_overlap(splits: Splits) -> None:
     seen: dict[bytes, tuple[str, int]] = {}
     for name, split in parts.items():
         own: dict[bytes, tuple[str, int]] = {}
-        for row, digest in enumerate(_digests(split) if split else ()):
+        for row, digest in enumerate(_hash_samples(split) if split else ()):
             if digest in seen:
                 other, number = seen[digest]
                 raise DataError(
@@ -70,7 +70,7 @@ def check_overlap(splits: Splits) -> None:
         seen |= own
 
 
-def _digests(split: Split) -> Iterator[bytes]:
+def _hash_samples(split: Split) -> Iterator[bytes]:
     for x, y in zip(split.x, split.y, strict=True):
         yield blake2b(x.tobytes() + np.asarray(y).tobytes(), digest_size=16).digest()
 

@@ -27,7 +27,7 @@ COLLECTIVE_TIMEOUT = timedelta(hours=12)
 """Timeout of a collective; the group's driver notices a dead rank earlier and ends the others."""
 
 
-def seed_of(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """A seed derived from several numbers; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
@@ -45,26 +45,26 @@ class Share:
     replicated: bool = False
 
 
-class Meeting:
+class Rendezvous:
     """A TCP store through which processes form groups; one process hosts it."""
 
-    def __init__(self, address: Address, *, holds: bool) -> None:
+    def __init__(self, address: Address, *, is_host: bool) -> None:
         host, port = address
-        self._store = dist.TCPStore(host, port, is_master=holds, wait_for_workers=False)  # type: ignore[attr-defined]  # missing in the stubs of torch
+        self._store = dist.TCPStore(host, port, is_master=is_host, wait_for_workers=False)  # type: ignore[attr-defined]  # missing in the stubs of torch
         self.address: Address = host, self._store.port
         self._groups = 0
 
     @classmethod
-    def here(cls, host: str) -> Self:
+    def host(cls, host: str) -> Self:
         """Host a rendezvous at this machine's ``host`` name and a free port."""
-        return cls((host, 0), holds=True)
+        return cls((host, 0), is_host=True)
 
     @classmethod
-    def at(cls, address: Address) -> Self:
+    def connect(cls, address: Address) -> Self:
         """Connect to the rendezvous that another process hosts."""
-        return cls(address, holds=False)
+        return cls(address, is_host=False)
 
-    def room(self) -> Any:
+    def next_store(self) -> Any:
         """A new store for the next group; the n-th call returns the same store in every process."""
         self._groups += 1
         return dist.PrefixStore(f"group {self._groups}", self._store)  # type: ignore[attr-defined]  # missing in the stubs of torch
@@ -76,17 +76,17 @@ class Process:
     rank = 0
     world = 1
 
-    def draw_apart(self, *numbers: int) -> None:
+    def seed_rank(self, *numbers: int) -> None:
         """Seed torch for this rank; the first rank continues as a single process would."""
 
     def share(self, batch: Tensor) -> Share:
         """This rank's part of a batch's indices."""
         return Share(batch)
 
-    def begin(self, share: Share) -> None:
+    def begin_step(self, share: Share) -> None:
         """Prepare for a step on this part."""
 
-    def turns(self, batches: Sequence[T]) -> Sequence[T]:
+    def select_batches(self, batches: Sequence[T]) -> Sequence[T]:
         """The batches that this rank measures."""
         return batches
 
@@ -94,19 +94,19 @@ class Process:
         """The sums over the ranks, equal on every rank; a rank may lack a value."""
         return dict(values)
 
-    def agree(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The value of the first rank, on every rank."""
         return value
 
-    def parallel(self, network: nn.Module) -> nn.Module:
+    def wrap_parallel(self, network: nn.Module) -> nn.Module:
         """The network that a step calls, with gradients averaged over the ranks."""
         return network
 
-    def synchronised(self, network: nn.Module) -> nn.Module:
+    def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Make batch norms use the statistics of whole batches, in place."""
         return network
 
-    def align(self, network: nn.Module) -> None:
+    def broadcast_buffers(self, network: nn.Module) -> None:
         """Copy the buffers of the first rank to every rank."""
 
 
@@ -118,14 +118,18 @@ class Group(Process):
         self._divided = True
 
     @classmethod
-    def join(cls, meeting: Meeting, rank: int, world: int, device: str = "cpu") -> Self:
+    def join(cls, rendezvous: Rendezvous, rank: int, world: int, device: str = "cpu") -> Self:
         """Become rank ``rank`` of ``world``; returns when all processes have joined.
 
         NCCL transfers tensors on GPUs, gloo those on CPUs.
         """
         backend = "gloo" if device == "cpu" else f"cpu:gloo,{device}:nccl"
         dist.init_process_group(
-            backend, store=meeting.room(), rank=rank, world_size=world, timeout=COLLECTIVE_TIMEOUT
+            backend,
+            store=rendezvous.next_store(),
+            rank=rank,
+            world_size=world,
+            timeout=COLLECTIVE_TIMEOUT,
         )
         return cls()
 
@@ -137,10 +141,10 @@ class Group(Process):
         """A copy of a network stays in the same group."""
         return self
 
-    def draw_apart(self, *numbers: int) -> None:
+    def seed_rank(self, *numbers: int) -> None:
         """Seed torch by the numbers and the rank."""
         if self.rank:
-            torch.manual_seed(seed_of(*numbers, self.rank))
+            torch.manual_seed(derive_seed(*numbers, self.rank))
 
     def share(self, batch: Tensor) -> Share:
         """A part of the batch; the sizes of the parts differ by one sample at most."""
@@ -149,11 +153,11 @@ class Group(Process):
         part = batch.tensor_split(self.world)[self.rank]
         return Share(part, len(part) * self.world / len(batch))
 
-    def begin(self, share: Share) -> None:
+    def begin_step(self, share: Share) -> None:
         """Sum batch statistics over the ranks unless every rank has the whole batch."""
         self._divided = not share.replicated
 
-    def turns(self, batches: Sequence[T]) -> Sequence[T]:
+    def select_batches(self, batches: Sequence[T]) -> Sequence[T]:
         """Every ``world``-th batch, whole, because a metric may be the mean of a batch."""
         return batches[self.rank :: self.world]
 
@@ -164,23 +168,23 @@ class Group(Process):
         names = dict.fromkeys(name for part in parts for name in part)
         return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
-    def agree(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Broadcast the value of the first rank; the values of others are ignored."""
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def parallel(self, network: nn.Module) -> nn.Module:
+    def wrap_parallel(self, network: nn.Module) -> nn.Module:
         """Wrap in DistributedDataParallel; a step may leave parameters unused."""
         return DistributedDataParallel(
             network, forward_sync_buffers=False, find_unused_parameters=True
         )
 
-    def synchronised(self, network: nn.Module) -> nn.Module:
+    def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Replace batch norms by synchronised ones, in place."""
         return synchronise(network, self.total)
 
-    def align(self, network: nn.Module) -> None:
+    def broadcast_buffers(self, network: nn.Module) -> None:
         """Broadcast the buffers of the first rank; they may depend on the samples of a rank."""
         for buffer in network.buffers():
             dist.broadcast(buffer, src=0)

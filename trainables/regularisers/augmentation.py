@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from search_spaces.words import not_one_of
 from trainables.config import regularisers as config
-from trainables.config.augmentations import CustomAugmentation, augmentations, names_for
+from trainables.config.augmentations import CustomAugmentation, augmentations, list_augmentations
 from trainables.config.data_info import DataInfo, Kind
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
@@ -36,11 +36,11 @@ class Augmentation(Regulariser):
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that the augmentation supports the kind of input; build a user-defined one."""
         if ":" in self._name:
-            augmentation(self._name, self._strength, info)
+            build_augmentation(self._name, self._strength, info)
             return None
-        if self._name in names_for(info.kind):
+        if self._name in list_augmentations(info.kind):
             return None
-        return f"{not_one_of(self._name, names_for(info.kind))} (for {info.kind} inputs)"
+        return f"{not_one_of(self._name, list_augmentations(info.kind))} (for {info.kind} inputs)"
 
     def attach(self, subject: Subject) -> None:
         """Build the augmentation for the kind and shape of the inputs.
@@ -49,14 +49,14 @@ class Augmentation(Regulariser):
             ContractError: a user-defined augmentation cannot be imported.
         """
         super().attach(subject)
-        self._augment = augmentation(self._name, self._strength, subject.info)
+        self._augment = build_augmentation(self._name, self._strength, subject.info)
 
     def on_batch(self, batch: Batch) -> Batch:
         """The augmented batch."""
         return replace(batch, x=self._augment(batch.x))
 
 
-def augmentation(name: str, strength: float, info: DataInfo) -> Augment:
+def build_augmentation(name: str, strength: float, info: DataInfo) -> Augment:
     """A function that augments a batch of inputs ``(B, *info.input_shape)``.
 
     A user-defined class or function takes ``strength``, and ``info`` if it has such an argument,
@@ -72,7 +72,8 @@ def augmentation(name: str, strength: float, info: DataInfo) -> Augment:
     make = _MAKERS[info.kind].get(name)
     if make is None:
         raise ContractError(
-            f"{not_one_of(name, names_for(info.kind))} (for {info.kind} inputs)", "augmentation"
+            f"{not_one_of(name, list_augmentations(info.kind))} (for {info.kind} inputs)",
+            "augmentation",
         )
     return make(strength, info)
 
@@ -81,7 +82,9 @@ def _shift(strength: float, _info: DataInfo) -> Augment:
     """Translation by up to a quarter of each side."""
     import kornia.augmentation as kornia
 
-    return _module(kornia.RandomAffine(0.0, translate=(0.25 * strength, 0.25 * strength), p=1.0))
+    return _wrap_module(
+        kornia.RandomAffine(0.0, translate=(0.25 * strength, 0.25 * strength), p=1.0)
+    )
 
 
 def _crop_flip(strength: float, info: DataInfo) -> Augment:
@@ -90,7 +93,7 @@ def _crop_flip(strength: float, info: DataInfo) -> Augment:
 
     _, height, width = info.input_shape
     padding = (math.ceil(0.25 * strength * height), math.ceil(0.25 * strength * width))
-    return _module(
+    return _wrap_module(
         nn.Sequential(
             kornia.RandomCrop((height, width), padding=padding), kornia.RandomHorizontalFlip(p=0.5)
         )
@@ -101,7 +104,7 @@ def _affine(strength: float, _info: DataInfo) -> Augment:
     """Rotation up to 30°, translation up to 15 %, scaling up to 25 % and shear up to 15°."""
     import kornia.augmentation as kornia
 
-    return _module(
+    return _wrap_module(
         kornia.RandomAffine(
             degrees=30.0 * strength,
             translate=(0.15 * strength, 0.15 * strength),
@@ -116,7 +119,7 @@ def _image_noise(strength: float, _info: DataInfo) -> Augment:
     """Gaussian noise with a standard deviation of up to 0.3, for pixels in [0, 1]."""
     import kornia.augmentation as kornia
 
-    return _module(kornia.RandomGaussianNoise(std=0.3 * strength, p=1.0))
+    return _wrap_module(kornia.RandomGaussianNoise(std=0.3 * strength, p=1.0))
 
 
 def _randaugment(strength: float, info: DataInfo) -> Augment:
@@ -194,7 +197,7 @@ _MAKERS: Mapping[Kind, Mapping[str, _Make]] = MappingProxyType(
 )
 
 
-def _module(module: nn.Module) -> Augment:
+def _wrap_module(module: nn.Module) -> Augment:
     @torch.no_grad()
     def augment(x: Tensor) -> Tensor:
         augmented: Tensor = module(x)

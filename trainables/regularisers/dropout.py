@@ -51,7 +51,7 @@ class Dropout(nn.Module):
         return scale * torch.where(keep, inputs, _SATURATION) + shift
 
 
-def adopt(model: nn.Module) -> nn.Module:
+def replace_dropout(model: nn.Module) -> nn.Module:
     """Replace torch's dropout modules in place by equivalent ones whose rate is a tensor.
 
     A model that is itself a dropout module is returned replaced.
@@ -61,22 +61,22 @@ def adopt(model: nn.Module) -> nn.Module:
             model.p, channelwise=isinstance(model, _CHANNELWISE), alpha=isinstance(model, _ALPHA)
         )
     for name, child in model.named_children():
-        setattr(model, name, adopt(child))
+        setattr(model, name, replace_dropout(child))
     return model
 
 
-def dropout_layers(model: nn.Module) -> dict[str, Dropout]:
+def find_dropout_layers(model: nn.Module) -> dict[str, Dropout]:
     """The layers whose dropout rate can be set, by name."""
     return {n: m for n, m in model.named_modules() if isinstance(m, Dropout)}
 
 
 def set_rate(model: nn.Module, rate: float) -> None:
     """Give every dropout layer the same rate, in ``[0, 1)``."""
-    for layer in dropout_layers(model).values():
+    for layer in find_dropout_layers(model).values():
         layer.rate.fill_(rate)
 
 
-def activations(model: nn.Module) -> tuple[str, ...]:
+def find_activations(model: nn.Module) -> tuple[str, ...]:
     """Names of the activation layers, after which dropout layers are usually placed."""
     module = nn.ReLU.__module__
     return tuple(
@@ -95,9 +95,9 @@ class SetDropout(Regulariser):
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that there is a dropout layer if the rate is above 0."""
-        if not self._rate or dropout_layers(model):
+        if not self._rate or find_dropout_layers(model):
             return None
-        follow = activations(model)
+        follow = find_activations(model)
         where = f", for example after {', '.join(follow[:6])}" if follow else ""
         return f"the network has no dropout layer; add torch.nn.Dropout() to it{where}"
 

@@ -36,7 +36,7 @@ class Mixing(Regulariser):
 def mixup(batch: Batch, alpha: float) -> Batch:
     """Convex combinations of pairs, one share per batch. Zhang et al. 2018, mixup."""
     order = torch.randperm(len(batch.x)).to(batch.x.device)
-    share = _beta(alpha).to(batch.x.device)
+    share = _draw_beta(alpha).to(batch.x.device)
     mixed = share * batch.x + (1 - share) * batch.x[order]
     return replace(batch, x=mixed, other_y=batch.y[order], share=share)
 
@@ -48,21 +48,21 @@ def cutmix(batch: Batch, alpha: float) -> Batch:
     """
     height, width = batch.x.shape[-2:]
     order = torch.randperm(len(batch.x)).to(batch.x.device)
-    side = float((1 - _beta(alpha)).sqrt())
-    top, bottom = _interval(height, side)
-    left, right = _interval(width, side)
+    side = float((1 - _draw_beta(alpha)).sqrt())
+    top, bottom = _draw_interval(height, side)
+    left, right = _draw_interval(width, side)
     x = batch.x.clone()
     x[..., top:bottom, left:right] = batch.x[order][..., top:bottom, left:right]
     share = 1 - (bottom - top) * (right - left) / (height * width)
     return replace(batch, x=x, other_y=batch.y[order], share=torch.tensor(share, device=x.device))
 
 
-def _beta(alpha: float) -> Tensor:
+def _draw_beta(alpha: float) -> Tensor:
     """A sample of Beta(α, α), 0-dim."""
     return torch.distributions.Beta(alpha, alpha).sample()
 
 
-def _interval(length: int, share: float) -> tuple[int, int]:
+def _draw_interval(length: int, share: float) -> tuple[int, int]:
     """A random interval of about ``share`` of a side, clipped at the borders."""
     centre, half = int(torch.randint(length, ())), round(length * share / 2)
     return max(centre - half, 0), min(centre + half, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainables.compat import adam_steps
+from trainables.compat import compute_adam_steps
 from trainables.config import regularisers as config
 from trainables.config.imports import construct
 from trainables.config.penalties import penalties
@@ -116,7 +116,7 @@ class ElasticNet(Penalty):
         """``lr/(√v̂ + ε)``, the metric of Adam's step. Melchior et al. 2019, Proximal Adam."""
         optimizer = self.subject.optimizer
         assert isinstance(optimizer, torch.optim.Adam)
-        return [adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
+        return [compute_adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
 
 
 class L1(ElasticNet):

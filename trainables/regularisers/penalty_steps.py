@@ -44,8 +44,8 @@ def group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
     """
     for w in weights:
         if w.unit_axis is not None:
-            norms = unit_norms(w)
-            threshold = step * group * w.factor * _unit_sizes(w) ** 0.5
+            norms = compute_unit_norms(w)
+            threshold = step * group * w.factor * _count_unit_parameters(w) ** 0.5
             _scale_units(w, (1 - threshold / norms.clamp(min=1e-30)).clamp(min=0), bias=True)
 
 
@@ -54,7 +54,7 @@ def max_norm_step(weights: Weights, limit: Tensor) -> None:
     """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014."""
     for w in weights:
         if w.unit_axis is not None:
-            norms = unit_norms(w, bias=False).clamp(min=1e-30)
+            norms = compute_unit_norms(w, bias=False).clamp(min=1e-30)
             _scale_units(w, (limit / norms).clamp(max=1), bias=False)
 
 
@@ -84,7 +84,7 @@ def add_subgradient(weights: Weights, l1: Tensor) -> None:
             w.weight.grad.add_(l1 * w.factor * w.weight.sign())
 
 
-def unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
+def compute_unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
     """``‖w_u‖`` of every unit ``(units,)``, including its bias if there is one."""
     assert w.unit_axis is not None
     squares = w.weight.movedim(w.unit_axis, 0).flatten(1).square().sum(1)
@@ -94,7 +94,7 @@ def unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
 
 
 @torch.no_grad()
-def sparsity(weights: Weights) -> float:
+def measure_sparsity(weights: Weights) -> float:
     """The fraction of weights that are exactly zero; 0 without weights."""
     total = sum(w.weight.numel() for w in weights)
     zeros = sum(int((w.weight == 0).sum()) for w in weights)
@@ -102,14 +102,14 @@ def sparsity(weights: Weights) -> float:
 
 
 @torch.no_grad()
-def weight_norm(weights: Weights) -> float:
+def measure_weight_norm(weights: Weights) -> float:
     """``sqrt(Σw²)``."""
     if not weights:
         return 0.0
     return float(torch.linalg.vector_norm(torch.stack([w.weight.norm() for w in weights])))
 
 
-def _unit_sizes(w: Penalised) -> float:
+def _count_unit_parameters(w: Penalised) -> float:
     """The number of parameters of a unit, including its bias."""
     assert w.unit_axis is not None
     return w.weight.numel() / w.weight.shape[w.unit_axis] + (w.bias is not None)

@@ -21,7 +21,7 @@ class SetStochasticDepth(Regulariser):
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that there is a layer that drops branches if the rate is above 0."""
-        if not self._rate or depth_layers(model):
+        if not self._rate or find_depth_layers(model):
             return None
         return "the network has no layer of class StochasticDepth or DropPath"
 
@@ -31,7 +31,7 @@ class SetStochasticDepth(Regulariser):
         return model
 
 
-def depth_layers(model: nn.Module) -> dict[str, nn.Module]:
+def find_depth_layers(model: nn.Module) -> dict[str, nn.Module]:
     """The layers that drop whole branches, by name: those of torchvision, timm or similar."""
     return {n: m for n, m in model.named_modules() if type(m).__name__ in _DEPTH_LAYERS}
 
@@ -41,7 +41,7 @@ def set_depth_rate(model: nn.Module, rate: float) -> None:
 
     Huang et al. 2016, Deep Networks with Stochastic Depth: linear decay of survival.
     """
-    layers = list(depth_layers(model).values())
+    layers = list(find_depth_layers(model).values())
     for position, layer in enumerate(layers, start=1):
         for attribute in _DEPTH_RATES:
             if hasattr(layer, attribute):

@@ -30,7 +30,7 @@ class Penalised:
     unit_axis: int | None = 0
 
 
-def penalised_weights(
+def select_penalised(
     model: nn.Module, selection: Selection, last_layer: str | None = None
 ) -> list[Penalised]:
     """Trained weights of two or more dimensions and included ones, without excluded ones.
@@ -42,7 +42,7 @@ def penalised_weights(
     """
     names = [name for name, _ in model.named_parameters()]
     for pattern in (*selection.include, *selection.exclude, *selection.scale):
-        if not any(_fits(name, pattern) for name in names):
+        if not any(_matches(name, pattern) for name in names):
             raise ContractError(
                 f"no parameter matches {pattern!r}; valid: "
                 f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}",
@@ -53,16 +53,16 @@ def penalised_weights(
             name,
             weight,
             None if axis is None else bias,
-            _factor(name, selection),
+            _find_factor(name, selection),
             None if module == last_layer else axis,
         )
-        for name, module, weight, bias, axis in _parameters(model)
-        if weight.requires_grad and _chosen(name, weight, selection)
+        for name, module, weight, bias, axis in _list_parameters(model)
+        if weight.requires_grad and _is_selected(name, weight, selection)
     ]
 
 
 @torch.no_grad()
-def last_layer(model: nn.Module, x: Tensor) -> str | None:
+def find_last_layer(model: nn.Module, x: Tensor) -> str | None:
     """The module with weights that runs last in a forward pass. Leaves eval mode on."""
     seen: list[str] = []
     hooks = [
@@ -78,7 +78,7 @@ def last_layer(model: nn.Module, x: Tensor) -> str | None:
     return seen[-1] if seen else None
 
 
-def _parameters(
+def _list_parameters(
     model: nn.Module,
 ) -> Iterator[tuple[str, str, nn.Parameter, nn.Parameter | None, int | None]]:
     """All parameters once, as (name, module name, parameter, bias of its units, unit axis)."""
@@ -99,17 +99,17 @@ def _parameters(
             yield name, module_name, parameter, bias if fits else None, axis
 
 
-def _chosen(name: str, weight: Tensor, selection: Selection) -> bool:
-    if any(_fits(name, pattern) for pattern in selection.exclude):
+def _is_selected(name: str, weight: Tensor, selection: Selection) -> bool:
+    if any(_matches(name, pattern) for pattern in selection.exclude):
         return False
-    return weight.ndim >= 2 or any(_fits(name, pattern) for pattern in selection.include)
+    return weight.ndim >= 2 or any(_matches(name, pattern) for pattern in selection.include)
 
 
-def _factor(name: str, selection: Selection) -> float:
+def _find_factor(name: str, selection: Selection) -> float:
     """The factor of the last pattern that matches the name."""
-    fitting = [factor for pattern, factor in selection.scale.items() if _fits(name, pattern)]
+    fitting = [factor for pattern, factor in selection.scale.items() if _matches(name, pattern)]
     return fitting[-1] if fitting else 1.0
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.splits import Split, Splits
-from trainables.devices import free_memory
+from trainables.devices import get_free_memory
 
 Index = Tensor | slice
 Pair = tuple[Tensor, Tensor]
@@ -36,38 +36,38 @@ class Samples:
         self._cuda = self._device.type == "cuda"
         self.resident = resident
         if resident:
-            self.x = _image_layout(torch.tensor(split.x, device=device), self._cuda)
+            self.x = _to_image_layout(torch.tensor(split.x, device=device), self._cuda)
             self.y = torch.tensor(split.y, device=device)
         else:
-            self.x, self.y = _view(split.x), _view(split.y)
+            self.x, self.y = _as_tensor(split.x), _as_tensor(split.y)
             self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def here(self, indices: Tensor) -> Tensor:
+    def move_indices(self, indices: Tensor) -> Tensor:
         """Move indices to the device of the samples, so that no step waits for them."""
         return indices.to(self.x.device)
 
     def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
-        """One batch for each index tensor or slice; move tensors with :meth:`here` first."""
+        """One batch for each index tensor or slice; tensors from :meth:`move_indices`."""
         if self.resident:
             return ((self.x[i], self.y[i]) for i in indices)
-        return self._fetched(indices)
+        return self._prefetch(indices)
 
     def head(self, count: int) -> Pair:
         """The first samples."""
         return next(self.batches([slice(count)]))
 
-    def _fetched(self, indices: Iterable[Index]) -> Iterator[Pair]:
+    def _prefetch(self, indices: Iterable[Index]) -> Iterator[Pair]:
         with ThreadPoolExecutor(1, "samples") as thread:
             coming: deque[Future[Pair]] = deque()
             for index in indices:
                 coming.append(thread.submit(self._fetch, index))
                 if len(coming) > _AHEAD:
-                    yield self._arrived(coming.popleft())
+                    yield self._receive(coming.popleft())
             while coming:
-                yield self._arrived(coming.popleft())
+                yield self._receive(coming.popleft())
 
     def _fetch(self, index: Index) -> Pair:
         x, y = self.x[index], self.y[index]
@@ -75,9 +75,9 @@ class Samples:
             return x.to(self._device, copy=True), y.to(self._device, copy=True)
         with torch.cuda.stream(self._stream):
             there = x.pin_memory().to(self._device, non_blocking=True)
-            return _image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)
+            return _to_image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)
 
-    def _arrived(self, batch: Future[Pair]) -> Pair:
+    def _receive(self, batch: Future[Pair]) -> Pair:
         x, y = batch.result()
         if self._stream is not None:
             now = torch.cuda.current_stream()
@@ -99,18 +99,18 @@ class Placed:
 def place(splits: Splits, device: str) -> Placed:
     """Move the training and validation splits to a device if they fit."""
     size = sum(s.x.nbytes + s.y.nbytes for s in (splits.train, splits.val))
-    resident = device == "cpu" or size <= SHARE * free_memory()
+    resident = device == "cpu" or size <= SHARE * get_free_memory()
     train, val = (Samples(s, device, resident=resident) for s in (splits.train, splits.val))
     return Placed(device, train, val)
 
 
-def _view(values: NDArray[Any]) -> Tensor:
+def _as_tensor(values: NDArray[Any]) -> Tensor:
     """A tensor without a copy. Ray's arrays are read-only, which torch warns about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.from_numpy(values)
 
 
-def _image_layout(x: Tensor, cuda: bool) -> Tensor:
+def _to_image_layout(x: Tensor, cuda: bool) -> Tensor:
     """Images in channels-last layout on a GPU, where convolutions are fastest."""
     return x.contiguous(memory_format=torch.channels_last) if cuda and x.ndim == 4 else x
