@@ -91,7 +91,7 @@ class Float(_Range):
     step: Bound | None = None
 
     @model_validator(mode="after")
-    def _sound(self) -> Float:
+    def _check_bounds(self) -> Float:
         _check_range("float", self.low, self.high, self.log)
         if self.step is not None and self.log:
             raise ValueError("`step` and `log` are mutually exclusive; remove one")
@@ -134,7 +134,7 @@ class Int(_Range):
     step: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _sound(self) -> Int:
+    def _check_bounds(self) -> Int:
         _check_range("int", self.low, self.high, self.log)
         if self.step != 1 and self.log:
             raise ValueError("`step` and `log` are mutually exclusive; remove one")
@@ -168,7 +168,7 @@ class Choice(_Parameter):
     values: tuple[Value, ...] = Field(alias="choice", min_length=1)
 
     @model_validator(mode="after")
-    def _distinct(self) -> Choice:
+    def _check_distinct(self) -> Choice:
         for position, value in enumerate(self.values):
             if any(is_same(value, other) for other in self.values[:position]):
                 raise ValueError(f"duplicate choice {value!r}")

@@ -101,7 +101,7 @@ def build_training(
     with blame("training.optimizer"):
         optimizer = trainable.optimizer(model.parameters(), training)
     with blame("training.schedule"):
-        training.lr_in(1)
+        training.lr_at(1)
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None

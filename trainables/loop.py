@@ -173,7 +173,7 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
         "train_running/loss": running,
         "sparsity": measure_sparsity(run.evaluated_weights),
         "weight_norm": measure_weight_norm(run.evaluated_weights),
-        "lr": run.training.lr_in(epoch),
+        "lr": run.training.lr_at(epoch),
     }
     for name in ("train_running/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
@@ -234,7 +234,7 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     parts, seed = run.parts, run.training.seed
     run.model.train()
     for group in parts.optimizer.param_groups:
-        group["lr"] = run.training.lr_in(epoch)
+        group["lr"] = run.training.lr_at(epoch)
     torch.manual_seed(derive_seed(seed, epoch))
     order = run.data.train.move_indices(torch.randperm(len(run.data.train)))
     parts.process.seed_rank(seed, epoch)
@@ -257,7 +257,7 @@ def _build_now(run: TrainingRun, epoch: int, steps: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
-        lr=torch.tensor(training.lr_in(epoch), device=device),
+        lr=torch.tensor(training.lr_at(epoch), device=device),
         lambda_factor=training.lambda_factor(epoch),
         noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
         step=(epoch - 1) * steps,

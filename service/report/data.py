@@ -240,14 +240,14 @@ def _build_curves(role: str, trial: Trial) -> Curves:
 
 
 def _count_savings(sweep: Sweep) -> Savings:
-    def left(state: TrialState) -> int:
+    def count_saved(state: TrialState) -> int:
         trials = (t for t in sweep.of_state(state) if t.reason != OUT_OF_BUDGET)
         return sum(max(_get_max_epochs(sweep, t) - _count_epochs(t), 0) for t in trials)
 
     return Savings(
         run=sum(_count_epochs(t) for t in sweep.trials),
-        pruning=left(TrialState.PRUNED),
-        early_stopping=left(TrialState.COMPLETE),
+        pruning=count_saved(TrialState.PRUNED),
+        early_stopping=count_saved(TrialState.COMPLETE),
     )
 
 

@@ -68,7 +68,7 @@ class SweepView(SweepObserver):
             trials = sorted([*others, trial], key=lambda t: t.number)
             self.sweep = replace(self.sweep, trials=tuple(trials))
 
-    def counts(self) -> dict[TrialState, int]:
+    def count_states(self) -> dict[TrialState, int]:
         """The number of trials in each state."""
         return {s: len(self.sweep.of_state(s)) if self.sweep else 0 for s in TrialState}
 
@@ -86,7 +86,9 @@ class LineView(SweepView):
     def ended(self, trial: Trial) -> None:
         """Print the result of the trial."""
         super().ended(trial)
-        over = self.budget - sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
+        over = self.budget - sum(
+            n for s, n in self.count_states().items() if s is not TrialState.RUNNING
+        )
         best = self.sweep is not None and self.sweep.best == trial
         words = [
             f"trial {trial.number:3d} {trial.state.value:8s}",
@@ -134,35 +136,35 @@ class LiveView(SweepView):
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
         """Start the clock."""
         super().begin(sweep, budget, seconds)
-        self._since, self._done_before = time.monotonic(), self._over()
+        self._since, self._done_before = time.monotonic(), self._count_ended()
         self._deadline = None if seconds is None else self._since + seconds
-        self._bar.update(self._task, total=budget, completed=self._over())
+        self._bar.update(self._task, total=budget, completed=self._count_ended())
 
     def ended(self, trial: Trial) -> None:
         """Advance the progress bar."""
         super().ended(trial)
-        self._bar.update(self._task, completed=self._over())
+        self._bar.update(self._task, completed=self._count_ended())
 
-    def _over(self) -> int:
-        return sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
+    def _count_ended(self) -> int:
+        return sum(n for s, n in self.count_states().items() if s is not TrialState.RUNNING)
 
-    def _left(self) -> str:
-        now, done = time.monotonic(), self._over() - self._done_before
+    def _estimate_time_left(self) -> str:
+        now, done = time.monotonic(), self._count_ended() - self._done_before
         guesses = [] if self._deadline is None else [self._deadline - now]
         if done:
-            guesses.append((now - self._since) / done * (self.budget - self._over()))
+            guesses.append((now - self._since) / done * (self.budget - self._count_ended()))
         return f"about {duration(round(max(0.0, min(guesses))))} left" if guesses else ""
 
     def _render(self) -> RenderableType:
         if self.sweep is None:
             return Text("starting …", style="dim")
-        self._bar.update(self._task, left=self._left())
-        counts = ", ".join(f"{n} {s.value}" for s, n in self.counts().items())
+        self._bar.update(self._task, left=self._estimate_time_left())
+        counts = ", ".join(f"{n} {s.value}" for s, n in self.count_states().items())
         return Group(
-            Text(f"{self.sweep.sweep_id}: {counts}", style="bold"), self._trials(), self._bar
+            Text(f"{self.sweep.sweep_id}: {counts}", style="bold"), self._build_table(), self._bar
         )
 
-    def _trials(self) -> Table:
+    def _build_table(self) -> Table:
         assert self.sweep is not None
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("trial", "", "epoch"):
@@ -216,7 +218,9 @@ class NotebookView(LiveView):
 
     def __enter__(self) -> SweepView:
         self._display: Any = import_module("IPython.display")  # it is there in every notebook
-        self._handle = self._display.display(self._display.HTML(self._html()), display_id=True)
+        self._handle = self._display.display(
+            self._display.HTML(self._render_html()), display_id=True
+        )
         return self
 
     def __exit__(
@@ -246,10 +250,10 @@ class NotebookView(LiveView):
     def _update(self, *, at_once: bool) -> None:
         now = time.monotonic()
         if self._handle is not None and (at_once or now - self._shown > _REDRAW):
-            self._handle.update(self._display.HTML(self._html()))
+            self._handle.update(self._display.HTML(self._render_html()))
             self._shown = now
 
-    def _html(self) -> str:
+    def _render_html(self) -> str:
         self.console.print(self._render())
         return self.console.export_html(inline_styles=True, code_format=_CELL)
 
@@ -258,7 +262,7 @@ class QuietView(SweepView):
     """Shows nothing."""
 
 
-def choose_view_here(*, shown: bool) -> SweepView:
+def choose_own_view(*, shown: bool) -> SweepView:
     """The view for this process: a notebook cell, a live table in a terminal, or lines."""
     if not shown:
         return QuietView(Console())

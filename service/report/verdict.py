@@ -120,16 +120,16 @@ def _describe_without_baseline(sweep: Sweep, best: Trial) -> str:
 
 def _describe_objective(sweep: Sweep, baseline: Trial, best: Trial) -> str:
     values = f"{sweep.metric} {number(best.value)} against {number(baseline.value)}"
-    if beats(sweep, baseline, best):
+    if is_better(sweep, baseline, best):
         return f"{_describe_trial(best, start=True)} beats the baseline: {values}."
     others = (t for t in sweep.of_state(TrialState.COMPLETE) if t is not baseline)
-    if any(beats(sweep, baseline, t) for t in others):
+    if any(is_better(sweep, baseline, t) for t in others):
         named = _describe_trial(best, start=True)
         return f"{named} meets the constraints best, but does not beat the baseline: {values}."
     return f"No trial beats the baseline; the closest is {_describe_trial(best)}: {values}."
 
 
-def beats(sweep: Sweep, baseline: Trial, best: Trial) -> bool:
+def is_better(sweep: Sweep, baseline: Trial, best: Trial) -> bool:
     """Whether ``best`` has a strictly better value of the objective."""
     if baseline.value is None or best.value is None:
         return False

@@ -60,8 +60,8 @@ def export_best(
         raise InputError(str(error)) from None
     except OSError as error:
         raise InputError(f"{to} cannot be written ({error.strerror})") from None
-    return Exported(files, removed, (_size(before), _size(network)))
+    return Exported(files, removed, (_count_parameters(before), _count_parameters(network)))
 
 
-def _size(network: torch.nn.Module) -> int:
+def _count_parameters(network: torch.nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())

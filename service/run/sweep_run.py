@@ -133,7 +133,7 @@ class More:
     trials: int
     extension: int
 
-    def beyond(self, study: SweepStudy, budget: int) -> int:
+    def count(self, study: SweepStudy, budget: int) -> int:
         """The number of trials to add to the study's current budget."""
         now = study.attributes.budget
         extended = 0 if now is None else now - budget
@@ -160,7 +160,7 @@ class _Session:
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
         budget, points = _plan(spec)
-        more_trials = more.beyond(self._study, budget)
+        more_trials = more.count(self._study, budget)
         self._stopwatch = Stopwatch(self._study)
         if more_trials:
             self._stopwatch.extend()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.base.errors import SweepFailedError
-from service.report.progress import choose_view_here
+from service.report.progress import choose_own_view
 from service.run.sweep import Sweep
 from service.run.user_code import add_import_paths, find_user_code
 from service.spec.file import load_spec, parse_spec
@@ -52,7 +52,7 @@ def run(
         SweepFailedError: no trial completed; ``resume`` continues the sweep.
     """
     loaded, source, folders = _load(spec)
-    with choose_view_here(shown=progress) as view:
+    with choose_own_view(shown=progress) as view:
         observers = _observers(view, on_event)
         ending, folder = start_sweep(
             loaded, source, home_at(home), ray_address, folders=folders, observers=observers
@@ -80,7 +80,7 @@ def resume(
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
     at = Home(folder.path.parent.parent)
-    with choose_view_here(shown=progress) as view:
+    with choose_own_view(shown=progress) as view:
         observers = _observers(view, on_event)
         ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
     return _build_result(ending, folder)

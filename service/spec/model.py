@@ -50,7 +50,7 @@ class Constraint(Strict):
     min: float | None = None
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.max is None and self.min is None:
             raise ValueError("a constraint needs `max`, `min` or both")
         return self
@@ -128,20 +128,20 @@ class SweepSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _early_stopping_off(cls, raw: Any) -> Any:
+    def _convert_off(cls, raw: Any) -> Any:
         """Convert ``off``, which YAML may read as False, to None."""
         if isinstance(raw, Mapping) and raw.get("early_stopping") in (False, "off"):
             return {**raw, "early_stopping": None}
         return raw
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def _check_consistency(self) -> Self:
         problems = [
             *find_space_problems(self),
-            *self._budget_problems(),
-            *self._measurement_problems(),
+            *self._find_budget_problems(),
+            *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
-            *self._sharing_problems(),
+            *self._find_batch_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -153,7 +153,7 @@ class SweepSpec(Strict):
         )
         return self
 
-    def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _find_budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if self.budget.gpu_hours is not None and not self.resources.gpus:
             yield (
                 ("budget", "gpu_hours"),
@@ -175,7 +175,7 @@ class SweepSpec(Strict):
                 "needs `search.baseline: true`, because it compares with the baseline",
             )
 
-    def _measurement_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _find_metric_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         watched = [("objective.metric", self.objective.metric)]
         if self.early_stopping is not None:
             watched.append(("early_stopping.metric", self.early_stopping.metric))
@@ -187,7 +187,7 @@ class SweepSpec(Strict):
                     "needed every epoch",
                 )
 
-    def _sharing_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _find_batch_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         size, workers = self.training.batch_size, self.resources.workers
         if self.training.scale_lr == "none" and size < workers:
             yield (

@@ -130,7 +130,7 @@ class Threshold(PrunerConfig):
     interval: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.lower is None and self.upper is None:
             raise ValueError("a threshold needs `lower`, `upper` or both")
         return self

@@ -31,7 +31,7 @@ class Resources(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_at_a_time(cls, raw: Any) -> Any:
+    def _set_default_concurrency(cls, raw: Any) -> Any:
         """Set the default of ``concurrent`` to 1 for the local executor."""
         if isinstance(raw, Mapping) and raw.get("executor") == "local":
             return {"concurrent": 1, **raw}

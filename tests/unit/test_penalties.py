@@ -90,7 +90,7 @@ def trained(optimizer: type[torch.optim.Optimizer], coupled: bool) -> Tensor:
         if coupled:
             penalties.add_coupled_gradient([w], l2)
         else:
-            penalties.decoupled_step([w], scalar(0.05), l2)
+            penalties.apply_decoupled_decay([w], scalar(0.05), l2)
         optimiser.step()
     return w.weight.detach()
 
@@ -114,7 +114,7 @@ def test_value_and_its_gradients_agree_with_the_updates() -> None:
 
 def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
     w = weight([3.0, 0.0], [0.1, 0.1], bias=[4.0, 0.1])
-    penalties.group_step([w], scalar(0.5), scalar(2.0))
+    penalties.apply_group_step([w], scalar(0.5), scalar(2.0))
     shorter = 1 - 0.5 * 2.0 * 3**0.5 / 5
     assert w.weight.tolist()[0] == pytest.approx([3 * shorter, 0.0])
     assert w.weight.tolist()[1] == [0.0, 0.0]
@@ -125,7 +125,7 @@ def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
 def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
     start = torch.tensor([[1.0, -0.5, 2.0]])
     w = Penalised("w", start.clone())
-    penalties.group_step([w], scalar(1.0), scalar(0.4))
+    penalties.apply_group_step([w], scalar(1.0), scalar(0.4))
 
     def cost(u: Tensor) -> Tensor:
         return 0.5 * (u - start).square().sum() + 0.4 * 3**0.5 * u.norm()
@@ -137,7 +137,7 @@ def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
 
 def test_max_norm_projects_long_units_and_leaves_short_ones() -> None:
     w = weight([3.0, 4.0], [0.3, 0.4], bias=[9.0, 9.0])
-    penalties.max_norm_step([w], scalar(1.0))
+    penalties.apply_max_norm([w], scalar(1.0))
     assert w.weight.tolist() == [pytest.approx([0.6, 0.8]), pytest.approx([0.3, 0.4])]
     assert w.bias is not None
     assert w.bias.tolist() == [9.0, 9.0]
@@ -164,8 +164,8 @@ def test_patterns_include_exclude_and_scale() -> None:
 
 def test_a_factor_of_a_tenth_is_a_tenth_of_the_strength() -> None:
     tenth, whole = weight([1.0, -1.0], factor=0.1), weight([1.0, -1.0])
-    penalties.proximal_step([tenth], [scalar(1.0)], scalar(0.5))
-    penalties.proximal_step([whole], [scalar(1.0)], scalar(0.05))
+    penalties.apply_proximal_step([tenth], [scalar(1.0)], scalar(0.5))
+    penalties.apply_proximal_step([whole], [scalar(1.0)], scalar(0.05))
     assert torch.equal(tenth.weight, whole.weight)
 
 
@@ -175,7 +175,7 @@ def test_the_units_of_the_last_layer_are_outputs_and_stay() -> None:
     first, last = select_penalised(model, Selection(), "2")
     assert (first.unit_axis, last.unit_axis) == (0, None)
     before = last.weight.clone()
-    penalties.group_step([first, last], scalar(1.0), scalar(100.0))
+    penalties.apply_group_step([first, last], scalar(1.0), scalar(100.0))
     assert not first.weight.any()
     assert torch.equal(last.weight, before)
 

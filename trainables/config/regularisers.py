@@ -89,7 +89,7 @@ class Penalty(RegulariserConfig):
 
     @field_validator("penalty")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_known(cls, name: str) -> str:
         return _check_name(penalties, name)
 
     @property
@@ -139,7 +139,7 @@ class Augmentation(RegulariserConfig):
 
     @field_validator("augmentation")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_known(cls, name: str) -> str:
         return _check_name(augmentations, name)
 
     @property
@@ -214,7 +214,7 @@ class Averaging(RegulariserConfig):
     )
 
     @model_validator(mode="after")
-    def _only_one(self) -> Self:
+    def _check_exclusive(self) -> Self:
         if self.ema and self.swa:
             raise ValueError("`ema` and `swa` are mutually exclusive; set one of them to 0")
         return self

@@ -43,7 +43,7 @@ class MetricSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, raw: Any) -> Any:
+    def _expand_path(cls, raw: Any) -> Any:
         """Expand a bare path to ``{path: …}``; ``name`` defaults to the name of the function."""
         raw = {"path": raw} if isinstance(raw, str) else raw
         if isinstance(raw, Mapping) and isinstance(raw.get("path"), str):
@@ -108,7 +108,7 @@ class Training(Strict):
         """Whether L2 is part of the gradient."""
         return (self.l2_update or self.optimizer.l2_update) == "coupled"
 
-    def lr_in(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         return self.lr * self.schedule.factor(epoch - 1, self.max_epochs)
 
@@ -127,7 +127,7 @@ class Training(Strict):
                 return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.max_epochs))
 
     @model_validator(mode="after")
-    def _distinct_metrics(self) -> Self:
+    def _check_metric_names(self) -> Self:
         names = ["loss", *(m.name for m in self.metrics)]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

@@ -100,12 +100,12 @@ class Hooks:
 
     def __init__(self, regularisers: Sequence[Regulariser]) -> None:
         self.all = tuple(regularisers)
-        self.before_epoch: list[Callable[[Now], None]] = self._overridden("before_epoch")
-        self._on_batch: list[Callable[[Batch], Batch]] = self._overridden("on_batch")
-        self.before_step: list[Callable[[Now], None]] = self._overridden("before_step")
-        self.after_step: list[Callable[[Now], None]] = self._overridden("after_step")
-        self.after_epoch: list[Callable[[int], None]] = self._overridden("after_epoch")
-        self._evaluated: list[Callable[[], nn.Module | None]] = self._overridden("evaluated")
+        self.before_epoch: list[Callable[[Now], None]] = self._find_overridden("before_epoch")
+        self._on_batch: list[Callable[[Batch], Batch]] = self._find_overridden("on_batch")
+        self.before_step: list[Callable[[Now], None]] = self._find_overridden("before_step")
+        self.after_step: list[Callable[[Now], None]] = self._find_overridden("after_step")
+        self.after_epoch: list[Callable[[int], None]] = self._find_overridden("after_epoch")
+        self._evaluated: list[Callable[[], nn.Module | None]] = self._find_overridden("evaluated")
 
     def attach(self, subject: Subject) -> None:
         """Attach every regulariser.
@@ -130,18 +130,18 @@ class Hooks:
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the regularisers that have one, by position and class."""
-        states = {key: r.state_dict() for key, r in self._keyed()}
+        states = {key: r.state_dict() for key, r in self._list_by_key()}
         return {key: state for key, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state of the same regularisers."""
-        for key, regulariser in self._keyed():
+        for key, regulariser in self._list_by_key():
             if key in state:
                 regulariser.load_state_dict(state[key])
 
-    def _keyed(self) -> list[tuple[str, Regulariser]]:
+    def _list_by_key(self) -> list[tuple[str, Regulariser]]:
         return [(f"{n}-{type(r).__name__}", r) for n, r in enumerate(self.all)]
 
-    def _overridden(self, name: str) -> list[Any]:
+    def _find_overridden(self, name: str) -> list[Any]:
         base = getattr(Regulariser, name)
         return [getattr(r, name) for r in self.all if getattr(type(r), name) is not base]

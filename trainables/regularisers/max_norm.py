@@ -6,7 +6,7 @@ import torch
 
 from trainables.config import regularisers as config
 from trainables.regularisers.base import Now, Regulariser
-from trainables.regularisers.penalty_steps import max_norm_step
+from trainables.regularisers.penalty_steps import apply_max_norm
 
 
 class MaxNorm(Regulariser):
@@ -18,4 +18,4 @@ class MaxNorm(Regulariser):
 
     def after_step(self, now: Now) -> None:
         """Project the units whose norm exceeds the bound."""
-        max_norm_step(self.subject.weights, self._limit)
+        apply_max_norm(self.subject.weights, self._limit)

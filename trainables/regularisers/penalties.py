@@ -103,14 +103,14 @@ class ElasticNet(Penalty):
         if self._coupled:
             penalty_steps.add_coupled_gradient(weights, self._l2_now)
         if self._decoupled:
-            penalty_steps.decoupled_step(weights, now.lr, self._l2_now)
+            penalty_steps.apply_decoupled_decay(weights, now.lr, self._l2_now)
 
     def after_step(self, now: Now) -> None:
         """Soft-threshold the weights, which gives exact zeros."""
         if self._proximal:
             weights = self.subject.weights
             steps = self._adaptive_steps(now.lr) if self._adaptive else [now.lr] * len(weights)
-            penalty_steps.proximal_step(weights, steps, self._l1_now)
+            penalty_steps.apply_proximal_step(weights, steps, self._l1_now)
 
     def _adaptive_steps(self, lr: Tensor) -> list[Tensor]:
         """``lr/(√v̂ + ε)``, the metric of Adam's step. Melchior et al. 2019, Proximal Adam."""
@@ -145,4 +145,4 @@ class GroupLasso(Penalty):
 
     def after_step(self, now: Now) -> None:
         """Shrink every unit towards 0."""
-        penalty_steps.group_step(self.subject.weights, now.lr, self._now)
+        penalty_steps.apply_group_step(self.subject.weights, now.lr, self._now)

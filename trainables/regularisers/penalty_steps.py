@@ -26,7 +26,7 @@ def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
+def apply_proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
     """Soft-threshold in place by ``step·l1``, after the optimiser's step; gives exact zeros.
 
     There is one step per weight tensor, 0-dim or of its shape.
@@ -36,7 +36,7 @@ def proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None
 
 
 @torch.no_grad()
-def group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
+def apply_group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
     """Shrink every unit and its bias towards zero by ``step·group·√n``; makes whole units 0.
 
     The proximal operator of ``√n·‖u‖``: Yuan & Lin 2006, Model selection and estimation in
@@ -50,7 +50,7 @@ def group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
 
 
 @torch.no_grad()
-def max_norm_step(weights: Weights, limit: Tensor) -> None:
+def apply_max_norm(weights: Weights, limit: Tensor) -> None:
     """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014."""
     for w in weights:
         if w.unit_axis is not None:
@@ -59,7 +59,7 @@ def max_norm_step(weights: Weights, limit: Tensor) -> None:
 
 
 @torch.no_grad()
-def decoupled_step(weights: Weights, step: Tensor, l2: Tensor) -> None:
+def apply_decoupled_decay(weights: Weights, step: Tensor, l2: Tensor) -> None:
     """Shrink in place by ``1 − 2·step·l2``, never past zero, before the optimiser's step.
 
     Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
