@@ -26,6 +26,8 @@ SMALL = (
     "budget.trials=10",
     "search.pruner={name: median, startup_trials: 3, warmup_epochs: 1}",
 )
+LOCAL = "resources={executor: local}"
+"""A setting: a sweep's trials run one after the other in the driver's process, without Ray."""
 
 
 @dataclass(frozen=True)

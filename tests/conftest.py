@@ -12,11 +12,13 @@ import torch
 from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
-from tests.rays import Ray, ray_cluster
+from tests.rays import TOKEN, Ray, ray_cluster
 
 # Two threads over small matrices take five times the CPU time that one takes.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Before Ray is imported: a Ray of this process's own has the same token as those that it joins.
+os.environ.update(TOKEN)
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are asked for by -m

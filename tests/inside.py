@@ -15,6 +15,8 @@ from typing import TextIO
 _OURS = Path(__file__).parents[1]
 _KEPT = tuple(str(Path(p).resolve()) for p in (_OURS, sys.prefix, sys.base_prefix))
 _WIDTH = "80"
+_SET_BY_IMPORTS = "MLFLOW_"
+"""Variables that a module of ours sets as it is imported, which happens in one command only."""
 
 
 @contextmanager
@@ -23,8 +25,9 @@ def as_a_process(
 ) -> Iterator[None]:
     """Run a block in a folder, with these arguments and additions to the environment.
 
-    Afterwards the folder, ``sys.argv``, ``sys.path`` and the environment are what they were, and
-    modules of other folders than this project's and Python's, such as a user's, are forgotten.
+    Afterwards the folder, ``sys.argv``, ``sys.path`` and the environment are what they were, but
+    for variables that imports set. Modules of other folders than this project's and Python's, such
+    as a user's, are forgotten.
     """
     before = (Path.cwd(), sys.argv, list(sys.path), dict(os.environ), set(sys.modules))
     os.chdir(folder)
@@ -36,8 +39,9 @@ def as_a_process(
     finally:
         os.chdir(before[0])
         sys.argv, sys.path[:] = before[1], before[2]
+        once = {k: v for k, v in os.environ.items() if k.startswith(_SET_BY_IMPORTS)}
         os.environ.clear()
-        os.environ.update(before[3])
+        os.environ.update({**once, **before[3]})
         for name in set(sys.modules) - before[4]:
             if _is_foreign(sys.modules[name]):
                 del sys.modules[name]

@@ -19,7 +19,7 @@ from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
 _NODE = "GAPSWEEP_TEST_RAY_NODE"
-_TOKEN = secrets.token_hex(16)
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
 """One for every Ray of a test run: a process that has joined one keeps its token."""
 
 
@@ -42,7 +42,7 @@ class Ray:
     @property
     def env(self) -> dict[str, str]:
         """What a driver must know to be let in."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+        return TOKEN
 
     @property
     def options(self) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def _start(
     """A node; ``before`` is the command that runs its own as its arguments."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words.append("--disable-usage-stats")
-    own = {_MARK: mark, _NODE: str(number), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+    own = {_MARK: mark, _NODE: str(number), **TOKEN}
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, f"--dashboard-agent-listen-port={free_port()}", *options],

@@ -1,4 +1,4 @@
-"""The contract of a model: how to build its network, its losses and its metrics."""
+"""The contract of what can be swept: a network, its optimiser, its losses and its metrics."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from trainables.losses import (
 
 
 class Trainable(ABC):
-    """A network and how to train it. A subclass must define ``build`` and may override the rest.
+    """A network and how it is trained. A subclass defines :meth:`build` and overrides what differs.
 
-    It is constructed with the spec's ``model`` arguments. :meth:`setup` sets ``info`` and is called
-    before any other method.
+    It is constructed with the spec's ``model`` arguments, once per trial. ``info`` is set by
+    :meth:`setup`, which is called before everything else. ``higher_is_better`` names the metrics of
+    which more is better; it decides the sign of their gaps.
     """
 
     higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
@@ -37,7 +38,7 @@ class Trainable(ABC):
     _better_high: frozenset[str] = frozenset()
 
     def setup(self, info: DataInfo, training: Training) -> None:
-        """Set ``info``, and load the loss and metrics that the spec names.
+        """Take what the data are, and the loss and the metrics of the spec.
 
         Raises:
             ContractError: one of them cannot be loaded or does not fit the task.
@@ -54,19 +55,24 @@ class Trainable(ABC):
 
     @abstractmethod
     def build(self, info: DataInfo) -> nn.Module:
-        """A network from ``(B, *info.input_shape)`` to ``(B, info.outputs)``."""
+        """A new network from ``(B, *info.input_shape)`` to ``(B, info.outputs)``, on the CPU.
+
+        Torch's generator is seeded before (``training.weight_init_seed``). Outputs are logits of
+        classes or labels, or predictions of a regression.
+        """
 
     def optimizer(
         self, parameters: Iterable[nn.Parameter], training: Training
     ) -> torch.optim.Optimizer:
-        """The optimiser of the spec, without weight decay: the loop applies penalties."""
+        """The optimiser of the spec. An override must not decay weights: that is a penalty."""
         return training.optimizer.build(parameters, lr=training.lr, momentum=training.momentum)
 
     def step(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The differentiable loss of one training step, 0-dim, without penalty.
+        """The loss of one training step, 0-dim and differentiable, without penalty.
 
-        Call ``model`` itself, not its submodules: with several workers, only that averages their
-        gradients.
+        Call ``model`` as a whole, not its parts: where several workers share it, only its own
+        ``forward`` averages their gradients. An override that ignores ``batch.other_y`` and
+        ``batch.smoothing`` has no mixup, CutMix or label smoothing.
         """
         outputs = model(batch.x)
         losses = self.losses(outputs, batch.y)
@@ -76,21 +82,21 @@ class Trainable(ABC):
         return smooth_labels(losses, outputs, batch.smoothing).mean()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each sample ``(B,)``, or the mean ``()``, without penalty."""
+        """The loss of each sample ``(B,)``, or their mean ``()``, without penalty."""
         if self._loss is not None:
             return self._loss(outputs, targets)
         return compute_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The metrics of each sample ``(B,)``, or their means ``()``; averaged over samples."""
+        """Metrics by name, of each sample ``(B,)`` or their means ``()``; averaged over samples."""
         return compute_metrics(outputs, targets, self.info.task)
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``loss``, the metrics, and those that the spec names."""
+        """``loss``, the metrics, and those of the spec, each as in :meth:`metrics`."""
         own = {name: function(outputs, targets) for name, function in self._metrics.items()}
         values = {"loss": self.losses(outputs, targets), **self.metrics(outputs, targets), **own}
         return {name: torch.as_tensor(value) for name, value in values.items()}
 
     def is_better_high(self, metric: str) -> bool:
-        """Whether a higher value of a metric is better."""
+        """Whether higher values of a metric (``accuracy``) are better."""
         return metric in self._better_high

@@ -9,14 +9,19 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+def replacing(
+    path: Path, temporary: Path | None = None, *, mode: int | None = None
+) -> Iterator[Path]:
     """A path to write to, in the place of ``path`` when the block ends without an exception.
 
     A reader of ``path`` sees the old or the new file, never a part. ``temporary`` is in the same
-    folder; without it several writers at once do not disturb each other.
+    folder; without it several writers at once do not disturb each other. With ``mode`` the file
+    has these permissions before anything is written to it.
     """
     written = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        if mode is not None:
+            written.touch(mode, exist_ok=False)
         yield written
         written.replace(path)
     finally:

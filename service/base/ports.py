@@ -1,4 +1,4 @@
-"""Whether an address can be listened on."""
+"""Network ports: whether one is free, and a free one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from service.base.errors import InputError
 
 
 def check_port(host: str, port: int, option: str = "--port") -> None:
-    """See that nobody has it.
+    """Check that a server can listen on an address; ``option`` is named in the error.
 
     Raises:
-        InputError: somebody has, or it is no address of this machine.
+        InputError: the port is in use, or the host is not an address of this machine.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -19,12 +19,12 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
             probe.bind((host, port))
         except OSError as error:
             raise InputError(
-                f"{host}:{port} cannot be used ({error.strerror}); name another with {option}"
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another with {option}"
             ) from None
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """One that nobody has right now."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

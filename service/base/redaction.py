@@ -1,4 +1,4 @@
-"""Words for people and logs without the secrets that were in them."""
+"""Removes secrets from texts for users and logs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 _IN_URL = re.compile(
     r"(?<![\w+.-])(?P<scheme>[a-zA-Z][\w+.-]*://)"
-    r"(?:[^/\s'\"@]+|[^/\s'\"@:]*:(?!\d+(?:[/\s'\"]|$))[^\n@]*)@"  # a password may hold anything
+    r"(?:[^/\s'\"@]+|[^/\s'\"@:]*:(?!\d+(?:[/\s'\"]|$))[^\n@]*)@"  # a password may contain anything
 )
 _IN_QUERY = re.compile(r"([?&]password=)[^&\s'\"]+")
 _TOKEN = re.compile(r"\bgs_[\w-]{16,}")
@@ -15,19 +15,19 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 
 
 def redact(text: str) -> str:
-    """The text without credentials in URLs, tokens of ours, and authorisation headers."""
+    """The text without credentials in URLs, our tokens, and authorisation headers."""
     text = redact_query(_IN_URL.sub(r"\g<scheme>***@", text))
     return _BEARER.sub(r"\1 ***", _TOKEN.sub("gs_***", text))
 
 
 def redact_query(text: str) -> str:
-    """The text without the passwords in the queries of URLs."""
+    """The text without passwords in the queries of URLs."""
     return _IN_QUERY.sub(r"\1***", text)
 
 
 class RedactingFormatter(logging.Formatter):
-    """A log's lines, tracebacks too, without secrets."""
+    """Formats log records, tracebacks included, without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As :class:`logging.Formatter` does, without them."""
+        """The formatted record, redacted."""
         return redact(super().format(record))

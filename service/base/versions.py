@@ -1,4 +1,4 @@
-"""This gapsweep's version, and the refusal to work with another's."""
+"""The installed version of gapsweep, and the check that another part has the same."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from service.base.errors import InputError
 
 
 def installed_version() -> str:
-    """The version that is installed here."""
+    """The installed version."""
     return version("gapsweep")
 
 
 def describe_mismatch(theirs: str, who: str, here: str) -> str | None:
-    """In words, that ``who`` has another version than what is installed ``here``; None if not."""
+    """A message if the version of ``who`` differs from the one installed ``here``, else None."""
     ours = installed_version()
     if theirs == ours:
         return None
     return f"{here} has gapsweep {ours}, {who} has {theirs}; install the same version on both"
 
 
-def require(theirs: str, who: str, here: str) -> None:
-    """See that ``who`` has the version that is installed here.
+def require_same_version(theirs: str, who: str, here: str) -> None:
+    """Check that ``who`` has the version that is installed here.
 
     Raises:
-        InputError: it has another.
+        InputError: the versions differ.
     """
     words = describe_mismatch(theirs, who, here)
     if words is not None:

@@ -149,7 +149,7 @@ def list_sweeps(
     at = home_at(home)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("sweep", "state", "trials", "time", "objective", "best", "gap/loss"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "sweep")
     for folder in at.sweeps():
         try:
             spec, found = load_spec(folder.spec), current_summary(folder)

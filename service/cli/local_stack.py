@@ -10,13 +10,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from service.base.errors import ClusterUnavailableError, ServerError
 from service.base.ports import check_port, free_port
@@ -129,11 +136,19 @@ class _Child:
         Raises:
             ServerError: the process ended or took too long.
         """
-        deadline = time.monotonic() + _STARTUP_TIMEOUT
-        while not ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"{self._name} did not start; see {self._log}")
-            time.sleep(0.2)
+        timeout = stop_after_delay(_STARTUP_TIMEOUT)
+        retrying = Retrying(
+            stop=lambda state: self._has_ended() or timeout(state),
+            wait=wait_fixed(0.2),
+            retry=retry_if_result(lambda is_ready: not is_ready),
+        )
+        try:
+            retrying(ready)
+        except RetryError:
+            raise ServerError(f"{self._name} did not start; see {self._log}") from None
+
+    def _has_ended(self) -> bool:
+        return self._process.poll() is not None
 
 
 def _end_with_parent() -> None:

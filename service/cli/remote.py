@@ -6,14 +6,14 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from service.base.errors import InputError, ServerError
+from service.base.errors import InputError
 from service.cli.app import (
     THERE,
     AsJson,
@@ -29,8 +29,6 @@ from service.cli.remote_session import Remote, remote_report, run_action
 from service.spec.model import SweepSpec
 from trainables.config.imports import OWN_PACKAGES
 
-T = TypeVar("T")
-_TRIES = 4
 _POLL_PERIOD = 1.0
 """Seconds between requests for new log lines."""
 
@@ -73,7 +71,7 @@ def submit(
         bundle=bundle,
         idempotency_key=secrets.token_hex(16),  # so that a retry cannot submit it twice
     )
-    sweep = _insisted(lambda: remote.client.do(call))
+    sweep = remote.do_patiently(call)
     if as_json and not watch_it:
         print(sweep.model_dump_json(indent=2))
         return
@@ -226,7 +224,7 @@ def _upload_bundle(remote: Remote, paths: Sequence[Path]) -> str | None:
     from service.client.bundle_packing import pack
 
     archive = pack(paths)
-    return _insisted(lambda: remote.client.do(endpoints.add_bundle(archive))).digest
+    return remote.do_patiently(endpoints.add_bundle(archive)).digest
 
 
 def _check_code(spec: SweepSpec, folder: Path, sent: Iterable[Path]) -> None:
@@ -241,13 +239,3 @@ def _check_code(spec: SweepSpec, folder: Path, sent: Iterable[Path]) -> None:
                         f"the spec names module {module}, which is on this machine and not on the "
                         f"server; upload it: --with {shown}"
                     )
-
-
-def _insisted(ask: Callable[[], T]) -> T:
-    """Ask again where the server was away for a moment."""
-    for attempt in range(1, _TRIES):
-        try:
-            return ask()
-        except ServerError:
-            time.sleep(0.25 * 2**attempt)
-    return ask()

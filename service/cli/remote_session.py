@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
-from service.base.errors import InputError, SweepNotFoundError
+from service.base.errors import InputError, ServerError
+from service.base.sweep_ids import LATEST, resolve_sweep
 from service.cli.app import write_file
 
 if TYPE_CHECKING:
     from service.client.client import Client
     from service.client.endpoints import Call
     from service.client.models import SweepOut
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,27 +52,32 @@ class Remote:
             raise InputError(f"{error.name} is missing; pip install 'gapsweep[client]'") from None
         return Remote(Client(server.rstrip("/"), token.strip()), server)
 
+    def do_patiently(self, call: Call[T]) -> T:
+        """Make a call that may be repeated, up to four times if the server does not answer."""
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+        retrying = Retrying(
+            stop=stop_after_attempt(4),
+            wait=wait_exponential(multiplier=0.5),
+            retry=retry_if_exception_type(ServerError),
+            reraise=True,
+        )
+        answer: T = retrying(self.client.do, call)
+        return answer
+
     def find(self, name: str) -> str:
-        """The id of the sweep that an id, the beginning of one, or ``latest`` means.
+        """The id of a sweep by its id, an unambiguous beginning of it, or ``latest``.
 
         Raises:
-            SweepNotFoundError: none, or more than one.
+            SweepNotFoundError: no sweep matches, or several do.
         """
         from service.client import endpoints
 
-        if name == "latest":
-            newest = self.client.do(endpoints.sweeps(limit=1)).items
-            if not newest:
-                raise SweepNotFoundError(f"there are no sweeps on {self.url} yet")
-            return newest[0].sweep_id
-        found = [s.sweep_id for s in self.client.do(endpoints.sweeps(prefix=name, limit=10)).items]
-        if name in found:
-            return name
-        if len(found) == 1:
-            return found[0]
+        prefix = None if name == LATEST else name
+        found = self.client.do(endpoints.sweeps(prefix=prefix, limit=10)).items
         if not found:
-            raise SweepNotFoundError(f"no sweep {name!r} on {self.url}; `gapsweep list` shows all")
-        raise SweepNotFoundError(f"more than one sweep begins with {name!r}: {', '.join(found)}")
+            found = self.client.do(endpoints.sweeps(limit=10)).items
+        return resolve_sweep(name, [s.sweep_id for s in reversed(found)], f"on {self.url}")
 
 
 def run_action(remote: Remote, name: str, action: Callable[[str], Call[SweepOut]]) -> None:

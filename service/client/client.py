@@ -11,13 +11,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+from tenacity import (
+    AsyncRetrying,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+)
 
 from service.base.errors import ServerError
+from service.base.files import replacing
 from service.client import endpoints
 from service.client.endpoints import Call, raise_for_problem
 from service.client.events import SweepEvent, parse_event
@@ -28,6 +37,7 @@ NumberedEvent = tuple[int, SweepEvent]
 PATIENCE = 60.0
 """Seconds for which a stream's server may not answer before reconnecting is given up."""
 _LONGEST_WAIT = 5.0
+_RECONNECT_PAUSE = 0.2
 _TIMEOUT = 30.0
 
 
@@ -45,11 +55,9 @@ class Client:
             ServerError: the server cannot be reached, or failed.
             GapsweepError: the server refused the call.
         """
-        for _ in range(call.max_tries - 1):
-            with suppress(httpx2.TransportError):
-                return call.read(self._http.request(**_with_token(call.request(), self._token)))
+        request = _with_token(call.request(), self._token)
         try:
-            return call.read(self._http.request(**_with_token(call.request(), self._token)))
+            return call.read(Retrying(**_repeat(call))(self._http.request, **request))
         except httpx2.TransportError as error:
             raise _unreachable(self._server, error) from error
 
@@ -61,21 +69,17 @@ class Client:
             ServerError: the server cannot be reached, or failed.
             GapsweepError: the server refused the call.
         """
-        temporary = path.with_name(f".{path.name}.part")
         request = _with_token(call.request(), self._token)
         try:
             with self._http.stream(**request) as response:
                 if response.is_error:
                     response.read()
                 raise_for_problem(response)
-                with temporary.open("wb") as file:
+                with replacing(path) as temporary, temporary.open("wb") as file:
                     for chunk in response.iter_bytes():
                         file.write(chunk)
-            temporary.replace(path)
         except httpx2.TransportError as error:
             raise _unreachable(self._server, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def events(self, sweep_id: str, after: int = 0) -> Iterator[NumberedEvent]:
         """A sweep's numbered events until it has ended; reconnects when the connection is lost.
@@ -84,23 +88,29 @@ class Client:
             ServerError: the server did not answer for :data:`PATIENCE` seconds.
             GapsweepError: the server refused the call.
         """
-        patience = _Patience()
+        retrying = Retrying(**_patience())
         while True:
-            request = _with_token(endpoints.events(sweep_id, after).request(), self._token)
-            try:
-                with self._http.stream(**request, timeout=None) as response:
-                    if response.is_error:
-                        response.read()
-                    raise_for_problem(response)
-                    patience = _Patience()
-                    for number, event in _parse_events(response.iter_lines()):
-                        after = number
-                        yield number, event
-                if self.do(endpoints.sweep(sweep_id)).state.is_over:
-                    return
-                raise _closed_early(sweep_id)
-            except (httpx2.TransportError, ServerError) as error:
-                time.sleep(patience.wait(self._server, error))
+            opened = retrying(self._open_events, sweep_id, after)
+            with closing(opened) as response, suppress(httpx2.TransportError):
+                for number, event in _parse_events(response.iter_lines()):
+                    after = number
+                    yield number, event
+                if retrying(self.do, endpoints.sweep(sweep_id)).state.is_over:
+                    return  # the stream was closed at its end
+            time.sleep(_RECONNECT_PAUSE)
+
+    def _open_events(self, sweep_id: str, after: int) -> httpx2.Response:
+        request = _with_token(endpoints.events(sweep_id, after).request(), self._token)
+        try:
+            opened = self._http.build_request(**request, timeout=None)
+            response = self._http.send(opened, stream=True)
+            if response.is_error:
+                with closing(response):
+                    response.read()
+        except httpx2.TransportError as error:
+            raise _unreachable(self._server, error) from error
+        raise_for_problem(response)
+        return response
 
 
 class AsyncClient:
@@ -112,26 +122,19 @@ class AsyncClient:
 
     async def do(self, call: Call[T]) -> T:
         """As :meth:`Client.do`."""
-        for _ in range(call.max_tries - 1):
-            with suppress(httpx2.TransportError):
-                request = _with_token(call.request(), self._token)
-                return call.read(await self._http.request(**request))
+        request = _with_token(call.request(), self._token)
         try:
-            return call.read(await self._http.request(**_with_token(call.request(), self._token)))
+            return call.read(await AsyncRetrying(**_repeat(call))(self._http.request, **request))
         except httpx2.TransportError as error:
             raise _unreachable(self._server, error) from error
 
     async def events(self, sweep_id: str, after: int = 0) -> AsyncIterator[NumberedEvent]:
         """As :meth:`Client.events`."""
-        patience = _Patience()
+        retrying = AsyncRetrying(**_patience())
         while True:
-            request = _with_token(endpoints.events(sweep_id, after).request(), self._token)
-            try:
-                async with self._http.stream(**request, timeout=None) as response:
-                    if response.is_error:
-                        await response.aread()
-                    raise_for_problem(response)
-                    patience = _Patience()
+            response: httpx2.Response = await retrying(self._open_events, sweep_id, after)
+            async with aclosing(response):
+                with suppress(httpx2.TransportError):
                     lines: list[str] = []
                     async for line in response.aiter_lines():
                         lines.append(line)
@@ -141,32 +144,41 @@ class AsyncClient:
                             after = number
                             yield number, event
                         lines = []
-                if (await self.do(endpoints.sweep(sweep_id))).state.is_over:
-                    return
-                raise _closed_early(sweep_id)
-            except (httpx2.TransportError, ServerError) as error:
-                await asyncio.sleep(patience.wait(self._server, error))
+                    if (await retrying(self.do, endpoints.sweep(sweep_id))).state.is_over:
+                        return
+            await asyncio.sleep(_RECONNECT_PAUSE)
+
+    async def _open_events(self, sweep_id: str, after: int) -> httpx2.Response:
+        request = _with_token(endpoints.events(sweep_id, after).request(), self._token)
+        try:
+            opened = self._http.build_request(**request, timeout=None)
+            response = await self._http.send(opened, stream=True)
+            if response.is_error:
+                async with aclosing(response):
+                    await response.aread()
+        except httpx2.TransportError as error:
+            raise _unreachable(self._server, error) from error
+        raise_for_problem(response)
+        return response
 
 
-class _Patience:
-    """The waiting times of a client that reconnects."""
+def _repeat(call: Call[Any]) -> dict[str, Any]:
+    """Send a call again at once if the connection broke, as often as the call may be sent."""
+    return {
+        "stop": stop_after_attempt(call.max_tries),
+        "retry": retry_if_exception_type(httpx2.TransportError),
+        "reraise": True,
+    }
 
-    def __init__(self) -> None:
-        self._until: float | None = None  # set when the server does not answer for the first time
-        self._wait = 0.1
 
-    def wait(self, server: str, error: Exception) -> float:
-        """Seconds to wait before the next try.
-
-        Raises:
-            ServerError: the server has not answered for :data:`PATIENCE` seconds.
-        """
-        now = time.monotonic()
-        self._until = self._until or now + PATIENCE
-        if now > self._until:
-            raise error if isinstance(error, ServerError) else _unreachable(server, error)
-        self._wait = min(2 * self._wait, _LONGEST_WAIT)
-        return self._wait
+def _patience() -> dict[str, Any]:
+    """Wait for a server that does not answer, for :data:`PATIENCE` seconds at a time."""
+    return {
+        "stop": stop_after_delay(PATIENCE),
+        "wait": wait_exponential(multiplier=0.2, max=_LONGEST_WAIT),
+        "retry": retry_if_exception_type(ServerError),
+        "reraise": True,
+    }
 
 
 def _parse_events(lines: Iterable[str]) -> Iterator[NumberedEvent]:
@@ -187,8 +199,3 @@ def _with_token(request: dict[str, Any], token: str) -> dict[str, Any]:
 
 def _unreachable(server: str, error: Exception) -> ServerError:
     return ServerError(f"the server {server} cannot be reached ({error})")
-
-
-def _closed_early(sweep_id: str) -> ServerError:
-    """A server that loses its database closes a stream properly."""
-    return ServerError(f"event stream closed before {sweep_id} finished")

@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.base.errors import InputError
-from service.base.versions import installed_version, require
+from service.base.versions import installed_version, require_same_version
 from service.cluster.compat import running_ray
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
@@ -156,7 +156,7 @@ def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Nod
 
     name, resources = node["NodeManagerHostname"], node["Resources"]
     version, machine, missing = ray.get(call)
-    require(version, f"the node {name}", "this machine")
+    require_same_version(version, f"the node {name}", "this machine")
     for folder, mark in marks.items():
         if mark in missing:
             raise InputError(

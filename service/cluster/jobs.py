@@ -11,11 +11,11 @@ from service.base.amount import Amount
 
 
 @dataclass(frozen=True)
-class Found:
-    """A driver as the cluster sees it; ``words`` is what the cluster says of it."""
+class JobStatus:
+    """The status of a driver's job on the cluster, and the cluster's message about it."""
 
     over: bool
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ClusterNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A driver to start; one ``name`` is started once, however often it is asked for.
+    """A driver to start; one ``name`` is started once, however often it is requested.
 
     ``modules`` are packages that its sweep imports.
     """
@@ -47,22 +47,22 @@ class JobCluster(Protocol):
         """Start a driver, unless one of that name was started before.
 
         Raises:
-            LaunchError: the cluster will not take it.
+            LaunchError: the cluster refuses it.
         """
 
-    def find(self, name: str) -> Found | None:
-        """A driver; None where the cluster knows none of that name."""
+    def find(self, name: str) -> JobStatus | None:
+        """The status of a driver; None if the cluster has no job of this name."""
 
     def stop(self, name: str) -> None:
-        """Let a driver end; one that does not is killed."""
+        """Ask a driver to end; the cluster kills it if it does not."""
 
-    def last_words(self, name: str) -> str:
-        """The end of what a driver printed."""
+    def output_tail(self, name: str) -> str:
+        """The end of a driver's output."""
 
     def nodes(self) -> Sequence[ClusterNode]:
         """The machines that are alive."""
 
 
 def capacity(nodes: Sequence[ClusterNode]) -> Amount:
-    """Everything together."""
+    """The sum over the nodes."""
     return Amount(sum(n.amount.cpus for n in nodes), sum(n.amount.gpus for n in nodes))

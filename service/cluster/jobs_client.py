@@ -15,7 +15,7 @@ from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.base.redaction import redact
 from service.cluster.compat import is_unknown_job, job_client
-from service.cluster.jobs import ClusterNode, Found, Launch
+from service.cluster.jobs import ClusterNode, JobStatus, Launch
 
 T = TypeVar("T")
 
@@ -52,13 +52,13 @@ class RayJobs:
         except _RefusedError as error:
             raise LaunchError(f"the cluster does not take the job: {error}") from None
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> JobStatus | None:
         """The job of that submission id."""
         try:
             info = self._ask(lambda client: client.get_job_info(name))
         except _UnknownJobError:
             return None
-        return Found(info.status.is_terminal(), f"{info.status.value}: {info.message or ''}")
+        return JobStatus(info.status.is_terminal(), f"{info.status.value}: {info.message or ''}")
 
     def stop(self, name: str) -> None:
         """Ask the job to end; Ray kills it after a while."""
@@ -67,7 +67,7 @@ class RayJobs:
         except _UnknownJobError:
             return
 
-    def last_words(self, name: str) -> str:
+    def output_tail(self, name: str) -> str:
         """The end of the job's log."""
         try:
             log = str(self._ask(lambda client: client.get_job_logs(name)))

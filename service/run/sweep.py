@@ -28,25 +28,28 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """The report of a sweep: text in a terminal, HTML in a notebook or a file."""
+    """What a sweep found so far.
+
+    ``str(report)`` is the text of the command line; a notebook shows the page.
+    """
 
     def __init__(self, data: ReportData) -> None:
         self.data = data
 
     @property
     def verdict(self) -> str:
-        """The conclusion in one to four sentences."""
+        """Whether anything beats the baseline and how much of the gap it closes, in words."""
         return self.data.verdict
 
     @cached_property
     def html(self) -> str:
-        """The report as a self-contained HTML page."""
+        """The whole report as one self-contained HTML page."""
         from service.report.page import render
 
         return render(self.data)
 
     def save(self, path: Path | str) -> None:
-        """Write the HTML page.
+        """Write the HTML page to a file.
 
         Raises:
             InputError: the file cannot be written.
@@ -73,13 +76,20 @@ class Report:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep in its folder, finished or not. Its records are read on first access."""
+    """A sweep in its folder, finished or not.
+
+    The folder is read once, when something of it is first needed; :func:`open_sweep` again for a
+    newer state of a running sweep. ``run``, ``resume`` and ``open_sweep`` return sweeps.
+
+    Properties and methods raise InputError where the sweep has not started a trial, or where a
+    newer gapsweep has written the folder.
+    """
 
     folder: SweepFolder
 
     @property
     def id(self) -> str:
-        """The id, which ``resume`` and the command line take."""
+        """The id, for commands and :func:`resume`."""
         return self.folder.sweep_id
 
     @cached_property
@@ -88,7 +98,7 @@ class Sweep:
 
     @property
     def spec(self) -> SweepSpec:
-        """The spec that was run."""
+        """The spec that the sweep runs."""
         return self._read[0]
 
     @property
@@ -98,26 +108,26 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best completed trial."""
+        """The best completed trial; the best mean over new seeds, once trials are confirmed."""
         return self._read[2].best
 
     @property
     def baseline(self) -> Trial | None:
-        """The completed trial without regularisation."""
+        """The completed trial without regularisation; None if there is none yet."""
         return self._read[2].baseline
 
     @property
     def summary(self) -> Summary:
-        """The summary, as in ``summary.json``."""
+        """The sweep in one JSON-like model, the same as ``summary.json``."""
         return summarise(self._read[2], self.folder)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row per trial, by number.
+        """One row per trial, indexed by number.
 
-        Columns: ``state``, ``role``, ``value`` (the objective), the metrics at the kept weights
-        (``val/loss`` …), one column ``params.NAME`` per parameter, ``epochs``, ``seconds``,
-        ``reason``.
+        Columns: ``state``, ``role``, ``value`` (the objective; NaN unless completed), the metrics
+        at the kept weights (``val/loss``, ``gap/loss`` …), ``params.NAME`` for each parameter,
+        ``epochs`` (how many ran), ``seconds``, and ``reason`` (why it was pruned or failed).
         """
         import pandas as pd
 
@@ -130,7 +140,7 @@ class Sweep:
         return self._read[2].trials
 
     def report(self) -> Report:
-        """The report of the trials so far."""
+        """The report on the trials that there are."""
         from service.report.data import build_report
 
         _, study, record = self._read
@@ -139,17 +149,21 @@ class Sweep:
     def best_model(self) -> nn.Module:
         """The best trial's network at its kept weights, in eval mode.
 
-        It takes raw inputs ``(B, …)`` and contains the preprocessing; regression outputs are in the
-        units of the target.
+        It contains the preprocessing: inputs ``(B, …)`` are raw samples, as the data source has
+        them; outputs ``(B, outputs)`` are logits, or a regression in the target's units.
 
         Raises:
-            InputError: no completed trial has weights.
-            TrainableError: the data or the user's code cannot be loaded.
+            InputError: no completed trial has kept weights, or the data or your own code cannot be
+                loaded.
         """
         from service.run.best_model import load_best_model
+        from trainables.errors import TrainableError
 
         add_import_paths(*self.folder.read_import_paths())
-        return load_best_model(self.spec, self._read[2], self.folder)
+        try:
+            return load_best_model(self.spec, self._read[2], self.folder)
+        except TrainableError as error:
+            raise InputError(str(error)) from None
 
     def __repr__(self) -> str:
         _, _, record = self._read
@@ -167,10 +181,14 @@ class Sweep:
 
 
 def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> Sweep:
-    """The sweep with an id or an unambiguous prefix of one, or the latest.
+    """Open a sweep that was run before, or that runs in another process.
+
+    Args:
+        reference: an id, an unambiguous beginning of one, or ``latest``.
+        home: the data directory (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``).
 
     Raises:
-        SweepNotFoundError: no sweep matches, or more than one does.
+        SweepNotFoundError: no sweep, or several, match.
     """
     return Sweep(home_at(home).find(reference))
 

@@ -37,19 +37,27 @@ def run(
     progress: bool = True,
     on_event: Callable[[TrialEvent], None] | None = None,
 ) -> Sweep:
-    """Run a sweep and wait until it ends.
+    """Run a sweep and wait until it has ended.
 
-    ``spec`` is the path of a file, a mapping with the same keys, or a loaded spec. Your own modules
-    are imported from the file's folder and the working directory. ``home`` is the data directory
-    (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``), ``ray_address`` that of a Ray cluster
-    (default: start Ray locally, or use no Ray with ``resources: {executor: local}``). ``progress``
-    shows the progress in the terminal or notebook. ``on_event`` is called with every event (see
-    :mod:`service.study.events`); it must neither block nor raise.
+    Args:
+        spec: the path of a spec's file, a mapping with its keys, or a loaded spec. Relative paths
+            in it start from the file's folder, else from the working directory; modules of yours
+            are imported from both.
+        home: the data directory (default: ``$GAPSWEEP_HOME`` or ``./gapsweep-data``).
+        ray_address: a running Ray cluster (default: a new Ray on this machine, or none with
+            ``resources: {executor: local}``).
+        progress: whether to show the trials as they run, in a terminal or below a notebook's cell.
+        on_event: called with every event of :mod:`service.study.events`, on the thread that runs
+            the sweep; it must neither block nor raise.
+
+    Returns:
+        The sweep. Its ``state`` is ``interrupted`` where Ctrl-C ended it early; :func:`resume`
+        continues it.
 
     Raises:
-        SpecError: the spec, its data or its network is invalid; lists all problems.
+        SpecError: the spec, its data or its network are invalid; every problem at once.
         InputError: the home cannot be written, or the cluster cannot be reached or is too small.
-        SweepFailedError: no trial completed; ``resume`` continues the sweep.
+        SweepFailedError: no trial was completed. Finished trials are kept for :func:`resume`.
     """
     loaded, source, folders = _load(spec)
     with choose_own_view(shown=progress) as view:
@@ -69,12 +77,18 @@ def resume(
     progress: bool = True,
     on_event: Callable[[TrialEvent], None] | None = None,
 ) -> Sweep:
-    """Continue an interrupted sweep, or extend a finished one by ``trials``.
+    """Continue an interrupted sweep, or extend a finished one.
 
-    ``progress`` and ``on_event`` are as in :func:`run`.
+    Args:
+        sweep: a sweep, its id, an unambiguous beginning of one, or ``latest``.
+        trials: how many trials to add to the budget.
+        home: the data directory, as for :func:`run`; ignored where ``sweep`` is a ``Sweep``.
+        ray_address: as for :func:`run`.
+        progress: as for :func:`run`.
+        on_event: as for :func:`run`.
 
     Raises:
-        SweepNotFoundError: the sweep does not exist.
+        SweepNotFoundError: no sweep, or several, match ``sweep``.
         SweepBusyError: another process runs it.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """

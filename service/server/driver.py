@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 from rich.console import Console
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from service.base.errors import InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
-from service.base.versions import require
+from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
 from service.report.progress import LineView
 from service.run.stopping import Orders
@@ -68,7 +69,7 @@ class Driver:
         self._spec, self._orders = spec, Orders()
 
     def run(self) -> bool:
-        """Run the sweep; False if the store could not be told how it ended."""
+        """Run the sweep; False if the store could not record how it ended."""
         spec, job = self._spec, self._job
         recorder = Recorder(self._progress, job.sweep_id, job.attempt, self._orders, spec.resources)
         outbox = StoreOutbox(recorder, STORE_PATIENCE)
@@ -111,14 +112,16 @@ class Driver:
 
 def _wait_for_lock(run: Callable[[], Ending]) -> Ending:
     """Run the sweep as soon as the previous driver has released it."""
-    deadline = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            return run()
-        except SweepBusyError:
-            if time.monotonic() > deadline:
-                raise SweepFailedError("the previous driver is still running") from None
-            time.sleep(1)
+    retrying = Retrying(
+        stop=stop_after_delay(_LOCK_PATIENCE),
+        wait=wait_fixed(1.0),
+        retry=retry_if_exception_type(SweepBusyError),
+        reraise=True,
+    )
+    try:
+        return retrying(run)
+    except SweepBusyError:
+        raise SweepFailedError("the previous driver is still running") from None
 
 
 def _to_outcome(ending: Ending, action: RequestedAction | None) -> Outcome:
@@ -173,7 +176,7 @@ def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
         return True
     console.print(f"{_now()} attempt {attempt} of {sweep_id}, process {os.getpid()}")
     try:
-        require(config.version, "the service", "the cluster")
+        require_same_version(config.version, "the service", "the cluster")
         spec = parse_spec(yaml.safe_load(job.spec), "the spec", home.data)
     except InputError as error:
         progress.end(sweep_id, attempt, DriverReport(), JobState.FAILED, redact(str(error)))

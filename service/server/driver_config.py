@@ -6,12 +6,12 @@ option or environment variable of a job, which the cluster shows to all its user
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.base.errors import HomeError
+from service.base.files import replacing
 from service.sweep.home import Home
 
 
@@ -31,12 +31,9 @@ def write(config: DriverConfig, home: Home) -> None:
     Raises:
         HomeError: the home folder cannot be written.
     """
-    path = _path(home)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        temporary.touch(mode=0o600, exist_ok=False)
-        temporary.write_text(config.model_dump_json(), encoding="utf-8")
-        temporary.replace(path)
+        with replacing(_path(home), mode=0o600) as temporary:
+            temporary.write_text(config.model_dump_json(), encoding="utf-8")
     except OSError as error:
         raise HomeError(f"home folder {home.path} cannot be written ({error.strerror})") from None
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from service.base.errors import ConflictError, IllegalTransitionError, LaunchError
 from service.client.job_states import JobState, RequestedAction
-from service.cluster.jobs import Found, JobCluster, Launch, capacity
+from service.cluster.jobs import JobCluster, JobStatus, Launch, capacity
 from service.server.job_demand import read_demand
 from service.server.queue import QueueLimits, Waiting, next_to_start
 from service.server.shares import share
@@ -119,7 +119,7 @@ class Reconciler:
         if now.requested_action is not None:
             self._apply(now, now.requested_action)
             return
-        output = self._cluster.last_words(_job_name(job))
+        output = self._cluster.output_tail(_job_name(job))
         _log.warning("the driver of %s died: %s\n%s", job.sweep_id, why, output)
         self._append_to_log(job.sweep_id, output)
         failures = now.failures + 1
@@ -233,8 +233,8 @@ def _job_name(job: Job) -> str:
     return f"{job.sweep_id}-{job.attempt}"
 
 
-def _reason(found: Found) -> str:
-    return found.words.splitlines()[0][:200] if found.words else "the cluster gives no reason"
+def _reason(found: JobStatus) -> str:
+    return found.message.splitlines()[0][:200] if found.message else "the cluster gives no reason"
 
 
 def _to_waiting(job: Job) -> Waiting:

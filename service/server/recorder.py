@@ -17,7 +17,7 @@ from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEven
 from service.study.records import Metrics, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
-from service.tracking.outbox import News, Outbox
+from service.tracking.outbox import Outbox, TrialUpdate
 
 _SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
 
@@ -49,8 +49,8 @@ class Recorder:
         """Start with the sweep as it is in the study, and its planned number of trials."""
         self._sweep, self._planned = replace(sweep, trials=tuple(map(_bare, sweep.trials))), planned
 
-    def write(self, news: Sequence[News]) -> None:
-        """Record news in the store, and pass its instructions on to the sweep.
+    def write(self, updates: Sequence[TrialUpdate]) -> None:
+        """Record updates in the store, and pass its instructions on to the sweep.
 
         If this attempt is over, the sweep is stopped and nothing more is recorded.
 
@@ -59,11 +59,11 @@ class Recorder:
         """
         if self._orders.stale:
             return
-        events = [event for item in news for event in self._events(item)]
+        events = [event for item in updates for event in self._events(item)]
         report = replace(
             self.report(),
-            trials=[item.trial for item in news if item.changed],
-            epochs=[epoch for item in news for epoch in item.epochs],
+            trials=[item.trial for item in updates if item.changed],
+            epochs=[epoch for item in updates for epoch in item.epochs],
             events=events,
         )
         try:
@@ -76,7 +76,7 @@ class Recorder:
         self._orders.stop = instructions.requested_action is not None
 
     def report(self) -> DriverReport:
-        """The sweep's progress, without news."""
+        """The sweep's progress, without updates."""
         if self._sweep is None:
             return DriverReport()
         held = sum(self._held_seconds(t) for t in self._sweep.trials)
@@ -93,10 +93,10 @@ class Recorder:
         since = self._since.setdefault(trial.number, self._clock())
         return trial.seconds + self._clock() - since
 
-    def _events(self, news: News) -> Iterator[TrialEvent]:
-        trial = news.trial
+    def _events(self, update: TrialUpdate) -> Iterator[TrialEvent]:
+        trial = update.trial
         self._update(trial)
-        if news.changed:
+        if update.changed:
             yield TrialStarted(
                 trial=Trial(
                     number=trial.number,
@@ -108,9 +108,9 @@ class Recorder:
                     started=trial.started,
                 )
             )
-        for epoch in news.epochs:
+        for epoch in update.epochs:
             yield EpochEnded(epoch=replace(epoch, metrics=self._shown(epoch.metrics)))
-        if news.changed and trial.state is not TrialState.RUNNING:
+        if update.changed and trial.state is not TrialState.RUNNING:
             ended = replace(_bare(trial), best=self._shown(trial.best))
             yield TrialEnded(trial=ended)
             if self._is_best(trial):

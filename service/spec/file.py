@@ -25,13 +25,15 @@ _MOVED = {
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Read, override (``dotted.key=value`` with a YAML value) and validate a spec.
+    """Read and validate a spec. It imports no code that the spec names.
 
-    Relative paths in the spec are resolved against its folder.
+    Args:
+        path: a YAML or JSON file; relative paths in the spec start from its folder.
+        overrides: ``dotted.key=value`` each, the value in YAML, as ``--set`` takes them.
 
     Raises:
-        InputError: the file does not exist or is not YAML, or an override is malformed.
-        SpecError: the spec is invalid; lists all problems.
+        InputError: the file cannot be read, is not YAML, or an override is not ``key=value``.
+        SpecError: the spec is invalid; every problem at once.
     """
     return parse_spec(read_raw_spec(path, overrides), str(path), path.parent)
 
@@ -54,10 +56,15 @@ def read_raw_spec(
 
 
 def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
-    """Validate a spec given as a mapping; ``source`` names it in errors.
+    """Validate a spec given as a mapping. It imports no code that the spec names.
+
+    Args:
+        raw: the keys of a spec, as YAML would give them.
+        source: what errors call the spec, for example its path.
+        folder: where relative paths in the spec start.
 
     Raises:
-        SpecError: the spec is invalid; lists all problems.
+        SpecError: the spec is invalid; every problem at once.
     """
     raw = {**raw, **_update_trainable(raw)}
     if "space" in raw:

@@ -1,4 +1,4 @@
-"""The spec of a sweep: parsed once, frozen, with all errors reported together."""
+"""The spec of a sweep: parsed once, frozen, with every error reported at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Objective(Strict):
 
 
 class Constraint(Strict):
-    """Bounds on a metric at the kept weights; a trial outside of them is infeasible."""
+    """Bounds on a metric at the kept weights; a trial outside of them ranks below all others."""
 
     metric: str
     max: float | None = None
@@ -87,7 +87,7 @@ class Budget(Strict):
 
 
 class Confirm(Strict):
-    """Train the best trials and the baseline again with new seeds before the conclusion."""
+    """Train the best trials and the baseline again with new seeds, before anything is claimed."""
 
     top_k: int = Field(3, ge=1, description="how many of the search's best are trained again")
     seeds: int = Field(5, ge=2, description="new seeds for each of them and for the baseline")
@@ -103,7 +103,7 @@ class Confirm(Strict):
 
 
 class SweepSpec(Strict):
-    """The spec of a sweep. Immutable; equal specs with ``concurrent: 1`` give equal trials."""
+    """A whole sweep. Immutable; equal specs with `concurrent: 1` give equal trials."""
 
     name: Name = Field(description="lower case; the sweep's id begins with it")
     trainable: ImportPath = Field(
@@ -197,23 +197,26 @@ class SweepSpec(Strict):
             )
 
     def import_paths(self) -> tuple[str, ...]:
-        """Every ``module:Name`` that this spec loads."""
+        """Every ``module:Name`` that running this spec would import, each once."""
         found = (*find_import_paths(self), *find_component_paths(self.space))
         return tuple(dict.fromkeys(found))
 
     def modules(self) -> frozenset[str]:
-        """Top-level names of the modules that this spec loads."""
+        """Top-level names of the modules that running this spec would import."""
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
     def neutral_point(self) -> dict[str, Value]:
-        """The parameters of the baseline: no regularisation, and the spec's values of the rest."""
+        """The baseline's parameters: no regularisation, everything else as the spec has it."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
             if name in TRAINING_KEYS:
                 value = getattr(self.training, name)
                 value = value.name if isinstance(value, Component) else value
-            else:
+            elif name.startswith(MODEL_PREFIX):
                 value = self.model.get(name.removeprefix(MODEL_PREFIX))
+            else:
+                label, _, option = name.partition(".")
+                value = getattr(self.regularisers.get(label), option, None) if option else None
             if name not in NEUTRAL and isinstance(value, bool | int | float | str):
                 fixed[name] = value
         return fixed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 WarmUp = Annotated[
-    int | None, Field(ge=0, description="epochs before pruning; default: a quarter of all")
+    int | None,
+    Field(ge=0, description="epochs in which nothing is pruned; a quarter of all if none"),
 ]
 
 
@@ -26,10 +27,10 @@ def _choose_warm_up(epochs: int | None, max_epochs: int) -> int:
 
 
 class PrunerConfig(Component):
-    """A pruner and its options."""
+    """A pruner and its options. A subclass defines :meth:`build`."""
 
     def build(self, max_epochs: int) -> BasePruner:
-        """The Optuna pruner for trials of at most ``max_epochs`` epochs.
+        """A new pruner of Optuna's, for trials of at most ``max_epochs``; a step is an epoch.
 
         Raises:
             ContractError: a user-defined class cannot be imported or does not accept an option.
@@ -38,7 +39,7 @@ class PrunerConfig(Component):
 
 
 class CustomPruner(PrunerConfig, Custom):
-    """A subclass of ``optuna.pruners.BasePruner``."""
+    """A subclass of `optuna.pruners.BasePruner` of yours."""
 
     name: ImportPath
 
@@ -48,7 +49,7 @@ class CustomPruner(PrunerConfig, Custom):
         return made
 
 
-pruners: Registry[PrunerConfig] = Registry("pruner", CustomPruner)
+pruners: Registry[PrunerConfig] = Registry("pruner", CustomPruner, group="pruners")
 
 
 @pruners.register
@@ -170,6 +171,15 @@ class NoPruner(PrunerConfig):
         return NopPruner()
 
 
+_ANY_PRUNER: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+    ]
+}
+"""The schema of a pruner within a pruner: its options are those of the outer ones."""
+
+
 def _parse(raw: Any) -> PrunerConfig:
     """Parse the inner pruner of another pruner."""
     return pruners.parse(raw)
@@ -182,7 +192,9 @@ class Patient(PrunerConfig):
     name: Literal["patient"]
     patience: int = Field(3, ge=0)
     min_delta: float = Field(0.0, ge=0)
-    pruner: Annotated[SerializeAsAny[PrunerConfig], BeforeValidator(_parse)] = Median()
+    pruner: Annotated[
+        SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
+    ] = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner, wrapped around another."""

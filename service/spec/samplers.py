@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class SamplerConfig(Component):
-    """A sampler and its options."""
+    """A sampler and its options. A subclass defines :meth:`build`."""
 
     def build(self, seed: int) -> BaseSampler:
-        """The Optuna sampler; equal seeds give equal suggestions.
+        """A new sampler of Optuna's; equal seeds and trials give equal suggestions.
 
         Raises:
             ContractError: a user-defined class cannot be imported or does not accept an option.
@@ -29,7 +29,7 @@ class SamplerConfig(Component):
 
 
 class CustomSampler(SamplerConfig, Custom):
-    """A subclass of ``optuna.samplers.BaseSampler``."""
+    """A subclass of `optuna.samplers.BaseSampler` of yours."""
 
     name: ImportPath
 
@@ -39,7 +39,7 @@ class CustomSampler(SamplerConfig, Custom):
         return made
 
 
-samplers: Registry[SamplerConfig] = Registry("sampler", CustomSampler)
+samplers: Registry[SamplerConfig] = Registry("sampler", CustomSampler, group="samplers")
 
 
 @samplers.register

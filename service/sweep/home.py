@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from service.base.errors import HomeError, InputError, SweepBusyError, SweepNotFoundError
+from service.base.errors import HomeError, InputError, SweepBusyError
+from service.base.sweep_ids import resolve_sweep
 
 FORMAT = 1
 """What the files of a sweep's folder mean; one more whenever an older gapsweep would misread one.
@@ -212,18 +213,7 @@ class Home:
             SweepNotFoundError: none, or more than one.
             InputError: a newer gapsweep has written it.
         """
-        found = self._find(reference)
+        ids = [folder.sweep_id for folder in self.sweeps()]
+        found = self.sweep(resolve_sweep(reference, ids, f"in {self.path}"))
         found.check_format()
         return found
-
-    def _find(self, reference: str) -> SweepFolder:
-        sweeps = self.sweeps()
-        if reference == "latest" and sweeps:
-            return sweeps[-1]
-        exact = [f for f in sweeps if f.sweep_id == reference]
-        matches = exact or [f for f in sweeps if reference and f.sweep_id.startswith(reference)]
-        if len(matches) == 1:
-            return matches[0]
-        known = ", ".join(f.sweep_id for f in (matches or sweeps)[-10:]) or "none yet"
-        problem = "more than one sweep begins with" if matches else "no sweep"
-        raise SweepNotFoundError(f"{problem} {reference!r} in {self.path}; known: {known}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.environment import EXPERIMENT
 from service.sweep.sweep_record import Sweep, SweepState
-from service.tracking.outbox import News
+from service.tracking.outbox import TrialUpdate
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker tries again itself
@@ -111,11 +111,11 @@ class SweepRuns:
             self._describe_parent()
         self._known = True
 
-    def write(self, news: Sequence[News]) -> None:
+    def write(self, updates: Sequence[TrialUpdate]) -> None:
         """Log what is new; what was logged before is the same point again."""
         with self._looked_up_after_errors():
             self.open()
-            for item in news:
+            for item in updates:
                 if item.epochs:
                     self.log_epochs(item.trial, item.epochs)
                 if item.changed:

@@ -1,7 +1,7 @@
-"""Tells others what happens in a sweep, in batches, off the hot path, and until they have heard.
+"""Writes a sweep's events to MLflow or to a server's store, in batches and off the hot path.
 
-A sink may be away for a while: what it was not told is kept, and the sweep goes on. Everything is
-in the study and the history too, so that an outbox that is lost loses nothing for good.
+A sink may fail for a while: what it did not accept is kept and written again, and the sweep
+continues. The study and the history have everything too: a lost outbox loses nothing for good.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from service.study.records import Epoch, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
-    """What is new of one trial: its record as it is now, whether it changed, epochs in order."""
+class TrialUpdate:
+    """What is new of one trial: its current record, whether that changed, new epochs in order."""
 
     trial: Trial
     changed: bool
@@ -28,26 +28,26 @@ class News:
 
 
 class Sink(Protocol):
-    """Who is told."""
+    """Where updates are written."""
 
     @property
     def batch(self) -> int:
-        """How many trials a call speaks of at most."""
+        """The largest number of trials in one call."""
 
-    def write(self, news: Sequence[News]) -> None:
-        """Take news, or raise. The same news may come twice and must count once.
+    def write(self, updates: Sequence[TrialUpdate]) -> None:
+        """Write updates, or raise. An update may come twice and must then change nothing.
 
-        It is called every period, with nothing new too.
+        It is called every period, also without updates.
         """
 
 
 class Outbox(Observer):
-    """Writes to one sink from a thread of its own; an observer of the session."""
+    """An observer that writes to one sink on its own thread."""
 
     def __init__(
         self, sink: Sink, name: str, *, period: float = 1.0, patience: float = 20.0
     ) -> None:
-        """``patience`` is how many seconds :meth:`close` lets the sink be away."""
+        """``patience`` is for how many seconds :meth:`close` retries a sink that fails."""
         self._sink = sink
         self._period, self._patience = period, patience
         self._queue: queue.SimpleQueue[Trial | Epoch] = queue.SimpleQueue()
@@ -73,21 +73,21 @@ class Outbox(Observer):
         self._queue.put(trial)
 
     def repeat(self, trials: Iterable[Trial]) -> None:
-        """Queue trials of an earlier session with their epochs: some may not have been told."""
+        """Queue trials of earlier sessions with their epochs: the sink may lack some of them."""
         for trial in trials:
             self._queue.put(trial)
             for epoch in trial.epochs:
                 self._queue.put(epoch)
 
     def close(self, last: Callable[[], None]) -> bool:
-        """Tell what is left and then do ``last``; whether all went well within ``patience``."""
+        """Write what is left and then call ``last``; whether both succeeded within ``patience``."""
         self._last = last
         self._closing.set()
         self._thread.join(self._patience + self._period)
         return self._last is None
 
     def abandon(self) -> None:
-        """Do not wait: the thread writes what is left while it can, and ends by itself."""
+        """Return at once: the thread writes what is left while it can, and then ends."""
         self._closing.set()
 
     def _work(self) -> None:
@@ -96,8 +96,8 @@ class Outbox(Observer):
             closing = self._closing.wait(self._period)
             deadline = min(deadline, time.monotonic() + self._patience) if closing else deadline
             self._drain()
-            told = self._attempt(self._flush) and (not closing or self._attempt(self._end))
-            if closing and (told or time.monotonic() > deadline):
+            written = self._attempt(self._flush) and (not closing or self._attempt(self._end))
+            if closing and (written or time.monotonic() > deadline):
                 return
             if closing:
                 time.sleep(self._period)
@@ -115,13 +115,13 @@ class Outbox(Observer):
         numbers = sorted(self._changed | self._epochs.keys())
         size = self._sink.batch
         for some in [numbers[i : i + size] for i in range(0, len(numbers), size)] or [[]]:
-            self._sink.write([self._news(n) for n in some])
+            self._sink.write([self._update(n) for n in some])
             self._changed -= set(some)
             for number in some:
                 self._epochs.pop(number, None)
 
-    def _news(self, number: int) -> News:
-        return News(
+    def _update(self, number: int) -> TrialUpdate:
+        return TrialUpdate(
             trial=self._trials[number],
             changed=number in self._changed,
             epochs=tuple(self._epochs.get(number, ())),
@@ -135,7 +135,7 @@ class Outbox(Observer):
     def _attempt(self, write: Callable[[], None]) -> bool:
         try:
             write()
-        except Exception as error:  # whatever a server or its client raises, the sweep goes on
+        except Exception as error:  # the sweep continues, whatever a sink raises
             self.error = redact(f"{type(error).__name__}: {error}".splitlines()[0])
             return False
         return True

@@ -31,7 +31,7 @@ from service.base.ports import free_port
 from service.client import endpoints
 from service.client.client import Client
 from service.client.job_states import JobState
-from service.cluster.jobs import ClusterNode, Found, Launch
+from service.cluster.jobs import ClusterNode, JobStatus, Launch
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
 from service.server.leased_loop import LeasedLoop
@@ -63,22 +63,22 @@ class PretendCluster:
     def __init__(self, progress: ProgressStore) -> None:
         self._progress = progress
         self._drivers = ThreadPoolExecutor(_AT_ONCE)
-        self._jobs: dict[str, Found] = {}
+        self._jobs: dict[str, JobStatus] = {}
 
     def start(self, launch: Launch) -> None:
         """Begin a life."""
         if launch.name not in self._jobs:
-            self._jobs[launch.name] = Found(False, "RUNNING: ")
+            self._jobs[launch.name] = JobStatus(False, "RUNNING: ")
             self._drivers.submit(self._drive, launch)
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> JobStatus | None:
         """As a cluster that forgets the oldest."""
         return self._jobs.get(name)
 
     def stop(self, name: str) -> None:
         """No life is long enough."""
 
-    def last_words(self, name: str) -> str:
+    def output_tail(self, name: str) -> str:
         """They are in this process' log."""
         return ""
 
@@ -92,10 +92,10 @@ class PretendCluster:
                 self._progress.record(launch.sweep_id, launch.attempt, told)
             ended = (JobState.SUCCEEDED, f"{TRIALS} complete")
             self._progress.end(launch.sweep_id, launch.attempt, DriverReport(), *ended)
-            found = Found(True, "SUCCEEDED: ")
+            found = JobStatus(True, "SUCCEEDED: ")
         except Exception as error:  # the reconciler hears of it, and in the end the client does
             logging.exception("a pretended driver broke")
-            found = Found(True, f"FAILED: {error}")
+            found = JobStatus(True, f"FAILED: {error}")
         self._jobs[launch.name] = found
         for name in list(self._jobs)[:-_REMEMBERED]:
             self._jobs.pop(name, None)

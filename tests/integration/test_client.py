@@ -272,3 +272,40 @@ def test_patience_counts_from_when_the_server_is_missed_not_from_the_last_event(
     http = httpx2.Client(transport=httpx2.MockTransport(quiet), base_url="http://here")
     assert [n for n, _ in Client("http://here", "t", http).events("digits-1")] == [7]
     assert len(asked) == 3
+
+
+def test_a_server_that_stays_away_is_given_up_after_growing_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, pauses = [0.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("service.client.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("service.client.client.time.sleep", sleep)
+
+    def refuse(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    http = httpx2.Client(transport=httpx2.MockTransport(refuse), base_url="http://here")
+    with pytest.raises(ServerError, match=r"http://here cannot be reached \(refused\)"):
+        list(Client("http://here", "t", http).events("digits-1"))
+    assert PATIENCE <= now[0] <= PATIENCE + max(pauses)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (0.2, 5.0)
+
+
+def test_an_error_that_is_not_the_servers_ends_a_stream_at_once() -> None:
+    asked: list[str] = []
+
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.method)
+        body = {"type": "about:blank", "title": "t", "status": 403, "detail": "no"}
+        return httpx2.Response(403, json=body)
+
+    http = httpx2.Client(transport=httpx2.MockTransport(refuse), base_url="http://here")
+    with pytest.raises(ForbiddenError):
+        list(Client("http://here", "t", http).events("digits-1"))
+    assert asked == ["GET"]

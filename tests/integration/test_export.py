@@ -15,8 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.commands import Ran, gapsweep
-from tests.rays import Ray
+from tests.commands import LOCAL, Ran, gapsweep, settings
 from trainables.data.datasets import Digits, load
 from trainables.models import MLP
 
@@ -59,7 +58,7 @@ def test_images(ran: Ran, tmp_path: Path, kind: str, name: str) -> None:
 
 
 def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
-    tmp_path: Path, shared_ray: Ray
+    tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": rng.uniform(20, 200, 300), "town": rng.choice(["a", "b"], 300)})
@@ -78,8 +77,8 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = ("--home", str(tmp_path / "home"))
-    words = (str(tmp_path / "spec.yaml"), *home, *shared_ray.options)
-    done = gapsweep("run", *words, env=shared_ray.env)
+    words = (str(tmp_path / "spec.yaml"), *home, *settings(LOCAL))
+    done = gapsweep("run", *words)
     assert done.returncode == 0, done.stderr
     raw = np.stack([frame["size"], frame.town == "b"], 1).astype(np.float32)
     outputs = []

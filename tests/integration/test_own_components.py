@@ -241,7 +241,9 @@ def test_a_registry_knows_names_options_and_import_paths(registry: Registry[Any]
 
 
 def test_an_installed_package_adds_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry: Registry[Any] = Registry("sampler", type(gapsweep.samplers.parse("a:B")))
+    registry: Registry[Any] = Registry(
+        "sampler", type(gapsweep.samplers.parse("a:B")), group="samplers"
+    )
     monkeypatch.setattr(
         "trainables.config.registry.entry_points",
         lambda group: _EntryPoints() if group == "gapsweep.samplers" else (),

@@ -115,8 +115,12 @@ def test_the_components(tmp_path: Path, no_mlflow: None) -> None:
     write(tmp_path, SPEC, "own components")
     changes = settings("budget.trials=3", "training.max_epochs=4", *HERE)
     swept(tmp_path, *changes, "--set", "search.pruner.bound=0")
-    (found,) = (public.open_sweep(home=tmp_path / "home").trials,)
+    found = public.open_sweep(home=tmp_path / "home").trials
     assert list(found.state) == ["complete", "pruned", "pruned"]  # the baseline is never pruned
+    assert list(found.epochs) == [4, 2, 2]
+    swept(tmp_path, *changes, *settings("search.pruner=none", "early_stopping.target=100"))
+    found = public.open_sweep(home=tmp_path / "home").trials
+    assert list(found.state) == ["complete"] * 3  # reached in the first epoch, stopped in the next
     assert list(found.epochs) == [4, 2, 2]
 
 

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 
 from service.sweep.home import SweepFolder
-from tests.commands import DIGITS, Ran, gapsweep, settings
+from tests.commands import DIGITS, LOCAL, Ran, gapsweep, settings
 from tests.patience import patience
-
-LOCAL = "resources={executor: local}"
 
 
 def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_database_that_is_a_migration_behind_is_refused_with_the_command(
     refused = gapsweep(*asked, "--home", str(tmp_path))
     assert refused.returncode == 2
     words = " ".join(refused.stderr.split())
-    assert "the database is at migration 0001, this version needs 0003" in words
+    assert "the database is at migration 0001, this version needs 0004" in words
     assert "run: gapsweep migrate --database-url" in words
     home_with_tables(tmp_path)
     assert gapsweep("users", "list", "--home", str(tmp_path)).returncode == 0
@@ -98,7 +98,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         for asked in (("serve", *RAY, "--port", port), ("up", "--mlflow-port", port)):
             refused = gapsweep(*asked, *home)
             assert refused.returncode == 2
-            assert f"127.0.0.1:{port} cannot be used" in refused.stderr
+            assert f"cannot listen on 127.0.0.1:{port}" in refused.stderr
 
 
 @pytest.mark.ray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -17,10 +18,9 @@ import pytest
 from service.base.ports import free_port
 from service.study.records import Role, Trial, TrialState
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
-from service.tracking.outbox import News
-from tests.commands import DIGITS, gapsweep, settings
+from service.tracking.outbox import TrialUpdate
+from tests.commands import DIGITS, LOCAL, gapsweep, settings
 from tests.patience import patience, wait_for
-from tests.rays import Ray
 
 
 @contextmanager
@@ -28,8 +28,9 @@ def _server(folder: Path, port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
     command += ["--default-artifact-root", str(folder / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         uri = f"http://127.0.0.1:{port}"
         wait_for(lambda: _is_healthy(uri), 90)
@@ -47,13 +48,11 @@ def _is_healthy(uri: str) -> bool:
         return False
 
 
-def test_without_a_server_it_is_told_and_a_resume_writes_everything(
-    tmp_path: Path, shared_ray: Ray
-) -> None:
+def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Path) -> None:
     port = free_port()
-    env = {**shared_ray.env, "GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
-    home = ("--home", str(tmp_path / "home"), *shared_ray.options)
-    small = settings("training.max_epochs=3", "budget.trials=4")
+    env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
+    home = ("--home", str(tmp_path / "home"))
+    small = settings("training.max_epochs=3", "budget.trials=4", LOCAL)
     done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr
     assert "MLflow is incomplete for this sweep" in done.stderr
@@ -98,7 +97,7 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_and_lose)
     trial = Trial(number=0, state=TrialState.RUNNING, role=Role.BASELINE, params={"dropout": 0.0})
-    news = [News(trial=trial, changed=True, epochs=())]
+    news = [TrialUpdate(trial=trial, changed=True, epochs=())]
     for _ in range(2):
         with pytest.raises(ConnectionError):
             runs.write(news)

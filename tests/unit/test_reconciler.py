@@ -12,7 +12,7 @@ import pytest
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.client.job_states import JobState
-from service.cluster.jobs import ClusterNode, Found, Launch
+from service.cluster.jobs import ClusterNode, JobStatus, Launch
 from service.server.queue import QueueLimits
 from service.server.reconciler import HEARTBEAT_TIMEOUT, STARTUP_TIMEOUT, STOP_GRACE, Reconciler
 from service.server.store.job_records import DriverReport, Job, User
@@ -40,7 +40,7 @@ class PretendCluster:
     """A cluster that does as a test says; like the real one it takes a name once."""
 
     cpus: float = 8.0
-    jobs: dict[str, Found] = field(default_factory=dict)
+    jobs: dict[str, JobStatus] = field(default_factory=dict)
     launches: list[Launch] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     away: bool = False
@@ -56,12 +56,12 @@ class PretendCluster:
         if self.crash_before:
             raise CrashedError
         if launch.name not in self.jobs:
-            self.jobs[launch.name] = Found(False, "RUNNING: ")
+            self.jobs[launch.name] = JobStatus(False, "RUNNING: ")
             self.launches.append(launch)
         if self.crash_after:
             raise CrashedError
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> JobStatus | None:
         self._check()
         found = self.jobs.get(name)
         self.meanwhile()
@@ -70,9 +70,9 @@ class PretendCluster:
     def stop(self, name: str) -> None:
         self._check()
         self.stopped.append(name)
-        self.jobs[name] = Found(True, "STOPPED: ")
+        self.jobs[name] = JobStatus(True, "STOPPED: ")
 
-    def last_words(self, name: str) -> str:
+    def output_tail(self, name: str) -> str:
         return "Traceback: it broke\n"
 
     def nodes(self) -> Sequence[ClusterNode]:
@@ -80,7 +80,7 @@ class PretendCluster:
         return [ClusterNode("one", Amount(self.cpus, 0.0))]
 
     def ends(self, name: str, words: str = "FAILED: exit code 1") -> None:
-        self.jobs[name] = Found(True, words)
+        self.jobs[name] = JobStatus(True, words)
 
     def _check(self) -> None:
         if self.away:

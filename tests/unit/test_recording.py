@@ -35,7 +35,7 @@ from service.study.events import (
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
-from service.tracking.outbox import News, Outbox
+from service.tracking.outbox import Outbox, TrialUpdate
 from tests.patience import patience
 from tests.stores import Store
 
@@ -135,8 +135,8 @@ def epoch(number: int, at: int, loss: float = 0.5) -> Epoch:
     return Epoch(trial=number, epoch=at, time=1.0, metrics={"val/loss": loss, "penalty/l1": 3.0})
 
 
-def news(found: Trial, *epochs: Epoch, changed: bool = True) -> News:
-    return News(trial=found, changed=changed, epochs=epochs)
+def news(found: Trial, *epochs: Epoch, changed: bool = True) -> TrialUpdate:
+    return TrialUpdate(trial=found, changed=changed, epochs=epochs)
 
 
 class TestEvents:
@@ -414,12 +414,12 @@ class Sink:
 
     def __init__(self, batch: int = 100) -> None:
         self.batch = batch
-        self.calls: queue.SimpleQueue[Sequence[News]] = queue.SimpleQueue()
-        self.last_heartbeat: list[News] = []
+        self.calls: queue.SimpleQueue[Sequence[TrialUpdate]] = queue.SimpleQueue()
+        self.last_heartbeat: list[TrialUpdate] = []
         self.error: Exception | None = None
         self.refused = threading.Semaphore(0)
 
-    def write(self, news: Sequence[News]) -> None:
+    def write(self, news: Sequence[TrialUpdate]) -> None:
         if self.error is not None:
             self.refused.release()
             raise self.error
@@ -510,7 +510,7 @@ class TestOutbox:
 
             tired = True
 
-            def write(self, news: Sequence[News]) -> None:
+            def write(self, news: Sequence[TrialUpdate]) -> None:
                 if self.last_heartbeat and self.tired:
                     self.refused.release()
                     raise ConnectionError("away")

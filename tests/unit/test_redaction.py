@@ -20,7 +20,7 @@ from sqlalchemy import URL, make_url
 from service.base.errors import HomeError, InputError
 from service.base.ports import check_port, free_port
 from service.base.redaction import RedactingFormatter, redact
-from service.base.versions import describe_mismatch, installed_version, require
+from service.base.versions import describe_mismatch, installed_version, require_same_version
 from service.server import driver_config
 from service.server.driver_config import DriverConfig
 from service.server.store.user_store import PREFIX
@@ -170,12 +170,14 @@ class TestPorts:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", port))
             taken.listen()
-            with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port} cannot be used \(.*--port"):
+            with pytest.raises(
+                InputError, match=rf"cannot listen on 127\.0\.0\.1:{port} \(.*--port"
+            ):
                 check_port("127.0.0.1", port)
         check_port("127.0.0.1", port)
 
     def test_an_address_of_another_machine_is_said_with_the_option_to_set(self) -> None:
-        with pytest.raises(InputError, match=r"192\.0\.2\.1:80 cannot be used .*with --host"):
+        with pytest.raises(InputError, match=r"cannot listen on 192\.0\.2\.1:80 .*with --host"):
             check_port("192.0.2.1", 80, "--host")
 
     def test_free_ports_are_ports(self) -> None:
@@ -187,7 +189,7 @@ class TestVersions:
 
     def test_the_same_version_is_fine(self) -> None:
         assert describe_mismatch(installed_version(), "the server", "this machine") is None
-        require(installed_version(), "the server", "this machine")
+        require_same_version(installed_version(), "the server", "this machine")
 
     def test_another_is_refused_with_both_and_what_to_do(self) -> None:
         words = (
@@ -196,5 +198,5 @@ class TestVersions:
         )
         assert describe_mismatch("0.0.1", "the server", "this machine") == words
         with pytest.raises(InputError) as caught:
-            require("0.0.1", "the server", "this machine")
+            require_same_version("0.0.1", "the server", "this machine")
         assert str(caught.value) == words

@@ -21,7 +21,9 @@ class CustomAugmentation(AugmentationKind, Custom):
     name: ImportPath
 
 
-augmentations: Registry[AugmentationKind] = Registry("augmentation", CustomAugmentation)
+augmentations: Registry[AugmentationKind] = Registry(
+    "augmentation", CustomAugmentation, group="augmentations"
+)
 
 
 def list_augmentations(kind: Kind) -> tuple[str, ...]:

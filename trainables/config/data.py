@@ -16,7 +16,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 class DataSource(Component):
-    """A data source."""
+    """Where data come from; a subclass has what its source needs, paths as ``Path``."""
 
     def with_paths_from(self, folder: Path) -> Self:
         """The same source with relative paths resolved against ``folder``."""
@@ -30,7 +30,7 @@ class DataSource(Component):
 
 
 class Function(DataSource, Custom):
-    """A user-defined function that returns the splits; other keys are its arguments."""
+    """A function of yours that returns the splits; other keys are its arguments."""
 
     name: ImportPath
 
@@ -43,7 +43,7 @@ class Function(DataSource, Custom):
         return self.model_extra or {}
 
 
-data_sources: Registry[DataSource] = Registry("data source", Function)
+data_sources: Registry[DataSource] = Registry("data source", Function, group="data_sources")
 
 
 class _Divided(DataSource):
@@ -52,7 +52,7 @@ class _Divided(DataSource):
 
 
 class Whole(_Divided):
-    """Data without given splits, of which a test split is held out as well."""
+    """Data in one piece, which is divided into training, validation and test samples."""
 
     test: float = Field(0.2, ge=0, lt=1, description="fraction of the samples for the test, or 0")
 

@@ -1,4 +1,4 @@
-"""The optimisers that a spec can name. The loop applies penalties: no optimiser decays weights."""
+"""The optimisers that a spec can name. None decays weights: that is a penalty."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ L2Update = Literal["decoupled", "coupled"]
 
 
 class OptimizerConfig(Component):
-    """An optimiser and its options."""
+    """An optimiser and its options. A subclass defines :meth:`build`."""
 
     @property
     def l2_update(self) -> L2Update:
-        """The default of ``training.l2_update`` with this optimiser."""
+        """How L2 acts under it, unless ``training.l2_update`` says otherwise."""
         return "decoupled"
 
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """The optimiser at its initial learning rate; ``momentum`` is ``training.momentum``.
+        """A new optimiser, which must not decay weights.
+
+        Args:
+            parameters: what it trains.
+            lr: the initial learning rate; the loop sets that of every epoch.
+            momentum: ``training.momentum``, for optimisers that have one.
 
         Raises:
             ContractError: a user-defined class cannot be imported or does not accept an option.
@@ -37,7 +42,7 @@ class OptimizerConfig(Component):
 
 
 class CustomOptimizer(OptimizerConfig, Custom):
-    """A user-defined class, or one of ``torch.optim``, called with the parameters and ``lr``."""
+    """A `torch.optim.Optimizer` class, torch's or yours, called with the parameters and `lr`."""
 
     name: ImportPath
 
@@ -50,7 +55,7 @@ class CustomOptimizer(OptimizerConfig, Custom):
         return made
 
 
-optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer)
+optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer, group="optimizers")
 
 
 class _Adam(OptimizerConfig):

@@ -36,7 +36,7 @@ class CustomPenalty(PenaltyKind, Custom):
         return self.name
 
 
-penalties: Registry[PenaltyKind] = Registry("penalty", CustomPenalty)
+penalties: Registry[PenaltyKind] = Registry("penalty", CustomPenalty, group="penalties")
 
 
 @penalties.register

@@ -1,8 +1,9 @@
 """Registries of components that a spec chooses by name, entry point or import path.
 
 A spec writes ``name``, ``{name: …, option: …}`` or ``{name: "module:Class", option: …}``. The
-options of a built-in component are a pydantic model that does not import torch, Ray or Optuna; its
-class is loaded when it is built. Entry points of the group ``gapsweep.KINDs`` add names.
+options of a built-in component are its own pydantic model, which imports no torch, Ray or Optuna;
+its class is loaded where it is built. Entry points of installed packages, in the group
+``gapsweep.samplers``, ``gapsweep.pruners`` and so on, add names that stand for import paths.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ _CUSTOM = "import path"
 
 
 class Component(Strict):
-    """A component in a spec: ``name`` selects it, the other fields are its options."""
+    """One component of a spec: ``name`` chooses it, the other fields are its options."""
 
     name: str
 
     @property
     def label(self) -> str:
-        """The name for reports; the last part of an import path."""
+        """The component as reports show it: its name, or the last part of its import path."""
         return self.name.rpartition(":")[2]
 
 
 class Custom(Component):
-    """A user-defined component. Its options are checked when it is built, not earlier.
+    """A component of the user's, by import path. Its options are checked where it is built.
 
     A subclass with another base must declare ``name: ImportPath`` again: the first base wins.
     """
@@ -53,10 +54,12 @@ class Custom(Component):
     name: ImportPath
 
     def create(self, **offered: Any) -> Any:
-        """The user's object, with the options of the spec and the ``offered`` ones it accepts.
+        """Call what the import path names; what it returns is not checked.
+
+        It gets the options of the spec, and of ``offered`` those that it has as arguments.
 
         Raises:
-            ContractError: it cannot be imported or does not accept an option.
+            ContractError: it cannot be imported or called, or an option is unknown or missing.
         """
         own = {n: getattr(self, n) for n in type(self).model_fields if n != "name"}
         return construct(self.name, self.model_extra or {}, {**offered, **own})
@@ -66,39 +69,49 @@ C = TypeVar("C", bound=Component)
 
 
 class Registry(Generic[C]):
-    """All components of one kind, for example ``sampler``."""
+    """All components of one kind, for example all samplers.
 
-    def __init__(self, kind: str, custom: type[C], *, default: str | None = None) -> None:
-        """``custom`` models user-defined components; ``default`` is the name if none is given."""
-        self.kind = kind
+    Specs use the registries ``samplers``, ``pruners``, ``optimizers``, ``schedules``,
+    ``stopping_rules``, ``penalties``, ``augmentations``, ``regularisers`` and ``data_sources``.
+    """
+
+    def __init__(
+        self, kind: str, custom: type[C], *, group: str, default: str | None = None
+    ) -> None:
+        """``custom`` is the model of a user's component; ``default`` is the name if none is given.
+
+        ``group`` is the entry points' group without its prefix ``gapsweep.``.
+        """
+        self.kind, self.group = kind, f"gapsweep.{group}"
         self._custom = custom
         self._default = default
         self._built_in: dict[str, type[C]] = {}
 
     def register(self, component: type[C]) -> type[C]:
-        """Add a built-in component; its field ``name`` is a Literal of its names."""
+        """Add a built-in component, as a decorator; its field ``name`` is a Literal."""
         for name in get_args(component.model_fields["name"].annotation):
             self._built_in[name] = component
         return component
 
     def names(self) -> tuple[str, ...]:
-        """The built-in names, then those of installed packages."""
+        """Every valid name: the built-in ones, then those of installed packages."""
         return (*self._built_in, *(n for n in self._installed if n not in self._built_in))
 
     def built_in(self) -> Mapping[str, type[C]]:
-        """The models of the built-in components by name."""
+        """The model of each built-in component, by name."""
         return dict(self._built_in)
 
     def parse(self, raw: object) -> C:
-        """Parse a component of a spec.
+        """A component from what a spec writes: a name, an import path, or a mapping.
 
         Raises:
-            ValidationError: the name is unknown, or an option is invalid.
+            pydantic.ValidationError: the name is unknown, or an option of a built-in component is
+                unknown or invalid.
         """
         return self._adapter.validate_python(raw)
 
     def choice(self) -> Any:
-        """The pydantic type of a field that takes one of the components."""
+        """The type of a pydantic field that holds one of the components, in any of its forms."""
         tagged = {**self._built_in, _CUSTOM: self._custom}
         members = tuple(Annotated[model, Tag(name)] for name, model in tagged.items())
         union: Any = Union.__getitem__(members)  # the members are only known at run time
@@ -112,11 +125,11 @@ class Registry(Generic[C]):
 
     @cached_property
     def _installed(self) -> Mapping[str, str]:
-        """Import paths of the entry points of installed packages, by name."""
-        return {e.name: e.value for e in entry_points(group=f"gapsweep.{self.kind}s")}
+        """Import paths by name, of the entry points of installed packages."""
+        return {e.name: e.value for e in entry_points(group=self.group)}
 
     def _expand(self, raw: Any) -> Any:
-        """Expand ``name`` to ``{name: name}``, and an entry point's name to its import path."""
+        """A mapping with a known name or an import path; an entry point's name becomes its path."""
         if isinstance(raw, str):
             raw = {"name": raw}
         if not isinstance(raw, Mapping):

@@ -1,4 +1,4 @@
-"""The parameters of the built-in regularisers: the flat keys of a space.
+"""The parameters of every built-in regulariser, which a space names by flat keys.
 
 Each model is one regulariser; the class with its hooks is loaded when it is built. All defaults
 are off. To add a regulariser, add a model here and a class in ``trainables/regularisers``.
@@ -27,11 +27,11 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class RegulariserConfig(Strict):
-    """The parameters of one regulariser, by the keys of a space.
+    """One regulariser's parameters, by the keys of a space; every default switches it off.
 
-    ``implementation`` is the import path of its class. Hooks run in ascending ``order``.
-    ``neutral`` holds the baseline's values of its keys. ``symbols`` maps keys to their display
-    names in reports where these differ.
+    ``implementation`` is the import path of its class, which is built with this model. Hooks of
+    regularisers run in ascending ``order``. ``neutral`` are the values at which the baseline fixes
+    its keys. ``symbols`` are what reports write for a key, where it is not the key itself.
     """
 
     implementation: ClassVar[str] = ""
@@ -46,19 +46,19 @@ class RegulariserConfig(Strict):
 
     @property
     def key(self) -> str:
-        """The key to report if it does not fit the network or the data."""
+        """The key that errors name where it does not fit the network or the data."""
         return self.names()[0]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The keys of its parameters in a space."""
+        """The keys of its parameters, as a space names them."""
         return tuple(f.alias or name for name, f in cls.model_fields.items())
 
     def build(self) -> Regulariser:
-        """The regulariser at the start of a training.
+        """A new regulariser, for one training.
 
         Raises:
-            ContractError: a user-defined class cannot be imported.
+            ContractError: a user's class cannot be imported, or does not take what it is given.
         """
         implementation: Any = load_object(self.implementation)
         made: Regulariser = implementation(self)
@@ -76,7 +76,7 @@ def _check_name(registry: Registry[Any], name: str) -> str:
 
 
 class Penalty(RegulariserConfig):
-    """A penalty on the weights in the training loss, λ times a function of the weights."""
+    """λ times a function of the weights, added to the training loss."""
 
     implementation = "trainables.regularisers.penalties:build_penalty"
     order = 10
@@ -221,7 +221,7 @@ class Averaging(RegulariserConfig):
 
 
 class OwnRegulariser(Component):
-    """A regulariser in ``regularisers`` of a spec."""
+    """An entry of a spec's ``regularisers``, under the label that the spec gives it."""
 
     def build(self) -> Regulariser:
         """The regulariser at the start of a training.
@@ -233,7 +233,7 @@ class OwnRegulariser(Component):
 
 
 class CustomRegulariser(OwnRegulariser, Custom):
-    """A user-defined subclass of ``Regulariser``."""
+    """A subclass of `gapsweep.Regulariser` of yours."""
 
     name: ImportPath
 
@@ -243,7 +243,9 @@ class CustomRegulariser(OwnRegulariser, Custom):
         return made
 
 
-regularisers: Registry[OwnRegulariser] = Registry("regulariser", CustomRegulariser)
+regularisers: Registry[OwnRegulariser] = Registry(
+    "regulariser", CustomRegulariser, group="regularisers"
+)
 
 BUILT_IN: tuple[type[RegulariserConfig], ...] = (
     Penalty,

@@ -10,15 +10,15 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class ScheduleConfig(Component):
-    """A schedule and its options."""
+    """A schedule of the learning rate and its options. A subclass defines :meth:`factor`."""
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """The factor of the learning rate in an epoch, counted from 0."""
+        """What ``training.lr`` is multiplied by in an epoch, from 0 to ``max_epochs`` − 1."""
         raise NotImplementedError
 
 
 class CustomSchedule(ScheduleConfig, Custom):
-    """A user-defined function of ``epoch`` and ``max_epochs``, or a class of such callables."""
+    """A function of yours of `epoch` and `max_epochs`, or a class whose objects are such."""
 
     name: ImportPath
 
@@ -32,7 +32,7 @@ class CustomSchedule(ScheduleConfig, Custom):
         return float(made(epoch, max_epochs) if callable(made) else made)
 
 
-schedules: Registry[ScheduleConfig] = Registry("schedule", CustomSchedule)
+schedules: Registry[ScheduleConfig] = Registry("schedule", CustomSchedule, group="schedules")
 
 
 @schedules.register

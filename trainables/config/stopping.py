@@ -13,7 +13,11 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class Verdict(Enum):
-    """The verdict on an epoch's value."""
+    """What a stopping rule makes of an epoch.
+
+    ``IMPROVED``: keep this epoch's weights. ``WAIT``: continue with the weights kept so far.
+    ``STOP``: end the training with them.
+    """
 
     IMPROVED = "improved"
     WAIT = "wait"
@@ -21,26 +25,36 @@ class Verdict(Enum):
 
 
 class StoppingRule(Protocol):
-    """The interface of early-stopping rules, built in or user-defined."""
+    """What an early-stopping rule must have; a class of yours need not inherit from it.
+
+    ``early_stopping: {name: "module:Class", metric: val/loss, option: 1}`` names it. It is built
+    for every training, with the options, and with ``metric`` and ``mode`` if it names them.
+    """
 
     def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
-        """Judge an epoch by the monitored metric, and by ``gap/loss`` if it was measured."""
+        """Judge an epoch; called after every one, in order.
+
+        Args:
+            epoch: its number, from 1.
+            value: the watched metric.
+            gap: ``gap/loss`` of the epoch, None where it was not measured.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for :meth:`load_state_dict`, in types that ``weights_only`` loads."""
+        """What :meth:`load_state_dict` needs, in types that ``torch.load`` reads without pickle."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state."""
+        """Continue from a state of :meth:`state_dict`, in a new instance."""
 
 
 class StoppingConfig(Component):
-    """A stopping rule, the metric it monitors, and the direction of improvement."""
+    """A stopping rule: the metric that it watches, and which way the metric improves."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
     mode: Literal["min", "max"] = "min"
 
     def build(self) -> StoppingRule:
-        """The rule at the start of a training.
+        """A new rule, for one training.
 
         Raises:
             ContractError: a user-defined class cannot be imported or does not accept an option.
@@ -49,7 +63,7 @@ class StoppingConfig(Component):
 
 
 class CustomStopping(StoppingConfig, Custom):
-    """A user-defined class with the methods of ``StoppingRule``."""
+    """A class of yours with the methods of `gapsweep.StoppingRule`."""
 
     name: ImportPath
 
@@ -60,7 +74,7 @@ class CustomStopping(StoppingConfig, Custom):
 
 
 stopping_rules: Registry[StoppingConfig] = Registry(
-    "stopping_rule", CustomStopping, default="patience"
+    "stopping rule", CustomStopping, group="stopping_rules", default="patience"
 )
 
 

@@ -9,10 +9,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs ``(B, …)`` and targets ``(B, …)``.
+    """The samples of one training step.
 
-    If samples are mixed, the loss weighs ``y`` by ``share``, 0-dim, and ``other_y`` by the rest.
-    ``smoothing`` is the weight of the uniform distribution over the classes.
+    Attributes:
+        x: inputs ``(B, …)``.
+        y: targets ``(B, …)``.
+        other_y: where samples are mixed, the targets ``(B, …)`` of the samples mixed in.
+        share: where samples are mixed, the weight of ``y``, 0-dim; ``other_y`` has the rest.
+        smoothing: weight of the uniform distribution over the classes, mixed into the targets.
     """
 
     x: Tensor

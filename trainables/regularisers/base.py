@@ -17,11 +17,14 @@ from trainables.regularisers.weights import Penalised
 
 @dataclass
 class Now:
-    """The current values of a training's schedules; the loop sets them every epoch.
+    """Where a training is, for the hooks of its regularisers; the loop updates it.
 
-    ``lr`` is the learning rate, 0-dim on the weights' device. ``lambda_factor`` is the factor of λ
-    in this epoch. ``noise`` is the generator for gradient noise, equal in all processes of a group.
-    ``step`` counts the optimiser's steps from 0 over the whole training.
+    Attributes:
+        lr: the learning rate of this epoch, 0-dim, on the weights' device.
+        lambda_factor: what λ is multiplied by in this epoch (``training.lambda_schedule``).
+        noise: a generator on the weights' device for noise on gradients, which every process of a
+            group seeds alike.
+        step: the number of the optimiser's step, from 0 over the whole training.
     """
 
     lr: Tensor
@@ -32,7 +35,16 @@ class Now:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the regularisers of a training act on. ``weights`` are the penalised ones."""
+    """What a training's regularisers act on.
+
+    Attributes:
+        info: shapes, task and kind of the data.
+        model: the network in training.
+        weights: the parameters that penalties act on, each with its factor
+            (``training.penalised``).
+        optimizer: the optimiser of ``model``.
+        training: the training's configuration, with the trial's parameters.
+    """
 
     info: DataInfo
     model: nn.Module
@@ -46,21 +58,30 @@ class Regulariser:
 
     Subclass it, override the hooks that you need, and name the class in a spec:
     ``regularisers: {mine: {name: "module:Class", option: 1.0}}``. Options are the arguments of the
-    constructor; a space may search them as ``mine.option``.
+    constructor; a space may vary them as ``mine.option``.
+
+    One instance serves one training. Hooks are called in this order: ``misfit`` and ``on_model``
+    before the optimiser is made, ``attach`` once it is; in every epoch ``before_epoch``, then for
+    every step ``on_batch``, ``before_step`` and ``after_step``, then ``after_epoch``. ``subject``
+    is set from :meth:`attach` on. Where several workers train one trial, each has an instance of
+    its own and sees its part of a batch; weights must stay equal on all of them.
     """
 
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Why it cannot work with these data and this network, and a remedy; None if it can."""
+        """Why it cannot work with these data and this network, for the user; None if it can."""
         return None
 
     def on_model(self, model: nn.Module) -> nn.Module:
-        """Return the network to train; called once, before the optimiser is built."""
+        """The network to train: the given one, changed in place or wrapped.
+
+        Called once, on the training's device, before the optimiser is made.
+        """
         return model
 
     def attach(self, subject: Subject) -> None:
-        """Store the subject; called once, before the first step.
+        """Remember what to act on; called once, before the first step. Overrides call it.
 
         Raises:
             ContractError: it does not support the optimiser or the network.
@@ -71,11 +92,15 @@ class Regulariser:
         """Called before the first step of an epoch."""
 
     def on_batch(self, batch: Batch) -> Batch:
-        """Return the batch to train on, on the same device. Draw from torch's global generators."""
+        """The batch to train on, a new one: the given tensors may be views of the data.
+
+        Inputs are on the training's device. Draw from torch's global generators, which the loop
+        seeds in every epoch, so that a training can be repeated and resumed.
+        """
         return batch
 
     def before_step(self, now: Now) -> None:
-        """Called after the backward pass, before the optimiser's step."""
+        """Called between the backward pass, whose gradients are in ``.grad``, and the step."""
 
     def after_step(self, now: Now) -> None:
         """Called after the optimiser's step."""
@@ -84,15 +109,18 @@ class Regulariser:
         """Called after the last step of an epoch, counted from 1."""
 
     def evaluated(self) -> nn.Module | None:
-        """The network to evaluate instead of the trained one; None for the trained one."""
+        """The network to measure and to keep in place of the trained one; None for that one.
+
+        Asked after every epoch; the last regulariser that names one wins.
+        """
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for :meth:`load_state_dict`, in types that ``weights_only`` loads."""
+        """What :meth:`load_state_dict` needs, in types that ``torch.load`` reads without pickle."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state."""
+        """Continue from a state of :meth:`state_dict`, in a new instance."""
 
 
 class Hooks:

@@ -30,25 +30,31 @@ def build_penalty(config: config.Penalty) -> Regulariser:
 
 
 class Penalty(Regulariser):
-    """λ·Σ value(w) over the penalised weights ``w``, applied by its gradient.
+    """λ·Σ value(w) over the penalised weights w, added to the training loss by its gradient.
 
-    A subclass defines :meth:`value`. A weight's factor (``training.penalised.scale``) multiplies λ.
-    A penalty with a better update than its gradient overrides ``before_step`` and ``after_step``.
+    A subclass defines :meth:`value`; a space's ``penalty`` names it (``module:Class``). It is built
+    with ``lam``, the space's λ, and with ``l1_ratio`` if its constructor has this argument. A
+    weight's factor (``training.penalised.scale``) and ``training.lambda_schedule`` multiply λ. A
+    penalty with a better update than its gradient (a proximal operator) overrides ``before_step``
+    and ``after_step``.
     """
 
     def __init__(self, lam: float) -> None:
         self.lam = lam
 
     def value(self, weight: Tensor) -> Tensor:
-        """The penalty of one weight tensor at λ = 1, 0-dim and differentiable."""
+        """The penalty of one weight tensor at λ = 1.
+
+        ``weight`` has any shape and requires a gradient; the result is 0-dim and differentiable.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define value(weight)")
 
     def before_epoch(self, now: Now) -> None:
-        """Set λ to its scheduled value in this epoch."""
+        """Apply the schedule of λ."""
         self._strength = now.lambda_factor * self.lam
 
     def before_step(self, now: Now) -> None:
-        """Add the gradient of the penalty to those of the weights."""
+        """Add the penalty's gradient to that of each weight which has one."""
         for w in self.subject.weights:
             leaf = w.weight.detach().requires_grad_()
             with torch.enable_grad():

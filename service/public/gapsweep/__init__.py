@@ -5,8 +5,18 @@
 >>> sweep.trials.sort_values("value").head()
 >>> print(sweep.report())
 
-This module holds the public API. Names are imported on first use: ``import gapsweep`` loads neither
-torch nor Ray.
+Everything public is a name of this module, and loaded when it is first used: ``import gapsweep``
+itself imports neither torch nor Ray.
+
+- Sweeps: ``run``, ``resume``, ``open_sweep``, ``Sweep``, ``Report``.
+- Specs: ``load_spec``, ``parse_spec``, ``SweepSpec``.
+- A service: ``Client``, ``AsyncClient`` (extra ``client``).
+- To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, with ``Batch``,
+  ``Now`` and ``Verdict``; the components' models ``SamplerConfig``, ``PrunerConfig``,
+  ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+- Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
+  ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, each a ``Registry``.
+- Errors: ``GapsweepError``, ``InputError``, ``SpecError``.
 """
 
 from __future__ import annotations
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from service.base.errors import GapsweepError as GapsweepError
     from service.base.errors import InputError as InputError
     from service.base.errors import SpecError as SpecError
+    from service.client import endpoints as endpoints
     from service.client.client import AsyncClient as AsyncClient
     from service.client.client import Client as Client
     from service.run.sweep import Report as Report
@@ -55,6 +66,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "service.base.errors": ("GapsweepError", "InputError", "SpecError"),
+    "service.client": ("endpoints",),
     "service.client.client": ("AsyncClient", "Client"),
     "service.run.sweep": ("Report", "Sweep", "open_sweep"),
     "service.run.use_case": ("resume", "run"),
@@ -84,7 +96,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gapsweep' has no attribute {name!r}")
     check_own_packages()
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    if not hasattr(home, name):  # a module of a package
+        return import_module(f"{_HOMES[name]}.{name}")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

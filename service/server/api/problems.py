@@ -57,7 +57,7 @@ async def _handle_invalid_request(_request: Request, error: Exception) -> JSONRe
 
 
 async def _handle_http(_request: Request, error: Exception) -> JSONResponse:
-    """A route or method that does not exist: the status says it all."""
+    """For a route or method that does not exist."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return _document("about:blank", status, ErrorDetails(str(error.detail)), error.headers or {})

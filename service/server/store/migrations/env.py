@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: always on the connection that it is handed."""
+"""What Alembic runs to migrate, on the connection in its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What drivers are told, events that count once, who is called when a state changes."""
+"""Slots and launch times of sweeps, keys of events, webhooks."""
 
 from __future__ import annotations
 
