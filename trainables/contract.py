@@ -24,7 +24,7 @@ from trainables.losses import (
 
 
 class Trainable(ABC):
-    """A network and how it is trained. A subclass defines :meth:`build` and overrides what differs.
+    """A network and how it is trained. A subclass defines :meth:`build` and may override the rest.
 
     It is constructed with the spec's ``model`` arguments, once per trial. ``info`` is set by
     :meth:`setup`, which is called before everything else. ``higher_is_better`` names the metrics of
@@ -38,7 +38,7 @@ class Trainable(ABC):
     _better_high: frozenset[str] = frozenset()
 
     def setup(self, info: DataInfo, training: Training) -> None:
-        """Take what the data are, and the loss and the metrics of the spec.
+        """Set ``info``, and load the loss and the metrics of the spec.
 
         Raises:
             ContractError: one of them cannot be loaded or does not fit the task.

@@ -140,7 +140,7 @@ class Sweep:
         return self._read[2].trials
 
     def report(self) -> Report:
-        """The report on the trials that there are."""
+        """The report on the trials so far."""
         from service.report.data import build_report
 
         _, study, record = self._read

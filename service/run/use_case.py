@@ -224,10 +224,10 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
     from service.run.sweep_run import check_executor
 
     check_executor(spec, cluster)
-    with ThreadPoolExecutor(1) as beside:
-        looking = beside.submit(cluster.inventory, shared)
+    with ThreadPoolExecutor(1) as executor:
+        inventory = executor.submit(cluster.inventory, shared)
         splits = run_preflight(spec, source).splits
-        return Prepared(splits, looking.result().check(spec))
+        return Prepared(splits, inventory.result().check(spec))
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:

@@ -87,7 +87,7 @@ class Budget(Strict):
 
 
 class Confirm(Strict):
-    """Train the best trials and the baseline again with new seeds, before anything is claimed."""
+    """Train the best trials and the baseline again with new seeds, before the conclusion."""
 
     top_k: int = Field(3, ge=1, description="how many of the search's best are trained again")
     seeds: int = Field(5, ge=2, description="new seeds for each of them and for the baseline")
@@ -206,7 +206,7 @@ class SweepSpec(Strict):
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
     def neutral_point(self) -> dict[str, Value]:
-        """The baseline's parameters: no regularisation, everything else as the spec has it."""
+        """The baseline's parameters: no regularisation, the spec's values for everything else."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
             if name in TRAINING_KEYS:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WarmUp = Annotated[
     int | None,
-    Field(ge=0, description="epochs in which nothing is pruned; a quarter of all if none"),
+    Field(ge=0, description="epochs before pruning; default: a quarter of all"),
 ]
 
 
@@ -30,7 +30,7 @@ class PrunerConfig(Component):
     """A pruner and its options. A subclass defines :meth:`build`."""
 
     def build(self, max_epochs: int) -> BasePruner:
-        """A new pruner of Optuna's, for trials of at most ``max_epochs``; a step is an epoch.
+        """A new Optuna pruner, for trials of at most ``max_epochs``; a step is an epoch.
 
         Raises:
             ContractError: a user-defined class cannot be imported or does not accept an option.
@@ -39,7 +39,7 @@ class PrunerConfig(Component):
 
 
 class CustomPruner(PrunerConfig, Custom):
-    """A subclass of `optuna.pruners.BasePruner` of yours."""
+    """A user-defined subclass of `optuna.pruners.BasePruner`."""
 
     name: ImportPath
 

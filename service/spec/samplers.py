@@ -20,7 +20,7 @@ class SamplerConfig(Component):
     """A sampler and its options. A subclass defines :meth:`build`."""
 
     def build(self, seed: int) -> BaseSampler:
-        """A new sampler of Optuna's; equal seeds and trials give equal suggestions.
+        """A new Optuna sampler; equal seeds and trials give equal suggestions.
 
         Raises:
             ContractError: a user-defined class cannot be imported or does not accept an option.
@@ -29,7 +29,7 @@ class SamplerConfig(Component):
 
 
 class CustomSampler(SamplerConfig, Custom):
-    """A subclass of `optuna.samplers.BaseSampler` of yours."""
+    """A user-defined subclass of `optuna.samplers.BaseSampler`."""
 
     name: ImportPath
 

@@ -30,7 +30,7 @@ class DataSource(Component):
 
 
 class Function(DataSource, Custom):
-    """A function of yours that returns the splits; other keys are its arguments."""
+    """A user-defined function that returns the splits; other keys are its arguments."""
 
     name: ImportPath
 

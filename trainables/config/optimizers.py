@@ -22,7 +22,7 @@ class OptimizerConfig(Component):
 
     @property
     def l2_update(self) -> L2Update:
-        """How L2 acts under it, unless ``training.l2_update`` says otherwise."""
+        """The default of ``training.l2_update`` with this optimiser."""
         return "decoupled"
 
     def build(

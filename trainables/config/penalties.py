@@ -9,7 +9,7 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class PenaltyKind(Component):
-    """A penalty by name. ``reads`` are its parameters, the keys of a space beside ``penalty``.
+    """A penalty by name. ``reads`` are the keys of its parameters in a space.
 
     ``colour`` is from the palette of Okabe and Ito; ``marker`` is a matplotlib marker.
     """

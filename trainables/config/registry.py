@@ -44,7 +44,7 @@ class Component(Strict):
 
 
 class Custom(Component):
-    """A component of the user's, by import path. Its options are checked where it is built.
+    """A user-defined component, by import path. Its options are checked when it is built.
 
     A subclass with another base must declare ``name: ImportPath`` again: the first base wins.
     """
@@ -78,7 +78,7 @@ class Registry(Generic[C]):
     def __init__(
         self, kind: str, custom: type[C], *, group: str, default: str | None = None
     ) -> None:
-        """``custom`` is the model of a user's component; ``default`` is the name if none is given.
+        """``custom`` is the model of user-defined components; ``default`` is the name if none is given.
 
         ``group`` is the entry points' group without its prefix ``gapsweep.``.
         """

@@ -58,7 +58,7 @@ class RegulariserConfig(Strict):
         """A new regulariser, for one training.
 
         Raises:
-            ContractError: a user's class cannot be imported, or does not take what it is given.
+            ContractError: a user-defined class cannot be imported or rejects its arguments.
         """
         implementation: Any = load_object(self.implementation)
         made: Regulariser = implementation(self)
@@ -233,7 +233,7 @@ class OwnRegulariser(Component):
 
 
 class CustomRegulariser(OwnRegulariser, Custom):
-    """A subclass of `gapsweep.Regulariser` of yours."""
+    """A user-defined subclass of `gapsweep.Regulariser`."""
 
     name: ImportPath
 

@@ -13,12 +13,12 @@ class ScheduleConfig(Component):
     """A schedule of the learning rate and its options. A subclass defines :meth:`factor`."""
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """What ``training.lr`` is multiplied by in an epoch, from 0 to ``max_epochs`` − 1."""
+        """The factor of ``training.lr`` in an epoch, from 0 to ``max_epochs`` − 1."""
         raise NotImplementedError
 
 
 class CustomSchedule(ScheduleConfig, Custom):
-    """A function of yours of `epoch` and `max_epochs`, or a class whose objects are such."""
+    """A user-defined function of `epoch` and `max_epochs`, or a class of such callables."""
 
     name: ImportPath
 

@@ -13,7 +13,7 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class Verdict(Enum):
-    """What a stopping rule makes of an epoch.
+    """The verdict of a stopping rule on an epoch.
 
     ``IMPROVED``: keep this epoch's weights. ``WAIT``: continue with the weights kept so far.
     ``STOP``: end the training with them.
@@ -25,7 +25,7 @@ class Verdict(Enum):
 
 
 class StoppingRule(Protocol):
-    """What an early-stopping rule must have; a class of yours need not inherit from it.
+    """The interface of early-stopping rules; your class need not inherit from it.
 
     ``early_stopping: {name: "module:Class", metric: val/loss, option: 1}`` names it. It is built
     for every training, with the options, and with ``metric`` and ``mode`` if it names them.
@@ -37,7 +37,7 @@ class StoppingRule(Protocol):
         Args:
             epoch: its number, from 1.
             value: the watched metric.
-            gap: ``gap/loss`` of the epoch, None where it was not measured.
+            gap: ``gap/loss`` of the epoch, None if it was not measured.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class StoppingConfig(Component):
 
 
 class CustomStopping(StoppingConfig, Custom):
-    """A class of yours with the methods of `gapsweep.StoppingRule`."""
+    """A user-defined class with the methods of `gapsweep.StoppingRule`."""
 
     name: ImportPath
 

@@ -21,7 +21,7 @@ class Now:
 
     Attributes:
         lr: the learning rate of this epoch, 0-dim, on the weights' device.
-        lambda_factor: what λ is multiplied by in this epoch (``training.lambda_schedule``).
+        lambda_factor: the factor of λ in this epoch (``training.lambda_schedule``).
         noise: a generator on the weights' device for noise on gradients, which every process of a
             group seeds alike.
         step: the number of the optimiser's step, from 0 over the whole training.
