@@ -78,7 +78,7 @@ class Registry(Generic[C]):
     def __init__(
         self, kind: str, custom: type[C], *, group: str, default: str | None = None
     ) -> None:
-        """``custom`` is the model of user-defined components; ``default`` is the name if none is given.
+        """``custom`` models user-defined components; ``default`` is the name if none is given.
 
         ``group`` is the entry points' group without its prefix ``gapsweep.``.
         """

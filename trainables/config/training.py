@@ -77,7 +77,7 @@ class Training(Strict):
     )
     l2_update: L2Update | None = Field(
         None,
-        description="shrink the weights apart from the step, or add to the gradient; default: as the "
+        description="shrink the weights directly, or add to the gradient; default: as the "
         "optimizer does: `adam` couples, the others decouple",
     )
     proximal_step: Literal["lr", "adaptive"] = Field(
