@@ -1,4 +1,4 @@
-"""The pydantic base of everything that a spec is made of, and its errors."""
+"""Pydantic base classes of a spec's models, and helpers that report their errors."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class Frozen(BaseModel):
 
 
 class Strict(Frozen):
-    """Frozen, refuses unknown keys, takes a field's name and its alias."""
+    """Frozen; unknown keys are errors, and a field is set by its name or its alias."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-def problem(location: Location, text: str, value: object = None) -> InitErrorDetails:
-    """One error of a model, ``text`` as a person reads it, at a place below the model."""
+def make_problem(location: Location, text: str, value: object = None) -> InitErrorDetails:
+    """A validation error with the message ``text``, at a location relative to the model."""
     kind = PydanticCustomError("value_error", "{error}", {"error": text})
     return InitErrorDetails(type=kind, loc=tuple(location), input=value)
 
 
-def refuse(model: str, problems: Iterable[InitErrorDetails]) -> None:
-    """Raise all problems as one error of the model, or nothing where there are none.
+def raise_problems(model: str, problems: Iterable[InitErrorDetails]) -> None:
+    """Raise all problems as one error of the model; return if there are none.
 
     Raises:
-        ValidationError: there is at least one.
+        ValidationError: there is at least one problem.
     """
     found = list(problems)
     if found:

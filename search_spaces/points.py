@@ -1,4 +1,4 @@
-"""Points of a search space: what a study can be told of one, and what is wrong with one."""
+"""Points of a search space: which values a study can represent, and validation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from search_spaces.space import SearchSpace, Value
 from search_spaces.words import did_you_mean
 
 
-def representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
-    """The part of a point that a study can be told: active, and within the parameter's range."""
-    names = (n for n in space.active(point) if n in point)
+def select_representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
+    """The part of a point that a study can represent: active parameters, values in range."""
+    names = (n for n in space.find_active(point) if n in point)
     return {n: point[n] for n in names if space.parameters[n].contains(point[n])}
 
 
 def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[str, str]]:
-    """What is wrong with a point that a user wants tried, by name; it need not be complete."""
+    """Problems of an enqueued point as (name, message); the point may be incomplete."""
     problems: list[tuple[str, str]] = []
     for name, value in point.items():
         parameter = space.parameters.get(name)
@@ -25,6 +25,6 @@ def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[st
             problems.append((name, f"not in the space ({', '.join(names)}){hint}"))
         elif not parameter.contains(value):
             problems.append((name, f"{value!r} is not {parameter.describe()}"))
-        elif name not in space.active(point) and all(p in point for p in parameter.when):
+        elif name not in space.find_active(point) and all(p in point for p in parameter.when):
             problems.append((name, "its condition `when` is not met at this point"))
     return problems

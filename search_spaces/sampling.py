@@ -1,4 +1,4 @@
-"""A search space asks an Optuna trial for a point, parents before the children they switch on."""
+"""Draws points of a search space from an Optuna trial, parents before conditional children."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from search_spaces.points import representable
+from search_spaces.points import select_representable
 from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value
 
 if TYPE_CHECKING:
@@ -17,30 +17,32 @@ if TYPE_CHECKING:
 def suggest(
     space: SearchSpace, trial: optuna.Trial, fixed: Mapping[str, Value] | None = None
 ) -> dict[str, Value]:
-    """A point of the space: the active parameters only.
+    """A point of the space, with active parameters only.
 
-    A name in ``fixed`` takes that value. Where the parameter can represent it the trial is asked
-    all the same, so that the study knows it (the caller has enqueued it there); otherwise, and
-    for names that the space does not have, it stands in the answer alone.
+    Names in ``fixed`` take that value. If the parameter can represent the value, it is still
+    suggested by the trial, so that the study records it (the caller has enqueued it there);
+    otherwise, and for names outside of the space, it appears in the result only.
     """
     fixed = fixed or {}
     point: dict[str, Value] = dict(fixed)
-    told = representable(space, fixed)
-    for name in space.ordered():
-        if name not in space.active(point):
+    recorded = select_representable(space, fixed)
+    for name in space.order_names():
+        if name not in space.find_active(point):
             if name not in fixed:
                 point.pop(name, None)
-        elif name in told or name not in fixed:
-            point[name] = _ask(name, space.parameters[name], trial)
+        elif name in recorded or name not in fixed:
+            point[name] = _suggest(name, space.parameters[name], trial)
     return point
 
 
-def grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:
-    """Values of every parameter, conditional ones included: a range gives evenly spaced ones."""
-    return {n: _grid_values(space.parameters[n], points_per_range) for n in space.ordered()}
+def build_grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:
+    """Values of every parameter, conditional ones included; evenly spaced for a range."""
+    return {
+        n: _list_grid_values(space.parameters[n], points_per_range) for n in space.order_names()
+    }
 
 
-def _ask(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
+def _suggest(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
     match parameter:
         case Float():
             return trial.suggest_float(
@@ -55,7 +57,7 @@ def _ask(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
             return cast(Value, trial.suggest_categorical(name, choices))
 
 
-def _grid_values(parameter: Parameter, count: int) -> Sequence[Value]:
+def _list_grid_values(parameter: Parameter, count: int) -> Sequence[Value]:
     match parameter:
         case Choice():
             return parameter.values

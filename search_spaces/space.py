@@ -1,4 +1,4 @@
-"""What a sweep may vary: parameters, their ranges, and when each one exists at all."""
+"""The search space: parameters, their ranges, and the conditions under which each exists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, ValidationError
 
-from search_spaces.models import Strict, problem
+from search_spaces.models import Strict, make_problem
 from search_spaces.words import did_you_mean
 
 Value = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -27,7 +27,7 @@ When = Mapping[str, tuple[Value, ...]]
 
 
 def _as_number(bound: Any) -> Any:
-    """YAML 1.1 reads ``1e-6`` as text; it is a number all the same."""
+    """Convert strings: YAML 1.1 reads ``1e-6`` as one."""
     try:
         return float(bound) if isinstance(bound, str) else bound
     except ValueError:
@@ -35,7 +35,7 @@ def _as_number(bound: Any) -> Any:
 
 
 def _as_conditions(when: Any) -> Any:
-    """``penalty: l1`` stands for ``penalty: [l1]``."""
+    """Expand ``penalty: l1`` to ``penalty: [l1]``."""
     if not isinstance(when, Mapping):
         return when
     return {k: v if isinstance(v, list | tuple) else (v,) for k, v in when.items()}
@@ -56,12 +56,12 @@ class _Parameter(Strict):
     )
 
     def choices(self) -> tuple[Value, ...]:
-        """Every value, of a parameter that lists them; empty for a range."""
+        """All values of a parameter that lists them; empty for a range."""
         return ()
 
 
 class _Range(_Parameter):
-    """What ranges share; ``low`` and ``high`` are in it."""
+    """The common part of ranges; both bounds are inclusive."""
 
     @property
     def low(self) -> float:
@@ -78,23 +78,23 @@ class _Range(_Parameter):
         return self.low, self.high
 
     def samples(self) -> tuple[Value, ...]:
-        """Values that represent the parameter: its ends and one between."""
+        """Representative values: both bounds and one between them."""
         between = self.low + 0.37 * (self.high - self.low)
         return self.low, self.high, int(between) if isinstance(self.low, int) else between
 
 
 class Float(_Range):
-    """A real number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
+    """A float in ``[low, high]``; log-uniform with ``log``, on a grid with ``step``."""
 
     bounds: tuple[Bound, Bound] = Field(alias="float")
     log: bool = False
     step: Bound | None = None
 
     @model_validator(mode="after")
-    def _sound(self) -> Float:
+    def _check_bounds(self) -> Float:
         _check_range("float", self.low, self.high, self.log)
         if self.step is not None and self.log:
-            raise ValueError("`step` and `log` exclude each other; leave one out")
+            raise ValueError("`step` and `log` are mutually exclusive; remove one")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"`step` must be above 0, got {self.step:g}")
         return self
@@ -120,24 +120,24 @@ class Float(_Range):
         return math.isclose(steps, round(steps), abs_tol=1e-8)
 
     def describe(self) -> str:
-        """In words, for messages."""
+        """The valid values, for messages."""
         return f"a number from {self.low:g} to {self.high:g}" + (
             f" in steps of {self.step:g}" if self.step else ""
         )
 
 
 class Int(_Range):
-    """A whole number in ``[low, high]``; by its logarithm with ``log``; on a grid with ``step``."""
+    """An integer in ``[low, high]``; log-uniform with ``log``, on a grid with ``step``."""
 
     bounds: tuple[StrictInt, StrictInt] = Field(alias="int")
     log: bool = False
     step: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _sound(self) -> Int:
+    def _check_bounds(self) -> Int:
         _check_range("int", self.low, self.high, self.log)
         if self.step != 1 and self.log:
-            raise ValueError("`step` and `log` exclude each other; leave one out")
+            raise ValueError("`step` and `log` are mutually exclusive; remove one")
         return self
 
     @property
@@ -157,25 +157,25 @@ class Int(_Range):
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def describe(self) -> str:
-        """In words, for messages."""
+        """The valid values, for messages."""
         steps = f" in steps of {self.step}" if self.step > 1 else ""
         return f"a whole number from {self.low} to {self.high}{steps}"
 
 
 class Choice(_Parameter):
-    """One of several values; of a single one, a constant."""
+    """One of several values; a single value is a constant."""
 
     values: tuple[Value, ...] = Field(alias="choice", min_length=1)
 
     @model_validator(mode="after")
-    def _distinct(self) -> Choice:
+    def _check_distinct(self) -> Choice:
         for position, value in enumerate(self.values):
-            if any(same(value, other) for other in self.values[:position]):
+            if any(is_same(value, other) for other in self.values[:position]):
                 raise ValueError(f"duplicate choice {value!r}")
         return self
 
     def choices(self) -> tuple[Value, ...]:
-        """Every value, as written."""
+        """All values, in the order of the spec."""
         return self.values
 
     def extremes(self) -> tuple[Value, Value]:
@@ -183,15 +183,15 @@ class Choice(_Parameter):
         return self.values[0], self.values[-1]
 
     def samples(self) -> tuple[Value, ...]:
-        """Values that represent the parameter: all of them."""
+        """Representative values: all of them."""
         return self.values
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
-        return any(same(value, own) for own in self.values)
+        return any(is_same(value, own) for own in self.values)
 
     def describe(self) -> str:
-        """In words, for messages."""
+        """The valid values, for messages."""
         return "one of " + ", ".join(str(v) for v in self.values)
 
 
@@ -203,15 +203,15 @@ _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
 }
 
 
-def same(a: Value, b: Value) -> bool:
-    """Equality that keeps ``True`` apart from ``1``, and ``1`` together with ``1.0``."""
+def is_same(a: Value, b: Value) -> bool:
+    """Equality that distinguishes ``True`` from ``1``, but not ``1`` from ``1.0``."""
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
 class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="left_to_right")]]]):
-    """Named parameters, each with its range and its conditions; refused unless it makes sense.
+    """Named parameters, each with a range and conditions, checked for consistency.
 
-    Every problem of every parameter is reported at once, at the parameter's own place.
+    All problems of all parameters are reported at once, each at its parameter's location.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -227,11 +227,13 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
         errors: list[InitErrorDetails] = []
         for name, definition in raw.items():
             try:
-                found[str(name)] = _parameter(definition)
+                found[str(name)] = _parse_parameter(definition)
             except ValidationError as error:
-                errors += [_relocated(e, str(name)) for e in error.errors(include_url=False)]
+                errors += [_relocate(e, str(name)) for e in error.errors(include_url=False)]
         if not errors:
-            errors = [problem([name], text, name) for name, text in _inconsistencies(found)]
+            errors = [
+                make_problem([name], text, name) for name, text in _find_inconsistencies(found)
+            ]
         if errors:
             raise ValidationError.from_exception_data("SearchSpace", errors)
         space: SearchSpace = build(found)
@@ -239,11 +241,11 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """By name, in the order they were written."""
+        """The parameters by name, in the order of the spec."""
         return self.root
 
-    def ordered(self) -> tuple[str, ...]:
-        """Names, every parent before its children, otherwise as written."""
+    def order_names(self) -> tuple[str, ...]:
+        """Names, every parent before its children, otherwise in the order of the spec."""
         order: list[str] = []
 
         def visit(name: str) -> None:
@@ -256,73 +258,75 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
             visit(name)
         return tuple(order)
 
-    def active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
-        """Names of the parameters that exist at a point, parents first.
+    def find_active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
+        """Names of the parameters that are active at a point, parents first.
 
-        A parent that is absent or itself inactive does not meet any condition.
+        A parent that is absent or inactive meets no condition.
         """
         names: list[str] = []
-        for name in self.ordered():
+        for name in self.order_names():
             conditions = self.root[name].when.items()
-            if all(_met(parent, allowed, point, names) for parent, allowed in conditions):
+            if all(_is_met(parent, allowed, point, names) for parent, allowed in conditions):
                 names.append(name)
         return tuple(names)
 
 
-def _met(
+def _is_met(
     parent: str, allowed: Sequence[Value], point: Mapping[str, Value], active: Sequence[str]
 ) -> bool:
-    return parent in active and parent in point and any(same(point[parent], v) for v in allowed)
+    return parent in active and parent in point and any(is_same(point[parent], v) for v in allowed)
 
 
-def _parameter(definition: Any) -> Parameter:
+def _parse_parameter(definition: Any) -> Parameter:
     if isinstance(definition, Float | Int | Choice):
         return definition
     if isinstance(definition, bool | int | float | str):
         return Choice.model_validate({"choice": [definition]})
     kinds = [k for k in _KINDS if isinstance(definition, Mapping) and k in definition]
     if len(kinds) != 1:
-        raise ValidationError.from_exception_data("SearchSpace", [_kind_problem(definition)])
+        raise ValidationError.from_exception_data(
+            "SearchSpace", [_describe_kind_problem(definition)]
+        )
     return _KINDS[kinds[0]].model_validate(definition)
 
 
-def _kind_problem(definition: Any) -> InitErrorDetails:
+def _describe_kind_problem(definition: Any) -> InitErrorDetails:
     keys = [str(k) for k in definition] if isinstance(definition, Mapping) else []
     hint = next((h for k in keys if (h := did_you_mean(k, _KINDS))), "")
     text = (
-        "a parameter is exactly one of {float: [low, high]}, {int: [low, high]}, "
+        "a parameter must be exactly one of {float: [low, high]}, {int: [low, high]}, "
         f"{{choice: [a, b]}}, or a constant; got {definition!r}{hint}"
     )
-    return problem((), text, definition)
+    return make_problem((), text, definition)
 
 
 def _check_range(kind: str, low: float, high: float, log: bool) -> None:
     if low >= high:
         what = "empty" if low == high else "inverted"
-        raise ValueError(f"{kind} range [{low:g}, {high:g}] is {what}; the first must be lower")
+        raise ValueError(f"{kind} range [{low:g}, {high:g}] is {what}; low must be below high")
     if log and low <= 0:
-        raise ValueError(f"a log range cannot start at {low:g}; it must start above 0")
+        raise ValueError(f"the lower bound of a log range must be above 0, got {low:g}")
 
 
-def _inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+def _find_inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
     for name, parameter in space.items():
         for parent, values in parameter.when.items():
-            yield from ((name, text) for text in _bad_condition(space, name, parent, values))
+            yield from ((name, text) for text in _check_condition(space, name, parent, values))
     if not any(True for n, p in space.items() for parent in p.when if parent not in space):
-        cycle = _cycle(space)
+        cycle = _find_cycle(space)
         if cycle:
             yield cycle[0], "circular `when` conditions: " + " → ".join(cycle)
 
 
-def _bad_condition(
+def _check_condition(
     space: Mapping[str, Parameter], name: str, parent: str, values: Sequence[Value]
 ) -> Iterator[str]:
     if parent == name:
-        yield "`when` names the parameter itself"
+        yield "`when` refers to the parameter itself"
     elif parent not in space:
         names = ", ".join(n for n in space if n != name)
         hint = did_you_mean(parent, space)
-        yield f"`when` names {parent!r}, which is not in the space{hint} ({names})"
+        yield f"`when` refers to {parent!r}, which is not in the space{hint} ({names})"
     else:
         for value in values:
             if not space[parent].contains(value):
@@ -332,11 +336,11 @@ def _bad_condition(
                     f"{space[parent].describe()}{did_you_mean(value, words)}"
                 )
         if not values:
-            yield f"`when` gives no value of {parent}"
+            yield f"`when` lists no value of {parent}"
 
 
-def _cycle(space: Mapping[str, Parameter]) -> list[str]:
-    """Names along a cycle of conditions, the first repeated at the end; empty if none."""
+def _find_cycle(space: Mapping[str, Parameter]) -> list[str]:
+    """Names along a cycle of conditions, the first repeated at the end; empty without a cycle."""
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> list[str]:
@@ -353,11 +357,11 @@ def _cycle(space: Mapping[str, Parameter]) -> list[str]:
     return next((c for name in space if (c := visit(name, []))), [])
 
 
-def _relocated(error: Any, name: str) -> InitErrorDetails:
-    """The same error one level down, below the parameter's name."""
+def _relocate(error: Any, name: str) -> InitErrorDetails:
+    """The same error, moved one level down, below the parameter's name."""
     place = (name, *error["loc"])
     if error["type"] == "value_error":
-        return problem(place, str(error["ctx"]["error"]), error["input"])
+        return make_problem(place, str(error["ctx"]["error"]), error["input"])
     details = InitErrorDetails(type=error["type"], loc=place, input=error["input"])
     if "ctx" in error:
         details["ctx"] = error["ctx"]

@@ -1,4 +1,4 @@
-"""The words that every message about a wrong name shares."""
+"""Wording that all messages about unknown names share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: object, valid: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the nearest valid word, or nothing where none is near."""
+    """``; did you mean 'x'?`` with the closest valid word; empty if none is close."""
     near = difflib.get_close_matches(str(word), list(valid), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

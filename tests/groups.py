@@ -11,7 +11,7 @@ import torch
 
 from service.base.ports import free_port
 from tests.patience import patience
-from trainables.distributed.process import Group, Meeting
+from trainables.distributed.process import Group, Rendezvous
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def _in_group(
     port: int, rank: int, world: int, function: Callable[..., T], arguments: tuple[Any, ...]
 ) -> T:
     torch.set_num_threads(1)
-    group = Group.join(Meeting(("127.0.0.1", port), holds=rank == 0), rank, world)
+    group = Group.join(Rendezvous(("127.0.0.1", port), is_host=rank == 0), rank, world)
     try:
         return function(group, *arguments)
     finally:

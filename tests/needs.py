@@ -15,7 +15,7 @@ import torch
 from tests.browser import CHROMIUM
 from tests.databases import postgres_programs
 from tests.docking import why_not
-from trainables.devices import this_machine
+from trainables.devices import describe_machine
 
 
 def _no_postgres() -> str | None:
@@ -28,7 +28,7 @@ def _no_browser() -> str | None:
 
 @functools.cache
 def _no_compiler() -> str | None:
-    return None if this_machine().compiler else "no C++ compiler"
+    return None if describe_machine().compiler else "no C++ compiler"
 
 
 def _no_root() -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.spec.file import json_schema
+from service.spec.file import build_json_schema
 from trainables.config import regularisers
 from trainables.config.augmentations import augmentations
 from trainables.config.imports import IMPORT_PATH
@@ -37,7 +37,7 @@ trainable, and `LABEL.OPTION` for an option of a regulariser of your own.
 
 def render() -> str:
     """The whole list, as Markdown."""
-    schema = json_schema()
+    schema = build_json_schema()
     parts = [*_sections("", schema, schema["$defs"]), _regularisers()]
     return "\n".join([HEAD, *parts])
 

@@ -9,7 +9,7 @@ import torch
 
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.stopping import Patience
 from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
@@ -34,7 +34,7 @@ def run(
     """A training before its first step; ``reg`` are its regularisers."""
     settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
     stop = None if patience is None else Patience(patience=patience)
-    return build_training(MLP([16]), splits(), settings, regularisers_of(reg), stop)
+    return build_training(MLP([16]), splits(), settings, read_regularisers(reg), stop)
 
 
 def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -45,6 +45,6 @@ def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def curve(training: dict[str, Any], regularisation: dict[str, Any]) -> list[dict[str, float]]:
     """Every epoch's metrics of a small CNN's training."""
     settings = Training(**{"max_epochs": 3, "batch_size": 16, "lr": 0.02, **training})
-    reg = regularisers_of(regularisation)
+    reg = read_regularisers(regularisation)
     run = build_training(CNN([4], 8), splits(60, 30), settings, reg, None)
     return [dict(result.metrics) for result in train(run)]

@@ -1,4 +1,4 @@
-"""A training put together: from a spec and a trial's parameters to what the loop trains."""
+"""Builds a training from a spec and the parameters of a trial."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from search_spaces.space import Value
 from trainables.config.point import TrainingSpec, read_point
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
-from trainables.config.training import Training, scaled
+from trainables.config.training import Training, scale_for_workers
 from trainables.contract import Trainable
-from trainables.data.feed import Placed, place
+from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
-from trainables.devices import generators_on
+from trainables.devices import list_generators
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
-from trainables.gap import train_subset
+from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.regularisers.base import Hooks, Subject
-from trainables.regularisers.dropout import adopt
-from trainables.regularisers.weights import last_layer, penalised_weights
+from trainables.regularisers.dropout import replace_dropout
+from trainables.regularisers.weights import find_last_layer, select_penalised
 
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
 
@@ -40,9 +40,9 @@ def build_run(
     process: Process | None = None,
     placed: Placed | None = None,
 ) -> TrainingRun:
-    """One trial's training, ready to start; with a ``seed``, that one instead of the spec's.
+    """The training of one trial, ready to start. ``seed`` replaces the spec's seed.
 
-    The baseline is not regularised at all: no early stopping, none of the user's regularisers.
+    The baseline has no regularisation: no early stopping and no user-defined regulariser.
 
     Raises:
         ContractError: see :func:`build_training`.
@@ -78,14 +78,14 @@ def build_training(
     process: Process | None = None,
     placed: Placed | None = None,
 ) -> TrainingRun:
-    """A training before its first step. ``placed`` holds the splits where they are on the device.
+    """A training before its first step. ``placed`` holds splits that are already on the device.
 
     Raises:
         ContractError: the loss does not fit the task, a regulariser does not fit the network or
-            its data, or the network does not take a batch or has nothing to train.
+            its data, or the network fails on a batch or has no parameters to train.
     """
     process = process or Process()
-    training = scaled(training, process.world)
+    training = scale_for_workers(training, process.world)
     data = placed or place(splits, device)
     few, _ = data.train.head(2)
     model = _build_network(trainable, splits, training, few)
@@ -94,28 +94,28 @@ def build_training(
     for regulariser, config in zip(hooks.all, regularisers, strict=True):
         misfit = regulariser.misfit(splits.info, model)
         if misfit:
-            raise ContractError(f"{_key(config)}: {misfit}")
+            raise ContractError(f"{_get_key(config)}: {misfit}")
         model = regulariser.on_model(model)
-    model = process.synchronised(model)
-    weights = penalised_weights(model, training.penalised, outputs)
+    model = process.synchronise_batch_norms(model)
+    weights = select_penalised(model, training.penalised, outputs)
     with blame("training.optimizer"):
         optimizer = trainable.optimizer(model.parameters(), training)
     with blame("training.schedule"):
-        training.lr_in(1)
+        training.lr_at(1)
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
-    subset = train_subset(len(splits.train), len(splits.val), training.seed)
+    subset = choose_train_subset(len(splits.train), len(splits.val), training.seed)
     return TrainingRun(
         Parts(
             trainable=trainable,
             training=training,
             data=data,
-            subset=data.train.here(subset),
+            subset=data.train.move_indices(subset),
             model=model,
             compiled=compiled,
-            parallel=process.parallel(compiled),
+            parallel=process.wrap_parallel(compiled),
             penalised=weights,
             optimizer=optimizer,
             regularisers=hooks,
@@ -127,35 +127,35 @@ def build_training(
 
 
 def find_misfits(configs: Regularisers, splits: Splits, model: nn.Module) -> Mapping[str, str]:
-    """Why regularisers cannot work with these data and this network, by the key to blame.
+    """Why regularisers cannot work with these data and this network, by key of the space.
 
     Raises:
-        ContractError: a user's class cannot be imported or does not take an option.
+        ContractError: a user-defined class cannot be imported or does not accept an option.
     """
-    found = {_key(c): c.build().misfit(splits.info, model) for c in configs}
+    found = {_get_key(c): c.build().misfit(splits.info, model) for c in configs}
     return {key: text for key, text in found.items() if text}
 
 
-def _key(config: RegulariserConfig | OwnRegulariser) -> str:
+def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:
     return config.key if isinstance(config, RegulariserConfig) else config.label
 
 
 def _build_network(
     trainable: Trainable, splits: Splits, training: Training, few: Tensor
 ) -> nn.Module:
-    """The network, its weights drawn from the training's own seed, on the device of a few inputs.
+    """The network with weights initialised from the training's seed, on the device of ``few``.
 
-    Weights are drawn on the CPU, so that a GPU starts from the same.
+    Weights are initialised on the CPU, so that a training on a GPU starts from the same ones.
     """
-    trainable.meet(splits.info, training)
+    trainable.setup(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
-    with torch.random.fork_rng(generators_on("cpu")):
+    with torch.random.fork_rng(list_generators("cpu")):
         torch.manual_seed(seed)
-        model = adopt(trainable.build(splits.info))
-        _find_last_layer(model, few.cpu())  # lazy layers draw their weights now
+        model = replace_dropout(trainable.build(splits.info))
+        _find_last_layer(model, few.cpu())  # initialises lazy layers
     model = model.to(few.device)
     if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no format alone
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub requires a dtype as well
     if not any(p.requires_grad for p in model.parameters()):
         raise ContractError(
             "the network has no parameters to train; assign its layers to attributes of the "
@@ -166,7 +166,7 @@ def _build_network(
 
 def _find_last_layer(model: nn.Module, x: Tensor) -> str | None:
     try:
-        return last_layer(model, x)
+        return find_last_layer(model, x)
     except Exception as error:
         raise ContractError(
             f"the network's forward fails on a batch of shape {tuple(x.shape)}: "

@@ -1,4 +1,4 @@
-"""What is used of torch beyond its documentation. Checked with torch 2.13."""
+"""Undocumented parts of torch that this package uses. Checked with torch 2.13."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
-__all__ = ["BatchNorm", "adam_steps"]
+__all__ = ["BatchNorm", "compute_adam_steps"]
 
 
-def adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:
+def compute_adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:
     """The step of each entry of a weight per unit of gradient, ``lr/(√v̂ + ε)``.
 
-    It reads Adam's state by the names of torch 2.13: ``exp_avg_sq`` and ``step``. 0, 0-dim, for a
-    weight that had no gradient yet.
+    Reads ``exp_avg_sq`` and ``step`` of Adam's state, as torch 2.13 names them. Returns 0, 0-dim,
+    for a weight that has had no gradient yet.
     """
     group = optimizer.param_groups[0]
     _, beta = group["betas"]

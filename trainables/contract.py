@@ -15,19 +15,19 @@ from trainables.data.batch import Batch
 from trainables.errors import ContractError
 from trainables.losses import (
     Function,
-    loss_function,
-    metric_functions,
-    smoothed,
-    task_losses,
-    task_metrics,
+    compute_losses,
+    compute_metrics,
+    load_loss,
+    load_metrics,
+    smooth_labels,
 )
 
 
 class Trainable(ABC):
-    """A network and how it is trained. A subclass defines :meth:`build` and overrides what differs.
+    """A network and how it is trained. A subclass defines :meth:`build` and may override the rest.
 
     It is constructed with the spec's ``model`` arguments, once per trial. ``info`` is set by
-    :meth:`meet`, which is called before everything else. ``higher_is_better`` names the metrics of
+    :meth:`setup`, which is called before everything else. ``higher_is_better`` names the metrics of
     which more is better; it decides the sign of their gaps.
     """
 
@@ -37,20 +37,20 @@ class Trainable(ABC):
     _metrics: Mapping[str, Function] = {}
     _better_high: frozenset[str] = frozenset()
 
-    def meet(self, info: DataInfo, training: Training) -> None:
-        """Take what the data are, and the loss and the metrics of the spec.
+    def setup(self, info: DataInfo, training: Training) -> None:
+        """Set ``info``, and load the loss and the metrics of the spec.
 
         Raises:
-            ContractError: one of them cannot be found or does not fit the task.
+            ContractError: one of them cannot be loaded or does not fit the task.
         """
         self.info = info
-        self._loss = loss_function(training.loss, info.task)
-        self._metrics = metric_functions(training.metrics)
+        self._loss = load_loss(training.loss, info.task)
+        self._metrics = load_metrics(training.metrics)
         named = {m.name for m in training.metrics if m.higher_is_better}
         self._better_high = self.higher_is_better | named
         if self._loss is not None and type(self).losses is not Trainable.losses:
             raise ContractError(
-                f"{type(self).__name__} defines losses itself; leave it out", "training.loss"
+                f"{type(self).__name__} defines losses itself; remove this key", "training.loss"
             )
 
     @abstractmethod
@@ -79,17 +79,17 @@ class Trainable(ABC):
         if batch.other_y is not None:
             assert batch.share is not None
             losses = batch.share * losses + (1 - batch.share) * self.losses(outputs, batch.other_y)
-        return smoothed(losses, outputs, batch.smoothing).mean()
+        return smooth_labels(losses, outputs, batch.smoothing).mean()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample ``(B,)``, or their mean ``()``, without penalty."""
         if self._loss is not None:
             return self._loss(outputs, targets)
-        return task_losses(outputs, targets, self.info.task)
+        return compute_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Metrics by name, of each sample ``(B,)`` or their means ``()``; averaged over samples."""
-        return task_metrics(outputs, targets, self.info.task)
+        return compute_metrics(outputs, targets, self.info.task)
 
     def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``loss``, the metrics, and those of the spec, each as in :meth:`metrics`."""

@@ -1,9 +1,9 @@
-"""What goes wrong with data, trainables and trainings, in words for the user.
+"""Errors of data, trainables and trainings, with messages for the user.
 
 TrainableError
 ├── DataError        data that cannot be trained on
-├── ContractError    a class or function that lacks what the contract needs
-└── DivergedError    a loss that is no longer a number
+├── ContractError    a class or function that violates the contract
+└── DivergedError    a loss that became NaN or infinite
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 
 class TrainableError(Exception):
-    """Root of everything `trainables` raises on purpose.
+    """Base class of the errors that ``trainables`` raises on purpose.
 
-    ``where`` is the key of the spec that is to blame, dotted, or empty where it is not known.
+    ``where`` is the dotted key of the spec that caused the error; empty if unknown.
     """
 
     def __init__(self, text: str, where: str = "") -> None:
@@ -24,20 +24,20 @@ class TrainableError(Exception):
 
 
 class DataError(TrainableError):
-    """The data cannot be trained on as it is."""
+    """The data cannot be trained on."""
 
 
 class ContractError(TrainableError):
-    """The user's class or function lacks what the contract needs."""
+    """A user-defined class or function violates the contract."""
 
 
 class DivergedError(TrainableError):
-    """A loss turned NaN or infinite."""
+    """A loss became NaN or infinite."""
 
 
 @contextmanager
 def blame(where: str) -> Iterator[None]:
-    """Name the key of the spec that is to blame, for errors that do not know it."""
+    """Set ``where`` of errors that leave it empty to this key of the spec."""
     try:
         yield
     except TrainableError as error:

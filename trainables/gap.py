@@ -1,4 +1,4 @@
-"""The generalisation gap, both sides measured at the same weights, in eval mode."""
+"""The generalisation gap, with both sides measured at the same weights in eval mode."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def measure(
     batches: Iterable[tuple[Tensor, Tensor]],
     process: Process | None = None,
 ) -> dict[str, float]:
-    """``loss`` and metrics averaged over samples, exactly where each sample has its own value.
+    """``loss`` and metrics averaged over samples; exact if each sample has a value of its own.
 
-    Neither dropout nor augmentation nor penalty is in them. The model's mode is left as it was.
-    ``batches`` are the process's own; the result is that of all.
+    Measured without dropout, augmentation and penalty. The model's mode is restored. ``batches``
+    are those of this process; the result covers all processes.
     """
     was_training = model.training
     model.eval()
@@ -43,15 +43,15 @@ def measure(
     return {name: total / samples for name, total in totals.items()}
 
 
-def gaps(
+def compute_gaps(
     train: Mapping[str, float], held_out: Mapping[str, float], better_high: Callable[[str], bool]
 ) -> dict[str, float]:
-    """By how much the training side is better; positive is overfit."""
+    """By how much the training side is better; positive values mean overfitting."""
     signs = {name: 1.0 if better_high(name) else -1.0 for name in train}
     return {name: signs[name] * (train[name] - held_out[name]) for name in train}
 
 
-def train_subset(train_size: int, val_size: int, seed: int) -> Tensor:
-    """Indices of the fixed subset of the training split that is measured, as large as ``val``."""
+def choose_train_subset(train_size: int, val_size: int, seed: int) -> Tensor:
+    """Indices of the fixed training subset that is measured, as large as the validation split."""
     chosen = np.random.default_rng(seed).permutation(train_size)[: min(train_size, val_size)]
     return torch.from_numpy(np.sort(chosen))

@@ -1,4 +1,4 @@
-"""From an import path to something trainable: a subclass of the contract, or any network."""
+"""Loads a trainable by import path: a subclass of ``Trainable``, or any network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FROM_DATA = ("input_shape", "outputs")
 
 
 class ModuleTrainable(Trainable):
-    """A user's own network, from a class or function that knows nothing of this package.
+    """A user-defined network, from a class or function that does not depend on this package.
 
-    Of ``input_shape`` and ``outputs`` it is given those that it names as arguments.
+    It is called with ``input_shape`` and ``outputs`` if it has arguments of these names.
     """
 
     def __init__(self, factory: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> None:
@@ -46,11 +46,11 @@ class ModuleTrainable(Trainable):
 
 
 def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
-    """What ``path`` names, constructed with the spec's ``model`` arguments.
+    """The trainable at ``path``, constructed with the spec's ``model`` arguments.
 
     Raises:
-        ContractError: it cannot be imported, lacks what the contract needs (said by name), or
-            does not take an argument.
+        ContractError: it cannot be imported, violates the contract (the message says how), or
+            does not accept an argument.
     """
     found = load_object(path)
     if not callable(found):

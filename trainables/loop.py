@@ -1,7 +1,7 @@
-"""One training as a generator of epochs: whoever drives it may stop it, or go on later.
+"""A training as a generator of epochs, which its caller may stop and resume later.
 
-Every epoch seeds torch anew from the training's seed and the epoch's number, so that a training
-resumed after any epoch goes on bit for bit as if it had not been interrupted.
+Every epoch seeds torch from the training's seed and the epoch's number, so that a training resumed
+after any epoch continues bit for bit as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
-from trainables.data.feed import Index, Placed, Samples
-from trainables.devices import generators_on, set_precision
-from trainables.distributed.process import Process, seed_of
+from trainables.data.samples import Index, Placed, Samples
+from trainables.devices import list_generators, set_precision
+from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, DivergedError
-from trainables.gap import MEASURED_AT_ONCE, gaps, measure
+from trainables.gap import MEASURED_AT_ONCE, compute_gaps, measure
 from trainables.regularisers.base import Hooks, Now
-from trainables.regularisers.penalty_steps import sparsity, weight_norm
+from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
 
 
@@ -38,17 +38,17 @@ class EpochResult:
     done: bool
 
 
-_NOISE = 2**20  # no group has a rank of this number
+_NOISE = 2**20  # larger than the rank of any process
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a training is made of, in one process of those that share it; see ``build_training``.
+    """The parts of a training in one process, made by ``build_training``.
 
-    ``subset`` holds the indices of the training samples that the train side is measured on.
-    ``compiled`` is the network as it is measured, ``parallel`` as a step calls it: both share
-    ``model``'s weights. ``watched`` is the metric that ``stopping`` reads.
+    ``subset`` holds the indices of the training samples that train metrics are measured on.
+    ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
+    weights of ``model``. ``watched`` is the metric that ``stopping`` reads.
     """
 
     trainable: Trainable
@@ -67,7 +67,7 @@ class Parts:
 
 
 class TrainingRun:
-    """One training between epochs: its parts, its last result, its best weights."""
+    """The state of a training between epochs: its parts, last result and best weights."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
@@ -79,7 +79,7 @@ class TrainingRun:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network whose metrics count: an average's as soon as there is one."""
+        """The network to evaluate: the average of the weights as soon as there is one."""
         return self.parts.regularisers.evaluated(self.model)
 
     @property
@@ -96,46 +96,46 @@ class TrainingRun:
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """What the network computes in, gradients apart."""
+        """The autocast context of the forward pass."""
         if self.training.precision != "bf16":
             return nullcontext()
         return torch.autocast(torch.device(self.data.device).type, torch.bfloat16)
 
     def keep(self, result: EpochResult) -> None:
-        """Hold on to this epoch's weights as the best ones."""
+        """Keep this epoch's weights as the best ones."""
         self._best = result
         state = self.evaluated.state_dict()
         self.best_state = {k: v.cpu().clone() for k, v in state.items()}
 
     def best_metrics(self) -> dict[str, float]:
-        """What was measured at the kept weights, and their ``epoch``; after the last epoch.
+        """The metrics at the kept weights, and their ``epoch``; call it after the last epoch.
 
         Raises:
-            RuntimeError: no epoch has ended.
+            RuntimeError: no epoch has finished.
         """
         if self._best is None:
             raise RuntimeError("the training has not finished an epoch")
         metrics = dict(self._best.metrics)
         if "train/loss" not in metrics:
-            metrics |= _sides(self, self.model, train_side=True)
+            metrics |= _measure_sides(self, self.model, train_side=True)
         kept = ("train", "val", "gap", "sparsity")
         found = {name: v for name, v in metrics.items() if name.partition("/")[0] in kept}
         return {"epoch": float(self._best.epoch), **found}
 
     def state_dict(self) -> dict[str, Any]:
-        """Enough to go on after the epoch just trained, in types ``weights_only`` reads."""
+        """The state needed to resume after the last epoch, in types that ``weights_only`` loads."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
             "regularisers": self.parts.regularisers.state_dict(),
             "watch": self.parts.stopping.state_dict() if self.parts.stopping else None,
-            "last": _plain(self.last_result),
-            "best": _plain(self._best),
+            "last": _to_plain(self.last_result),
+            "best": _to_plain(self._best),
             "best_state": self.best_state,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same training."""
+        """Restore the state of the same training."""
         self.model.load_state_dict(state["model"])
         self.parts.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.parts.regularisers.load_state_dict(state["regularisers"])
@@ -147,33 +147,33 @@ class TrainingRun:
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
-    """Train from where the run stands; the last result is ``done``, its best weights restored.
+    """Train the remaining epochs; the last result is ``done``, with the best weights restored.
 
     Raises:
         DivergedError: a training or validation loss is not finite.
     """
     while not (run.last_result and run.last_result.done):
-        yield _epoch(run)
+        yield _train_epoch(run)
 
 
-def _epoch(run: TrainingRun) -> EpochResult:
+def _train_epoch(run: TrainingRun) -> EpochResult:
     epoch, process = run.epoch + 1, run.parts.process
     set_precision(run.training.precision)
-    with torch.random.fork_rng(generators_on(run.data.device)):
-        running = _steps(run, epoch)
+    with torch.random.fork_rng(list_generators(run.data.device)):
+        running = _run_steps(run, epoch)
     for hook in run.parts.regularisers.after_epoch:
         hook(epoch)
-    for network in dict.fromkeys((run.model, run.evaluated)):  # in one order on every rank
-        process.align(network)
+    for network in dict.fromkeys((run.model, run.evaluated)):  # in the same order on every rank
+        process.broadcast_buffers(network)
     last = epoch >= run.training.max_epochs
     train_side = last or epoch % run.training.measure_every == 0
     network = run.parts.compiled if run.evaluated is run.model else run.evaluated
     metrics = {
-        **_sides(run, network, train_side=train_side),
+        **_measure_sides(run, network, train_side=train_side),
         "train_running/loss": running,
-        "sparsity": sparsity(run.evaluated_weights),
-        "weight_norm": weight_norm(run.evaluated_weights),
-        "lr": run.training.lr_in(epoch),
+        "sparsity": measure_sparsity(run.evaluated_weights),
+        "weight_norm": measure_weight_norm(run.evaluated_weights),
+        "lr": run.training.lr_at(epoch),
     }
     for name in ("train_running/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
@@ -181,33 +181,33 @@ def _epoch(run: TrainingRun) -> EpochResult:
     return _conclude(run, epoch, metrics)
 
 
-def _sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
-    """``val/*``, and with the train side ``train/*`` and ``gap/*``."""
-    val = measured(run, network, run.data.val)
+def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
+    """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
+    val = measure_samples(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measured(run, network, run.data.train, run.parts.subset)
-        gap = gaps(train, val, run.trainable.is_better_high)
+        train = measure_samples(run, network, run.data.train, run.parts.subset)
+        gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
     return metrics
 
 
-def measured(
+def measure_samples(
     run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
 ) -> dict[str, float]:
-    """``loss`` and metrics of samples, all of them or a ``subset``'s indices."""
+    """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
     starts = range(0, len(samples), MEASURED_AT_ONCE)
     batches: list[Index] = [slice(start, start + MEASURED_AT_ONCE) for start in starts]
     if subset is not None:
         batches = [*torch.split(subset, MEASURED_AT_ONCE)]
-    own = samples.batches(run.parts.process.turns(batches))
+    own = samples.batches(run.parts.process.select_batches(batches))
     with run.autocast():
         return measure(network, run.trainable, own, run.parts.process)
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
-    verdict = run.parts.process.agree(_verdict(run.parts, epoch, metrics))
+    verdict = run.parts.process.broadcast(_judge(run.parts, epoch, metrics))
     done = verdict is Verdict.STOP or epoch >= run.training.max_epochs
     result = EpochResult(epoch, metrics, done)
     run.last_result = result
@@ -218,54 +218,54 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
     return result
 
 
-def _verdict(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
-    """What the stopping rule makes of an epoch; without one the last epoch is the best."""
+def _judge(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
+    """The verdict of the stopping rule; without a rule every epoch counts as the best."""
     if parts.stopping is None:
         return Verdict.IMPROVED
     if parts.watched not in metrics:
         raise ContractError(
-            f"early stopping watches {parts.watched!r}; logged: {', '.join(metrics)}"
+            f"early stopping monitors {parts.watched!r}; logged: {', '.join(metrics)}"
         )
     return parts.stopping.update(epoch, metrics[parts.watched], metrics.get("gap/loss"))
 
 
-def _steps(run: TrainingRun, epoch: int) -> float:
-    """Train one epoch; the mean of its batches' losses, without penalty."""
+def _run_steps(run: TrainingRun, epoch: int) -> float:
+    """Train one epoch; returns the mean loss of its batches, without penalty."""
     parts, seed = run.parts, run.training.seed
     run.model.train()
     for group in parts.optimizer.param_groups:
-        group["lr"] = run.training.lr_in(epoch)
-    torch.manual_seed(seed_of(seed, epoch))
-    order = run.data.train.here(torch.randperm(len(run.data.train)))
-    parts.process.draw_apart(seed, epoch)
+        group["lr"] = run.training.lr_at(epoch)
+    torch.manual_seed(derive_seed(seed, epoch))
+    order = run.data.train.move_indices(torch.randperm(len(run.data.train)))
+    parts.process.seed_rank(seed, epoch)
     batches = torch.split(order, run.training.batch_size)
     shares = [parts.process.share(batch) for batch in batches]
-    now = _now(run, epoch, len(batches))
+    now = _build_now(run, epoch, len(batches))
     for hook in parts.regularisers.before_epoch:
         hook(now)
     total = torch.zeros((), device=run.data.device)
     fed = run.data.train.batches(share.samples for share in shares)
     for batch, share, (x, y) in zip(batches, shares, fed, strict=True):
-        parts.process.begin(share)
-        total += _step(run, x, y, share.weight, now) * len(batch)
+        parts.process.begin_step(share)
+        total += _run_step(run, x, y, share.weight, now) * len(batch)
         now.step += 1
     running = parts.process.sum({"loss": float(total)})["loss"]
     return running / (len(order) * parts.process.world)
 
 
-def _now(run: TrainingRun, epoch: int, steps: int) -> Now:
-    """The values of an epoch's steps, on the weights' device."""
+def _build_now(run: TrainingRun, epoch: int, steps: int) -> Now:
+    """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
-        lr=torch.tensor(training.lr_in(epoch), device=device),
+        lr=torch.tensor(training.lr_at(epoch), device=device),
         lambda_factor=training.lambda_factor(epoch),
-        noise=torch.Generator(device).manual_seed(seed_of(training.seed, epoch, _NOISE)),
+        noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
         step=(epoch - 1) * steps,
     )
 
 
-def _step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
-    """One step on this process's part of a batch; the part's mean loss times its weight."""
+def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
+    """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()
     with run.autocast():
@@ -280,7 +280,7 @@ def _step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Te
     return loss.detach()
 
 
-def _plain(result: EpochResult | None) -> dict[str, Any] | None:
+def _to_plain(result: EpochResult | None) -> dict[str, Any] | None:
     if result is None:
         return None
     return {"epoch": result.epoch, "metrics": dict(result.metrics), "done": result.done}

@@ -1,11 +1,11 @@
-"""What a training minimises and what it reports: the task's own, or the user's functions."""
+"""Losses and metrics: those of the task, or user-defined functions."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 
-import torch.nn.functional as F  # noqa: N812  # torch's own name for it
+import torch.nn.functional as F  # noqa: N812  # the conventional name
 from torch import Tensor, nn
 
 from trainables.config.data_info import Task
@@ -21,38 +21,38 @@ OWN_LOSSES: Mapping[Task, str] = {
 }
 
 
-def loss_function(name: str | None, task: Task) -> Function | None:
-    """The user's loss by import path; None for the task's own.
+def load_loss(name: str | None, task: Task) -> Function | None:
+    """The user-defined loss at an import path; None for the loss of the task.
 
     Raises:
-        ContractError: it is for another task, or the path leads to nothing that can be called.
+        ContractError: it is a loss of another task, or the path does not name a callable.
     """
     own = OWN_LOSSES[task]
     if name is None or name == own:
         return None
     if ":" in name:
         with blame("training.loss"):
-            return _function(name)
+            return _load_function(name)
     known = name in OWN_LOSSES.values()
     what = f"{name!r} does not fit {task}" if known else f"unknown loss {name!r}"
     raise ContractError(
-        f"{what}; valid: {own}, or the import path of your own, such as torch.nn:HuberLoss",
+        f"{what}; valid: {own}, or an import path such as torch.nn:HuberLoss",
         "training.loss",
     )
 
 
-def metric_functions(specs: Iterable[MetricSpec]) -> dict[str, Function]:
-    """The user's metrics by name.
+def load_metrics(specs: Iterable[MetricSpec]) -> dict[str, Function]:
+    """The user-defined metrics by name.
 
     Raises:
-        ContractError: a path leads to nothing that can be called.
+        ContractError: a path does not name a callable.
     """
     with blame("training.metrics"):
-        return {spec.name: _function(spec.path) for spec in specs}
+        return {spec.name: _load_function(spec.path) for spec in specs}
 
 
-def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Each sample's loss ``(B,)``: cross-entropy, mean binary cross-entropy, mean squared error."""
+def compute_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """The loss of each sample ``(B,)``: cross-entropy, mean binary cross-entropy or MSE."""
     match task:
         case Task.CLASSIFICATION:
             return F.cross_entropy(outputs, targets, reduction="none")
@@ -63,8 +63,8 @@ def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
             return F.mse_loss(outputs, targets, reduction="none").flatten(1).mean(1)
 
 
-def task_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
-    """Each sample's metrics ``(B,)``; a multi-label accuracy is the share of labels that agree."""
+def compute_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
+    """Metrics of each sample ``(B,)``; multi-label accuracy is the fraction of correct labels."""
     match task:
         case Task.CLASSIFICATION:
             return {"accuracy": (outputs.argmax(1) == targets).to(outputs.dtype)}
@@ -74,19 +74,19 @@ def task_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tens
             return {"mae": (outputs - targets).abs().flatten(1).mean(1)}
 
 
-def smoothed(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
+def smooth_labels(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
     """Cross-entropy against targets mixed with the uniform distribution. Szegedy et al. 2016."""
     if not smoothing:
         return losses
     return (1 - smoothing) * losses - smoothing * outputs.log_softmax(1).mean(1)
 
 
-def _function(path: str) -> Function:
+def _load_function(path: str) -> Function:
     found = load_object(path)
     if inspect.isclass(found):
         found = found() if issubclass(found, nn.Module) else found
     if not callable(found) or inspect.isclass(found):
         raise ContractError(
-            f"{path} must be a function of outputs and targets, or an nn.Module of a loss"
+            f"{path} must be a function of outputs and targets, or a loss that is an nn.Module"
         )
     return found

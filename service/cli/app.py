@@ -1,7 +1,7 @@
-"""The command line's application, its options, and what its commands share.
+"""The Typer application, and the options that its commands share.
 
-Exit codes: 0 done, 1 the sweep or the server failed, 2 bad input, 130 stopped by Ctrl-C. What a
-command needs is imported when it runs: `--help` should not wait for torch and Ray.
+Exit codes: 0 success, 1 the sweep or the server failed, 2 invalid input, 130 stopped by Ctrl-C.
+Commands import what they need when they run, so that `--help` does not wait for torch and Ray.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from service.base.versions import installed_version
 
         print(f"gapsweep {installed_version()}")
@@ -37,13 +37,16 @@ def _version(asked: bool) -> None:
 @app.callback()
 def gapsweep(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Which regularisation, how strong, closes the generalisation gap of your model?"""
 
 
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")]
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="Spec of the sweep.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. budget.trials=10."),
@@ -57,7 +60,7 @@ HomeOption = Annotated[
     ),
 ]
 SweepName = Annotated[
-    str, typer.Argument(metavar="SWEEP", help="An id, the beginning of one, or `latest`.")
+    str, typer.Argument(metavar="SWEEP", help="Sweep id, a prefix of one, or `latest`.")
 ]
 RayAddress = Annotated[
     str | None,
@@ -68,7 +71,7 @@ RayAddress = Annotated[
         help="Address of a Ray cluster, or `auto` (default: start Ray locally).",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]
 Server = Annotated[
     str | None,
     typer.Option("--server", metavar="URL", envvar="GAPSWEEP_SERVER", help="Server URL."),

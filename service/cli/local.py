@@ -1,4 +1,4 @@
-"""Commands for sweeps on this machine; some ask a server where one is named."""
+"""Commands for sweeps on this machine; with --server, some use a server instead."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from service.cli.remote_session import (
     remote_report,
     remote_resume,
 )
-from service.cli.run_here import resume_here, start_here
+from service.cli.run_here import resume_here, run_here
 
 
 @app.command(rich_help_panel=HERE)
@@ -43,12 +43,12 @@ def run(
     ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a sweep here or on your Ray cluster. Ctrl-C stops it; `resume` continues it."""
+    """Run a sweep locally or on a Ray cluster. Ctrl-C stops it; `resume` continues it."""
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
     folders = [spec_file.resolve().parent, Path.cwd()]
-    start_here(spec, str(spec_file), folders, home, ray_address, as_json=as_json)
+    run_here(spec, str(spec_file), folders, home, ray_address, as_json=as_json)
 
 
 @app.command(rich_help_panel=HERE)
@@ -81,18 +81,22 @@ def report(
     home: HomeOption = None,
     as_json: AsJson = False,
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="FILE", help="Save the plots as a picture too.")
+        Path | None,
+        typer.Option("--png", metavar="FILE", help="Also save the plots as a PNG file."),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Save the page there.")
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also save the HTML page to this file."),
     ] = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show what a sweep found, finished or not, and write its page anew."""
+    """Show the report of a sweep, finished or not, and update its HTML page."""
     if server:
         if png is not None:
-            raise InputError("a server draws no picture; --html FILE saves the page with its plots")
+            raise InputError(
+                "--png does not work with --server; --html FILE saves the page with its plots"
+            )
         remote_report(Remote.at(server, token), sweep, html, as_json=as_json)
         return
     from service.sweep.environment import home_at
@@ -128,12 +132,12 @@ def list_sweeps(
     home: HomeOption = None,
     as_json: AsJson = False,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=500, help="Of a server: the newest so many.")
+        int, typer.Option("--limit", min=1, max=500, help="With --server: number of newest sweeps.")
     ] = 30,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """List the sweeps, the newest last."""
+    """List sweeps, newest last."""
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
@@ -167,55 +171,55 @@ def list_sweeps(
 def validate(
     spec_file: SpecFile, overrides: Overrides = None, ray_address: RayAddress = None
 ) -> None:
-    """Check a spec: its keys, the data, the network on one batch, every name in it."""
-    from service.cli.tables import spec_table
+    """Check a spec: its keys, names and data, and the network on one batch."""
+    from service.cli.tables import build_spec_table
     from service.cluster.connection import Cluster
-    from service.run.preflight import preflight
-    from service.run.user_code import import_from
+    from service.run.preflight import run_preflight
+    from service.run.user_code import add_import_paths
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
-    import_from(spec_file.resolve().parent, Path.cwd())
-    found = preflight(spec, str(spec_file))
+    add_import_paths(spec_file.resolve().parent, Path.cwd())
+    found = run_preflight(spec, str(spec_file))
     Cluster(ray_address).inventory().check(spec)
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
-    console.print(spec_table(spec, found))
+    console.print(build_spec_table(spec, found))
 
 
 @app.command(rich_help_panel=HERE)
 def devices(
     spec_file: Annotated[
         Path | None,
-        typer.Argument(metavar="[SPEC.yaml]", help="A spec, to see what its trials would hold."),
+        typer.Argument(metavar="[SPEC.yaml]", help="A spec, to show the resources of its trials."),
     ] = None,
     overrides: Overrides = None,
     ray_address: RayAddress = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show what this machine or a Ray cluster has, and how many trials of a spec run at once.
+    """Show the devices of this machine or a Ray cluster, and how many trials of a spec run at once.
 
-    Of a server: its cluster's nodes, and how many sweeps wait and run.
+    With --server: show the nodes of its cluster, and how many sweeps wait and run.
     """
     if server:
         remote_devices(Remote.at(server, token))
         return
-    from service.cli.tables import cluster_table, use_table
+    from service.cli.tables import build_cluster_table, build_use_table
     from service.cluster.connection import Cluster
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
     inventory = Cluster(ray_address).inventory()
     console = Console(highlight=False)
-    console.print(cluster_table(inventory))
+    console.print(build_cluster_table(inventory))
     if spec is not None:
         console.print()
-        console.print(use_table(spec, inventory))
+        console.print(build_use_table(spec, inventory))
 
 
 class ProgramFormat(StrEnum):
-    """How the program is written."""
+    """The file format of an exported program."""
 
     EXPORT = "export"
     TORCHSCRIPT = "torchscript"
@@ -225,32 +229,35 @@ class ProgramFormat(StrEnum):
 def export(
     sweep: SweepName = "latest",
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Where; else the sweep's folder.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="DIR", help="Output directory (default: in the sweep's folder)."
+        ),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Take out units that are zero; the outputs stay.")
+        bool, typer.Option("--prune", help="Remove units that are zero, which keeps the outputs.")
     ] = False,
     form: Annotated[
-        ProgramFormat, typer.Option("--format", help="A torch.export or a TorchScript program.")
+        ProgramFormat, typer.Option("--format", help="Program format: torch.export or TorchScript.")
     ] = ProgramFormat.EXPORT,
     home: HomeOption = None,
 ) -> None:
-    """Write a sweep's best model: safetensors, and a program that takes raw inputs."""
+    """Export the best model of a sweep: safetensors, and a program that takes raw inputs."""
     from service.run.export_best import export_best
-    from service.run.preflight import preflight
-    from service.run.user_code import import_from
+    from service.run.preflight import run_preflight
+    from service.run.user_code import add_import_paths
     from service.sweep.environment import home_at
     from service.sweep.load import read_sweep
 
     folder = home_at(home).find(sweep)
     spec, _, found = read_sweep(folder)
-    import_from(*folder.read_import_paths())
-    splits = preflight(spec, str(folder.spec)).splits
+    add_import_paths(*folder.read_import_paths())
+    splits = run_preflight(spec, str(folder.spec)).splits
     target = to or folder.path / "export"
     made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
     console = Console(highlight=False)
     for removed in made.removed:
-        console.print(f"{removed.layer}: {removed.removed} of {removed.units} units taken out")
+        console.print(f"{removed.layer}: {removed.removed} of {removed.units} units removed")
     if prune:
         before, after = made.parameters
         console.print(f"{before:,} parameters, {after:,} after pruning")
@@ -260,19 +267,21 @@ def export(
 
 @app.command(rich_help_panel=HERE)
 def schema() -> None:
-    """Print the JSON Schema of a spec, for editors."""
-    from service.spec.file import json_schema
+    """Print the JSON Schema of specs, for editors."""
+    from service.spec.file import build_json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    print(json.dumps(build_json_schema(), indent=2))
 
 
 @app.command(rich_help_panel=HERE)
 def ui(
     home: HomeOption = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
+    ] = 5000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Open the MLflow UI on what the sweeps logged. Ctrl-C ends it."""
+    """Serve the MLflow UI with the logged sweeps. Ctrl-C stops it."""
     from service.sweep.environment import home_at
     from service.tracking.mlflow_server import become_mlflow
 
@@ -282,10 +291,12 @@ def ui(
 @app.command(rich_help_panel=HERE)
 def studies(
     home: HomeOption = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8081,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
+    ] = 8081,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Open Optuna's dashboard on the sweeps' studies, to look at. Ctrl-C ends it."""
+    """Serve the Optuna dashboard with the studies of all sweeps, read-only. Ctrl-C stops it."""
     from service.base.ports import check_port
     from service.sweep.environment import home_at
     from service.tracking.optuna_dashboard import show_studies

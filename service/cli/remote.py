@@ -57,10 +57,10 @@ def submit(
 ) -> None:
     """Submit a sweep to a server."""
     from service.client import endpoints
-    from service.spec.file import parse_spec, raw_spec
+    from service.spec.file import parse_spec, read_raw_spec
 
     remote = Remote.at(server, token)
-    raw = raw_spec(spec_file, overrides or [], whole=True)
+    raw = read_raw_spec(spec_file, overrides or [], whole=True)
     folder = spec_file.resolve().parent
     _check_code(parse_spec(raw, str(spec_file), folder), folder, code or [])
     bundle = _upload_bundle(remote, code or [])

@@ -11,7 +11,7 @@ from service.client import endpoints
 from service.client.client import Client
 from service.client.events import StateChanged, SweepEvent
 from service.client.models import SweepDetails, TrialOut
-from service.report.progress import SweepView, view_for
+from service.report.progress import SweepView, choose_view
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.records import Trial
@@ -26,7 +26,7 @@ def follow(client: Client, sweep_id: str, console: Console) -> None:
     """
     sweep = client.do(endpoints.sweep(sweep_id))  # first: later changes arrive as events
     known = tuple(_trial(t) for t in client.do(endpoints.trials(sweep_id)))
-    with view_for(console) as view:
+    with choose_view(console) as view:
         view.begin(_sweep(sweep, known), _planned(sweep), None)
         if not sweep.state.is_over:
             console.print(f"{sweep_id} is {sweep.state} ({sweep.cause})", soft_wrap=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from service.base.words import MISSING, duration, number
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
-from service.report.words import configuration
+from service.report.formatting import format_configuration
 
 
 def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
@@ -92,7 +92,7 @@ def trials_table(trials: Sequence[TrialOut]) -> Table:
             str(trial.role),
             number(trial.value),
             number(trial.best.get("gap/loss")),
-            configuration(trial.params),
+            format_configuration(trial.params),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""A sweep run by this process, with what a person sees of it."""
+"""Runs a sweep in this process with progress, report and exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from service.sweep.home import Home, SweepFolder
 
 
-def start_here(
+def run_here(
     spec: SweepSpec,
     source: str,
     folders: Sequence[Path],
@@ -28,42 +28,42 @@ def start_here(
     *,
     as_json: bool,
 ) -> None:
-    """Run a new sweep, show it, and exit as it ended. ``source`` names the spec in errors."""
-    from service.report.progress import view_for
+    """Run a new sweep, show it, and exit with its code. ``source`` names the spec in errors."""
+    from service.report.progress import choose_view
     from service.run.use_case import start_sweep
 
     at = home_at(home)
-    with view_for(_screen(as_json)) as view:
+    with choose_view(_open_console(as_json)) as view:
         ending, folder = start_sweep(
             spec, source, at, ray_address, folders=folders, observers=[view]
         )
-    _close(ending, folder, at, as_json)
+    _finish(ending, folder, at, as_json)
 
 
 def resume_here(
     sweep: str, home: Path | None, ray_address: str | None, *, more_trials: int, as_json: bool
 ) -> None:
-    """Run what is left of a sweep, show it, and exit as it ended."""
-    from service.report.progress import view_for
+    """Run the remaining trials of a sweep, show it, and exit with its code."""
+    from service.report.progress import choose_view
     from service.run.use_case import resume_sweep
 
     at = home_at(home)
     folder = at.find(sweep)
-    with view_for(_screen(as_json)) as view:
+    with choose_view(_open_console(as_json)) as view:
         ending = resume_sweep(folder, at, ray_address, observers=[view], more_trials=more_trials)
-    _close(ending, folder, at, as_json)
+    _finish(ending, folder, at, as_json)
 
 
-def _screen(as_json: bool) -> Console:
-    """The stream itself: what others print meanwhile goes elsewhere."""
+def _open_console(as_json: bool) -> Console:
+    """The console for progress: stderr if stdout holds JSON."""
     return Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
 
 
-def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
-    """The report, what was left undone, the exit code."""
-    from service.report.data import build
+def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
+    """Print the report and any warnings, and exit with the code of the outcome."""
+    from service.report.data import build_report
     from service.report.terminal import print_report
-    from service.run.use_case import failures
+    from service.run.use_case import list_failures
     from service.sweep.load import read_sweep
     from service.sweep.sweep_record import SweepState
 
@@ -73,7 +73,7 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
     else:
         console = Console(highlight=False)
         _, study, _ = read_sweep(folder)
-        print_report(build(ending.sweep, study.importances()), console)
+        print_report(build_report(ending.sweep, study.importances()), console)
         console.print(f"\nreport  {folder.report}", soft_wrap=True)
         if uri := mlflow_uri(home):
             shown = f"gapsweep ui --home {home.path}" if uri == home.mlflow_uri else uri
@@ -82,14 +82,14 @@ def _close(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> No
         notes.print(f"stopped early: {ending.stopped.value}")
     if ending.unlogged is not None:
         notes.print(
-            f"MLflow lacks some of this sweep ({escape(ending.unlogged)}); "
-            f"`gapsweep resume {folder.sweep_id}` logs what is missing",
+            f"MLflow is incomplete for this sweep ({escape(ending.unlogged)}); "
+            f"`gapsweep resume {folder.sweep_id}` logs the rest",
             soft_wrap=True,
         )
     if ending.sweep.state is SweepState.INTERRUPTED:
         notes.print(f"continue with: gapsweep resume {folder.sweep_id}", soft_wrap=True)
         sys.exit(INTERRUPTED)
     if ending.sweep.state is SweepState.FAILED:
-        for reason in failures(ending):
+        for reason in list_failures(ending):
             notes.print(f"[bold red]error[/] a trial failed: {escape(reason)}", soft_wrap=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Tables for the terminal that are no sweep's: what a spec is made of, what a cluster has."""
+"""Tables of `validate` and `devices`: the contents of a spec, the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from service.cluster.inventory import Inventory, Node, many
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
-from trainables.regularisers.dropout import dropout_layers
+from trainables.regularisers.dropout import find_dropout_layers
 
 _GIB = 2**30
 
 
-def spec_table(spec: SweepSpec, found: Preflight) -> Table:
-    """What was found out about a spec without training anything."""
+def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
+    """The result of checking a spec without training."""
     splits, info = found.splits, found.splits.info
     test = len(splits.test) if splits.test else "no"
     weights = sum(p.numel() for p in found.run.model.parameters())
     penalised = sum(w.weight.numel() for w in found.run.penalised)
     seconds, memory = found.examination.seconds, found.examination.memory
-    return _pairs(
+    return _build_grid(
         [
             ("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples"),
             ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
-            ("network", f"{weights:,} weights, {penalised:,} of them under a penalty:"),
+            ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
-            ("dropout", ", ".join(dropout_layers(found.run.model)) or "none"),
-            ("a step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
+            ("dropout", ", ".join(find_dropout_layers(found.run.model)) or "none"),
+            ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
             ("space", ", ".join(spec.space.parameters)),
             ("metrics", ", ".join(found.examination.metrics)),
         ]
     )
 
 
-def cluster_table(inventory: Inventory) -> Table:
-    """A row a node."""
+def build_cluster_table(inventory: Inventory) -> Table:
+    """One row per node."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("node", "CPUs", "memory", "GPUs", "GPU memory", "precision", "compiler"):
         table.add_column(title, overflow="fold")
@@ -48,48 +48,48 @@ def cluster_table(inventory: Inventory) -> Table:
             node.name,
             f"{node.cpus:g}",
             f"{machine.memory / _GIB:.0f} GiB",
-            _counted(g.name for g in machine.gpus) if node.gpus else "none",
-            _counted(f"{g.memory / _GIB:.0f} GiB" for g in machine.gpus) if node.gpus else "",
-            _precisions(node),
+            _count(g.name for g in machine.gpus) if node.gpus else "none",
+            _count(f"{g.memory / _GIB:.0f} GiB" for g in machine.gpus) if node.gpus else "",
+            _format_precisions(node),
             machine.compiler or "none",
         )
     return table
 
 
-def use_table(spec: SweepSpec, inventory: Inventory) -> Table:
-    """What the trials of a spec would hold.
+def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
+    """The resources of a spec's trials.
 
     Raises:
-        InputError: nothing fits.
+        InputError: no trial fits.
     """
     resources, training = spec.resources, spec.training
     at_once = inventory.check(spec)
     each = [many(resources.worker_cpus, "CPU"), many(resources.worker_gpus, "GPU")]
-    fits = f"there is room for {inventory.room(resources)}, concurrent is {resources.concurrent}"
+    fits = f"{inventory.room(resources)} fit, concurrent is {resources.concurrent}"
     compiled = ", compiled" if training.compile else ""
-    return _pairs(
+    return _build_grid(
         [
-            ("a trial", f"{many(resources.workers, 'worker')} of {' and '.join(each)} each"),
+            ("each trial", f"{many(resources.workers, 'worker')} with {' and '.join(each)} each"),
             ("placement", resources.placement),
-            ("computes in", f"{training.precision}{compiled}"),
+            ("precision", f"{training.precision}{compiled}"),
             ("at once", f"{many(at_once, 'trial')} ({fits})"),
         ]
     )
 
 
-def _precisions(node: Node) -> str:
-    """What every device of a kind can."""
+def _format_precisions(node: Node) -> str:
+    """The precisions that all CPUs, and all GPUs, of a node support."""
     gpus = [p for p in PRECISIONS if all(g.can(p) for g in node.machine.gpus)]
     cpus = [p for p in PRECISIONS if node.machine.can(p)]
     on_cpus = f"CPU {', '.join(cpus)}"
     return f"{on_cpus}; GPU {', '.join(gpus)}" if node.gpus else on_cpus
 
 
-def _counted(names: Iterable[str]) -> str:
+def _count(names: Iterable[str]) -> str:
     return ", ".join(f"{n} × {name}" for name, n in Counter(names).items())
 
 
-def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
+def _build_grid(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for row in rows:
         table.add_row(*row)

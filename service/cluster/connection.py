@@ -16,7 +16,7 @@ from service.base.errors import InputError
 from service.base.versions import installed_version, require_same_version
 from service.cluster.compat import running_ray
 from service.cluster.inventory import Inventory, Node
-from trainables.devices import looked_at_from_outside, machine_of, this_machine
+from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
 
 _QUIET: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads
@@ -46,7 +46,7 @@ class Cluster:
         """
         if self.address is None:
             try:
-                found = this_machine()
+                found = describe_machine()
             except RuntimeError as error:
                 raise InputError(str(error)) from None
             return Inventory((Node("this machine", found, found.cpus, len(found.gpus)),))
@@ -190,4 +190,4 @@ def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[
     Ray hides GPUs from this process; another one sees them.
     """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed_version(), looked_at_from_outside() if gpus else machine_of(()), missing
+    return installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing

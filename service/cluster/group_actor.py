@@ -22,7 +22,7 @@ from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import Worker
 from service.spec.resources import Resources
 from service.study.messages import Answer, Assignment, TrialFailure
-from trainables.distributed.process import Address, Group, Meeting, Process
+from trainables.distributed.process import Address, Group, Process, Rendezvous
 
 PATIENCE = 10.0
 """Seconds that the other workers have to answer when one failed: a collective may block them."""
@@ -42,13 +42,13 @@ class Rank:
         context = shared.get()
         self._worker = Worker(context)
         self._rank, self._resources = rank, context.spec.resources
-        self._meeting: Meeting | None = None
+        self._rendezvous: Rendezvous | None = None
 
     def listen(self) -> Address:
         """Let the group meet here; the first worker's."""
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # ray leaves it untyped
-        self._meeting = Meeting.here(host)
-        return self._meeting.address
+        self._rendezvous = Rendezvous.host(host)
+        return self._rendezvous.address
 
     def join(self, address: Address) -> TrialFailure | None:
         """Become part of the group, or of a new one in its place."""
@@ -57,9 +57,9 @@ class Rank:
         if isinstance(self._worker.process, Group):
             self._worker.process.leave()
             self._worker.process = Process()
-        self._meeting = self._meeting or Meeting.at(address)
+        self._rendezvous = self._rendezvous or Rendezvous.connect(address)
         self._worker.process = Group.join(
-            self._meeting, self._rank, self._resources.workers, self._resources.device
+            self._rendezvous, self._rank, self._resources.workers, self._resources.device
         )
         return None
 

@@ -18,9 +18,9 @@ from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.sweep.home import SweepFolder
 from trainables.build import build_run
-from trainables.data.feed import Placed, place
+from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
-from trainables.devices import describe, limit_memory
+from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
 from trainables.loop import EpochResult, TrainingRun, train
 
@@ -104,7 +104,7 @@ class Worker:
     def _ran_on(self) -> dict[str, str]:
         """The device, and the precision where the training got so far as to have one."""
         precision = {} if self._run is None else {"precision": self._run.training.precision}
-        return {"device": describe(self._device), **precision}
+        return {"device": get_device_name(self._device), **precision}
 
     def _advance(self) -> EpochReport:
         run = self._run = self._run or self._begin()
@@ -135,7 +135,7 @@ class Worker:
             process=self.process,
             placed=self._placed,
         )
-        state = self.process.agree(self._read_checkpoint())
+        state = self.process.broadcast(self._read_checkpoint())
         if state is not None:
             run.load_state_dict(state)
         self._results = train(run)

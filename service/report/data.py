@@ -1,5 +1,4 @@
-"""What a report says, computed once as frozen values; the page, the plots and the terminal only
-show it."""
+"""The contents of a report as frozen values, which the page, the plots and the terminal show."""
 
 from __future__ import annotations
 
@@ -7,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from search_spaces.space import Value
-from service.report.comparison import ConfirmedRow, confirmed
-from service.report.verdict import closed, confirmed_verdict, verdict
+from service.report.comparison import ConfirmedRow, compare_finalists
+from service.report.verdict import compute_closed_share, write_confirmed_verdict, write_verdict
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Metrics, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
@@ -25,8 +24,8 @@ class ComparisonRow:
     """One metric of baseline and best at their restored weights.
 
     ``closed`` is 1 − best/baseline of a gap: 1 closes it, above 1 overshoots, below 0 widens it.
-    None for what is no gap, where a side is missing, and where the baseline's gap is not positive
-    (``note`` says that in words).
+    None if the metric is not a gap, if a side is missing, or if the baseline's gap is not positive
+    (then there is a ``note``).
     """
 
     metric: str
@@ -40,7 +39,7 @@ class ComparisonRow:
 class GroupRow:
     """The trials of one penalty or augmentation, and the best completed one of them.
 
-    ``gaps`` are that trial's, in the order of :attr:`ReportData.gap_metrics`.
+    ``gaps`` belong to that trial, in the order of :attr:`ReportData.gap_metrics`.
     """
 
     name: str
@@ -74,10 +73,10 @@ class Curves:
 
 @dataclass(frozen=True, kw_only=True)
 class Savings:
-    """Epochs that ran, and those that did not because of pruning and of early stopping.
+    """Epochs that ran, and those that pruning and early stopping saved.
 
-    What a pruned trial would have run is taken as its ``max_epochs``; early stopping might have
-    ended it sooner, so ``pruning`` is an upper bound.
+    A pruned trial is assumed to run ``max_epochs`` otherwise; early stopping might have ended it
+    sooner, so ``pruning`` is an upper bound.
     """
 
     run: int
@@ -86,20 +85,20 @@ class Savings:
 
     @property
     def pruning_share(self) -> float | None:
-        """Of the epochs that would have run without pruning; None where none would have."""
+        """Fraction of the epochs that would have run without pruning; None if there are none."""
         total = self.run + self.pruning
         return self.pruning / total if total else None
 
     @property
     def early_stopping_share(self) -> float | None:
-        """Of the epochs that would have run without early stopping."""
+        """Fraction of the epochs that would have run without early stopping."""
         total = self.run + self.early_stopping
         return self.early_stopping / total if total else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """The whole report. ``best`` is None where no trial but the baseline completed."""
+    """A whole report. ``best`` is None if no trial except the baseline completed."""
 
     sweep_id: str
     name: str
@@ -123,11 +122,11 @@ class ReportData:
     verdict: str
 
 
-def build(sweep: Sweep, importances: Importances) -> ReportData:
-    """Everything the report says of a sweep, whatever state that is in."""
-    baseline, best = sweep.baseline, challenger(sweep)
-    gap_metrics = tuple(f"gap/{m}" for m in _measured(sweep.trials, "gap"))
-    rows = confirmed(sweep)
+def build_report(sweep: Sweep, importances: Importances) -> ReportData:
+    """The report of a sweep in any state."""
+    baseline, best = sweep.baseline, find_challenger(sweep)
+    gap_metrics = tuple(f"gap/{m}" for m in _list_metrics(sweep.trials, "gap"))
+    rows = compare_finalists(sweep)
     return ReportData(
         sweep_id=sweep.sweep_id,
         name=sweep.name,
@@ -138,45 +137,47 @@ def build(sweep: Sweep, importances: Importances) -> ReportData:
         counts={s.value: len(sweep.of_state(s)) for s in TrialState},
         baseline=baseline,
         best=best,
-        comparison=_comparison(baseline, best),
+        comparison=_compare(baseline, best),
         gap_metrics=gap_metrics,
-        by_penalty=_groups(sweep, gap_metrics, lambda t: t.penalty),
-        by_augmentation=_groups(sweep, gap_metrics, lambda t: t.augmentation),
-        gap_points=_gap_points(sweep),
+        by_penalty=_group_trials(sweep, gap_metrics, lambda t: t.penalty),
+        by_augmentation=_group_trials(sweep, gap_metrics, lambda t: t.augmentation),
+        gap_points=_collect_gap_points(sweep),
         baseline_gap=baseline.best.get("gap/loss") if baseline else None,
-        curves=tuple(_curves(r, t) for r, t in (("baseline", baseline), ("best", best)) if t),
+        curves=tuple(_build_curves(r, t) for r, t in (("baseline", baseline), ("best", best)) if t),
         importances=importances,
-        savings=_savings(sweep),
+        savings=_count_savings(sweep),
         confirmed=rows,
-        verdict=confirmed_verdict(sweep, rows) if rows else verdict(sweep, baseline, best),
+        verdict=write_confirmed_verdict(sweep, rows)
+        if rows
+        else write_verdict(sweep, baseline, best),
     )
 
 
-def challenger(sweep: Sweep) -> Trial | None:
+def find_challenger(sweep: Sweep) -> Trial | None:
     """The best completed trial that is not the baseline."""
     best = sweep.best
     return None if best is None or best.role is Role.BASELINE else best
 
 
-def _measured(trials: Iterable[Trial], side: str) -> list[str]:
+def _list_metrics(trials: Iterable[Trial], side: str) -> list[str]:
     """Names of the metrics of one side (``loss`` of ``gap/loss``), the loss first."""
     keys = {key for t in trials for key in t.best if key.startswith(f"{side}/")}
-    return sorted((key.partition("/")[2] for key in keys), key=_place(_METRIC_ORDER))
+    return sorted((key.partition("/")[2] for key in keys), key=_build_sort_key(_METRIC_ORDER))
 
 
-def _place(order: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
-    """Sort key: the known names in their order, then the others by the alphabet."""
+def _build_sort_key(order: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
+    """Sort key: known names in the given order, then the others alphabetically."""
     return lambda name: (order.index(name) if name in order else len(order), name)
 
 
-def _comparison(baseline: Trial | None, best: Trial | None) -> tuple[ComparisonRow, ...]:
+def _compare(baseline: Trial | None, best: Trial | None) -> tuple[ComparisonRow, ...]:
     finalists = [t for t in (baseline, best) if t]
     left, right = (t.best if t else {} for t in (baseline, best))
-    metrics = [f"{side}/{m}" for m in _measured(finalists, "val") for side in _SIDES]
-    return tuple(_row(m, left, right) for m in metrics if m in left or m in right)
+    metrics = [f"{side}/{m}" for m in _list_metrics(finalists, "val") for side in _SIDES]
+    return tuple(_build_row(m, left, right) for m in metrics if m in left or m in right)
 
 
-def _row(metric: str, baseline: Metrics, best: Metrics) -> ComparisonRow:
+def _build_row(metric: str, baseline: Metrics, best: Metrics) -> ComparisonRow:
     left, right = baseline.get(metric), best.get(metric)
     is_gap = metric.startswith(("gap/", "test_gap/"))
     no_gap = is_gap and left is not None and left <= 0
@@ -184,22 +185,24 @@ def _row(metric: str, baseline: Metrics, best: Metrics) -> ComparisonRow:
         metric=metric,
         baseline=left,
         best=right,
-        closed=closed(left, right) if is_gap else None,
+        closed=compute_closed_share(left, right) if is_gap else None,
         note="no gap to close" if no_gap else "",
     )
 
 
-def _groups(
+def _group_trials(
     sweep: Sweep, gap_metrics: tuple[str, ...], name_of: Callable[[Trial], str]
 ) -> tuple[GroupRow, ...]:
-    names = sorted({name_of(t) for t in sweep.searched}, key=_place(_NAME_ORDER))
+    names = sorted({name_of(t) for t in sweep.searched}, key=_build_sort_key(_NAME_ORDER))
     return tuple(
-        _group(sweep, gap_metrics, name, [t for t in sweep.searched if name_of(t) == name])
+        _build_group(sweep, gap_metrics, name, [t for t in sweep.searched if name_of(t) == name])
         for name in names
     )
 
 
-def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[Trial]) -> GroupRow:
+def _build_group(
+    sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[Trial]
+) -> GroupRow:
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
     best = min(complete, key=sweep.ranking.key, default=None)
     return GroupRow(
@@ -214,18 +217,18 @@ def _group(sweep: Sweep, gap_metrics: tuple[str, ...], name: str, trials: list[T
     )
 
 
-def _gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
-    """By penalty, in order of λ; completed trials with a penalty and a positive λ only."""
+def _collect_gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
+    """Completed trials with a penalty and positive λ, by penalty, in order of λ."""
     found: dict[str, list[GapPoint]] = {}
     for trial in (t for t in sweep.searched if t.state is TrialState.COMPLETE):
         lam, gap = trial.params.get("lambda"), trial.best.get("gap/loss")
         if trial.penalty != "none" and isinstance(lam, int | float) and lam > 0 and gap is not None:
             found.setdefault(trial.penalty, []).append(GapPoint(trial.number, float(lam), gap))
-    names = sorted(found, key=_place(_NAME_ORDER))
+    names = sorted(found, key=_build_sort_key(_NAME_ORDER))
     return {n: tuple(sorted(found[n], key=lambda p: (p.lam, p.trial))) for n in names}
 
 
-def _curves(role: str, trial: Trial) -> Curves:
+def _build_curves(role: str, trial: Trial) -> Curves:
     series = {metric: trial.series(metric) for metric in CURVES}
     best_epoch = trial.best.get("epoch")
     return Curves(
@@ -236,22 +239,22 @@ def _curves(role: str, trial: Trial) -> Curves:
     )
 
 
-def _savings(sweep: Sweep) -> Savings:
-    def left(state: TrialState) -> int:
+def _count_savings(sweep: Sweep) -> Savings:
+    def count_saved(state: TrialState) -> int:
         trials = (t for t in sweep.of_state(state) if t.reason != OUT_OF_BUDGET)
-        return sum(max(_planned(sweep, t) - _run(t), 0) for t in trials)
+        return sum(max(_get_max_epochs(sweep, t) - _count_epochs(t), 0) for t in trials)
 
     return Savings(
-        run=sum(_run(t) for t in sweep.trials),
-        pruning=left(TrialState.PRUNED),
-        early_stopping=left(TrialState.COMPLETE),
+        run=sum(_count_epochs(t) for t in sweep.trials),
+        pruning=count_saved(TrialState.PRUNED),
+        early_stopping=count_saved(TrialState.COMPLETE),
     )
 
 
-def _run(trial: Trial) -> int:
+def _count_epochs(trial: Trial) -> int:
     return max((e.epoch for e in trial.epochs), default=trial.stopped_epoch or 0)
 
 
-def _planned(sweep: Sweep, trial: Trial) -> int:
-    """What one trial might have run: ``max_epochs`` may itself be a searched parameter."""
+def _get_max_epochs(sweep: Sweep, trial: Trial) -> int:
+    """The epoch budget of a trial: ``max_epochs`` may be a searched parameter."""
     return int(trial.params.get("max_epochs", sweep.max_epochs))

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no scripts, no fonts, no network."""
+"""The report as a self-contained HTML file: no scripts, no fonts, no network."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from service.base.words import duration, number
-from service.report import words
+from service.report import formatting
 from service.report.data import ReportData
-from service.report.plots import curves_plot, gap_plot
+from service.report.plots import draw_curves_plot, draw_gap_plot
 from service.study.importance import TOO_FEW_TRIALS
 
 
 def render(data: ReportData) -> str:
-    """The page. The same data give the same text."""
-    return _template().render(
+    """The HTML page. Equal data give equal text."""
+    return _load_template().render(
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
-        gap_plot=Markup(gap_plot(data)),
-        curves_plot=Markup(curves_plot(data)),
+        gap_plot=Markup(draw_gap_plot(data)),
+        curves_plot=Markup(draw_curves_plot(data)),
     )
 
 
 @cache
-def _template() -> Template:
+def _load_template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -34,11 +34,11 @@ def _template() -> Template:
         f.__name__: f
         for f in (
             number,
-            words.plus_minus,
-            words.short,
-            words.percent,
+            formatting.format_interval,
+            formatting.format_value,
+            formatting.format_share,
             duration,
-            words.configuration,
+            formatting.format_configuration,
         )
     }
     source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")

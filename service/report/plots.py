@@ -1,8 +1,8 @@
 """The plots: gap against λ, and learning curves. Inline SVG for the page, PNG for documents.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers, and never the only difference:
-penalties have their own markers, train and validation their own dashes. In the SVG all ink is
-``currentColor``, so that a plot follows its page into the dark.
+Colours are from the palette of Okabe and Ito, which is safe for colour-blind readers, and never
+the only difference: penalties differ in markers, train and validation in dashes. Text and axes of
+the SVG are ``currentColor``, so that a plot follows the dark mode of its page.
 """
 
 from __future__ import annotations
@@ -46,29 +46,29 @@ _STYLE = {
 }
 
 
-def gap_plot(data: ReportData) -> str:
-    """Gap/loss against λ, a marker a completed trial, as an inline SVG; empty without a point."""
+def draw_gap_plot(data: ReportData) -> str:
+    """Gap/loss against λ, one marker per completed trial, as inline SVG; empty without points."""
     return (
-        _svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
+        _render_svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
         if any(data.gap_points.values())
         else ""
     )
 
 
-def curves_plot(data: ReportData) -> str:
-    """Losses and gap of baseline and best over the epochs, as an inline SVG; empty without any."""
+def draw_curves_plot(data: ReportData) -> str:
+    """Losses and gap of baseline and best over epochs, as inline SVG; empty without data."""
 
     def draw(figure: Figure) -> None:
         losses, gap = figure.subplots(1, 2)
         _draw_losses(losses, data)
         _draw_gap_curve(gap, data)
 
-    return _svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
+    return _render_svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
 
 
 def save_png(data: ReportData, path: Path) -> None:
-    """Both in one wide figure on white; what has no data says so."""
-    with _style():
+    """Save both plots in one wide figure on white; plots without data contain a note."""
+    with _apply_style():
         figure = Figure(figsize=(13.5, 4.2), layout="constrained")
         gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
         _draw_gap(gap, data)
@@ -77,14 +77,14 @@ def save_png(data: ReportData, path: Path) -> None:
         figure.savefig(path, format="png", dpi=130, facecolor="white", metadata={"Software": None})
 
 
-def _style() -> AbstractContextManager[None]:
-    return rc_context(_STYLE)  # type: ignore[arg-type]  # its keys are literals in the stubs
+def _apply_style() -> AbstractContextManager[None]:
+    return rc_context(_STYLE)  # type: ignore[arg-type]  # keys are literals in the stubs
 
 
-def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """The figure as an ``<svg>`` element: no prologue, no dates, ids of its own."""
+def _render_svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """The figure as an ``<svg>`` element without prologue and dates, with unique ids."""
     buffer = StringIO()
-    with _style():
+    with _apply_style():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -109,7 +109,7 @@ def _draw_gap(axes: Axes, data: ReportData) -> None:
     if data.baseline_gap is not None:
         axes.axhline(data.baseline_gap, color=_INK, linestyle="--", linewidth=1.3, label="baseline")
     _ring_best(axes, data)
-    _finish(axes, bool(data.gap_points), "no completed trial has a λ")
+    _finish(axes, bool(data.gap_points), "no completed trial with λ")
 
 
 def _ring_best(axes: Axes, data: ReportData) -> None:

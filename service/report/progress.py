@@ -1,4 +1,4 @@
-"""A sweep as it runs: a live table in a terminal, a line a trial anywhere else."""
+"""Progress of a running sweep: a live table in a terminal, one line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.words import duration, number
-from service.report.words import configuration
+from service.report.formatting import format_configuration
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
@@ -27,7 +27,7 @@ _CELL = '<pre style="line-height: 1.2">{code}</pre>'
 
 
 class SweepView(SweepObserver):
-    """What both views know: the sweep so far, the running trials' last epochs."""
+    """The common state of views: the sweep so far, and the last epochs of running trials."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -44,22 +44,22 @@ class SweepView(SweepObserver):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is open."""
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """Take the sweep as it stands."""
+        """Start with the current state of the sweep."""
         self.sweep, self.budget = sweep, budget
 
     def started(self, trial: Trial) -> None:
-        """A trial runs."""
+        """Record a started trial."""
         self._put(trial)
 
     def epoch(self, epoch: Epoch) -> None:
-        """A running trial got on."""
+        """Record the last epoch of a running trial."""
         self.last[epoch.trial] = epoch
 
     def ended(self, trial: Trial) -> None:
-        """A trial is over."""
+        """Record an ended trial."""
         self._put(trial)
 
     def _put(self, trial: Trial) -> None:
@@ -68,33 +68,38 @@ class SweepView(SweepObserver):
             trials = sorted([*others, trial], key=lambda t: t.number)
             self.sweep = replace(self.sweep, trials=tuple(trials))
 
-    def counts(self) -> dict[TrialState, int]:
-        """How many trials stand how."""
+    def count_states(self) -> dict[TrialState, int]:
+        """The number of trials in each state."""
         return {s: len(self.sweep.of_state(s)) if self.sweep else 0 for s in TrialState}
 
 
 class LineView(SweepView):
-    """A line for every trial that ends."""
+    """Prints one line for every trial that ends."""
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
-        """Say what is to come."""
+        """Print the budget."""
         super().begin(sweep, budget, seconds)
         at_most = "" if seconds is None else f", at most {duration(max(0.0, seconds))}"
-        done = f", {len(sweep.trials)} of them there already" if sweep.trials else ""
+        done = f", {len(sweep.trials)} already started" if sweep.trials else ""
         self.console.print(f"{sweep.sweep_id}: {budget} trials{done}{at_most}", soft_wrap=True)
 
     def ended(self, trial: Trial) -> None:
-        """Say how."""
+        """Print the result of the trial."""
         super().ended(trial)
-        over = self.budget - sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
+        over = self.budget - sum(
+            n for s, n in self.count_states().items() if s is not TrialState.RUNNING
+        )
         best = self.sweep is not None and self.sweep.best == trial
-        words = [f"trial {trial.number:3d} {trial.state.value:8s}", *_figures(self.sweep, trial)]
-        line = "  ".join([*words, configuration(trial.params), f"({over} to go)"])
+        words = [
+            f"trial {trial.number:3d} {trial.state.value:8s}",
+            *_format_figures(self.sweep, trial),
+        ]
+        line = "  ".join([*words, format_configuration(trial.params), f"({over} left)"])
         self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
 
 
 class LiveView(SweepView):
-    """A table that changes in place, with a bar and the time that is left."""
+    """A table that is updated in place, with a progress bar and the remaining time."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -125,41 +130,41 @@ class LiveView(SweepView):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the table off the screen: the report comes after it."""
+        """Remove the table from the screen; the report follows."""
         self._live.stop()
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
         """Start the clock."""
         super().begin(sweep, budget, seconds)
-        self._since, self._done_before = time.monotonic(), self._over()
+        self._since, self._done_before = time.monotonic(), self._count_ended()
         self._deadline = None if seconds is None else self._since + seconds
-        self._bar.update(self._task, total=budget, completed=self._over())
+        self._bar.update(self._task, total=budget, completed=self._count_ended())
 
     def ended(self, trial: Trial) -> None:
-        """Move the bar on."""
+        """Advance the progress bar."""
         super().ended(trial)
-        self._bar.update(self._task, completed=self._over())
+        self._bar.update(self._task, completed=self._count_ended())
 
-    def _over(self) -> int:
-        return sum(n for s, n in self.counts().items() if s is not TrialState.RUNNING)
+    def _count_ended(self) -> int:
+        return sum(n for s, n in self.count_states().items() if s is not TrialState.RUNNING)
 
-    def _left(self) -> str:
-        now, done = time.monotonic(), self._over() - self._done_before
+    def _estimate_time_left(self) -> str:
+        now, done = time.monotonic(), self._count_ended() - self._done_before
         guesses = [] if self._deadline is None else [self._deadline - now]
         if done:
-            guesses.append((now - self._since) / done * (self.budget - self._over()))
+            guesses.append((now - self._since) / done * (self.budget - self._count_ended()))
         return f"about {duration(round(max(0.0, min(guesses))))} left" if guesses else ""
 
     def _render(self) -> RenderableType:
         if self.sweep is None:
             return Text("starting …", style="dim")
-        self._bar.update(self._task, left=self._left())
-        counts = ", ".join(f"{n} {s.value}" for s, n in self.counts().items())
+        self._bar.update(self._task, left=self._estimate_time_left())
+        counts = ", ".join(f"{n} {s.value}" for s, n in self.count_states().items())
         return Group(
-            Text(f"{self.sweep.sweep_id}: {counts}", style="bold"), self._trials(), self._bar
+            Text(f"{self.sweep.sweep_id}: {counts}", style="bold"), self._build_table(), self._bar
         )
 
-    def _trials(self) -> Table:
+    def _build_table(self) -> Table:
         assert self.sweep is not None
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("trial", "", "epoch"):
@@ -172,32 +177,39 @@ class LiveView(SweepView):
             if trial is not None:
                 value, gap = number(trial.value), number(trial.best.get("gap/loss"))
                 epoch = f"{trial.best.get('epoch', 0):.0f}"
-                shown = configuration(trial.params)
+                shown = format_configuration(trial.params)
                 table.add_row(str(trial.number), role, epoch, value, gap, shown)
         for trial in self.sweep.of_state(TrialState.RUNNING):
             last = self.last.get(trial.number)
             metrics = last.metrics if last else {}
             value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
             epoch = f"{last.epoch if last else 0}/{self.sweep.max_epochs}"
-            row = (str(trial.number), "running", epoch, value, gap, configuration(trial.params))
+            row = (
+                str(trial.number),
+                "running",
+                epoch,
+                value,
+                gap,
+                format_configuration(trial.params),
+            )
             table.add_row(*row, style="dim")
         return table
 
 
-def _figures(sweep: Sweep | None, trial: Trial) -> list[str]:
+def _format_figures(sweep: Sweep | None, trial: Trial) -> list[str]:
     if sweep is None or trial.state is not TrialState.COMPLETE:
         return [trial.reason] if trial.reason else []
     gap = number(trial.best.get("gap/loss"))
     return [f"{sweep.metric} {number(trial.value)}", f"gap/loss {gap}"]
 
 
-def view_for(console: Console) -> SweepView:
-    """Live in a terminal, lines elsewhere."""
+def choose_view(console: Console) -> SweepView:
+    """A live table in a terminal, lines elsewhere."""
     return LiveView(console) if console.is_terminal else LineView(console)
 
 
 class NotebookView(LiveView):
-    """The live table in a notebook's cell, replaced in place."""
+    """A live table in the cell of a notebook, replaced in place."""
 
     def __init__(self) -> None:
         super().__init__(Console(file=StringIO(), record=True, width=110, force_jupyter=False))
@@ -206,7 +218,9 @@ class NotebookView(LiveView):
 
     def __enter__(self) -> SweepView:
         self._display: Any = import_module("IPython.display")  # it is there in every notebook
-        self._handle = self._display.display(self._display.HTML(self._html()), display_id=True)
+        self._handle = self._display.display(
+            self._display.HTML(self._render_html()), display_id=True
+        )
         return self
 
     def __exit__(
@@ -215,7 +229,7 @@ class NotebookView(LiveView):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Show how it ended; the table stays."""
+        """Show the final state; the table stays."""
         self._update(at_once=True)
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
@@ -224,22 +238,22 @@ class NotebookView(LiveView):
         self._update(at_once=True)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Twice a second at most."""
+        """Update the table, at most twice per second."""
         super().epoch(epoch)
         self._update(at_once=False)
 
     def ended(self, trial: Trial) -> None:
-        """Move the bar on."""
+        """Advance the progress bar."""
         super().ended(trial)
         self._update(at_once=False)
 
     def _update(self, *, at_once: bool) -> None:
         now = time.monotonic()
         if self._handle is not None and (at_once or now - self._shown > _REDRAW):
-            self._handle.update(self._display.HTML(self._html()))
+            self._handle.update(self._display.HTML(self._render_html()))
             self._shown = now
 
-    def _html(self) -> str:
+    def _render_html(self) -> str:
         self.console.print(self._render())
         return self.console.export_html(inline_styles=True, code_format=_CELL)
 
@@ -248,14 +262,14 @@ class QuietView(SweepView):
     """Shows nothing."""
 
 
-def view_here(*, shown: bool) -> SweepView:
-    """The view of the process's own screen: a notebook's cell, a terminal, or lines."""
+def choose_own_view(*, shown: bool) -> SweepView:
+    """The view for this process: a notebook cell, a live table in a terminal, or lines."""
     if not shown:
         return QuietView(Console())
-    return NotebookView() if _in_notebook() else view_for(Console(highlight=False))
+    return NotebookView() if _is_notebook() else choose_view(Console(highlight=False))
 
 
-def _in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+def _is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

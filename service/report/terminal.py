@@ -1,4 +1,4 @@
-"""The report in a terminal of 80 columns or more."""
+"""Prints the report in a terminal of at least 80 columns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from rich.text import Text
 
 from service.base.words import MISSING, duration, number
 from service.report.data import ComparisonRow, GroupRow, ReportData
-from service.report.words import configuration, percent, plus_minus, short, signed
+from service.report.formatting import (
+    format_configuration,
+    format_interval,
+    format_share,
+    format_signed,
+    format_value,
+)
 from service.study.importance import TOO_FEW_TRIALS
 from trainables.config.anatomy import Anatomy
 
 _BAR = 28
-_GAP_COLUMNS = 1  # more would not fit 80 columns
+_GAP_COLUMNS = 1  # more do not fit into 80 columns
 
 
 def print_report(data: ReportData, console: Console) -> None:
-    """Everything, the comparison first, the verdict last."""
-    console.print(_headline(data))
-    for title, content in _sections(data):
+    """Print all sections, the comparison first, the verdict last."""
+    console.print(_build_headline(data))
+    for title, content in _build_sections(data):
         console.print()
         console.print(Text(title, style="bold"))
         console.print(content)
@@ -31,85 +37,88 @@ def print_report(data: ReportData, console: Console) -> None:
     console.print(Text(data.verdict, style="bold green" if data.best else "bold yellow"))
 
 
-def _sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
-    yield "Baseline against best", _comparison(data)
+def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
+    yield "Baseline against best", _build_comparison(data)
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
-            yield f"By {what}, the best trial of each", _groups(data, what, rows)
+            yield f"Best trial by {what}", _build_groups(data, what, rows)
     if data.confirmed:
         seeds = data.confirmed[0].seeds
-        yield f"Confirmed with {seeds} new seeds: mean ± 95 % interval", _confirmed(data)
+        yield f"Confirmed with {seeds} new seeds: mean ± 95 % interval", _build_confirmed(data)
     if data.best is not None and data.best.anatomy is not None:
-        yield f"Inside the best network (trial {data.best.number})", _anatomy(data.best.anatomy)
-    yield "What mattered for the objective", _bars(data.importances.objective)
-    yield "What mattered for the gap", _bars(data.importances.gap)
-    yield "Epochs saved", _savings(data)
+        yield (
+            f"Layers of the best network (trial {data.best.number})",
+            _build_anatomy(data.best.anatomy),
+        )
+    yield "What mattered for the objective", _draw_bars(data.importances.objective)
+    yield "What mattered for the gap", _draw_bars(data.importances.gap)
+    yield "Epochs saved", _describe_savings(data)
 
 
-def _headline(data: ReportData) -> Text:
+def _build_headline(data: ReportData) -> Text:
     counts = ", ".join(f"{n} {state}" for state, n in data.counts.items() if n) or "no trials"
     line = f"{data.name}  {data.sweep_id}  {data.state.value}: {counts}, {duration(data.seconds)}"
     return Text(line, style="bold")
 
 
-def _table() -> Table:
+def _make_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
 
 
-def _comparison(data: ReportData) -> Table | Text:
+def _build_comparison(data: ReportData) -> Table | Text:
     if not data.comparison:
         return Text("no trial completed")
-    table = _table()
+    table = _make_table()
     table.add_column("metric")
     for role, trial in (("baseline", data.baseline), ("best", data.best)):
         title = f"{role} (trial {trial.number})" if trial else f"{role} (none)"
         table.add_column(title, justify="right")
     table.add_column("gap closed", justify="right")
     for row in data.comparison:
-        table.add_row(row.metric, number(row.baseline), number(row.best), _closed(row))
+        table.add_row(row.metric, number(row.baseline), number(row.best), _format_closed(row))
     if data.best is not None:
-        table.caption = f"best: {configuration(data.best.params)}"
+        table.caption = f"best: {format_configuration(data.best.params)}"
         table.caption_justify = "left"
     return table
 
 
-def _closed(row: ComparisonRow) -> Text:
+def _format_closed(row: ComparisonRow) -> Text:
     if row.note:
         return Text(row.note, style="dim")
     if row.closed is None:
         return Text("")
-    return Text(percent(row.closed), style="green" if row.closed > 0 else "red")
+    return Text(format_share(row.closed), style="green" if row.closed > 0 else "red")
 
 
-def _groups(data: ReportData, what: str, rows: Sequence[GroupRow]) -> Table:
-    table = _table()
+def _build_groups(data: ReportData, what: str, rows: Sequence[GroupRow]) -> Table:
+    table = _make_table()
     table.add_column(what, overflow="fold")
     gaps = data.gap_metrics[:_GAP_COLUMNS]
     for title in ("done", "pruned", data.metric, *gaps, "λ", "dropout", "trial"):
         table.add_column(title, justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*_cells(row, len(gaps)))
+        table.add_row(*_build_cells(row, len(gaps)))
     return table
 
 
-def _cells(row: GroupRow, gaps: int) -> list[str]:
+def _build_cells(row: GroupRow, gaps: int) -> list[str]:
     shown = [number(gap) for gap in row.gaps[:gaps]]
     counts = [str(row.complete), str(row.pruned)]
-    last = [short(row.lam), short(row.dropout), short(row.trial)]
+    last = [format_value(row.lam), format_value(row.dropout), format_value(row.trial)]
     return [row.name, *counts, number(row.value), *shown, *last]
 
 
-def _confirmed(data: ReportData) -> Table:
-    table = _table()
+def _build_confirmed(data: ReportData) -> Table:
+    table = _make_table()
     table.add_column("trial", justify="right")
     metrics = [data.metric, *(m for m in ("test/loss", "gap/loss") if m != data.metric)]
     for title in (*metrics, "− baseline", "p"):
         table.add_column(title, justify="right", overflow="fold")
     for row in data.confirmed:
         found = [row.intervals.get(m) for m in metrics]
-        cells = [plus_minus(i) if i else MISSING for i in found]
+        cells = [format_interval(i) if i else MISSING for i in found]
         compared = row.comparison
-        difference = signed(compared.difference.mean) if compared else "baseline"
+        difference = format_signed(compared.difference.mean) if compared else "baseline"
         p = f"{compared.p:.2g}" if compared else ""
         style = "green" if compared and compared.better else ""
         table.add_row(str(row.trial.number), *cells, difference, p, style=style)
@@ -119,35 +128,35 @@ def _confirmed(data: ReportData) -> Table:
     return table
 
 
-def _anatomy(anatomy: Anatomy) -> Table:
-    table = _table()
+def _build_anatomy(anatomy: Anatomy) -> Table:
+    table = _make_table()
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
     for title in ("weights", "zero", "dead units", "norm"):
         table.add_column(title, justify="right")
     for layer in anatomy.layers:
         dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
-        cells = (f"{layer.weights:,}", percent(layer.sparsity), dead, number(layer.norm))
+        cells = (f"{layer.weights:,}", format_share(layer.sparsity), dead, number(layer.norm))
         table.add_row(layer.name, *cells)
     table.caption = f"{anatomy.effective:,} of {anatomy.parameters:,} parameters are not zero"
     table.caption_justify = "left"
     return table
 
 
-def _bars(shares: Mapping[str, float]) -> Table | Text:
+def _draw_bars(shares: Mapping[str, float]) -> Table | Text:
     if not shares:
         return Text(TOO_FEW_TRIALS)
     table = Table.grid(padding=(0, 1))
     largest = max(shares.values()) or 1.0
     for name, share in shares.items():
         length = round(_BAR * share / largest)
-        table.add_row(name, Text("━" * length, style="cyan"), percent(share))
+        table.add_row(name, Text("━" * length, style="cyan"), format_share(share))
     return table
 
 
-def _savings(data: ReportData) -> Text:
+def _describe_savings(data: ReportData) -> Text:
     savings = data.savings
     return Text(
         f"{savings.run} epochs ran. Pruning saved {savings.pruning}"
-        f" ({percent(savings.pruning_share)} of what would have run without it),"
-        f" early stopping {savings.early_stopping} ({percent(savings.early_stopping_share)})."
+        f" ({format_share(savings.pruning_share)} of the epochs without pruning),"
+        f" early stopping {savings.early_stopping} ({format_share(savings.early_stopping_share)})."
     )

@@ -1,4 +1,4 @@
-"""A sweep's best network, loaded from its weights."""
+"""Loads the best network of a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainables.loop import TrainingRun
 def load_best_run(
     spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFolder
 ) -> TrainingRun:
-    """The best trial's training at its kept weights, its network in eval mode.
+    """The training of the best trial at its kept weights, with the network in eval mode.
 
     Raises:
         InputError: no completed trial has weights.
@@ -37,7 +37,7 @@ def load_best_run(
 
 
 def load_best_model(spec: SweepSpec, sweep: Sweep, folder: SweepFolder) -> nn.Module:
-    """The best network with its preprocessing, from raw inputs to a regression's own units.
+    """The best network with its preprocessing; takes raw inputs, returns the target's units.
 
     Raises:
         InputError: no completed trial has weights.

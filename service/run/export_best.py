@@ -1,4 +1,4 @@
-"""A sweep's best model as files for those who use it, without anything of the sweep."""
+"""Exports the best model of a sweep to files that do not depend on gapsweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainables.errors import TrainableError
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and what was taken out before."""
+    """The files that were written, and the units that were removed before."""
 
     files: tuple[Path, ...]
     removed: tuple[Removed, ...]
@@ -37,7 +37,7 @@ def export_best(
     *,
     pruned: bool,
 ) -> Exported:
-    """Write the best trial's model; with ``pruned`` without its zero units.
+    """Write the model of the best trial; ``pruned`` removes its zero units.
 
     Raises:
         InputError: the sweep has no best trial with weights, torch cannot export the network, or
@@ -60,8 +60,8 @@ def export_best(
         raise InputError(str(error)) from None
     except OSError as error:
         raise InputError(f"{to} cannot be written ({error.strerror})") from None
-    return Exported(files, removed, (_size(before), _size(network)))
+    return Exported(files, removed, (_count_parameters(before), _count_parameters(network)))
 
 
-def _size(network: torch.nn.Module) -> int:
+def _count_parameters(network: torch.nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())

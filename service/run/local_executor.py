@@ -1,8 +1,8 @@
-"""Runs trials one after another in this process, without Ray.
+"""Runs trials sequentially in this process, without Ray.
 
-For notebooks, for a breakpoint inside a trial, and for tests. The records, checkpoints and reasons
-are those of a run on Ray; what differs is that a trial that ends its process ends the sweep (it can
-be resumed), and that a stop waits for the running epoch.
+For notebooks, for a breakpoint inside a trial, and for tests. Records, checkpoints and reasons are
+the same as with Ray. Two things differ: a trial that kills its process ends the sweep, which can be
+resumed, and a stop waits for the end of the running epoch.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from bdb import BdbQuit
 from collections.abc import Iterator
 
 from service.cluster.worker import TrialContext, Worker
-from service.run.process_state import process_state_kept
+from service.run.process_state import preserve_process_state
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.session import Decision
 from service.study.trial_flow import NoTrial, TrialFlow
 
 POLL = 0.1
-"""Seconds between two questions for a trial where none may start yet."""
+"""Seconds between two requests for a trial while none may start."""
 
 
 def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
-    """Run trials until the flow has none left or is stopping; an error is kept in the flow.
+    """Run trials until the flow has none left or requests a stop; stores an error in the flow.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C ended a trial at once, or a debugger in it was quit; the trial
-            is still running in the study, and is resumed with the sweep.
+        KeyboardInterrupt: Ctrl-C interrupted a trial, or a debugger in it was quit; the trial
+            stays running in the study and is resumed with the sweep.
     """
-    with process_state_kept():
+    with preserve_process_state():
         worker = Worker(context)
         try:
-            for assignment in _assignments(flow):
+            for assignment in _take_assignments(flow):
                 worker.take(assignment)
                 _run_trial(flow, worker, assignment.number)
         except BdbQuit:
@@ -42,7 +42,7 @@ def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
             worker.close()
 
 
-def _assignments(flow: TrialFlow) -> Iterator[Assignment]:
+def _take_assignments(flow: TrialFlow) -> Iterator[Assignment]:
     while (found := flow.ask()) is not NoTrial.NONE_LEFT:
         if isinstance(found, Assignment):
             yield found
@@ -51,13 +51,13 @@ def _assignments(flow: TrialFlow) -> Iterator[Assignment]:
 
 
 def _run_trial(flow: TrialFlow, worker: Worker, number: int) -> None:
-    """Run a trial to its end, or until the sweep stops: then it stays open in the session."""
+    """Run a trial to its end, or until the sweep stops, which leaves it open in the session."""
     while not flow.stopping:
         try:
             answer = worker.advance()
         except BdbQuit:
             raise
-        except Exception as error:  # the device cannot be used any more, nor this process
+        except Exception as error:  # the device, and so this process, is unusable
             flow.finish(number, TrialFailure(reason=f"{type(error).__name__}: {error}"), None)
             raise
         if not isinstance(answer, EpochReport) or answer.is_last:

@@ -1,4 +1,4 @@
-"""What can only be known with the data and the network at hand, checked before any trial."""
+"""Checks of a spec that need its data and network, before the first trial."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination, examine
 from trainables.build import Regularisers, build_run, find_misfits
-from trainables.config.imports import import_paths
+from trainables.config.imports import find_import_paths
 from trainables.config.point import MODEL_PREFIX
-from trainables.config.regularisers import KEYS, regularisers_of
+from trainables.config.regularisers import KEYS, read_regularisers
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
@@ -22,20 +22,20 @@ from trainables.loop import TrainingRun
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found: the splits, the baseline's training before its first step, its metrics."""
+    """The splits, the baseline's training before its first step, and its examination."""
 
     splits: Splits
     run: TrainingRun
     examination: Examination
 
 
-def preflight(spec: SweepSpec, source: str) -> Preflight:
-    """Load the data, build the network, run a batch forward, look every name up.
+def run_preflight(spec: SweepSpec, source: str) -> Preflight:
+    """Load the data, build the network, run one batch and check every name in the spec.
 
     Raises:
-        SpecError: it would not run; every problem that could be found.
+        SpecError: the sweep would fail; lists all problems that were found.
     """
-    problems = [*_arguments(spec), *_components(spec)]
+    problems = [*_check_arguments(spec), *_check_components(spec)]
     try:
         splits = load(spec.data)
     except TrainableError as error:
@@ -47,15 +47,15 @@ def preflight(spec: SweepSpec, source: str) -> Preflight:
         found = examine(run, splits, spec.resources.workers)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
-    problems += _metrics(spec, found.metrics)
-    problems += _regularisers(spec, run, splits)
+    problems += _check_metrics(spec, found.metrics)
+    problems += _check_regularisers(spec, run, splits)
     if problems:
         raise SpecError(source, problems)
     return Preflight(splits, run, found)
 
 
-def _arguments(spec: SweepSpec) -> Iterator[Problem]:
-    """The trainable imports and takes the arguments that the spec and the space name."""
+def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:
+    """Check that the trainable loads with the arguments that the spec and the space name."""
     point = {n: None for n in spec.space.parameters if n.startswith(MODEL_PREFIX)}
     swept = {n.removeprefix(MODEL_PREFIX): v for n, v in point.items()}
     try:
@@ -65,16 +65,16 @@ def _arguments(spec: SweepSpec) -> Iterator[Problem]:
         return
     for name in swept:
         try:
-            load_trainable(spec.trainable, {**spec.model, name: _first_value(spec, name)})
+            load_trainable(spec.trainable, {**spec.model, name: _get_first_value(spec, name)})
         except TrainableError as error:
             yield Problem(f"space.{MODEL_PREFIX}{name}", str(error))
 
 
-def _first_value(spec: SweepSpec, name: str) -> object:
+def _get_first_value(spec: SweepSpec, name: str) -> object:
     return spec.space.parameters[f"{MODEL_PREFIX}{name}"].extremes()[0]
 
 
-def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
+def _check_metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
     named = [("objective.metric", spec.objective.metric)]
     named += [(f"constraints.{i}.metric", c.metric) for i, c in enumerate(spec.constraints)]
     if spec.early_stopping is not None:
@@ -84,24 +84,24 @@ def _metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
             yield Problem(path, not_one_of(metric, metrics))
 
 
-def _components(spec: SweepSpec) -> Iterator[Problem]:
-    """Samplers, pruners and stopping rules that load code of the user's can be made."""
+def _check_components(spec: SweepSpec) -> Iterator[Problem]:
+    """Check that samplers, pruners and stopping rules with user-defined code can be built."""
     search, stopping = spec.search, spec.early_stopping
     for place, component, make in (
         ("search.sampler", search.sampler, lambda: search.sampler.build(search.seed)),
         ("search.pruner", search.pruner, lambda: search.pruner.build(spec.training.max_epochs)),
         ("early_stopping", stopping, lambda: stopping and stopping.build()),
     ):
-        if any(import_paths(component)):
+        if any(find_import_paths(component)):
             try:
                 make()
             except TrainableError as error:
                 yield Problem(place, str(error))
 
 
-def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
-    """Every regulariser of the space, at its strongest, fits the network and its data."""
-    for place, configs in _strongest(spec):
+def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
+    """Check every regulariser at its largest strength against the network and the data."""
+    for place, configs in _list_strongest(spec):
         try:
             found = find_misfits(configs, splits, run.model)
         except TrainableError as error:
@@ -110,13 +110,13 @@ def _regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator
             yield from (Problem(place, text) for text in found.values())
 
 
-def _strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
-    """Regularisers by their place in the spec, of parameters that name one every choice."""
+def _list_strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
+    """Regularisers at their largest strength, one for each choice, with their key in the spec."""
     strengths = {"penalty": "lambda", "augmentation": "augmentation_strength"}
     for name, parameter in spec.space.parameters.items():
         if name in strengths:
             for value in parameter.choices():
-                yield f"space.{name}", regularisers_of({name: value, strengths[name]: 1.0})
+                yield f"space.{name}", read_regularisers({name: value, strengths[name]: 1.0})
         elif name in KEYS:
-            yield f"space.{name}", regularisers_of({name: parameter.extremes()[1]})
+            yield f"space.{name}", read_regularisers({name: parameter.extremes()[1]})
     yield from ((f"regularisers.{label}", (c,)) for label, c in spec.regularisers.items())

@@ -1,4 +1,4 @@
-"""What a training changes for its whole process, put back for the program that it runs in."""
+"""Restores the process-wide settings that a training changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 
 @contextmanager
-def process_state_kept() -> Iterator[None]:
-    """Restore torch's threads, its precision, a GPU's memory limit and ``sys.path`` at the end."""
+def preserve_process_state() -> Iterator[None]:
+    """Restore torch's threads and precision, the GPU memory limit and ``sys.path`` on exit."""
     paths, threads = list(sys.path), torch.get_num_threads()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     share = torch.cuda.get_per_process_memory_fraction() if torch.cuda.is_available() else None

@@ -1,4 +1,4 @@
-"""Whether a running sweep should end before its trials are used up, and why."""
+"""Decides whether a running sweep should stop early, and why."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from service.study.events import Observer
 from service.study.records import Trial, TrialState
 from service.sweep.gpu_budget import GpuBudget
 
-HOPELESS = 5
+FAILURE_LIMIT = 5
 
 
 class Stop(Enum):
-    """Why a sweep ends early."""
+    """Why a sweep stops early."""
 
     INTERRUPTED = "interrupted"
     TIME = "its time budget is used up"
     GPU_HOURS = "its GPU hours are used up"
-    FAILING = f"its first {HOPELESS} trials failed"
+    FAILING = f"its first {FAILURE_LIMIT} trials failed"
 
 
 @dataclass
 class Orders:
-    """What others order a running sweep, on any thread: to stop, how many trials may run at once.
+    """Requests to a running sweep from any thread: stop, or limit the concurrent trials.
 
-    ``slots`` bounds the trials that start; those that run go on. None leaves it to the cluster.
-    ``stale`` says why it stops: the sweep has another driver, or none any more.
+    ``slots`` limits which trials may start; running ones continue. None means no limit beyond the
+    cluster's. ``stale`` means that this driver no longer owns the sweep.
     """
 
     stop: bool = False
@@ -44,7 +44,7 @@ class Orders:
 
 
 class Control(Observer):
-    """An observer that decides when to stop: by the clock, signals, orders and failed trials."""
+    """Observes the clock, signals, orders and trial states, and decides when to stop."""
 
     def __init__(
         self,
@@ -55,23 +55,23 @@ class Control(Observer):
         orders: Orders | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``confirmations`` trials, ``slots`` at once, are to come after the search."""
+        """``confirmations`` trials, ``slots`` at once, follow the search."""
         self._orders = orders or Orders()
         self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
         self._deadline = None if seconds is None else clock() + seconds
         self._clock = clock
         self._interrupted = False
         self._failed = 0
-        self._fine = False
+        self._any_succeeded = False
         self._complete: list[float] = []
         self._before: dict[signal.Signals, Any] = {}
 
     @property
     def reason(self) -> Stop | None:
-        """Why to end now; None to go on."""
+        """Why the sweep should stop now; None if it should continue."""
         if self._interrupted or self._orders.stop:
             return Stop.INTERRUPTED
-        if self._failed >= HOPELESS and not self._fine:
+        if self._failed >= FAILURE_LIMIT and not self._any_succeeded:
             return Stop.FAILING
         if self._deadline is not None and self._clock() >= self._deadline:
             return Stop.TIME
@@ -85,37 +85,37 @@ class Control(Observer):
         return self._slots if self._orders.slots is None else min(self._slots, self._orders.slots)
 
     def search_is_over(self) -> bool:
-        """Whether what is left of a budget is for confirmations, by what trials took so far."""
-        if self._deadline is not None and self._clock() >= self._deadline - self._reserved():
+        """Whether confirmations need the rest of the budget, by the mean cost of a trial so far."""
+        if self._deadline is not None and self._clock() >= self._deadline - self._reserve_seconds():
             return True
-        return self._gpus is not None and self._gpus.left <= self._reserved_gpus(self._gpus)
+        return self._gpus is not None and self._gpus.left <= self._reserve_gpu_seconds(self._gpus)
 
     def ended(self, trial: Trial) -> None:
-        """Count failures until any trial has gone well, and learn what a whole one takes."""
+        """Count failures until a trial succeeds, and record the duration of complete trials."""
         if trial.state is TrialState.COMPLETE:
             self._complete.append(trial.seconds)
         self._failed += trial.state is TrialState.FAILED
-        self._fine = self._fine or trial.state is not TrialState.FAILED
+        self._any_succeeded = self._any_succeeded or trial.state is not TrialState.FAILED
 
-    def _reserved(self) -> float:
-        """Seconds for the confirmations, none of which is pruned, and for trials that still run."""
+    def _reserve_seconds(self) -> float:
+        """Seconds reserved for confirmations, which are not pruned, and for running trials."""
         if not self._confirmations or not self._complete:
             return 0.0
         rounds = math.ceil(self._confirmations / max(1, self.slots))
         return (rounds + 1) * statistics.fmean(self._complete)
 
-    def _reserved_gpus(self, gpus: GpuBudget) -> float:
-        """GPU seconds for the same."""
+    def _reserve_gpu_seconds(self, gpus: GpuBudget) -> float:
+        """GPU seconds reserved for the same trials."""
         if not self._confirmations or not self._complete:
             return 0.0
         trials = self._confirmations + self.slots
         return gpus.needed(trials, statistics.fmean(self._complete))
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
 
-        Python handles signals on the main thread only: on another one this does nothing.
+        Does nothing outside of the main thread, which alone can handle signals.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

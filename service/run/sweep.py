@@ -1,4 +1,4 @@
-"""A sweep as a program or a notebook holds it: its trials, its report, its best model."""
+"""The result of a sweep in Python: its trials, its report, its best model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.base.errors import InputError
-from service.run.user_code import import_from
+from service.run.user_code import add_import_paths
 from service.sweep.environment import home_at
 from service.sweep.home import SweepFolder
 from service.sweep.load import read_sweep
@@ -69,7 +69,7 @@ class Report:
         return text.getvalue()
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, whose style the notebook keeps."""
+        """The page in an iframe, which keeps its style apart from the notebook's."""
         page = html.escape(self.html, quote=True)
         return f'<iframe srcdoc="{page}" width="100%" height="800" frameborder="0"></iframe>'
 
@@ -131,20 +131,20 @@ class Sweep:
         """
         import pandas as pd
 
-        rows = [_row(trial) for trial in self._read[2].trials]
+        rows = [_build_row(trial) for trial in self._read[2].trials]
         numbers = [trial.number for trial in self._read[2].trials]
         return pd.DataFrame(rows, index=pd.Index(numbers, name="trial"))
 
     def records(self) -> tuple[Trial, ...]:
-        """Every trial with its epochs, as frozen records, by number."""
+        """All trials with their epochs, as frozen records, by number."""
         return self._read[2].trials
 
     def report(self) -> Report:
-        """The report on the trials that there are."""
-        from service.report.data import build
+        """The report on the trials so far."""
+        from service.report.data import build_report
 
         _, study, record = self._read
-        return Report(build(record, study.importances()))
+        return Report(build_report(record, study.importances()))
 
     def best_model(self) -> nn.Module:
         """The best trial's network at its kept weights, in eval mode.
@@ -159,7 +159,7 @@ class Sweep:
         from service.run.best_model import load_best_model
         from trainables.errors import TrainableError
 
-        import_from(*self.folder.read_import_paths())
+        add_import_paths(*self.folder.read_import_paths())
         try:
             return load_best_model(self.spec, self._read[2], self.folder)
         except TrainableError as error:
@@ -193,7 +193,7 @@ def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> 
     return Sweep(home_at(home).find(reference))
 
 
-def _row(trial: Trial) -> dict[str, object]:
+def _build_row(trial: Trial) -> dict[str, object]:
     return {
         "state": trial.state.value,
         "role": trial.role.value,

@@ -1,4 +1,4 @@
-"""One sweep, assembled and run, or gone on with: study, executor, MLflow, finalists, report."""
+"""Runs or resumes one sweep: study, executor, MLflow, finalists, report."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
-from trainables.analysis.anatomy import anatomy
-from trainables.analysis.examine import test_metrics
+from trainables.analysis.anatomy import measure_anatomy
+from trainables.analysis.examine import measure_test_metrics
 from trainables.build import build_run
 from trainables.config.registry import Component
 from trainables.data.splits import Splits
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ending:
-    """A sweep as it ended, why it ended early, and why MLflow lacks something, if it does."""
+    """A sweep after a session: why it stopped early, and why MLflow is incomplete, if so."""
 
     sweep: Sweep
     summary: Summary
@@ -57,17 +57,19 @@ class Ending:
 
 
 def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
-    """The folder of a new sweep with its spec, ready to be run.
+    """Create the folder of a new sweep with its spec.
 
     Raises:
         HomeError: the home cannot be written.
     """
     folder = home.create().new_sweep(spec.name)
-    return fill(folder, spec, import_paths)
+    return write_sweep_files(folder, spec, import_paths)
 
 
-def fill(folder: SweepFolder, spec: SweepSpec, import_paths: Sequence[str]) -> SweepFolder:
-    """Write what a sweep is into its folder, the spec last: with it the folder is a sweep's."""
+def write_sweep_files(
+    folder: SweepFolder, spec: SweepSpec, import_paths: Sequence[str]
+) -> SweepFolder:
+    """Write a sweep's files into its folder, the spec last: it marks the folder as complete."""
     folder.write_format()
     folder.origin.write_text("\n".join(import_paths), encoding="utf-8")
     write_atomically(folder.spec, dump_spec(spec))
@@ -87,16 +89,16 @@ def run_sweep(
     extension: int = 0,
     orders: Orders | None = None,
 ) -> Ending:
-    """Run what is left of a sweep: all of a new one, the rest of one, ``more_trials`` on top.
+    """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
-    At most ``concurrent`` trials run at once, fewer where ``orders`` say so. ``extension`` is how
-    many trials it has beyond its spec's budget at least, whoever gave them and however often this
-    is said. ``orders`` may change while it runs.
+    At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
+    run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
+    sessions.
 
     Raises:
         SweepBusyError: another process runs it.
-        InputError: the cluster cannot be reached, or a newer gapsweep has written the folder.
-        SweepFailedError: something broke that no trial caused; what was finished is kept.
+        InputError: the cluster cannot be reached, or a newer gapsweep wrote the folder.
+        SweepFailedError: an error outside of trials; finished trials are kept.
     """
     folder.check_format()
     check_executor(spec, cluster)
@@ -112,34 +114,34 @@ def run_sweep(
 
 
 def check_executor(spec: SweepSpec, cluster: Cluster) -> None:
-    """See that a spec's executor is one for this cluster.
+    """Check that a spec's executor is compatible with the cluster.
 
     Raises:
-        InputError: trials that run in this process were asked for together with a cluster.
+        InputError: the spec has the local executor, but a cluster's address is given.
     """
     if spec.resources.executor == "local" and cluster.address is not None:
         raise InputError(
-            "resources.executor: local runs trials in this process and not on the Ray cluster at "
-            f"{cluster.address}; leave out the cluster's address, or set executor to ray"
+            "resources.executor: local runs trials in this process, not on the Ray cluster at "
+            f"{cluster.address}; remove the address, or set executor to ray"
         )
 
 
 @dataclass(frozen=True)
 class More:
-    """Trials on top of what a study may have, and how many above its spec's budget at least."""
+    """Trials to add to a study's budget, and the minimum number beyond the spec's budget."""
 
     trials: int
     extension: int
 
-    def beyond(self, study: SweepStudy, budget: int) -> int:
-        """How many more than it may have now."""
+    def count(self, study: SweepStudy, budget: int) -> int:
+        """The number of trials to add to the study's current budget."""
         now = study.attributes.budget
         extended = 0 if now is None else now - budget
         return self.trials or max(0, self.extension - extended)
 
 
 class _Session:
-    """One session of a sweep, from opening its study to closing its parent run."""
+    """One session of a sweep, from opening its study to closing its MLflow parent run."""
 
     def __init__(
         self,
@@ -155,22 +157,22 @@ class _Session:
     ) -> None:
         self._spec, self._splits, self._folder = spec, splits, folder
         self._concurrent = concurrent
-        folder.summary.unlink(missing_ok=True)  # it describes the session before
+        folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
         budget, points = _plan(spec)
-        more_trials = more.beyond(self._study, budget)
+        more_trials = more.count(self._study, budget)
         self._stopwatch = Stopwatch(self._study)
         if more_trials:
             self._stopwatch.extend()
         seconds = self._stopwatch.left(spec.budget.minutes)
         confirmations = spec.confirm.trials if spec.confirm else 0
         before = self._read(SweepState.RUNNING)
-        gpus = _gpu_budget(spec, self._study, before)
+        gpus = _open_gpu_budget(spec, self._study, before)
         if gpus is not None and more_trials:
             gpus.extend()
         self._control = Control(seconds, confirmations, concurrent, gpus, orders)
         self._cut_short = False
-        self._runs = _runs(spec, splits, folder, home)
+        self._runs = _open_runs(spec, splits, folder, home)
         self._tracker = None if self._runs is None else Outbox(self._runs, "mlflow")
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
@@ -184,7 +186,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            confirm=_confirmation(spec),
+            confirm=_build_confirmation(spec),
             search_over=self._control.search_is_over,
             observers=[*(o for o in own if o is not None), *observers],
         )
@@ -195,7 +197,7 @@ class _Session:
             observer.begin(before, self._trials.planned, seconds)
 
     def drive(self, cluster: Cluster) -> None:
-        """Run trials until the budget is used up or the sweep is to stop."""
+        """Run trials until the budget is used up or the sweep must stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
             return
@@ -203,7 +205,7 @@ class _Session:
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
         paths = self._folder.read_import_paths()
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with control.listening():
+        with control.handle_signals():
             if self._spec.resources.executor == "local":
                 run_trials_here(flow, context)
             else:
@@ -217,7 +219,7 @@ class _Session:
         if flow.error is not None:
             raise SweepFailedError(
                 f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
-                "what was finished is kept, resume it to go on"
+                "finished trials are kept; resume it to continue"
             ) from flow.error
 
     def _run_on(self, cluster: Cluster, flow: TrialFlow, context: TrialContext) -> None:
@@ -227,13 +229,13 @@ class _Session:
             run_trials(flow, context, self._concurrent)
 
     def abandon(self) -> None:
-        """Let go of what would outlive a sweep that broke."""
+        """Stop the tracker's thread after an error."""
         if self._tracker is not None:
             self._tracker.abandon()
 
     def conclude(self) -> Ending:
         """Measure the finalists on the test split, write report and summary, end the parent."""
-        # without another reason it was the search that ended, so that confirmations had their time
+        # without another reason, the search ended to leave time for the confirmations
         stopped = (self._control.reason or Stop.TIME) if self._cut_short else None
         sweep = self._read(self._state(stopped))
         if sweep.state is SweepState.SUCCEEDED:
@@ -260,7 +262,7 @@ class _Session:
         return assemble(self._spec, self._study, self._folder, state)
 
     def _test_finalists(self, sweep: Sweep) -> None:
-        """Once for each: the test split must not choose anything."""
+        """Measure each finalist once: the test split must not influence any choice."""
         finalists = {t.number: t for t in (sweep.baseline, sweep.best) if t is not None}
         finalists |= {t.number: t for repeats in sweep.repeats.values() for t in repeats}
         for trial in finalists.values():
@@ -277,13 +279,13 @@ class _Session:
                 seed=trial.seed,
             )
             state = torch.load(weights, weights_only=True, map_location="cpu")
-            metrics = test_metrics(run, self._splits, state)  # it loads the state
-            found = anatomy(run.model, run.penalised, run.data.val.x)
+            metrics = measure_test_metrics(run, self._splits, state)  # loads the state
+            found = measure_anatomy(run.model, run.penalised, run.data.val.x)
             self._trials.record_finalist(trial.number, metrics, found)
         self._drop_weights(sweep)
 
     def _drop_weights(self, sweep: Sweep) -> None:
-        """Of the tested trials only baseline, best and finalists are wanted from here on."""
+        """Delete all weights except those of the baseline, the best trial and the finalists."""
         wanted = {t.number for t in (sweep.baseline, sweep.best) if t is not None}
         wanted |= sweep.repeats.keys()
         for trial in sweep.trials:
@@ -292,7 +294,7 @@ class _Session:
 
 
 def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
-    """How many trials the search has, and the points that come before the sampler's own."""
+    """The number of trials of the search, and the points to run before the sampler's."""
     trials = spec.budget.trials - (spec.confirm.trials if spec.confirm else 0)
     points: list[tuple[Role, Params]] = []
     if spec.search.baseline:
@@ -305,37 +307,39 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
     return trials, points
 
 
-def _gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:
+def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:
     if spec.budget.gpu_hours is None:
         return None
     return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
 
 
-def _confirmation(spec: SweepSpec) -> Confirmation | None:
+def _build_confirmation(spec: SweepSpec) -> Confirmation | None:
     if spec.confirm is None:
         return None
     first = spec.training.seed + 1
     return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
 
 
-def _runs(spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home) -> SweepRuns | None:
+def _open_runs(
+    spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home
+) -> SweepRuns | None:
     uri = mlflow_uri(home)
     if uri is None:
         return None
     from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
 
-    return SweepRuns(uri, artifact_location(home), _tracked(spec, splits, folder))
+    return SweepRuns(uri, artifact_location(home), _describe_sweep(spec, splits, folder))
 
 
 def _show(value: object) -> str:
-    """A value of a spec in one line; a component without options by its name."""
+    """A value of a spec in one line; a component with default options by its name."""
     if isinstance(value, Component):
         options = value.model_dump(exclude={"name"}, exclude_defaults=True)
         return f"{value.name} {options}" if options else value.name
     return str(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
-def _tracked(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
+def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
     from service.tracking.mlflow_runs import TrackedSweep
 
     run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")

@@ -1,4 +1,4 @@
-"""Run a sweep, from a spec to its answer. Command line, driver and notebooks all call this."""
+"""Runs and resumes sweeps, for the command line, the service's driver and notebooks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.base.errors import SweepFailedError
-from service.report.progress import view_here
+from service.report.progress import choose_own_view
 from service.run.sweep import Sweep
-from service.run.user_code import import_from, own_code
+from service.run.user_code import add_import_paths, find_user_code
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import TrialEvent
@@ -60,12 +60,12 @@ def run(
         SweepFailedError: no trial was completed. Finished trials are kept for :func:`resume`.
     """
     loaded, source, folders = _load(spec)
-    with view_here(shown=progress) as view:
+    with choose_own_view(shown=progress) as view:
         observers = _observers(view, on_event)
         ending, folder = start_sweep(
             loaded, source, home_at(home), ray_address, folders=folders, observers=observers
         )
-    return _finished(ending, folder)
+    return _build_result(ending, folder)
 
 
 def resume(
@@ -94,10 +94,10 @@ def resume(
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
     at = Home(folder.path.parent.parent)
-    with view_here(shown=progress) as view:
+    with choose_own_view(shown=progress) as view:
         observers = _observers(view, on_event)
         ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
-    return _finished(ending, folder)
+    return _build_result(ending, folder)
 
 
 def start_sweep(
@@ -109,16 +109,16 @@ def start_sweep(
     folders: Sequence[Path],
     observers: Sequence[SweepObserver],
 ) -> tuple[Ending, SweepFolder]:
-    """Check a spec, make its folder, run it. ``source`` names the spec in errors.
+    """Check a spec, create its folder and run it. ``source`` names the spec in errors.
 
     Raises:
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    cluster = _cluster(ray_address)
+    cluster = _build_cluster(ray_address)
     from service.run.sweep_run import create_sweep, run_sweep
 
-    paths = import_from(*folders)
-    prepared = prepare(spec, source, cluster, [home.path, *own_code(spec, paths)])
+    paths = add_import_paths(*folders)
+    prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
     folder = create_sweep(spec, home, paths)
     ending = run_sweep(
         load_spec(folder.spec),
@@ -140,19 +140,19 @@ def resume_sweep(
     observers: Sequence[SweepObserver],
     more_trials: int = 0,
 ) -> Ending:
-    """Run what is left of a sweep, and ``more_trials`` on top.
+    """Run the remaining trials of a sweep, and ``more_trials`` more.
 
     Raises:
         SweepBusyError: another process runs it.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder.check_format()
-    cluster = _cluster(ray_address)
+    cluster = _build_cluster(ray_address)
     from service.run.sweep_run import run_sweep
 
     spec = load_spec(folder.spec)
-    paths = import_from(*folder.read_import_paths())
-    prepared = prepare(spec, str(folder.spec), cluster, [home.path, *own_code(spec, paths)])
+    paths = add_import_paths(*folder.read_import_paths())
+    prepared = prepare(spec, str(folder.spec), cluster, [home.path, *find_user_code(spec, paths)])
     return run_sweep(
         spec,
         prepared.splits,
@@ -175,21 +175,21 @@ def continue_sweep(
     extension: int,
     orders: Orders,
 ) -> Ending:
-    """Run a sweep for a service, whose ``orders`` may change meanwhile, in its given folder.
+    """Run or resume a sweep in its folder for a service, whose ``orders`` may change meanwhile.
 
-    ``extension`` is how many trials it has beyond its spec's budget, however often that is said.
+    ``extension`` is the total number of trials beyond the spec's budget.
 
     Raises:
-        SweepBusyError: the driver before this one has not let go of the sweep.
+        SweepBusyError: the previous driver still holds the sweep.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    from service.run.sweep_run import fill, run_sweep
+    from service.run.sweep_run import run_sweep, write_sweep_files
 
     if not folder.spec.exists():
-        fill(folder, spec, [])
+        write_sweep_files(folder, spec, [])
     with cluster.connected(folder.ray_log):
         prepared = prepare(spec, "the spec", cluster, [home.path])
-        orders.slots = orders.slots or prepared.slots  # until the first that comes
+        orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
             spec,
             prepared.splits,
@@ -205,29 +205,29 @@ def continue_sweep(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A spec that can run: its data, and how many trials fit at once."""
+    """A valid spec's data, and how many trials fit at once."""
 
     splits: Splits
     slots: int
 
 
 def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Path]) -> Prepared:
-    """Check a spec against its data and network, and against the cluster, both at once.
+    """Check a spec against its data and network and, in parallel, against the cluster.
 
-    Every node of several must see the ``shared`` folders.
+    All nodes of a cluster with several nodes must see the ``shared`` folders.
 
     Raises:
-        SpecError: it would not run; every problem that could be found.
-        InputError: the cluster cannot be reached or has too little, or the executor needs none.
+        SpecError: the sweep would fail; lists all problems that were found.
+        InputError: the cluster cannot be reached, is too small or does not fit the executor.
     """
-    from service.run.preflight import preflight
+    from service.run.preflight import run_preflight
     from service.run.sweep_run import check_executor
 
     check_executor(spec, cluster)
-    with ThreadPoolExecutor(1) as beside:
-        looking = beside.submit(cluster.inventory, shared)
-        splits = preflight(spec, source).splits
-        return Prepared(splits, looking.result().check(spec))
+    with ThreadPoolExecutor(1) as executor:
+        inventory = executor.submit(cluster.inventory, shared)
+        splits = run_preflight(spec, source).splits
+        return Prepared(splits, inventory.result().check(spec))
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
@@ -241,7 +241,7 @@ def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
     return load_spec(path), str(path), [path.resolve().parent, here]
 
 
-def _cluster(ray_address: str | None) -> Cluster:
+def _build_cluster(ray_address: str | None) -> Cluster:
     use_ray_token()
     from service.cluster.connection import Cluster
 
@@ -254,14 +254,14 @@ def _observers(
     return [view] if on_event is None else [view, CallbackObserver(on_event)]
 
 
-def _finished(ending: Ending, folder: SweepFolder) -> Sweep:
+def _build_result(ending: Ending, folder: SweepFolder) -> Sweep:
     if ending.sweep.state is SweepState.FAILED:
-        reasons = "; ".join(failures(ending)) or "no trial completed"
+        reasons = "; ".join(list_failures(ending)) or "no trial completed"
         raise SweepFailedError(f"{folder.sweep_id} failed: {reasons}")
     return Sweep(folder)
 
 
-def failures(ending: Ending) -> list[str]:
-    """Why trials failed, each reason once, three at most."""
+def list_failures(ending: Ending) -> list[str]:
+    """The distinct reasons of failed trials, at most three."""
     reasons = {t.reason for t in ending.sweep.trials if t.state.value == "failed" and t.reason}
     return sorted(reasons)[:3]

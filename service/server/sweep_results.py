@@ -95,14 +95,14 @@ def report_text(service: SweepService, job: Job) -> str:
 
 
 def _build_report(folder: SweepFolder) -> ReportData:
-    from service.report.data import build
+    from service.report.data import build_report
     from service.sweep.load import read_sweep
 
     try:
         _, study, found = read_sweep(folder)
     except InputError:
         raise NotReadyError(f"no trial of {folder.sweep_id} has started yet") from None
-    return build(found, study.importances())
+    return build_report(found, study.importances())
 
 
 def read_log(service: SweepService, job: Job, offset: int) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""From a YAML or JSON file to a SweepSpec: presets, files, overrides, and errors in words."""
+"""Reads a SweepSpec from YAML or JSON: presets, files, overrides and readable errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from search_spaces.presets import load_preset, preset_names
+from search_spaces.presets import list_presets, load_preset
 from search_spaces.words import did_you_mean, not_one_of
 from service.base.errors import InputError, Problem, SpecError
 from service.spec.model import SweepSpec
@@ -35,15 +35,17 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         InputError: the file cannot be read, is not YAML, or an override is not ``key=value``.
         SpecError: the spec is invalid; every problem at once.
     """
-    return parse_spec(raw_spec(path, overrides), str(path), path.parent)
+    return parse_spec(read_raw_spec(path, overrides), str(path), path.parent)
 
 
-def raw_spec(path: Path, overrides: Sequence[str] = (), *, whole: bool = False) -> dict[str, Any]:
-    """What a spec's file says, overridden, not validated; ``whole`` without other files' help.
+def read_raw_spec(
+    path: Path, overrides: Sequence[str] = (), *, whole: bool = False
+) -> dict[str, Any]:
+    """A spec's file with overrides, not validated; ``whole`` includes the space's preset or file.
 
     Raises:
-        InputError: no such file, not YAML, or an override that is not ``key=value``.
-        SpecError: the space's preset or file is not there.
+        InputError: the file does not exist or is not YAML, or an override is malformed.
+        SpecError: the space's preset does not exist.
     """
     raw = _read_yaml(path)
     for override in overrides:
@@ -64,24 +66,24 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
     Raises:
         SpecError: the spec is invalid; every problem at once.
     """
-    raw = {**raw, **_moved(raw)}
+    raw = {**raw, **_update_trainable(raw)}
     if "space" in raw:
         raw["space"] = _resolve_space(raw["space"], source, folder)
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
-        raise SpecError(source, list(_problems(error, raw))) from None
+        raise SpecError(source, list(_list_problems(error, raw))) from None
     return spec.model_copy(update={"data": spec.data.with_paths_from(folder)})
 
 
-def _moved(raw: Mapping[str, Any]) -> dict[str, str]:
-    """The trainable by its name of today, in a spec that an older gapsweep wrote."""
+def _update_trainable(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The current name of a trainable in a spec that an older gapsweep wrote."""
     new = _MOVED.get(str(raw.get("trainable")))
     return {} if new is None else {"trainable": new}
 
 
 def dump_spec(spec: SweepSpec) -> str:
-    """The spec as YAML that :func:`load_spec` reads back to an equal one."""
+    """The spec as YAML, which :func:`load_spec` reads back to an equal spec."""
     raw = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     if spec.early_stopping is None:
         raw["early_stopping"] = None
@@ -96,15 +98,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file in UTF-8") from None
+        raise InputError(f"{path} is not a UTF-8 text file") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {_first_words(error)}") from None
+        raise InputError(f"{path} is not valid YAML: {_describe_yaml_error(error)}") from None
     if not isinstance(raw, dict):
-        raise InputError(f"{path} must hold keys and values such as `name: digits-mlp`")
+        raise InputError(f"{path} must be a mapping of keys to values such as `name: digits-mlp`")
     return raw
 
 
-def _first_words(error: yaml.YAMLError) -> str:
+def _describe_yaml_error(error: yaml.YAMLError) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     return f"{where}{problem or error}"
@@ -122,34 +124,34 @@ def _override(raw: dict[str, Any], override: str) -> None:
             child = node[parent] = {"name": child}
         if not isinstance(child, dict):
             at = ".".join(parents[: depth + 1])
-            raise InputError(f"--set {override!r}: {at} is {child!r}, which has no keys")
+            raise InputError(f"--set {override!r}: {at} is {child!r}, not a mapping")
         node = child
     try:
         node[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override!r}: {_first_words(error)}") from None
+        raise InputError(f"--set {override!r}: {_describe_yaml_error(error)}") from None
 
 
 def _resolve_space(space: Any, source: str, folder: Path) -> Any:
-    """A preset or a file in full, with what stands beside it in place of its own."""
+    """Expand a preset or a file; other keys of ``space`` override its parameters."""
     match space:
         case {"preset": str(name), **rest}:
-            if name not in preset_names():
-                raise SpecError(source, [Problem("space.preset", not_one_of(name, preset_names()))])
+            if name not in list_presets():
+                raise SpecError(source, [Problem("space.preset", not_one_of(name, list_presets()))])
             return {**load_preset(name), **rest}
         case {"file": str(name), **rest}:
             return {**_read_yaml(folder / name), **rest}
     return space
 
 
-def _problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
+def _list_problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
-        path = _user_path(detail["loc"], raw, detail["type"] == "missing")
-        yield Problem(".".join(str(p) for p in path), _message(detail, path, raw))
+        path = _to_user_path(detail["loc"], raw, detail["type"] == "missing")
+        yield Problem(".".join(str(p) for p in path), _write_message(detail, path, raw))
 
 
-def _user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str | int, ...]:
-    """The location without the names that pydantic adds for the members of unions."""
+def _to_user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str | int, ...]:
+    """The location as in the file, without the names that pydantic adds for union members."""
     path: list[str | int] = []
     node = raw
     for position, key in enumerate(loc):
@@ -164,10 +166,10 @@ def _user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str |
     return tuple(path)
 
 
-def _message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, Any]) -> str:
+def _write_message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, Any]) -> str:
     match detail["type"]:
         case "extra_forbidden":
-            valid = sorted(_valid_keys(path[:-1], raw))
+            valid = sorted(_find_valid_keys(path[:-1], raw))
             return f"unknown key{did_you_mean(path[-1], valid)}; valid: {', '.join(valid)}"
         case "missing":
             return "is missing"
@@ -181,41 +183,41 @@ def _message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, 
     return f"{message}, got {detail['input']!r}"
 
 
-def _valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[str]:
-    """The keys that the model at ``path`` knows, as a user writes them."""
+def _find_valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[str]:
+    """The keys of the model at ``path``, as in a file."""
     models: list[type[BaseModel]] = [SweepSpec]
     node: Any = raw
     for key in path:
         node = node[key]
         if isinstance(key, str):
             fields = [f for m in models for n, f in m.model_fields.items() if key in (n, f.alias)]
-            models = [m for f in fields for m in _models_in(f.annotation)]
+            models = [m for f in fields for m in _find_models(f.annotation)]
     if isinstance(node, Mapping) and len(models) > 1:
-        named = [m for m in models if node.get("name") in _names_of(m)]
+        named = [m for m in models if node.get("name") in _list_names(m)]
         models = named or models
     return {f.alias or n for m in models for n, f in m.model_fields.items()}
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in typing.get_args(getattr(annotation, "__value__", annotation)):
-        yield from _models_in(argument)
+        yield from _find_models(argument)
 
 
-def _names_of(model: type[BaseModel]) -> tuple[Any, ...]:
+def _list_names(model: type[BaseModel]) -> tuple[Any, ...]:
     field = model.model_fields.get("name")
     return typing.get_args(field.annotation) if field else ()
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec as a user writes it, short forms included."""
+def build_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec file, including short forms."""
     schema = SweepSpec.model_json_schema(by_alias=True)
     properties = schema["properties"]
     of_preset = {
         "type": "object",
         "required": ["preset"],
-        "properties": {"preset": {"enum": list(preset_names())}},
+        "properties": {"preset": {"enum": list(list_presets())}},
     }
     of_file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string"}}}
     properties["space"] = {"anyOf": [of_preset, of_file, properties["space"]]}

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from search_spaces.models import Strict, problem, refuse
+from search_spaces.models import Strict, make_problem, raise_problems
 from search_spaces.points import check_point
 from search_spaces.space import SearchSpace, Value
 from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
-from service.spec.space_rules import component_paths, space_problems
+from service.spec.space_rules import find_component_paths, find_space_problems
 from trainables.config.data import DataChoice
-from trainables.config.imports import ImportPath, import_paths
+from trainables.config.imports import ImportPath, find_import_paths
 from trainables.config.point import MODEL_PREFIX
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
@@ -36,7 +36,7 @@ Mode = Literal["min", "max"]
 
 
 class Objective(Strict):
-    """The metric that trials are compared by, at their kept weights."""
+    """The metric by which trials are compared, at their kept weights."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
     mode: Mode = "min"
@@ -50,13 +50,13 @@ class Constraint(Strict):
     min: float | None = None
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.max is None and self.min is None:
             raise ValueError("a constraint needs `max`, `min` or both")
         return self
 
     def excesses(self, value: float) -> Iterator[tuple[str, float]]:
-        """A name and by how much the value is outside, per bound; at most 0 is feasible."""
+        """For each bound, its name and the excess of the value; at most 0 is feasible."""
         if self.max is not None:
             yield f"{self.metric} <= {self.max:g}", value - self.max
         if self.min is not None:
@@ -64,7 +64,7 @@ class Constraint(Strict):
 
 
 class Search(Strict):
-    """How Optuna samples trials and prunes them."""
+    """How Optuna samples and prunes trials."""
 
     sampler: SamplerChoice = Tpe()
     grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
@@ -77,7 +77,7 @@ class Search(Strict):
 
 
 class Budget(Strict):
-    """When a sweep ends, whichever comes first. Every trial counts, a failed one too."""
+    """The limits of a sweep, whichever is reached first. Failed trials count as well."""
 
     trials: int = Field(40, ge=1, description="trials of the search and of `confirm` together")
     minutes: float | None = Field(None, gt=0, description="of wall time")
@@ -87,7 +87,7 @@ class Budget(Strict):
 
 
 class Confirm(Strict):
-    """Train the best trials and the baseline again with new seeds, before anything is claimed."""
+    """Train the best trials and the baseline again with new seeds, before the conclusion."""
 
     top_k: int = Field(3, ge=1, description="how many of the search's best are trained again")
     seeds: int = Field(5, ge=2, description="new seeds for each of them and for the baseline")
@@ -98,7 +98,7 @@ class Confirm(Strict):
 
     @property
     def trials(self) -> int:
-        """How many trials it takes."""
+        """The number of trials that the confirmation needs."""
         return self.seeds * (self.top_k + 1)
 
 
@@ -107,9 +107,9 @@ class SweepSpec(Strict):
 
     name: Name = Field(description="lower case; the sweep's id begins with it")
     trainable: ImportPath = Field(
-        description="the network: ours (`trainables.models:MLP`) or yours"
+        description="the network: built in (`trainables.models:MLP`) or your own"
     )
-    data: DataChoice = Field(description="a source by name, or a function of yours")
+    data: DataChoice = Field(description="a built-in source, or your own function")
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
     training: Training = Training()
     space: SearchSpace = Field(description="or `{preset: NAME}`, or `{file: PATH}`")
@@ -128,34 +128,36 @@ class SweepSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _early_stopping_off(cls, raw: Any) -> Any:
-        """YAML reads a bare ``off`` as False: both say that there is none."""
+    def _convert_off(cls, raw: Any) -> Any:
+        """Convert ``off``, which YAML may read as False, to None."""
         if isinstance(raw, Mapping) and raw.get("early_stopping") in (False, "off"):
             return {**raw, "early_stopping": None}
         return raw
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def _check_consistency(self) -> Self:
         problems = [
-            *space_problems(self),
-            *self._budget_problems(),
-            *self._measurement_problems(),
+            *find_space_problems(self),
+            *self._find_budget_problems(),
+            *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
-            *self._sharing_problems(),
+            *self._find_batch_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
                 for name, text in check_point(self.space, point)
             ),
         ]
-        refuse("SweepSpec", (problem(location, text, self) for location, text in problems))
+        raise_problems(
+            "SweepSpec", (make_problem(location, text, self) for location, text in problems)
+        )
         return self
 
-    def _budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _find_budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if self.budget.gpu_hours is not None and not self.resources.gpus:
             yield (
                 ("budget", "gpu_hours"),
-                "no trial holds a GPU; set resources.gpus, or leave it out",
+                "has no effect without GPUs; set resources.gpus, or remove this key",
             )
         if self.confirm is None:
             return
@@ -163,14 +165,17 @@ class SweepSpec(Strict):
         if left < self.confirm.top_k + 1:
             yield (
                 ("budget", "trials"),
-                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` takes "
-                f"{self.confirm.trials} ({self.confirm.seeds} seeds of the baseline and "
+                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` needs "
+                f"{self.confirm.trials} ({self.confirm.seeds} seeds each for the baseline and "
                 f"{self.confirm.top_k} finalists)",
             )
         if not self.search.baseline:
-            yield ("confirm",), "needs `search.baseline: true`: it compares with the baseline"
+            yield (
+                ("confirm",),
+                "needs `search.baseline: true`, because it compares with the baseline",
+            )
 
-    def _measurement_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _find_metric_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         watched = [("objective.metric", self.objective.metric)]
         if self.early_stopping is not None:
             watched.append(("early_stopping.metric", self.early_stopping.metric))
@@ -179,10 +184,10 @@ class SweepSpec(Strict):
                 yield (
                     ("training", "measure_every"),
                     f"must be 1, got {self.training.measure_every}: {name} is {metric!r}, which is "
-                    "wanted every epoch",
+                    "needed every epoch",
                 )
 
-    def _sharing_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def _find_batch_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         size, workers = self.training.batch_size, self.resources.workers
         if self.training.scale_lr == "none" and size < workers:
             yield (
@@ -193,7 +198,7 @@ class SweepSpec(Strict):
 
     def import_paths(self) -> tuple[str, ...]:
         """Every ``module:Name`` that running this spec would import, each once."""
-        found = (*import_paths(self), *component_paths(self.space))
+        found = (*find_import_paths(self), *find_component_paths(self.space))
         return tuple(dict.fromkeys(found))
 
     def modules(self) -> frozenset[str]:
@@ -201,7 +206,7 @@ class SweepSpec(Strict):
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
     def neutral_point(self) -> dict[str, Value]:
-        """The baseline's parameters: no regularisation, everything else as the spec has it."""
+        """The baseline's parameters: no regularisation, the spec's values for everything else."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
             if name in TRAINING_KEYS:

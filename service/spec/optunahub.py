@@ -1,4 +1,4 @@
-"""Samplers from OptunaHub, whose packages are downloaded or read from a local copy."""
+"""Loads samplers of OptunaHub packages, downloaded or from a local copy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def load_sampler(config: OptunaHub, seed: int) -> Any:
-    """The sampler of a package of the hub, seeded where it takes a seed.
+    """The sampler of an OptunaHub package, seeded if it accepts a seed.
 
     Raises:
-        ContractError: optunahub is missing, or the package or its class is not there, or the class
-            does not take an option.
+        ContractError: optunahub is not installed, the package or class does not exist, or the
+            class does not accept an option.
     """
     found = getattr(_load_package(config), config.sampler, None)
     if not inspect.isclass(found):
@@ -39,13 +39,13 @@ def _load_package(config: OptunaHub) -> Any:
         import optunahub
     except ImportError:
         raise ContractError(
-            "optunahub is missing; pip install 'gapsweep[optunahub]'", "search.sampler"
+            "optunahub is not installed; pip install 'gapsweep[optunahub]'", "search.sampler"
         ) from None
     try:
         if config.registry_root is not None:
             return optunahub.load_local_module(config.package, registry_root=config.registry_root)
         return optunahub.load_module(config.package)
-    except Exception as error:  # the hub's client raises whatever its download or import raised
+    except Exception as error:  # the client raises any error of its download or import
         raise ContractError(
             f"OptunaHub package {config.package!r} cannot be loaded: {error}", "search.sampler"
         ) from error

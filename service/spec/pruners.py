@@ -1,6 +1,6 @@
-"""The pruners that a spec's ``search.pruner`` can name, and Optuna's that each stands for.
+"""The pruners that ``search.pruner`` in a spec can name.
 
-Optuna is imported where a pruner is built, not where a spec is read.
+Optuna is imported when a pruner is built, not when a spec is read.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 WarmUp = Annotated[
     int | None,
-    Field(ge=0, description="epochs in which nothing is pruned; a quarter of all if none"),
+    Field(ge=0, description="epochs before pruning; default: a quarter of all"),
 ]
 
 
-def _warm_up(epochs: int | None, max_epochs: int) -> int:
-    """A regularised training learns more slowly at first, and would be given up for it."""
+def _choose_warm_up(epochs: int | None, max_epochs: int) -> int:
+    """A quarter by default: regularised trainings learn more slowly at first."""
     return max_epochs // 4 if epochs is None else epochs
 
 
@@ -30,21 +30,21 @@ class PrunerConfig(Component):
     """A pruner and its options. A subclass defines :meth:`build`."""
 
     def build(self, max_epochs: int) -> BasePruner:
-        """A new pruner of Optuna's, for trials of at most ``max_epochs``; a step is an epoch.
+        """A new Optuna pruner, for trials of at most ``max_epochs``; a step is an epoch.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomPruner(PrunerConfig, Custom):
-    """A subclass of `optuna.pruners.BasePruner` of yours."""
+    """A user-defined subclass of `optuna.pruners.BasePruner`."""
 
     name: ImportPath
 
     def build(self, max_epochs: int) -> BasePruner:
-        """``Class(**options)``, with ``max_epochs`` if it names it."""
+        """``Class(**options)``, with ``max_epochs`` if it accepts it."""
         made: BasePruner = self.create(max_epochs=max_epochs)
         return made
 
@@ -62,16 +62,16 @@ class Median(PrunerConfig):
     interval: int = Field(1, ge=1)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import MedianPruner
 
-        warm_up = _warm_up(self.warmup_epochs, max_epochs)
+        warm_up = _choose_warm_up(self.warmup_epochs, max_epochs)
         return MedianPruner(self.startup_trials, warm_up, self.interval)
 
 
 @pruners.register
 class Percentile(PrunerConfig):
-    """Prunes a trial that is not among the best ``percentile`` at the same epoch."""
+    """Prunes a trial that is not in the best ``percentile`` per cent at the same epoch."""
 
     name: Literal["percentile"]
     percentile: float = Field(25.0, ge=0, le=100)
@@ -80,10 +80,10 @@ class Percentile(PrunerConfig):
     interval: int = Field(1, ge=1)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import PercentilePruner
 
-        warm_up = _warm_up(self.warmup_epochs, max_epochs)
+        warm_up = _choose_warm_up(self.warmup_epochs, max_epochs)
         return PercentilePruner(self.percentile, self.startup_trials, warm_up, self.interval)
 
 
@@ -96,7 +96,7 @@ class Hyperband(PrunerConfig):
     reduction_factor: int = Field(3, ge=2)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own, told the largest resource: it would wait for a trial to learn it."""
+        """Optuna's pruner; without ``max_resource`` it would wait for a first trial."""
         from optuna.pruners import HyperbandPruner
 
         return HyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
@@ -112,7 +112,7 @@ class SuccessiveHalving(PrunerConfig):
     min_early_stopping_rate: int = Field(0, ge=0)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import SuccessiveHalvingPruner
 
         return SuccessiveHalvingPruner(
@@ -122,7 +122,7 @@ class SuccessiveHalving(PrunerConfig):
 
 @pruners.register
 class Threshold(PrunerConfig):
-    """Prunes a trial whose value leaves a range."""
+    """Prunes a trial whose value is out of range."""
 
     name: Literal["threshold"]
     lower: float | None = None
@@ -131,13 +131,13 @@ class Threshold(PrunerConfig):
     interval: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.lower is None and self.upper is None:
             raise ValueError("a threshold needs `lower`, `upper` or both")
         return self
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import ThresholdPruner
 
         return ThresholdPruner(self.lower, self.upper, self.warmup_epochs, self.interval)
@@ -145,14 +145,14 @@ class Threshold(PrunerConfig):
 
 @pruners.register
 class Wilcoxon(PrunerConfig):
-    """Prunes a trial that a signed-rank test over its epochs finds worse than the best one."""
+    """Prunes a trial that is worse than the best one by a signed-rank test over its epochs."""
 
     name: Literal["wilcoxon"]
     p_threshold: float = Field(0.1, ge=0, le=1)
     startup_epochs: int = Field(2, ge=0)
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import WilcoxonPruner
 
         return WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.startup_epochs)
@@ -160,12 +160,12 @@ class Wilcoxon(PrunerConfig):
 
 @pruners.register
 class NoPruner(PrunerConfig):
-    """Prunes nothing."""
+    """Prunes no trials."""
 
     name: Literal["none"]
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own."""
+        """Optuna's pruner."""
         from optuna.pruners import NopPruner
 
         return NopPruner()
@@ -181,13 +181,13 @@ _ANY_PRUNER: dict[str, Any] = {
 
 
 def _parse(raw: Any) -> PrunerConfig:
-    """A pruner within a pruner."""
+    """Parse the inner pruner of another pruner."""
     return pruners.parse(raw)
 
 
 @pruners.register
 class Patient(PrunerConfig):
-    """Asks another pruner only after ``patience`` epochs without an improvement."""
+    """Consults another pruner only after ``patience`` epochs without an improvement."""
 
     name: Literal["patient"]
     patience: int = Field(3, ge=0)
@@ -197,7 +197,7 @@ class Patient(PrunerConfig):
     ] = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
-        """Optuna's own, around another."""
+        """Optuna's pruner, wrapped around another."""
         from optuna.pruners import PatientPruner
 
         return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)

@@ -1,4 +1,4 @@
-"""The spec's resources: what a trial holds of a cluster."""
+"""The ``resources`` of a spec: what a trial reserves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from search_spaces.models import Strict
 
 
 class Resources(Strict):
-    """What one trial holds, divided evenly among its workers, and how many trials run at once."""
+    """The resources of a trial, divided evenly among its workers, and the concurrency."""
 
     executor: Literal["ray", "local"] = Field(
         "ray", description="Ray Tune, or one trial after another in this process, without Ray"
     )
     workers: int = Field(1, ge=1, description="processes that train one trial together")
-    cpus: float | None = Field(None, gt=0, description="CPUs of a trial; one per worker if none")
+    cpus: float | None = Field(None, gt=0, description="CPUs of a trial; default: one per worker")
     gpus: float = Field(
         0, ge=0, description="GPUs of a trial: one per worker, or a part of one, or 0"
     )
@@ -31,49 +31,49 @@ class Resources(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_at_a_time(cls, raw: Any) -> Any:
-        """The default of ``concurrent`` is what the executor can do."""
+    def _set_default_concurrency(cls, raw: Any) -> Any:
+        """Set the default of ``concurrent`` to 1 for the local executor."""
         if isinstance(raw, Mapping) and raw.get("executor") == "local":
             return {"concurrent": 1, **raw}
         return raw
 
     @property
     def worker_cpus(self) -> float:
-        """What one worker holds."""
+        """CPUs per worker."""
         return 1.0 if self.cpus is None else self.cpus / self.workers
 
     @property
     def worker_gpus(self) -> float:
-        """What one worker holds, at most 1."""
+        """GPUs per worker, at most 1."""
         return self.gpus / self.workers
 
     @property
     def device(self) -> str:
-        """Where a worker trains."""
+        """The device of a worker."""
         return "cuda" if self.gpus else "cpu"
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Keys that do not fit each other, each with what would."""
-        for key, asked in (("concurrent", self.concurrent), ("workers", self.workers)):
-            if self.executor == "local" and asked != 1:
+        """Problems of keys that contradict each other, as (key, message)."""
+        for key, value in (("concurrent", self.concurrent), ("workers", self.workers)):
+            if self.executor == "local" and value != 1:
                 yield (
                     key,
                     f"must be 1 with `executor: local`, which runs one trial at a time in one "
-                    f"process; got {asked}. Set it to 1, or executor to ray",
+                    f"process, got {value}; set it to 1, or executor to ray",
                 )
         if self.workers == 1 and self.gpus > 1:
             yield (
                 "gpus",
                 (
-                    f"one worker trains on one GPU or a part of it, not on {self.gpus:g}; "
-                    f"for a trial on {self.gpus:g} set workers to as many"
+                    f"one worker uses at most one GPU, got {self.gpus:g}; for a trial on "
+                    f"{self.gpus:g} GPUs set workers to {self.gpus:g}"
                 ),
             )
         elif self.workers > 1 and self.gpus not in (0, self.workers):
             yield (
                 "gpus",
                 (
-                    f"{self.workers} workers take {self.workers} GPUs, one each, or 0; "
+                    f"must be {self.workers}, one for each of {self.workers} workers, or 0; "
                     f"got {self.gpus:g}"
                 ),
             )

@@ -1,6 +1,6 @@
-"""The samplers that a spec's ``search.sampler`` can name, and Optuna's that each stands for.
+"""The samplers that ``search.sampler`` in a spec can name.
 
-Optuna is imported where a sampler is built, not where a spec is read.
+Optuna is imported when a sampler is built, not when a spec is read.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ class SamplerConfig(Component):
     """A sampler and its options. A subclass defines :meth:`build`."""
 
     def build(self, seed: int) -> BaseSampler:
-        """A new sampler of Optuna's; equal seeds and trials give equal suggestions.
+        """A new Optuna sampler; equal seeds and trials give equal suggestions.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomSampler(SamplerConfig, Custom):
-    """A subclass of `optuna.samplers.BaseSampler` of yours."""
+    """A user-defined subclass of `optuna.samplers.BaseSampler`."""
 
     name: ImportPath
 
     def build(self, seed: int) -> BaseSampler:
-        """``Class(**options)``, with ``seed`` if it names it."""
+        """``Class(**options)``, with ``seed`` if it accepts it."""
         made: BaseSampler = self.create(seed=seed)
         return made
 
@@ -44,15 +44,15 @@ samplers: Registry[SamplerConfig] = Registry("sampler", CustomSampler, group="sa
 
 @samplers.register
 class Tpe(SamplerConfig):
-    """Tree-structured Parzen estimator, jointly over the parameters that occur together."""
+    """Tree-structured Parzen estimator, joint over parameters that occur together."""
 
     name: Literal["tpe"] = "tpe"
-    n_startup_trials: int = Field(10, ge=0, description="random trials first")
+    n_startup_trials: int = Field(10, ge=0, description="random trials before the model")
     n_ei_candidates: int = Field(24, ge=1)
     multivariate: bool = True
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's own; groups model conditional parameters jointly."""
+        """Optuna's sampler; ``group`` models conditional parameters jointly."""
         from optuna.samplers import TPESampler
 
         return TPESampler(
@@ -66,12 +66,12 @@ class Tpe(SamplerConfig):
 
 @samplers.register
 class Random(SamplerConfig):
-    """Independent uniform draws."""
+    """Independent uniform sampling."""
 
     name: Literal["random"]
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's own."""
+        """Optuna's sampler."""
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=seed)
@@ -79,12 +79,12 @@ class Random(SamplerConfig):
 
 @samplers.register
 class Grid(SamplerConfig):
-    """Every combination once, ``search.grid_points`` values a range; the study queues them."""
+    """Every combination once, with ``search.grid_points`` values per range."""
 
     name: Literal["grid"]
 
     def build(self, seed: int) -> BaseSampler:
-        """Random: the grid's points are queued before it is asked."""
+        """A random sampler, which is not used: the study enqueues the points of the grid."""
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=seed)
@@ -92,14 +92,14 @@ class Grid(SamplerConfig):
 
 @samplers.register
 class Gp(SamplerConfig):
-    """A Gaussian process with expected improvement."""
+    """Gaussian process with expected improvement."""
 
     name: Literal["gp"]
-    n_startup_trials: int = Field(10, ge=0, description="random trials first")
+    n_startup_trials: int = Field(10, ge=0, description="random trials before the model")
     deterministic_objective: bool = False
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's own."""
+        """Optuna's sampler."""
         from optuna.samplers import GPSampler
 
         return GPSampler(
@@ -112,13 +112,13 @@ class Gp(SamplerConfig):
 
 @samplers.register
 class CmaEs(SamplerConfig):
-    """Covariance matrix adaptation."""
+    """Covariance matrix adaptation evolution strategy."""
 
     name: Literal["cmaes"]
-    n_startup_trials: int = Field(1, ge=0, description="random trials first")
+    n_startup_trials: int = Field(1, ge=0, description="random trials before the model")
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's own."""
+        """Optuna's sampler."""
         from optuna.samplers import CmaEsSampler
 
         return CmaEsSampler(
@@ -128,14 +128,14 @@ class CmaEs(SamplerConfig):
 
 @samplers.register
 class Qmc(SamplerConfig):
-    """A quasi-Monte Carlo sequence."""
+    """Quasi-Monte Carlo sequence."""
 
     name: Literal["qmc"]
     qmc_type: Literal["sobol", "halton"] = "sobol"
     scramble: bool = True
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's own."""
+        """Optuna's sampler."""
         from optuna.samplers import QMCSampler
 
         return QMCSampler(
@@ -151,23 +151,23 @@ class Qmc(SamplerConfig):
 class OptunaHub(SamplerConfig):
     """A sampler of OptunaHub, ``pip install 'gapsweep[optunahub]'``.
 
-    ``package`` is its path in the hub, for example ``samplers/auto_sampler``. ``registry_root`` is
-    the folder ``package`` of a local copy of the hub, to load from it instead of downloading.
+    ``package`` is its path in the hub, for example ``samplers/auto_sampler``; ``registry_root`` a
+    local copy of the hub's repository, used instead of a download.
     """
 
     loads: ClassVar[tuple[str, ...]] = ("optunahub:load_module",)
 
     name: Literal["optunahub"]
     package: str
-    sampler: str = Field(description="the class in the package, for example AutoSampler")
+    sampler: str = Field(description="class in the package, for example AutoSampler")
     registry_root: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict, description="the class's arguments")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the class")
 
     def build(self, seed: int) -> BaseSampler:
-        """The hub's class, with ``seed`` if it takes it.
+        """The class in the hub, with ``seed`` if it accepts it.
 
         Raises:
-            ContractError: optunahub is missing, or the hub has no such package or class.
+            ContractError: optunahub is not installed, or the hub has no such package or class.
         """
         from service.spec.optunahub import load_sampler
 

@@ -1,4 +1,4 @@
-"""Whether a search space makes sense to a training: every name known, every value valid."""
+"""Checks a search space against the training: names, values, and parameters without effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from search_spaces.space import Parameter, SearchSpace, Value
 from trainables.config.augmentations import augmentations
 from trainables.config.optimizers import optimizers
 from trainables.config.penalties import penalties
-from trainables.config.point import MODEL_PREFIX, TrainingSpec, read_point, unknown_parameter
+from trainables.config.point import (
+    MODEL_PREFIX,
+    TrainingSpec,
+    explain_unknown_parameter,
+    read_point,
+)
 from trainables.config.registry import Custom, Registry
 from trainables.config.schedules import schedules
 
@@ -23,7 +28,7 @@ _COMPONENTS: Mapping[str, Registry[Any]] = {
     "optimizer": optimizers,
     "schedule": schedules,
 }
-"""The parameters whose values name components."""
+"""The parameters whose values name components, with their registries."""
 
 
 class SpacedSpec(TrainingSpec, Protocol):
@@ -31,23 +36,23 @@ class SpacedSpec(TrainingSpec, Protocol):
 
     @property
     def space(self) -> SearchSpace:
-        """What may vary."""
+        """The search space."""
 
 
-def space_problems(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
-    """Where in a spec something is wrong, and what."""
+def find_space_problems(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
+    """Problems of the space as (location in the spec, message)."""
     for name, parameter in spec.space.parameters.items():
         text = (
-            unknown_parameter(name, spec.regularisers)
-            or _invalid_value(name, parameter, spec)
-            or _unread(name, spec.space)
+            explain_unknown_parameter(name, spec.regularisers)
+            or _check_values(name, parameter, spec)
+            or _check_effect(name, spec.space)
         )
         if text:
             yield ("space", name), text
 
 
-def component_paths(space: SearchSpace) -> Iterator[str]:
-    """Import paths among the values of parameters that name components."""
+def find_component_paths(space: SearchSpace) -> Iterator[str]:
+    """The import paths among the values of parameters that name components."""
     for name, registry in _COMPONENTS.items():
         parameter = space.parameters.get(name)
         for value in parameter.choices() if parameter else ():
@@ -57,7 +62,7 @@ def component_paths(space: SearchSpace) -> Iterator[str]:
                     yield str(component.name)
 
 
-def _invalid_value(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
+def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
     if name.startswith(MODEL_PREFIX):
         return ""
     for value in parameter.samples():
@@ -69,35 +74,37 @@ def _invalid_value(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
     return ""
 
 
-def _unread(name: str, space: SearchSpace) -> str:
-    """A strength needs something to be the strength of."""
+def _check_effect(name: str, space: SearchSpace) -> str:
+    """Why a parameter has no effect or contradicts another one; empty if it does not."""
     match name:
-        case "penalty" if "lambda" not in space.parameters and _active_values("penalty", space):
+        case "penalty" if "lambda" not in space.parameters and _list_active_values(
+            "penalty", space
+        ):
             return "needs `lambda`"
         case "lambda" | "l1_ratio":
-            return _needs("penalty", _penalties_that_read(name, space), name, space)
-        case "swa" if "ema" in space.parameters and not _apart("ema", "swa", space):
-            return "`ema` and `swa` exclude each other; leave one out"
+            return _check_parent("penalty", _find_penalties_with(name, space), name, space)
+        case "swa" if "ema" in space.parameters and not _are_exclusive("ema", "swa", space):
+            return "`ema` and `swa` are mutually exclusive; remove one"
         case "augmentation_strength":
-            names = _active_values("augmentation", space)
-            return _needs("augmentation", names, name, space)
+            names = _list_active_values("augmentation", space)
+            return _check_parent("augmentation", names, name, space)
     return ""
 
 
-def _penalties_that_read(key: str, space: SearchSpace) -> tuple[Value, ...]:
-    """Of the penalties there are, and of those that the space names."""
-    named = (*penalties.built_in(), *_active_values("penalty", space))
+def _find_penalties_with(key: str, space: SearchSpace) -> tuple[Value, ...]:
+    """The penalties, built in or named by the space, that have this parameter."""
+    named = (*penalties.built_in(), *_list_active_values("penalty", space))
     return tuple(v for v in dict.fromkeys(named) if key in penalties.parse(v).reads)
 
 
-def _apart(one: str, other: str, space: SearchSpace) -> bool:
-    """Whether conditions keep two parameters from ever being there together."""
+def _are_exclusive(one: str, other: str, space: SearchSpace) -> bool:
+    """Whether conditions prevent two parameters from being active together."""
     left, right = space.parameters[one].when, space.parameters[other].when
     return any(set(left[p]).isdisjoint(right[p]) for p in left.keys() & right.keys())
 
 
-def _needs(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpace) -> str:
-    """Why a child is not always read: its parent is missing or takes other values as well."""
+def _check_parent(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpace) -> str:
+    """Why a child has no effect at some points: the parent is missing or has other values."""
     above = space.parameters.get(parent)
     if above is None:
         return f"has no effect without `{parent}` in the space"
@@ -112,7 +119,7 @@ def _needs(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpac
     return ""
 
 
-def _active_values(parent: str, space: SearchSpace) -> tuple[Value, ...]:
-    """What a parameter can be but `none`."""
+def _list_active_values(parent: str, space: SearchSpace) -> tuple[Value, ...]:
+    """The values of a parameter except ``none``."""
     above = space.parameters.get(parent)
     return tuple(v for v in above.choices() if v != "none") if above else ()

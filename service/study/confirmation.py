@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from search_spaces.points import representable
+from search_spaces.points import select_representable
 from search_spaces.space import SearchSpace
 from service.study.attributes import TrialAttributes
 from service.study.ranking import Ranking, baseline_of, searched
@@ -59,5 +59,5 @@ def queue_confirmations(
             seed=seed,
             baseline=trial.role is Role.BASELINE,
         )
-        point = representable(space, trial.params)
+        point = select_representable(space, trial.params)
         study.enqueue_trial(point, user_attrs=attributes.queued())

@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
-from search_spaces.points import representable
+from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
@@ -113,7 +113,7 @@ class StudySession:
             return
         for role, point in points:
             self._optuna.enqueue_trial(
-                representable(self._space, point),
+                select_representable(self._space, point),
                 user_attrs=TrialAttributes(role=role, fixed=point).queued(),
                 skip_if_exists=True,
             )

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
-from search_spaces.sampling import grid
+from search_spaces.sampling import build_grid
 from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
@@ -106,11 +106,11 @@ def grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
     for every value of a parameter that the point does not have, and it ends a study by
     ``Study.stop``, which is an error outside ``optimize``.
     """
-    axes = grid(space, per_range)
+    axes = build_grid(space, per_range)
     seen: set[tuple[tuple[str, object], ...]] = set()
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
-        active = {name: point[name] for name in space.active(point)}
+        active = {name: point[name] for name in space.find_active(point)}
         key = tuple(active.items())
         if key not in seen:
             seen.add(key)

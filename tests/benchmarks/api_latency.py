@@ -27,7 +27,7 @@ from pathlib import Path
 
 from service.base.ports import free_port
 from service.server.store.database import Database
-from service.spec.file import raw_spec
+from service.spec.file import read_raw_spec
 from tests.benchmarks.filling import NAMES, USERS, fill
 from tests.commands import DIGITS, command
 from tests.databases import postgres_server
@@ -144,7 +144,7 @@ async def clients(server: Server, count: int, asks: int, rate: float | None) -> 
 async def submits(server: Server, count: int) -> list[Answer]:
     """Submit sweeps one after another, as JSON, as the client does."""
     connection = await Connection(server.port, server.tokens[0]).open()
-    spec, answers = json.dumps(raw_spec(DIGITS, whole=True)).encode(), list[Answer]()
+    spec, answers = json.dumps(read_raw_spec(DIGITS, whole=True)).encode(), list[Answer]()
     for _ in range(count):
         began = time.perf_counter()
         await connection.ask("POST", "/v1/sweeps", spec)

@@ -26,10 +26,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from trainables.analysis.examine import test_metrics
+from trainables.analysis.examine import measure_test_metrics
 from trainables.build import build_training
 from trainables.config.data_info import Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.data.division import split_indices
 from trainables.data.encoding import Raw, prepare
@@ -88,12 +88,12 @@ def searched(job: tuple[str, int, str], trials: int, epochs: int) -> float:
     for number in range(trials):
         point = {} if number == 0 else suggest(space, study.ask(), {})
         run = build_training(
-            MLP((128, 128)), data, base, regularisers_of({"dropout": 0.0, **point})
+            MLP((128, 128)), data, base, read_regularisers({"dropout": 0.0, **point})
         )
         *_, last = train(run)
         if last.metrics["val/loss"] < best:
             best = last.metrics["val/loss"]
-            found = test_metrics(run, data, run.best_state)["test/loss"]
+            found = measure_test_metrics(run, data, run.best_state)["test/loss"]
     return found
 
 

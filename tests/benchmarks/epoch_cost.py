@@ -23,7 +23,7 @@ from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.splits import Split, Splits
-from trainables.loop import TrainingRun, measured, train
+from trainables.loop import TrainingRun, measure_samples, train
 from trainables.models import CNN, MLP
 
 INFO = DataInfo((1, 28, 28), Task.CLASSIFICATION, 10, Kind.IMAGE)
@@ -98,8 +98,8 @@ def main() -> None:
 
 
 def _measure_both(run: TrainingRun) -> None:
-    measured(run, run.model, run.data.val)
-    measured(run, run.model, run.data.train, run.subset)
+    measure_samples(run, run.model, run.data.val)
+    measure_samples(run, run.model, run.data.train, run.subset)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.benchmarks.epoch_cost import BATCH, splits
 from tests.benchmarks.sweeps import Finished, sweep_of
-from trainables.devices import describe
+from trainables.devices import get_device_name
 
 
 def data() -> dict[str, tuple[Tensor, Tensor]]:
@@ -58,7 +58,7 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     alone = throughput(packed(1, epochs), 1)
     together = throughput(packed(4, epochs), 4)
-    print(f"{describe('cuda')}: one {alone:.2f}, four {together:.2f} epochs a second")
+    print(f"{get_device_name('cuda')}: one {alone:.2f}, four {together:.2f} epochs a second")
     print(f"{together / alone:.2f} ×")
 
 

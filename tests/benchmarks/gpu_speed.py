@@ -22,7 +22,7 @@ from tests.benchmarks.epoch_cost import BATCH, INFO, splits, timed
 from trainables.build import build_training
 from trainables.config.training import Training
 from trainables.data.splits import Splits
-from trainables.devices import Precision, describe
+from trainables.devices import Precision, get_device_name
 from trainables.loop import train
 from trainables.models import CNN
 
@@ -79,7 +79,7 @@ def main() -> None:
         for name, epoch in sides.items():
             seconds[name].append(timed(epoch, device))
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    print(describe(device))
+    print(get_device_name(device))
     for name, median in medians.items():
         times = medians["DataLoader"] / median
         print(f"{name:10s}  {1 / median:6.2f} epochs a second  {times:5.2f} ×")

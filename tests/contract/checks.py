@@ -16,14 +16,14 @@ import torch
 
 from trainables.analysis.examine import examine
 from trainables.build import build_training
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.stopping import Patience
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.splits import Splits
 from trainables.loop import EpochResult, TrainingRun, train
-from trainables.regularisers.dropout import dropout_layers, set_rate
+from trainables.regularisers.dropout import find_dropout_layers, set_rate
 
 Check = Callable[[Trainable, Splits], None]
 TRAINING = {"max_epochs": 4, "batch_size": 16, "lr": 1e-2, "seed": 3}
@@ -37,7 +37,7 @@ def begin(
         trainable,
         splits,
         Training.model_validate(TRAINING | (training or {})),
-        regularisers_of(reg),
+        read_regularisers(reg),
         Patience(patience=10),
     )
 
@@ -119,7 +119,7 @@ def a_strong_penalty_empties_the_weights(trainable: Trainable, splits: Splits) -
 def a_dropout_rate_reaches_every_layer(trainable: Trainable, splits: Splits) -> None:
     model = begin(trainable, splits).model
     set_rate(model, 0.25)
-    assert all(float(layer.rate) == 0.25 for layer in dropout_layers(model).values())
+    assert all(float(layer.rate) == 0.25 for layer in find_dropout_layers(model).values())
 
 
 CHECKS: tuple[Check, ...] = (

@@ -164,7 +164,7 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
     shown, notes = watching.communicate(timeout=patience(120))
     assert watching.returncode == 0, notes
     told = [line.split()[1] for line in shown.splitlines() if line.startswith("trial ")]
-    there = re.search(r"(\d+) of them there already", shown)
+    there = re.search(r"(\d+) already started", shown)
     known = int(there[1]) if there else 0
     assert len(told) == len(set(told))
     assert {int(number) for number in told} >= set(range(known, trials)), shown

@@ -33,7 +33,7 @@ def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count("GiB") == 2
     assert "2 workers of 1 CPU and 0 GPUs each" in shown.stdout
-    assert "1 trial (there is room for 1, concurrent is 4)" in shown.stdout
+    assert "1 trial (1 fit, concurrent is 4)" in shown.stdout
 
 
 @pytest.mark.parametrize(

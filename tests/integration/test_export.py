@@ -86,7 +86,7 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
         done = gapsweep("export", *home, "--to", str(tmp_path / to), *extra)
         assert done.returncode == 0, done.stderr
         outputs.append(asked_of_a_stranger("export", tmp_path / to / "model.pt2", raw)[:, 0])
-    assert "units taken out" in done.stdout
+    assert "units removed" in done.stdout
     whole, small = outputs
     scale = float(frame.price.std())
     assert np.abs(whole - small).max() <= 1e-6 * scale

@@ -9,7 +9,7 @@ import yaml
 
 from service.spec.file import load_spec
 from tests.commands import REPOSITORY
-from trainables.analysis.examine import test_metrics as measured_on_test
+from trainables.analysis.examine import measure_test_metrics as measured_on_test
 from trainables.build import build_run
 from trainables.config.data import FASHION_MNIST
 from trainables.data.datasets import load

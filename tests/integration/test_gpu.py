@@ -19,11 +19,11 @@ from service.study.records import Role
 from tests.commands import gapsweep_process
 from tests.trainings import splits
 from trainables.build import build_training
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.contract import Trainable
-from trainables.data.feed import Placed, Samples
-from trainables.distributed.process import Group, Meeting
+from trainables.data.samples import Placed, Samples
+from trainables.distributed.process import Group, Rendezvous
 from trainables.loop import train
 from trainables.models import CNN, MLP
 
@@ -57,7 +57,7 @@ def curve(
     **training: Any,
 ) -> list[dict[str, float]]:
     settings = Training(max_epochs=5, batch_size=16, lr=0.01, **training)
-    reg = regularisers_of(regularisation or {})
+    reg = read_regularisers(regularisation or {})
     data = splits(300, 100)
     run = build_training(trainable, data, settings, reg, None, device=device, placed=placed)
     return [dict(result.metrics) for result in train(run)]
@@ -163,14 +163,14 @@ def test_four_share_a_gpu_and_one_that_wants_too_much_fails_alone(tmp_path: Path
 
 def test_a_group_of_one_on_a_gpu_is_one_process_more_or_less() -> None:
     """NCCL beside gloo, the wrapped network, every collective; more ranks take more GPUs."""
-    meeting = Meeting(("127.0.0.1", 0), holds=True)
-    group = Group.join(meeting, rank=0, world=1, device="cuda")
+    rendezvous = Rendezvous(("127.0.0.1", 0), is_host=True)
+    group = Group.join(rendezvous, rank=0, world=1, device="cuda")
     try:
         run = build_training(
             CNN([8], 16),
             splits(300, 100),
             Training(max_epochs=5, batch_size=16, lr=0.01),
-            regularisers_of({"ema": 0.5}),
+            read_regularisers({"ema": 0.5}),
             None,
             device="cuda",
             process=group,

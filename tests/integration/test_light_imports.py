@@ -82,7 +82,7 @@ def test_a_foreign_package_in_place_of_ours_is_refused(tmp_path: Path) -> None:
             [sys.executable, *command], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.returncode
-        assert f"{tmp_path / 'service' / '__init__.py'} would be imported in place" in done.stderr
+        assert f"{tmp_path / 'service' / '__init__.py'} shadows the package" in done.stderr
     assert (
         "Traceback"
         not in subprocess.run(

@@ -9,7 +9,7 @@ from typing import Any
 import gapsweep
 import pytest
 
-from trainables.config.imports import import_paths
+from trainables.config.imports import find_import_paths
 from trainables.config.registry import Component, Registry
 
 FOLDER = Path(__file__).parents[1] / "data" / "own"
@@ -232,7 +232,7 @@ REGISTRIES: list[Registry[Any]] = [
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
 def test_a_registry_knows_names_options_and_import_paths(registry: Registry[Any]) -> None:
     own: Component = registry.parse({"name": "mine:Own", "option": 1})
-    assert list(import_paths(own)) == ["mine:Own"]
+    assert list(find_import_paths(own)) == ["mine:Own"]
     assert own.model_dump()["option"] == 1
     with pytest.raises(ValueError, match=r"is not one of .* or module:Class"):
         registry.parse("no such name")

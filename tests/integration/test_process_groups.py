@@ -14,9 +14,9 @@ from tests.groups import Groups
 from tests.trainings import splits
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.stopping import Patience
-from trainables.config.training import Training, scaled
+from trainables.config.training import Training, scale_for_workers
 from trainables.contract import Trainable
 from trainables.distributed.process import Process
 from trainables.loop import train
@@ -91,7 +91,7 @@ def curve(
         NETWORKS[network],
         splits(*sizes),
         Training(**{"max_epochs": 5, "batch_size": 16, "lr": 0.02, **training}),
-        regularisers_of(regularisation),
+        read_regularisers(regularisation),
         Patience(patience=patience),
         process=process,
     )
@@ -204,7 +204,7 @@ def test_every_rank_stops_early_at_the_same_epoch_with_the_same_weights(groups: 
 
 def draws(process: Process) -> list[float]:
     torch.manual_seed(0)
-    process.draw_apart(7, 1)
+    process.seed_rank(7, 1)
     return torch.rand(3).tolist()
 
 
@@ -238,10 +238,10 @@ def test_a_batch_smaller_than_the_group_is_everybodys(groups: Groups) -> None:
 def test_batch_and_rate_grow_with_the_workers_only_when_asked(
     rule: Any, batch_size: int, lr: float
 ) -> None:
-    got = scaled(Training(batch_size=16, lr=0.1, scale_lr=rule), 4)
+    got = scale_for_workers(Training(batch_size=16, lr=0.1, scale_lr=rule), 4)
     assert (got.batch_size, got.lr) == (batch_size, pytest.approx(lr))
     alone = Training(batch_size=16, lr=0.1, scale_lr=rule)
-    assert scaled(alone, 1) == alone
+    assert scale_for_workers(alone, 1) == alone
 
 
 def test_a_scaled_training_is_that_of_one_process_with_the_larger_batch(groups: Groups) -> None:

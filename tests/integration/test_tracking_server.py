@@ -55,7 +55,7 @@ def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Pa
     small = settings("training.max_epochs=3", "budget.trials=4", LOCAL)
     done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr
-    assert "MLflow lacks some of this sweep" in done.stderr
+    assert "MLflow is incomplete for this sweep" in done.stderr
     with _server(tmp_path, port) as uri:
         again = gapsweep("resume", "latest", "--json", *home, env=env)
         assert again.returncode == 0, again.stderr

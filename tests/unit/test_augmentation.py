@@ -5,17 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainables.config.augmentations import names_for
+from trainables.config.augmentations import list_augmentations
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.errors import ContractError
-from trainables.regularisers.augmentation import augmentation
+from trainables.regularisers.augmentation import build_augmentation
 from trainables.regularisers.base import Hooks
 
 GREY = DataInfo((1, 12, 12), Task.CLASSIFICATION, 3, Kind.IMAGE)
 COLOUR = DataInfo((3, 12, 12), Task.CLASSIFICATION, 3, Kind.IMAGE)
 TABLE = DataInfo((12,), Task.CLASSIFICATION, 3, Kind.TABLE)
-CASES = [(info, name) for info in (GREY, COLOUR, TABLE) for name in names_for(info.kind)[1:]]
+CASES = [
+    (info, name) for info in (GREY, COLOUR, TABLE) for name in list_augmentations(info.kind)[1:]
+]
 
 
 def batch(info: DataInfo) -> torch.Tensor:
@@ -24,7 +26,7 @@ def batch(info: DataInfo) -> torch.Tensor:
 
 @pytest.mark.parametrize(("info", "name"), CASES)
 def test_shape_and_type_stay_and_values_change(info: DataInfo, name: str) -> None:
-    augment = augmentation(name, 1.0, info)
+    augment = build_augmentation(name, 1.0, info)
     torch.manual_seed(1)
     x = batch(info)
     before = x.clone()
@@ -36,7 +38,7 @@ def test_shape_and_type_stay_and_values_change(info: DataInfo, name: str) -> Non
 
 @pytest.mark.parametrize(("info", "name"), CASES)
 def test_the_same_seed_gives_the_same_batch(info: DataInfo, name: str) -> None:
-    augment, x = augmentation(name, 0.7, info), batch(info)
+    augment, x = build_augmentation(name, 0.7, info), batch(info)
     torch.manual_seed(3)
     first = augment(x)
     torch.manual_seed(3)
@@ -44,14 +46,14 @@ def test_the_same_seed_gives_the_same_batch(info: DataInfo, name: str) -> None:
 
 
 def test_none_and_no_strength_are_nothing() -> None:
-    assert regularisers_of({"augmentation": "none", "augmentation_strength": 1.0}) == ()
-    assert regularisers_of({"augmentation": "noise", "augmentation_strength": 0.0}) == ()
+    assert read_regularisers({"augmentation": "none", "augmentation_strength": 1.0}) == ()
+    assert read_regularisers({"augmentation": "noise", "augmentation_strength": 0.0}) == ()
 
 
 def test_more_strength_changes_more() -> None:
     x, changes = batch(TABLE), []
     for strength in (0.1, 0.5, 1.0):
-        augment = augmentation("noise", strength, TABLE)
+        augment = build_augmentation("noise", strength, TABLE)
         torch.manual_seed(0)
         changes.append(float((augment(x) - x).abs().mean()))
     assert changes == sorted(changes)
@@ -60,15 +62,15 @@ def test_more_strength_changes_more() -> None:
 
 def test_what_does_not_fit_the_inputs_is_refused_with_what_does() -> None:
     with pytest.raises(ContractError, match="none, noise, mask"):
-        augmentation("shift", 0.5, TABLE)
+        build_augmentation("shift", 0.5, TABLE)
     two = DataInfo((2, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
     with pytest.raises(ContractError, match="1 or 3 channels, not 2"):
-        augmentation("randaugment", 0.5, two)
+        build_augmentation("randaugment", 0.5, two)
 
 
 def test_erasing_zeroes_a_box_in_as_many_images_as_asked() -> None:
     torch.manual_seed(0)
     x = torch.ones(400, 1, 12, 12)
-    hooks = Hooks([config.build() for config in regularisers_of({"random_erasing": 0.25})])
+    hooks = Hooks([config.build() for config in read_regularisers({"random_erasing": 0.25})])
     erased = (hooks.on_batch(x, torch.ones(400)).x == 0).flatten(1).any(1)
     assert 0.15 < float(erased.float().mean()) < 0.35

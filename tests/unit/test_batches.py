@@ -8,10 +8,10 @@ from torch import nn
 
 from trainables.config import regularisers as config
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.data.batch import Batch
-from trainables.losses import smoothed
+from trainables.losses import smooth_labels
 from trainables.models import MLP
 from trainables.regularisers.averaging import Averaging
 from trainables.regularisers.base import Hooks, Now, Subject
@@ -49,7 +49,7 @@ def test_cutmix_takes_a_box_and_its_share_of_the_pixels() -> None:
 def test_a_mixed_step_is_the_mean_of_both_targets_losses() -> None:
     torch.manual_seed(0)
     trainable, x = MLP([5]), torch.rand(6, 1, 8, 8)
-    trainable.meet(INFO, Training())
+    trainable.setup(INFO, Training())
     model = trainable.build(INFO).eval()
     y, other, share = torch.arange(6) % 4, torch.arange(6).flip(0) % 4, torch.tensor(0.3)
     both = [trainable.step(model, Batch(x, t)) for t in (y, other)]
@@ -62,7 +62,7 @@ def test_label_smoothing_is_torchs_own() -> None:
     outputs, y = torch.randn(7, 4), torch.arange(7) % 4
     plain = nn.functional.cross_entropy(outputs, y, reduction="none")
     expected = nn.functional.cross_entropy(outputs, y, reduction="none", label_smoothing=0.2)
-    assert torch.allclose(smoothed(plain, outputs, 0.2), expected)
+    assert torch.allclose(smooth_labels(plain, outputs, 0.2), expected)
 
 
 def test_nothing_asked_for_leaves_a_batch_alone() -> None:
@@ -74,7 +74,7 @@ def test_nothing_asked_for_leaves_a_batch_alone() -> None:
 
 def test_input_noise_has_the_deviation_asked_for() -> None:
     torch.manual_seed(0)
-    hooks = Hooks([c.build() for c in regularisers_of({"input_noise": 0.3})])
+    hooks = Hooks([c.build() for c in read_regularisers({"input_noise": 0.3})])
     noisy = hooks.on_batch(torch.zeros(64, 1, 8, 8), torch.ones(64))
     assert float(noisy.x.std()) == pytest.approx(0.3, rel=0.1)
 

@@ -9,8 +9,8 @@ import optuna
 import pytest
 from scipy import stats
 
-from service.report.comparison import confirmed, interval, paired_test
-from service.report.data import build
+from service.report.comparison import compare_finalists, compute_interval, run_paired_test
+from service.report.data import build_report
 from service.report.page import render
 from service.run.stopping import Control
 from service.study.confirmation import Confirmation
@@ -54,26 +54,29 @@ GOOD, NOISE = [0.41, 0.44, 0.40, 0.42, 0.42], [0.45, 0.56, 0.47, 0.53, 0.55]
 
 def test_an_interval_is_students() -> None:
     values = [0.3, 0.5, 0.4, 0.45]
-    found = interval(values)
+    found = compute_interval(values)
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert (found.mean - (found.half or 0), found.mean + (found.half or 0)) == pytest.approx(
         (low, high)
     )
-    assert interval([0.3]).half is None
+    assert compute_interval([0.3]).half is None
 
 
 def test_the_paired_test_is_scipys_and_says_which() -> None:
     rng = np.random.default_rng(0)
     normal = list(rng.normal(0.1, 1, 8))
-    assert paired_test(normal) == ("paired t-test", pytest.approx(stats.ttest_1samp(normal, 0)[1]))
+    assert run_paired_test(normal) == (
+        "paired t-test",
+        pytest.approx(stats.ttest_1samp(normal, 0)[1]),
+    )
     skewed = [0.1, 0.11, 0.12, 0.1, 0.13, 0.11, 9.0]
-    assert paired_test(skewed)[0] == "Wilcoxon signed-rank test"
-    assert paired_test([0.1, 0.1])[1] == 0.0
-    assert paired_test([0.0, 0.0])[1] == 1.0
+    assert run_paired_test(skewed)[0] == "Wilcoxon signed-rank test"
+    assert run_paired_test([0.1, 0.1])[1] == 0.0
+    assert run_paired_test([0.0, 0.0])[1] == 1.0
 
 
 def test_a_finalist_that_wins_with_every_seed_is_confirmed() -> None:
-    rows = confirmed(made(GOOD, NOISE))
+    rows = compare_finalists(made(GOOD, NOISE))
     assert [r.trial.number for r in rows] == [0, 1, 2]
     first, second = rows[1].comparison, rows[2].comparison
     assert first is not None
@@ -85,7 +88,7 @@ def test_a_finalist_that_wins_with_every_seed_is_confirmed() -> None:
 
 
 def test_p_is_corrected_for_the_number_of_finalists() -> None:
-    one = confirmed(made(GOOD, NOISE))[1].comparison
+    one = compare_finalists(made(GOOD, NOISE))[1].comparison
     differences = np.subtract(GOOD, [0.50, 0.52, 0.49, 0.51, 0.50])
     assert one is not None
     raw = stats.ttest_1samp(differences, 0).pvalue
@@ -93,14 +96,14 @@ def test_p_is_corrected_for_the_number_of_finalists() -> None:
 
 
 def test_nothing_helped_is_said_where_nothing_did() -> None:
-    data = build(made(NOISE, NOISE), NONE)
+    data = build_report(made(NOISE, NOISE), NONE)
     assert "No regulariser helped here" in data.verdict
     assert "No regulariser helped here" in " ".join(shown(data).split())
     assert "No regulariser helped here" in render(data)
 
 
 def test_what_is_confirmed_is_said_and_fits_the_terminal() -> None:
-    data = build(made(GOOD, NOISE), NONE)
+    data = build_report(made(GOOD, NOISE), NONE)
     assert data.verdict.startswith("Confirmed over 5 new seeds: trial 1 (l1)")
     assert max(len(line) for line in shown(data).splitlines()) <= 80
 

@@ -168,7 +168,7 @@ def test_a_functions_targets_tell_the_task(mine: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("overlapping", "row 0 of val is row 10 of train too"),
+        ("overlapping", "row 0 of val equals row 10 of train"),
         ("unseen", "val has classes that the training split lacks: 2"),
         ("nan", "val, row 3: the input is NaN"),
         ("no_val", "returned no 'val'"),
@@ -191,7 +191,7 @@ def test_overlap_may_be_allowed(mine: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda f: f.assign(label="low"), "one class only"),
+        (lambda f: f.assign(label="low"), "only one class"),
         (lambda f: f.head(3), "too few"),
         (lambda f: f.rename(columns={"label": "lable"}), "did you mean 'lable'"),
         (lambda f: f.assign(a=f.a.where(f.index != 7)), "row 7, column 'a' is missing"),

@@ -8,7 +8,7 @@ from torch import nn
 
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
-from trainables.gap import gaps, measure, train_subset
+from trainables.gap import choose_train_subset, compute_gaps, measure
 from trainables.models import CNN, MLP
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
@@ -20,7 +20,7 @@ def test_uneven_batches_change_nothing(batch_size: int) -> None:
     model, x, y = MLP([5]).build(INFO), torch.rand(10, 1, 8, 8), torch.arange(10) % 3
     whole = nn.functional.cross_entropy(model.eval()(x), y)
     trainable = MLP()
-    trainable.meet(INFO, Training())
+    trainable.setup(INFO, Training())
     got = measure(
         model.train(),
         trainable,
@@ -32,16 +32,18 @@ def test_uneven_batches_change_nothing(batch_size: int) -> None:
 
 
 def test_a_gap_is_positive_when_the_training_side_is_better() -> None:
-    got = gaps({"loss": 0.1, "accuracy": 0.9}, {"loss": 0.4, "accuracy": 0.7}, "accuracy".__eq__)
+    got = compute_gaps(
+        {"loss": 0.1, "accuracy": 0.9}, {"loss": 0.4, "accuracy": 0.7}, "accuracy".__eq__
+    )
     assert got == pytest.approx({"loss": 0.3, "accuracy": 0.2})
 
 
 def test_the_measured_subset_is_fixed_and_as_large_as_val() -> None:
-    first = train_subset(100, 20, seed=3)
-    assert torch.equal(first, train_subset(100, 20, seed=3))
+    first = choose_train_subset(100, 20, seed=3)
+    assert torch.equal(first, choose_train_subset(100, 20, seed=3))
     assert len(set(first.tolist())) == 20
-    assert not torch.equal(first, train_subset(100, 20, seed=4))
-    assert train_subset(5, 20, seed=0).tolist() == [0, 1, 2, 3, 4]
+    assert not torch.equal(first, choose_train_subset(100, 20, seed=4))
+    assert choose_train_subset(5, 20, seed=0).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_the_cnn_takes_odd_sizes() -> None:

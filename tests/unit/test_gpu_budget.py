@@ -69,4 +69,4 @@ def test_the_search_leaves_the_confirmations_what_they_will_take() -> None:
 def test_gpu_hours_need_a_gpu() -> None:
     assert parse(budget={"gpu_hours": 2}, resources={"gpus": 1}).budget.gpu_hours == 2
     found = problems(budget={"gpu_hours": 2})
-    assert "no trial holds a GPU" in found["budget.gpu_hours"]
+    assert "has no effect without GPUs" in found["budget.gpu_hours"]

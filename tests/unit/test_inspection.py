@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainables.analysis.examine import Examination, examine
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
@@ -91,7 +91,7 @@ def splits() -> Splits:
 
 def examined(network: type[nn.Module], **reg: Any) -> Examination:
     data = splits()
-    regularisation = regularisers_of(reg)
+    regularisation = read_regularisers(reg)
     run = build_training(
         ModuleTrainable(network, {}), data, Training(batch_size=5), regularisation, None
     )
@@ -102,9 +102,9 @@ def examined(network: type[nn.Module], **reg: Any) -> Examination:
     ("network", "words"),
     [
         (Fails, r"forward fails on a batch of shape \(2, 4\)"),
-        (WrongShape, r"returns shape \(8, 1\) for a batch of 8; .* needs \(8, 2\)"),
+        (WrongShape, r"returns outputs of shape \(8, 1\) for a batch of 8; .* needs \(8, 2\)"),
         (NoParameters, "has no parameters to train"),
-        (Unused, "the loss does not reach forgotten.weight, forgotten.bias"),
+        (Unused, "no gradient reaches forgotten.weight, forgotten.bias"),
         (Counts, "keeps state between batches"),
         (Remembers, "the second training step fails"),
         (Tuple, "returns tuple, not a tensor"),
@@ -138,7 +138,7 @@ def test_several_workers_need_a_step_that_calls_the_whole_network(
     if whole or workers == 1:
         assert examine(run, data, workers).memory > 0
         return
-    with pytest.raises(ContractError, match="a step may call the network, not its parts"):
+    with pytest.raises(ContractError, match="a step must call the whole network"):
         examine(run, data, workers)
 
 
@@ -146,7 +146,7 @@ def test_several_workers_need_a_step_that_calls_the_whole_network(
     ("point", "words"),
     [
         ({"dropout": 0.5}, "dropout: the network has no dropout layer"),
-        ({"cutmix": 1.0}, "cutmix: it is for images"),
+        ({"cutmix": 1.0}, "cutmix: requires images"),
         ({"stochastic_depth": 0.1}, "no layer of class StochasticDepth or DropPath"),
     ],
 )

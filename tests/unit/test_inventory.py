@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from service.base.errors import InputError
-from service.cli.tables import cluster_table, use_table
+from service.cli.tables import build_cluster_table, build_use_table
 from service.cluster.inventory import Inventory, Node
 from service.spec.resources import Resources
 from tests.specs import parse as spec
@@ -136,7 +136,12 @@ def test_a_person_sees_what_there_is_and_what_a_spec_would_take() -> None:
     inventory = cluster(node(16, 4), node(8, name="b"))
     asked = spec(resources={"workers": 2, "gpus": 2, "concurrent": 5})
     console = Console(width=100, record=True)
-    console.print(cluster_table(inventory), use_table(asked, inventory))
+    console.print(build_cluster_table(inventory), build_use_table(asked, inventory))
     shown = console.export_text()
-    for words in ("4 × NVIDIA H100", "4 × 80 GiB", "2 workers of 1 CPU and 1 GPU each", "2 trials"):
+    for words in (
+        "4 × NVIDIA H100",
+        "4 × 80 GiB",
+        "2 workers with 1 CPU and 1 GPU each",
+        "2 trials",
+    ):
         assert words in shown

@@ -18,7 +18,7 @@ from torch import nn
 
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
@@ -75,7 +75,7 @@ def fitted(
         Training.model_validate(
             {"max_epochs": epochs, "batch_size": N, "measure_every": epochs} | values | training
         ),
-        regularisers_of(regularisation),
+        read_regularisers(regularisation),
         None,
     )
     for _ in train(run):

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Selection, Training
 from trainables.errors import ContractError
 from trainables.regularisers import penalty_steps as penalties
 from trainables.regularisers.base import Hooks, Now, Subject
-from trainables.regularisers.weights import Penalised, last_layer, penalised_weights
+from trainables.regularisers.weights import Penalised, find_last_layer, select_penalised
 
 
 def weight(*rows: list[float], bias: list[float] | None = None, factor: float = 1.0) -> Penalised:
@@ -67,7 +67,7 @@ def step_once(point: dict[str, object], values: list[float], **training: object)
     w = weight(values)
     w.weight.grad = torch.zeros_like(w.weight)
     optimizer = torch.optim.SGD([w.weight], lr=0.5)
-    hooks = Hooks([config.build() for config in regularisers_of(point)])
+    hooks = Hooks([config.build() for config in read_regularisers(point)])
     info = DataInfo((2,), Task.REGRESSION, 1, Kind.TABLE)
     hooks.attach(Subject(info, nn.Module(), [w], optimizer, Training.model_validate(training)))
     now = Now(lr=scalar(0.5), lambda_factor=1.0, noise=torch.Generator())
@@ -90,7 +90,7 @@ def trained(optimizer: type[torch.optim.Optimizer], coupled: bool) -> Tensor:
         if coupled:
             penalties.add_coupled_gradient([w], l2)
         else:
-            penalties.decoupled_step([w], scalar(0.05), l2)
+            penalties.apply_decoupled_decay([w], scalar(0.05), l2)
         optimiser.step()
     return w.weight.detach()
 
@@ -114,7 +114,7 @@ def test_value_and_its_gradients_agree_with_the_updates() -> None:
 
 def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
     w = weight([3.0, 0.0], [0.1, 0.1], bias=[4.0, 0.1])
-    penalties.group_step([w], scalar(0.5), scalar(2.0))
+    penalties.apply_group_step([w], scalar(0.5), scalar(2.0))
     shorter = 1 - 0.5 * 2.0 * 3**0.5 / 5
     assert w.weight.tolist()[0] == pytest.approx([3 * shorter, 0.0])
     assert w.weight.tolist()[1] == [0.0, 0.0]
@@ -125,7 +125,7 @@ def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
 def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
     start = torch.tensor([[1.0, -0.5, 2.0]])
     w = Penalised("w", start.clone())
-    penalties.group_step([w], scalar(1.0), scalar(0.4))
+    penalties.apply_group_step([w], scalar(1.0), scalar(0.4))
 
     def cost(u: Tensor) -> Tensor:
         return 0.5 * (u - start).square().sum() + 0.4 * 3**0.5 * u.norm()
@@ -137,7 +137,7 @@ def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
 
 def test_max_norm_projects_long_units_and_leaves_short_ones() -> None:
     w = weight([3.0, 4.0], [0.3, 0.4], bias=[9.0, 9.0])
-    penalties.max_norm_step([w], scalar(1.0))
+    penalties.apply_max_norm([w], scalar(1.0))
     assert w.weight.tolist() == [pytest.approx([0.6, 0.8]), pytest.approx([0.3, 0.4])]
     assert w.bias is not None
     assert w.bias.tolist() == [9.0, 9.0]
@@ -145,37 +145,37 @@ def test_max_norm_projects_long_units_and_leaves_short_ones() -> None:
 
 def test_biases_and_norms_are_not_penalised_and_zeros_are_counted() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    chosen = penalised_weights(model, Selection())
+    chosen = select_penalised(model, Selection())
     assert [w.name for w in chosen] == ["0.weight"]
     with torch.no_grad():
         chosen[0].weight.copy_(torch.tensor([[0.0, 3.0], [0.0, 4.0]]))
-    assert penalties.sparsity(chosen) == 0.5
-    assert penalties.weight_norm(chosen) == pytest.approx(5.0)
+    assert penalties.measure_sparsity(chosen) == 0.5
+    assert penalties.measure_weight_norm(chosen) == pytest.approx(5.0)
 
 
 def test_patterns_include_exclude_and_scale() -> None:
     model = nn.ModuleDict({"fc1": nn.Linear(2, 2), "fc2": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
     selection = Selection(include=("fc1.bias",), exclude=("head",), scale={"fc*": 0.1, "fc2": 0.5})
-    chosen = {w.name: w.factor for w in penalised_weights(model, selection)}
+    chosen = {w.name: w.factor for w in select_penalised(model, selection)}
     assert chosen == {"fc1.weight": 0.1, "fc1.bias": 0.1, "fc2.weight": 0.5}
-    with pytest.raises(ContractError, match=r"no parameter is called 'fc9\*'"):
-        penalised_weights(model, Selection(exclude=("fc9*",)))
+    with pytest.raises(ContractError, match=r"no parameter matches 'fc9\*'"):
+        select_penalised(model, Selection(exclude=("fc9*",)))
 
 
 def test_a_factor_of_a_tenth_is_a_tenth_of_the_strength() -> None:
     tenth, whole = weight([1.0, -1.0], factor=0.1), weight([1.0, -1.0])
-    penalties.proximal_step([tenth], [scalar(1.0)], scalar(0.5))
-    penalties.proximal_step([whole], [scalar(1.0)], scalar(0.05))
+    penalties.apply_proximal_step([tenth], [scalar(1.0)], scalar(0.5))
+    penalties.apply_proximal_step([whole], [scalar(1.0)], scalar(0.05))
     assert torch.equal(tenth.weight, whole.weight)
 
 
 def test_the_units_of_the_last_layer_are_outputs_and_stay() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
-    assert last_layer(model, torch.ones(1, 2)) == "2"
-    first, last = penalised_weights(model, Selection(), "2")
+    assert find_last_layer(model, torch.ones(1, 2)) == "2"
+    first, last = select_penalised(model, Selection(), "2")
     assert (first.unit_axis, last.unit_axis) == (0, None)
     before = last.weight.clone()
-    penalties.group_step([first, last], scalar(1.0), scalar(100.0))
+    penalties.apply_group_step([first, last], scalar(1.0), scalar(100.0))
     assert not first.weight.any()
     assert torch.equal(last.weight, before)
 
@@ -184,7 +184,7 @@ def test_tied_weights_are_penalised_once() -> None:
     one = nn.Linear(2, 2, bias=False)
     other = nn.Linear(2, 2, bias=False)
     other.weight = one.weight
-    assert len(penalised_weights(nn.Sequential(one, other), Selection())) == 1
+    assert len(select_penalised(nn.Sequential(one, other), Selection())) == 1
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_l2_under_an_optimiser_is_the_weight_decay_that_its_name_says(
     w, reference = weight([1.0, -0.5]), torch.nn.Parameter(torch.tensor([[1.0, -0.5]]))
     optimizer = training.optimizer.build([w.weight], lr=lr, momentum=training.momentum)  # type: ignore[list-item]  # the weight of the helper is a parameter
     expected = theirs([reference], lr=lr, weight_decay=2 * lam)
-    hooks = Hooks([c.build() for c in regularisers_of({"penalty": "l2", "lambda": lam})])
+    hooks = Hooks([c.build() for c in read_regularisers({"penalty": "l2", "lambda": lam})])
     info = DataInfo((2,), Task.REGRESSION, 1, Kind.TABLE)
     hooks.attach(Subject(info, nn.Module(), [w], optimizer, training))
     now = Now(lr=scalar(lr), lambda_factor=1.0, noise=torch.Generator())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
@@ -41,7 +41,7 @@ def after(
         ModuleTrainable(network, {}),
         data,
         Training.model_validate(values | training),
-        regularisers_of(reg),
+        read_regularisers(reg),
         None,
     )
     start = copy.deepcopy(run.model)

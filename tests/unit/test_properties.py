@@ -61,7 +61,7 @@ def test_a_draw_has_exactly_the_active_parameters_in_their_ranges(
     space = SearchSpace.model_validate(raw)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     drawn = suggest(space, study.ask(), {})
-    assert set(drawn) == set(space.active(drawn))
+    assert set(drawn) == set(space.find_active(drawn))
     for name, value in drawn.items():
         assert space.parameters[name].contains(value)
         for parent, allowed in space.parameters[name].when.items():
@@ -79,7 +79,7 @@ def test_a_grid_names_each_point_once_and_each_is_valid(raw: dict[str, Any]) -> 
     assert points
     assert len({tuple(sorted(map(str, p.items()))) for p in points}) == len(points)
     for point in points:
-        assert set(point) == set(space.active(point))
+        assert set(point) == set(space.find_active(point))
         assert all(space.parameters[n].contains(v) for n, v in point.items())
 
 

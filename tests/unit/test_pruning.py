@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.analysis.anatomy import anatomy
+from trainables.analysis.anatomy import measure_anatomy
 from trainables.analysis.pruning import Removed, prune
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Selection
 from trainables.models import CNN, MLP
-from trainables.regularisers.weights import penalised_weights
+from trainables.regularisers.weights import select_penalised
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
 
@@ -88,7 +88,7 @@ def test_anatomy_counts_zeros_dead_units_and_effective_parameters() -> None:
         model[0].weight[1] = 0
         model[0].bias[2] = -100.0  # never positive: dead after the ReLU
         model[0].bias[1] = 0
-    found = anatomy(model, penalised_weights(model, Selection()), torch.randn(50, 3))
+    found = measure_anatomy(model, select_penalised(model, Selection()), torch.randn(50, 3))
     first, last = found.layers
     assert (first.zeros, first.units, first.dead) == (3, 4, 2)
     assert (last.zeros, last.units, last.dead) == (0, 2, 0)

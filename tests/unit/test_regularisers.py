@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.trainings import run, same_state, splits
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import regularisers_of
+from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.loop import train
 from trainables.regularisers.base import Hooks, Now, Subject
@@ -97,7 +97,7 @@ def test_gradient_noise_has_the_deviation_that_was_asked_for_and_decays() -> Non
     noise = torch.Generator().manual_seed(0)
     layer = nn.Linear(200, 200)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    hooks = Hooks([config.build() for config in regularisers_of({"gradient_noise": 0.1})])
+    hooks = Hooks([config.build() for config in read_regularisers({"gradient_noise": 0.1})])
     info = DataInfo((200,), Task.REGRESSION, 200, Kind.TABLE)
     hooks.attach(Subject(info, layer, [], optimizer, Training(optimizer="sgd")))
     for step, deviation in ((0, 0.1), (99, 0.1 / 100**0.275)):

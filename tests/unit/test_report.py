@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from service.report.data import build
+from service.report.data import build_report
 from service.report.page import render
 from service.report.plots import save_png
 from service.study.attributes import TrialAttributes
@@ -31,7 +31,7 @@ WHOLE = sweep(
 
 
 def test_the_best_is_compared_with_the_baseline() -> None:
-    data = build(WHOLE, NONE)
+    data = build_report(WHOLE, NONE)
     rows = {r.metric: r for r in data.comparison}
     assert (rows["gap/loss"].baseline, rows["gap/loss"].best) == (0.4, 0.1)
     assert rows["gap/loss"].closed == pytest.approx(0.75)
@@ -40,22 +40,22 @@ def test_the_best_is_compared_with_the_baseline() -> None:
 
 
 def test_groups_name_their_best_trial_and_their_counts() -> None:
-    groups = {g.name: g for g in build(WHOLE, NONE).by_penalty}
+    groups = {g.name: g for g in build_report(WHOLE, NONE).by_penalty}
     assert list(groups) == ["none", "l2", "elastic_net"]
     assert (groups["l2"].complete, groups["l2"].pruned, groups["l2"].trial) == (1, 1, 2)
     assert groups["none"].trial == 4
 
 
 def test_epochs_that_did_not_run_are_counted() -> None:
-    savings = build(WHOLE, NONE).savings
+    savings = build_report(WHOLE, NONE).savings
     assert (savings.run, savings.pruning, savings.early_stopping) == (43, 17, 40)
     cut = replace(WHOLE.trials[3], reason=OUT_OF_BUDGET)
-    assert build(sweep(*WHOLE.trials[:3], cut), NONE).savings.pruning == 0
+    assert build_report(sweep(*WHOLE.trials[:3], cut), NONE).savings.pruning == 0
 
 
 def test_nothing_beat_the_baseline_is_said() -> None:
     worse = sweep(trial(0, 0.5, 0.4), trial(1, 0.6, 0.1, penalty="l1", **{"lambda": 0.1}))
-    assert "Nothing beat the baseline" in build(worse, NONE).verdict
+    assert "No trial beats the baseline" in build_report(worse, NONE).verdict
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_nothing_beat_the_baseline_is_said() -> None:
     ],
 )
 def test_a_sweep_without_an_answer_says_so(trials: tuple[Trial, ...], words: str) -> None:
-    data = build(sweep(*trials), NONE)
+    data = build_report(sweep(*trials), NONE)
     assert words in data.verdict
     assert words in " ".join(shown(data).split())
     assert words in render(data)
@@ -77,14 +77,14 @@ def test_a_sweep_without_an_answer_says_so(trials: tuple[Trial, ...], words: str
 
 def test_no_line_is_wider_than_the_terminal() -> None:
     shares = Importances({"augmentation_strength": 0.7, "lambda": 0.3}, {"dropout": 1.0})
-    text = shown(build(WHOLE, shares))
+    text = shown(build_report(WHOLE, shares))
     assert max(len(line) for line in text.splitlines()) <= 80
     for name in ("elastic_net", "augmentation", "Epochs saved"):
         assert name in text
 
 
 def test_the_page_has_every_section_and_needs_nothing_else() -> None:
-    page = render(build(WHOLE, NONE))
+    page = render(build_report(WHOLE, NONE))
     for words in ("Baseline", "By penalty", "By augmentation", "What mattered", "saved"):
         assert words in page
     assert page.count("<svg") >= 2
@@ -93,12 +93,12 @@ def test_the_page_has_every_section_and_needs_nothing_else() -> None:
 
 
 def test_a_name_cannot_break_the_page() -> None:
-    page = render(build(replace(WHOLE, name="<b>bold</b>"), NONE))
+    page = render(build_report(replace(WHOLE, name="<b>bold</b>"), NONE))
     assert "<b>bold</b>" not in page
 
 
 def test_the_picture_is_a_picture(tmp_path: Path) -> None:
-    save_png(build(WHOLE, NONE), tmp_path / "plots.png")
+    save_png(build_report(WHOLE, NONE), tmp_path / "plots.png")
     assert (tmp_path / "plots.png").read_bytes().startswith(b"\x89PNG")
 
 

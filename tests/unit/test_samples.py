@@ -12,8 +12,7 @@ import torch
 from tests.trainings import splits
 from trainables.build import build_training
 from trainables.config.training import Training
-from trainables.data import feed
-from trainables.data.feed import Placed, Samples, place
+from trainables.data.samples import Placed, Samples, place
 from trainables.data.splits import Splits
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN
@@ -73,7 +72,7 @@ def test_data_lie_on_a_gpu_where_they_take_no_more_than_half_of_it(
     def record(split: object, device: str, *, resident: bool) -> None:
         made.append(resident)
 
-    monkeypatch.setattr(feed, "free_memory", lambda: free)
-    monkeypatch.setattr(feed, "Samples", record)
+    monkeypatch.setattr("trainables.data.samples.get_free_memory", lambda: free)
+    monkeypatch.setattr("trainables.data.samples.Samples", record)
     place(splits(20, 5), "cuda")
     assert made == [resident, resident]

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from search_spaces.points import check_point, representable
-from search_spaces.presets import load_preset, preset_names
-from search_spaces.sampling import grid, suggest
+from search_spaces.points import check_point, select_representable
+from search_spaces.presets import list_presets, load_preset
+from search_spaces.sampling import build_grid, suggest
 from search_spaces.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -33,7 +33,7 @@ def regularisation() -> SearchSpace:
         ("a: {float: [1, 0]}", ("a",), "inverted"),
         ("a: {float: [1, 1]}", ("a",), "empty"),
         ("a: {float: [0, 1], log: true}", ("a",), "above 0"),
-        ("a: {float: [1, 2], log: true, step: 0.1}", ("a",), "exclude each other"),
+        ("a: {float: [1, 2], log: true, step: 0.1}", ("a",), "mutually exclusive"),
         ("a: {flaot: [0, 1]}", ("a",), "did you mean 'float'"),
         ("a: {choice: []}", ("a", "choice"), "at least 1"),
         ("a: {choice: [x, y, x]}", ("a",), "duplicate"),
@@ -69,14 +69,14 @@ def test_children_come_after_parents_whatever_the_order() -> None:
     spaced = space(
         "c: {int: [1, 2], when: {b: 1}}\nb: {int: [1, 2], when: {a: x}}\na: {choice: [x]}"
     )
-    assert spaced.ordered() == ("a", "b", "c")
+    assert spaced.order_names() == ("a", "b", "c")
 
 
 def test_sampled_points_hold_active_parameters_only(regularisation: SearchSpace) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     points = [suggest(regularisation, study.ask()) for _ in range(60)]
     for point in points:
-        assert set(point) == set(regularisation.active(point))
+        assert set(point) == set(regularisation.find_active(point))
         assert ("lambda" in point) == (point["penalty"] != "none")
         assert ("l1_ratio" in point) == (point["penalty"] == "elastic_net")
     assert {p["penalty"] for p in points} == {"none", "l1", "l2", "elastic_net"}
@@ -84,7 +84,7 @@ def test_sampled_points_hold_active_parameters_only(regularisation: SearchSpace)
 
 def test_the_neutral_point_reaches_the_study(regularisation: SearchSpace) -> None:
     study = optuna.create_study()
-    study.enqueue_trial(representable(regularisation, NEUTRAL))
+    study.enqueue_trial(select_representable(regularisation, NEUTRAL))
     trial = study.ask()
     assert suggest(regularisation, trial, NEUTRAL) == NEUTRAL
     assert trial.params == NEUTRAL
@@ -107,14 +107,14 @@ def test_known_points_are_checked_by_name(regularisation: SearchSpace) -> None:
 
 
 def test_a_grid_stays_inside_its_ranges(regularisation: SearchSpace) -> None:
-    found = grid(regularisation, 4)
+    found = build_grid(regularisation, 4)
     assert found.keys() == regularisation.parameters.keys()
     for name, values in found.items():
         assert values
         assert all(regularisation.parameters[name].contains(v) for v in values)
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", list_presets())
 def test_a_space_survives_a_round_trip(name: str) -> None:
     spaced = SearchSpace.model_validate(load_preset(name))
     dumped = spaced.model_dump(mode="json", by_alias=True, exclude_none=True)

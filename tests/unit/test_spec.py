@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from search_spaces.presets import preset_names
+from search_spaces.presets import list_presets
 from service.base.errors import InputError
-from service.spec.file import dump_spec, json_schema, load_spec, parse_spec
+from service.spec.file import build_json_schema, dump_spec, load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.pruners import Hyperband, Median, Patient
 from tests.specs import BASE, parse, problems
@@ -40,8 +40,12 @@ def test_four_keys_are_enough() -> None:
         ({"budget": {"trials": 0}}, "budget.trials", "greater than or equal to 1"),
         ({"resources": {"gpus": -1}}, "resources.gpus", "got -1"),
         ({"resources": {"workers": 0}}, "resources.workers", "greater than or equal to 1, got 0"),
-        ({"resources": {"workers": 3, "gpus": 4}}, "resources.gpus", "take 3 GPUs, one each, or 0"),
-        ({"resources": {"gpus": 4}}, "resources.gpus", "set workers to as many"),
+        (
+            {"resources": {"workers": 3, "gpus": 4}},
+            "resources.gpus",
+            "must be 3, one for each",
+        ),
+        ({"resources": {"gpus": 4}}, "resources.gpus", "set workers to 4"),
         ({"resources": {"placement": "pak"}}, "resources.placement", "did you mean 'pack'?"),
         ({"resources": {"workers": 80}}, "resources.workers", "a batch of 64 cannot be divided"),
         ({"training": {"precision": "fp16"}}, "training.precision", "not one of fp32, tf32, bf16"),
@@ -84,7 +88,7 @@ def test_a_strength_must_hang_on_what_it_strengthens() -> None:
 
 def test_ema_and_swa_exclude_each_other() -> None:
     both = {"ema": {"float": [0.9, 0.99]}, "swa": {"float": [0.1, 0.5]}}
-    assert "exclude each other" in problems(space=both)["space.swa"]
+    assert "mutually exclusive" in problems(space=both)["space.swa"]
     apart: dict[str, Any] = {
         "batch_size": {"choice": [32, 64]},
         "ema": {"float": [0.9, 0.99], "when": {"batch_size": 32}},
@@ -104,7 +108,7 @@ def test_short_forms() -> None:
     assert [(m.path, m.name) for m in metrics] == [("my.metrics:f1", "f1")]
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", list_presets())
 def test_presets_are_spaces(preset: str) -> None:
     assert parse(space={"preset": preset}).space.parameters
 
@@ -147,6 +151,6 @@ def test_a_spec_is_frozen_and_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_the_schema_names_every_key() -> None:
-    schema = json_schema()
+    schema = build_json_schema()
     assert set(schema["properties"]) == set(SweepSpec.model_fields)
     assert schema["additionalProperties"] is False

@@ -37,9 +37,9 @@ def test_every_row_is_in_one_split_and_classes_keep_their_shares(
 @pytest.mark.parametrize(
     ("y", "val", "test", "words"),
     [
-        ([0] * 20, 0.2, 0.2, "one class only"),
+        ([0] * 20, 0.2, 0.2, "only one class"),
         ([0] * 20 + [1], 0.2, 0.2, "too few"),
-        ([0, 1] * 20, 0.6, 0.4, "together below 1"),
+        ([0, 1] * 20, 0.6, 0.4, "sum below 1"),
         ([0, 0, 0, 1, 1, 1], 0.1, 0.1, "too few"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a trained network consists of: zeros, dead units, norms, by layer."""
+"""Measures statistics of a trained network by layer: zero weights, dead units, norms."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.anatomy import Anatomy, LayerAnatomy
-from trainables.regularisers.dropout import activations
+from trainables.regularisers.dropout import find_activations
 from trainables.regularisers.weights import Penalised
 
 
 @torch.no_grad()
-def anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatomy:
-    """Look at the weights, and at what the units make of the samples ``x``. Left in eval mode."""
-    constant = _constant_units(model, x)
+def measure_anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatomy:
+    """Inspect the weights, and the units' outputs on the samples ``x``. Leaves eval mode on."""
+    constant = _find_constant_units(model, x)
     parameters = list(model.parameters())
     return Anatomy(
         parameters=sum(p.numel() for p in parameters),
@@ -27,7 +27,9 @@ def anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatom
                 weights=w.weight.numel(),
                 zeros=int((w.weight == 0).sum()),
                 norm=float(w.weight.norm()),
-                units=len(units) if (units := constant.get(_module_of(w.name))) is not None else 0,
+                units=len(units)
+                if (units := constant.get(_get_module_name(w.name))) is not None
+                else 0,
                 dead=int(units.sum()) if units is not None else 0,
             )
             for w in weights
@@ -35,19 +37,19 @@ def anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatom
     )
 
 
-def _module_of(parameter: str) -> str:
+def _get_module_name(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
-def _constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """By layer, which units are constant: at their own output, or after the activation there is.
+def _find_constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Which units of each layer are constant, at the layer's output or after its activation.
 
-    An activation counts for the layer that ran last before it; one that is called as a function
-    is not seen.
+    An activation module belongs to the layer that ran last before it; functional activations are
+    not seen.
     """
     seen: dict[str, Tensor] = {}
     last = ""
-    after = set(activations(model))
+    after = set(find_activations(model))
 
     def look(name: str, outputs: object) -> None:
         nonlocal last
@@ -60,15 +62,15 @@ def _constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         elif last and len(constant) == len(seen[last]):
             seen[last] = seen[last] | constant
 
-    with _watching(model, look):
+    with _watch_layers(model, look):
         model.eval()(x)
     return seen
 
 
 @contextmanager
-def _watching(model: nn.Module, look: Callable[[str, object], None]) -> Iterator[None]:
-    """Call ``look`` with the name and the outputs of layers with weights and of activations."""
-    after = set(activations(model))
+def _watch_layers(model: nn.Module, look: Callable[[str, object], None]) -> Iterator[None]:
+    """Call ``look`` with the name and outputs of every layer with weights and every activation."""
+    after = set(find_activations(model))
     hooks = [
         module.register_forward_hook(lambda _m, _i, outputs, name=name: look(name, outputs))
         for name, module in model.named_modules()

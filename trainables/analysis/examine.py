@@ -1,4 +1,4 @@
-"""What can be told of a training before its first step, and of its weights after its last."""
+"""Checks of a training before its first step, and test metrics after its last."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batch import Batch
-from trainables.data.feed import Samples
+from trainables.data.samples import Samples
 from trainables.data.splits import Splits
-from trainables.devices import generators_on
+from trainables.devices import list_generators
 from trainables.errors import ContractError
-from trainables.gap import gaps
-from trainables.loop import EPOCH_METRICS, TrainingRun, measured
+from trainables.gap import compute_gaps
+from trainables.loop import EPOCH_METRICS, TrainingRun, measure_samples
 
 _FEW = 8
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What one batch forward and backward showed.
+    """The result of running one batch forward and backward.
 
-    ``memory`` is bytes: weights, gradients, the optimiser's state and what a batch keeps for its
-    backward pass. ``seconds`` is one step's time without the optimiser.
+    ``memory`` is in bytes: weights, gradients, optimiser state and the activations that a batch
+    saves for its backward pass. ``seconds`` is the time of one step without the optimiser.
     """
 
     metrics: tuple[str, ...]
@@ -36,33 +36,33 @@ class Examination:
 
 
 class _Whole(nn.Module):
-    """A network that can be called and nothing else, as it is where several workers share it."""
+    """A network that can only be called, as on several workers: its attributes are hidden."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.add_module("network", network)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The network's."""
+        """The outputs of the network."""
         outputs: Tensor = self.get_submodule("network")(x)
         return outputs
 
 
 def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
-    """Run a batch through a copy of the network, as a training by so many workers would.
+    """Run a batch through a copy of the network, as a training on ``workers`` processes would.
 
     Raises:
-        ContractError: what the contract needs is not there; it says what to change.
+        ContractError: the contract is violated; the message says what to change.
     """
-    names = metric_names(run, splits)
-    seconds, saved = _steps(run, workers)
+    names = find_metric_names(run, splits)
+    seconds, saved = _time_step(run, workers)
     weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
     copies = 2 + (2 if isinstance(run.parts.optimizer, torch.optim.Adam) else 1)
     return Examination(names, seconds, weights * copies + saved)
 
 
-def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
-    """Every metric that an epoch of this training will log.
+def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
+    """The names of all metrics that an epoch of this training logs.
 
     Raises:
         ContractError: the network, its losses or its metrics fail on a batch, or what they return
@@ -73,14 +73,14 @@ def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
     expected = (len(x), splits.info.outputs)
     if tuple(outputs.shape) != expected:
         raise ContractError(
-            f"the network returns shape {tuple(outputs.shape)} for a batch of {len(x)}; "
+            f"the network returns outputs of shape {tuple(outputs.shape)} for a batch of {len(x)}; "
             f"{splits.info.task} with {splits.info.outputs} outputs needs {expected}"
         )
     if not torch.equal(outputs, _forward(run.model, x)):
         raise ContractError(
-            "the network returns other outputs for the same batch the second time, in eval mode: "
-            "it keeps state between batches or draws random numbers; reset the state in forward, "
-            "or draw only where self.training is true"
+            "the network returns different outputs for the same batch in eval mode: it keeps state "
+            "between batches or draws random numbers; reset the state in forward, or draw only if "
+            "self.training is true"
         )
     try:
         values = run.trainable.evaluate(outputs, y)
@@ -91,37 +91,39 @@ def metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
     for name, value in values.items():
         if tuple(value.shape) not in ((), (len(x),)):
             raise ContractError(
-                f"{name!r} has shape {tuple(value.shape)}; it must be one value a sample, "
+                f"{name!r} has shape {tuple(value.shape)}; it must be one value per sample, "
                 f"({len(x)},), or their mean, ()"
             )
     sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
     return (*sides, *EPOCH_METRICS)
 
 
-def test_metrics(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> dict[str, float]:
-    """``test/*`` and ``test_gap/*`` at a finalist's weights; empty without a test split.
+def measure_test_metrics(
+    run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """``test/*`` and ``test_gap/*`` at the weights ``state``; empty without a test split.
 
-    The training side is the same fixed subset that every epoch's gap is measured on.
+    The training side is the fixed subset that every epoch's gap is measured on.
     """
     if splits.test is None:
         return {}
     run.model.load_state_dict(state)
-    train = measured(run, run.model, run.data.train, run.parts.subset)
-    test = measured(run, run.model, Samples(splits.test, run.data.device))
-    gap = gaps(train, test, run.trainable.is_better_high)
+    train = measure_samples(run, run.model, run.data.train, run.parts.subset)
+    test = measure_samples(run, run.model, Samples(splits.test, run.data.device))
+    gap = compute_gaps(train, test, run.trainable.is_better_high)
     return {
         **{f"test/{name}": value for name, value in test.items()},
         **{f"test_gap/{name}": value for name, value in gap.items()},
     }
 
 
-def _steps(run: TrainingRun, workers: int) -> tuple[float, int]:
-    """Seconds and saved bytes of a step on a copy of the network; two, for the state they share."""
+def _time_step(run: TrainingRun, workers: int) -> tuple[float, int]:
+    """Seconds and saved bytes of a step on a copy of the network; the second of two steps."""
     model = copy.deepcopy(run.model).train()
     given = model if workers == 1 else _Whole(model)
-    hint = "" if workers == 1 else "; on several workers a step may call the network, not its parts"
+    hint = "" if workers == 1 else "; with several workers a step must call the whole network"
     batch = Batch(*run.data.train.head(run.training.batch_size))
-    with torch.random.fork_rng(generators_on(run.data.device)):
+    with torch.random.fork_rng(list_generators(run.data.device)):
         for number in ("first", "second"):
             try:
                 with _counting_saved_bytes() as saved:
@@ -129,7 +131,7 @@ def _steps(run: TrainingRun, workers: int) -> tuple[float, int]:
                     loss = run.trainable.step(given, batch)
                     if loss.ndim:
                         raise ContractError(
-                            f"a step's loss has shape {tuple(loss.shape)}; it must be 0-dim"
+                            f"the loss of a step has shape {tuple(loss.shape)}; it must be 0-dim"
                         )
                     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                     seconds = time.perf_counter() - start
@@ -147,14 +149,14 @@ def _check_gradients(model: nn.Module) -> None:
     lacking = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if lacking:
         raise ContractError(
-            f"the loss does not reach {', '.join(lacking[:6])}{', …' if len(lacking) > 6 else ''}: "
-            "use them in forward, or set requires_grad to False for what is not to be trained"
+            f"no gradient reaches {', '.join(lacking[:6])}{', …' if len(lacking) > 6 else ''}: "
+            "use them in forward, or set requires_grad to False for parameters that are not trained"
         )
 
 
 @contextmanager
 def _counting_saved_bytes() -> Iterator[list[int]]:
-    """The bytes of what autograd keeps for the backward pass, each storage once."""
+    """Count the bytes that autograd saves for the backward pass, each storage once."""
     seen: set[int] = set()
     total = [0]
 

@@ -1,4 +1,4 @@
-"""A trained network as files: safetensors, and a program that contains its preprocessing."""
+"""Export of a trained network: safetensors, and a program that includes preprocessing."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def export_network(
     form: Format = "export",
     **card: Any,
 ) -> tuple[Path, ...]:
-    """Write weights, program and a card that says what goes in and what comes out.
+    """Write the weights, the program and a card that describes its inputs and outputs.
 
-    The program takes raw inputs of any batch size. ``card`` is added to the card.
+    The program takes raw inputs of any batch size. ``card`` holds further entries of the card.
 
     Raises:
-        ContractError: torch cannot make a program of the network's forward.
+        ContractError: torch cannot export the network's forward.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,17 +46,17 @@ def export_network(
     program = folder / PROGRAMS[form]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch deprecates TorchScript, its readers remain
+            warnings.simplefilter("ignore")  # torch deprecates TorchScript, but it is still in use
             _write_program(whole, torch.zeros(2, *raw_shape), program, form)
     except Exception as error:
         other = "torchscript" if form == "export" else "export"
         first = (str(error).splitlines() or [""])[0]
         raise ContractError(
-            f"torch cannot make a program of the network ({type(error).__name__}: {first}); "
+            f"torch cannot export the network ({type(error).__name__}: {first}); "
             f"try --format {other}"
         ) from error
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(_without_ties(state), folder / WEIGHTS)
+    save_file(_copy_tied(state), folder / WEIGHTS)
     written = {
         "input": {"shape": ["batch", *raw_shape], "kind": info.kind.value},
         "output": {"shape": ["batch", info.outputs], "task": info.task.value},
@@ -78,8 +78,8 @@ def _write_program(whole: nn.Module, x: Tensor, path: Path, form: Format) -> Non
     torch.export.save(program, path)
 
 
-def _without_ties(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share memory as copies: safetensors refuses them otherwise."""
+def _copy_tied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors that share memory: safetensors refuses to save them otherwise."""
     seen: set[int] = set()
     apart = {}
     for name, value in state.items():

@@ -1,7 +1,7 @@
-"""Take out units that are zero, weights and bias, and what reads them: the same outputs, smaller.
+"""Removes units whose weights and bias are zero, and the inputs that read them.
 
-A unit is taken out where its layer is followed by steps that keep zeros zero and channels apart,
-and then by a layer that can do without the unit; anything else is left as it is.
+A unit is removed if its layer is followed only by operations that map zero to zero and keep
+channels separate, and then by one layer whose inputs can be removed; the outputs stay the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
 @dataclass(frozen=True)
 class Removed:
-    """How many units of a layer were taken out, and how many it had."""
+    """How many units of a layer were removed, and how many it had."""
 
     layer: str
     removed: int
@@ -51,16 +51,16 @@ class Removed:
 
 
 def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
-    """A smaller network with the same outputs, checked on the samples ``x``, and what went.
+    """A smaller network with the same outputs on the samples ``x``, and what was removed.
 
-    The network itself is returned, with nothing removed, where it cannot be followed or its
-    outputs would differ by more than 1e-6 of their size.
+    The network itself is returned, with nothing removed, if it cannot be traced or if the outputs
+    would differ by more than 1e-6 of their size.
     """
     smaller = copy.deepcopy(model).eval()
     removed = tuple(
         Removed(producer, _remove(smaller, producer, consumer), units)
-        for producer, consumer in _pairs(smaller)
-        if (units := _units(smaller, producer)) and _zero_units(smaller, producer).any()
+        for producer, consumer in _find_pairs(smaller)
+        if (units := _count_units(smaller, producer)) and _find_zero_units(smaller, producer).any()
     )
     with torch.no_grad():
         before, after = model.eval()(x), smaller(x)
@@ -70,22 +70,22 @@ def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
     return smaller, removed
 
 
-def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of layers and of the one that alone reads each."""
+def _find_pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of layers, each with the name of its only reader."""
     try:
         graph = fx.Tracer().trace(model)
-    except Exception:  # whatever a user's forward does that cannot be followed
+    except Exception:  # a forward that cannot be traced may raise anything
         return
     modules = dict(model.named_modules())
     for node in graph.nodes:
         if _is_layer(node, modules):
-            reader = _reader(node, modules)
+            reader = _find_reader(node, modules)
             if reader is not None:
                 yield str(node.target), reader
 
 
-def _reader(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """The layer that the node's output reaches through steps that keep zeros zero."""
+def _find_reader(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+    """The only layer that reads the node's output, through operations that keep zeros."""
     while True:
         users = list(node.users)
         if len(users) != 1:
@@ -109,39 +109,39 @@ def _is_layer(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     )
 
 
-def _layer(model: nn.Module, name: str) -> Layer:
+def _get_layer(model: nn.Module, name: str) -> Layer:
     layer = model.get_submodule(name)
     assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))
     return layer
 
 
-def _units(model: nn.Module, name: str) -> int:
-    return len(_layer(model, name).weight)
+def _count_units(model: nn.Module, name: str) -> int:
+    return len(_get_layer(model, name).weight)
 
 
-def _zero_units(model: nn.Module, name: str) -> Tensor:
-    """Which units ``(units,)`` are zero, bias and all."""
-    layer = _layer(model, name)
+def _find_zero_units(model: nn.Module, name: str) -> Tensor:
+    """Mask ``(units,)`` of the units whose weights and bias are zero."""
+    layer = _get_layer(model, name)
     zero = (layer.weight == 0).flatten(1).all(1)
     return zero if layer.bias is None else zero & (layer.bias == 0)
 
 
 @torch.no_grad()
 def _remove(model: nn.Module, producer: str, consumer: str) -> int:
-    """Cut the zero units out of both layers; at least one unit stays."""
-    first, second = _layer(model, producer), _layer(model, consumer)
-    zero = _zero_units(model, producer)
+    """Remove the zero units from both layers; at least one unit stays."""
+    first, second = _get_layer(model, producer), _get_layer(model, consumer)
+    zero = _find_zero_units(model, producer)
     if zero.all():
         zero[0] = False
     kept = (~zero).nonzero().flatten()
-    inputs = second.weight.shape[1] // len(zero)  # of a flattened image each channel is several
+    inputs = second.weight.shape[1] // len(zero)  # a channel of a flattened image is several inputs
     columns = (kept[:, None] * inputs + torch.arange(inputs)).flatten()
-    _set(first, first.weight[kept], first.bias[kept] if first.bias is not None else None)
-    _set(second, second.weight[:, columns], second.bias)
+    _set_weights(first, first.weight[kept], first.bias[kept] if first.bias is not None else None)
+    _set_weights(second, second.weight[:, columns], second.bias)
     return int(zero.sum())
 
 
-def _set(layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
+def _set_weights(layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
     layer.weight = nn.Parameter(weight.clone())
     layer.bias = None if bias is None else nn.Parameter(bias.clone())
     if isinstance(layer, nn.Linear):

@@ -1,4 +1,4 @@
-"""The records of what a trained network consists of. Imports no torch: reports read them."""
+"""Statistics of a trained network, as records that do not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerAnatomy:
-    """One weight tensor. ``dead`` of its ``units`` say the same for every sample."""
+    """One weight tensor. ``dead`` of its ``units`` have the same output for every sample."""
 
     name: str
     weights: int
@@ -26,7 +26,7 @@ class LayerAnatomy:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A whole network. ``effective`` counts its non-zero parameters.
+    """Statistics of a whole network. ``effective`` counts its non-zero parameters.
 
     That number is the degrees of freedom of an L1-penalised linear model: Zou, Hastie &
     Tibshirani 2007, On the "degrees of freedom" of the lasso.
@@ -37,12 +37,12 @@ class Anatomy:
     layers: tuple[LayerAnatomy, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """A dict of JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Anatomy:
-        """From what :meth:`to_dict` gave."""
+        """The inverse of :meth:`to_dict`."""
         return cls(
             raw["parameters"],
             raw["effective"],

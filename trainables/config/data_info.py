@@ -1,4 +1,4 @@
-"""What a network must know of its data: shapes, the task, the kind of input."""
+"""What a network needs to know about its data: shapes, task and kind of input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Task(StrEnum):
 
 
 class Kind(StrEnum):
-    """What the inputs are, which decides the augmentations there are."""
+    """The kind of the inputs, which determines the valid augmentations."""
 
     IMAGE = "image"
     TABLE = "table"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class DataInfo:
-    """``input_shape`` is one sample's, ``(C, H, W)`` or ``(features,)``.
+    """``input_shape`` is the shape of one sample, ``(C, H, W)`` or ``(features,)``.
 
     ``outputs`` is the number of classes, of labels, or of target dimensions.
     """

@@ -1,4 +1,4 @@
-"""Objects by import path, ``module:attribute``, with errors that say which half is wrong."""
+"""Loads objects by import path ``module:attribute``, with errors that name the wrong part."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from search_spaces.words import did_you_mean
 from trainables.errors import ContractError
 
 OWN_PACKAGES = ("gapsweep", "service", "trainables", "search_spaces")
-"""The names that gapsweep itself imports; a user's package cannot have one of them."""
+"""The packages of gapsweep; a user's package cannot have one of these names."""
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
 class ImportPath(str):
-    """``module:Name`` in a spec. The type marks what names code, so that all of it can be found."""
+    """``module:Name`` in a spec. The type marks every field that names code."""
 
     __slots__ = ()
 
@@ -33,28 +33,28 @@ class ImportPath(str):
         )
 
 
-def import_paths(value: object) -> Iterator[str]:
-    """Every import path in a model of a spec, and what its class says that it ``loads``."""
+def find_import_paths(value: object) -> Iterator[str]:
+    """All import paths in a model of a spec, and those in ``loads`` of its class."""
     if isinstance(value, ImportPath):
         yield str(value)
     elif isinstance(value, BaseModel):
         yield from getattr(type(value), "loads", ())
         for name in type(value).model_fields:
-            yield from import_paths(getattr(value, name))
+            yield from find_import_paths(getattr(value, name))
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from import_paths(item)
+            yield from find_import_paths(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from import_paths(item)
+            yield from find_import_paths(item)
 
 
 def load_object(path: str) -> object:
-    """The attribute of a module.
+    """The object that an import path names.
 
     Raises:
-        ContractError: not of that form, no such module, a module that fails to import, or no
-            such attribute (with the nearest name).
+        ContractError: the path is malformed, the module does not exist or fails to import, or it
+            has no such attribute (the message names the closest one).
     """
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
@@ -63,7 +63,7 @@ def load_object(path: str) -> object:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise ContractError(f"{path}: {_missing(error.name)}") from None
+            raise ContractError(f"{path}: {_explain_missing(error.name)}") from None
         raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
     except Exception as error:
         raise ContractError(
@@ -76,26 +76,26 @@ def load_object(path: str) -> object:
     return found
 
 
-def _missing(module: str) -> str:
+def _explain_missing(module: str) -> str:
     own = module.partition(".")[0]
     if own in OWN_PACKAGES:
         return (
-            f"gapsweep's own package {own!r} has no module {module!r}; if it is in a package of "
-            "yours, rename that package"
+            f"package {own!r} of gapsweep has no module {module!r}; if it is in your own package, "
+            "rename that package"
         )
     return (
-        f"there is no module {module!r}; gapsweep looks beside the spec, in the working directory "
-        "and among the installed packages"
+        f"there is no module {module!r}; gapsweep searches the spec's folder, the working "
+        "directory and the installed packages"
     )
 
 
 def construct(
     path: str, options: Mapping[str, Any], offered: Mapping[str, Any] | None = None
 ) -> Any:
-    """Call what ``path`` names with the user's options, and with those offered that it takes.
+    """Call the object at ``path`` with the options, and with the ``offered`` ones it accepts.
 
-    A pydantic model checks the options' values itself; of anything else the names are checked
-    against its signature.
+    A pydantic model checks the values of its options; for any other callable the names are
+    checked against its signature.
 
     Raises:
         ContractError: it cannot be imported or called, or an option is unknown, missing or invalid.
@@ -121,7 +121,7 @@ def construct(
 def check_options(
     path: str, factory: Callable[..., Any], options: Mapping[str, Any], offered: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """The names that a factory takes, once it is known to take these options.
+    """The argument names of a factory, after checking that it accepts these options.
 
     Raises:
         ContractError: an option is unknown, or one without a default is missing.

@@ -22,7 +22,7 @@ class OptimizerConfig(Component):
 
     @property
     def l2_update(self) -> L2Update:
-        """How L2 acts under it, unless ``training.l2_update`` says otherwise."""
+        """The default of ``training.l2_update`` with this optimiser."""
         return "decoupled"
 
     def build(
@@ -36,7 +36,7 @@ class OptimizerConfig(Component):
             momentum: ``training.momentum``, for optimisers that have one.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ class CustomOptimizer(OptimizerConfig, Custom):
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """``Class(params, lr=lr, **options)``; the first may be called ``parameters``."""
+        """``Class(params, lr=lr, **options)``; ``params`` may also be named ``parameters``."""
         weights = list(parameters)
         made: torch.optim.Optimizer = self.create(params=weights, parameters=weights, lr=lr)
         return made
@@ -65,7 +65,7 @@ class _Adam(OptimizerConfig):
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """torch's Adam, which decays nothing."""
+        """``torch.optim.Adam`` without weight decay."""
         from torch.optim import Adam as Optimizer
 
         return Optimizer(parameters, lr=lr, betas=self.betas, eps=self.eps, fused=True)
@@ -73,26 +73,26 @@ class _Adam(OptimizerConfig):
 
 @optimizers.register
 class AdamW(_Adam):
-    """Adam whose L2 is decoupled from the gradient (Loshchilov & Hutter 2019)."""
+    """Adam with L2 decoupled from the gradient (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
 
 
 @optimizers.register
 class Adam(_Adam):
-    """Adam whose L2 is part of the gradient, as in Kingma & Ba 2015 and in ``torch.optim.Adam``."""
+    """Adam with L2 in the gradient, as in Kingma & Ba 2015 and ``torch.optim.Adam``."""
 
     name: Literal["adam"]
 
     @property
     def l2_update(self) -> L2Update:
-        """The gradient's."""
+        """``coupled``."""
         return "coupled"
 
 
 @optimizers.register
 class Sgd(OptimizerConfig):
-    """Stochastic gradient descent; ``momentum`` is the training's unless it is given here."""
+    """Stochastic gradient descent; ``momentum`` defaults to ``training.momentum``."""
 
     name: Literal["sgd"]
     momentum: float | None = Field(None, ge=0, lt=1)
@@ -101,7 +101,7 @@ class Sgd(OptimizerConfig):
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float
     ) -> torch.optim.Optimizer:
-        """torch's own."""
+        """``torch.optim.SGD``."""
         from torch.optim import SGD
 
         own: dict[str, Any] = {"nesterov": True} if self.nesterov else {}

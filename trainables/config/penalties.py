@@ -1,4 +1,4 @@
-"""The penalties that a space's ``penalty`` can name, and how plots show them."""
+"""The penalties that ``penalty`` in a space can name, and their style in plots."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class PenaltyKind(Component):
-    """A penalty by name. ``reads`` are the space's keys that it takes beside ``penalty``.
+    """A penalty by name. ``reads`` are the keys of its parameters in a space.
 
-    ``colour`` is of Okabe and Ito's palette; ``marker`` is matplotlib's.
+    ``colour`` is from the palette of Okabe and Ito; ``marker`` is a matplotlib marker.
     """
 
     implementation: ClassVar[str] = ""
@@ -26,13 +26,13 @@ class PenaltyKind(Component):
 
 
 class CustomPenalty(PenaltyKind, Custom):
-    """A subclass of ``Penalty`` of the user's."""
+    """A user-defined subclass of ``Penalty``."""
 
     name: ImportPath
 
     @property
     def path(self) -> str:
-        """The user's own."""
+        """The import path in the spec."""
         return self.name
 
 

@@ -1,4 +1,4 @@
-"""A trial's flat parameters, taken apart: arguments of the model, training, regularisers."""
+"""Reads a trial's flat parameters: model arguments, training options, regularisers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from search_spaces.space import Value
 from search_spaces.words import did_you_mean
 from trainables.config import regularisers, training
-from trainables.config.regularisers import OwnRegulariser, RegulariserConfig, regularisers_of
+from trainables.config.regularisers import OwnRegulariser, RegulariserConfig, read_regularisers
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training
 
@@ -17,7 +17,7 @@ MODEL_PREFIX = "model."
 
 
 class TrainingSpec(Protocol):
-    """What a spec says of one training, before a trial's parameters."""
+    """The part of a spec that describes a training, before a trial's parameters."""
 
     @property
     def trainable(self) -> str:
@@ -25,32 +25,32 @@ class TrainingSpec(Protocol):
 
     @property
     def model(self) -> Mapping[str, Any]:
-        """The trainable's arguments."""
+        """The arguments of the trainable."""
 
     @property
     def training(self) -> Training:
-        """How it trains."""
+        """The training options."""
 
     @property
     def regularisers(self) -> Mapping[str, OwnRegulariser]:
-        """The user's own regularisers, by the names that the spec gives them."""
+        """User-defined regularisers by their names in the spec."""
 
     @property
     def early_stopping(self) -> StoppingConfig | None:
-        """When a training stops early, if it may."""
+        """The early-stopping rule, if there is one."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one trial trains: built-in regularisers in order, then the user's own."""
+    """The configuration of one trial; built-in regularisers in order, then user-defined ones."""
 
     model: Mapping[str, Any]
     training: Training
     regularisers: tuple[RegulariserConfig | OwnRegulariser, ...]
 
 
-def unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
-    """Why a space cannot have a parameter of this name; empty where it can."""
+def explain_unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
+    """Why a space cannot have a parameter of this name; empty if it can."""
     known = [*regularisers.KEYS, *training.KEYS]
     prefix, dot, option = name.partition(".")
     if name in known or (dot and option and (f"{prefix}." == MODEL_PREFIX or prefix in own)):
@@ -64,26 +64,29 @@ def unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> str:
 
 
 def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
-    """The spec's training with a trial's parameters in place of its own values.
+    """The spec's configuration, overridden by a trial's parameters.
 
     Raises:
-        ValueError: a parameter is unknown, or a value is out of range (pydantic's own).
+        ValueError: a parameter is unknown, or a value is out of range (``ValidationError``).
     """
     for name in params:
-        text = unknown_parameter(name, spec.regularisers)
+        text = explain_unknown_parameter(name, spec.regularisers)
         if text:
             raise ValueError(f"{name}: {text}")
     changed = {k: v for k, v in params.items() if k in training.KEYS}
-    arguments = _below(MODEL_PREFIX, params)
-    own = (_with_options(c, _below(f"{label}.", params)) for label, c in spec.regularisers.items())
+    arguments = _strip_prefix(MODEL_PREFIX, params)
+    own = (
+        _with_options(c, _strip_prefix(f"{label}.", params))
+        for label, c in spec.regularisers.items()
+    )
     return Point(
         model={**spec.model, **arguments},
         training=Training.model_validate({**spec.training.model_dump(), **changed}),
-        regularisers=(*regularisers_of(params), *own),
+        regularisers=(*read_regularisers(params), *own),
     )
 
 
-def _below(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:
+def _strip_prefix(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:
     return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
 
 

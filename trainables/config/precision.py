@@ -1,4 +1,4 @@
-"""What products of float32 are computed in."""
+"""The precision of float32 matrix products and convolutions."""
 
 from __future__ import annotations
 

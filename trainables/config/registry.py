@@ -1,4 +1,4 @@
-"""Components that a spec chooses by name: built in, from an entry point, or by import path.
+"""Registries of components that a spec chooses by name, entry point or import path.
 
 A spec writes ``name``, ``{name: …, option: …}`` or ``{name: "module:Class", option: …}``. The
 options of a built-in component are its own pydantic model, which imports no torch, Ray or Optuna;
@@ -44,9 +44,9 @@ class Component(Strict):
 
 
 class Custom(Component):
-    """A component of the user's, by import path. Its options are checked where it is built.
+    """A user-defined component, by import path. Its options are checked when it is built.
 
-    A subclass with another base declares ``name: ImportPath`` anew: the first base's would win.
+    A subclass with another base must declare ``name: ImportPath`` again: the first base wins.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -78,7 +78,7 @@ class Registry(Generic[C]):
     def __init__(
         self, kind: str, custom: type[C], *, group: str, default: str | None = None
     ) -> None:
-        """``custom`` is the model of a user's component; ``default`` is the name if none is given.
+        """``custom`` models user-defined components; ``default`` is the name if none is given.
 
         ``group`` is the entry points' group without its prefix ``gapsweep.``.
         """
@@ -114,7 +114,7 @@ class Registry(Generic[C]):
         """The type of a pydantic field that holds one of the components, in any of its forms."""
         tagged = {**self._built_in, _CUSTOM: self._custom}
         members = tuple(Annotated[model, Tag(name)] for name, model in tagged.items())
-        union: Any = Union.__getitem__(members)  # the members are known at run time alone
+        union: Any = Union.__getitem__(members)  # the members are only known at run time
         return Annotated[
             union, Discriminator(self._tag), BeforeValidator(self._expand), _ShortForms(self)
         ]
@@ -153,7 +153,7 @@ class Registry(Generic[C]):
 
 
 class _ShortForms:
-    """The JSON Schema of a component: its name alone is enough."""
+    """Adds the short forms of a component to its JSON Schema: a name, or an import path."""
 
     def __init__(self, registry: Registry[Any]) -> None:
         self._registry = registry

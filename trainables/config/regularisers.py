@@ -1,7 +1,7 @@
 """The parameters of every built-in regulariser, which a space names by flat keys.
 
-Each model is one regulariser; its class with the hooks is loaded where it is built. Every default
-is off. To add one: a model here, a class in ``trainables/regularisers``.
+Each model is one regulariser; the class with its hooks is loaded when it is built. All defaults
+are off. To add a regulariser, add a model here and a class in ``trainables/regularisers``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RegulariserConfig(Strict):
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything; one that does not is not built."""
+        """Whether it has an effect; inactive ones are not built."""
         return self != type(self)()
 
     @property
@@ -58,7 +58,7 @@ class RegulariserConfig(Strict):
         """A new regulariser, for one training.
 
         Raises:
-            ContractError: a user's class cannot be imported, or does not take what it is given.
+            ContractError: a user-defined class cannot be imported or rejects its arguments.
         """
         implementation: Any = load_object(self.implementation)
         made: Regulariser = implementation(self)
@@ -66,7 +66,7 @@ class RegulariserConfig(Strict):
 
 
 def _check_name(registry: Registry[Any], name: str) -> str:
-    """A name or ``none``, with the registry's own words where it is unknown."""
+    """Check a name or ``none``; an unknown name raises the registry's message."""
     if name != "none":
         try:
             registry.parse(name)
@@ -89,26 +89,26 @@ class Penalty(RegulariserConfig):
 
     @field_validator("penalty")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_known(cls, name: str) -> str:
         return _check_name(penalties, name)
 
     @property
     def active(self) -> bool:
-        """Whether there is a penalty of a strength above 0."""
+        """Whether there is a penalty with λ above 0."""
         return self.penalty != "none" and self.lam > 0
 
 
 class MaxNorm(RegulariserConfig):
-    """The largest norm of a unit's weights."""
+    """An upper bound on the norm of each unit's weights."""
 
     implementation = "trainables.regularisers.max_norm:MaxNorm"
     order = 30
 
-    max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights")
+    max_norm: float | None = Field(None, gt=0, description="maximum norm of each unit's weights")
 
 
 class Dropout(RegulariserConfig):
-    """The rate of every dropout layer; without it a network keeps the rates it was built with."""
+    """The rate of every dropout layer; by default a network keeps the rates it was built with."""
 
     implementation = "trainables.regularisers.dropout:SetDropout"
     neutral: ClassVar[Mapping[str, Value]] = {"dropout": 0.0}
@@ -117,7 +117,7 @@ class Dropout(RegulariserConfig):
 
 
 class StochasticDepth(RegulariserConfig):
-    """The rate of the layers that drop whole branches."""
+    """The drop rate of stochastic-depth layers."""
 
     implementation = "trainables.regularisers.stochastic_depth:SetStochasticDepth"
 
@@ -127,7 +127,7 @@ class StochasticDepth(RegulariserConfig):
 
 
 class Augmentation(RegulariserConfig):
-    """Random changes of the inputs that leave the targets as they are."""
+    """Random transformations of the inputs that keep the targets."""
 
     implementation = "trainables.regularisers.augmentation:Augmentation"
     order = 10
@@ -139,17 +139,17 @@ class Augmentation(RegulariserConfig):
 
     @field_validator("augmentation")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_known(cls, name: str) -> str:
         return _check_name(augmentations, name)
 
     @property
     def active(self) -> bool:
-        """Whether there is an augmentation of a strength above 0."""
+        """Whether there is an augmentation with a strength above 0."""
         return self.augmentation != "none" and self.augmentation_strength > 0
 
 
 class RandomErasing(RegulariserConfig):
-    """Boxes of images set to 0."""
+    """Random boxes of images set to 0."""
 
     implementation = "trainables.regularisers.random_erasing:RandomErasing"
     order = 20
@@ -169,17 +169,17 @@ class InputNoise(RegulariserConfig):
 
 
 class Mixing(RegulariserConfig):
-    """Convex combinations of samples, or boxes of one in another; one of both a batch."""
+    """Mixup (convex combinations) or CutMix (swapped boxes); one of them per batch."""
 
     implementation = "trainables.regularisers.mixing:Mixing"
     order = 40
 
-    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
-    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 is off")
+    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
+    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
 
     @property
     def key(self) -> str:
-        """The one that is for images alone."""
+        """``cutmix``: only this one requires images."""
         return "cutmix"
 
 
@@ -192,7 +192,7 @@ class LabelSmoothing(RegulariserConfig):
 
 
 class GradientNoise(RegulariserConfig):
-    """Gaussian noise on the gradients."""
+    """Gaussian noise on the gradients, decaying over the steps."""
 
     implementation = "trainables.regularisers.noise:GradientNoise"
     order = 20
@@ -203,20 +203,20 @@ class GradientNoise(RegulariserConfig):
 
 
 class Averaging(RegulariserConfig):
-    """An average of the weights, evaluated and kept in their place."""
+    """An average of the weights, evaluated and kept instead of them."""
 
     implementation = "trainables.regularisers.averaging:Averaging"
     order = 90
 
     ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
     swa: Share = Field(
-        0.0, description="share of the epochs, at the end, whose weights are averaged"
+        0.0, description="share of the epochs, the last ones, whose weights are averaged"
     )
 
     @model_validator(mode="after")
-    def _only_one(self) -> Self:
+    def _check_exclusive(self) -> Self:
         if self.ema and self.swa:
-            raise ValueError("`ema` and `swa` exclude each other; set one of them to 0")
+            raise ValueError("`ema` and `swa` are mutually exclusive; set one of them to 0")
         return self
 
 
@@ -224,16 +224,16 @@ class OwnRegulariser(Component):
     """An entry of a spec's ``regularisers``, under the label that the spec gives it."""
 
     def build(self) -> Regulariser:
-        """The regulariser, at the start of a training.
+        """The regulariser at the start of a training.
 
         Raises:
-            ContractError: it cannot be imported or does not take an option.
+            ContractError: it cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomRegulariser(OwnRegulariser, Custom):
-    """A subclass of `gapsweep.Regulariser` of yours."""
+    """A user-defined subclass of `gapsweep.Regulariser`."""
 
     name: ImportPath
 
@@ -265,8 +265,8 @@ NEUTRAL: Mapping[str, Value] = {k: v for config in BUILT_IN for k, v in config.n
 SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.symbols.items()}
 
 
-def regularisers_of(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
-    """The built-in regularisers that a point switches on, in the order of their hooks.
+def read_regularisers(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
+    """The built-in regularisers that are active at a point, in the order of their hooks.
 
     Raises:
         ValidationError: a value is out of range.

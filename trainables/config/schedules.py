@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: a factor an epoch, by pure functions."""
+"""Learning-rate schedules: a factor per epoch, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ class ScheduleConfig(Component):
     """A schedule of the learning rate and its options. A subclass defines :meth:`factor`."""
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """What ``training.lr`` is multiplied by in an epoch, from 0 to ``max_epochs`` − 1."""
+        """The factor of ``training.lr`` in an epoch, from 0 to ``max_epochs`` − 1."""
         raise NotImplementedError
 
 
 class CustomSchedule(ScheduleConfig, Custom):
-    """A function of yours of `epoch` and `max_epochs`, or a class whose objects are such."""
+    """A user-defined function of `epoch` and `max_epochs`, or a class of such callables."""
 
     name: ImportPath
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """The user's.
+        """The factor that the user's function returns.
 
         Raises:
-            ContractError: it cannot be imported or does not take an option.
+            ContractError: it cannot be imported or does not accept an option.
         """
         made: Any = self.create(epoch=epoch, max_epochs=max_epochs)
         return float(made(epoch, max_epochs) if callable(made) else made)
@@ -37,21 +37,21 @@ schedules: Registry[ScheduleConfig] = Registry("schedule", CustomSchedule, group
 
 @schedules.register
 class Constant(ScheduleConfig):
-    """The same rate in every epoch."""
+    """A constant learning rate."""
 
     name: Literal["constant"]
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """1."""
+        """Always 1."""
         return 1.0
 
 
 @schedules.register
 class Cosine(ScheduleConfig):
-    """Annealed from 1 to 0 over ``max_epochs`` (Loshchilov & Hutter 2017, without restarts)."""
+    """Cosine annealing from 1 to 0 over ``max_epochs`` (Loshchilov & Hutter 2017, no restarts)."""
 
     name: Literal["cosine"] = "cosine"
 
     def factor(self, epoch: int, max_epochs: int) -> float:
-        """Half a cosine's period."""
+        """Half a period of a cosine."""
         return 0.5 * (1 + math.cos(math.pi * epoch / max_epochs))

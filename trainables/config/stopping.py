@@ -1,4 +1,4 @@
-"""The rules that a spec's ``early_stopping`` can name."""
+"""The early-stopping rules that ``early_stopping`` in a spec can name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class Verdict(Enum):
-    """What a stopping rule makes of an epoch.
+    """The verdict of a stopping rule on an epoch.
 
     ``IMPROVED``: keep this epoch's weights. ``WAIT``: continue with the weights kept so far.
     ``STOP``: end the training with them.
@@ -25,7 +25,7 @@ class Verdict(Enum):
 
 
 class StoppingRule(Protocol):
-    """What an early-stopping rule must have; a class of yours need not inherit from it.
+    """The interface of early-stopping rules; your class need not inherit from it.
 
     ``early_stopping: {name: "module:Class", metric: val/loss, option: 1}`` names it. It is built
     for every training, with the options, and with ``metric`` and ``mode`` if it names them.
@@ -37,7 +37,7 @@ class StoppingRule(Protocol):
         Args:
             epoch: its number, from 1.
             value: the watched metric.
-            gap: ``gap/loss`` of the epoch, None where it was not measured.
+            gap: ``gap/loss`` of the epoch, None if it was not measured.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -57,18 +57,18 @@ class StoppingConfig(Component):
         """A new rule, for one training.
 
         Raises:
-            ContractError: a user's class cannot be imported or does not take an option.
+            ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
 
 
 class CustomStopping(StoppingConfig, Custom):
-    """A class of yours with the methods of `gapsweep.StoppingRule`."""
+    """A user-defined class with the methods of `gapsweep.StoppingRule`."""
 
     name: ImportPath
 
     def build(self) -> StoppingRule:
-        """``Class(**options)``, with ``metric`` and ``mode`` if it names them."""
+        """``Class(**options)``, with ``metric`` and ``mode`` if it accepts them."""
         made: StoppingRule = self.create()
         return made
 
@@ -82,8 +82,8 @@ stopping_rules: Registry[StoppingConfig] = Registry(
 class Patience(StoppingConfig):
     """Stop after ``patience`` epochs without an improvement of more than ``min_delta``.
 
-    With ``gap_patience`` a training also stops when ``gap/loss`` has grown in so many epochs in a
-    row, in none of which the metric improved.
+    With ``gap_patience`` a training also stops when ``gap/loss`` has grown for that many
+    consecutive epochs, in none of which the metric improved.
     """
 
     implementation: ClassVar[str] = "trainables.regularisers.early_stopping:EarlyStopping"
@@ -92,7 +92,7 @@ class Patience(StoppingConfig):
     patience: int = Field(6, ge=0, description="epochs without an improvement")
     min_delta: float = Field(0.0, ge=0, description="the least improvement that counts")
     min_delta_mode: Literal["absolute", "relative"] = Field(
-        "absolute", description="`relative`: a share of the best value so far"
+        "absolute", description="`relative` to the best value so far"
     )
     warmup: int = Field(0, ge=0, description="first epochs, which do not count")
     gap_patience: int | None = Field(
@@ -100,7 +100,7 @@ class Patience(StoppingConfig):
     )
 
     def build(self) -> StoppingRule:
-        """Our own rule."""
+        """The built-in rule."""
         implementation: Any = load_object(self.implementation)
         made: StoppingRule = implementation(self)
         return made

@@ -1,4 +1,4 @@
-"""How one training trains: everything about it that is not regularisation."""
+"""The options of a training, without regularisation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
 
 
 class Selection(Strict):
-    """Which parameters a penalty acts on, by patterns of their names (``*`` fits anything)."""
+    """Which parameters a penalty acts on, by name patterns (``*`` matches anything)."""
 
     include: tuple[str, ...] = Field((), description="add these, for example biases: `*.bias`")
     exclude: tuple[str, ...] = Field((), description="leave these out")
@@ -33,18 +33,18 @@ class Selection(Strict):
 
 
 class MetricSpec(Strict):
-    """A metric of yours: ``path`` names a function of outputs and targets."""
+    """A user-defined metric; ``path`` names a function of outputs and targets."""
 
     path: ImportPath
     name: Annotated[
-        str, Field(pattern=r"^\w+$", description="as reports show it; the function's if none")
+        str, Field(pattern=r"^\w+$", description="name in reports; default: the function's")
     ] = ""
     higher_is_better: bool = Field(True, description="decides the sign of its gap")
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, raw: Any) -> Any:
-        """A bare path stands for ``{path: …}``; the name is the function's."""
+    def _expand_path(cls, raw: Any) -> Any:
+        """Expand a bare path to ``{path: …}``; ``name`` defaults to the name of the function."""
         raw = {"path": raw} if isinstance(raw, str) else raw
         if isinstance(raw, Mapping) and isinstance(raw.get("path"), str):
             return {"name": raw["path"].rpartition(":")[2], **raw}
@@ -63,19 +63,21 @@ class Training(Strict):
     loss: ImportPath | str | None = Field(
         None,
         union_mode="left_to_right",
-        description="`cross_entropy`, `bce`, `mse` or yours; chosen by the task if none",
+        description="`cross_entropy`, `bce`, `mse` or an import path; default: by the task",
     )
-    metrics: tuple[MetricSpec, ...] = Field((), description="yours, in addition to the task's")
+    metrics: tuple[MetricSpec, ...] = Field(
+        (), description="your own, in addition to those of the task"
+    )
     seed: int = Field(0, ge=0, description="of batch order, dropout and augmentation")
     weight_init_seed: int | None = Field(
-        None, ge=0, description="of the initial weights; `seed` if none"
+        None, ge=0, description="of the initial weights; default: `seed`"
     )
     l1_update: Literal["proximal", "subgradient"] = Field(
         "proximal", description="soft threshold after the step (exact zeros), or in the gradient"
     )
     l2_update: L2Update | None = Field(
         None,
-        description="shrink the weights beside the step, or add to the gradient; if none, as the "
+        description="shrink the weights directly, or add to the gradient; default: as the "
         "optimizer does: `adam` couples, the others decouple",
     )
     proximal_step: Literal["lr", "adaptive"] = Field(
@@ -106,12 +108,12 @@ class Training(Strict):
         """Whether L2 is part of the gradient."""
         return (self.l2_update or self.optimizer.l2_update) == "coupled"
 
-    def lr_in(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         return self.lr * self.schedule.factor(epoch - 1, self.max_epochs)
 
     def lambda_factor(self, epoch: int) -> float:
-        """What λ is multiplied by in an epoch, counted from 1.
+        """The factor of λ in an epoch, counted from 1.
 
         ``warmup`` grows linearly and reaches 1 in epoch ``lambda_warmup_epochs``; ``cosine`` falls
         from 1 towards 0 over ``max_epochs``.
@@ -125,16 +127,16 @@ class Training(Strict):
                 return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.max_epochs))
 
     @model_validator(mode="after")
-    def _distinct_metrics(self) -> Self:
+    def _check_metric_names(self) -> Self:
         names = ["loss", *(m.name for m in self.metrics)]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"metrics need names of their own; twice: {', '.join(twice)}")
+            raise ValueError(f"duplicate metric names: {', '.join(twice)}")
         return self
 
 
-def scaled(training: Training, workers: int) -> Training:
-    """The training of a group of workers, ``batch_size`` and ``lr`` being all of theirs.
+def scale_for_workers(training: Training, workers: int) -> Training:
+    """The training options of a group, with ``batch_size`` and ``lr`` for all its workers together.
 
     Linear: Goyal et al. 2017, Accurate, Large Minibatch SGD. Root: Krizhevsky 2014, One weird
     trick for parallelizing convolutional neural networks.
@@ -149,4 +151,4 @@ def scaled(training: Training, workers: int) -> Training:
 KEYS: tuple[str, ...] = tuple(
     name for name in Training.model_fields if name not in ("metrics", "penalised")
 )
-"""The keys that a space may search too."""
+"""The keys that a space may contain."""

@@ -1,4 +1,4 @@
-"""A batch as a training step takes it."""
+"""The batch that a training step takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the spec's ``data`` to splits: read, divided, encoded, scaled."""
+"""Loads the ``data`` of a spec as splits: reads, divides, encodes and scales."""
 
 from __future__ import annotations
 
@@ -24,47 +24,55 @@ from trainables.data.splits import Splits, check_overlap
 
 
 def load(config: DataSource) -> Splits:
-    """Read, split, encode and scale.
+    """Read, split, encode and scale the data.
 
     Raises:
-        DataError: what is there cannot be trained on; it says why and where.
-        ContractError: a user's function lacks what the contract needs.
+        DataError: the data cannot be trained on; the message says why and where.
+        ContractError: a user-defined function violates the contract.
     """
     match config:
         case Function():
             splits = prepare(
-                sources.function(config.name, config.arguments), config.task, as_it_is=True
+                sources.call_function(config.name, config.arguments), config.task, keep_numbers=True
             )
             if not config.allow_overlap:
                 check_overlap(splits)
             return splits
         case Digits():
-            return _cut(sources.digits(), config, Task.CLASSIFICATION)
+            return _split_and_prepare(sources.read_digits(), config, Task.CLASSIFICATION)
         case BreastCancer():
-            return _cut(sources.breast_cancer(), config, Task.CLASSIFICATION)
+            return _split_and_prepare(sources.read_breast_cancer(), config, Task.CLASSIFICATION)
         case Mnist5k():
-            return _cut(sources.mnist5k(), config, Task.CLASSIFICATION)
+            return _split_and_prepare(sources.read_mnist5k(), config, Task.CLASSIFICATION)
         case FashionMnist():
-            train, test = sources.idx(config.folder)
-            parts = _parts(train, config.val, 0.0, config.seed, Task.CLASSIFICATION)
+            train, test = sources.read_idx(config.folder)
+            parts = _split_rows(train, config.val, 0.0, config.seed, Task.CLASSIFICATION)
             return prepare({**parts, "test": test}, Task.CLASSIFICATION)
         case Npz():
-            raw = sources.npz(config.path)
+            raw = sources.read_npz(config.path)
             whole = raw.get("all")
-            return _cut(whole, config, config.task) if whole else prepare(raw, config.task)
+            return (
+                _split_and_prepare(whole, config, config.task)
+                if whole
+                else prepare(raw, config.task)
+            )
         case Csv():
-            return _cut(sources.csv(config.path, config.target), config, config.task)
+            return _split_and_prepare(
+                sources.read_csv(config.path, config.target), config, config.task
+            )
         case Parquet():
-            return _cut(sources.parquet(config.path, config.target), config, config.task)
+            return _split_and_prepare(
+                sources.read_parquet(config.path, config.target), config, config.task
+            )
     raise TypeError(f"no loader for {config!r}")
 
 
-def _cut(raw: Raw, config: Whole, task: Task | None) -> Splits:
+def _split_and_prepare(raw: Raw, config: Whole, task: Task | None) -> Splits:
     task = task or guess_task(raw.y)
-    return prepare(_parts(raw, config.val, config.test, config.seed, task), task)
+    return prepare(_split_rows(raw, config.val, config.test, config.seed, task), task)
 
 
-def _parts(raw: Raw, val: float, test: float, seed: int, task: Task) -> Mapping[str, Raw]:
+def _split_rows(raw: Raw, val: float, test: float, seed: int, task: Task) -> Mapping[str, Raw]:
     indices = split_indices(raw.y, task, val=val, test=test, seed=seed)
     named = zip(sources.SPLIT_NAMES, indices, strict=True)
     return {name: raw.rows(rows) for name, rows in named if rows is not None}

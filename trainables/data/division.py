@@ -1,4 +1,4 @@
-"""Seeded splits that never overlap, stratified by class."""
+"""Seeded, disjoint splits, stratified by class."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ Indices = NDArray[np.int64]
 def split_indices(
     y: NDArray[np.generic], task: Task, *, val: float, test: float, seed: int
 ) -> tuple[Indices, Indices, Indices | None]:
-    """Rows of train, val and test (None where ``test`` is 0); fractions are of all rows.
+    """Rows of train, val and test (None if ``test`` is 0); fractions are of all rows.
 
     Raises:
-        DataError: the fractions leave nothing to train on, one class only, or too few rows.
+        DataError: the fractions leave no training rows, or there are too few classes or rows.
     """
     from sklearn.model_selection import train_test_split
 
     if val <= 0 or test < 0 or val + test >= 1:
-        raise DataError(f"val {val:g} and test {test:g} must be above 0 and together below 1")
+        raise DataError(
+            "val must be above 0, test at least 0, and their sum below 1; "
+            f"got val {val:g} and test {test:g}"
+        )
     rows = np.arange(len(y), dtype=np.int64)
     strata = y if task is Task.CLASSIFICATION else None
     if strata is not None:
@@ -46,9 +49,11 @@ def split_indices(
 def _check_classes(y: NDArray[np.generic], parts: int) -> None:
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
-        raise DataError(f"the target has one class only ({classes[0]!r}); at least two are needed")
+        raise DataError(
+            f"the target has only one class, {str(classes[0])!r}; at least 2 are needed"
+        )
     if counts.min() < parts:
         rare = classes[counts.argmin()]
         raise DataError(
-            f"class {rare!r} has {counts.min()} rows, too few to be in each of {parts} splits"
+            f"class {str(rare)!r} has {counts.min()} rows, too few for each of {parts} splits"
         )

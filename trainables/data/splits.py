@@ -1,4 +1,4 @@
-"""What a training is fed: splits as plain arrays, which Ray shares without copies."""
+"""The splits of a training as plain arrays, which Ray shares without copies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The test split is for the finalists alone, once, at the end."""
+    """The splits and their description. Only the finalists are measured on the test split."""
 
     train: Split
     val: Split
@@ -45,32 +45,32 @@ class Splits:
         if self.test is not None:
             _check_split("test", self.test, self.info)
         if self.info.task is Task.CLASSIFICATION and len(np.unique(self.train.y)) < 2:
-            raise DataError("the training split has one class only; at least two are needed")
+            raise DataError("the training split has only one class; at least two are needed")
 
 
 def check_overlap(splits: Splits) -> None:
-    """See that no sample, input and target together, is in two splits; found by content.
+    """Check that no sample, input and target together, is in two splits; compares contents.
 
     Raises:
-        DataError: there is one.
+        DataError: two splits share a sample.
     """
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     seen: dict[bytes, tuple[str, int]] = {}
     for name, split in parts.items():
         own: dict[bytes, tuple[str, int]] = {}
-        for row, digest in enumerate(_digests(split) if split else ()):
+        for row, digest in enumerate(_hash_samples(split) if split else ()):
             if digest in seen:
                 other, number = seen[digest]
                 raise DataError(
-                    f"row {row} of {name} is row {number} of {other} too: the splits overlap, and "
-                    "a gap between them would mean nothing; split by sample, or set "
-                    "`allow_overlap: true` in data if equal samples are to be expected"
+                    f"row {row} of {name} equals row {number} of {other}: the splits overlap, so a "
+                    "gap between them is meaningless; split by sample, or set "
+                    "`allow_overlap: true` in data if equal samples are expected"
                 )
             own[digest] = (name, row)
         seen |= own
 
 
-def _digests(split: Split) -> Iterator[bytes]:
+def _hash_samples(split: Split) -> Iterator[bytes]:
     for x, y in zip(split.x, split.y, strict=True):
         yield blake2b(x.tobytes() + np.asarray(y).tobytes(), digest_size=16).digest()
 
@@ -82,7 +82,7 @@ def _check_split(name: str, split: Split, info: DataInfo) -> None:
         raise DataError(f"{name} is empty")
     if split.x.shape[1:] != info.input_shape:
         raise DataError(
-            f"a sample of {name} has shape {split.x.shape[1:]}, of train {info.input_shape}"
+            f"samples of {name} have shape {split.x.shape[1:]}, those of train {info.input_shape}"
         )
     for what, values in (("input", split.x), ("target", split.y)):
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)

@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of a batch that several processes share."""
+"""Batch normalisation with statistics over all processes of a group."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import Tensor, nn
 from trainables.compat import BatchNorm
 
 Total = Callable[[Tensor], Tensor]
-"""The sum over the processes, differentiable."""
+"""The differentiable sum over the processes."""
 
 
 class SynchronisedBatchNorm(BatchNorm):
-    """Any of torch's batch norms, on CPUs; torch's own synchronised one is for GPUs alone.
+    """Synchronised batch norm on CPUs; ``nn.SyncBatchNorm`` supports GPUs only.
 
-    (That one counts a batch that every process holds whole once for each: its running variance is
-    then a little smaller than one process's would be.)
+    (``nn.SyncBatchNorm`` counts a batch that every process holds once per process, so its running
+    variance is slightly smaller than that of a single process.)
 
-    Mean and variance are taken in two passes, so that nothing cancels; the parts of a batch may
-    differ in size. Ioffe & Szegedy 2015, algorithm 1.
+    Mean and variance are computed in two passes, which avoids cancellation; the parts of a batch
+    may differ in size. Ioffe & Szegedy 2015, algorithm 1.
     """
 
     total: Total
 
     @classmethod
     def of(cls, norm: BatchNorm, total: Total) -> SynchronisedBatchNorm:
-        """With the same parameters and statistics."""
+        """A synchronised norm with the parameters and statistics of ``norm``."""
         made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine)
         made.__dict__.update(norm.__dict__)
         made.total = total
         return made
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any that has channels: the plain norm would have looked closer."""
+        """Accept any input with channels; the class that is replaced is more specific."""
         if input.dim() < 2:
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
 
@@ -43,11 +43,11 @@ class SynchronisedBatchNorm(BatchNorm):
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
-        dtype, input = input.dtype, input.float()  # sums over a batch, whatever autocast made of it
+        dtype, input = input.dtype, input.float()  # sums over a batch need fp32 under autocast
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1, *[1] * (input.dim() - 2)]
         count = self.total(input.new_tensor(input.numel() / input.shape[1]))
-        if count <= 1:  # in torch's own words
+        if count <= 1:  # torch's message
             size = f"input size {input.shape}"
             raise ValueError(f"Expected more than 1 value per channel when training, got {size}")
         mean = self.total(input.sum(axes)) / count
@@ -63,7 +63,7 @@ class SynchronisedBatchNorm(BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics; without a momentum they are plain means."""
+        """Update the running statistics; without a momentum they are plain means."""
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -74,7 +74,7 @@ class SynchronisedBatchNorm(BatchNorm):
 
 
 def synchronise(network: nn.Module, total: Total) -> nn.Module:
-    """Replace every batch norm in place; a network that is itself one is returned replaced."""
+    """Replace every batch norm in place; a network that is a batch norm is returned replaced."""
     if any(p.is_cuda for p in network.parameters()):
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return converted

@@ -1,8 +1,8 @@
-"""Who trains: a process alone, or one of a group that shares every batch. Nobody else knows ranks.
+"""The process that trains: a single one, or one of a group. No other module knows about ranks.
 
-A training of a group computes what one process would: every batch of the training's is divided
-among the ranks, each rank's mean loss weighs by its part, and what is measured is summed, not
-averaged twice. What a rank draws for its own samples (dropout, augmentation) is its own.
+A group computes the same training as a single process: every batch is divided among the ranks, the
+mean loss of each rank is weighted by the size of its part, and metrics are averaged over all
+samples. Each rank draws its own random numbers for its samples (dropout, augmentation).
 """
 
 from __future__ import annotations
@@ -23,91 +23,91 @@ from trainables.distributed.batch_norm import synchronise
 T = TypeVar("T")
 Address = tuple[str, int]
 
-PATIENCE = timedelta(hours=12)
-"""Of a collective; whoever drives the group sees a dead rank much earlier, and ends the rest."""
+COLLECTIVE_TIMEOUT = timedelta(hours=12)
+"""Timeout of a collective; the group's driver notices a dead rank earlier and ends the others."""
 
 
-def seed_of(*numbers: int) -> int:
-    """One seed out of several numbers, unlike that of any others."""
+def derive_seed(*numbers: int) -> int:
+    """A seed derived from several numbers; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
 class Share:
-    """A rank's part of a batch: the samples' indices, and what the mean over them weighs.
+    """A rank's part of a batch: the indices of its samples, and the weight of their mean.
 
     The mean over the ranks of ``weight · mean over the part`` is the mean over the batch.
-    ``everybodys`` batches are too small to be divided, and every rank trains on the whole.
+    ``replicated`` batches are too small to be divided: every rank trains on the whole batch.
     """
 
     samples: Tensor
     weight: float = 1.0
-    everybodys: bool = False
+    replicated: bool = False
 
 
-class Meeting:
-    """Where processes find each other, the first to name it being the one that holds it."""
+class Rendezvous:
+    """A TCP store through which processes form groups; one process hosts it."""
 
-    def __init__(self, address: Address, *, holds: bool) -> None:
+    def __init__(self, address: Address, *, is_host: bool) -> None:
         host, port = address
-        self._store = dist.TCPStore(host, port, is_master=holds, wait_for_workers=False)  # type: ignore[attr-defined]  # torch exports it without saying so
+        self._store = dist.TCPStore(host, port, is_master=is_host, wait_for_workers=False)  # type: ignore[attr-defined]  # missing in the stubs of torch
         self.address: Address = host, self._store.port
         self._groups = 0
 
     @classmethod
-    def here(cls, host: str) -> Self:
-        """Hold one under this machine's own name, at a port that is free."""
-        return cls((host, 0), holds=True)
+    def host(cls, host: str) -> Self:
+        """Host a rendezvous at this machine's ``host`` name and a free port."""
+        return cls((host, 0), is_host=True)
 
     @classmethod
-    def at(cls, address: Address) -> Self:
-        """Come to one that another process holds."""
-        return cls(address, holds=False)
+    def connect(cls, address: Address) -> Self:
+        """Connect to the rendezvous that another process hosts."""
+        return cls(address, is_host=False)
 
-    def room(self) -> Any:
-        """A fresh store for each group, the same for every process in turn."""
+    def next_store(self) -> Any:
+        """A new store for the next group; the n-th call returns the same store in every process."""
         self._groups += 1
-        return dist.PrefixStore(f"group {self._groups}", self._store)  # type: ignore[attr-defined]  # torch exports it without saying so
+        return dist.PrefixStore(f"group {self._groups}", self._store)  # type: ignore[attr-defined]  # missing in the stubs of torch
 
 
 class Process:
-    """One process alone."""
+    """A single process."""
 
     rank = 0
     world = 1
 
-    def draw_apart(self, *numbers: int) -> None:
-        """From here on draw what is this rank's own; the first goes on as one alone would."""
+    def seed_rank(self, *numbers: int) -> None:
+        """Seed torch for this rank; the first rank continues as a single process would."""
 
     def share(self, batch: Tensor) -> Share:
         """This rank's part of a batch's indices."""
         return Share(batch)
 
-    def begin(self, share: Share) -> None:
-        """The coming step is on this part."""
+    def begin_step(self, share: Share) -> None:
+        """Prepare for a step on this part."""
 
-    def turns(self, batches: Sequence[T]) -> Sequence[T]:
-        """Of batches to be measured those that are this rank's."""
+    def select_batches(self, batches: Sequence[T]) -> Sequence[T]:
+        """The batches that this rank measures."""
         return batches
 
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The sums over the ranks, the same on every one; a rank may lack a value."""
+        """The sums over the ranks, equal on every rank; a rank may lack a value."""
         return dict(values)
 
-    def agree(self, value: T) -> T:
-        """The first rank's value, on every rank."""
+    def broadcast(self, value: T) -> T:
+        """The value of the first rank, on every rank."""
         return value
 
-    def parallel(self, network: nn.Module) -> nn.Module:
-        """The network as a step calls it: gradients are averaged over the ranks."""
+    def wrap_parallel(self, network: nn.Module) -> nn.Module:
+        """The network that a step calls, with gradients averaged over the ranks."""
         return network
 
-    def synchronised(self, network: nn.Module) -> nn.Module:
-        """The network, its batch norms with the statistics of whole batches; done in place."""
+    def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
+        """Make batch norms use the statistics of whole batches, in place."""
         return network
 
-    def align(self, network: nn.Module) -> None:
-        """Give every rank the first one's buffers."""
+    def broadcast_buffers(self, network: nn.Module) -> None:
+        """Copy the buffers of the first rank to every rank."""
 
 
 class Group(Process):
@@ -118,75 +118,79 @@ class Group(Process):
         self._divided = True
 
     @classmethod
-    def join(cls, meeting: Meeting, rank: int, world: int, device: str = "cpu") -> Self:
-        """Become rank ``rank`` of ``world``; returns when all are there.
+    def join(cls, rendezvous: Rendezvous, rank: int, world: int, device: str = "cpu") -> Self:
+        """Become rank ``rank`` of ``world``; returns when all processes have joined.
 
-        Tensors on GPUs go by NCCL, everything on CPUs by gloo.
+        NCCL transfers tensors on GPUs, gloo those on CPUs.
         """
         backend = "gloo" if device == "cpu" else f"cpu:gloo,{device}:nccl"
         dist.init_process_group(
-            backend, store=meeting.room(), rank=rank, world_size=world, timeout=PATIENCE
+            backend,
+            store=rendezvous.next_store(),
+            rank=rank,
+            world_size=world,
+            timeout=COLLECTIVE_TIMEOUT,
         )
         return cls()
 
     def leave(self) -> None:
-        """Be alone again; a group that something went wrong in is joined anew."""
+        """Leave the group. After a failure, a new group must be joined."""
         dist.destroy_process_group()
 
     def __deepcopy__(self, memo: object) -> Self:
-        """A copied network stays in its group."""
+        """A copy of a network stays in the same group."""
         return self
 
-    def draw_apart(self, *numbers: int) -> None:
-        """Seeded by the numbers and the rank."""
+    def seed_rank(self, *numbers: int) -> None:
+        """Seed torch by the numbers and the rank."""
         if self.rank:
-            torch.manual_seed(seed_of(*numbers, self.rank))
+            torch.manual_seed(derive_seed(*numbers, self.rank))
 
     def share(self, batch: Tensor) -> Share:
-        """Parts that differ by one sample at the most."""
+        """A part of the batch; the sizes of the parts differ by one sample at most."""
         if len(batch) < self.world:
-            return Share(batch, everybodys=True)
+            return Share(batch, replicated=True)
         part = batch.tensor_split(self.world)[self.rank]
         return Share(part, len(part) * self.world / len(batch))
 
-    def begin(self, share: Share) -> None:
-        """Statistics over a batch are sums over the ranks unless each has all of it."""
-        self._divided = not share.everybodys
+    def begin_step(self, share: Share) -> None:
+        """Sum batch statistics over the ranks unless every rank has the whole batch."""
+        self._divided = not share.replicated
 
-    def turns(self, batches: Sequence[T]) -> Sequence[T]:
-        """Every ``world``-th: whole batches, for metrics that are means of one."""
+    def select_batches(self, batches: Sequence[T]) -> Sequence[T]:
+        """Every ``world``-th batch, whole, because a metric may be the mean of a batch."""
         return batches[self.rank :: self.world]
 
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Added in the order of the ranks."""
+        """Sums in the order of the ranks, which is the same on every rank."""
         parts: list[Any] = [None] * self.world
         dist.all_gather_object(parts, dict(values))
         names = dict.fromkeys(name for part in parts for name in part)
         return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
-    def agree(self, value: T) -> T:
-        """Broadcast; what the others hold is not looked at."""
+    def broadcast(self, value: T) -> T:
+        """Broadcast the value of the first rank; the values of others are ignored."""
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def parallel(self, network: nn.Module) -> nn.Module:
-        """Torch's own; a parameter that a step does not reach is allowed, as it is for one."""
+    def wrap_parallel(self, network: nn.Module) -> nn.Module:
+        """Wrap in DistributedDataParallel; a step may leave parameters unused."""
         return DistributedDataParallel(
             network, forward_sync_buffers=False, find_unused_parameters=True
         )
 
-    def synchronised(self, network: nn.Module) -> nn.Module:
-        """Batch norms that know the group."""
+    def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
+        """Replace batch norms by synchronised ones, in place."""
         return synchronise(network, self.total)
 
-    def align(self, network: nn.Module) -> None:
-        """A network's own buffers may follow the samples that a rank saw."""
+    def broadcast_buffers(self, network: nn.Module) -> None:
+        """Broadcast the buffers of the first rank; they may depend on the samples of a rank."""
         for buffer in network.buffers():
             dist.broadcast(buffer, src=0)
 
     def total(self, value: Tensor) -> Tensor:
-        """The differentiable sum over the ranks; where all hold the same batch, the value."""
+        """The differentiable sum over the ranks; the value itself for a replicated batch."""
         return _Sum.apply(value) if self._divided else value  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 

@@ -1,4 +1,4 @@
-"""The networks that come with gapsweep."""
+"""The built-in networks."""
 
 from trainables.models.cnn import CNN
 from trainables.models.mlp import MLP

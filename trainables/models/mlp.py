@@ -1,4 +1,4 @@
-"""A multi-layer perceptron, for images and tables, classification and regression alike."""
+"""A multi-layer perceptron for images and tables, classification and regression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainables.regularisers.dropout import Dropout
 
 
 class MLP(Trainable):
-    """The flattened inputs through hidden layers, each with ReLU and dropout."""
+    """Hidden layers over the flattened inputs, each with ReLU and dropout."""
 
     def __init__(self, hidden: Sequence[int] = (256, 256)) -> None:
         self._hidden = tuple(hidden)

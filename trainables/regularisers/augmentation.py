@@ -1,8 +1,8 @@
-"""Augmentation of training batches; a strength of 0 changes nothing, 1 is as far as it goes.
+"""Augmentation of training batches, with a strength from 0 (no change) to 1.
 
-Everything draws from torch's global generator, which the loop seeds every epoch. The policies
-(``randaugment``, ``trivial``, ``autoaugment``) choose their operations once a batch, everything
-else is drawn for each sample.
+All random numbers come from torch's global generator, which the loop seeds every epoch. The
+policies (``randaugment``, ``trivial``, ``autoaugment``) choose their operations once per batch,
+all other augmentations draw for each sample.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from search_spaces.words import not_one_of
 from trainables.config import regularisers as config
-from trainables.config.augmentations import CustomAugmentation, augmentations, names_for
+from trainables.config.augmentations import CustomAugmentation, augmentations, list_augmentations
 from trainables.config.data_info import DataInfo, Kind
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
@@ -28,42 +28,42 @@ _Make = Callable[[float, DataInfo], Augment]
 
 
 class Augmentation(Regulariser):
-    """Changes every batch of inputs, drawing from torch's global generator."""
+    """Augments the inputs of every batch."""
 
     def __init__(self, config: config.Augmentation) -> None:
         self._name, self._strength = config.augmentation, config.augmentation_strength
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Some are for images alone, some for tables; a user's must be there to be made."""
+        """Check that the augmentation supports the kind of input; build a user-defined one."""
         if ":" in self._name:
-            augmentation(self._name, self._strength, info)
+            build_augmentation(self._name, self._strength, info)
             return None
-        if self._name in names_for(info.kind):
+        if self._name in list_augmentations(info.kind):
             return None
-        return f"{not_one_of(self._name, names_for(info.kind))} (for {info.kind} inputs)"
+        return f"{not_one_of(self._name, list_augmentations(info.kind))} (for {info.kind} inputs)"
 
     def attach(self, subject: Subject) -> None:
-        """Make the augmentation for the kind and shape of the inputs.
+        """Build the augmentation for the kind and shape of the inputs.
 
         Raises:
-            ContractError: a user's cannot be imported.
+            ContractError: a user-defined augmentation cannot be imported.
         """
         super().attach(subject)
-        self._augment = augmentation(self._name, self._strength, subject.info)
+        self._augment = build_augmentation(self._name, self._strength, subject.info)
 
     def on_batch(self, batch: Batch) -> Batch:
         """The augmented batch."""
         return replace(batch, x=self._augment(batch.x))
 
 
-def augmentation(name: str, strength: float, info: DataInfo) -> Augment:
-    """What to do with a batch of inputs ``(B, *info.input_shape)``.
+def build_augmentation(name: str, strength: float, info: DataInfo) -> Augment:
+    """A function that augments a batch of inputs ``(B, *info.input_shape)``.
 
-    A user's class or function takes ``strength``, and ``info`` if it names it, and returns a
-    function of such a batch.
+    A user-defined class or function takes ``strength``, and ``info`` if it has such an argument,
+    and returns a function of such a batch.
 
     Raises:
-        ContractError: there is no such augmentation for this kind of input.
+        ContractError: this kind of input has no such augmentation.
     """
     kind = augmentations.parse(name)
     if isinstance(kind, CustomAugmentation):
@@ -72,25 +72,28 @@ def augmentation(name: str, strength: float, info: DataInfo) -> Augment:
     make = _MAKERS[info.kind].get(name)
     if make is None:
         raise ContractError(
-            f"{not_one_of(name, names_for(info.kind))} (for {info.kind} inputs)", "augmentation"
+            f"{not_one_of(name, list_augmentations(info.kind))} (for {info.kind} inputs)",
+            "augmentation",
         )
     return make(strength, info)
 
 
 def _shift(strength: float, _info: DataInfo) -> Augment:
-    """By up to a quarter of each side."""
+    """Translation by up to a quarter of each side."""
     import kornia.augmentation as kornia
 
-    return _module(kornia.RandomAffine(0.0, translate=(0.25 * strength, 0.25 * strength), p=1.0))
+    return _wrap_module(
+        kornia.RandomAffine(0.0, translate=(0.25 * strength, 0.25 * strength), p=1.0)
+    )
 
 
 def _crop_flip(strength: float, info: DataInfo) -> Augment:
-    """A crop of the image padded by up to a quarter, mirrored half of the time."""
+    """A random crop of the image padded by up to a quarter, flipped with probability 0.5."""
     import kornia.augmentation as kornia
 
     _, height, width = info.input_shape
     padding = (math.ceil(0.25 * strength * height), math.ceil(0.25 * strength * width))
-    return _module(
+    return _wrap_module(
         nn.Sequential(
             kornia.RandomCrop((height, width), padding=padding), kornia.RandomHorizontalFlip(p=0.5)
         )
@@ -98,10 +101,10 @@ def _crop_flip(strength: float, info: DataInfo) -> Augment:
 
 
 def _affine(strength: float, _info: DataInfo) -> Augment:
-    """Up to 30° of turn, 15 % of shift, 25 % of scale and 15° of shear."""
+    """Rotation up to 30°, translation up to 15 %, scaling up to 25 % and shear up to 15°."""
     import kornia.augmentation as kornia
 
-    return _module(
+    return _wrap_module(
         kornia.RandomAffine(
             degrees=30.0 * strength,
             translate=(0.15 * strength, 0.15 * strength),
@@ -113,21 +116,21 @@ def _affine(strength: float, _info: DataInfo) -> Augment:
 
 
 def _image_noise(strength: float, _info: DataInfo) -> Augment:
-    """Gaussian noise of a deviation of up to 0.3, where pixels are in [0, 1]."""
+    """Gaussian noise with a standard deviation of up to 0.3, for pixels in [0, 1]."""
     import kornia.augmentation as kornia
 
-    return _module(kornia.RandomGaussianNoise(std=0.3 * strength, p=1.0))
+    return _wrap_module(kornia.RandomGaussianNoise(std=0.3 * strength, p=1.0))
 
 
 def _randaugment(strength: float, info: DataInfo) -> Augment:
-    """Cubuk et al. 2020: two operations of one magnitude."""
+    """RandAugment, two operations of one magnitude. Cubuk et al. 2020."""
     from kornia.augmentation.auto import RandAugment
 
     return _as_rgb(RandAugment(n=2, m=min(max(round(30 * strength), 1), 29)), info)
 
 
 def _trivial(strength: float, info: DataInfo) -> Augment:
-    """Müller & Hutter 2021: one operation; its range is narrowed by the strength."""
+    """TrivialAugment, one operation; the strength scales its range. Müller & Hutter 2021."""
     from kornia.augmentation.auto import TrivialAugment
 
     around_one, sideways = (1 - 0.9 * strength, 1 + 0.9 * strength), 0.3 * strength
@@ -148,7 +151,7 @@ def _trivial(strength: float, info: DataInfo) -> Augment:
 
 
 def _autoaugment(strength: float, info: DataInfo) -> Augment:
-    """Cubuk et al. 2019, the policies found on ImageNet; as many samples as the strength says."""
+    """AutoAugment's ImageNet policies, on a fraction ``strength`` of samples. Cubuk et al. 2019."""
     from kornia.augmentation.auto import AutoAugment
 
     policy = _as_rgb(AutoAugment("imagenet"), info)
@@ -161,7 +164,7 @@ def _autoaugment(strength: float, info: DataInfo) -> Augment:
 
 
 def _table_noise(strength: float, _info: DataInfo) -> Augment:
-    """Gaussian noise of a deviation of up to half a feature's own."""
+    """Gaussian noise with a standard deviation of up to half that of a feature."""
 
     def augment(x: Tensor) -> Tensor:
         return x + 0.5 * strength * torch.randn_like(x)
@@ -170,7 +173,7 @@ def _table_noise(strength: float, _info: DataInfo) -> Augment:
 
 
 def _mask(strength: float, _info: DataInfo) -> Augment:
-    """Up to half of the features are set to 0, the mean of a standardised one."""
+    """Set up to half of the features to 0, the mean of a standardised feature."""
 
     def augment(x: Tensor) -> Tensor:
         return x * (torch.rand_like(x) >= 0.5 * strength)
@@ -194,7 +197,7 @@ _MAKERS: Mapping[Kind, Mapping[str, _Make]] = MappingProxyType(
 )
 
 
-def _module(module: nn.Module) -> Augment:
+def _wrap_module(module: nn.Module) -> Augment:
     @torch.no_grad()
     def augment(x: Tensor) -> Tensor:
         augmented: Tensor = module(x)
@@ -204,11 +207,11 @@ def _module(module: nn.Module) -> Augment:
 
 
 def _as_rgb(policy: nn.Module, info: DataInfo) -> Augment:
-    """The policies work on colour: a grey image takes part as three equal channels."""
+    """Apply a policy for RGB images; a grey image is expanded to three equal channels."""
     channels = info.input_shape[0]
     if channels not in (1, 3):
         raise ContractError(
-            f"the augmentation policies need images of 1 or 3 channels, not {channels}"
+            f"the augmentation policies need images with 1 or 3 channels, not {channels}"
         )
 
     @torch.no_grad()

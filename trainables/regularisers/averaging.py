@@ -1,4 +1,4 @@
-"""Averages of the weights over a training, evaluated and kept as weights of their own."""
+"""Averages of the weights over a training, which are evaluated instead of the weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainables.regularisers.base import Now, Regulariser, Subject
 
 
 class Averaging(Regulariser):
-    """A second network that holds the average, buffers (a norm's statistics) included.
+    """A second network that holds the average, including buffers such as batch-norm statistics.
 
-    EMA after every step (Polyak & Juditsky 1992; the decay starts small and grows as
-    ``(1 + t)/(10 + t)``, so that the first weights are forgotten), or SWA: the plain mean over
-    the last epochs (Izmailov et al. 2018).
+    EMA: a moving average after every step (Polyak & Juditsky 1992; the decay grows as
+    ``(1 + t)/(10 + t)`` up to its value, so that the first weights are forgotten). SWA: the mean
+    over the last epochs (Izmailov et al. 2018).
     """
 
     def __init__(self, config: config.Averaging) -> None:
@@ -34,25 +34,25 @@ class Averaging(Regulariser):
         self._first_epoch = 1 + epochs - max(1, round(self._share * epochs))
 
     def evaluated(self) -> nn.Module | None:
-        """The average, as soon as there is one."""
+        """The averaged network, as soon as there is one."""
         return self._model if self._count else None
 
     def after_step(self, now: Now) -> None:
-        """Let the moving average follow."""
+        """Update the moving average."""
         if self._decay:
             self._move(1 - min(self._decay, (1 + self._count) / (10 + self._count)))
 
     def after_epoch(self, epoch: int) -> None:
-        """Take an epoch's last weights into the plain mean, if it is one of the last epochs."""
+        """Update the mean over epochs, in the last epochs."""
         if not self._decay and epoch >= self._first_epoch:
             self._move(1 / (self._count + 1))
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and how many weights are in it."""
+        """The average and the number of updates."""
         return {"model": self._model.state_dict(), "count": self._count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self._model.load_state_dict(state["model"])
         self._count = int(state["count"])
 

@@ -1,4 +1,4 @@
-"""What a regulariser is: hooks that a training calls, and what it acts on."""
+"""The base class of regularisers, whose hooks a training calls, and the arguments of hooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Now:
 
     Attributes:
         lr: the learning rate of this epoch, 0-dim, on the weights' device.
-        lambda_factor: what λ is multiplied by in this epoch (``training.lambda_schedule``).
+        lambda_factor: the factor of λ in this epoch (``training.lambda_schedule``).
         noise: a generator on the weights' device for noise on gradients, which every process of a
             group seeds alike.
         step: the number of the optimiser's step, from 0 over the whole training.
@@ -54,7 +54,7 @@ class Subject:
 
 
 class Regulariser:
-    """Changes a training so that it generalises better. Each hook does nothing unless overridden.
+    """Changes a training so that it generalises better. By default every hook does nothing.
 
     Subclass it, override the hooks that you need, and name the class in a spec:
     ``regularisers: {mine: {name: "module:Class", option: 1.0}}``. Options are the arguments of the
@@ -84,12 +84,12 @@ class Regulariser:
         """Remember what to act on; called once, before the first step. Overrides call it.
 
         Raises:
-            ContractError: the optimiser or the network lacks what it needs.
+            ContractError: it does not support the optimiser or the network.
         """
         self.subject = subject
 
     def before_epoch(self, now: Now) -> None:
-        """Called before an epoch's first step."""
+        """Called before the first step of an epoch."""
 
     def on_batch(self, batch: Batch) -> Batch:
         """The batch to train on, a new one: the given tensors may be views of the data.
@@ -124,22 +124,22 @@ class Regulariser:
 
 
 class Hooks:
-    """The regularisers of one training; only the hooks that they override are called."""
+    """The regularisers of one training; only overridden hooks are called."""
 
     def __init__(self, regularisers: Sequence[Regulariser]) -> None:
         self.all = tuple(regularisers)
-        self.before_epoch: list[Callable[[Now], None]] = self._overridden("before_epoch")
-        self._on_batch: list[Callable[[Batch], Batch]] = self._overridden("on_batch")
-        self.before_step: list[Callable[[Now], None]] = self._overridden("before_step")
-        self.after_step: list[Callable[[Now], None]] = self._overridden("after_step")
-        self.after_epoch: list[Callable[[int], None]] = self._overridden("after_epoch")
-        self._evaluated: list[Callable[[], nn.Module | None]] = self._overridden("evaluated")
+        self.before_epoch: list[Callable[[Now], None]] = self._find_overridden("before_epoch")
+        self._on_batch: list[Callable[[Batch], Batch]] = self._find_overridden("on_batch")
+        self.before_step: list[Callable[[Now], None]] = self._find_overridden("before_step")
+        self.after_step: list[Callable[[Now], None]] = self._find_overridden("after_step")
+        self.after_epoch: list[Callable[[int], None]] = self._find_overridden("after_epoch")
+        self._evaluated: list[Callable[[], nn.Module | None]] = self._find_overridden("evaluated")
 
     def attach(self, subject: Subject) -> None:
-        """Show every regulariser what it acts on.
+        """Attach every regulariser.
 
         Raises:
-            ContractError: the optimiser or the network lacks what one needs.
+            ContractError: a regulariser does not support the optimiser or the network.
         """
         for regulariser in self.all:
             regulariser.attach(subject)
@@ -152,24 +152,24 @@ class Hooks:
         return batch
 
     def evaluated(self, model: nn.Module) -> nn.Module:
-        """The network whose metrics count: the last that a regulariser names, else the model."""
+        """The network to evaluate: the last one that a regulariser returns, else the model."""
         named = [network for hook in self._evaluated if (network := hook()) is not None]
         return named[-1] if named else model
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the regularisers that have one, by class and position."""
-        states = {key: r.state_dict() for key, r in self._keyed()}
+        """The states of the regularisers that have one, by position and class."""
+        states = {key: r.state_dict() for key, r in self._list_by_key()}
         return {key: state for key, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same regularisers."""
-        for key, regulariser in self._keyed():
+        """Restore a state of the same regularisers."""
+        for key, regulariser in self._list_by_key():
             if key in state:
                 regulariser.load_state_dict(state[key])
 
-    def _keyed(self) -> list[tuple[str, Regulariser]]:
+    def _list_by_key(self) -> list[tuple[str, Regulariser]]:
         return [(f"{n}-{type(r).__name__}", r) for n, r in enumerate(self.all)]
 
-    def _overridden(self, name: str) -> list[Any]:
+    def _find_overridden(self, name: str) -> list[Any]:
         base = getattr(Regulariser, name)
         return [getattr(r, name) for r in self.all if getattr(type(r), name) is not base]

@@ -1,4 +1,4 @@
-"""Dropout whose rate is a value that a step reads, so that one network serves every rate."""
+"""Dropout whose rate is a tensor, so that one network works at every rate."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ _SATURATION = -1.7580993408473766  # of SELU: −λα, Klambauer et al. 2017
 
 
 class Dropout(nn.Module):
-    """Zeroes entries with probability ``rate`` while training and scales the rest up.
+    """Zeroes entries with probability ``rate`` in training mode and scales the others up.
 
-    Srivastava et al. 2014. With ``channelwise`` one draw holds for a whole channel, as in
-    ``nn.Dropout2d``. With ``alpha`` entries become SELU's saturation value instead, and the
-    output keeps mean and variance, as in ``nn.AlphaDropout``. The rate is a buffer that no state
-    dict holds.
+    Srivastava et al. 2014. With ``channelwise`` whole channels are dropped, as in ``nn.Dropout2d``.
+    With ``alpha`` dropped entries become SELU's saturation value, and the output keeps its mean and
+    variance, as in ``nn.AlphaDropout``. The rate is a buffer outside of the state dict.
     """
 
     rate: Tensor
@@ -52,8 +51,8 @@ class Dropout(nn.Module):
         return scale * torch.where(keep, inputs, _SATURATION) + shift
 
 
-def adopt(model: nn.Module) -> nn.Module:
-    """Replace torch's own dropout modules in place by equals whose rate is a value.
+def replace_dropout(model: nn.Module) -> nn.Module:
+    """Replace torch's dropout modules in place by equivalent ones whose rate is a tensor.
 
     A model that is itself a dropout module is returned replaced.
     """
@@ -62,23 +61,23 @@ def adopt(model: nn.Module) -> nn.Module:
             model.p, channelwise=isinstance(model, _CHANNELWISE), alpha=isinstance(model, _ALPHA)
         )
     for name, child in model.named_children():
-        setattr(model, name, adopt(child))
+        setattr(model, name, replace_dropout(child))
     return model
 
 
-def dropout_layers(model: nn.Module) -> dict[str, Dropout]:
-    """The layers whose rate can be set, by name."""
+def find_dropout_layers(model: nn.Module) -> dict[str, Dropout]:
+    """The layers whose dropout rate can be set, by name."""
     return {n: m for n, m in model.named_modules() if isinstance(m, Dropout)}
 
 
 def set_rate(model: nn.Module, rate: float) -> None:
     """Give every dropout layer the same rate, in ``[0, 1)``."""
-    for layer in dropout_layers(model).values():
+    for layer in find_dropout_layers(model).values():
         layer.rate.fill_(rate)
 
 
-def activations(model: nn.Module) -> tuple[str, ...]:
-    """Names of the activation layers: what a dropout layer usually follows."""
+def find_activations(model: nn.Module) -> tuple[str, ...]:
+    """Names of the activation layers, after which dropout layers are usually placed."""
     module = nn.ReLU.__module__
     return tuple(
         name
@@ -88,21 +87,21 @@ def activations(model: nn.Module) -> tuple[str, ...]:
 
 
 class SetDropout(Regulariser):
-    """One rate for every dropout layer of the network."""
+    """Sets one rate for every dropout layer of the network."""
 
     def __init__(self, config: config.Dropout) -> None:
         assert config.dropout is not None
         self._rate = config.dropout
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """A rate above 0 needs a dropout layer."""
-        if not self._rate or dropout_layers(model):
+        """Check that there is a dropout layer if the rate is above 0."""
+        if not self._rate or find_dropout_layers(model):
             return None
-        follow = activations(model)
-        where = f", for instance after {', '.join(follow[:6])}" if follow else ""
+        follow = find_activations(model)
+        where = f", for example after {', '.join(follow[:6])}" if follow else ""
         return f"the network has no dropout layer; add torch.nn.Dropout() to it{where}"
 
     def on_model(self, model: nn.Module) -> nn.Module:
-        """The network with the rate set, in place."""
+        """Set the rate in place."""
         set_rate(model, self._rate)
         return model

@@ -1,4 +1,4 @@
-"""When to stop: after `patience` epochs without an improvement. It decides, and stops nothing."""
+"""Early stopping by patience; it returns a verdict for each epoch, and the loop acts on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainables.config.stopping import Patience, Verdict
 
 
 class EarlyStopping:
-    """Watches one metric; :attr:`best_epoch` is the epoch whose weights are to be kept.
+    """Monitors one metric; :attr:`best_epoch` is the epoch whose weights to keep.
 
     A value improves when it is better than the best by more than ``min_delta``; NaN never does.
     Prechelt 1998, Early Stopping – But When?, the UP criterion with strips of one epoch.
@@ -25,9 +25,9 @@ class EarlyStopping:
         self._grown = 0
 
     def update(self, epoch: int, value: float, gap: float | None = None) -> Verdict:
-        """Take an epoch's value, and its gap where it was measured.
+        """Judge an epoch by its value, and by its gap if it was measured.
 
-        With patience 0 the first epoch that does not improve stops.
+        With patience 0, the first epoch without an improvement stops the training.
         """
         cost = -value if self._spec.mode == "max" else value
         if self._improves(cost):
@@ -41,7 +41,7 @@ class EarlyStopping:
         return Verdict.STOP if too_long or self._gap_says_stop() else Verdict.WAIT
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that :meth:`load_state_dict` needs to go on."""
+        """The state for :meth:`load_state_dict`."""
         return {
             "best": self._best,
             "best_epoch": self.best_epoch,
@@ -51,7 +51,7 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         best, gap, epoch = state["best"], state["gap"], state["best_epoch"]
         self._best = math.inf if best is None else float(best)
         self._gap = math.inf if gap is None else float(gap)

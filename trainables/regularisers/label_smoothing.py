@@ -1,4 +1,4 @@
-"""Targets mixed with the uniform distribution over the classes."""
+"""Label smoothing: targets mixed with the uniform distribution over the classes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from trainables.regularisers.base import Regulariser
 
 
 class LabelSmoothing(Regulariser):
-    """Szegedy et al. 2016, section 7; the loss reads the weight from the batch."""
+    """Sets the batch's weight of the uniform distribution. Szegedy et al. 2016, section 7."""
 
     def __init__(self, config: config.LabelSmoothing) -> None:
         self._smoothing = config.label_smoothing
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """It is for classification."""
+        """Check that the task is classification."""
         if info.task is Task.CLASSIFICATION:
             return None
-        return f"it is for classification; the task is {info.task}"
+        return f"requires classification; the task is {info.task}"
 
     def on_batch(self, batch: Batch) -> Batch:
-        """The batch with the uniform distribution's weight."""
+        """The batch with the weight of the uniform distribution."""
         return replace(batch, smoothing=self._smoothing)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: samples mixed with others of their batch."""
+"""Mixup and CutMix: samples mixed with other samples of their batch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from trainables.regularisers.base import Regulariser
 
 
 class Mixing(Regulariser):
-    """Mixes every batch by one of the two; by either, at even odds, where both are on."""
+    """Mixes every batch by mixup or CutMix, chosen with equal probability if both are on."""
 
     def __init__(self, config: config.Mixing) -> None:
         self._mixup, self._cutmix = config.mixup, config.cutmix
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """CutMix is for images."""
+        """Check that the inputs are images if CutMix is on."""
         if self._cutmix and info.kind is not Kind.IMAGE:
-            return f"it is for images; the inputs are a {info.kind}"
+            return f"requires images; the inputs are a {info.kind}"
         return None
 
     def on_batch(self, batch: Batch) -> Batch:
@@ -34,35 +34,35 @@ class Mixing(Regulariser):
 
 
 def mixup(batch: Batch, alpha: float) -> Batch:
-    """Convex combinations of pairs, one share a batch. Zhang et al. 2018, mixup."""
+    """Convex combinations of pairs, one share per batch. Zhang et al. 2018, mixup."""
     order = torch.randperm(len(batch.x)).to(batch.x.device)
-    share = _beta(alpha).to(batch.x.device)
+    share = _draw_beta(alpha).to(batch.x.device)
     mixed = share * batch.x + (1 - share) * batch.x[order]
     return replace(batch, x=mixed, other_y=batch.y[order], share=share)
 
 
 def cutmix(batch: Batch, alpha: float) -> Batch:
-    """One box of each image ``(B, C, H, W)`` from its partner. Yun et al. 2019, CutMix.
+    """Copy a box into each image ``(B, C, H, W)`` from another one. Yun et al. 2019, CutMix.
 
-    The share is of the pixels that stayed, after the box was cut off at the borders.
+    The share is the fraction of pixels outside of the box, which is clipped at the borders.
     """
     height, width = batch.x.shape[-2:]
     order = torch.randperm(len(batch.x)).to(batch.x.device)
-    side = float((1 - _beta(alpha)).sqrt())
-    top, bottom = _interval(height, side)
-    left, right = _interval(width, side)
+    side = float((1 - _draw_beta(alpha)).sqrt())
+    top, bottom = _draw_interval(height, side)
+    left, right = _draw_interval(width, side)
     x = batch.x.clone()
     x[..., top:bottom, left:right] = batch.x[order][..., top:bottom, left:right]
     share = 1 - (bottom - top) * (right - left) / (height * width)
     return replace(batch, x=x, other_y=batch.y[order], share=torch.tensor(share, device=x.device))
 
 
-def _beta(alpha: float) -> Tensor:
-    """A draw of Beta(α, α), 0-dim."""
+def _draw_beta(alpha: float) -> Tensor:
+    """A sample of Beta(α, α), 0-dim."""
     return torch.distributions.Beta(alpha, alpha).sample()
 
 
-def _interval(length: int, share: float) -> tuple[int, int]:
-    """A random interval of about ``share`` of a side, cut off at the borders."""
+def _draw_interval(length: int, share: float) -> tuple[int, int]:
+    """A random interval of about ``share`` of a side, clipped at the borders."""
     centre, half = int(torch.randint(length, ())), round(length * share / 2)
     return max(centre - half, 0), min(centre + half, length)

@@ -12,7 +12,7 @@ from trainables.regularisers.base import Now, Regulariser
 
 
 class InputNoise(Regulariser):
-    """The same deviation for every input."""
+    """Adds noise with one standard deviation to all inputs."""
 
     def __init__(self, config: config.InputNoise) -> None:
         self._deviation = config.input_noise
@@ -23,7 +23,7 @@ class InputNoise(Regulariser):
 
 
 class GradientNoise(Regulariser):
-    """Deviation ``η/(1 + t)^0.275``. Neelakantan et al. 2015, eq. 1 (whose η is a variance)."""
+    """Deviation ``η/(1 + t)^0.275``. Neelakantan et al. 2015, eq. 1 (their η is a variance)."""
 
     def __init__(self, config: config.GradientNoise) -> None:
         self._deviation = config.gradient_noise

@@ -1,11 +1,11 @@
-"""The penalties: λ times a function of the weights, in the training loss alone."""
+"""Penalties: λ times a function of the weights, in the training loss only."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from trainables.compat import adam_steps
+from trainables.compat import compute_adam_steps
 from trainables.config import regularisers as config
 from trainables.config.imports import construct
 from trainables.config.penalties import penalties
@@ -15,10 +15,10 @@ from trainables.regularisers.base import Now, Regulariser, Subject
 
 
 def build_penalty(config: config.Penalty) -> Regulariser:
-    """The penalty that a point names, with λ and what else it takes.
+    """The penalty that a point names, with λ and its other parameters.
 
     Raises:
-        ContractError: a user's class cannot be imported.
+        ContractError: a user-defined class cannot be imported.
     """
     offered = {"lam": config.lam, "l1_ratio": config.l1_ratio}
     made = construct(penalties.parse(config.penalty).path, {}, offered)
@@ -66,8 +66,8 @@ class Penalty(Regulariser):
 class ElasticNet(Penalty):
     """λ·(l1_ratio·Σ|w| + (1 − l1_ratio)·Σw²).
 
-    The L1 term acts by soft-thresholding (``training.l1_update: proximal``) or by its subgradient,
-    the L2 term by shrinking the weights (``l2_update: decoupled``) or by its gradient.
+    The L1 term is applied by soft-thresholding (``training.l1_update: proximal``) or by its
+    subgradient, the L2 term by weight decay (``l2_update: decoupled``) or by its gradient.
     """
 
     def __init__(self, lam: float, l1_ratio: float) -> None:
@@ -75,10 +75,10 @@ class ElasticNet(Penalty):
         self._l1, self._l2 = lam * l1_ratio, lam * (1.0 - l1_ratio)
 
     def attach(self, subject: Subject) -> None:
-        """Choose how both terms act.
+        """Choose how to apply both terms.
 
         Raises:
-            ContractError: the optimiser does not have what an adaptive threshold needs.
+            ContractError: the optimiser does not support an adaptive threshold.
         """
         super().attach(subject)
         training = subject.training
@@ -91,38 +91,38 @@ class ElasticNet(Penalty):
             self._adaptive = False
         elif self._adaptive and not isinstance(subject.optimizer, torch.optim.Adam):
             raise ContractError(
-                f"adaptive is for torch.optim.Adam, not {type(subject.optimizer).__name__}; "
-                "lr is for any optimiser",
+                f"`adaptive` requires torch.optim.Adam, not {type(subject.optimizer).__name__}; "
+                "`lr` works with any optimiser",
                 "training.proximal_step",
             )
 
     def before_epoch(self, now: Now) -> None:
-        """Bring both terms' strengths to the weights' device."""
+        """Move the strengths of both terms to the device of the weights."""
         strengths = [now.lambda_factor * self._l1, now.lambda_factor * self._l2]
         self._l1_now, self._l2_now = torch.tensor(strengths, device=now.lr.device).unbind()
 
     def before_step(self, now: Now) -> None:
-        """Gradients first; decoupled decay acts on the weights that the gradient was taken at."""
+        """Add gradients, then decay the weights at which the gradient was computed."""
         weights = self.subject.weights
         if self._subgradient:
             penalty_steps.add_subgradient(weights, self._l1_now)
         if self._coupled:
             penalty_steps.add_coupled_gradient(weights, self._l2_now)
         if self._decoupled:
-            penalty_steps.decoupled_step(weights, now.lr, self._l2_now)
+            penalty_steps.apply_decoupled_decay(weights, now.lr, self._l2_now)
 
     def after_step(self, now: Now) -> None:
-        """Soft-threshold: exact zeros."""
+        """Soft-threshold the weights, which gives exact zeros."""
         if self._proximal:
             weights = self.subject.weights
             steps = self._adaptive_steps(now.lr) if self._adaptive else [now.lr] * len(weights)
-            penalty_steps.proximal_step(weights, steps, self._l1_now)
+            penalty_steps.apply_proximal_step(weights, steps, self._l1_now)
 
     def _adaptive_steps(self, lr: Tensor) -> list[Tensor]:
-        """``lr/(√v̂ + ε)``: the metric of Adam's own step. Melchior et al. 2019, Proximal Adam."""
+        """``lr/(√v̂ + ε)``, the metric of Adam's step. Melchior et al. 2019, Proximal Adam."""
         optimizer = self.subject.optimizer
         assert isinstance(optimizer, torch.optim.Adam)
-        return [adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
+        return [compute_adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
 
 
 class L1(ElasticNet):
@@ -140,15 +140,15 @@ class L2(ElasticNet):
 
 
 class GroupLasso(Penalty):
-    """λ·Σ√n·‖unit‖ over units of n numbers, their biases included: whole units become 0."""
+    """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
 
     def before_epoch(self, now: Now) -> None:
-        """Bring the strength to the weights' device."""
+        """Move the strength to the device of the weights."""
         self._now = torch.tensor(now.lambda_factor * self.lam, device=now.lr.device)
 
     def before_step(self, now: Now) -> None:
-        """Nothing: the penalty acts by its proximal operator."""
+        """Do nothing: the penalty is applied by its proximal operator."""
 
     def after_step(self, now: Now) -> None:
         """Shrink every unit towards 0."""
-        penalty_steps.group_step(self.subject.weights, now.lr, self._now)
+        penalty_steps.apply_group_step(self.subject.weights, now.lr, self._now)

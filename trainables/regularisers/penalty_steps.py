@@ -1,8 +1,8 @@
-"""What penalties do to weights, as pure functions of the weights and 0-dim strengths.
+"""The updates of penalties, as functions of the weights and 0-dim strengths.
 
 The penalty is ``l1·Σ|w| + l2·Σw² + group·Σ_u √n_u·‖w_u‖``, the last over units ``u`` of ``n_u``
-weights each; ``weight_decay`` of torch's optimisers is thus ``2·l2``. Every weight tensor has a
-factor of its own on all three. Strengths are values, never branches: zero does nothing.
+parameters each; ``weight_decay`` of torch's optimisers is thus ``2·l2``. Every weight tensor has a
+factor on all three. Strengths are values, never branches: a strength of zero changes nothing.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
-    """Soft-threshold in place by ``step·l1``, after the optimiser's step: exact zeros.
+def apply_proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
+    """Soft-threshold in place by ``step·l1``, after the optimiser's step; gives exact zeros.
 
-    A step is a weight tensor's own, 0-dim or of its shape.
+    There is one step per weight tensor, 0-dim or of its shape.
     """
     for w, step in zip(weights, steps, strict=True):
         w.weight.copy_(soft_threshold(w.weight, step * l1 * w.factor))
 
 
 @torch.no_grad()
-def group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
-    """Shrink every unit, bias and all, towards zero by ``step·group·√n``: whole units become 0.
+def apply_group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
+    """Shrink every unit and its bias towards zero by ``step·group·√n``; makes whole units 0.
 
     The proximal operator of ``√n·‖u‖``: Yuan & Lin 2006, Model selection and estimation in
     regression with grouped variables; Parikh & Boyd 2014, section 6.5.1.
     """
     for w in weights:
         if w.unit_axis is not None:
-            norms = unit_norms(w)
-            threshold = step * group * w.factor * _unit_sizes(w) ** 0.5
+            norms = compute_unit_norms(w)
+            threshold = step * group * w.factor * _count_unit_parameters(w) ** 0.5
             _scale_units(w, (1 - threshold / norms.clamp(min=1e-30)).clamp(min=0), bias=True)
 
 
 @torch.no_grad()
-def max_norm_step(weights: Weights, limit: Tensor) -> None:
-    """Project every unit's weights, bias apart, onto ``‖w_u‖ ≤ limit``. Srivastava et al. 2014."""
+def apply_max_norm(weights: Weights, limit: Tensor) -> None:
+    """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014."""
     for w in weights:
         if w.unit_axis is not None:
-            norms = unit_norms(w, bias=False).clamp(min=1e-30)
+            norms = compute_unit_norms(w, bias=False).clamp(min=1e-30)
             _scale_units(w, (limit / norms).clamp(max=1), bias=False)
 
 
 @torch.no_grad()
-def decoupled_step(weights: Weights, step: Tensor, l2: Tensor) -> None:
+def apply_decoupled_decay(weights: Weights, step: Tensor, l2: Tensor) -> None:
     """Shrink in place by ``1 − 2·step·l2``, never past zero, before the optimiser's step.
 
     Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
@@ -78,14 +78,14 @@ def add_coupled_gradient(weights: Weights, l2: Tensor) -> None:
 
 @torch.no_grad()
 def add_subgradient(weights: Weights, l1: Tensor) -> None:
-    """Add ``l1·sign(w)``, a subgradient of ``l1·Σ|w|``. It reaches no exact zero."""
+    """Add ``l1·sign(w)``, a subgradient of ``l1·Σ|w|``. It does not reach exact zeros."""
     for w in weights:
         if w.weight.grad is not None:
             w.weight.grad.add_(l1 * w.factor * w.weight.sign())
 
 
-def unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
-    """``‖w_u‖`` of every unit ``(units,)``, its bias included where there is one."""
+def compute_unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
+    """``‖w_u‖`` of every unit ``(units,)``, including its bias if there is one."""
     assert w.unit_axis is not None
     squares = w.weight.movedim(w.unit_axis, 0).flatten(1).square().sum(1)
     if bias and w.bias is not None:
@@ -94,23 +94,23 @@ def unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
 
 
 @torch.no_grad()
-def sparsity(weights: Weights) -> float:
-    """The share of weights that are exactly zero, 0 where there are none."""
+def measure_sparsity(weights: Weights) -> float:
+    """The fraction of weights that are exactly zero; 0 without weights."""
     total = sum(w.weight.numel() for w in weights)
     zeros = sum(int((w.weight == 0).sum()) for w in weights)
     return zeros / total if total else 0.0
 
 
 @torch.no_grad()
-def weight_norm(weights: Weights) -> float:
+def measure_weight_norm(weights: Weights) -> float:
     """``sqrt(Σw²)``."""
     if not weights:
         return 0.0
     return float(torch.linalg.vector_norm(torch.stack([w.weight.norm() for w in weights])))
 
 
-def _unit_sizes(w: Penalised) -> float:
-    """How many numbers a unit has, its bias included."""
+def _count_unit_parameters(w: Penalised) -> float:
+    """The number of parameters of a unit, including its bias."""
     assert w.unit_axis is not None
     return w.weight.numel() / w.weight.shape[w.unit_axis] + (w.bias is not None)
 

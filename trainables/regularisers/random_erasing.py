@@ -1,4 +1,4 @@
-"""Boxes of images set to 0."""
+"""Random erasing: boxes of images set to 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainables.regularisers.base import Regulariser
 
 
 class RandomErasing(Regulariser):
-    """A box of 2 to 33 % of an image, with a probability. Zhong et al. 2020."""
+    """Erases a box of 2 to 33 % of an image with a given probability. Zhong et al. 2020."""
 
     def __init__(self, config: config.RandomErasing) -> None:
         import kornia.augmentation as kornia
@@ -24,10 +24,10 @@ class RandomErasing(Regulariser):
         )
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """It is for images."""
+        """Check that the inputs are images."""
         if info.kind is Kind.IMAGE:
             return None
-        return f"it is for images; the inputs are a {info.kind}"
+        return f"requires images; the inputs are a {info.kind}"
 
     @torch.no_grad()
     def on_batch(self, batch: Batch) -> Batch:

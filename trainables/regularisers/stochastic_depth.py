@@ -1,4 +1,4 @@
-"""Stochastic depth: the rate of layers that drop whole branches of a network."""
+"""Stochastic depth: sets the rate of layers that drop whole branches of a network."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ _DEPTH_RATES = ("p", "drop_prob")
 
 
 class SetStochasticDepth(Regulariser):
-    """One rate for the deepest layer, less for those before it."""
+    """Sets the rate of the deepest layer; the rates of earlier layers grow linearly up to it."""
 
     def __init__(self, config: config.StochasticDepth) -> None:
         assert config.stochastic_depth is not None
         self._rate = config.stochastic_depth
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """A rate above 0 needs a layer that drops branches."""
-        if not self._rate or depth_layers(model):
+        """Check that there is a layer that drops branches if the rate is above 0."""
+        if not self._rate or find_depth_layers(model):
             return None
-        return "the network has no layer of class StochasticDepth or DropPath to set the rate of"
+        return "the network has no layer of class StochasticDepth or DropPath"
 
     def on_model(self, model: nn.Module) -> nn.Module:
-        """The network with the rates set, in place."""
+        """Set the rates in place."""
         set_depth_rate(model, self._rate)
         return model
 
 
-def depth_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that drop whole branches, by name: torchvision's or timm's, or of their kind."""
+def find_depth_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that drop whole branches, by name: those of torchvision, timm or similar."""
     return {n: m for n, m in model.named_modules() if type(m).__name__ in _DEPTH_LAYERS}
 
 
 def set_depth_rate(model: nn.Module, rate: float) -> None:
-    """Give every such layer a rate that grows with its depth from 0 to ``rate``.
+    """Set rates that grow linearly with depth up to ``rate``.
 
     Huang et al. 2016, Deep Networks with Stochastic Depth: linear decay of survival.
     """
-    layers = list(depth_layers(model).values())
+    layers = list(find_depth_layers(model).values())
     for position, layer in enumerate(layers, start=1):
         for attribute in _DEPTH_RATES:
             if hasattr(layer, attribute):

@@ -1,4 +1,4 @@
-"""Which weights of a network a penalty acts on: kernels and matrices, unless patterns say else."""
+"""Selects the weights that penalties act on: kernels and matrices by default."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass(frozen=True)
 class Penalised:
-    """A weight tensor under a penalty.
+    """A weight tensor that penalties act on.
 
-    Along ``unit_axis`` lie its units (rows of a linear layer, output channels of a kernel), each
-    with one entry of ``bias`` where there is one; None where it has no units to speak of.
+    ``unit_axis`` is the axis of its units (rows of a linear layer, output channels of a kernel),
+    each with one entry of ``bias`` if there is one; None if it has no units.
     """
 
     name: str
@@ -30,21 +30,21 @@ class Penalised:
     unit_axis: int | None = 0
 
 
-def penalised_weights(
+def select_penalised(
     model: nn.Module, selection: Selection, last_layer: str | None = None
 ) -> list[Penalised]:
-    """What is trained, has two dimensions or more (biases and norms have one), is not excluded.
+    """Trained weights of two or more dimensions and included ones, without excluded ones.
 
     The units of ``last_layer`` are the network's outputs, which no penalty on units may remove.
 
     Raises:
-        ContractError: a pattern fits no parameter.
+        ContractError: a pattern matches no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
     for pattern in (*selection.include, *selection.exclude, *selection.scale):
-        if not any(_fits(name, pattern) for name in names):
+        if not any(_matches(name, pattern) for name in names):
             raise ContractError(
-                f"no parameter is called {pattern!r}; there are "
+                f"no parameter matches {pattern!r}; valid: "
                 f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}",
                 "training.penalised",
             )
@@ -53,17 +53,17 @@ def penalised_weights(
             name,
             weight,
             None if axis is None else bias,
-            _factor(name, selection),
+            _find_factor(name, selection),
             None if module == last_layer else axis,
         )
-        for name, module, weight, bias, axis in _parameters(model)
-        if weight.requires_grad and _chosen(name, weight, selection)
+        for name, module, weight, bias, axis in _list_parameters(model)
+        if weight.requires_grad and _is_selected(name, weight, selection)
     ]
 
 
 @torch.no_grad()
-def last_layer(model: nn.Module, x: Tensor) -> str | None:
-    """The module with weights of its own that a batch passes last. Left in eval mode."""
+def find_last_layer(model: nn.Module, x: Tensor) -> str | None:
+    """The module with weights that runs last in a forward pass. Leaves eval mode on."""
     seen: list[str] = []
     hooks = [
         module.register_forward_hook(lambda *_, name=name: seen.append(name))
@@ -78,10 +78,10 @@ def last_layer(model: nn.Module, x: Tensor) -> str | None:
     return seen[-1] if seen else None
 
 
-def _parameters(
+def _list_parameters(
     model: nn.Module,
 ) -> Iterator[tuple[str, str, nn.Parameter, nn.Parameter | None, int | None]]:
-    """Every parameter once: name, its module's name, itself, its units' bias, its units' axis."""
+    """All parameters once, as (name, module name, parameter, bias of its units, unit axis)."""
     seen: set[nn.Parameter] = set()
     for module_name, module in model.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
@@ -99,17 +99,17 @@ def _parameters(
             yield name, module_name, parameter, bias if fits else None, axis
 
 
-def _chosen(name: str, weight: Tensor, selection: Selection) -> bool:
-    if any(_fits(name, pattern) for pattern in selection.exclude):
+def _is_selected(name: str, weight: Tensor, selection: Selection) -> bool:
+    if any(_matches(name, pattern) for pattern in selection.exclude):
         return False
-    return weight.ndim >= 2 or any(_fits(name, pattern) for pattern in selection.include)
+    return weight.ndim >= 2 or any(_matches(name, pattern) for pattern in selection.include)
 
 
-def _factor(name: str, selection: Selection) -> float:
-    """Of several patterns that fit the last one counts."""
-    fitting = [factor for pattern, factor in selection.scale.items() if _fits(name, pattern)]
+def _find_factor(name: str, selection: Selection) -> float:
+    """The factor of the last pattern that matches the name."""
+    fitting = [factor for pattern, factor in selection.scale.items() if _matches(name, pattern)]
     return fitting[-1] if fitting else 1.0
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

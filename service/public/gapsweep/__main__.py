@@ -8,7 +8,7 @@ from gapsweep._own_packages import check_own_packages
 
 
 def main() -> None:
-    """Run the command line, unless a foreign package would be imported in place of ours."""
+    """Run the command line, after checking that gapsweep's packages are importable."""
     try:
         check_own_packages()
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Refuses a foreign package that would be imported in place of one of gapsweep's own."""
+"""Detects packages of other projects that shadow those of gapsweep."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ OWN = ("service", "trainables", "search_spaces")
 
 
 def check_own_packages() -> None:
-    """See that gapsweep's own packages are the ones that Python would import.
+    """Check that Python imports the packages of gapsweep.
 
     Raises:
-        ImportError: a package or module of the same name comes first on the path.
+        ImportError: another package or module of the same name is first on the path.
     """
     here = Path(__file__).resolve().parent
-    roots = {here.parent, here.parents[2]}  # of an installed wheel, of an editable install
+    roots = {here.parent, here.parents[2]}  # an installed wheel, an editable install
     for name in OWN:
         spec = find_spec(name)
         places = [Path(p).resolve() for p in spec.submodule_search_locations or ()] if spec else []
@@ -23,6 +23,6 @@ def check_own_packages() -> None:
             continue
         found = spec.origin if spec is not None and spec.origin else (places or ["nothing"])[0]
         raise ImportError(
-            f"{found} would be imported in place of gapsweep's own package {name!r}; rename it, "
+            f"{found} shadows the package {name!r} of gapsweep; rename it, "
             "or start gapsweep in another directory"
         )

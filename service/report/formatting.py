@@ -1,4 +1,4 @@
-"""How the report says things: numbers, shares, durations and parameters as text."""
+"""Formats numbers, shares and parameters as text for the report."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from service.base.words import MISSING, number
 from service.study.records import Params
 from trainables.config.regularisers import NEUTRAL, SYMBOLS
 
-if TYPE_CHECKING:  # it would bring scipy along
+if TYPE_CHECKING:  # comparison imports scipy
     from service.report.comparison import Interval
 
 
-def signed(value: float) -> str:
-    """Three significant digits and always a sign."""
+def format_signed(value: float) -> str:
+    """Three significant digits with a sign."""
     return f"{value:+.3g}"
 
 
-def plus_minus(interval: Interval) -> str:
-    """A mean and half its interval; the mean alone where there is none."""
+def format_interval(interval: Interval) -> str:
+    """A mean and half the width of its interval, if there is one."""
     if interval.half is None:
         return number(interval.mean)
     return f"{number(interval.mean)} ± {interval.half:.2g}"
 
 
-def short(value: Value | None) -> str:
+def format_value(value: Value | None) -> str:
     """A parameter's value: three significant digits for a float, a dash for None."""
     if value is None:
         return MISSING
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def percent(share: float | None) -> str:
-    """A share of 1 in per cent, whole from 10 % on."""
+def format_share(share: float | None) -> str:
+    """A share of 1 in per cent, without decimals from 10 % on."""
     if share is None:
         return MISSING
     digits = 0 if abs(share) >= 0.0995 else 1
     return f"{100 * share:.{digits}f} %"
 
 
-def configuration(params: Params) -> str:
+def format_configuration(params: Params) -> str:
     """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
     shown = {k: v for k, v in params.items() if k != "penalty" and NEUTRAL.get(k) != v}
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
-    parts += [f"{SYMBOLS.get(k, k)} = {short(shown[k])}" for k in first + rest]
+    parts += [f"{SYMBOLS.get(k, k)} = {format_value(shown[k])}" for k in first + rest]
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""A split as a training reads it: on its device where it fits, else brought there in time."""
+"""The samples of a split in batches: resident on the device if they fit, else prefetched."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.splits import Split, Splits
-from trainables.devices import free_memory
+from trainables.devices import get_free_memory
 
 Index = Tensor | slice
 Pair = tuple[Tensor, Tensor]
 
 SHARE = 0.5
-"""Of the device's free memory that data may take; the rest is for the training itself."""
+"""Fraction of the device's free memory that data may take."""
 _AHEAD = 2
 
 
 class Samples:
-    """Inputs and targets, given out in batches on ``device``.
+    """Inputs and targets, read in batches on ``device``.
 
-    Either all of it lies there, or it stays where it is and batches are pinned, copied and
-    fetched ahead by a thread. No process is needed for either: the data are in memory.
+    If ``resident``, all samples are on the device; otherwise they stay in the host's memory, and a
+    thread pins and copies batches ahead of their use.
     """
 
     def __init__(self, split: Split, device: str, *, resident: bool = True) -> None:
@@ -36,48 +36,48 @@ class Samples:
         self._cuda = self._device.type == "cuda"
         self.resident = resident
         if resident:
-            self.x = _image_layout(torch.tensor(split.x, device=device), self._cuda)
+            self.x = _to_image_layout(torch.tensor(split.x, device=device), self._cuda)
             self.y = torch.tensor(split.y, device=device)
         else:
-            self.x, self.y = _view(split.x), _view(split.y)
+            self.x, self.y = _as_tensor(split.x), _as_tensor(split.y)
             self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def here(self, indices: Tensor) -> Tensor:
-        """Indices on the device where the samples lie, so that no step waits for them."""
+    def move_indices(self, indices: Tensor) -> Tensor:
+        """Move indices to the device of the samples, so that no step waits for them."""
         return indices.to(self.x.device)
 
     def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
-        """A batch for each; indices lie :meth:`here`."""
+        """One batch for each index tensor or slice; tensors from :meth:`move_indices`."""
         if self.resident:
             return ((self.x[i], self.y[i]) for i in indices)
-        return self._fetched(indices)
+        return self._prefetch(indices)
 
     def head(self, count: int) -> Pair:
         """The first samples."""
         return next(self.batches([slice(count)]))
 
-    def _fetched(self, indices: Iterable[Index]) -> Iterator[Pair]:
+    def _prefetch(self, indices: Iterable[Index]) -> Iterator[Pair]:
         with ThreadPoolExecutor(1, "samples") as thread:
             coming: deque[Future[Pair]] = deque()
             for index in indices:
                 coming.append(thread.submit(self._fetch, index))
                 if len(coming) > _AHEAD:
-                    yield self._arrived(coming.popleft())
+                    yield self._receive(coming.popleft())
             while coming:
-                yield self._arrived(coming.popleft())
+                yield self._receive(coming.popleft())
 
     def _fetch(self, index: Index) -> Pair:
         x, y = self.x[index], self.y[index]
-        if self._stream is None:  # a slice is a view, and who is given a batch may write to it
+        if self._stream is None:  # a slice is a view, but a step may write to its batch
             return x.to(self._device, copy=True), y.to(self._device, copy=True)
         with torch.cuda.stream(self._stream):
             there = x.pin_memory().to(self._device, non_blocking=True)
-            return _image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)
+            return _to_image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)
 
-    def _arrived(self, batch: Future[Pair]) -> Pair:
+    def _receive(self, batch: Future[Pair]) -> Pair:
         x, y = batch.result()
         if self._stream is not None:
             now = torch.cuda.current_stream()
@@ -89,7 +89,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Placed:
-    """What a training reads, on or for one device; one process's trials share it."""
+    """The samples of a training, for one device; all trials of a process share them."""
 
     device: str
     train: Samples
@@ -97,20 +97,20 @@ class Placed:
 
 
 def place(splits: Splits, device: str) -> Placed:
-    """Put the training and the validation split on a device, or leave them where they are."""
+    """Move the training and validation splits to a device if they fit."""
     size = sum(s.x.nbytes + s.y.nbytes for s in (splits.train, splits.val))
-    resident = device == "cpu" or size <= SHARE * free_memory()
+    resident = device == "cpu" or size <= SHARE * get_free_memory()
     train, val = (Samples(s, device, resident=resident) for s in (splits.train, splits.val))
     return Placed(device, train, val)
 
 
-def _view(values: NDArray[Any]) -> Tensor:
-    """No copy: indexing makes one. Ray's arrays may not be written, which torch warns of."""
+def _as_tensor(values: NDArray[Any]) -> Tensor:
+    """A tensor without a copy. Ray's arrays are read-only, which torch warns about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.from_numpy(values)
 
 
-def _image_layout(x: Tensor, cuda: bool) -> Tensor:
-    """Images with their channels last, as a GPU's convolutions are fastest."""
+def _to_image_layout(x: Tensor, cuda: bool) -> Tensor:
+    """Images in channels-last layout on a GPU, where convolutions are fastest."""
     return x.contiguous(memory_format=torch.channels_last) if cuda and x.ndim == 4 else x
