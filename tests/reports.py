@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from service.report.data import ReportData
+from service.report.report_data import ReportData
 from service.report.terminal import print_report
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Role, Trial, TrialState

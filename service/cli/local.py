@@ -141,7 +141,7 @@ def list_sweeps(
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
-    from service.base.words import duration, number
+    from service.base.number_format import duration, number
     from service.spec.file import load_spec
     from service.sweep.environment import home_at
     from service.sweep.load import current_summary
@@ -172,7 +172,7 @@ def validate(
     spec_file: SpecFile, overrides: Overrides = None, ray_address: RayAddress = None
 ) -> None:
     """Check a spec: its keys, names and data, and the network on one batch."""
-    from service.cli.tables import build_spec_table
+    from service.cli.spec_tables import build_spec_table
     from service.cluster.connection import Cluster
     from service.run.preflight import run_preflight
     from service.run.user_code import add_import_paths
@@ -205,7 +205,7 @@ def devices(
     if server:
         remote_devices(Remote.at(server, token))
         return
-    from service.cli.tables import build_cluster_table, build_use_table
+    from service.cli.spec_tables import build_cluster_table, build_use_table
     from service.cluster.connection import Cluster
     from service.spec.file import load_spec
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from service.client import endpoints
 from service.client.client import Client
-from service.client.events import StateChanged, SweepEvent
 from service.client.models import SweepDetails, TrialOut
+from service.client.sweep_events import StateChanged, SweepEvent
 from service.report.progress import SweepView, choose_view
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec

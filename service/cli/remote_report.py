@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from service.base.words import MISSING, duration, number
+from service.base.number_format import MISSING, duration, number
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.formatting import format_configuration
 

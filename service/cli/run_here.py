@@ -14,7 +14,7 @@ from service.cli.app import INTERRUPTED
 from service.sweep.environment import home_at, mlflow_uri
 
 if TYPE_CHECKING:
-    from service.run.sweep_run import Ending
+    from service.run.sweep_session import Ending
     from service.spec.model import SweepSpec
     from service.sweep.home import Home, SweepFolder
 
@@ -61,7 +61,7 @@ def _open_console(as_json: bool) -> Console:
 
 def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
     """Print the report and any warnings, and exit with the code of the outcome."""
-    from service.report.data import build_report
+    from service.report.report_data import build_report
     from service.report.terminal import print_report
     from service.run.use_case import list_failures
     from service.sweep.load import read_sweep

@@ -29,7 +29,7 @@ from service.base.errors import ServerError
 from service.base.files import replacing
 from service.client import endpoints
 from service.client.endpoints import Call, raise_for_problem
-from service.client.events import SweepEvent, parse_event
+from service.client.sweep_events import SweepEvent, parse_event
 
 T = TypeVar("T")
 NumberedEvent = tuple[int, SweepEvent]

@@ -10,12 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
-from service.base.errors import (
-    ErrorDetails,
-    Problem,
-    ServerError,
-    class_of_status,
-)
+from service.base.errors import ErrorDetails, Problem, ServerError, class_of_status
 from service.base.versions import installed_version
 from service.client.job_states import JobState
 from service.client.models import (

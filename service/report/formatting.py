@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Value
-from service.base.words import MISSING, number
+from service.base.number_format import MISSING, number
 from service.study.records import Params
 from trainables.config.regularisers import NEUTRAL, SYMBOLS
 

@@ -8,10 +8,10 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from service.base.words import duration, number
+from service.base.number_format import duration, number
 from service.report import formatting
-from service.report.data import ReportData
 from service.report.plots import draw_curves_plot, draw_gap_plot
+from service.report.report_data import ReportData
 from service.study.importance import TOO_FEW_TRIALS
 
 

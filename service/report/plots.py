@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from service.report.data import Curves, ReportData
+from service.report.report_data import Curves, ReportData
 from trainables.config.penalties import PenaltyKind, penalties
 
 _INK = "#1b1b1f"

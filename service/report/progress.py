@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from service.base.words import duration, number
+from service.base.number_format import duration, number
 from service.report.formatting import format_configuration
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver

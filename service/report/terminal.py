@@ -10,8 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from service.base.words import MISSING, duration, number
-from service.report.data import ComparisonRow, GroupRow, ReportData
+from service.base.number_format import MISSING, duration, number
 from service.report.formatting import (
     format_configuration,
     format_interval,
@@ -19,6 +18,7 @@ from service.report.formatting import (
     format_signed,
     format_value,
 )
+from service.report.report_data import ComparisonRow, GroupRow, ReportData
 from service.study.importance import TOO_FEW_TRIALS
 from trainables.config.anatomy import Anatomy
 

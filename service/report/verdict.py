@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.base.words import number
+from service.base.number_format import number
 from service.report.comparison import ConfirmedRow
 from service.report.formatting import (
     format_configuration,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.base.files import write_atomically
 from service.report import page
-from service.report.data import ReportData, build_report
+from service.report.report_data import ReportData, build_report
 from service.study.study import SweepStudy
 from service.sweep.home import SweepFolder
 from service.sweep.sweep_record import Sweep

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from service.report.data import ReportData
+    from service.report.report_data import ReportData
     from service.spec.model import SweepSpec
     from service.study.records import Trial
     from service.study.study import SweepStudy
@@ -141,7 +141,7 @@ class Sweep:
 
     def report(self) -> Report:
         """The report on the trials so far."""
-        from service.report.data import build_report
+        from service.report.report_data import build_report
 
         _, study, record = self._read
         return Report(build_report(record, study.importances()))

@@ -22,8 +22,8 @@ from service.sweep.sweep_record import SweepState
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
-    from service.run.stopping import Orders
-    from service.run.sweep_run import Ending
+    from service.run.sweep_control import Orders
+    from service.run.sweep_session import Ending
     from trainables.data.splits import Splits
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
@@ -115,7 +115,7 @@ def start_sweep(
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     cluster = _build_cluster(ray_address)
-    from service.run.sweep_run import create_sweep, run_sweep
+    from service.run.sweep_session import create_sweep, run_sweep
 
     paths = add_import_paths(*folders)
     prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
@@ -148,7 +148,7 @@ def resume_sweep(
     """
     folder.check_format()
     cluster = _build_cluster(ray_address)
-    from service.run.sweep_run import run_sweep
+    from service.run.sweep_session import run_sweep
 
     spec = load_spec(folder.spec)
     paths = add_import_paths(*folder.read_import_paths())
@@ -183,7 +183,7 @@ def continue_sweep(
         SweepBusyError: the previous driver still holds the sweep.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    from service.run.sweep_run import run_sweep, write_sweep_files
+    from service.run.sweep_session import run_sweep, write_sweep_files
 
     if not folder.spec.exists():
         write_sweep_files(folder, spec, [])
@@ -221,7 +221,7 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
         InputError: the cluster cannot be reached, is too small or does not fit the executor.
     """
     from service.run.preflight import run_preflight
-    from service.run.sweep_run import check_executor
+    from service.run.sweep_session import check_executor
 
     check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as executor:

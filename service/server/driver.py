@@ -27,7 +27,7 @@ from service.base.redaction import redact
 from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
 from service.report.progress import LineView
-from service.run.stopping import Orders
+from service.run.sweep_control import Orders
 from service.server import driver_config
 from service.server.recorder import Recorder, StoreOutbox
 from service.server.store.database import Database
@@ -43,7 +43,7 @@ from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import SweepState
 
 if TYPE_CHECKING:
-    from service.run.sweep_run import Ending
+    from service.run.sweep_session import Ending
 
 STORE_PATIENCE = 600.0
 """Seconds to wait for a store that does not answer when a sweep ends."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.base.errors import StaleDriverError
 from service.client.job_states import RequestedAction
-from service.run.stopping import Orders
+from service.run.sweep_control import Orders
 from service.server.store.job_records import DriverReport
 from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources

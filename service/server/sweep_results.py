@@ -21,7 +21,7 @@ from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_record import Sweep, SweepState
 
 if TYPE_CHECKING:
-    from service.report.data import ReportData
+    from service.report.report_data import ReportData
 
 _MAX_PART = 2**20
 """Bytes."""
@@ -95,7 +95,7 @@ def report_text(service: SweepService, job: Job) -> str:
 
 
 def _build_report(folder: SweepFolder) -> ReportData:
-    from service.report.data import build_report
+    from service.report.report_data import build_report
     from service.sweep.load import read_sweep
 
     try:

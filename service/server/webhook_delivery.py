@@ -20,7 +20,7 @@ import httpx2
 
 from service.base.errors import InputError
 from service.base.redaction import redact
-from service.client.events import event_to_json
+from service.client.sweep_events import event_to_json
 from service.server.store.job_records import StoredEvent, Webhook
 from service.server.store.webhook_store import WebhookStore
 

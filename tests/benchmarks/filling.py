@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
-from service.client.events import StateChanged, SweepEvent
 from service.client.job_states import JobState
+from service.client.sweep_events import StateChanged, SweepEvent
 from service.server.store.database import Database
 from service.server.store.event_rows import to_values
 from service.server.store.tables import Base, EpochRow, EventRow, SweepRow, TransitionRow, TrialRow

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.cluster.connection import Cluster
-from service.run.sweep_run import Ending, create_sweep, run_sweep
+from service.run.sweep_session import Ending, create_sweep, run_sweep
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.records import Epoch, Trial

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from service.cluster.connection import Cluster
-from service.run.stopping import Stop
+from service.run.sweep_control import Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from tests.contract.sweeps import Executor, Watcher, facts

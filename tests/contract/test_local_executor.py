@@ -16,7 +16,7 @@ import yaml
 
 from service.base.errors import InputError, SpecError, SweepFailedError
 from service.cluster.connection import Cluster
-from service.run.sweep_run import check_executor
+from service.run.sweep_session import check_executor
 from service.spec.file import load_spec
 from service.spec.resources import Resources
 from service.study.records import TrialState

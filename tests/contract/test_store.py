@@ -24,8 +24,8 @@ from service.base.errors import (
     TrialNotFoundError,
     UserNotFoundError,
 )
-from service.client.events import StateChanged
 from service.client.job_states import JobState, RequestedAction
+from service.client.sweep_events import StateChanged
 from service.server.store.bundle_store import BundleStore
 from service.server.store.database import Database, alembic_configuration
 from service.server.store.job_records import (

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from service.report.comparison import compare_finalists, compute_interval, run_paired_test
-from service.report.data import build_report
 from service.report.page import render
-from service.run.stopping import Control
+from service.report.report_data import build_report
+from service.run.sweep_control import Control
 from service.study.confirmation import Confirmation
 from service.study.importance import Importances
 from service.study.ranking import Ranking

@@ -7,7 +7,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from service.run.stopping import Control, Stop
+from service.run.sweep_control import Control, Stop
 from service.study.records import Trial, TrialState
 from service.study.study import SweepStudy
 from service.sweep.gpu_budget import GpuBudget

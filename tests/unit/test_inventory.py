@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from service.base.errors import InputError
-from service.cli.tables import build_cluster_table, build_use_table
+from service.cli.spec_tables import build_cluster_table, build_use_table
 from service.cluster.inventory import Inventory, Node
 from service.spec.resources import Resources
 from tests.specs import parse as spec

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.analysis.anatomy import measure_anatomy
+from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.analysis.pruning import Removed, prune
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Selection

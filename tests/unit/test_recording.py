@@ -14,24 +14,14 @@ from typing import Any
 import pytest
 
 from service.base.errors import DatabaseUnavailableError
-from service.client.events import StateChanged
 from service.client.job_states import JobState, RequestedAction
-from service.run.stopping import Orders
+from service.client.sweep_events import StateChanged
+from service.run.sweep_control import Orders
 from service.server.recorder import Recorder
-from service.server.store.job_records import (
-    DriverReport,
-    Instructions,
-    Job,
-)
+from service.server.store.job_records import DriverReport, Instructions, Job
 from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources
-from service.study.events import (
-    BestImproved,
-    EpochEnded,
-    TrialEnded,
-    TrialEvent,
-    TrialStarted,
-)
+from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState

@@ -9,9 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from service.report.data import build_report
 from service.report.page import render
 from service.report.plots import save_png
+from service.report.report_data import build_report
 from service.study.attributes import TrialAttributes
 from service.study.importance import MIN_TRIALS, Importances
 from service.study.records import OUT_OF_BUDGET, Trial, TrialState

@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, StringConstraints
 
-from service.client.events import event_to_json
 from service.client.job_states import JobState
 from service.client.models import (
     BundleOut,
@@ -24,6 +23,7 @@ from service.client.models import (
     TrialsOut,
     ValidOut,
 )
+from service.client.sweep_events import event_to_json
 from service.server.api import problems, responses
 from service.server.api.dependencies import (
     BundleBody,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from service.client.events import (
+from service.client.sweep_events import (
     EpochEnded,
     StateChanged,
     SweepEvent,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from service.client.events import SweepEvent
 from service.client.job_states import JobState, RequestedAction
+from service.client.sweep_events import SweepEvent
 from service.server.store.user_roles import UserRole
 from service.study.events import TrialEvent
 from service.study.records import Epoch, Trial

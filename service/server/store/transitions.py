@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.base.errors import IllegalTransitionError, StaleDriverError, SweepNotFoundError
-from service.client.events import StateChanged
 from service.client.job_states import JobState
+from service.client.sweep_events import StateChanged
 from service.server.store.event_rows import to_values
 from service.server.store.state_machine import LEGAL, is_legal
 from service.server.store.tables import EventRow, SweepRow, TransitionRow

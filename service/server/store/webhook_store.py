@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from sqlalchemy import delete, func, select, update
 
-from service.client.events import StateChanged
+from service.client.sweep_events import StateChanged
 from service.server.store.database import Database, insert_new
 from service.server.store.event_rows import to_event
 from service.server.store.job_records import StoredEvent, Webhook

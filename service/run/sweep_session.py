@@ -17,7 +17,7 @@ from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.local_executor import run_trials_here
-from service.run.stopping import Control, Orders, Stop
+from service.run.sweep_control import Control, Orders, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
@@ -36,8 +36,8 @@ from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
-from trainables.analysis.anatomy import measure_anatomy
 from trainables.analysis.examine import measure_test_metrics
+from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.build import build_run
 from trainables.config.registry import Component
 from trainables.data.splits import Splits
