@@ -230,12 +230,12 @@ def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
 
     assert "cannot be reached" in says("list", GAPSWEEP_SERVER="http://127.0.0.1:9")
     assert "write it as http://" in says("list", GAPSWEEP_SERVER="nonsense")
-    assert "not known, has expired or was revoked" in says("list", GAPSWEEP_TOKEN="gs_wrong")
-    assert "no server is named" in says("status", "x", GAPSWEEP_SERVER="")
+    assert "unknown, expired or revoked" in says("list", GAPSWEEP_TOKEN="gs_wrong")
+    assert "missing server" in says("status", "x", GAPSWEEP_SERVER="")
     assert "set GAPSWEEP_TOKEN" in says("status", "x", GAPSWEEP_TOKEN="")
     assert "no sweep 'nothing'" in says("cancel", "nothing")
     missing = says("submit", str(spec(paced, 3)))
-    assert "send it along: --with" in missing
+    assert "upload it: --with" in missing
     code = ("--with", str(paced / "paced.py"))
     wrong = says("submit", str(spec(paced, 3)), *code, "--set", "budget.trial=3")
     assert "budget.trial: unknown key; did you mean 'trials'?" in wrong
@@ -246,7 +246,7 @@ def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
         str(paced / "paced.py"),
         GAPSWEEP_TOKEN=service.tokens["vic"],
     )
-    assert "vic is a viewer; this takes a user" in viewer
+    assert "vic is a viewer; this requires role user" in viewer
 
 
 def test_a_secret_is_nowhere(service: Stack) -> None:
