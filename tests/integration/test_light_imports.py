@@ -99,7 +99,7 @@ def test_a_users_package_under_a_name_of_ours_is_explained(tmp_path: Path) -> No
         text=True,
         cwd=tmp_path,
     )
-    assert "gapsweep's own package 'trainables' has no module" in done.stderr
+    assert "package 'trainables' of gapsweep has no module" in done.stderr
     assert "rename that package" in done.stderr
 
 
