@@ -64,6 +64,7 @@ class Docked:
             "GAPSWEEP_IMAGE": IMAGE,
             "DOCKER_BUILDKIT": "1",
             "COMPOSE_DOCKER_CLI_BUILD": "1",
+            "HEALTH_START_PERIOD": f"{patience(60):.0f}s",
             **{name: url.rpartition(":")[2] for name, url in ports.items()},
         }
 

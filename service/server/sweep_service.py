@@ -69,7 +69,8 @@ class SweepService:
         """A validated spec, and its text as it is stored.
 
         Raises:
-            SpecError: the spec is invalid, or names a file on the sender's machine.
+            SpecError: the spec is invalid, names a file on the sender's machine, or asks for
+                trials in its own process.
             ForbiddenError: the settings do not allow one of its import paths or its data.
         """
         space = raw.get("space")
@@ -82,6 +83,9 @@ class SweepService:
             spec.model_dump_json()
         except (ValueError, RecursionError) as error:  # valid YAML with unusable values
             raise SpecError("the spec", [Problem("", f"cannot be read: {error}")]) from None
+        if spec.resources.executor == "local":
+            words = "a server runs trials on its Ray cluster; set it to ray, or leave it out"
+            raise SpecError("the spec", [Problem("resources.executor", words)])
         if self.settings.trainables:
             self._check_allowed(spec)
         return spec, text

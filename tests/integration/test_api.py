@@ -88,6 +88,14 @@ def test_what_is_no_spec_is_refused(world: World, body: bytes) -> None:
     refused(world.call("POST", "/v1/sweeps", content=body), 422)
 
 
+def test_a_sweep_in_its_own_process_is_refused(world: World) -> None:
+    asked = {**SPEC, "resources": {"executor": "local"}}
+    for path in ("/v1/sweeps", "/v1/validate"):
+        body = refused(world.call("POST", path, json=asked), 422)
+        (problem,) = body["problems"]
+        assert problem["path"] == "resources.executor"
+
+
 def test_a_spec_may_not_read_the_servers_files(world: World) -> None:
     asked = {**SPEC, "space": {"file": "/etc/passwd"}}
     body = refused(world.call("POST", "/v1/sweeps", json=asked), 422)
