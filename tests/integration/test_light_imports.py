@@ -21,9 +21,9 @@ MODULES = [
     "service.server.serve",
     "service.server.api.app",
     "service.sweep.load",
-    "service.run.use_case",
+    "service.run.start_and_resume",
     "trainables.config.regularisers",
-    "trainables.config.point",
+    "trainables.config.trial_parameters",
     "search_spaces.space",
 ]
 
