@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.space import Value
-from trainables.config.point import TrainingSpec, read_point
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
+from trainables.config.trial_parameters import TrainingSpec, read_point
 from trainables.contract import Trainable
 from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits

@@ -30,7 +30,7 @@ def run_here(
 ) -> None:
     """Run a new sweep, show it, and exit with its code. ``source`` names the spec in errors."""
     from service.report.progress import choose_view
-    from service.run.use_case import start_sweep
+    from service.run.start_and_resume import start_sweep
 
     at = home_at(home)
     with choose_view(_open_console(as_json)) as view:
@@ -45,7 +45,7 @@ def resume_here(
 ) -> None:
     """Run the remaining trials of a sweep, show it, and exit with its code."""
     from service.report.progress import choose_view
-    from service.run.use_case import resume_sweep
+    from service.run.start_and_resume import resume_sweep
 
     at = home_at(home)
     folder = at.find(sweep)
@@ -63,7 +63,7 @@ def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> N
     """Print the report and any warnings, and exit with the code of the outcome."""
     from service.report.report_data import build_report
     from service.report.terminal import print_report
-    from service.run.use_case import list_failures
+    from service.run.start_and_resume import list_failures
     from service.sweep.load import read_sweep
     from service.sweep.sweep_record import SweepState
 

@@ -11,8 +11,8 @@ from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination, examine
 from trainables.build import Regularisers, build_run, find_misfits
 from trainables.config.imports import find_import_paths
-from trainables.config.point import MODEL_PREFIX
 from trainables.config.regularisers import KEYS, read_regularisers
+from trainables.config.trial_parameters import MODEL_PREFIX
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError

@@ -95,7 +95,7 @@ class Driver:
 
     def _drive(self, observers: Sequence[SweepObserver]) -> Ending:
         from service.cluster.connection import Cluster
-        from service.run.use_case import continue_sweep
+        from service.run.start_and_resume import continue_sweep
 
         return _wait_for_lock(
             lambda: continue_sweep(

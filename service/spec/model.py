@@ -16,12 +16,12 @@ from service.spec.samplers import SamplerChoice, Tpe
 from service.spec.space_rules import find_component_paths, find_space_problems
 from trainables.config.data import DataChoice
 from trainables.config.imports import ImportPath, find_import_paths
-from trainables.config.point import MODEL_PREFIX
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
 from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
 from trainables.config.training import KEYS as TRAINING_KEYS
 from trainables.config.training import Training
+from trainables.config.trial_parameters import MODEL_PREFIX
 
 if TYPE_CHECKING:
     RegulariserChoice = OwnRegulariser

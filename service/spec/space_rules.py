@@ -11,14 +11,14 @@ from search_spaces.space import Parameter, SearchSpace, Value
 from trainables.config.augmentations import augmentations
 from trainables.config.optimizers import optimizers
 from trainables.config.penalties import penalties
-from trainables.config.point import (
+from trainables.config.registry import Custom, Registry
+from trainables.config.schedules import schedules
+from trainables.config.trial_parameters import (
     MODEL_PREFIX,
     TrainingSpec,
     explain_unknown_parameter,
     read_point,
 )
-from trainables.config.registry import Custom, Registry
-from trainables.config.schedules import schedules
 
 Location = tuple[str | int, ...]
 

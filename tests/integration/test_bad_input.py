@@ -19,7 +19,7 @@ CASES = {
     "no gpu": (("resources.gpus=1",), "resources.gpus"),
     "metric": (("objective.metric=val/los",), "did you mean 'val/loss'?"),
     "inverted": (("space.dropout={float: [0.5, 0.1]}",), "inverted"),
-    "log zero": (("space.lambda={float: [0, 1], log: true}",), "cannot start at 0"),
+    "log zero": (("space.lambda={float: [0, 1], log: true}",), "must be above 0, got 0"),
 }
 
 
@@ -37,7 +37,7 @@ def test_a_spec_that_cannot_run(case: str, tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("a,y\n1,0\n2,1\n,0\n4,1\n5,0\n6,1\n7,0\n8,1\n9,0\n1,1\n", "row 2, column 'a' is missing"),
-        ("a,y\n" + "1,0\n" * 20, "one class only"),
+        ("a,y\n" + "1,0\n" * 20, "only one class"),
         ("a,y\n1,0\n2,1\n", "too few"),
         ("a,z\n1,0\n2,1\n", "no column 'y'"),
     ],

@@ -32,7 +32,7 @@ def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
     shown = gapsweep("devices", *asked, env=ray.env)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count("GiB") == 2
-    assert "2 workers of 1 CPU and 0 GPUs each" in shown.stdout
+    assert "2 workers with 1 CPU and 0 GPUs each" in shown.stdout
     assert "1 trial (1 fit, concurrent is 4)" in shown.stdout
 
 
@@ -42,7 +42,7 @@ def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
         ("run", "resources.placement=strict_pack", "2 CPUs on one node (placement: strict_pack)"),
         ("devices", "resources.cpus=4", "a trial needs 4 CPUs; the cluster has 2 CPUs"),
         ("run", "resources.gpus=2", "a trial needs 2 GPUs; the cluster has 2 CPUs and no GPU"),
-        ("run", "resources.gpus=4", "2 workers take 2 GPUs, one each, or 0; got 4"),
+        ("run", "resources.gpus=4", "must be 2, one for each of 2 workers, or 0; got 4"),
         ("run", "training.precision=tf32", "do not support tf32"),
     ],
 )

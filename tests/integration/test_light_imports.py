@@ -21,9 +21,9 @@ MODULES = [
     "service.server.serve",
     "service.server.api.app",
     "service.sweep.load",
-    "service.run.use_case",
+    "service.run.start_and_resume",
     "trainables.config.regularisers",
-    "trainables.config.point",
+    "trainables.config.trial_parameters",
     "search_spaces.space",
 ]
 
@@ -99,7 +99,7 @@ def test_a_users_package_under_a_name_of_ours_is_explained(tmp_path: Path) -> No
         text=True,
         cwd=tmp_path,
     )
-    assert "gapsweep's own package 'trainables' has no module" in done.stderr
+    assert "package 'trainables' of gapsweep has no module" in done.stderr
     assert "rename that package" in done.stderr
 
 

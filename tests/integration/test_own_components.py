@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ SPEC: dict[str, Any] = {
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(FOLDER)
     monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-    return tmp_path / "home"
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path / "home"
+    sys.modules.pop("mine", None)  # other tests have a module of this name
 
 
 def swept(home: Path, **changes: Any) -> gapsweep.Sweep:

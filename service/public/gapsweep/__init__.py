@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from service.client import endpoints as endpoints
     from service.client.client import AsyncClient as AsyncClient
     from service.client.client import Client as Client
+    from service.run.start_and_resume import resume as resume
+    from service.run.start_and_resume import run as run
     from service.run.sweep import Report as Report
     from service.run.sweep import Sweep as Sweep
     from service.run.sweep import open_sweep as open_sweep
-    from service.run.use_case import resume as resume
-    from service.run.use_case import run as run
     from service.spec.file import load_spec as load_spec
     from service.spec.file import parse_spec as parse_spec
     from service.spec.model import SweepSpec as SweepSpec
@@ -69,7 +69,7 @@ _PUBLIC = {
     "service.client": ("endpoints",),
     "service.client.client": ("AsyncClient", "Client"),
     "service.run.sweep": ("Report", "Sweep", "open_sweep"),
-    "service.run.use_case": ("resume", "run"),
+    "service.run.start_and_resume": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
     "service.spec.model": ("SweepSpec",),
     "service.spec.pruners": ("PrunerConfig", "pruners"),
