@@ -53,6 +53,12 @@ class Custom(Component):
 
     name: ImportPath
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Check that no other base has taken the type from ``name``: allow-lists rely on it."""
+        if cls.model_fields["name"].annotation is not ImportPath:
+            raise TypeError(f"{cls.__name__} must declare `name: ImportPath` itself")
+
     def create(self, **offered: Any) -> Any:
         """Call what the import path names; what it returns is not checked.
 
