@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
+from tests.docking import IMAGE_BUILD
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
 from tests.rays import TOKEN, Ray, ray_cluster
@@ -32,6 +33,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         skip_without_needs(item)
         if "shared_ray" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
+    items.sort(key=_runs_in_docker)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the image for the tests in Docker, which come last, beside all others."""
+    if (
+        any(_runs_in_docker(item) for item in session.items)
+        and not session.config.option.collectonly
+    ):
+        IMAGE_BUILD.start()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no build behind."""
+    IMAGE_BUILD.wait()
+
+
+def _runs_in_docker(item: pytest.Item) -> bool:
+    return item.get_closest_marker("docker") is not None and not item.get_closest_marker("skip")
 
 
 @pytest.fixture(scope="session")

@@ -130,9 +130,33 @@ class Docked:
         return str(found["experiment"]["experiment_id"])
 
 
+class ImageBuild:
+    """The image's build in a process of its own: it takes minutes, mostly of the network's."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin, while other tests run."""
+        words = [*compose_words(), "-f", str(COMPOSE_FILE), "build", "keys"]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            words, env=Docked().environment, stdin=quiet, stdout=quiet, stderr=quiet
+        )
+
+    def wait(self) -> None:
+        """Until it has ended, well or not: what went wrong is told by the build that follows."""
+        if self._process is not None:
+            self._process.wait(patience(900))
+
+
+IMAGE_BUILD = ImageBuild()
+
+
 @contextmanager
 def docked() -> Iterator[Docked]:
     """The stack, built and up; nothing of it is left."""
+    IMAGE_BUILD.wait()
     stack = Docked()
     stack.down("-v")  # what a run that was killed left
     try:
