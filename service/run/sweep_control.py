@@ -43,6 +43,36 @@ class Orders:
     slots: int | None = None
 
 
+class Interrupts:
+    """Whether SIGINT or SIGTERM has come since :meth:`handled`."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Note the first signal instead of ending; a second one ends the process at once.
+
+        Does nothing outside of the main thread, which alone can handle signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        for number in self._before:
+            signal.signal(number, self._receive)
+        try:
+            yield
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.received = True
+        signal.signal(number, self._before[signal.Signals(number)])
+
+
 class Control(Observer):
     """Observes the clock, signals, orders and trial states, and decides when to stop."""
 
@@ -53,23 +83,22 @@ class Control(Observer):
         slots: int = 1,
         gpus: GpuBudget | None = None,
         orders: Orders | None = None,
+        interrupts: Interrupts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``confirmations`` trials, ``slots`` at once, follow the search."""
-        self._orders = orders or Orders()
+        self._orders, self._interrupts = orders or Orders(), interrupts or Interrupts()
         self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
         self._deadline = None if seconds is None else clock() + seconds
         self._clock = clock
-        self._interrupted = False
         self._failed = 0
         self._any_succeeded = False
         self._complete: list[float] = []
-        self._before: dict[signal.Signals, Any] = {}
 
     @property
     def reason(self) -> Stop | None:
         """Why the sweep should stop now; None if it should continue."""
-        if self._interrupted or self._orders.stop:
+        if self._interrupts.received or self._orders.stop:
             return Stop.INTERRUPTED
         if self._failed >= FAILURE_LIMIT and not self._any_succeeded:
             return Stop.FAILING
@@ -110,25 +139,3 @@ class Control(Observer):
             return 0.0
         trials = self._confirmations + self.slots
         return gpus.needed(trials, statistics.fmean(self._complete))
-
-    @contextmanager
-    def handle_signals(self) -> Iterator[None]:
-        """Stop the sweep on SIGINT or SIGTERM; a second signal ends the process at once.
-
-        Does nothing outside of the main thread, which alone can handle signals.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        for number in self._before:
-            signal.signal(number, self._interrupt)
-        try:
-            yield
-        finally:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
-
-    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
-        self._interrupted = True
-        signal.signal(number, self._before[signal.Signals(number)])

@@ -17,7 +17,7 @@ from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.local_executor import run_trials_here
-from service.run.sweep_control import Control, Orders, Stop
+from service.run.sweep_control import Control, Interrupts, Orders, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
@@ -102,9 +102,12 @@ def run_sweep(
     """
     folder.check_format()
     check_executor(spec, cluster)
-    with folder.locked(), History(folder.history) as history:
+    interrupts = Interrupts()
+    with interrupts.handled(), folder.locked(), History(folder.history) as history:
         more = More(more_trials, extension)
-        session = _Session(spec, splits, folder, home, history, observers, more, concurrent, orders)
+        session = _Session(
+            *(spec, splits, folder, home, history, observers, more, concurrent, orders, interrupts)
+        )
         try:
             session.drive(cluster)
             return session.conclude()
@@ -154,6 +157,7 @@ class _Session:
         more: More,
         concurrent: int,
         orders: Orders | None,
+        interrupts: Interrupts,
     ) -> None:
         self._spec, self._splits, self._folder = spec, splits, folder
         self._concurrent = concurrent
@@ -170,7 +174,7 @@ class _Session:
         gpus = _open_gpu_budget(spec, self._study, before)
         if gpus is not None and more_trials:
             gpus.extend()
-        self._control = Control(seconds, confirmations, concurrent, gpus, orders)
+        self._control = Control(seconds, confirmations, concurrent, gpus, orders, interrupts)
         self._cut_short = False
         self._runs = _open_runs(spec, splits, folder, home)
         self._tracker = None if self._runs is None else Outbox(self._runs, "mlflow")
@@ -205,11 +209,10 @@ class _Session:
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
         paths = self._folder.read_import_paths()
         context = TrialContext(self._spec, self._splits, self._folder.path, paths)
-        with control.handle_signals():
-            if self._spec.resources.executor == "local":
-                run_trials_here(flow, context)
-            else:
-                self._run_on(cluster, flow, context)
+        if self._spec.resources.executor == "local":
+            run_trials_here(flow, context)
+        else:
+            self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
         if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
             for number in self._trials.open_trials:

@@ -26,7 +26,7 @@ def test_the_ui_shows_the_sweeps_runs(ran: Ran, tmp_path: Path) -> None:
         )
         assert json.load(found)["experiment"]["name"] == "gapsweep"
         taken = gapsweep("ui", "--home", str(home), "--port", str(port))
-        assert (taken.returncode, "name another with --port" in taken.stderr) == (2, True)
+        assert (taken.returncode, "choose another with --port" in taken.stderr) == (2, True)
     finally:
         process.terminate()
         process.wait(patience(30))
