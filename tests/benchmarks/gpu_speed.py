@@ -22,7 +22,8 @@ from tests.benchmarks.epoch_cost import BATCH, INFO, splits, timed
 from trainables.build import build_training
 from trainables.config.training import Training
 from trainables.data.splits import Splits
-from trainables.devices import Precision, get_device_name
+from trainables.config.precision import Precision
+from trainables.devices import get_device_name
 from trainables.loop import train
 from trainables.models import CNN
 
