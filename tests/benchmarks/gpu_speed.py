@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.benchmarks.epoch_cost import BATCH, INFO, splits, timed
 from trainables.build import build_training
+from trainables.config.precision import Precision
 from trainables.config.training import Training
 from trainables.data.splits import Splits
-from trainables.config.precision import Precision
 from trainables.devices import get_device_name
 from trainables.loop import train
 from trainables.models import CNN
