@@ -151,16 +151,18 @@ class Qmc(SamplerConfig):
 class OptunaHub(SamplerConfig):
     """A sampler of OptunaHub, ``pip install 'gapsweep[optunahub]'``.
 
-    ``package`` is its path in the hub, for example ``samplers/auto_sampler``; ``registry_root`` a
-    local copy of the hub's repository, used instead of a download.
+    ``package`` is its path in the hub, for example ``samplers/auto_sampler``. ``registry_root`` is
+    the folder ``package`` of a local copy of the hub, which is read instead of a download.
     """
 
     loads: ClassVar[tuple[str, ...]] = ("optunahub:load_module",)
 
     name: Literal["optunahub"]
-    package: str
+    package: str = Field(description="path in the hub, for example samplers/auto_sampler")
     sampler: str = Field(description="class in the package, for example AutoSampler")
-    registry_root: str | None = None
+    registry_root: str | None = Field(
+        None, description="folder `package` of a local copy of the hub; default: download"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the class")
 
     def build(self, seed: int) -> BaseSampler:
