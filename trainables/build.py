@@ -90,8 +90,8 @@ def build_training(
     few, _ = data.train.head(2)
     model = _build_network(trainable, splits, training, few)
     outputs = _find_last_layer(model, few)
-    hooks = Hooks([config.build() for config in regularisers])
-    for regulariser, config in zip(hooks.all, regularisers, strict=True):
+    built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
+    for regulariser, config in built:
         misfit = regulariser.misfit(splits.info, model)
         if misfit:
             raise ContractError(f"{_get_key(config)}: {misfit}")
@@ -102,6 +102,7 @@ def build_training(
         optimizer = trainable.optimizer(model.parameters(), training)
     with blame("training.schedule"):
         training.lr_at(1)
+    hooks = Hooks([regulariser for regulariser, _ in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None

@@ -79,6 +79,17 @@ def test_a_regulariser_bounds_the_weights_that_its_option_says(home: Path) -> No
     assert len(baseline) == 1, "the user's regularisers are off in the baseline"
 
 
+def test_a_regulariser_acts_before_weights_are_averaged(home: Path) -> None:
+    sweep = swept(
+        home,
+        regularisers={"clip": {"name": "mine:Clip", "bound": 0.01}},
+        space={"ema": {"choice": [0.5]}},
+        search={"sampler": "grid", "pruner": "none"},
+    )
+    averages = [w for n, w in sweep.best_model().state_dict().items() if n.endswith("weight")]
+    assert all(float(w.abs().max()) <= 0.0101 for w in averages)
+
+
 def test_a_sampler_takes_its_options_and_the_seed(home: Path) -> None:
     sweep = swept(home, search={"sampler": {"name": "mine:Sampler", "most": 0.1}, "pruner": "none"})
     assert sweep.trials["params.dropout"].max() <= 0.1

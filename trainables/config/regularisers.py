@@ -29,13 +29,12 @@ NonNegative = Annotated[float, Field(ge=0)]
 class RegulariserConfig(Strict):
     """One regulariser's parameters, by the keys of a space; every default switches it off.
 
-    ``implementation`` is the import path of its class, which is built with this model. Hooks of
-    regularisers run in ascending ``order``. ``neutral`` are the values at which the baseline fixes
-    its keys. ``symbols`` are what reports write for a key, where it is not the key itself.
+    ``implementation`` is the import path of its class, which is built with this model.
+    ``neutral`` are the values at which the baseline fixes its keys. ``symbols`` are what reports
+    write for a key, where it is not the key itself.
     """
 
     implementation: ClassVar[str] = ""
-    order: ClassVar[int] = 50
     neutral: ClassVar[Mapping[str, Value]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
 
@@ -79,7 +78,6 @@ class Penalty(RegulariserConfig):
     """λ times a function of the weights, added to the training loss."""
 
     implementation = "trainables.regularisers.penalties:build_penalty"
-    order = 10
     neutral: ClassVar[Mapping[str, Value]] = {"penalty": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"lambda": "λ"}
 
@@ -102,7 +100,6 @@ class MaxNorm(RegulariserConfig):
     """An upper bound on the norm of each unit's weights."""
 
     implementation = "trainables.regularisers.max_norm:MaxNorm"
-    order = 30
 
     max_norm: float | None = Field(None, gt=0, description="maximum norm of each unit's weights")
 
@@ -130,7 +127,6 @@ class Augmentation(RegulariserConfig):
     """Random transformations of the inputs that keep the targets."""
 
     implementation = "trainables.regularisers.augmentation:Augmentation"
-    order = 10
     neutral: ClassVar[Mapping[str, Value]] = {"augmentation": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"augmentation_strength": "strength"}
 
@@ -152,7 +148,6 @@ class RandomErasing(RegulariserConfig):
     """Random boxes of images set to 0."""
 
     implementation = "trainables.regularisers.random_erasing:RandomErasing"
-    order = 20
 
     random_erasing: Probability = Field(0.0, description="probability per image")
 
@@ -161,7 +156,6 @@ class InputNoise(RegulariserConfig):
     """Gaussian noise on the inputs."""
 
     implementation = "trainables.regularisers.noise:InputNoise"
-    order = 30
 
     input_noise: NonNegative = Field(
         0.0, description="standard deviation of Gaussian noise on the inputs"
@@ -172,7 +166,6 @@ class Mixing(RegulariserConfig):
     """Mixup (convex combinations) or CutMix (swapped boxes); one of them per batch."""
 
     implementation = "trainables.regularisers.mixing:Mixing"
-    order = 40
 
     mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
     cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
@@ -195,7 +188,6 @@ class GradientNoise(RegulariserConfig):
     """Gaussian noise on the gradients, decaying over the steps."""
 
     implementation = "trainables.regularisers.noise:GradientNoise"
-    order = 20
 
     gradient_noise: NonNegative = Field(
         0.0, description="standard deviation in the first step; it decays"
@@ -206,7 +198,6 @@ class Averaging(RegulariserConfig):
     """An average of the weights, evaluated and kept instead of them."""
 
     implementation = "trainables.regularisers.averaging:Averaging"
-    order = 90
 
     ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
     swa: Share = Field(
@@ -266,7 +257,7 @@ SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.sym
 
 
 def read_regularisers(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...]:
-    """The built-in regularisers that are active at a point, in the order of their hooks.
+    """The built-in regularisers that are active at a point.
 
     Raises:
         ValidationError: a value is out of range.
@@ -275,4 +266,4 @@ def read_regularisers(params: Mapping[str, Any]) -> tuple[RegulariserConfig, ...
         config.model_validate({k: params[k] for k in config.names() if k in params})
         for config in BUILT_IN
     )
-    return tuple(sorted((c for c in made if c.active), key=lambda c: c.order))
+    return tuple(config for config in made if config.active)

@@ -42,7 +42,7 @@ class TrainingSpec(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """The configuration of one trial; built-in regularisers in order, then user-defined ones."""
+    """The configuration of one trial; built-in regularisers first."""
 
     model: Mapping[str, Any]
     training: Training

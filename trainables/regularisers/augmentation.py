@@ -30,6 +30,8 @@ _Make = Callable[[float, DataInfo], Augment]
 class Augmentation(Regulariser):
     """Augments the inputs of every batch."""
 
+    order = 10
+
     def __init__(self, config: config.Augmentation) -> None:
         self._name, self._strength = config.augmentation, config.augmentation_strength
 

@@ -21,6 +21,8 @@ class Averaging(Regulariser):
     over the last epochs (Izmailov et al. 2018).
     """
 
+    order = 90
+
     def __init__(self, config: config.Averaging) -> None:
         self._decay, self._share = config.ema, config.swa
         self._count = 0

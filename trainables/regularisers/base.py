@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,11 +62,18 @@ class Regulariser:
 
     One instance serves one training. Hooks are called in this order: ``misfit`` and ``on_model``
     before the optimiser is made, ``attach`` once it is; in every epoch ``before_epoch``, then for
-    every step ``on_batch``, ``before_step`` and ``after_step``, then ``after_epoch``. ``subject``
-    is set from :meth:`attach` on. Where several workers train one trial, each has an instance of
-    its own and sees its part of a batch; weights must stay equal on all of them.
+    every step ``on_batch``, ``before_step`` and ``after_step``, then ``after_epoch``. Where
+    several workers train one trial, each has an instance of its own and sees its part of a batch;
+    weights must stay equal on all of them.
+
+    Attributes:
+        order: hooks of several regularisers run in ascending order. Built-in ones augment inputs
+            (10 to 30) before they mix them (40), add penalties (10) before they bound norms (30),
+            and average weights last (90).
+        subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
+    order: ClassVar[int] = 50
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:

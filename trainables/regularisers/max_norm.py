@@ -12,6 +12,8 @@ from trainables.regularisers.penalty_steps import apply_max_norm
 class MaxNorm(Regulariser):
     """Projects the weights after every step. Srivastava et al. 2014, section 5.1."""
 
+    order = 30
+
     def __init__(self, config: config.MaxNorm) -> None:
         assert config.max_norm is not None
         self._limit = torch.tensor(config.max_norm)

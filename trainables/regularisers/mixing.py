@@ -16,6 +16,8 @@ from trainables.regularisers.base import Regulariser
 class Mixing(Regulariser):
     """Mixes every batch by mixup or CutMix, chosen with equal probability if both are on."""
 
+    order = 40
+
     def __init__(self, config: config.Mixing) -> None:
         self._mixup, self._cutmix = config.mixup, config.cutmix
 

@@ -14,6 +14,8 @@ from trainables.regularisers.base import Now, Regulariser
 class InputNoise(Regulariser):
     """Adds noise with one standard deviation to all inputs."""
 
+    order = 30
+
     def __init__(self, config: config.InputNoise) -> None:
         self._deviation = config.input_noise
 
@@ -24,6 +26,8 @@ class InputNoise(Regulariser):
 
 class GradientNoise(Regulariser):
     """Deviation ``η/(1 + t)^0.275``. Neelakantan et al. 2015, eq. 1 (their η is a variance)."""
+
+    order = 20
 
     def __init__(self, config: config.GradientNoise) -> None:
         self._deviation = config.gradient_noise

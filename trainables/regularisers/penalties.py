@@ -39,6 +39,8 @@ class Penalty(Regulariser):
     and ``after_step``.
     """
 
+    order = 10
+
     def __init__(self, lam: float) -> None:
         self.lam = lam
 

@@ -16,6 +16,8 @@ from trainables.regularisers.base import Regulariser
 class RandomErasing(Regulariser):
     """Erases a box of 2 to 33 % of an image with a given probability. Zhong et al. 2020."""
 
+    order = 20
+
     def __init__(self, config: config.RandomErasing) -> None:
         import kornia.augmentation as kornia
 
