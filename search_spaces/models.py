@@ -28,6 +28,14 @@ def make_problem(location: Location, text: str, value: object = None) -> InitErr
     return InitErrorDetails(type=kind, loc=tuple(location), input=value)
 
 
+def get_first_message(error: ValidationError) -> str:
+    """The message of an error's first problem, without pydantic's prefix, in lower case."""
+    detail = error.errors(include_url=False)[0]
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    return detail["msg"][0].lower() + detail["msg"][1:]
+
+
 def raise_problems(model: str, problems: Iterable[InitErrorDetails]) -> None:
     """Raise all problems as one error of the model; return if there are none.
 

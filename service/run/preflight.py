@@ -11,7 +11,7 @@ from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination, examine
 from trainables.build import Regularisers, build_run, find_misfits
 from trainables.config.imports import find_import_paths
-from trainables.config.regularisers import KEYS, read_regularisers
+from trainables.config.regularisers import BY_KEY, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
@@ -112,11 +112,11 @@ def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> It
 
 def _list_strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
     """Regularisers at their largest strength, one for each choice, with their key in the spec."""
-    strengths = {"penalty": "lambda", "augmentation": "augmentation_strength"}
     for name, parameter in spec.space.parameters.items():
-        if name in strengths:
+        config = BY_KEY.get(name)
+        if config and name == config.selector:
             for value in parameter.choices():
-                yield f"space.{name}", read_regularisers({name: value, strengths[name]: 1.0})
-        elif name in KEYS:
+                yield f"space.{name}", read_regularisers({name: value, config.strength: 1.0})
+        elif config:
             yield f"space.{name}", read_regularisers({name: parameter.extremes()[1]})
     yield from ((f"regularisers.{label}", (c,)) for label, c in spec.regularisers.items())

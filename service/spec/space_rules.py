@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from search_spaces.models import get_first_message
 from search_spaces.space import Parameter, SearchSpace, Value
-from trainables.config.augmentations import augmentations
 from trainables.config.optimizers import optimizers
-from trainables.config.penalties import penalties
 from trainables.config.registry import Custom, Registry
+from trainables.config.regularisers import BUILT_IN, BY_KEY, RegulariserConfig
 from trainables.config.schedules import schedules
 from trainables.config.trial_parameters import (
     MODEL_PREFIX,
@@ -23,8 +24,7 @@ from trainables.config.trial_parameters import (
 Location = tuple[str | int, ...]
 
 _COMPONENTS: Mapping[str, Registry[Any]] = {
-    "penalty": penalties,
-    "augmentation": augmentations,
+    **{config.selector: config.registry for config in BUILT_IN if config.selector},
     "optimizer": optimizers,
     "schedule": schedules,
 }
@@ -41,14 +41,15 @@ class SpacedSpec(TrainingSpec, Protocol):
 
 def find_space_problems(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
     """Problems of the space as (location in the spec, message)."""
-    for name, parameter in spec.space.parameters.items():
-        text = (
-            explain_unknown_parameter(name, spec.regularisers)
-            or _check_values(name, parameter, spec)
-            or _check_effect(name, spec.space)
-        )
-        if text:
-            yield ("space", name), text
+    space = spec.space
+    unusable = {
+        name: explain_unknown_parameter(name, spec.regularisers)
+        or _check_values(name, parameter, spec)
+        for name, parameter in space.parameters.items()
+    }
+    invalid = any(unusable.values())
+    found = unusable if invalid else {n: _check_effect(n, space) for n in space.parameters}
+    yield from ((("space", name), text) for name, text in found.items() if text)
 
 
 def find_component_paths(space: SearchSpace) -> Iterator[str]:
@@ -69,32 +70,40 @@ def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
         try:
             read_point(spec, {name: value})
         except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"]
-            return f"invalid value {value!r}: {message[0].lower()}{message[1:]}"
+            return f"invalid value {value!r}: {get_first_message(error)}"
     return ""
 
 
 def _check_effect(name: str, space: SearchSpace) -> str:
     """Why a parameter has no effect or contradicts another one; empty if it does not."""
-    match name:
-        case "penalty" if "lambda" not in space.parameters and _list_active_values(
-            "penalty", space
-        ):
-            return "needs `lambda`"
-        case "lambda" | "l1_ratio":
-            return _check_parent("penalty", _find_penalties_with(name, space), name, space)
-        case "swa" if "ema" in space.parameters and not _are_exclusive("ema", "swa", space):
-            return "`ema` and `swa` are mutually exclusive; remove one"
-        case "augmentation_strength":
-            names = _list_active_values("augmentation", space)
-            return _check_parent("augmentation", names, name, space)
+    config = BY_KEY.get(name)
+    if config is None:
+        return ""
+    if name == config.selector:
+        return _check_strength(config, space)
+    if config.selector:
+        readers = _find_readers(config, name, space)
+        return _check_parent(config.selector, readers, name, space)
+    for other in takewhile(lambda key: key != name, config.exclusive):
+        if other in space.parameters and not _are_exclusive(other, name, space):
+            return f"`{other}` and `{name}` are mutually exclusive; remove one"
     return ""
 
 
-def _find_penalties_with(key: str, space: SearchSpace) -> tuple[Value, ...]:
-    """The penalties, built in or named by the space, that have this parameter."""
-    named = (*penalties.built_in(), *_list_active_values("penalty", space))
-    return tuple(v for v in dict.fromkeys(named) if key in penalties.parse(v).reads)
+def _check_strength(config: type[RegulariserConfig], space: SearchSpace) -> str:
+    """Why no component that the space names acts: its strength is 0 unless the space sets it."""
+    names = _list_active_values(config.selector, space)
+    idle = not any(config.model_validate({config.selector: name}).active for name in names)
+    missing = names and idle and config.strength not in space.parameters
+    return f"needs `{config.strength}`" if missing else ""
+
+
+def _find_readers(
+    config: type[RegulariserConfig], key: str, space: SearchSpace
+) -> tuple[Value, ...]:
+    """The components, built in or named by the space, that have this parameter."""
+    named = (*config.registry.built_in(), *_list_active_values(config.selector, space))
+    return tuple(v for v in dict.fromkeys(named) if key in config.registry.parse(v).reads)
 
 
 def _are_exclusive(one: str, other: str, space: SearchSpace) -> bool:

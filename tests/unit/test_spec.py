@@ -56,6 +56,22 @@ def test_four_keys_are_enough() -> None:
         ({"space": {"dropuot": {"float": [0, 0.5]}}}, "space.dropuot", "did you mean 'dropout'?"),
         ({"space": {"dropout": {"float": [0, 1.5]}}}, "space.dropout", "invalid value 1.5"),
         ({"space": {"lambda": {"float": [0.1, 1]}}}, "space.lambda", "without `penalty`"),
+        ({"space": {"penalty": {"choice": ["none", "l2"]}}}, "space.penalty", "needs `lambda`"),
+        (
+            {"space": {"penalty": {"choice": ["l3", "l1"]}, "lambda": {"choice": [0.1]}}},
+            "space.penalty",
+            "invalid value 'l3': 'l3' is not one of l1, l2",
+        ),
+        (
+            {
+                "space": {
+                    "augmentation": {"choice": ["none"]},
+                    "augmentation_strength": {"float": [0, 1]},
+                }
+            },
+            "space.augmentation_strength",
+            "augmentation is never shift or",
+        ),
         ({"search": {"enqueue": [{"dropout": 0.9}]}}, "search.enqueue.0.dropout", "0.9"),
     ],
 )

@@ -10,8 +10,9 @@ from trainables.config.registry import Component, Custom, Registry
 
 
 class AugmentationKind(Component):
-    """An augmentation and the kinds of input that it supports."""
+    """An augmentation by name: the kinds of input that it supports, and its keys in a space."""
 
+    reads: ClassVar[tuple[str, ...]] = ("augmentation_strength",)
     kinds: ClassVar[frozenset[Kind]] = frozenset(Kind)
 
 

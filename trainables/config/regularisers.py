@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from search_spaces.models import Strict
+from search_spaces.models import Strict, get_first_message
 from search_spaces.space import Value
 from trainables.config.augmentations import augmentations
 from trainables.config.imports import ImportPath, load_object
@@ -32,9 +32,17 @@ class RegulariserConfig(Strict):
     ``implementation`` is the import path of its class, which is built with this model.
     ``neutral`` are the values at which the baseline fixes its keys. ``symbols`` are what reports
     write for a key, where it is not the key itself.
+
+    Where it stands for a family of components, ``selector`` is the key that names one of
+    ``registry``, or ``none``; ``strength`` is the key of its strength. Of the keys ``exclusive``
+    only one may be active at a point.
     """
 
     implementation: ClassVar[str] = ""
+    selector: ClassVar[str] = ""
+    registry: ClassVar[Registry[Any]]
+    strength: ClassVar[str] = ""
+    exclusive: ClassVar[tuple[str, ...]] = ()
     neutral: ClassVar[Mapping[str, Value]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
 
@@ -63,32 +71,39 @@ class RegulariserConfig(Strict):
         made: Regulariser = implementation(self)
         return made
 
+    @field_validator("*")
+    @classmethod
+    def _check_selected(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check the name of a component; an unknown one raises the registry's message."""
+        if info.field_name == cls.selector and value != "none":
+            try:
+                cls.registry.parse(value)
+            except ValidationError as error:
+                raise ValueError(get_first_message(error)) from None
+        return value
 
-def _check_name(registry: Registry[Any], name: str) -> str:
-    """Check a name or ``none``; an unknown name raises the registry's message."""
-    if name != "none":
-        try:
-            registry.parse(name)
-        except ValidationError as error:
-            raise ValueError(error.errors(include_url=False)[0]["ctx"]["error"]) from None
-    return name
+    @model_validator(mode="after")
+    def _check_exclusive(self) -> Self:
+        active = [key for key in self.exclusive if getattr(self, key)]
+        if len(active) > 1:
+            names = " and ".join(f"`{key}`" for key in active)
+            raise ValueError(f"{names} are mutually exclusive; set all but one to 0")
+        return self
 
 
 class Penalty(RegulariserConfig):
     """λ times a function of the weights, added to the training loss."""
 
     implementation = "trainables.regularisers.penalties:build_penalty"
+    selector = "penalty"
+    registry = penalties
+    strength = "lambda"
     neutral: ClassVar[Mapping[str, Value]] = {"penalty": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"lambda": "λ"}
 
     penalty: str = Field("none", description="added to the training loss only")
     lam: NonNegative = Field(0.0, alias="lambda", description="strength of the penalty")
     l1_ratio: Probability = Field(0.5, description="share of L1 in `elastic_net`")
-
-    @field_validator("penalty")
-    @classmethod
-    def _check_known(cls, name: str) -> str:
-        return _check_name(penalties, name)
 
     @property
     def active(self) -> bool:
@@ -127,16 +142,14 @@ class Augmentation(RegulariserConfig):
     """Random transformations of the inputs that keep the targets."""
 
     implementation = "trainables.regularisers.augmentation:Augmentation"
+    selector = "augmentation"
+    registry = augmentations
+    strength = "augmentation_strength"
     neutral: ClassVar[Mapping[str, Value]] = {"augmentation": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"augmentation_strength": "strength"}
 
     augmentation: str = Field("none", description="of training batches only")
     augmentation_strength: Probability = Field(0.5, description="0 changes nothing")
-
-    @field_validator("augmentation")
-    @classmethod
-    def _check_known(cls, name: str) -> str:
-        return _check_name(augmentations, name)
 
     @property
     def active(self) -> bool:
@@ -198,17 +211,12 @@ class Averaging(RegulariserConfig):
     """An average of the weights, evaluated and kept instead of them."""
 
     implementation = "trainables.regularisers.averaging:Averaging"
+    exclusive = ("ema", "swa")
 
     ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
     swa: Share = Field(
         0.0, description="share of the epochs, the last ones, whose weights are averaged"
     )
-
-    @model_validator(mode="after")
-    def _check_exclusive(self) -> Self:
-        if self.ema and self.swa:
-            raise ValueError("`ema` and `swa` are mutually exclusive; set one of them to 0")
-        return self
 
 
 class OwnRegulariser(Component):
@@ -251,7 +259,8 @@ BUILT_IN: tuple[type[RegulariserConfig], ...] = (
     GradientNoise,
     Averaging,
 )
-KEYS: tuple[str, ...] = tuple(key for config in BUILT_IN for key in config.names())
+BY_KEY: Mapping[str, type[RegulariserConfig]] = {k: c for c in BUILT_IN for k in c.names()}
+KEYS: tuple[str, ...] = tuple(BY_KEY)
 NEUTRAL: Mapping[str, Value] = {k: v for config in BUILT_IN for k, v in config.neutral.items()}
 SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.symbols.items()}
 
