@@ -92,10 +92,11 @@ def build_training(
     outputs = _find_last_layer(model, few)
     built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
     for regulariser, config in built:
-        misfit = regulariser.misfit(splits.info, model)
-        if misfit:
-            raise ContractError(f"{_get_key(config)}: {misfit}")
-        model = regulariser.on_model(model)
+        with blame("", _get_key(config)):
+            misfit = regulariser.misfit(splits.info, model)
+            if misfit:
+                raise ContractError(f"{_get_key(config)}: {misfit}")
+            model = regulariser.on_model(model)
     model = process.synchronise_batch_norms(model)
     weights = select_penalised(model, training.penalised, outputs)
     with blame("training.optimizer"):
@@ -128,11 +129,7 @@ def build_training(
 
 
 def find_misfits(configs: Regularisers, splits: Splits, model: nn.Module) -> Mapping[str, str]:
-    """Why regularisers cannot work with these data and this network, by key of the space.
-
-    Raises:
-        ContractError: a user-defined class cannot be imported or does not accept an option.
-    """
+    """Why regularisers cannot work with these data and this network, by key of the space."""
     found = {_get_key(c): c.build().misfit(splits.info, model) for c in configs}
     return {key: text for key, text in found.items() if text}
 
@@ -148,11 +145,13 @@ def _build_network(
 
     Weights are initialised on the CPU, so that a training on a GPU starts from the same ones.
     """
-    trainable.setup(splits.info, training)
+    with blame("trainable", type(trainable).__name__):
+        trainable.setup(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
     with torch.random.fork_rng(list_generators("cpu")):
         torch.manual_seed(seed)
-        model = replace_dropout(trainable.build(splits.info))
+        with blame("trainable", type(trainable).__name__):
+            model = replace_dropout(trainable.build(splits.info))
         _find_last_layer(model, few.cpu())  # initialises lazy layers
     model = model.to(few.device)
     if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):

@@ -8,8 +8,10 @@ TrainableError
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class TrainableError(Exception):
@@ -36,10 +38,27 @@ class DivergedError(TrainableError):
 
 
 @contextmanager
-def blame(where: str) -> Iterator[None]:
-    """Set ``where`` of errors that leave it empty to this key of the spec."""
+def blame(where: str, name: str = "") -> Iterator[None]:
+    """Report errors of user-defined code at this key of the spec.
+
+    ``name`` is what is called, for the message. A ``TrainableError`` only gets ``where``, if it
+    has none.
+
+    Raises:
+        ContractError: the code raised any other exception.
+    """
     try:
         yield
     except TrainableError as error:
         error.where = error.where or where
         raise
+    except Exception as error:
+        subject = f"{name} raised " if name else ""
+        raise ContractError(f"{subject}{describe_error(error)}", where) from error
+
+
+def describe_error(error: Exception) -> str:
+    """An exception's type and message, and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{line}"

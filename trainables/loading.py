@@ -12,7 +12,7 @@ from torch import nn
 from trainables.config.data_info import DataInfo
 from trainables.config.imports import check_options, load_object
 from trainables.contract import Trainable
-from trainables.errors import ContractError
+from trainables.errors import ContractError, blame
 
 _FROM_DATA = ("input_shape", "outputs")
 
@@ -37,7 +37,8 @@ class ModuleTrainable(Trainable):
         wanted = {
             k: v for k, v in known.items() if k in inspect.signature(self._factory).parameters
         }
-        network = self._factory(**{**wanted, **self._arguments})
+        with blame("trainable", self._factory.__name__):
+            network = self._factory(**{**wanted, **self._arguments})
         if not isinstance(network, nn.Module):
             raise ContractError(
                 f"{self._factory.__name__} returned {type(network).__name__}, not an nn.Module"
@@ -60,7 +61,8 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
         if missing:
             raise ContractError(f"{path} does not define {', '.join(missing)}")
         check_options(path, found, arguments, {})
-        return found(**arguments)
+        with blame("trainable", path):
+            return found(**arguments)
     if isinstance(found, type) and not issubclass(found, nn.Module):
         lacking = [m for m in ("build", "losses", "metrics", "optimizer") if not hasattr(found, m)]
         lacks = f"it lacks {', '.join(lacking)}" if lacking else "it is neither"

@@ -156,6 +156,22 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
         yield _train_epoch(run)
 
 
+def try_step(run: TrainingRun) -> None:
+    """Run one step with all hooks of the regularisers, to find errors of user-defined code.
+
+    The run is not usable afterwards.
+    """
+    hooks, now = run.parts.regularisers, _build_now(run, epoch=1, steps=1)
+    x, y = run.data.train.head(run.training.batch_size)
+    run.model.train()
+    with torch.random.fork_rng(list_generators(run.data.device)):
+        for before in hooks.before_epoch:
+            before(now)
+        _run_step(run, x, y, 1.0, now)
+        for after in hooks.after_epoch:
+            after(1)
+
+
 def _train_epoch(run: TrainingRun) -> EpochResult:
     epoch, process = run.epoch + 1, run.parts.process
     set_precision(run.training.precision)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from search_spaces.space import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
+from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
-from trainables.build import Regularisers, build_run, find_misfits
+from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, read_regularisers
-from trainables.config.trial_parameters import MODEL_PREFIX
+from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
-from trainables.errors import TrainableError
+from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
-from trainables.loop import TrainingRun
+from trainables.loop import TrainingRun, try_step
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
     problems += _check_metrics(spec, found.metrics)
     problems += _check_regularisers(spec, run, splits)
+    problems += _check_user_defined(spec, splits)
     if problems:
         raise SpecError(source, problems)
     return Preflight(splits, run, found)
@@ -56,22 +59,17 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
 
 def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:
     """Check that the trainable loads with the arguments that the spec and the space name."""
-    point = {n: None for n in spec.space.parameters if n.startswith(MODEL_PREFIX)}
-    swept = {n.removeprefix(MODEL_PREFIX): v for n, v in point.items()}
-    try:
-        load_trainable(spec.trainable, spec.model)
-    except TrainableError as error:
-        yield Problem("trainable", str(error))
-        return
-    for name in swept:
+    points: dict[str, dict[str, Value]] = {"trainable": {}}
+    for name, parameter in spec.space.parameters.items():
+        if name.startswith(MODEL_PREFIX):
+            points[f"space.{name}"] = {name: parameter.extremes()[0]}
+    for place, point in points.items():
         try:
-            load_trainable(spec.trainable, {**spec.model, name: _get_first_value(spec, name)})
+            load_trainable(spec.trainable, read_point(spec, point).model)
         except TrainableError as error:
-            yield Problem(f"space.{MODEL_PREFIX}{name}", str(error))
-
-
-def _get_first_value(spec: SweepSpec, name: str) -> object:
-    return spec.space.parameters[f"{MODEL_PREFIX}{name}"].extremes()[0]
+            yield Problem(place, str(error))
+            if place == "trainable":
+                return
 
 
 def _check_metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Problem]:
@@ -100,23 +98,44 @@ def _check_components(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
-    """Check every regulariser at its largest strength against the network and the data."""
-    for place, configs in _list_strongest(spec):
-        try:
-            found = find_misfits(configs, splits, run.model)
-        except TrainableError as error:
-            yield Problem(place, str(error))
-        else:
-            yield from (Problem(place, text) for text in found.values())
-
-
-def _list_strongest(spec: SweepSpec) -> Iterator[tuple[str, Regularisers]]:
-    """Regularisers at their largest strength, one for each choice, with their key in the spec."""
+    """Check built-in regularisers at their largest strength against the network and the data."""
     for name, parameter in spec.space.parameters.items():
         config = BY_KEY.get(name)
         if config and name == config.selector:
-            for value in parameter.choices():
-                yield f"space.{name}", read_regularisers({name: value, config.strength: 1.0})
-        elif config:
-            yield f"space.{name}", read_regularisers({name: parameter.extremes()[1]})
-    yield from ((f"regularisers.{label}", (c,)) for label, c in spec.regularisers.items())
+            chosen = [v for v in parameter.choices() if v in config.registry.built_in()]
+            points = [{name: value, config.strength: 1.0} for value in chosen]
+        else:
+            points = [{name: parameter.extremes()[1]}] if config else []
+        for point in points:
+            found = find_misfits(read_regularisers(point), splits, run.model)
+            yield from (Problem(f"space.{name}", text) for text in found.values())
+
+
+def _check_user_defined(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
+    """Check every user-defined component that trains, by one step of a training with it alone."""
+    for place, changed, point in _list_user_defined(spec):
+        try:
+            with blame("training"):
+                try_step(build_run(changed, point, splits, baseline=False, device="cpu"))
+        except TrainableError as error:
+            yield Problem(place or error.where, str(error))
+
+
+def _list_user_defined(spec: SweepSpec) -> Iterator[tuple[str, SweepSpec, dict[str, Value]]]:
+    """Each component's key, the spec with it alone, and the parameters to try.
+
+    The key is empty for components of ``training``, whose errors name it.
+    """
+    space = spec.space.parameters
+    off = spec.model_copy(update={"regularisers": {}})
+    prefixes = tuple(f"{label}." for label in spec.regularisers)
+    neutral = {k: v for k, v in spec.neutral_point().items() if not k.startswith(prefixes)}
+    if any(find_import_paths(spec.training)):
+        yield "", off, neutral
+    for name, value, _ in find_custom_choices(spec.space):
+        strength: dict[str, Value] = {BY_KEY[name].strength: 1.0} if name in BY_KEY else {}
+        yield f"space.{name}", off, {**neutral, **strength, name: value}
+    for label, config in spec.regularisers.items():
+        options = {n: p.extremes()[1] for n, p in space.items() if n.startswith(f"{label}.")}
+        alone = spec.model_copy(update={"regularisers": {label: config}})
+        yield f"regularisers.{label}", alone, {**neutral, **options}

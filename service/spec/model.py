@@ -13,7 +13,7 @@ from search_spaces.space import SearchSpace, Value
 from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
-from service.spec.space_rules import find_component_paths, find_space_problems
+from service.spec.space_rules import find_custom_choices, find_space_problems
 from trainables.config.data import DataChoice
 from trainables.config.imports import ImportPath, find_import_paths
 from trainables.config.registry import Component
@@ -198,7 +198,8 @@ class SweepSpec(Strict):
 
     def import_paths(self) -> tuple[str, ...]:
         """Every ``module:Name`` that running this spec would import, each once."""
-        found = (*find_import_paths(self), *find_component_paths(self.space))
+        chosen = (component.name for _, _, component in find_custom_choices(self.space))
+        found = (*find_import_paths(self), *map(str, chosen))
         return tuple(dict.fromkeys(found))
 
     def modules(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.words import did_you_mean
-from trainables.errors import ContractError
+from trainables.errors import ContractError, blame
 
 if TYPE_CHECKING:
     from service.spec.samplers import OptunaHub
@@ -28,10 +28,8 @@ def load_sampler(config: OptunaHub, seed: int) -> Any:
             "search.sampler",
         )
     takes_seed = "seed" in inspect.signature(found).parameters
-    try:
+    with blame("search.sampler", config.package):
         return found(**({"seed": seed} if takes_seed else {}), **config.options)
-    except TypeError as error:
-        raise ContractError(f"{config.package}: {error}", "search.sampler") from error
 
 
 def _load_package(config: OptunaHub) -> Any:

@@ -41,6 +41,8 @@ class PrunerConfig(Component):
 class CustomPruner(PrunerConfig, Custom):
     """A user-defined subclass of `optuna.pruners.BasePruner`."""
 
+    expected = "optuna.pruners:BasePruner"
+
     name: ImportPath
 
     def build(self, max_epochs: int) -> BasePruner:

@@ -31,6 +31,8 @@ class SamplerConfig(Component):
 class CustomSampler(SamplerConfig, Custom):
     """A user-defined subclass of `optuna.samplers.BaseSampler`."""
 
+    expected = "optuna.samplers:BaseSampler"
+
     name: ImportPath
 
     def build(self, seed: int) -> BaseSampler:

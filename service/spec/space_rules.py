@@ -52,15 +52,14 @@ def find_space_problems(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
     yield from ((("space", name), text) for name, text in found.items() if text)
 
 
-def find_component_paths(space: SearchSpace) -> Iterator[str]:
-    """The import paths among the values of parameters that name components."""
+def find_custom_choices(space: SearchSpace) -> Iterator[tuple[str, Value, Custom]]:
+    """The values that name user-defined components: parameter, value and component."""
     for name, registry in _COMPONENTS.items():
         parameter = space.parameters.get(name)
         for value in parameter.choices() if parameter else ():
-            if value != "none":
-                component = registry.parse(value)
-                if isinstance(component, Custom):
-                    yield str(component.name)
+            component = None if value == "none" else registry.parse(value)
+            if isinstance(component, Custom):
+                yield name, value, component
 
 
 def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:

@@ -187,6 +187,16 @@ def test_a_stopping_rule_stops(home: Path) -> None:
             "space.augmentation",
             "did you mean 'jitter'",
         ),
+        (
+            {"space": {"optimizer": {"choice": ["adamw", "mine:Lion"]}}},
+            "space.optimizer",
+            "has no 'Lion'",
+        ),
+        (
+            {"space": {"schedule": {"choice": ["cosine", "mine:warm"]}}},
+            "space.schedule",
+            "has no 'warm'",
+        ),
         ({"data": {"name": "mine:splits", "row": 80}}, "data", "takes no argument 'row'"),
     ],
 )
@@ -197,6 +207,53 @@ def test_a_mistake_is_reported_at_its_place(
         swept(home, **changes)
     problems = {p.path: p.message for p in error.value.problems}
     assert words in problems[place]
+
+
+HUBER = {"penalty": {"choice": ["wrong:Unwritten"]}, "lambda": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "words"),
+    [
+        ({"search": {"sampler": "wrong:three"}}, "search.sampler", "int; expected: BaseSampler"),
+        ({"search": {"pruner": "wrong:three"}}, "search.pruner", "int; expected: BasePruner"),
+        ({"early_stopping": "wrong:three"}, "early_stopping", "int; expected: StoppingRule"),
+        ({"training": {"optimizer": "wrong:three"}}, "training.optimizer", "expected: Optimizer"),
+        ({"training": {"schedule": "wrong:word"}}, "training.schedule", "ValueError"),
+        ({"training": {"schedule": "wrong:fails"}}, "training.schedule", "wrong.py, line"),
+        ({"regularisers": {"own": "wrong:three"}}, "regularisers.own", "expected: Regulariser"),
+        ({"regularisers": {"own": "wrong:fails"}}, "regularisers.own", "LookupError: no such"),
+        ({"regularisers": {"own": "wrong:Misfit"}}, "regularisers.own", "LookupError: no such"),
+        ({"regularisers": {"own": "wrong:Attach"}}, "regularisers.own", "LookupError: no such"),
+        ({"regularisers": {"own": "wrong:Step"}}, "regularisers.own", "LookupError: no such"),
+        ({"space": HUBER}, "space.penalty", "does not define value"),
+        (
+            {"space": {"augmentation": {"choice": ["none", "wrong:three"]}}},
+            "space.augmentation",
+            "int; expected: Callable",
+        ),
+        ({"trainable": "wrong:fails", "model": {}}, "trainable", "LookupError: no such"),
+        ({"trainable": "wrong:Construct", "model": {}}, "trainable", "LookupError: no such"),
+        ({"data": "wrong:fails"}, "data", "LookupError: no such"),
+    ],
+)
+def test_an_error_in_a_component_is_reported_at_its_place(
+    home: Path, changes: dict[str, Any], place: str, words: str
+) -> None:
+    with pytest.raises(gapsweep.SpecError) as error:
+        swept(home, **changes)
+    problems = {p.path: p.message for p in error.value.problems}
+    assert words in problems[place]
+
+
+def test_an_option_that_only_the_space_gives_is_no_mistake(home: Path) -> None:
+    sweep = swept(
+        home,
+        regularisers={"clip": "wrong:Bound"},
+        space={"clip.bound": {"choice": [0.1, 0.5]}},
+        search={"sampler": "grid", "pruner": "none"},
+    )
+    assert sweep.state == "succeeded"
 
 
 def test_every_import_path_of_a_spec_is_found_in_one_place() -> None:

@@ -19,6 +19,8 @@ class AugmentationKind(Component):
 class CustomAugmentation(AugmentationKind, Custom):
     """A user-defined class or function that returns a function of a batch of inputs."""
 
+    expected = "collections.abc:Callable"
+
     name: ImportPath
 
 

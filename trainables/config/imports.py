@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from search_spaces.models import get_first_message
 from search_spaces.words import did_you_mean
-from trainables.errors import ContractError
+from trainables.errors import ContractError, blame
 
 OWN_PACKAGES = ("gapsweep", "service", "trainables", "search_spaces")
 """The packages of gapsweep; a user's package cannot have one of these names."""
@@ -90,15 +91,20 @@ def _explain_missing(module: str) -> str:
 
 
 def construct(
-    path: str, options: Mapping[str, Any], offered: Mapping[str, Any] | None = None
+    path: str,
+    options: Mapping[str, Any],
+    offered: Mapping[str, Any] | None = None,
+    *,
+    expected: str = "builtins:object",
 ) -> Any:
     """Call the object at ``path`` with the options, and with the ``offered`` ones it accepts.
 
     A pydantic model checks the values of its options; for any other callable the names are
-    checked against its signature.
+    checked against its signature. ``expected`` is the import path of the result's type.
 
     Raises:
-        ContractError: it cannot be imported or called, or an option is unknown, missing or invalid.
+        ContractError: it cannot be imported or called, an option is unknown, missing or invalid,
+            or it returned something else.
     """
     found = load_object(path)
     if not callable(found):
@@ -108,14 +114,17 @@ def construct(
         raise ContractError(f"{path} does not define {missing}")
     names = check_options(path, found, options, offered or {})
     given = {k: v for k, v in (offered or {}).items() if k in names}
-    try:
-        return found(**{**given, **options})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ContractError(f"{path}: {place}: {first['msg']}") from None
-    except (TypeError, ValueError) as error:
-        raise ContractError(f"{path}: {error}") from error
+    with blame("", path):
+        try:
+            made = found(**{**given, **options})
+        except ValidationError as error:
+            place = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise ContractError(f"{path}: {place}: {get_first_message(error)}") from None
+    kind: Any = load_object(expected)
+    if not isinstance(made, kind):
+        name = expected.rpartition(":")[2]
+        raise ContractError(f"{path} gives {type(made).__name__}; expected: {name}")
+    return made
 
 
 def check_options(

@@ -44,6 +44,8 @@ class OptimizerConfig(Component):
 class CustomOptimizer(OptimizerConfig, Custom):
     """A `torch.optim.Optimizer` class, torch's or yours, called with the parameters and `lr`."""
 
+    expected = "torch.optim:Optimizer"
+
     name: ImportPath
 
     def build(

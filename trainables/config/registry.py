@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, Union, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -46,10 +46,13 @@ class Component(Strict):
 class Custom(Component):
     """A user-defined component, by import path. Its options are checked when it is built.
 
-    A subclass with another base must declare ``name: ImportPath`` again: the first base wins.
+    ``expected`` is the import path of its type. A subclass with another base must declare
+    ``name: ImportPath`` again: the first base wins.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    expected: ClassVar[str] = "builtins:object"
 
     name: ImportPath
 
@@ -60,15 +63,17 @@ class Custom(Component):
             raise TypeError(f"{cls.__name__} must declare `name: ImportPath` itself")
 
     def create(self, **offered: Any) -> Any:
-        """Call what the import path names; what it returns is not checked.
+        """An object of the type ``expected``, from calling what the import path names.
 
         It gets the options of the spec, and of ``offered`` those that it has as arguments.
 
         Raises:
-            ContractError: it cannot be imported or called, or an option is unknown or missing.
+            ContractError: it cannot be imported or called, an option is unknown or missing, or it
+                returned something else.
         """
         own = {n: getattr(self, n) for n in type(self).model_fields if n != "name"}
-        return construct(self.name, self.model_extra or {}, {**offered, **own})
+        options = self.model_extra or {}
+        return construct(self.name, options, {**offered, **own}, expected=self.expected)
 
 
 C = TypeVar("C", bound=Component)

@@ -234,6 +234,8 @@ class OwnRegulariser(Component):
 class CustomRegulariser(OwnRegulariser, Custom):
     """A user-defined subclass of `gapsweep.Regulariser`."""
 
+    expected = "trainables.regularisers.base:Regulariser"
+
     name: ImportPath
 
     def build(self) -> Regulariser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class Verdict(Enum):
     STOP = "stop"
 
 
+@runtime_checkable
 class StoppingRule(Protocol):
     """The interface of early-stopping rules; your class need not inherit from it.
 
@@ -64,6 +65,8 @@ class StoppingConfig(Component):
 
 class CustomStopping(StoppingConfig, Custom):
     """A user-defined class with the methods of `gapsweep.StoppingRule`."""
+
+    expected = "trainables.config.stopping:StoppingRule"
 
     name: ImportPath
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.data.batch import Batch
+from trainables.errors import blame
 from trainables.regularisers.weights import Penalised
 
 
@@ -149,7 +150,8 @@ class Hooks:
             ContractError: a regulariser does not support the optimiser or the network.
         """
         for regulariser in self.all:
-            regulariser.attach(subject)
+            with blame("", type(regulariser).__name__):
+                regulariser.attach(subject)
 
     def on_batch(self, x: Tensor, y: Tensor) -> Batch:
         """The regularised batch of inputs ``(B, …)`` and targets ``(B, …)``."""

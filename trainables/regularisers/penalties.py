@@ -14,18 +14,15 @@ from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
 
 
-def build_penalty(config: config.Penalty) -> Regulariser:
+def build_penalty(config: config.Penalty) -> Penalty:
     """The penalty that a point names, with λ and its other parameters.
 
     Raises:
-        ContractError: a user-defined class cannot be imported.
+        ContractError: a user-defined class cannot be imported, or is not a subclass of Penalty.
     """
     offered = {"lam": config.lam, "l1_ratio": config.l1_ratio}
-    made = construct(penalties.parse(config.penalty).path, {}, offered)
-    if not isinstance(made, Regulariser):
-        raise ContractError(
-            f"{config.penalty} is not a subclass of trainables.regularisers.penalties.Penalty"
-        )
+    path = penalties.parse(config.penalty).path
+    made: Penalty = construct(path, {}, offered, expected=f"{__name__}:Penalty")
     return made
 
 
