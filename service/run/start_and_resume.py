@@ -15,6 +15,7 @@ from service.run.user_code import add_import_paths, find_user_code
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import TrialEvent
+from service.study.records import TrialState
 from service.sweep.environment import home_at, use_ray_token
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
@@ -263,5 +264,5 @@ def _build_result(ending: Ending, folder: SweepFolder) -> Sweep:
 
 def list_failures(ending: Ending) -> list[str]:
     """The distinct reasons of failed trials, at most three."""
-    reasons = {t.reason for t in ending.sweep.trials if t.state.value == "failed" and t.reason}
+    reasons = {t.reason for t in ending.sweep.trials if t.state is TrialState.FAILED and t.reason}
     return sorted(reasons)[:3]

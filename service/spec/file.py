@@ -120,7 +120,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     node = raw
     for depth, parent in enumerate(parents):
         child = node.setdefault(parent, {})
-        if isinstance(child, str) and parent in ("pruner",):
+        if isinstance(child, str):  # the short form of a component
             child = node[parent] = {"name": child}
         if not isinstance(child, dict):
             at = ".".join(parents[: depth + 1])

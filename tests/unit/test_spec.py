@@ -151,6 +151,32 @@ def test_overrides_change_one_key(tmp_path: Path) -> None:
         load_spec(path, ["budget.trials"])
 
 
+@pytest.mark.parametrize(
+    ("short", "override", "at"),
+    [
+        ({"search": {"sampler": "tpe"}}, "search.sampler.n_startup_trials=5", "search.sampler"),
+        ({"search": {"pruner": "median"}}, "search.pruner.startup_trials=5", "search.pruner"),
+        (
+            {"training": {"optimizer": "sgd"}},
+            "training.optimizer.momentum=0.5",
+            "training.optimizer",
+        ),
+        ({"data": "digits"}, "data.seed=3", "data"),
+    ],
+)
+def test_an_option_of_a_component_in_short_form_can_be_set(
+    tmp_path: Path, short: dict[str, Any], override: str, at: str
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({**BASE, **short}))
+    key, _, value = override.partition("=")
+    component = load_spec(path, [override]).model_dump(mode="json")
+    for name in at.split("."):
+        component = component[name]
+    assert component[key.rpartition(".")[2]] == yaml.safe_load(value)
+    assert component["name"] in str(short)
+
+
 def test_relative_paths_are_taken_from_the_specs_folder(tmp_path: Path) -> None:
     data = {"name": "csv", "path": "table.csv", "target": "y"}
     spec = parse_spec({**BASE, "data": data}, "spec.yaml", tmp_path)

@@ -146,9 +146,7 @@ def check_options(
                 valid = ", ".join(names) or "none"
                 hint = did_you_mean(option, names)
                 raise ContractError(f"{path} takes no argument {option!r}{hint}; valid: {valid}")
-    required = [
-        p.name for p in signature if p.name in names and p.default is p.empty and p.name != "self"
-    ]
+    required = [p.name for p in signature if p.name in names and p.default is p.empty]
     missing = [n for n in required if n not in options and n not in offered]
     if missing:
         raise ContractError(f"{path} needs {', '.join(missing)}")
