@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,12 +15,21 @@ from tests.docking import IMAGE_BUILD
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
 from tests.rays import TOKEN, Ray, ray_cluster
+from tests.scheduling import by_groups, is_worker, place_of, use_workers
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 # Two threads over small matrices take five times the CPU time that one takes.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Each of the hundreds of processes that tests start would compile this project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Before Ray is imported: a Ray of this process's own has the same token as those that it joins.
 os.environ.update(TOKEN)
+# Ray's own 15 would have trials wait for whatever else this machine does.
+os.environ.update({"RAY_worker_niceness": "0"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are asked for by -m
@@ -33,7 +43,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         skip_without_needs(item)
         if "shared_ray" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
-    items.sort(key=_runs_in_docker)
+    in_order = is_worker(config)
+    items.sort(key=lambda item: place_of(item.nodeid) if in_order else _runs_in_docker(item))
+
+
+@pytest.hookimpl(tryfirst=True)  # before workers are started
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite by several processes."""
+    use_workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Give whole groups of tests to each of them."""
+    return by_groups(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -41,6 +64,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if (
         any(_runs_in_docker(item) for item in session.items)
         and not session.config.option.collectonly
+        and not is_worker(session.config)  # there it is the first test's
     ):
         IMAGE_BUILD.start()
 

@@ -76,10 +76,14 @@ class Docked:
         """`docker/backup` and its neighbours."""
         return _run([str(REPOSITORY / "docker" / name), *words], self.environment, check=False)
 
-    def up(self, *words: str) -> float:
+    def build(self) -> None:
+        """Build the image, of which all services are."""
+        self.compose("build", "keys")
+
+    def up(self) -> float:
         """Bring it up, and wait until the API is ready; the seconds that it took."""
         began = time.monotonic()
-        self.compose("up", "-d", *words)
+        self.compose("up", "-d")
         while not answers(f"{self.api}/readyz"):
             if time.monotonic() - began > patience(_READY):
                 raise TimeoutError(self.compose("logs", "--tail", "30").stdout)
@@ -160,7 +164,8 @@ def docked() -> Iterator[Docked]:
     stack = Docked()
     stack.down("-v")  # what a run that was killed left
     try:
-        stack.up("--build")
+        stack.build()
+        stack.up()
         yield stack
     finally:
         stack.down("-v")

@@ -1,7 +1,7 @@
 """How long tests wait for something before they fail.
 
 The environment variable ``GAPSWEEP_TEST_PATIENCE`` scales every deadline: set it above 1 on a slow
-or a busy machine.
+or a busy machine. Where several workers share the tests, each keeps it busy for the others.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Callable
 
-FACTOR = float(os.environ.get("GAPSWEEP_TEST_PATIENCE", "1"))
+_SET = float(os.environ.get("GAPSWEEP_TEST_PATIENCE", "1"))
+FACTOR = max(_SET, float(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def patience(seconds: float) -> float:

@@ -117,7 +117,8 @@ def ray_cluster(
 
 
 def _head(ray: Ray) -> list[str]:
-    words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}"]
+    words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}", "--no-monitor"]
+    words.append(f"--ray-client-server-port={free_port()}")  # two Rays would want the same
     if not ray.dashboard:
         return [*words, "--include-dashboard=false"]
     where = ["--dashboard-host=127.0.0.1", f"--dashboard-port={ray.dashboard.rpartition(':')[2]}"]
@@ -132,9 +133,13 @@ def _start(
     before: Sequence[str] = (),
     env: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A node; ``before`` is the command that runs its own as its arguments."""
+    """A node; ``before`` is the command that runs its own as its arguments.
+
+    It starts no process that nothing here uses, such as a log monitor or an autoscaler: each takes
+    seconds of CPU to start, and some of them go on to work while idle.
+    """
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-    words.append("--disable-usage-stats")
+    words += ["--disable-usage-stats", "--include-log-monitor=false"]
     own = {_MARK: mark, _NODE: str(number), **TOKEN}
     with log.open("w") as output:
         return subprocess.Popen(

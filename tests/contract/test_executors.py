@@ -194,7 +194,7 @@ def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_pat
 
 
 def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
-    minutes = patience(0.05 if executor.name == "local" else 0.25)
+    minutes = patience(0.05 if executor.name == "local" else 0.15)
     spec = executor.spec(budget={"trials": 100_000, "minutes": minutes})
     ending = executor.run(spec, executor.new(tmp_path, spec))
     assert ending.stopped is Stop.TIME

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser import ARGUMENTS, CHROMIUM
+from tests.commands import settings
 from tests.docking import Docked
 
 SCREENSHOTS = Path(os.environ.get("GAPSWEEP_SCREENSHOTS", ".screenshots"))
@@ -22,7 +23,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.browser]
 @pytest.fixture(scope="module")
 def sweep_id(stack: Docked) -> str:
     """The only sweep of the stack, which its own command line submitted."""
-    stack.compose("run", "--rm", "-T", "cli", "submit", "/sweeps/digits.yaml")
+    small = settings("budget.trials=10", "training.max_epochs=8")
+    stack.compose("run", "--rm", "-T", "cli", "submit", "/sweeps/digits.yaml", *small)
     (sweep,) = json.loads(stack.gapsweep("list", "--json"))["items"]
     stack.gapsweep("watch", sweep["sweep_id"])
     return str(sweep["sweep_id"])
