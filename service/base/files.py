@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(
+def replace_file(
     path: Path, temporary: Path | None = None, *, mode: int | None = None
 ) -> Iterator[Path]:
     """A path to write to, in the place of ``path`` when the block ends without an exception.
@@ -29,8 +29,8 @@ def replacing(
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text, see :func:`replacing`."""
-    with replacing(path) as temporary:
+    """Replace a file's text, see :func:`replace_file`."""
+    with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

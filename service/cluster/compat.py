@@ -24,7 +24,7 @@ CHECKED_WITH = "2.60.0"
 
 
 @contextmanager
-def running_ray(**arguments: Any) -> Iterator[None]:
+def run_ray(**arguments: Any) -> Iterator[None]:
     """``ray.init``, with this process's SIGTERM handler left as it is, and ``ray.shutdown``.
 
     On the main thread ``ray.init`` of Ray 2.60 puts a handler of its own in place of the process's;
@@ -60,7 +60,7 @@ def running_ray(**arguments: Any) -> Iterator[None]:
         ended.set()
 
 
-def ray_command() -> list[str]:
+def build_ray_command() -> list[str]:
     """The words that start Ray's own command line with this interpreter.
 
     The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main``; it need not be on the PATH.
@@ -68,7 +68,7 @@ def ray_command() -> list[str]:
     return [sys.executable, "-m", "ray.scripts.scripts"]
 
 
-def job_client(address: str, timeout: float) -> JobSubmissionClient:
+def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
     """A client that gives up on a head that takes a request and never answers it.
 
     Every call of ``JobSubmissionClient`` in Ray 2.60 goes through ``_do_request``, which hands its
@@ -91,7 +91,7 @@ def is_unknown_job(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "does not exist" in str(error)
 
 
-def error_of(trial: Any) -> RayTaskError | None:
+def read_error(trial: Any) -> RayTaskError | None:
     """What a Tune trial's actor raised last; None where its process died without an exception.
 
     Tune 2.60 pickles the error into the file that ``Trial.pickled_error_file`` names.
@@ -106,7 +106,7 @@ def error_of(trial: Any) -> RayTaskError | None:
     return error if isinstance(error, RayTaskError) else None
 
 
-def start_failure(error: RayActorError) -> str | None:
+def find_start_failure(error: RayActorError) -> str | None:
     """Why an actor did not start, as its constructor says; None of one that died later.
 
     In Ray 2.60 both are ``RayActorError``; the text of the first names the creation task and ends

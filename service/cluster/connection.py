@@ -13,8 +13,8 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.base.errors import InputError
-from service.base.versions import installed_version, require_same_version
-from service.cluster.compat import running_ray
+from service.base.versions import get_installed_version, require_same_version
+from service.cluster.compat import run_ray
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
 
@@ -37,7 +37,7 @@ class Cluster:
 
     address: str | None = None
 
-    def inventory(self, shared: Sequence[Path] = ()) -> Inventory:
+    def take_inventory(self, shared: Sequence[Path] = ()) -> Inventory:
         """What there is. Every node of several must see the ``shared`` folders.
 
         Raises:
@@ -50,11 +50,11 @@ class Cluster:
             except RuntimeError as error:
                 raise InputError(str(error)) from None
             return Inventory((Node("this machine", found, found.cpus, len(found.gpus)),))
-        with self.connected(Path(os.devnull)):
-            return Inventory(tuple(_look(shared)))
+        with self.connect(Path(os.devnull)):
+            return Inventory(tuple(_inspect_nodes(shared)))
 
     @contextmanager
-    def connected(self, log: Path) -> Iterator[None]:
+    def connect(self, log: Path) -> Iterator[None]:
         """Start Ray with what the machine has, or join the one that is there; leave it at the end.
 
         What Ray prints of dying workers goes to ``log``: the screen is the sweep's. Inside of such
@@ -79,7 +79,7 @@ class Cluster:
         ):
             try:
                 running.enter_context(
-                    running_ray(
+                    run_ray(
                         address=self.address or "local",
                         log_to_driver=False,
                         configure_logging=True,
@@ -91,7 +91,7 @@ class Cluster:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
                     raise InputError(f"Ray could not be started here: {first}") from None
-                raise _unreachable(self.address, first) from None
+                raise _make_unreachable_error(self.address, first) from None
             yield
 
 
@@ -103,24 +103,24 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from None
+        raise _make_unreachable_error(address, error.strerror or str(error)) from None
 
 
-def _unreachable(address: str, why: str) -> InputError:
+def _make_unreachable_error(address: str, why: str) -> InputError:
     return InputError(
         f"no Ray cluster answers at {address} ({why}); `ray status` shows whether one runs, and "
         "without --ray-address this machine is used"
     )
 
 
-def _look(shared: Sequence[Path]) -> Iterator[Node]:
+def _inspect_nodes(shared: Sequence[Path]) -> Iterator[Node]:
     """Every node that is alive, seen from itself."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    look = ray.remote(num_cpus=0)(_seen_from_there)
-    with _marked(shared if len(alive) > 1 else ()) as marks:
+    look = ray.remote(num_cpus=0)(_inspect_this_node)
+    with _place_marks(shared if len(alive) > 1 else ()) as marks:
         calls = [
             look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -129,7 +129,7 @@ def _look(shared: Sequence[Path]) -> Iterator[Node]:
         ]
         for node, call in zip(alive, calls, strict=True):
             try:
-                yield _node(node, call, marks)
+                yield _read_node(node, call, marks)
             except ray.exceptions.RayError as error:
                 if _is_alive(node):
                     last = str(error).strip().splitlines()[-1]
@@ -145,7 +145,7 @@ def _is_alive(node: Mapping[str, Any]) -> bool:
     return bool(found.get(node["NodeID"], False))
 
 
-def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
+def _read_node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
     """What a node reported about itself.
 
     Raises:
@@ -167,7 +167,7 @@ def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Nod
 
 
 @contextmanager
-def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+def _place_marks(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     """A file in each folder, or in the nearest one above it that is there, for others to see.
 
     A folder that may not be written is its own mark.
@@ -184,10 +184,10 @@ def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         yield marks
 
 
-def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
+def _inspect_this_node(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
     """The node's gapsweep, its machine, and the marks that it does not see.
 
     Ray hides GPUs from this process; another one sees them.
     """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing
+    return get_installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing

@@ -16,7 +16,7 @@ from ray.tune import Trainable as TuneTrainable
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from service.cluster.compat import start_failure
+from service.cluster.compat import find_start_failure
 from service.cluster.trial_actor import Shared
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import Worker
@@ -36,7 +36,7 @@ class Rank:
     """One worker's process."""
 
     def __init__(self, shared: Shared, rank: int) -> None:
-        self._refusal = shared.refusal()
+        self._refusal = shared.check_version()
         if self._refusal is not None:
             return
         context = shared.get()
@@ -79,7 +79,7 @@ class GroupActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Let the workers start; the first step waits for them."""
-        self._shared, self._refusal = shared, shared.refusal()
+        self._shared, self._refusal = shared, shared.check_version()
         self._ranks: list[ActorHandle[Any]] = []
         if self._refusal is not None:
             return
@@ -106,11 +106,11 @@ class GroupActor(TuneTrainable):
         if not self._ranks:
             self._start()
             self._hand_out()
-        answers = self._answers(self._joining)
+        answers = self._collect_answers(self._joining)
         self._joining = []
-        if not _failures(answers):
-            answers = self._answers([rank.advance.remote() for rank in self._ranks])
-        failures = _failures(answers)
+        if not _select_failures(answers):
+            answers = self._collect_answers([rank.advance.remote() for rank in self._ranks])
+        failures = _select_failures(answers)
         if not failures:
             return next(a for a in answers if a is not None)
         if len(answers) == len(self._ranks):
@@ -129,7 +129,7 @@ class GroupActor(TuneTrainable):
         group = ray.util.get_current_placement_group()
         assert group is not None
         self._ranks = [
-            _actor(self._resources, group, number).remote(self._shared, number)
+            _build_actor(self._resources, group, number).remote(self._shared, number)
             for number in range(self._resources.workers)
         ]
         self._address: Any = self._ranks[0].listen.remote()
@@ -142,7 +142,7 @@ class GroupActor(TuneTrainable):
     def _join(self) -> None:
         self._joining = [rank.join.remote(self._address) for rank in self._ranks]
 
-    def _answers(self, calls: list[Any]) -> list[Answer | None]:
+    def _collect_answers(self, calls: list[Any]) -> list[Answer | None]:
         """Every worker's answer, or those that came when one of them is a failure."""
         answers: list[Answer | None] = []
         waiting, patience = calls, None
@@ -154,23 +154,23 @@ class GroupActor(TuneTrainable):
                 answers.append(ray.get(ready[0]))
             except ray.exceptions.RayActorError as error:
                 lost = f"worker {calls.index(ready[0])} of {len(calls)}"
-                raise LostWorkerError(f"{lost} {_fate(error)}") from None
+                raise LostWorkerError(f"{lost} {_describe_loss(error)}") from None
             if isinstance(answers[-1], TrialFailure):
                 patience = PATIENCE
         return answers
 
 
-def _failures(answers: Sequence[Answer | None]) -> list[TrialFailure]:
+def _select_failures(answers: Sequence[Answer | None]) -> list[TrialFailure]:
     return [a for a in answers if isinstance(a, TrialFailure)]
 
 
-def _fate(error: ray.exceptions.RayActorError) -> str:
+def _describe_loss(error: ray.exceptions.RayActorError) -> str:
     """What became of a worker: its own last words where it never got to work."""
-    refused = start_failure(error)
+    refused = find_start_failure(error)
     return "died (killed, or out of memory)" if refused is None else f"did not start: {refused}"
 
 
-def _actor(resources: Resources, group: PlacementGroup, number: int) -> Any:
+def _build_actor(resources: Resources, group: PlacementGroup, number: int) -> Any:
     """A worker's actor in its own bundle."""
     return ray.remote(Rank).options(
         num_cpus=resources.worker_cpus,

@@ -56,13 +56,13 @@ class JobCluster(Protocol):
     def stop(self, name: str) -> None:
         """Ask a driver to end; the cluster kills it if it does not."""
 
-    def output_tail(self, name: str) -> str:
+    def read_output_tail(self, name: str) -> str:
         """The end of a driver's output."""
 
-    def nodes(self) -> Sequence[ClusterNode]:
+    def list_nodes(self) -> Sequence[ClusterNode]:
         """The machines that are alive."""
 
 
-def capacity(nodes: Sequence[ClusterNode]) -> Amount:
+def sum_capacity(nodes: Sequence[ClusterNode]) -> Amount:
     """The sum over the nodes."""
     return Amount(sum(n.amount.cpus for n in nodes), sum(n.amount.gpus for n in nodes))

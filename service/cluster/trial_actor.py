@@ -26,7 +26,7 @@ class Shared:
         """The context itself; its arrays are views of the store."""
         return ray.get(self.reference)
 
-    def refusal(self) -> TrialFailure | None:
+    def check_version(self) -> TrialFailure | None:
         """Why no trial can run here, if the driver's gapsweep is another than this node's."""
         words = describe_mismatch(self.version, "its driver", f"the node {socket.gethostname()}")
         return None if words is None else TrialFailure(reason=words)
@@ -37,7 +37,7 @@ class TrialActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
-        self._refusal = shared.refusal()
+        self._refusal = shared.check_version()
         if self._refusal is None:
             self._worker = Worker(shared.get())
             self.reset_config(config)

@@ -18,7 +18,7 @@ from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from service.cluster.compat import error_of
+from service.cluster.compat import read_error
 from service.cluster.group_actor import LostWorkerError
 from service.cluster.tune_messages import from_result, to_config
 from service.study.messages import Answer, EpochReport
@@ -55,7 +55,7 @@ class Bridge:
         self.numbers[tune_id] = found.number
         return to_config(found)
 
-    def result(self, tune_id: str, answer: Answer | None) -> str:
+    def report(self, tune_id: str, answer: Answer | None) -> str:
         """Report one epoch; what Tune should do with the trial."""
         if not isinstance(answer, EpochReport):
             raise TypeError(f"a trial that goes on answered {answer!r}")
@@ -63,7 +63,7 @@ class Bridge:
         going_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
 
-    def crash(self, tune_id: str, words: str) -> None:
+    def record_crash(self, tune_id: str, words: str) -> None:
         """Remember why a trial's process broke; Tune may start the trial again."""
         self.crashes.setdefault(tune_id, []).append(words)
 
@@ -73,7 +73,7 @@ class Bridge:
         self.flow.finish(number, answer, crashes if crashed else None)
 
 
-def _guarded(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def _guard(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keep a method's exception in its bridge and answer ``fallback`` instead."""
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
@@ -98,12 +98,12 @@ class StudySearcher(Searcher):
         super().__init__()
         self.bridge = bridge
 
-    @_guarded(_NONE_LEFT)
+    @_guard(_NONE_LEFT)
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config, None to be asked again later, or FINISHED."""
         return self.bridge.ask(trial_id)
 
-    @_guarded(None)
+    @_guard(None)
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -125,18 +125,18 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]  # ray leaves it untyped
         self.bridge = bridge
 
-    @_guarded(TrialScheduler.STOP)
+    @_guard(TrialScheduler.STOP)
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
         """Report the epoch to the study and answer CONTINUE or STOP."""
-        return self.bridge.result(trial.trial_id, from_result(result))
+        return self.bridge.report(trial.trial_id, from_result(result))
 
-    @_guarded(None)
+    @_guard(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:
         """A process broke: Tune starts the trial again, or ends it through the searcher next."""
-        self.bridge.crash(trial.trial_id, _reason(error_of(trial)))
+        self.bridge.record_crash(trial.trial_id, _describe_crash(read_error(trial)))
 
 
-def _reason(error: RayTaskError | None) -> str:
+def _describe_crash(error: RayTaskError | None) -> str:
     """Why a trial's process broke."""
     if error is None:
         return DIED

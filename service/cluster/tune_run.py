@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 from ray import tune
 
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.cluster.group_actor import GroupActor
 from service.cluster.trial_actor import Shared, TrialActor
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
@@ -25,8 +25,8 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context), installed_version())),
-        bundles(resources),
+        tune.with_parameters(actor, shared=Shared(ray.put(context), get_installed_version())),
+        build_bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:
         tune.Tuner(
@@ -50,7 +50,7 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
         ).fit()
 
 
-def bundles(resources: Resources) -> tune.PlacementGroupFactory:
+def build_bundles(resources: Resources) -> tune.PlacementGroupFactory:
     """One a worker, got and given back together. A group's leader needs nothing."""
     worker = {"CPU": resources.worker_cpus, "GPU": resources.worker_gpus}
     leader: list[dict[str, float]] = [] if resources.workers == 1 else [{}]

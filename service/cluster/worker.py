@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from service.base.files import replacing
+from service.base.files import replace_file
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.sweep.home import SweepFolder
@@ -80,17 +80,17 @@ class Worker:
         except BdbQuit:  # a person has left the debugger: no trial's failure
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
-            return self._failure(f"out of memory: {error}")
+            return self._fail(f"out of memory: {error}")
         except torch.AcceleratorError as error:
             if "out of memory" not in str(error):
                 raise
-            return self._failure(str(error))
+            return self._fail(str(error))
         except Exception as error:
-            return self._failure(_describe(error))
+            return self._fail(_describe(error))
 
-    def _failure(self, reason: str) -> TrialFailure:
+    def _fail(self, reason: str) -> TrialFailure:
         """The trial's end; what it held of the device is its neighbours' from here on."""
-        failure = TrialFailure(reason=reason, ran_on=self._ran_on())
+        failure = TrialFailure(reason=reason, ran_on=self._describe_device())
         self._forget()
         return failure
 
@@ -101,7 +101,7 @@ class Worker:
             gc.collect()
             torch.cuda.empty_cache()
 
-    def _ran_on(self) -> dict[str, str]:
+    def _describe_device(self) -> dict[str, str]:
         """The device, and the precision where the training got so far as to have one."""
         precision = {} if self._run is None else {"precision": self._run.training.precision}
         return {"device": get_device_name(self._device), **precision}
@@ -119,7 +119,7 @@ class Worker:
             epoch=result.epoch,
             metrics=dict(result.metrics),
             best=run.best_metrics() if result.done else None,
-            ran_on=self._ran_on(),
+            ran_on=self._describe_device(),
         )
 
     def _begin(self) -> TrainingRun:
@@ -154,7 +154,7 @@ class Worker:
         if self.process.rank:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, path.with_suffix(".tmp")) as temporary:
+        with replace_file(path, path.with_suffix(".tmp")) as temporary:
             torch.save(state, temporary)
 
 

@@ -21,7 +21,7 @@ Stored = Mapping[str, Any]
 """Attributes as JSON holds them."""
 
 
-def _stored(
+def _define_storage(
     *,
     key: str = "",
     load: Callable[[Any], Any] = lambda value: value,
@@ -48,7 +48,7 @@ class _Attributes:
             for f in fields(self)
         }
 
-    def changes(self, stored: Stored) -> dict[str, Any]:
+    def find_changes(self, stored: Stored) -> dict[str, Any]:
         """What differs from what is stored, by its key; a key that is not there has its default."""
         before = {**type(self)().dump(), **stored}
         return {key: value for key, value in self.dump().items() if value != before[key]}
@@ -64,33 +64,33 @@ class TrialAttributes(_Attributes):
     ``seconds`` and ``attempts`` count over all sessions.
     """
 
-    role: Role = field(default=Role.SEARCH, metadata=_stored(load=Role, dump=str))
-    params: Params | None = field(default=None, metadata=_stored())
-    fixed: Params = field(default_factory=dict, metadata=_stored(dump=dict))
-    baseline: bool = field(default=False, metadata=_stored(key="unregularised"))
-    confirms: int | None = field(default=None, metadata=_stored())
-    seed: int | None = field(default=None, metadata=_stored())
-    attempts: int = field(default=1, metadata=_stored(load=int))
-    best: Metrics = field(default_factory=dict, metadata=_stored(dump=dict))
-    stopped_epoch: int | None = field(default=None, metadata=_stored())
-    ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_stored(dump=dict))
-    reason: str | None = field(default=None, metadata=_stored())
-    seconds: float = field(default=0.0, metadata=_stored(load=float))
+    role: Role = field(default=Role.SEARCH, metadata=_define_storage(load=Role, dump=str))
+    params: Params | None = field(default=None, metadata=_define_storage())
+    fixed: Params = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    baseline: bool = field(default=False, metadata=_define_storage(key="unregularised"))
+    confirms: int | None = field(default=None, metadata=_define_storage())
+    seed: int | None = field(default=None, metadata=_define_storage())
+    attempts: int = field(default=1, metadata=_define_storage(load=int))
+    best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    stopped_epoch: int | None = field(default=None, metadata=_define_storage())
+    ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    reason: str | None = field(default=None, metadata=_define_storage())
+    seconds: float = field(default=0.0, metadata=_define_storage(load=float))
 
     @classmethod
     def of(cls, trial: FrozenTrial | optuna.Trial) -> TrialAttributes:
         """A trial's."""
         return cls.load(trial.user_attrs)
 
-    def queued(self) -> dict[str, Any]:
+    def dump_changed(self) -> dict[str, Any]:
         """What a queued trial is given: all that is not a default."""
-        return self.changes({})
+        return self.find_changes({})
 
     def store(self, trial: optuna.Trial) -> None:
         """Write what has changed into a running trial, and its role in any case."""
         stored = trial.user_attrs
         role = {} if "role" in stored else {"role": self.role.value}
-        for key, value in {**role, **self.changes(stored)}.items():
+        for key, value in {**role, **self.find_changes(stored)}.items():
             trial.set_user_attr(key, value)
 
 
@@ -128,13 +128,13 @@ class StudyAttributes(_Attributes):
     used when the sweep was last given more trials: budgets of time count from there.
     """
 
-    budget: int | None = field(default=None, metadata=_stored(load=int))
-    seconds: float = field(default=0.0, metadata=_stored(load=float))
-    seconds_before_extension: float = field(default=0.0, metadata=_stored(load=float))
-    gpu_seconds_before_extension: float = field(default=0.0, metadata=_stored(load=float))
+    budget: int | None = field(default=None, metadata=_define_storage(load=int))
+    seconds: float = field(default=0.0, metadata=_define_storage(load=float))
+    seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
+    gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     findings: Mapping[int, Finding] = field(
         default_factory=dict,
-        metadata=_stored(key="finalists", load=_load_findings, dump=_dump_findings),
+        metadata=_define_storage(key="finalists", load=_load_findings, dump=_dump_findings),
     )
 
     @classmethod
@@ -144,5 +144,5 @@ class StudyAttributes(_Attributes):
 
     def store(self, study: optuna.Study) -> None:
         """Write what has changed."""
-        for key, value in self.changes(study.user_attrs).items():
+        for key, value in self.find_changes(study.user_attrs).items():
             study.set_user_attr(key, value)

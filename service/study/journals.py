@@ -15,12 +15,12 @@ Journals = Callable[[], Iterable[tuple[str, Path]]]
 """The names and journals that there are now, always in the same order but for new ones."""
 
 
-def journal_storage(path: Path) -> JournalStorage:
+def open_journal(path: Path) -> JournalStorage:
     """The storage of one sweep's study."""
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def joined_storage(journals: Journals) -> JournalStorage:
+def join_journals(journals: Journals) -> JournalStorage:
     """A storage of every study, each under the name that comes with its journal; read only."""
     return JournalStorage(JoinedJournals(journals))
 
@@ -32,17 +32,17 @@ class JoinedJournals(BaseJournalBackend):
     """
 
     def __init__(self, journals: Journals) -> None:
-        self._there = journals
+        self._list_journals = journals
         self._journals: dict[Path, _Journal] = {}
         self._studies = self._trials = 0
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """What was written since the last time, to whichever journal."""
-        for name, path in self._there():
+        for name, path in self._list_journals():
             if path.exists():
                 journal = self._journals.setdefault(path, _Journal(name, path))
-                for entry in journal.new():
-                    yield self._counted(journal, entry)
+                for entry in journal.read_new():
+                    yield self._renumber(journal, entry)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Refuse: a study has one writer, its sweep.
@@ -52,7 +52,7 @@ class JoinedJournals(BaseJournalBackend):
         """
         raise PermissionError("the studies are read-only")
 
-    def _counted(self, journal: _Journal, entry: dict[str, Any]) -> dict[str, Any]:
+    def _renumber(self, journal: _Journal, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry with ids that count over all journals, as its own count over itself."""
         if entry["op_code"] == CREATE_STUDY:
             journal.study, self._studies = self._studies, self._studies + 1
@@ -78,7 +78,7 @@ class _Journal:
         self._backend = JournalFileBackend(str(path))
         self._read = 0
 
-    def new(self) -> Iterator[dict[str, Any]]:
+    def read_new(self) -> Iterator[dict[str, Any]]:
         """The entries that were not returned yet."""
         for entry in self._backend.read_logs(self._read):
             self._read += 1

@@ -36,26 +36,26 @@ class Ranking:
 
     def key(self, trial: Trial) -> tuple[float, float, int]:
         """Sort key of a completed trial: feasible first, then the value, then the number."""
-        return trial.violation or 0.0, self._cost(trial), trial.number
+        return trial.violation or 0.0, self._compute_cost(trial), trial.number
 
     def best(self, trials: Sequence[Trial]) -> Trial | None:
         """The best completed trial but the baseline, or the baseline where nothing else completed.
 
         By :meth:`key`; where any was confirmed, by the mean over the confirmations.
         """
-        repeats = confirmations(trials)
-        candidates = [t for t in searched(trials) if _challenges(t)]
+        repeats = group_confirmations(trials)
+        candidates = [t for t in exclude_confirmations(trials) if _is_challenger(t)]
         confirmed = [t for t in candidates if t.number in repeats]
         if confirmed:
             return self._pick(confirmed, repeats)
-        return min(candidates, key=self.key, default=baseline_of(trials))
+        return min(candidates, key=self.key, default=find_baseline(trials))
 
-    def _cost(self, trial: Trial) -> float:
+    def _compute_cost(self, trial: Trial) -> float:
         sign = -1.0 if self.mode == "max" else 1.0
         return sign * trial.value if trial.value is not None else float("inf")
 
     def _pick(self, confirmed: Sequence[Trial], repeats: Mapping[int, Sequence[Trial]]) -> Trial:
-        costs = {t.number: [self._cost(r) for r in repeats[t.number]] for t in confirmed}
+        costs = {t.number: [self._compute_cost(r) for r in repeats[t.number]] for t in confirmed}
         means = {number: fmean(values) for number, values in costs.items()}
         winner = min(confirmed, key=lambda t: (t.violation or 0.0, means[t.number], t.number))
         values = costs[winner.number]
@@ -63,22 +63,22 @@ class Ranking:
             return winner
         limit = means[winner.number] + stdev(values) / len(values) ** 0.5
         within = [t for t in confirmed if means[t.number] <= limit and not t.violation]
-        gaps = {t.number: _mean_gap(repeats[t.number]) for t in within}
+        gaps = {t.number: _average_gap(repeats[t.number]) for t in within}
         return min(within or [winner], key=lambda t: (gaps.get(t.number, 0.0), t.number))
 
 
-def baseline_of(trials: Iterable[Trial]) -> Trial | None:
+def find_baseline(trials: Iterable[Trial]) -> Trial | None:
     """The completed trial without regularisation, if there is one."""
     complete = (t for t in trials if t.state is TrialState.COMPLETE)
     return next((t for t in complete if t.role is Role.BASELINE), None)
 
 
-def searched(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+def exclude_confirmations(trials: Iterable[Trial]) -> tuple[Trial, ...]:
     """Every trial but confirmations."""
     return tuple(t for t in trials if t.confirms is None)
 
 
-def confirmations(trials: Iterable[Trial]) -> Mapping[int, tuple[Trial, ...]]:
+def group_confirmations(trials: Iterable[Trial]) -> Mapping[int, tuple[Trial, ...]]:
     """The completed confirmations of each trial that has any, by its number, in order."""
     found: dict[int, list[Trial]] = {}
     for trial in trials:
@@ -87,9 +87,9 @@ def confirmations(trials: Iterable[Trial]) -> Mapping[int, tuple[Trial, ...]]:
     return {number: tuple(found[number]) for number in sorted(found)}
 
 
-def _challenges(trial: Trial) -> bool:
+def _is_challenger(trial: Trial) -> bool:
     return trial.state is TrialState.COMPLETE and trial.role is not Role.BASELINE
 
 
-def _mean_gap(repeats: Sequence[Trial]) -> float:
+def _average_gap(repeats: Sequence[Trial]) -> float:
     return fmean(r.best.get("gap/loss", float("inf")) for r in repeats)

@@ -22,13 +22,13 @@ from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
 from service.study.attributes import Finding, TrialAttributes
 from service.study.compat import reopen_trial
-from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
+from service.study.confirmation import Confirmation, find_unconfirmed, queue_confirmations
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
-from service.study.trial_reader import frozen_trials, read_trial
+from service.study.trial_reader import list_frozen_trials, read_trial
 from trainables.config.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
@@ -66,8 +66,8 @@ class StudySession:
         self._max_epochs = max_epochs
         self._observers = observers
         self._clock = clock
-        self._open: dict[int, _Open] = {}
-        known = frozen_trials(self._optuna)
+        self._open: dict[int, _OpenTrial] = {}
+        known = list_frozen_trials(self._optuna)
         self._interrupted = [t for t in known if t.state is StudyTrialState.RUNNING]
         self._confirm = confirm
         self._search_over = search_over
@@ -93,14 +93,14 @@ class StudySession:
         """Whether every trial was handed out."""
         if self._interrupted or not self._search_is_done():
             return False
-        return not self._confirmations_left()
+        return not self._has_confirmations_left()
 
     @property
     def unfinished(self) -> bool:
         """Whether a trial of the budget has not run to its end, be it for want of time."""
         if self._interrupted or self._open or self._searched < self.budget:
             return True
-        return self._confirmations_left()
+        return self._has_confirmations_left()
 
     @property
     def open_trials(self) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ class StudySession:
         for role, point in points:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
-                user_attrs=TrialAttributes(role=role, fixed=point).queued(),
+                user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
                 skip_if_exists=True,
             )
         self.extend(budget)
@@ -141,9 +141,9 @@ class StudySession:
         if not self._search_is_done():
             self._searched += 1
             return self._start(self._optuna.ask())
-        if self._confirm is not None and not self._open and not self._waiting():
+        if self._confirm is not None and not self._open and not self._has_queued_confirmation():
             queue_confirmations(self._optuna, self._space, self._ranking, self._confirm)
-        return self._start(self._optuna.ask()) if self._waiting() else None
+        return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
         """Record an epoch of an open trial and say whether it should go on.
@@ -201,7 +201,7 @@ class StudySession:
         for handle in self._open.values():
             handle.attributes = replace(
                 handle.attributes,
-                seconds=handle.seconds(self._clock()),
+                seconds=handle.measure_seconds(self._clock()),
                 attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
             )
         self._open.clear()
@@ -213,19 +213,19 @@ class StudySession:
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
 
-    def _confirmations_left(self) -> bool:
+    def _has_confirmations_left(self) -> bool:
         """Whether finalists are not known yet, or one of their runs was not handed out."""
         if self._confirm is None:
             return False
-        if self._open or self._waiting():
+        if self._open or self._has_queued_confirmation():
             return True
-        return bool(unconfirmed(self._optuna, self._ranking, self._confirm))
+        return bool(find_unconfirmed(self._optuna, self._ranking, self._confirm))
 
-    def _waiting(self) -> bool:
+    def _has_queued_confirmation(self) -> bool:
         """Whether a queued confirmation was not handed out yet."""
         return any(
             t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
-            for t in frozen_trials(self._optuna)
+            for t in list_frozen_trials(self._optuna)
         )
 
     def _start(self, trial: optuna.Trial) -> Assignment:
@@ -252,9 +252,9 @@ class StudySession:
         return assignment
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
-        frozen = frozen_trials(self._optuna)[trial.number]
+        frozen = list_frozen_trials(self._optuna)[trial.number]
         attributes = TrialAttributes.of(frozen)
-        self._open[trial.number] = _Open(
+        self._open[trial.number] = _OpenTrial(
             trial,
             attributes.role in (Role.SEARCH, Role.ENQUEUED),
             set(frozen.intermediate_values),
@@ -280,7 +280,7 @@ class StudySession:
         reason: str | None = None,
     ) -> None:
         handle = self._open.pop(number)
-        seconds = handle.seconds(self._clock())
+        seconds = handle.measure_seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
         frozen = self._optuna.tell(number, value, state=state)
         self._emit(TrialEnded(trial=read_trial(frozen)))
@@ -291,7 +291,7 @@ class StudySession:
 
 
 @dataclass
-class _Open:
+class _OpenTrial:
     trial: optuna.Trial
     prunable: bool
     reported: set[int]
@@ -306,5 +306,5 @@ class _Open:
     def attributes(self, changed: TrialAttributes) -> None:
         changed.store(self.trial)
 
-    def seconds(self, now: float) -> float:
+    def measure_seconds(self, now: float) -> float:
         return max(0.0, now - self.since)

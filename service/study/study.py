@@ -18,7 +18,7 @@ from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
 from service.study.compat import remove_stale_lock
 from service.study.importance import Importances, importances
-from service.study.journals import journal_storage
+from service.study.journals import open_journal
 from service.study.ranking import Mode
 from service.study.records import Epoch, Params, Trial
 from service.study.trial_reader import read_trials
@@ -65,9 +65,9 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     """
     drop_torn_line(path)
     remove_stale_lock(path)
-    _quieten()
+    _silence_optuna()
     study = optuna.create_study(
-        storage=journal_storage(path),
+        storage=open_journal(path),
         study_name=spec.name,
         direction="minimize" if spec.objective.mode == "min" else "maximize",
         pruner=spec.search.pruner.build(spec.training.max_epochs),
@@ -79,11 +79,11 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
 
 def read_study(spec: SweepSpec, path: Path) -> SweepStudy:
     """A sweep's study for reading, whoever holds its lock."""
-    _quieten()
-    return SweepStudy(optuna.load_study(study_name=spec.name, storage=journal_storage(path)))
+    _silence_optuna()
+    return SweepStudy(optuna.load_study(study_name=spec.name, storage=open_journal(path)))
 
 
-def _quieten() -> None:
+def _silence_optuna() -> None:
     """Optuna logs every trial and warns of what it calls experimental: groups, constraints."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -99,7 +99,7 @@ def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
     return spec.search.sampler.build(seed)
 
 
-def grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
+def list_grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
     """Every combination of the grid's values once, inactive parameters left out.
 
     Optuna's GridSampler crosses conditional parameters as well, so that it would repeat a point

@@ -24,15 +24,15 @@ def read_trials(
     study: optuna.Study, epochs: Mapping[int, Sequence[Epoch]] | None = None
 ) -> tuple[Trial, ...]:
     """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
-    started = (t for t in frozen_trials(study) if t.state is not StudyTrialState.WAITING)
+    started = (t for t in list_frozen_trials(study) if t.state is not StudyTrialState.WAITING)
     findings = StudyAttributes.of(study).findings
     return tuple(
-        _with_finding(read_trial(t, (epochs or {}).get(t.number, ())), findings.get(t.number))
+        _add_finding(read_trial(t, (epochs or {}).get(t.number, ())), findings.get(t.number))
         for t in started
     )
 
 
-def _with_finding(trial: Trial, found: Finding | None) -> Trial:
+def _add_finding(trial: Trial, found: Finding | None) -> Trial:
     if found is None:
         return trial
     return replace(trial, best={**trial.best, **found.metrics}, anatomy=found.anatomy)
@@ -62,6 +62,6 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
     )
 
 
-def frozen_trials(study: optuna.Study) -> list[FrozenTrial]:
+def list_frozen_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The study's own, not copied: to be read only."""
     return study.get_trials(deepcopy=False)

@@ -22,12 +22,12 @@ def use_ray_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def home_at(option: Path | str | None) -> Home:
+def locate_home(option: Path | str | None) -> Home:
     """The home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
     return Home(Path(option or os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME).resolve())
 
 
-def mlflow_uri(home: Home) -> str | None:
+def get_mlflow_uri(home: Home) -> str | None:
     """MLflow's address: ``GAPSWEEP_MLFLOW_URI``, else MLflow's own variable, else the home's.
 
     None for ``off``: nothing is logged.
@@ -36,6 +36,6 @@ def mlflow_uri(home: Home) -> str | None:
     return None if named == "off" else named or home.mlflow_uri
 
 
-def artifact_location(home: Home) -> str | None:
+def get_artifact_location(home: Home) -> str | None:
     """Where artifacts go: under the home, or where a tracking server of the user's puts them."""
-    return home.artifacts.as_uri() if mlflow_uri(home) == home.mlflow_uri else None
+    return home.artifacts.as_uri() if get_mlflow_uri(home) == home.mlflow_uri else None

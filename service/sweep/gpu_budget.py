@@ -37,7 +37,7 @@ class GpuBudget(Observer):
         running = self._gpus * sum(now - since for since in self._since.values())
         return self._granted - self._used - running
 
-    def needed(self, trials: int, seconds: float) -> float:
+    def estimate(self, trials: int, seconds: float) -> float:
         """GPU seconds that so many trials of so many seconds will take."""
         return self._gpus * trials * seconds
 

@@ -48,14 +48,14 @@ class SweepFolder:
         Raises:
             InputError: a newer gapsweep has written it.
         """
-        found = self._format()
+        found = self._read_format()
         if found > FORMAT:
             raise InputError(
                 f"{self.sweep_id} was written by a newer gapsweep: its folder has format {found}, "
                 f"this gapsweep reads formats up to {FORMAT}; upgrade gapsweep and try again"
             )
 
-    def _format(self) -> int:
+    def _read_format(self) -> int:
         if not self.format_file.exists():
             return 1
         text = self.format_file.read_text(encoding="utf-8").strip()
@@ -126,7 +126,7 @@ class SweepFolder:
         return self.trial(number) / "last.pt"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the sweep for this process; the kernel lets go when the process dies.
 
         Raises:

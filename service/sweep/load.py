@@ -32,7 +32,7 @@ def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
     if not folder.journal.exists():
         raise InputError(f"{folder.sweep_id} has not started a trial; resume it first")
     study = read_study(spec, folder.journal)
-    return spec, study, assemble(spec, study, folder, state_of(folder))
+    return spec, study, assemble(spec, study, folder, read_state(folder))
 
 
 def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: SweepState) -> Sweep:
@@ -46,7 +46,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
     )
 
 
-def state_of(folder: SweepFolder) -> SweepState:
+def read_state(folder: SweepFolder) -> SweepState:
     """The state of a sweep: running while a process holds its lock, else as in its last summary."""
     lock = FileLock(folder.path / "lock", timeout=0)
     try:
@@ -64,7 +64,7 @@ def read_summary(folder: SweepFolder) -> Summary:
     return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
 
 
-def current_summary(folder: SweepFolder) -> Summary:
+def read_current_summary(folder: SweepFolder) -> Summary:
     """A sweep's summary as of now: the file of one that ended, else made from its study.
 
     Raises:
@@ -72,7 +72,7 @@ def current_summary(folder: SweepFolder) -> Summary:
             written its folder.
     """
     folder.check_format()
-    if folder.summary.exists() and state_of(folder) is not SweepState.RUNNING:
+    if folder.summary.exists() and read_state(folder) is not SweepState.RUNNING:
         return read_summary(folder)
     _, _, sweep = read_sweep(folder)
     return summarise(sweep, folder)

@@ -71,14 +71,14 @@ def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
         state=sweep.state,
         seconds=round(sweep.seconds, 3),
         trials=TrialCounts(**{s.value: len(sweep.of_state(s)) for s in TrialState}),
-        baseline=_trial(sweep.baseline, folder),
-        best=_trial(sweep.best, folder),
-        by_penalty=list(_by_penalty(sweep, folder)),
-        environment=environment(),
+        baseline=_summarise_trial(sweep.baseline, folder),
+        best=_summarise_trial(sweep.best, folder),
+        by_penalty=list(_summarise_penalties(sweep, folder)),
+        environment=describe_environment(),
     )
 
 
-def environment() -> dict[str, str]:
+def describe_environment() -> dict[str, str]:
     """What a result depends on: the machine and the libraries' versions."""
     versions = {name: version(name) for name in _LIBRARIES}
     return {
@@ -89,7 +89,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def _trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
+def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
     if trial is None:
         return None
     weights = folder.best_weights(trial.number)
@@ -102,7 +102,7 @@ def _trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
     )
 
 
-def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
+def _summarise_penalties(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
     by_name = sorted(sweep.searched, key=lambda t: t.penalty)
     for penalty, group in groupby(by_name, key=lambda t: t.penalty):
         trials = tuple(group)
@@ -111,7 +111,7 @@ def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
             penalty=penalty,
             complete=len(complete),
             pruned=_count(trials, TrialState.PRUNED),
-            best=_trial(min(complete, key=sweep.ranking.key, default=None), folder),
+            best=_summarise_trial(min(complete, key=sweep.ranking.key, default=None), folder),
         )
 
 

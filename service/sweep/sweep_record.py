@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from service.study.ranking import Mode, Ranking, baseline_of, confirmations, searched
+from service.study.ranking import (
+    Mode,
+    Ranking,
+    exclude_confirmations,
+    find_baseline,
+    group_confirmations,
+)
 from service.study.records import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -76,17 +82,17 @@ class Sweep:
     @property
     def baseline(self) -> Trial | None:
         """The completed trial without regularisation, if the sweep has one."""
-        return baseline_of(self.trials)
+        return find_baseline(self.trials)
 
     @property
     def repeats(self) -> Mapping[int, tuple[Trial, ...]]:
         """The completed confirmations of each trial that has any, by its number."""
-        return confirmations(self.trials)
+        return group_confirmations(self.trials)
 
     @property
     def searched(self) -> tuple[Trial, ...]:
         """Every trial but confirmations."""
-        return searched(self.trials)
+        return exclude_confirmations(self.trials)
 
     @property
     def best(self) -> Trial | None:

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from service.base.errors import InputError
 from service.base.ports import check_port
-from service.sweep.environment import EXPERIMENT, artifact_location, mlflow_uri
+from service.sweep.environment import EXPERIMENT, get_artifact_location, get_mlflow_uri
 from service.sweep.home import Home
 
 
@@ -20,7 +20,7 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     Raises:
         InputError: nothing was logged, or the address cannot be used.
     """
-    uri = mlflow_uri(home)
+    uri = get_mlflow_uri(home)
     if uri is None:
         raise InputError("GAPSWEEP_MLFLOW_URI is off: no run was logged")
     if uri.startswith(("http://", "https://")):
@@ -29,12 +29,12 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
     check_port(host, port)
-    print(f"MLflow on http://{host}:{port}/{_runs(home)} (Ctrl-C ends it)", flush=True)
-    command, environment = _command(uri, artifact_location(home), host, port)
+    print(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)", flush=True)
+    command, environment = _build_command(uri, get_artifact_location(home), host, port)
     os.execve(command[0], command, {**os.environ, **environment})
 
 
-def _runs(home: Home) -> str:
+def _find_runs_page(home: Home) -> str:
     """The page of the sweeps' runs: MLflow's own first pages are about language models.
 
     Read from the database itself, in a moment: MLflow's client takes seconds to import.
@@ -50,10 +50,10 @@ def _runs(home: Home) -> str:
 
 def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:
     """MLflow's server on a home's own database, as words and variables."""
-    return _command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
+    return _build_command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
 
 
-def _command(
+def _build_command(
     uri: str, artifacts: str | None, host: str, port: int
 ) -> tuple[list[str], Mapping[str, str]]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
