@@ -1,4 +1,4 @@
-"""The Ray that a sweep runs on, its own or one that is there, and what its nodes have."""
+"""Connects a sweep to a Ray cluster, new or running, and inspects the nodes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from service.cluster.inventory import Inventory, Node
 from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
 
 _QUIET: Mapping[str, str] = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the study is the truth
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files are not used
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # a sweep resumes from its study
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep handles the signal
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -33,16 +33,16 @@ _QUIET: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Ray by its address, or without one a Ray of the sweep's own on this machine."""
+    """A running Ray cluster by its address; without an address, a new Ray on this machine."""
 
     address: str | None = None
 
     def take_inventory(self, shared: Sequence[Path] = ()) -> Inventory:
-        """What there is. Every node of several must see the ``shared`` folders.
+        """Inspect the nodes. With several nodes, every node must see the ``shared`` folders.
 
         Raises:
-            InputError: the cluster cannot be reached, a node cannot be looked at, or it does not
-                see a folder.
+            InputError: the cluster cannot be reached, a node cannot be inspected, or a node does
+                not see a folder.
         """
         if self.address is None:
             try:
@@ -55,10 +55,10 @@ class Cluster:
 
     @contextmanager
     def connect(self, log: Path) -> Iterator[None]:
-        """Start Ray with what the machine has, or join the one that is there; leave it at the end.
+        """Start Ray on this machine, or connect to the cluster; disconnect at the end of the block.
 
-        What Ray prints of dying workers goes to ``log``: the screen is the sweep's. Inside of such
-        a block another one changes nothing: processes that Ray has started serve again.
+        Ray's messages about dying workers are written to ``log``, because the terminal shows the
+        sweep's progress. A nested block uses the connection of the outer block.
 
         Raises:
             InputError: the cluster cannot be reached, or Ray cannot be started here.
@@ -96,7 +96,7 @@ class Cluster:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for half a minute."""
+    """Check that the port answers within 5 s; ``ray.init`` would retry for half a minute."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:  # `auto`, or a client's address
         return
@@ -114,7 +114,7 @@ def _make_unreachable_error(address: str, why: str) -> InputError:
 
 
 def _inspect_nodes(shared: Sequence[Path]) -> Iterator[Node]:
-    """Every node that is alive, seen from itself."""
+    """Inspect every node that is alive, by a task on that node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -138,7 +138,7 @@ def _inspect_nodes(shared: Sequence[Path]) -> Iterator[Node]:
 
 
 def _is_alive(node: Mapping[str, Any]) -> bool:
-    """Whether the cluster still counts on a node; of one that died it learns after a while."""
+    """Whether the cluster lists a node as alive; it notices the death of a node with a delay."""
     import ray
 
     found = {n["NodeID"]: n["Alive"] for n in ray.nodes()}  # type: ignore[no-untyped-call]  # ray leaves it untyped
@@ -146,11 +146,11 @@ def _is_alive(node: Mapping[str, Any]) -> bool:
 
 
 def _read_node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
-    """What a node reported about itself.
+    """Read and check the result of a node's inspection.
 
     Raises:
-        InputError: it does not see a folder, or has another gapsweep.
-        RayError: it did not answer.
+        InputError: the node does not see a folder, or has another version of gapsweep.
+        RayError: the node did not answer.
     """
     import ray
 
@@ -168,9 +168,9 @@ def _read_node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -
 
 @contextmanager
 def _place_marks(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
-    """A file in each folder, or in the nearest one above it that is there, for others to see.
+    """Create a temporary file in each folder, or in its nearest existing parent, as its mark.
 
-    A folder that may not be written is its own mark.
+    A folder that cannot be written is its own mark.
     """
     with ExitStack() as files:
         marks = {}
@@ -185,9 +185,9 @@ def _place_marks(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
 
 
 def _inspect_this_node(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
-    """The node's gapsweep, its machine, and the marks that it does not see.
+    """Return this node's version of gapsweep, its hardware, and the marks that it does not see.
 
-    Ray hides GPUs from this process; another one sees them.
+    Ray hides GPUs from this process, so a subprocess lists them.
     """
     missing = [mark for mark in marks if not mark.exists()]
     return get_installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing

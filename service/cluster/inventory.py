@@ -1,4 +1,4 @@
-"""What a cluster has, what a trial takes of it, and whether that fits. Imports no Ray."""
+"""A cluster's resources, and whether the trials of a spec fit on it. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainables.devices import Machine
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of a cluster; ``cpus`` and ``gpus`` are what may be used of it."""
+    """A machine of a cluster; ``cpus`` and ``gpus`` are available for trials."""
 
     name: str
     machine: Machine
@@ -22,11 +22,11 @@ class Node:
     gpus: float
 
     def count_workers(self, resources: Resources) -> int:
-        """How many workers fit."""
+        """Count the workers that fit on the node."""
         most = int(self.cpus / resources.worker_cpus + 1e-9)
         if not resources.gpus:
             return most
-        if resources.worker_gpus < 1:  # a part of a GPU is a part of one
+        if resources.worker_gpus < 1:  # a worker's fraction of a GPU is on a single GPU
             return min(most, int(self.gpus) * int(1 / resources.worker_gpus + 1e-9))
         return min(most, int(self.gpus / resources.worker_gpus))
 
@@ -38,17 +38,17 @@ class Inventory:
     nodes: tuple[Node, ...]
 
     def count_trials(self, resources: Resources) -> int:
-        """How many trials fit at once."""
+        """Count the trials that fit at the same time."""
         fitting = [node.count_workers(resources) for node in self.nodes]
         if resources.placement == "strict_pack":
             return sum(workers // resources.workers for workers in fitting)
         return sum(fitting) // resources.workers
 
     def count_slots(self, resources: Resources) -> int:
-        """How many trials will run at once: as many as wanted, where they fit.
+        """Count the trials that will run at the same time, at most ``resources.concurrent``.
 
         Raises:
-            InputError: none fits; the text names what is missing and what the cluster has.
+            InputError: no trial fits; the text names what is missing and what the cluster has.
         """
         room = self.count_trials(resources)
         if room:
@@ -62,14 +62,15 @@ class Inventory:
                 raise InputError(f"resources.{key}: {problem}")
         raise InputError(
             f"resources: no {format_count(resources.workers, 'worker')} of "
-            f"{resources.worker_cpus:g} CPUs and {resources.worker_gpus:g} GPUs each fit together; {self._describe_nodes()}"
+            f"{resources.worker_cpus:g} CPUs and {resources.worker_gpus:g} GPUs each "
+            f"fit together; {self._describe_nodes()}"
         )
 
     def check(self, spec: SweepSpec) -> int:
-        """How many trials of a spec will run at once.
+        """Count the trials of a spec that will run at the same time.
 
         Raises:
-            InputError: none can, or a device does not support what the training needs.
+            InputError: no trial fits, or a device does not support what the training needs.
         """
         slots = self.count_slots(spec.resources)
         able = [node for node in self.nodes if node.count_workers(spec.resources)]
@@ -83,7 +84,7 @@ class Inventory:
     def _describe_shortage(
         self, resources: Resources, what: str, wanted: float, one: float, has: Sequence[float]
     ) -> str:
-        """Why a trial cannot have so much of something; nothing where that is not why."""
+        """Explain why a trial cannot get an amount of a resource; empty if it can."""
         if wanted > sum(has):
             instead = "; set it to 0 to train on CPUs" if what == "GPU" and not sum(has) else ""
             return f"a trial needs {format_count(wanted, what)}; {self._describe_nodes()}{instead}"
@@ -137,7 +138,7 @@ def _check_compiler(nodes: Sequence[Node]) -> None:
 
 
 def _list_values(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:
-    """Every value that a key of ``training`` may have, searched or not."""
+    """List every value of a key of ``training``: its choices if it is searched, else ``fixed``."""
     parameter = spec.space.parameters.get(name)
     return (fixed,) if parameter is None else parameter.choices()
 
@@ -147,5 +148,5 @@ def _count_cpus(resources: Resources) -> tuple[float, float]:
 
 
 def format_count(count: float, what: str) -> str:
-    """A number and what it counts."""
+    """Format a count with its noun, in the plural unless the count is 1."""
     return f"{count:g} {what}" if count == 1 else f"{count:g} {what}s"

@@ -1,4 +1,4 @@
-"""What the service needs of a cluster: to run a driver, to look after it, to know what there is."""
+"""The interface between the service and a cluster: drivers as jobs, and the nodes."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class JobCluster(Protocol):
         """Ask a driver to end; the cluster kills it if it does not."""
 
     def read_output_tail(self, name: str) -> str:
-        """The end of a driver's output."""
+        """Read the end of a driver's output."""
 
     def list_nodes(self) -> Sequence[ClusterNode]:
-        """The machines that are alive."""
+        """List the machines that are alive."""
 
 
 def sum_capacity(nodes: Sequence[ClusterNode]) -> Amount:
-    """The sum over the nodes."""
+    """Add up the resources of the nodes."""
     return Amount(sum(n.amount.cpus for n in nodes), sum(n.amount.gpus for n in nodes))

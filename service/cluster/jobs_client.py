@@ -1,6 +1,6 @@
-"""A Ray cluster as the service uses it: drivers are Ray jobs, all over the dashboard's HTTP.
+"""Runs drivers as Ray jobs, through the HTTP API of the cluster's dashboard.
 
-The service itself never joins the cluster: a head that restarts is away for a while, no more.
+The service never joins the cluster, so a restart of the head only interrupts it for a while.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RayJobs:
         self._client: Any = None
 
     def start(self, launch: Launch) -> None:
-        """Submit the job; its name is its submission id, which Ray takes once."""
+        """Submit the job; its name is its submission id, which Ray accepts once."""
         words = [self._python, "-m", "service.server.driver", launch.sweep_id]
         words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
         environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
@@ -97,7 +97,7 @@ class RayJobs:
         try:
             self._client = self._client or _make_client(self._address)
             return question(self._client)
-        except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
+        except Exception as error:  # errors of requests, Ray and the dashboard, treated alike
             words = redact(f"{type(error).__name__}: {error}".splitlines()[0])
             if is_unknown_job(error):
                 raise _UnknownJobError(words) from None
@@ -114,16 +114,16 @@ class _UnknownJobError(Exception):
 
 
 class _RefusedError(Exception):
-    """Ray's client does not take what it was given."""
+    """Ray's client refuses the arguments of a call."""
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether it is none of an answer that cannot be read: requests' errors are OSErrors too."""
+    """Whether the client refuses the arguments; errors of requests are also OSErrors."""
     return isinstance(error, ValueError | TypeError) and not isinstance(error, OSError)
 
 
 def _make_client(address: str) -> Any:
-    """Ray's own client, made to give up on a head that takes a request and never answers it."""
-    os.environ.pop("RAY_ADDRESS", None)  # it would win over the address that was given
+    """Create Ray's job client with a timeout."""
+    os.environ.pop("RAY_ADDRESS", None)  # it would override the address
     logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
     return make_job_client(address, _TIMEOUT)

@@ -44,7 +44,7 @@ class Orders:
 
 
 class Interrupts:
-    """Whether SIGINT or SIGTERM has come since :meth:`handle`."""
+    """Whether SIGINT or SIGTERM was received since :meth:`handle`."""
 
     def __init__(self) -> None:
         self.received = False

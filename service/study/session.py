@@ -1,6 +1,6 @@
-"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Imports no Ray.
+"""A session of a study: hands out trials, records epochs, ends trials. Imports no Ray.
 
-Truth is the study: what a trial runs, why it exists and how it ended are stored with it, so that a
+The study is the only source of truth: it stores each trial's parameters, role and end, so that a
 session opened after a crash continues where the last one ended. One session writes to a study.
 """
 
@@ -83,7 +83,7 @@ class StudySession:
 
     @property
     def planned(self) -> int:
-        """How many trials there will be in all if the search uses its budget."""
+        """The total number of trials, confirmations included, if the search uses its budget."""
         if self._confirm is None:
             return self.budget
         return self.budget + len(self._confirm.seeds) * (self._confirm.top_k + 1)
@@ -97,7 +97,7 @@ class StudySession:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a trial of the budget has not run to its end, be it for want of time."""
+        """Whether a planned trial has not run to its end."""
         if self._interrupted or self._open or self._searched < self.budget:
             return True
         return self._has_confirmations_left()
@@ -120,19 +120,19 @@ class StudySession:
         self.extend(budget)
 
     def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
-        """Store what the end of the sweep measured on a trial."""
+        """Store the measurements of a finalist."""
         attributes = self.study.attributes
         findings = {**attributes.findings, number: Finding(metrics, anatomy)}
         self.study.store(replace(attributes, findings=findings))
 
     def extend(self, budget: int) -> None:
-        """Let the search start ``budget`` trials in all."""
+        """Set the total number of trials that the search may start."""
         self.study.store(replace(self.study.attributes, budget=budget))
 
     def ask(self) -> Assignment | None:
-        """The next trial to run, interrupted ones first; None where there is none now.
+        """Return the next trial to run, interrupted ones first; None if there is none now.
 
-        Finalists are known when the search's last trial has ended, and not before.
+        Finalists are chosen after the last trial of the search has ended.
         """
         while self._interrupted:
             assignment = self._resume(self._interrupted.pop(0))
@@ -146,39 +146,41 @@ class StudySession:
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
-        """Record an epoch of an open trial and say whether it should go on.
+        """Record an epoch of an open trial and decide whether the trial continues.
 
-        An epoch reported before (a resumed trial's) changes nothing. The baseline is never
-        pruned, nor is a confirmation, whose mean would then be that of the lucky seeds, nor a
-        trial at its last epoch.
+        An epoch that was reported before (by a resumed trial) changes nothing. Three kinds of
+        trials are never pruned: the baseline; a trial at its last epoch; and a confirmation,
+        because the mean over the remaining seeds would be biased.
         """
         handle = self._open[number]
         if epoch in handle.reported:
             return Decision.CONTINUE
         handle.reported.add(epoch)
         record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
-        self._emit(EpochEnded(epoch=record))  # before the study: what it knows, every record knows
+        self._emit(
+            EpochEnded(epoch=record)
+        )  # first: every epoch in the study must be in all records
         handle.trial.report(metrics[self._metric], epoch)
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
-        """Store what an open trial runs on, the first time that it is reported."""
+        """Store the device and precision of an open trial when they are first reported."""
         handle = self._open[number]
         if ran_on and not handle.located:
             handle.attributes = replace(handle.attributes, ran_on=ran_on)
             handle.located = True
 
     def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
-        """End a trial that ran to its own end: its value is the objective at the kept weights.
+        """End a trial that completed: its value is the objective at the kept weights.
 
-        It fails if that, or what a constraint bounds, is not a finite number.
+        The trial fails if its value or a constrained metric is not a finite number.
         """
         handle = self._open[number]
         judged = (self._metric, *(c.metric for c in self._constraints))
         strange = [m for m in judged if m in best and not math.isfinite(best[m])]
-        if strange:  # Optuna takes neither as a value nor as a constraint
+        if strange:  # Optuna accepts no such value or constraint
             self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
             return
         handle.attributes = replace(handle.attributes, best=best, stopped_epoch=stopped_epoch)
@@ -214,7 +216,7 @@ class StudySession:
         return self._searched >= self.budget or self._search_over()
 
     def _has_confirmations_left(self) -> bool:
-        """Whether finalists are not known yet, or one of their runs was not handed out."""
+        """Whether finalists are not chosen yet, or a confirmation was not handed out."""
         if self._confirm is None:
             return False
         if self._open or self._has_queued_confirmation():
@@ -247,7 +249,7 @@ class StudySession:
             return self._start(trial)
         assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
         if attributes.attempts > MAX_ATTEMPTS:
-            self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times, not tried again")
+            self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times; not retried")
             return None
         return assignment
 

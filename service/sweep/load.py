@@ -1,4 +1,4 @@
-"""A sweep read back from its folder: the study and the files are all there is to know."""
+"""Reads a sweep from its folder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
-    """The spec, the study and every trial of a sweep, running or not.
+    """Read the spec, the study and every trial of a sweep, running or not.
 
     Raises:
-        InputError: the sweep was stopped before its study was there, or a newer gapsweep has
+        InputError: the sweep was stopped before its study was created, or a newer gapsweep has
             written its folder.
     """
-    from service.study.study import read_study  # Optuna is loaded for an open study alone
+    from service.study.study import read_study  # Optuna is only needed to open a study
 
     folder.check_format()
     spec = load_spec(folder.spec)
@@ -36,7 +36,7 @@ def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
 
 
 def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: SweepState) -> Sweep:
-    """A sweep from its open study and its files, in a state that the caller knows."""
+    """Build a sweep from its open study and its files, in the given state."""
     return Sweep.of(
         spec,
         sweep_id=folder.sweep_id,
@@ -47,7 +47,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
 
 
 def read_state(folder: SweepFolder) -> SweepState:
-    """The state of a sweep: running while a process holds its lock, else as in its last summary."""
+    """Read the state of a sweep: running while its lock is held, else as in its last summary."""
     lock = FileLock(folder.path / "lock", timeout=0)
     try:
         with lock:
@@ -60,15 +60,15 @@ def read_state(folder: SweepFolder) -> SweepState:
 
 
 def read_summary(folder: SweepFolder) -> Summary:
-    """What the last session wrote when it ended."""
+    """Read the summary that the last session wrote when it ended."""
     return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
 
 
 def read_current_summary(folder: SweepFolder) -> Summary:
-    """A sweep's summary as of now: the file of one that ended, else made from its study.
+    """Return a sweep's current summary: from its file if it has ended, else from its study.
 
     Raises:
-        InputError: the sweep was stopped before its study was there, or a newer gapsweep has
+        InputError: the sweep was stopped before its study was created, or a newer gapsweep has
             written its folder.
     """
     folder.check_format()

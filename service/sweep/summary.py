@@ -1,4 +1,4 @@
-"""The sweep in one JSON object: what `--json` prints and `summary.json` keeps."""
+"""The summary of a sweep, which `--json` prints and `summary.json` contains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrialCounts(Frozen):
 
     @property
     def total(self) -> int:
-        """All that were started."""
+        """The number of started trials."""
         return self.complete + self.pruned + self.failed + self.running
 
 
@@ -64,7 +64,7 @@ class Summary(Frozen):
 
 
 def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
-    """The summary of a sweep."""
+    """Build the summary of a sweep."""
     return Summary(
         sweep_id=sweep.sweep_id,
         name=sweep.name,
@@ -79,7 +79,7 @@ def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
 
 
 def describe_environment() -> dict[str, str]:
-    """What a result depends on: the machine and the libraries' versions."""
+    """Return the properties of the machine and the versions of the libraries."""
     versions = {name: version(name) for name in _LIBRARIES}
     return {
         "python": platform.python_version(),

@@ -1,8 +1,8 @@
-"""MLflow: a parent run a sweep, a child run a trial, written in batches off the hot path.
+"""Logs sweeps to MLflow: a parent run per sweep and a child run per trial, written in batches.
 
-MLflow is where people look, not what a sweep depends on. Everything logged here is in the study
-and the history too, with its time, so that what could not be written is written later, and what
-is written twice is the same point.
+MLflow is for viewing; no sweep depends on it. The study and the history contain everything that is
+logged here, with its time, so that a failed write is repeated later, and a repeated write logs the
+same points.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import TrialUpdate
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker tries again itself
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox retries
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table it makes
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it logs every table that it creates
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -59,9 +59,9 @@ _SWEEP_STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
-    """What the runs say of their sweep: its parameters, what was trained, and on what.
+    """The description of a sweep in its runs: its parameters, its trainable, its data.
 
-    ``data_digest`` tells splits of one name apart, in at most 36 characters.
+    ``data_digest`` distinguishes data of the same name, in at most 36 characters.
     """
 
     sweep_id: str
@@ -74,7 +74,7 @@ class TrackedSweep:
 
 
 class SweepRuns:
-    """The runs of one sweep in MLflow. Blocking, raises what MLflow raises; one thread's."""
+    """The runs of one sweep in MLflow. Blocking; raises MLflow's errors; for one thread only."""
 
     batch = 1
 
@@ -89,10 +89,10 @@ class SweepRuns:
         self.parent = ""
 
     def open(self) -> None:
-        """Find or create the experiment and the parent run, and know the children there are.
+        """Find or create the experiment and the parent run, and find existing child runs.
 
-        After an error everything is looked up again: the server may have done what it could not
-        answer, and a run would be made twice.
+        After an error everything is looked up again: the server may have executed a request whose
+        response was lost, and a run would be created twice.
         """
         if self._known:
             return
@@ -112,7 +112,7 @@ class SweepRuns:
         self._known = True
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
-        """Log what is new; what was logged before is the same point again."""
+        """Log updates; logging one again writes the same points."""
         with self._look_up_after_errors():
             self.open()
             for item in updates:
@@ -156,7 +156,7 @@ class SweepRuns:
     ) -> None:
         """End the parent with its headline figures and artifacts; the best trial's model too.
 
-        The verdict is what people read first, as the run's description.
+        The verdict becomes the run's description.
         """
         with self._look_up_after_errors():
             self.open()
@@ -195,7 +195,7 @@ class SweepRuns:
             self._client.log_artifact(self.parent, str(path))
         if model is not None and sweep.best is not None:
             self._client.log_artifact(self._open_child(sweep.best), str(model), "model")
-        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker ends no run
+        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker did not end its run
             if trial.number in self._children:
                 self._client.set_terminated(self._children[trial.number], status="KILLED")
         self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
@@ -266,7 +266,7 @@ class SweepRuns:
 
 
 def _name_run(trial: Trial) -> str:
-    """Its number and what is most looked for, and its role where it has a special one."""
+    """Build a run's name: the trial's number, its penalty, and its role if it is special."""
     words = [f"{trial.number:03d}", trial.penalty]
     if trial.role in (Role.BASELINE, Role.CONFIRM):
         words.append(f"({trial.role.value})")
@@ -274,5 +274,5 @@ def _name_run(trial: Trial) -> str:
 
 
 def _get_start_time(trial: Trial) -> int:
-    """Unix milliseconds, of the trial's start and not of its logging."""
+    """Return the time of the trial's start, not of its logging, in Unix milliseconds."""
     return int(1000 * (trial.started or time.time()))

@@ -1,4 +1,4 @@
-"""The MLflow UI on what the sweeps of a home logged."""
+"""Starts the MLflow UI for the sweeps of a home."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.sweep.home import Home
 
 
 def become_mlflow(home: Home, host: str, port: int) -> None:
-    """Turn this process into MLflow's server; returns only where another server has it all.
+    """Replace this process by MLflow's server; returns only if the sweeps are on another server.
 
     Raises:
         InputError: nothing was logged, or the address cannot be used.
@@ -35,9 +35,9 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
 
 
 def _find_runs_page(home: Home) -> str:
-    """The page of the sweeps' runs: MLflow's own first pages are about language models.
+    """Return the page of the sweeps' runs: MLflow's start page is about language models.
 
-    Read from the database itself, in a moment: MLflow's client takes seconds to import.
+    It is read directly from the database, because MLflow's client takes seconds to import.
     """
     try:
         with closing(sqlite3.connect(f"file:{home.path / 'mlflow.db'}?mode=ro", uri=True)) as file:
@@ -49,7 +49,7 @@ def _find_runs_page(home: Home) -> str:
 
 
 def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:
-    """MLflow's server on a home's own database, as words and variables."""
+    """Return the command of MLflow's server for a home's database, and its environment."""
     return _build_command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
 
 

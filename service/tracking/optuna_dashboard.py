@@ -1,4 +1,4 @@
-"""Optuna's dashboard on the studies of every sweep of a home."""
+"""Starts Optuna's dashboard for the studies of a home."""
 
 from __future__ import annotations
 
