@@ -53,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class ErrorDetails:
-    """What an error says, as a problem document carries it; ``retry_after`` is in seconds."""
+    """The content of an error's problem document; ``retry_after`` is in seconds."""
 
     message: str
     problems: tuple[Problem, ...] = ()
@@ -73,12 +73,12 @@ class GapsweepError(Exception):
     public_message: ClassVar[str | None] = None
 
     def details(self) -> ErrorDetails:
-        """What the API sends of the error."""
+        """Return the content of the error's problem document."""
         return ErrorDetails(self.public_message or str(self))
 
     @classmethod
     def restore(cls, details: ErrorDetails) -> Self:
-        """The error that these are the details of."""
+        """Restore an error from its problem document."""
         return cls(details.message)
 
 

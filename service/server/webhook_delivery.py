@@ -62,7 +62,7 @@ class WebhookSender:
         problem = self._call(webhook.url, event)
         if problem is not None:
             _log.warning("webhook %s: %s", redact(webhook.url), problem)
-            if webhook.tries + 1 < TRIES:  # the pause is stored: another process may go on
+            if webhook.tries + 1 < TRIES:  # the pause is stored: another process may continue
                 tries = webhook.tries + 1
                 self._webhooks.mark_failed(webhook.url, tries, 2.0**tries)
                 return None
