@@ -118,7 +118,7 @@ def ray_cluster(
 
 def _head(ray: Ray) -> list[str]:
     words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}", "--no-monitor"]
-    words.append(f"--ray-client-server-port={free_port()}")  # two Rays would want the same
+    words.append(f"--ray-client-server-port={find_free_port()}")  # two Rays would want the same
     if not ray.dashboard:
         return [*words, "--include-dashboard=false"]
     where = ["--dashboard-host=127.0.0.1", f"--dashboard-port={ray.dashboard.rpartition(':')[2]}"]
