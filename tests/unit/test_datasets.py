@@ -85,7 +85,7 @@ def test_npz_whole_or_in_parts(tmp_path: Path) -> None:
     assert len(whole.train) == 24
     parts = {"x_train": x[:20], "y_train": y[:20], "x_val": x[20:], "y_val": y[20:]}
     np.savez(tmp_path / "parts.npz", **parts)
-    given = loaded({"name": "npz", "path": tmp_path / "parts.npz"})
+    given = loaded({"name": "npz", "path": tmp_path / "parts.npz", "test": 0})
     assert (len(given.train), len(given.val), given.test) == (20, 20, None)
 
 
@@ -154,7 +154,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("name", ["tensors", "datasets"])
 def test_a_functions_numbers_are_left_as_they_are(mine: str, name: str) -> None:
-    splits = loaded(f"{mine}:{name}")
+    splits = loaded({"name": f"{mine}:{name}", "test": 0})
     assert splits.train.x[1].tolist() == [200.0, 300.0]
     assert (splits.info.task, splits.test) == (Task.CLASSIFICATION, None)
 
@@ -184,7 +184,7 @@ def test_what_a_function_must_not_return(mine: str, name: str, words: str) -> No
 
 
 def test_overlap_may_be_allowed(mine: str) -> None:
-    config = {"name": "function", "path": f"{mine}:overlapping", "allow_overlap": True}
+    config = {"name": "function", "path": f"{mine}:overlapping", "allow_overlap": True, "test": 0}
     assert len(loaded(config).val) == 10
 
 
