@@ -108,8 +108,8 @@ def check_training_part(train: Raw, others: Raw, task: Task, which: str) -> None
         constant = np.ptp(train.y.reshape(len(train.y), -1).astype(np.float32), axis=0) == 0
         if constant.any():
             raise DataError(
-                f"{which}: label {int(constant.argmax())} is constant in the training part; it is "
-                "too rare to divide these rows anew"
+                f"{which}: label {int(constant.argmax())} is constant in the training part; add "
+                "rows with its rare value, leave it out, or divide by another `split`"
             )
 
 
@@ -119,8 +119,8 @@ def _check_classes(train: Raw, others: Raw, which: str) -> None:
     if len(lacking):
         count = int((others.y == lacking[0]).sum())
         raise DataError(
-            f"{which}: the training part has no row of class {str(lacking[0])!r}, which has "
-            f"{count} rows; it is too rare to divide these rows anew"
+            f"{which}: the training part has no row of class {str(lacking[0])!r}, of which there "
+            f"are {count}; add rows of this class, leave it out, or divide by another `split`"
         )
     if len(known) < 2:
         raise DataError(f"{which}: the training part has only one class; at least 2 are needed")

@@ -25,6 +25,17 @@ class Cases:
     by: Array | None = None
 
 
+def get_by(cases: Cases) -> Array:
+    """The values that rows are divided by.
+
+    Raises:
+        ValueError: there are none; the spec's model of a splitter requires them.
+    """
+    if cases.by is None:
+        raise ValueError("this splitter needs the values of a column")
+    return cases.by
+
+
 @dataclass(frozen=True)
 class Draw:
     """Which of many divisions a splitter makes.

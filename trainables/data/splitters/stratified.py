@@ -24,7 +24,8 @@ class Stratified(Splitter):
         if counts.min() < parts:
             rare = classes[counts.argmin()]
             raise DataError(
-                f"class {str(rare)!r} has {counts.min()} rows, too few for each of {parts} splits"
+                f"class {str(rare)!r} has {counts.min()} rows, too few for each of {parts} splits; "
+                f"every class needs at least {parts}"
             )
 
     def hold_out(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
