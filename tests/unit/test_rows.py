@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
+from tests.documents import example
 from trainables.config.data import DataChoice
 from trainables.config.data_info import Task
 from trainables.data.datasets import load, open_rows
@@ -330,6 +332,21 @@ def test_the_column_is_an_input_only_if_the_spec_keeps_it(folder: Path) -> None:
     assert names == ["number", "a", "b", "patient"]
     kept = opened({**source, "split": {"name": "group", "by": "patient", "keep": True}}).divide()
     assert [c.name for c in kept.preprocessing.columns] == ["number", "a", "b", "patient", "day"]
+
+
+def test_the_example_of_the_readme_divides_by_patient(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "trainables" / "README.md"
+    data = yaml.safe_load(example(page, "groups", "yaml"))["data"]
+    table = frame().rename(columns={"label": "ill"})
+    table["patient"] = table["patient"].map(ord)  # a number, which the test can see as an input
+    table.to_csv(tmp_path / "visits.csv", index=False)
+    data["path"], data["split"]["keep"] = tmp_path / data["path"], True
+    rows = opened(data)
+    for replicate in REPLICATES:
+        splits = rows.divide(replicate)
+        position = [c.name for c in splits.preprocessing.columns].index("patient") - 1
+        train, val, test = (ids(s, position) for s in (splits.train, splits.val, splits.test))
+        assert len(train | val | test) == len(train) + len(val) + len(test) == 20
 
 
 # Data that come divided.
