@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from trainables.config.data import DataChoice
 from trainables.config.data_info import Kind, Task
-from trainables.data.datasets import load
+from trainables.data.datasets import load, open_rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
@@ -76,6 +76,21 @@ def test_idx_files_bring_their_own_test_split(tmp_path: Path, compressed: bool) 
     assert splits.test is not None
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [40, 10, 20]
     assert splits.train.x.max() <= 1
+
+
+def test_training_files_are_divided_anew_unless_the_spec_keeps_the_division(tmp_path: Path) -> None:
+    idx(tmp_path, compressed=False)
+    source = {"name": "fashion_mnist", "folder": tmp_path}
+    anew = open_rows(ADAPTER.validate_python(source))
+    kept = open_rows(ADAPTER.validate_python({**source, "redraw": "given"}))
+    assert (anew.redraws, kept.redraws) == (True, False)
+    first = loaded(source)
+    for rows, same in ((anew, False), (kept, True)):
+        other = rows.divide(1)
+        assert first.test is not None
+        assert other.test is not None
+        assert np.array_equal(other.test.x, first.test.x)
+        assert np.array_equal(other.val.x, first.val.x) == same
 
 
 def test_npz_whole_or_in_parts(tmp_path: Path) -> None:

@@ -500,7 +500,7 @@ def test_an_argument_that_is_a_key_of_data_is_refused(mine: str) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"name": "digits", "split": "gruop"}, "did you mean 'group'"),
+        ({"name": "digits", "split": "grouped"}, "did you mean 'group'"),
         ({"name": "digits", "split": "group"}, "by"),
         ({"name": "digits", "redraw": "pooled"}, "has no effect on data in one piece"),
     ],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.config.imports import find_import_paths
 from trainables.config.splitters import splitters
 from trainables.data.splitters.base import Cases, Draw, Splitter
 from trainables.data.splitters.build import build_rule
@@ -156,6 +157,14 @@ class Halves(Splitter):
 
 class Unwritten(Splitter):
     """Defines nothing."""
+
+
+def test_splitters_are_a_registry_as_the_others_are() -> None:
+    assert (splitters.kind, splitters.group) == ("splitter", "gapsweep.splitters")
+    assert splitters.names()[:3] == ("stratified", "group", "time")
+    own = splitters.parse({"name": "mine:Own", "option": 1})
+    assert list(find_import_paths(own)) == ["mine:Own"]
+    assert own.model_dump()["option"] == 1
 
 
 def test_a_splitter_of_a_user_gets_its_options() -> None:
