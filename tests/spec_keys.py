@@ -55,6 +55,7 @@ def _sections(path: str, schema: Schema, definitions: Schema) -> Iterator[str]:
         components = [m for m in models if "name" in m.get("properties", {}) and len(models) > 1]
         if components:
             yield _components(below, components, definitions)
+            yield from _nested_components(below, components, definitions)
         elif models:
             yield from _sections(below, models[0], definitions)
 
@@ -80,6 +81,17 @@ def _components(path: str, models: Sequence[Schema], definitions: Schema) -> str
             if key != "name"
         ]
     return "\n".join([f"## Components of `{path}`", "", *_table("name, option", rows)])
+
+
+def _nested_components(path: str, models: Sequence[Schema], definitions: Schema) -> Iterator[str]:
+    """Tables of the components that options of components can name, each once."""
+    shown = [models]
+    for model in models:
+        for key, value in model["properties"].items():
+            found = [m for m in _models(value, definitions) if "name" in m.get("properties", {})]
+            if len(found) > 1 and found not in shown:
+                shown.append(found)
+                yield _components(f"{path}.{key}", found, definitions)
 
 
 def _regularisers() -> str:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from trainables.config.data import DataChoice
 from trainables.config.data_info import Kind, Task
-from trainables.data.datasets import load
+from trainables.data.datasets import load, open_rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
@@ -78,6 +78,21 @@ def test_idx_files_bring_their_own_test_split(tmp_path: Path, compressed: bool) 
     assert splits.train.x.max() <= 1
 
 
+def test_training_files_are_divided_anew_unless_the_spec_keeps_the_division(tmp_path: Path) -> None:
+    idx(tmp_path, compressed=False)
+    source = {"name": "fashion_mnist", "folder": tmp_path}
+    anew = open_rows(ADAPTER.validate_python(source))
+    kept = open_rows(ADAPTER.validate_python({**source, "redraw": "given"}))
+    assert (anew.redraws, kept.redraws) == (True, False)
+    first = loaded(source)
+    for rows, same in ((anew, False), (kept, True)):
+        other = rows.divide(1)
+        assert first.test is not None
+        assert other.test is not None
+        assert np.array_equal(other.test.x, first.test.x)
+        assert np.array_equal(other.val.x, first.val.x) == same
+
+
 def test_npz_whole_or_in_parts(tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
     np.savez(tmp_path / "whole.npz", x=x, y=y)
@@ -85,7 +100,7 @@ def test_npz_whole_or_in_parts(tmp_path: Path) -> None:
     assert len(whole.train) == 24
     parts = {"x_train": x[:20], "y_train": y[:20], "x_val": x[20:], "y_val": y[20:]}
     np.savez(tmp_path / "parts.npz", **parts)
-    given = loaded({"name": "npz", "path": tmp_path / "parts.npz"})
+    given = loaded({"name": "npz", "path": tmp_path / "parts.npz", "test": 0})
     assert (len(given.train), len(given.val), given.test) == (20, 20, None)
 
 
@@ -154,7 +169,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("name", ["tensors", "datasets"])
 def test_a_functions_numbers_are_left_as_they_are(mine: str, name: str) -> None:
-    splits = loaded(f"{mine}:{name}")
+    splits = loaded({"name": f"{mine}:{name}", "test": 0})
     assert splits.train.x[1].tolist() == [200.0, 300.0]
     assert (splits.info.task, splits.test) == (Task.CLASSIFICATION, None)
 
@@ -184,7 +199,7 @@ def test_what_a_function_must_not_return(mine: str, name: str, words: str) -> No
 
 
 def test_overlap_may_be_allowed(mine: str) -> None:
-    config = {"name": "function", "path": f"{mine}:overlapping", "allow_overlap": True}
+    config = {"name": "function", "path": f"{mine}:overlapping", "allow_overlap": True, "test": 0}
     assert len(loaded(config).val) == 10
 
 

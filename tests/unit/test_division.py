@@ -1,4 +1,4 @@
-"""Splits: disjoint, complete, stratified, seeded."""
+"""Stratified divisions: disjoint, complete, classes keep their shares, seeded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.config.data_info import Task
-from trainables.data.division import split_indices
+from trainables.data.division import Shares, hold_out, view
+from trainables.data.raw import Indices, Raw
+from trainables.data.splitters.base import Draw
+from trainables.data.splitters.stratified import Stratified
 from trainables.errors import DataError
+
+
+def divided(y: np.ndarray, val: float, test: float, draw: Draw) -> list[Indices]:
+    """Row numbers of train, validation and, if there is one, test."""
+    rows, shares, splitter = np.arange(len(y)), Shares(val, test), Stratified()
+    splitter.check(view(Raw(y, y), Task.CLASSIFICATION), 3 if test else 2)
+    held: list[Indices] = []
+    if test:
+        stay, apart = hold_out(splitter, Raw(y, y), Task.CLASSIFICATION, test, draw)
+        rows, held = rows[stay], [rows[apart]]
+    rest = Raw(y[rows], y[rows])
+    stay, apart = hold_out(splitter, rest, Task.CLASSIFICATION, shares.val_of_rest, draw)
+    return [rows[stay], rows[apart], *held]
 
 
 @given(
@@ -17,18 +33,16 @@ from trainables.errors import DataError
     classes=st.integers(2, 4),
     val=st.floats(0.1, 0.4),
     test=st.sampled_from([0.0, 0.1, 0.3]),
-    seed=st.integers(0, 9),
+    draw=st.builds(Draw, st.integers(0, 9), st.integers(0, 20)),
 )
 def test_every_row_is_in_one_split_and_classes_keep_their_shares(
-    rows: int, classes: int, val: float, test: float, seed: int
+    rows: int, classes: int, val: float, test: float, draw: Draw
 ) -> None:
     y = np.arange(rows) % classes
-    parts = split_indices(y, Task.CLASSIFICATION, val=val, test=test, seed=seed)
-    again = split_indices(y, Task.CLASSIFICATION, val=val, test=test, seed=seed)
-    present = [p for p in parts if p is not None]
-    assert (parts[2] is None) == (test == 0)
-    assert sorted(np.concatenate(present).tolist()) == list(range(rows))
-    for part, same in zip(present, (p for p in again if p is not None), strict=True):
+    parts, again = divided(y, val, test, draw), divided(y, val, test, draw)
+    assert len(parts) == (3 if test else 2)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(rows))
+    for part, same in zip(parts, again, strict=True):
         assert np.array_equal(part, same)
         counts = np.bincount(y[part], minlength=classes)
         assert counts.max() - counts.min() <= 2
@@ -45,4 +59,26 @@ def test_every_row_is_in_one_split_and_classes_keep_their_shares(
 )
 def test_what_cannot_be_split_is_said(y: list[int], val: float, test: float, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        split_indices(np.array(y), Task.CLASSIFICATION, val=val, test=test, seed=0)
+        divided(np.array(y), val, test, Draw(0))
+
+
+@given(
+    y=st.lists(st.integers(0, 3), min_size=4, max_size=60),
+    cut=st.floats(0.3, 0.7),
+    share=st.floats(0.1, 0.4),
+    seed=st.integers(0, 9),
+)
+def test_test_rows_of_divided_data_come_from_every_part_and_leave_each_class_a_row(
+    y: list[int], cut: float, share: float, seed: int
+) -> None:
+    classes = np.array(y)
+    parts = (np.arange(len(y)) >= cut * len(y)).astype(int)
+    cases = view(Raw(classes, classes), Task.CLASSIFICATION)
+    held = Stratified().set_aside(cases, parts, share, Draw(seed))
+    assert np.array_equal(held, Stratified().set_aside(cases, parts, share, Draw(seed)))
+    for part in (0, 1):
+        rows = np.flatnonzero(parts == part)
+        stay = np.setdiff1d(rows, held)
+        assert set(classes[stay]) == set(classes[rows])
+        most = len(rows) - len(set(classes[rows]))
+        assert len(rows) - len(stay) == min(max(1, round(share * len(rows))), most)

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from trainables.config.data_info import Task
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
+from trainables.config.splitters import SplitterChoice, StratifiedSplit
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+NO_REDRAW = (
+    "`redraw` has no effect on data in one piece, which every replicate divides anew; leave it out"
+)
+_SPLIT = "how rows are divided: a splitter, or your own class"
+_REDRAW = "`pooled`: replicates divide the training and validation samples anew"
 
 
 class DataSource(Component):
@@ -29,17 +35,29 @@ class DataSource(Component):
         return tuple(v for _, v in self if isinstance(v, Path))
 
 
+Redraw = Literal["given", "pooled"]
+
+
 class Function(DataSource, Custom):
-    """A user-defined function that returns the splits; other keys are its arguments."""
+    """A user-defined function that returns the splits; other keys are its arguments.
+
+    `test` and `seed` are arguments, too, if its signature names them.
+    """
 
     name: ImportPath
 
     task: Task | None = Field(None, description="default: inferred from the type of the target")
     allow_overlap: bool = Field(False, description="allow equal samples in two splits")
+    split: SplitterChoice = Field(StratifiedSplit(), description=_SPLIT)
+    redraw: Redraw = Field("given", description=_REDRAW)
+    test: Any = Field(
+        None, description="fraction of the samples for the test, or 0, if it returns none; 0.2"
+    )
+    seed: Any = Field(None, description="seed of divisions; 0")
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """The function's arguments."""
+        """The function's arguments, but for ``test`` and ``seed``."""
         return self.model_extra or {}
 
 
@@ -49,12 +67,20 @@ data_sources: Registry[DataSource] = Registry("data source", Function, group="da
 class _Divided(DataSource):
     val: float = Field(0.2, gt=0, lt=1, description="fraction of the samples for validation")
     seed: int = Field(0, ge=0, description="seed of the splits")
+    split: SplitterChoice = Field(StratifiedSplit(), description=_SPLIT)
 
 
 class Whole(_Divided):
     """Data in one piece, which is divided into training, validation and test samples."""
 
     test: float = Field(0.2, ge=0, lt=1, description="fraction of the samples for the test, or 0")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_redraw(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and "redraw" in raw and "redraw" not in cls.model_fields:
+            raise ValueError(NO_REDRAW)
+        return raw
 
 
 @data_sources.register
@@ -84,6 +110,7 @@ class FashionMnist(_Divided):
 
     name: Literal["fashion_mnist"]
     folder: Path = FASHION_MNIST
+    redraw: Redraw = Field("pooled", description="`given`: replicates do not divide anew")
 
 
 @data_sources.register
@@ -92,6 +119,7 @@ class Npz(Whole):
 
     name: Literal["npz"]
     path: Path
+    redraw: Redraw = Field("given", description=f"of given splits. {_REDRAW}")
     task: Task | None = Field(None, description="default: inferred from the type of the target")
 
 

@@ -1,59 +1,126 @@
-"""Seeded, disjoint splits, stratified by class."""
+"""Which rows become training, validation and test rows, by the spec's splitter."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
 
 from trainables.config.data_info import Task
-from trainables.errors import DataError
+from trainables.data.raw import Indices, Raw, join
+from trainables.data.splitters.base import Cases, Draw, Splitter
+from trainables.errors import ContractError, DataError
 
-Indices = NDArray[np.int64]
+
+def view(raw: Raw, task: Task) -> Cases:
+    """What a splitter sees of these samples."""
+    single = task is Task.CLASSIFICATION and raw.y.size == len(raw.y)
+    return Cases(len(raw), raw.y.reshape(len(raw.y)) if single else None, raw.by)
 
 
-def split_indices(
-    y: NDArray[np.generic], task: Task, *, val: float, test: float, seed: int
-) -> tuple[Indices, Indices, Indices | None]:
-    """Rows of train, val and test (None if ``test`` is 0); fractions are of all rows.
+def hold_out(
+    splitter: Splitter, raw: Raw, task: Task, share: float, draw: Draw
+) -> tuple[Indices, Indices]:
+    """Positions of the samples that stay, and of those that are held out.
 
     Raises:
-        DataError: the fractions leave no training rows, or there are too few classes or rows.
+        DataError: these rows cannot be divided.
+        ContractError: a user-defined splitter returned something else.
     """
-    from sklearn.model_selection import train_test_split
-
-    if val <= 0 or test < 0 or val + test >= 1:
-        raise DataError(
-            "val must be above 0, test at least 0, and their sum below 1; "
-            f"got val {val:g} and test {test:g}"
-        )
-    rows = np.arange(len(y), dtype=np.int64)
-    strata = y if task is Task.CLASSIFICATION else None
-    if strata is not None:
-        _check_classes(strata, parts=3 if test else 2)
+    made = splitter.hold_out(view(raw, task), share, draw)
     try:
-        held_out: Indices | None = None
-        if test:
-            rows, held_out = train_test_split(
-                rows, test_size=test, random_state=seed, stratify=strata
+        stay, held = (np.asarray(rows, dtype=np.int64) for rows in made)
+    except (TypeError, ValueError) as error:
+        raise ContractError(
+            f"{type(splitter).__name__}.hold_out must return two arrays of positions: {error}"
+        ) from None
+    used = np.concatenate([stay, held])
+    if not len(stay) or not len(held) or len(np.unique(used)) < len(used):
+        raise ContractError(
+            f"{type(splitter).__name__}.hold_out must return two parts, neither empty, that share "
+            f"no row; it returned {len(stay)} and {len(held)} rows"
+        )
+    if used.min() < 0 or used.max() >= len(raw):
+        raise ContractError(f"{type(splitter).__name__}.hold_out named a row that does not exist")
+    return stay, held
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Fractions of all rows for validation and test."""
+
+    val: float
+    test: float
+
+    def __post_init__(self) -> None:
+        if self.val <= 0 or self.test < 0 or self.val + self.test >= 1:
+            raise DataError(
+                "val must be above 0, test at least 0, and their sum below 1; "
+                f"got val {self.val:g} and test {self.test:g}"
             )
-            strata = None if strata is None else y[rows]
-        share = val / (1 - test)
-        train, validation = train_test_split(
-            rows, test_size=share, random_state=seed, stratify=strata
-        )
-    except ValueError as error:
-        raise DataError(f"{len(y)} rows are too few to split: {error}") from None
-    return train, validation, held_out
+
+    @property
+    def val_of_rest(self) -> float:
+        """The validation part as a share of the rows that are not for the test."""
+        return self.val / (1 - self.test)
 
 
-def _check_classes(y: NDArray[np.generic], parts: int) -> None:
-    classes, counts = np.unique(y, return_counts=True)
-    if len(classes) < 2:
+def set_test_aside(
+    parts: Mapping[str, Raw], splitter: Splitter, task: Task, share: float, draw: Draw
+) -> dict[str, Raw]:
+    """Parts with test rows, which are taken from all of the given parts.
+
+    Raises:
+        DataError: a part would have no rows left.
+    """
+    names = list(parts)
+    numbers = np.repeat(np.arange(len(names)), [len(p) for p in parts.values()])
+    cases = view(join([Raw(p.y, p.y, p.by) for p in parts.values()]), task)
+    held = np.zeros(len(numbers), dtype=bool)
+    held[splitter.set_aside(cases, numbers, share, draw)] = True
+    made: dict[str, Raw] = {}
+    taken: list[Raw] = []
+    for number, (name, part) in enumerate(parts.items()):
+        mask = held[numbers == number]
+        if mask.all():
+            raise DataError(
+                f"no row of {name!r} is left after test rows were set aside; return test rows, "
+                "or set a smaller `test`, or `test: 0` for none"
+            )
+        made[name] = part.rows(np.flatnonzero(~mask))
+        if mask.any():
+            taken.append(part.rows(np.flatnonzero(mask)))
+    if not taken:
+        raise DataError(f"{len(numbers)} rows are too few to set test rows aside; set `test: 0`")
+    return {**made, "test": join(taken)}
+
+
+def check_training_part(train: Raw, others: Raw, task: Task, which: str) -> None:
+    """Check that a training part can teach what the other rows need.
+
+    Raises:
+        DataError: it lacks a class, or one of its labels is constant.
+    """
+    if task is Task.CLASSIFICATION:
+        _check_classes(train, others, which)
+    if task is Task.MULTILABEL:
+        constant = np.ptp(train.y.reshape(len(train.y), -1).astype(np.float32), axis=0) == 0
+        if constant.any():
+            raise DataError(
+                f"{which}: label {int(constant.argmax())} is constant in the training part; add "
+                "rows with its rare value, leave it out, or divide by another `split`"
+            )
+
+
+def _check_classes(train: Raw, others: Raw, which: str) -> None:
+    known = np.unique(train.y)
+    lacking = np.setdiff1d(np.unique(others.y), known)
+    if len(lacking):
+        count = int((others.y == lacking[0]).sum())
         raise DataError(
-            f"the target has only one class, {str(classes[0])!r}; at least 2 are needed"
+            f"{which}: the training part has no row of class {str(lacking[0])!r}, of which there "
+            f"are {count}; add rows of this class, leave it out, or divide by another `split`"
         )
-    if counts.min() < parts:
-        rare = classes[counts.argmin()]
-        raise DataError(
-            f"class {str(rare)!r} has {counts.min()} rows, too few for each of {parts} splits"
-        )
+    if len(known) < 2:
+        raise DataError(f"{which}: the training part has only one class; at least 2 are needed")

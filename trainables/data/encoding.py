@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,26 +12,12 @@ from numpy.typing import NDArray
 
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.data.preprocessing import Column, Preprocessing
+from trainables.data.raw import Array, Raw
 from trainables.data.splits import Split, Splits
 from trainables.errors import DataError
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
-
-Array = NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Inputs as a table, or as an array with samples on the first axis; one target per sample."""
-
-    x: pd.DataFrame | Array
-    y: Array
-
-    def rows(self, indices: NDArray[np.int64]) -> Raw:
-        """Some of the samples."""
-        x = self.x.iloc[indices] if isinstance(self.x, pd.DataFrame) else self.x[indices]
-        return Raw(x, self.y[indices])
 
 
 def guess_task(y: Array) -> Task:

@@ -1,25 +1,22 @@
-"""Reads raw data: data sets bundled with libraries, files, and user-defined functions."""
+"""Reads raw data: data sets bundled with libraries, and files."""
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch.utils.data import Dataset
 
-from trainables.config.imports import check_options, load_object
-from trainables.data.encoding import Array, Raw
-from trainables.errors import ContractError, DataError
+from search_spaces.words import did_you_mean
+from trainables.data.columns import check_column
+from trainables.data.raw import SPLIT_NAMES, Array, Raw
+from trainables.errors import DataError
 
 Targets = str | tuple[str, ...]
-SPLIT_NAMES = ("train", "val", "test")
 
 
 def read_digits() -> Raw:
@@ -72,8 +69,10 @@ def read_idx(folder: Path) -> tuple[Raw, Raw]:
     return made[0], made[1]
 
 
-def read_npz(path: Path) -> dict[str, Raw]:
+def read_npz(path: Path, by: str | None = None) -> dict[str, Raw]:
     """The arrays ``x`` and ``y`` (as ``all``), or ``x_train``, ``y_train``, ``x_val``, ….
+
+    ``by`` names another array, ``by`` or ``by_train`` …, of one value per row.
 
     Raises:
         DataError: the file does not exist, is not NPZ or lacks arrays.
@@ -81,14 +80,30 @@ def read_npz(path: Path) -> dict[str, Raw]:
     with _translate_errors(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, Array] = dict(file)
     if {"x", "y"} <= arrays.keys():
-        return {"all": Raw(arrays["x"], arrays["y"])}
+        return {"all": Raw(arrays["x"], arrays["y"], _find_by(arrays, by, "", path))}
     found = [n for n in SPLIT_NAMES if {f"x_{n}", f"y_{n}"} <= arrays.keys()]
     if "train" not in found or "val" not in found:
         raise DataError(
             f"{path} needs arrays x and y, or x_train, y_train, x_val, y_val (and x_test, y_test); "
             f"it has {', '.join(arrays) or 'none'}"
         )
-    return {n: Raw(arrays[f"x_{n}"], arrays[f"y_{n}"]) for n in found}
+    return {
+        n: Raw(arrays[f"x_{n}"], arrays[f"y_{n}"], _find_by(arrays, by, f"_{n}", path))
+        for n in found
+    }
+
+
+def _find_by(arrays: Mapping[str, Array], by: str | None, suffix: str, path: Path) -> Array | None:
+    """The array of one value per row that a splitter divides by."""
+    if by is None:
+        return None
+    name, rows = f"{by}{suffix}", len(arrays[f"y{suffix}"])
+    if name not in arrays:
+        raise DataError(f"{path} has no array {name!r}{did_you_mean(name, arrays)}")
+    if arrays[name].shape != (rows,):
+        shape = arrays[name].shape
+        raise DataError(f"{path}: {name!r} has shape {shape}; it needs one value for {rows} rows")
+    return arrays[name]
 
 
 def read_csv(path: Path, target: Targets) -> Raw:
@@ -118,75 +133,16 @@ def read_parquet(path: Path, target: Targets) -> Raw:
     return _separate_target(frame, target, path)
 
 
-def call_function(path: str, arguments: Mapping[str, Any]) -> dict[str, Raw]:
-    """Call a user-defined ``module:function`` that returns ``train``, ``val`` and maybe ``test``.
-
-    Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, or a pair of tensors or arrays.
-
-    Raises:
-        ContractError: it cannot be imported or called, or returns something else.
-        DataError: it raised an error.
-    """
-    made = _call(path, load_object(path), arguments)
-    if not isinstance(made, Mapping):
-        raise ContractError(f"{path} returned {type(made).__name__}, not a dict of train and val")
-    for name in made:
-        if name not in SPLIT_NAMES:
-            raise ContractError(f"{path} returned a split {name!r}; valid: train, val, test")
-    for name in ("train", "val"):
-        if name not in made:
-            raise ContractError(f"{path} returned no {name!r}; it returned {', '.join(made)}")
-    return {n: _to_raw(path, n, split) for n, split in made.items() if split is not None}
-
-
-def _call(path: str, found: object, arguments: Mapping[str, Any]) -> object:
-    if not callable(found):
-        raise ContractError(f"{path} is {type(found).__name__}, not a function")
-    load: Callable[..., object] = found
-    check_options(path, load, arguments, {})
-    try:
-        return load(**arguments)
-    except Exception as error:
-        raise DataError(f"{path} raised {type(error).__name__}: {error}") from error
-
-
-def _to_raw(path: str, name: str, split: object) -> Raw:
-    if isinstance(split, Dataset):
-        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style data sets have a length
-        inputs, targets = zip(*samples, strict=True)
-        return Raw(
-            np.stack([_to_array(i) for i in inputs]), np.stack([_to_array(t) for t in targets])
-        )
-    if isinstance(split, tuple | list) and len(split) == 2:
-        x, y = split
-        return Raw(x if isinstance(x, pd.DataFrame) else _to_array(x), _to_array(y))
-    raise ContractError(
-        f"{path}: {name!r} is {type(split).__name__}; it must be a torch.utils.data.Dataset or a "
-        "pair (inputs, targets) of tensors or arrays"
-    )
-
-
-def _to_array(values: Any) -> Array:
-    detached = values.detach().cpu() if hasattr(values, "detach") else values
-    array: Array = np.asarray(detached)
-    return array
-
-
 def _separate_target(frame: pd.DataFrame, target: Targets, path: Path) -> Raw:
     wanted = [target] if isinstance(target, str) else list(target)
     for name in wanted:
-        _check_column(frame, name, path)
+        _check_target(frame, name, path)
     y = frame[wanted].to_numpy()
     return Raw(frame.drop(columns=wanted), y[:, 0] if isinstance(target, str) else y)
 
 
-def _check_column(frame: pd.DataFrame, name: str, path: Path) -> None:
-    if name not in frame:
-        columns = [str(c) for c in frame.columns]
-        near = difflib.get_close_matches(name, columns, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
-        raise DataError(f"{path} has no column {name!r}; {hint}it has {shown}")
+def _check_target(frame: pd.DataFrame, name: str, path: Path) -> None:
+    check_column(frame, name, path)
     missing = frame[name].isna().to_numpy()
     if missing.any():
         raise DataError(
