@@ -118,10 +118,10 @@ def estimate(differences: NDArray[np.float64], *, overlap: float = 0.0) -> Effec
     """The effect behind a table of differences, replicates and rows both being samples.
 
     Crossed random effects without repetition: with the mean squares of replicates, rows and
-    residual, the mean's variance is (MS_replicates + MS_rows - MS_residual) / (R n), never less
-    than either of the first two alone gives, with Satterthwaite's degrees of freedom. One
-    replicate leaves the rows' error, one column the replicates'. ``overlap`` adds that multiple of
-    the replicates' variance (Nadeau & Bengio 2003: validation rows / training rows).
+    residual, the mean's variance is (MS_replicates + MS_rows - MS_residual) / (R n) with
+    Satterthwaite's degrees of freedom, neither of the first two counting less than the residual.
+    One replicate leaves the rows' error, one column the replicates'. ``overlap`` adds that
+    multiple of the replicates' variance (Nadeau & Bengio 2003: validation rows / training rows).
     """
     table = _checked(differences)
     replicates, rows = table.shape
@@ -228,16 +228,18 @@ def _variance(
 ) -> tuple[float, float]:
     """Variance of a table's mean and its degrees of freedom, from the mean squares."""
     (replicates, rows), size = shape, math.prod(shape)
-    if 1 in shape or min(of_replicates, of_rows) <= residual:
-        df = replicates - 1 if of_replicates >= of_rows else rows - 1
-        return max(of_replicates, of_rows) / size, max(df, 1)
+    if rows == 1:
+        return of_replicates / size, max(replicates - 1, 1)
+    if replicates == 1:
+        return of_rows / size, rows - 1
+    of_replicates, of_rows = max(of_replicates, residual), max(of_rows, residual)
     total = of_replicates + of_rows - residual
     spread = (
         of_replicates**2 / (replicates - 1)
         + of_rows**2 / (rows - 1)
         + residual**2 / ((replicates - 1) * (rows - 1))
     )
-    return total / size, total**2 / spread
+    return total / size, total**2 / spread if spread else replicates - 1
 
 
 def _rows_error(of_rows: float, residual: float, shape: tuple[int, ...], variance: float) -> float:
@@ -250,9 +252,10 @@ def _rows_error(of_rows: float, residual: float, shape: tuple[int, ...], varianc
 def _correlations(tables: NDArray[np.float64]) -> Table:
     """Correlations of the mean differences, shape (k, k), by the same crossed estimate."""
     of_replicates, of_rows, residual = _mean_squares(tables)
-    alone = np.maximum(np.diag(of_replicates), np.diag(of_rows))
     covariance = of_replicates + of_rows - residual
-    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), alone))
+    floor = np.diag(residual)
+    own = np.maximum(np.diag(of_replicates), floor) + np.maximum(np.diag(of_rows), floor) - floor
+    np.fill_diagonal(covariance, own)
     scale = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
     repaired = (vectors * np.maximum(values, 0.0)) @ vectors.T

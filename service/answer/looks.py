@@ -95,7 +95,12 @@ def spend(spent: Sequence[Spending], family: str, replicates: int) -> Spending:
 
 
 def decide(
-    differences: NDArray[np.float64], *, alpha: float, min_effect: float, last: bool
+    differences: NDArray[np.float64],
+    *,
+    alpha: float,
+    min_effect: float,
+    last: bool,
+    overlap: float = 0.0,
 ) -> Look:
     """One look at the table of differences "pick minus control", shape (replicates, rows).
 
@@ -103,7 +108,7 @@ def decide(
     matter, be it certainly a little better or not. HELPS needs ``p < alpha``. Differences without
     spread decide nothing, unless all are 0: then the two arms are one.
     """
-    effect = estimate(differences)
+    effect = estimate(differences, overlap=overlap)
     low, high = effect.interval(1 - 2 * alpha)
     p = effect.p_better()
     if not np.any(differences) or (p is not None and low > -min_effect):
