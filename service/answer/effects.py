@@ -15,12 +15,15 @@ from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import stdtr, stdtrit
 
 MIN_REPLICATES = 5
 PARTS_LEVEL = 0.95
+_SMALLEST = 1e-290  # below it quantiles of t are not reliable
 _ROUNDING = 1e-12  # a spread below this share of the largest difference is rounding
 _DRAWS = 20_000
+_ALONE = np.array([0.0, 1.0])  # quantiles of one p-value
 
 Table = NDArray[np.float64]
 
@@ -35,7 +38,6 @@ class Effect:
 
     mean: float
     se: float
-    df: float
     se_rows: float
     replicates: int
     rows: int
@@ -49,17 +51,42 @@ class Effect:
         """The two-sided interval at ``level``; infinite where there is no spread to judge by."""
         if not self.se or level >= 1:
             return -math.inf, math.inf
-        half = self.se * float(stdtrit(self.df, (1 + level) / 2))
+        half = self.half_width((1 - level) / 2)
         return self.mean - half, self.mean + half
+
+    def half_width(self, tail: float, *, replicates: float | None = None) -> float:
+        """Half an interval's width with ``tail`` on each side, for so many replicates of the same.
+
+        Cochran & Cox: the quantile of t is the mean of those for replicates and for rows, weighted
+        by their parts of the variance.
+        """
+        actual = self.replicates if replicates is None else replicates
+        of_rows = self.se_rows**2
+        of_replicates = (self.se**2 - of_rows) * self.replicates / actual
+        if not of_replicates + of_rows:
+            return 0.0
+        weight = of_replicates / (of_replicates + of_rows)
+        return math.sqrt(of_replicates + of_rows) * _quantile(tail, weight, actual, self.rows)
 
     def p_better(self) -> float | None:
         """One-sided, of "not better"; None without spread or below ``MIN_REPLICATES``.
 
         Below α exactly if the upper end of ``interval(1 - 2 * α)`` is below 0.
         """
+        tail = self._tail()
+        return tail if tail is None or self.mean < 0 else 1 - tail
+
+    def p_different(self) -> float | None:
+        """Two-sided, of "no difference"; None where ``p_better`` is."""
+        tail = self._tail()
+        return None if tail is None else 2 * tail
+
+    def _tail(self) -> float | None:
+        """The tail whose interval just reaches 0."""
         if not self.se or self.replicates < MIN_REPLICATES:
             return None
-        return float(stdtr(self.df, self.mean / self.se))
+        weight = 1 - (self.se_rows / self.se) ** 2
+        return _tail(abs(self.mean) / self.se, weight, self.replicates, self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,23 +145,22 @@ def estimate(differences: NDArray[np.float64], *, overlap: float = 0.0) -> Effec
     """The effect behind a table of differences, replicates and rows both being samples.
 
     Crossed random effects without repetition: with the mean squares of replicates, rows and
-    residual, the mean's variance is (MS_replicates + MS_rows - MS_residual) / (R n) with
-    Satterthwaite's degrees of freedom, neither of the first two counting less than the residual.
-    One replicate leaves the rows' error, one column the replicates'. ``overlap`` adds that
-    multiple of the replicates' variance (Nadeau & Bengio 2003: validation rows / training rows).
+    residual, the mean's variance is (MS_replicates + MS_rows - MS_residual) / (R n), neither of
+    the first two counting less than the residual. One replicate leaves the rows' error, one column
+    the replicates'. ``overlap`` adds that multiple of the replicates' variance (Nadeau & Bengio
+    2003: validation rows / training rows).
     """
     table = _checked(differences)
     replicates, rows = table.shape
     of_replicates, of_rows, residual = (float(part[0, 0]) for part in _mean_squares(table[None]))
-    variance, df = _variance(of_replicates, of_rows, residual, table.shape)
-    variance += overlap * max(of_replicates - residual, 0.0) / rows
-    if math.sqrt(variance) <= _ROUNDING * float(np.abs(table).max()):
-        variance = 0.0
+    by_replicates, by_rows = _variances(of_replicates, of_rows, residual, table.shape)
+    by_replicates += overlap * max(of_replicates - residual, 0.0) / rows
+    se = math.sqrt(by_replicates + by_rows)
+    spread = se > _ROUNDING * float(np.abs(table).max())
     return Effect(
         mean=float(table.mean()),
-        se=math.sqrt(variance),
-        df=df,
-        se_rows=_rows_error(of_rows, residual, table.shape, variance),
+        se=se if spread else 0.0,
+        se_rows=math.sqrt(by_rows) if spread else 0.0,
         replicates=replicates,
         rows=rows,
     )
@@ -146,22 +172,26 @@ def compare_simultaneously(
     """Effects of several arms against one reference, with max-t intervals and p-values.
 
     All tables have one shape and share replicates and rows. The critical value is that of the
-    largest |t| of a multivariate t whose correlations come from the tables (seeded draws). An arm
-    without spread has an infinite interval and no p, and does not count among the others.
+    largest |t| of normal replicates with the correlations of the tables (seeded draws; with many
+    replicates a multivariate t). An arm without spread has an infinite interval and no p, and does
+    not count among the others.
     """
     effects = {name: estimate(differences[name]) for name in sorted(differences)}
     judged = [name for name, effect in effects.items() if effect.se]
-    tables = np.array([_checked(differences[name]) for name in judged])
-    dfs = np.array([effects[name].df for name in judged])
-    smallest = _smallest_p(_correlations(tables), dfs, seed) if len(judged) > 1 else None
-    single = 1 - level if smallest is None else _quantile(smallest, 1 - level)
+    smallest = _ALONE
+    if len(judged) > 1:
+        tables = np.array([_checked(differences[name]) for name in judged])
+        smallest = _draw_smallest_p(_correlations(tables), tables.shape[1], seed)
+    cumulated = np.linspace(0, 1, len(smallest))
+    single = float(np.interp(1 - level, cumulated, smallest))
     return {
         name: PartEffect(
             effect=effects[name],
             interval=effects[name].interval(1 - single),
-            p=_adjusted_p(effects[name], smallest),
+            p=None if p is None else float(np.interp(p, smallest, cumulated)),
         )
         for name in differences
+        for p in [effects[name].p_different()]
     }
 
 
@@ -223,30 +253,41 @@ def _mean_squares(tables: NDArray[np.float64]) -> tuple[Table, Table, Table]:
     )
 
 
-def _variance(
+def _variances(
     of_replicates: float, of_rows: float, residual: float, shape: tuple[int, ...]
 ) -> tuple[float, float]:
-    """Variance of a table's mean and its degrees of freedom, from the mean squares."""
+    """The parts of the variance of a table's mean that replicates lower, and that only rows do."""
     (replicates, rows), size = shape, math.prod(shape)
     if rows == 1:
-        return of_replicates / size, max(replicates - 1, 1)
+        return of_replicates / size, 0.0
     if replicates == 1:
-        return of_rows / size, rows - 1
-    of_replicates, of_rows = max(of_replicates, residual), max(of_rows, residual)
-    total = of_replicates + of_rows - residual
-    spread = (
-        of_replicates**2 / (replicates - 1)
-        + of_rows**2 / (rows - 1)
-        + residual**2 / ((replicates - 1) * (rows - 1))
+        return 0.0, of_rows / size
+    return max(of_replicates, residual) / size, max(of_rows - residual, 0.0) / size
+
+
+def _quantile(tail: float, weight: float, replicates: float, rows: int) -> float:
+    """The weighted mean of two quantiles of t; ``weight`` is that of the replicates."""
+    found = 0.0
+    if weight:
+        found -= weight * float(stdtrit(replicates - 1, tail))
+    if weight < 1:
+        found -= (1 - weight) * float(stdtrit(rows - 1, tail))
+    return found
+
+
+def _tail(t: float, weight: float, replicates: int, rows: int) -> float:
+    """The tail at which the weighted quantile is ``t``, which is not negative."""
+    if weight in (0, 1):
+        return float(stdtr(replicates - 1 if weight else rows - 1, -t))
+    low, high = sorted((float(stdtr(replicates - 1, -t)), float(stdtr(rows - 1, -t))))
+    if low < _SMALLEST or low == high:
+        return high
+    found = brentq(
+        lambda log: _quantile(math.exp(log), weight, replicates, rows) - t,
+        math.log(low) - 1e-6,
+        min(math.log(high) + 1e-6, 0.0),
     )
-    return total / size, total**2 / spread if spread else replicates - 1
-
-
-def _rows_error(of_rows: float, residual: float, shape: tuple[int, ...], variance: float) -> float:
-    """The part of the standard error that replicates do not lower; at most all of it."""
-    if shape[1] == 1:
-        return 0.0
-    return math.sqrt(min(max(of_rows - residual, 0.0) / math.prod(shape), variance))
+    return math.exp(found)
 
 
 def _correlations(tables: NDArray[np.float64]) -> Table:
@@ -263,32 +304,15 @@ def _correlations(tables: NDArray[np.float64]) -> Table:
     return np.asarray(repaired / np.outer(scale, scale), dtype=np.float64)
 
 
-def _smallest_p(correlations: Table, dfs: Table, seed: int) -> Table:
-    """Draws of the smallest two-sided p-value of correlated t statistics without effect, sorted.
+def _draw_smallest_p(correlations: Table, replicates: int, seed: int) -> Table:
+    """Quantiles, from 0 to 1, of the smallest of k two-sided p-values without any effect.
 
-    One uniform draw scales all statistics, so equal ``dfs`` give a multivariate t.
+    Of t statistics of normal replicates with these correlations, each with its own variance.
     """
-    random = np.random.default_rng(seed)
+    arms, sample = len(correlations), max(replicates, 2)
     values, vectors = np.linalg.eigh(correlations)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    normal = random.standard_normal((_DRAWS, len(dfs))) @ root.T
-    scale = 2 * gammaincinv(dfs / 2, random.random((_DRAWS, 1))) / dfs
-    statistics = np.abs(normal) / np.sqrt(scale)
-    return np.asarray(np.sort(2 * stdtr(dfs, -statistics).min(axis=1)), dtype=np.float64)
-
-
-def _knots(smallest: Table) -> tuple[Table, Table]:
-    """The distribution of the smallest p-value, as a polygon from (0, 0) to (1, 1)."""
-    return np.concatenate(([0.0], smallest, [1.0])), np.linspace(0, 1, len(smallest) + 2)
-
-
-def _quantile(smallest: Table, share: float) -> float:
-    p, cumulated = _knots(smallest)
-    return float(np.interp(share, cumulated, p))
-
-
-def _adjusted_p(effect: Effect, smallest: Table | None) -> float | None:
-    if not effect.se or effect.replicates < MIN_REPLICATES:
-        return None
-    alone = 2 * float(stdtr(effect.df, -abs(effect.mean) / effect.se))
-    return alone if smallest is None else float(np.interp(alone, *_knots(smallest)))
+    drawn = np.random.default_rng(seed).standard_normal((sample, _DRAWS, arms)) @ root.T
+    largest = np.abs(drawn.mean(axis=0) / drawn.std(axis=0, ddof=1)).max(axis=1)
+    smallest = 2 * stdtr(sample - 1, -largest * math.sqrt(sample))
+    return np.concatenate(([0.0], np.sort(smallest), [1.0]))

@@ -14,7 +14,6 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from service.answer.effects import Effect, estimate
 
@@ -137,24 +136,12 @@ def replicates_needed(effect: Effect, alpha: float, min_effect: float) -> Needed
     distance = max(-effect.mean, effect.mean + min_effect)
     if distance <= 0 or alpha <= 0 or not effect.se:
         return Needed(limit=Limit.ROWS, more_replicates=None, rows=None)
-    if (at_best := _half_width(effect, math.inf, alpha)) >= distance:
+    if (at_best := effect.half_width(alpha, replicates=math.inf)) >= distance:
         rows = math.floor(effect.rows * (at_best / distance) ** 2) + 1
         return Needed(limit=Limit.ROWS, more_replicates=None, rows=rows)
     low, high = effect.replicates, _MOST_REPLICATES
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (
-            (low, middle) if _half_width(effect, middle, alpha) < distance else (middle, high)
-        )
+        decides = effect.half_width(alpha, replicates=middle) < distance
+        low, high = (low, middle) if decides else (middle, high)
     return Needed(limit=Limit.REPLICATES, more_replicates=high - effect.replicates, rows=None)
-
-
-def _half_width(effect: Effect, replicates: float, alpha: float) -> float:
-    """Half the interval's width that so many replicates would give, by Satterthwaite."""
-    of_rows = effect.se_rows**2
-    of_replicates = (effect.se**2 - of_rows) * effect.replicates / replicates
-    spread = of_replicates**2 / (replicates - 1) + of_rows**2 / max(effect.rows - 1, 1)
-    if not spread:
-        return 0.0
-    df = (of_replicates + of_rows) ** 2 / spread
-    return math.sqrt(of_replicates + of_rows) * float(stdtrit(df, 1 - alpha))

@@ -113,7 +113,6 @@ def effect(mean: float, *, of_replicates: float, of_rows: float, rows: int = 100
     return Effect(
         mean=mean,
         se=math.hypot(of_replicates, of_rows),
-        df=6.0,
         se_rows=of_rows,
         replicates=8,
         rows=rows,
