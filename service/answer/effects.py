@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,16 +128,16 @@ def pair_replicates(
     """
     if len(arm) != len(reference):
         raise ValueError(f"{len(arm)} replicates of the arm, {len(reference)} of the reference")
-    finished = [costs for costs in (*arm, *reference) if _finished(costs)]
-    if not finished:
+    known = next((costs for costs in (*arm, *reference) if costs is not None), np.empty(0))
+    missing = np.full(np.shape(known), np.nan)
+    costs = np.array([missing if one is None else one for one in (*arm, *reference)])
+    finished = np.isfinite(costs).all(axis=1)
+    if not costs.size or not finished.any():
         raise ValueError("no replicate of either arm finished")
-    worst = np.max(np.stack(finished), axis=0)
-    ours, theirs = (
-        np.stack([costs if _finished(costs) else worst for costs in replicates])
-        for replicates in (arm, reference)
-    )
-    equal = np.isclose(ours, theirs, rtol=_ROUNDING, atol=0)
-    return np.where(equal, 0.0, ours - theirs)
+    costs[~finished] = costs[finished].max(axis=0)
+    ours, theirs = costs[: len(arm)], costs[len(arm) :]
+    differences = ours - theirs
+    return np.where(np.abs(differences) > _ROUNDING * np.abs(theirs), differences, 0.0)
 
 
 def estimate(differences: NDArray[np.float64], *, overlap: float = 0.0) -> Effect:
@@ -222,10 +221,6 @@ def _state(removal: PartEffect, differs: bool, min_effect: float) -> PartState:
     if -min_effect < low and high < min_effect:
         return PartState.IDLE
     return PartState.ACTS if low > 0 else PartState.UNCLEAR
-
-
-def _finished(costs: Table | None) -> TypeGuard[Table]:
-    return costs is not None and bool(np.isfinite(costs).all())
 
 
 def _checked(differences: NDArray[np.float64]) -> Table:
