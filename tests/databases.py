@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 
 _USER = "postgres"
 
@@ -57,7 +57,7 @@ def postgres_server() -> Iterator[Postgres]:
         data.mkdir()
         if os.geteuid() == 0:  # it does not run as root
             shutil.chown(data, _USER)
-        port = free_port()
+        port = find_free_port()
         _run(programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8")
         options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
         url = f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/postgres"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from tests.commands import REPOSITORY, gapsweep
 from tests.patience import patience
 
@@ -56,7 +56,9 @@ class Docked:
     """The stack, and what people do with it."""
 
     def __init__(self) -> None:
-        self.api, self.mlflow, self.optuna = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
+        self.api, self.mlflow, self.optuna = (
+            f"http://127.0.0.1:{find_free_port()}" for _ in range(3)
+        )
         ports = {"API_PORT": self.api, "MLFLOW_PORT": self.mlflow, "OPTUNA_PORT": self.optuna}
         self.environment = {
             **os.environ,

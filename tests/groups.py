@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from tests.patience import patience
 from trainables.distributed.process import Group, Rendezvous
 
@@ -24,7 +24,7 @@ class Groups:
 
     def run(self, world: int, function: Callable[..., T], *arguments: Any) -> list[T]:
         """What each rank's ``function(group, *arguments)`` returned, by rank."""
-        port = free_port()
+        port = find_free_port()
         ranks = [
             self._pool.submit(_in_group, port, rank, world, function, arguments)
             for rank in range(world)

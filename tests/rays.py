@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
@@ -105,8 +105,8 @@ def ray_cluster(
     The other nodes are started by the command ``before``. Jobs need the dashboard.
     """
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
-        board = f"http://127.0.0.1:{free_port()}" if dashboard else ""
-        ray = Ray(free_port(), secrets.token_hex(4), Path(folder), board, {}, [])
+        board = f"http://127.0.0.1:{find_free_port()}" if dashboard else ""
+        ray = Ray(find_free_port(), secrets.token_hex(4), Path(folder), board, {}, [])
         try:
             ray.start_head(cpus)
             for number, count in enumerate(more, start=1):
@@ -138,7 +138,7 @@ def _start(
     own = {_MARK: mark, _NODE: str(number), **TOKEN}
     with log.open("w") as output:
         return subprocess.Popen(
-            [*before, *words, f"--dashboard-agent-listen-port={free_port()}", *options],
+            [*before, *words, f"--dashboard-agent-listen-port={find_free_port()}", *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from service.client.client import Client
 from service.client.job_states import JobState
 from service.server.store.database import Database
@@ -199,7 +199,7 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
         tokens = {
             name: UserStore(database).create_or_update(name, role) for name, role in _USERS.items()
         }
-        mlflow_port, port = free_port(), free_port()
+        mlflow_port, port = find_free_port(), find_free_port()
         mlflow = _mlflow(folder, mlflow_port)
         api = _api(folder, ray, url, mlflow_port, port, options)
         for program in (mlflow, api):

@@ -53,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class ErrorDetails:
-    """What an error says, as a problem document carries it; ``retry_after`` is in seconds."""
+    """The content of an error's problem document; ``retry_after`` is in seconds."""
 
     message: str
     problems: tuple[Problem, ...] = ()
@@ -73,12 +73,12 @@ class GapsweepError(Exception):
     public_message: ClassVar[str | None] = None
 
     def details(self) -> ErrorDetails:
-        """What the API sends of the error."""
+        """Return the content of the error's problem document."""
         return ErrorDetails(self.public_message or str(self))
 
     @classmethod
     def restore(cls, details: ErrorDetails) -> Self:
-        """The error that these are the details of."""
+        """Restore an error from its problem document."""
         return cls(details.message)
 
 
@@ -280,7 +280,7 @@ class SweepFailedError(GapsweepError):
     code = "sweep-failed"
 
 
-def error_classes() -> Iterator[type[GapsweepError]]:
+def list_error_classes() -> Iterator[type[GapsweepError]]:
     """Every class of this hierarchy, a base before its subclasses, the shallower ones first."""
     level: list[type[GapsweepError]] = [GapsweepError]
     while level:
@@ -288,14 +288,14 @@ def error_classes() -> Iterator[type[GapsweepError]]:
         level = [child for parent in level for child in parent.__subclasses__()]
 
 
-def classes_by_code() -> Mapping[str, type[GapsweepError]]:
+def map_codes() -> Mapping[str, type[GapsweepError]]:
     """The class of each code."""
-    return {kind.code: kind for kind in error_classes()}
+    return {kind.code: kind for kind in list_error_classes()}
 
 
-def class_of_status(status: int) -> type[GapsweepError]:
+def find_class_of_status(status: int) -> type[GapsweepError]:
     """The most general class with an HTTP status, for a response that names no code."""
     general: type[GapsweepError] = ServerError if status >= 500 else InputError
     return next(
-        (k for k in error_classes() if k.status == status and issubclass(k, general)), general
+        (k for k in list_error_classes() if k.status == status and issubclass(k, general)), general
     )

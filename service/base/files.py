@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files of lines that a kill may have cut short."""
+"""Atomic writes of files, and the repair of files of lines after a kill."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(
+def replace_file(
     path: Path, temporary: Path | None = None, *, mode: int | None = None
 ) -> Iterator[Path]:
-    """A path to write to, in the place of ``path`` when the block ends without an exception.
+    """Yield a temporary path, which replaces ``path`` if the block ends without an exception.
 
-    A reader of ``path`` sees the old or the new file, never a part. ``temporary`` is in the same
-    folder; without it several writers at once do not disturb each other. With ``mode`` the file
-    has these permissions before anything is written to it.
+    A reader of ``path`` sees the old or the new file, never a part. ``temporary`` must be in the
+    same folder; without it, several concurrent writers use different temporary files. With
+    ``mode``, the file has these permissions before anything is written to it.
     """
     written = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -29,8 +29,8 @@ def replacing(
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text, see :func:`replacing`."""
-    with replacing(path) as temporary:
+    """Replace a file's text, see :func:`replace_file`."""
+    with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

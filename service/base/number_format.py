@@ -1,4 +1,4 @@
-"""How numbers and durations are written for people."""
+"""Formats numbers and durations for people."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MISSING = "–"
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; a dash for None, NaN and the infinities."""
+    """Format a number with four significant digits; a dash for None, NaN and the infinities."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:#.4g}".rstrip(".")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Format a duration in hours and minutes, minutes and seconds, or seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

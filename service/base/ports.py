@@ -23,7 +23,7 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
             ) from None
 
 
-def free_port(host: str = "127.0.0.1") -> int:
+def find_free_port(host: str = "127.0.0.1") -> int:
     """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind((host, 0))

@@ -11,7 +11,7 @@ _SHOWN = 10
 
 
 def resolve_sweep(reference: str, ids: Sequence[str], where: str) -> str:
-    """The id that ``reference`` means; ``ids`` are all that can match, the newest last.
+    """Return the id that ``reference`` matches; ``ids`` are all candidates, the newest last.
 
     Raises:
         SweepNotFoundError: no sweep matches, or several do; ``where`` completes the message.

@@ -7,14 +7,14 @@ from importlib.metadata import version
 from service.base.errors import InputError
 
 
-def installed_version() -> str:
+def get_installed_version() -> str:
     """The installed version."""
     return version("gapsweep")
 
 
 def describe_mismatch(theirs: str, who: str, here: str) -> str | None:
     """A message if the version of ``who`` differs from the one installed ``here``, else None."""
-    ours = installed_version()
+    ours = get_installed_version()
     if theirs == ours:
         return None
     return f"{here} has gapsweep {ours}, {who} has {theirs}; install the same version on both"

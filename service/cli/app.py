@@ -28,9 +28,9 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        from service.base.versions import installed_version
+        from service.base.versions import get_installed_version
 
-        print(f"gapsweep {installed_version()}")
+        print(f"gapsweep {get_installed_version()}")
         raise typer.Exit
 
 

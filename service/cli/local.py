@@ -99,12 +99,12 @@ def report(
             )
         remote_report(Remote.at(server, token), sweep, html, as_json=as_json)
         return
-    from service.sweep.environment import home_at
-    from service.sweep.load import current_summary
+    from service.sweep.environment import locate_home
+    from service.sweep.load import read_current_summary
 
-    folder = home_at(home).find(sweep)
+    folder = locate_home(home).find(sweep)
     if as_json and html is None and png is None:
-        print(current_summary(folder).model_dump_json(indent=2))
+        print(read_current_summary(folder).model_dump_json(indent=2))
         return
     from service.report.plots import save_png
     from service.report.terminal import print_report
@@ -143,16 +143,16 @@ def list_sweeps(
         return
     from service.base.number_format import duration, number
     from service.spec.file import load_spec
-    from service.sweep.environment import home_at
-    from service.sweep.load import current_summary
+    from service.sweep.environment import locate_home
+    from service.sweep.load import read_current_summary
 
-    at = home_at(home)
+    at = locate_home(home)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("sweep", "state", "trials", "time", "objective", "best", "gap/loss"):
         table.add_column(title, overflow="fold", no_wrap=title == "sweep")
     for folder in at.sweeps():
         try:
-            spec, found = load_spec(folder.spec), current_summary(folder)
+            spec, found = load_spec(folder.spec), read_current_summary(folder)
         except GapsweepError:
             table.add_row(folder.sweep_id, "not started")
             continue
@@ -181,7 +181,7 @@ def validate(
     spec = load_spec(spec_file, overrides or [])
     add_import_paths(spec_file.resolve().parent, Path.cwd())
     found = run_preflight(spec, str(spec_file))
-    Cluster(ray_address).inventory().check(spec)
+    Cluster(ray_address).take_inventory().check(spec)
     console = Console(highlight=False)
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(build_spec_table(spec, found))
@@ -210,7 +210,7 @@ def devices(
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
-    inventory = Cluster(ray_address).inventory()
+    inventory = Cluster(ray_address).take_inventory()
     console = Console(highlight=False)
     console.print(build_cluster_table(inventory))
     if spec is not None:
@@ -246,10 +246,10 @@ def export(
     from service.run.export_best import export_best
     from service.run.preflight import run_preflight
     from service.run.user_code import add_import_paths
-    from service.sweep.environment import home_at
+    from service.sweep.environment import locate_home
     from service.sweep.load import read_sweep
 
-    folder = home_at(home).find(sweep)
+    folder = locate_home(home).find(sweep)
     spec, _, found = read_sweep(folder)
     add_import_paths(*folder.read_import_paths())
     splits = run_preflight(spec, str(folder.spec)).splits
@@ -282,10 +282,10 @@ def ui(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Serve the MLflow UI with the logged sweeps. Ctrl-C stops it."""
-    from service.sweep.environment import home_at
+    from service.sweep.environment import locate_home
     from service.tracking.mlflow_server import become_mlflow
 
-    become_mlflow(home_at(home), host, port)
+    become_mlflow(locate_home(home), host, port)
 
 
 @app.command(rich_help_panel=HERE)
@@ -298,8 +298,8 @@ def studies(
 ) -> None:
     """Serve the Optuna dashboard with the studies of all sweeps, read-only. Ctrl-C stops it."""
     from service.base.ports import check_port
-    from service.sweep.environment import home_at
+    from service.sweep.environment import locate_home
     from service.tracking.optuna_dashboard import show_studies
 
     check_port(host, port)
-    show_studies(home_at(home), host, port)
+    show_studies(locate_home(home), host, port)

@@ -26,8 +26,8 @@ from tenacity import (
 )
 
 from service.base.errors import ClusterUnavailableError, ServerError
-from service.base.ports import check_port, free_port
-from service.cluster.compat import ray_command
+from service.base.ports import check_port, find_free_port
+from service.cluster.compat import build_ray_command
 from service.cluster.jobs_client import RayJobs
 from service.server.serve import ServerSettings
 from service.server.store.database import Database
@@ -158,11 +158,13 @@ def _end_with_parent() -> None:
 
 
 def _ray(ports: Ports, cpus: int | None, scratch: Path) -> tuple[list[str], Mapping[str, str]]:
-    words = [*ray_command(), "start", "--head", "--block"]
-    words += [f"--port={free_port()}", f"--node-ip-address={_HOST}", f"--temp-dir={scratch}"]
+    words = [*build_ray_command(), "start", "--head", "--block"]
+    words += [f"--port={find_free_port()}", f"--node-ip-address={_HOST}", f"--temp-dir={scratch}"]
     words += ["--include-dashboard=true", f"--dashboard-host={_HOST}"]
     words += [f"--dashboard-port={ports.ray}", "--disable-usage-stats"]
-    words += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray may use the default
+    words += [
+        f"--dashboard-agent-listen-port={find_free_port()}"
+    ]  # another Ray may use the default
     words += [] if cpus is None else [f"--num-cpus={cpus}"]
     return words, {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
 
@@ -173,7 +175,7 @@ def _log(home: Home) -> Path:
 
 def _has_nodes(cluster: RayJobs) -> bool:
     try:
-        return bool(cluster.nodes())
+        return bool(cluster.list_nodes())
     except ClusterUnavailableError:
         return False
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from service.cli.app import INTERRUPTED
-from service.sweep.environment import home_at, mlflow_uri
+from service.sweep.environment import get_mlflow_uri, locate_home
 
 if TYPE_CHECKING:
     from service.run.sweep_session import Ending
@@ -32,7 +32,7 @@ def run_here(
     from service.report.progress import choose_view
     from service.run.start_and_resume import start_sweep
 
-    at = home_at(home)
+    at = locate_home(home)
     with choose_view(_open_console(as_json)) as view:
         ending, folder = start_sweep(
             spec, source, at, ray_address, folders=folders, observers=[view]
@@ -47,7 +47,7 @@ def resume_here(
     from service.report.progress import choose_view
     from service.run.start_and_resume import resume_sweep
 
-    at = home_at(home)
+    at = locate_home(home)
     folder = at.find(sweep)
     with choose_view(_open_console(as_json)) as view:
         ending = resume_sweep(folder, at, ray_address, observers=[view], more_trials=more_trials)
@@ -75,7 +75,7 @@ def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> N
         _, study, _ = read_sweep(folder)
         print_report(build_report(ending.sweep, study.importances()), console)
         console.print(f"\nreport  {folder.report}", soft_wrap=True)
-        if uri := mlflow_uri(home):
+        if uri := get_mlflow_uri(home):
             shown = f"gapsweep ui --home {home.path}" if uri == home.mlflow_uri else uri
             console.print(f"MLflow  {shown}", soft_wrap=True)
     if ending.stopped is not None:

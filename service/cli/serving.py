@@ -259,9 +259,9 @@ def _users(home: Path | None, database_url: str | None) -> UserStore:
 
 
 def _home(option: Path | None) -> Home:
-    from service.sweep.environment import home_at
+    from service.sweep.environment import locate_home
 
-    return home_at(option).create()
+    return locate_home(option).create()
 
 
 def _database_url(home: Home, option: str | None) -> str:

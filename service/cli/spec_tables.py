@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from service.cluster.inventory import Inventory, Node, many
+from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
@@ -64,15 +64,18 @@ def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
     """
     resources, training = spec.resources, spec.training
     at_once = inventory.check(spec)
-    each = [many(resources.worker_cpus, "CPU"), many(resources.worker_gpus, "GPU")]
-    fits = f"{inventory.room(resources)} fit, concurrent is {resources.concurrent}"
+    each = [format_count(resources.worker_cpus, "CPU"), format_count(resources.worker_gpus, "GPU")]
+    fits = f"{inventory.count_trials(resources)} fit, concurrent is {resources.concurrent}"
     compiled = ", compiled" if training.compile else ""
     return _build_grid(
         [
-            ("each trial", f"{many(resources.workers, 'worker')} with {' and '.join(each)} each"),
+            (
+                "each trial",
+                f"{format_count(resources.workers, 'worker')} with {' and '.join(each)} each",
+            ),
             ("placement", resources.placement),
             ("precision", f"{training.precision}{compiled}"),
-            ("at once", f"{many(at_once, 'trial')} ({fits})"),
+            ("at once", f"{format_count(at_once, 'trial')} ({fits})"),
         ]
     )
 

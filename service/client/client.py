@@ -26,7 +26,7 @@ from tenacity import (
 )
 
 from service.base.errors import ServerError
-from service.base.files import replacing
+from service.base.files import replace_file
 from service.client import endpoints
 from service.client.endpoints import Call, raise_for_problem
 from service.client.sweep_events import SweepEvent, parse_event
@@ -57,9 +57,9 @@ class Client:
         """
         request = _with_token(call.request(), self._token)
         try:
-            return call.read(Retrying(**_repeat(call))(self._http.request, **request))
+            return call.read(Retrying(**_repeat_call(call))(self._http.request, **request))
         except httpx2.TransportError as error:
-            raise _unreachable(self._server, error) from error
+            raise _make_unreachable_error(self._server, error) from error
 
     def save(self, call: Call[bytes], path: Path) -> None:
         """Write a response's body to a file atomically, without loading it into memory.
@@ -75,11 +75,11 @@ class Client:
                 if response.is_error:
                     response.read()
                 raise_for_problem(response)
-                with replacing(path) as temporary, temporary.open("wb") as file:
+                with replace_file(path) as temporary, temporary.open("wb") as file:
                     for chunk in response.iter_bytes():
                         file.write(chunk)
         except httpx2.TransportError as error:
-            raise _unreachable(self._server, error) from error
+            raise _make_unreachable_error(self._server, error) from error
 
     def events(self, sweep_id: str, after: int = 0) -> Iterator[NumberedEvent]:
         """A sweep's numbered events until it has ended; reconnects when the connection is lost.
@@ -88,7 +88,7 @@ class Client:
             ServerError: the server did not answer for :data:`PATIENCE` seconds.
             GapsweepError: the server refused the call.
         """
-        retrying = Retrying(**_patience())
+        retrying = Retrying(**_wait_for_server())
         while True:
             opened = retrying(self._open_events, sweep_id, after)
             with closing(opened) as response, suppress(httpx2.TransportError):
@@ -108,7 +108,7 @@ class Client:
                 with closing(response):
                     response.read()
         except httpx2.TransportError as error:
-            raise _unreachable(self._server, error) from error
+            raise _make_unreachable_error(self._server, error) from error
         raise_for_problem(response)
         return response
 
@@ -124,13 +124,15 @@ class AsyncClient:
         """As :meth:`Client.do`."""
         request = _with_token(call.request(), self._token)
         try:
-            return call.read(await AsyncRetrying(**_repeat(call))(self._http.request, **request))
+            return call.read(
+                await AsyncRetrying(**_repeat_call(call))(self._http.request, **request)
+            )
         except httpx2.TransportError as error:
-            raise _unreachable(self._server, error) from error
+            raise _make_unreachable_error(self._server, error) from error
 
     async def events(self, sweep_id: str, after: int = 0) -> AsyncIterator[NumberedEvent]:
         """As :meth:`Client.events`."""
-        retrying = AsyncRetrying(**_patience())
+        retrying = AsyncRetrying(**_wait_for_server())
         while True:
             response: httpx2.Response = await retrying(self._open_events, sweep_id, after)
             async with aclosing(response):
@@ -157,12 +159,12 @@ class AsyncClient:
                 async with aclosing(response):
                     await response.aread()
         except httpx2.TransportError as error:
-            raise _unreachable(self._server, error) from error
+            raise _make_unreachable_error(self._server, error) from error
         raise_for_problem(response)
         return response
 
 
-def _repeat(call: Call[Any]) -> dict[str, Any]:
+def _repeat_call(call: Call[Any]) -> dict[str, Any]:
     """Send a call again at once if the connection broke, as often as the call may be sent."""
     return {
         "stop": stop_after_attempt(call.max_tries),
@@ -171,7 +173,7 @@ def _repeat(call: Call[Any]) -> dict[str, Any]:
     }
 
 
-def _patience() -> dict[str, Any]:
+def _wait_for_server() -> dict[str, Any]:
     """Wait for a server that does not answer, for :data:`PATIENCE` seconds at a time."""
     return {
         "stop": stop_after_delay(PATIENCE),
@@ -197,5 +199,5 @@ def _with_token(request: dict[str, Any], token: str) -> dict[str, Any]:
     return {**request, "headers": {**request["headers"], "Authorization": f"Bearer {token}"}}
 
 
-def _unreachable(server: str, error: Exception) -> ServerError:
+def _make_unreachable_error(server: str, error: Exception) -> ServerError:
     return ServerError(f"the server {server} cannot be reached ({error})")

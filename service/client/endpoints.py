@@ -10,8 +10,8 @@ from typing import Any, Generic, Literal, TypeVar
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
-from service.base.errors import ErrorDetails, Problem, ServerError, class_of_status
-from service.base.versions import installed_version
+from service.base.errors import ErrorDetails, Problem, ServerError, find_class_of_status
+from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.client.models import (
     BestOut,
@@ -26,7 +26,7 @@ from service.client.models import (
     TrialOut,
     ValidOut,
 )
-from service.client.problem_types import class_of
+from service.client.problem_types import find_class
 
 T = TypeVar("T")
 
@@ -79,23 +79,25 @@ def submit(
 ) -> Call[SweepOut]:
     """Queue a sweep: its spec as a mapping, or as YAML or JSON text; ``bundle`` is a digest."""
     return Call(
-        parse=_json(SweepOut),
+        parse=_make_parser(SweepOut),
         method="POST",
         path="/v1/sweeps",
         params={"priority": priority, "after": list(after), "bundle": bundle},
         headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
-        content=_spec(spec),
+        content=_encode_spec(spec),
     )
 
 
 def add_bundle(archive: bytes) -> Call[BundleOut]:
     """Upload code for sweeps, see :func:`service.client.bundle_packing.pack`."""
-    return Call(parse=_json(BundleOut), method="POST", path="/v1/bundles", content=archive)
+    return Call(parse=_make_parser(BundleOut), method="POST", path="/v1/bundles", content=archive)
 
 
 def validate(spec: Mapping[str, Any] | bytes) -> Call[ValidOut]:
     """Validate a spec without running it."""
-    return Call(parse=_json(ValidOut), method="POST", path="/v1/validate", content=_spec(spec))
+    return Call(
+        parse=_make_parser(ValidOut), method="POST", path="/v1/validate", content=_encode_spec(spec)
+    )
 
 
 def sweeps(
@@ -110,76 +112,76 @@ def sweeps(
     """A page of sweeps, the newest first."""
     wanted = {"owner": owner, "name": name, "prefix": prefix, "cursor": cursor, "limit": limit}
     params = {**wanted, "state": [s.value for s in states]}
-    return Call(parse=_json(SweepsOut), method="GET", path="/v1/sweeps", params=params)
+    return Call(parse=_make_parser(SweepsOut), method="GET", path="/v1/sweeps", params=params)
 
 
 def sweep(sweep_id: str) -> Call[SweepDetails]:
     """One sweep with its spec and its history."""
-    return Call(parse=_json(SweepDetails), method="GET", path=_path(sweep_id))
+    return Call(parse=_make_parser(SweepDetails), method="GET", path=_build_path(sweep_id))
 
 
 def trials(sweep_id: str) -> Call[list[TrialOut]]:
     """A sweep's trials."""
-    parse = _json(list[TrialOut])
-    return Call(parse=parse, method="GET", path=f"{_path(sweep_id)}/trials")
+    parse = _make_parser(list[TrialOut])
+    return Call(parse=parse, method="GET", path=f"{_build_path(sweep_id)}/trials")
 
 
 def trial(sweep_id: str, number: int) -> Call[TrialCurve]:
     """One trial with its curve."""
-    path = f"{_path(sweep_id)}/trials/{number}"
-    return Call(parse=_json(TrialCurve), method="GET", path=path)
+    path = f"{_build_path(sweep_id)}/trials/{number}"
+    return Call(parse=_make_parser(TrialCurve), method="GET", path=path)
 
 
 def best(sweep_id: str) -> Call[BestOut]:
     """The best trial so far and the baseline."""
-    return Call(parse=_json(BestOut), method="GET", path=f"{_path(sweep_id)}/best")
+    return Call(parse=_make_parser(BestOut), method="GET", path=f"{_build_path(sweep_id)}/best")
 
 
 def report(sweep_id: str, form: Literal["html", "json", "text"] = "html") -> Call[str]:
     """A sweep's report as an HTML page or as text, or its summary as JSON."""
-    path = f"{_path(sweep_id)}/report"
+    path = f"{_build_path(sweep_id)}/report"
     return Call(parse=bytes.decode, method="GET", path=path, params={"format": form})
 
 
 def log(sweep_id: str, offset: int = 0) -> Call[LogOut]:
     """A part of the drivers' log, from a byte offset on."""
-    path, params = f"{_path(sweep_id)}/logs", {"offset": offset}
-    return Call(parse=_json(LogOut), method="GET", path=path, params=params)
+    path, params = f"{_build_path(sweep_id)}/logs", {"offset": offset}
+    return Call(parse=_make_parser(LogOut), method="GET", path=path, params=params)
 
 
 def model(sweep_id: str) -> Call[bytes]:
     """The best trial's weights: a file with a PyTorch state dict."""
-    return Call(parse=bytes, method="GET", path=f"{_path(sweep_id)}/model")
+    return Call(parse=bytes, method="GET", path=f"{_build_path(sweep_id)}/model")
 
 
 def cluster() -> Call[ClusterOut]:
     """The cluster's nodes, and the numbers of queued and active sweeps."""
-    return Call(parse=_json(ClusterOut), method="GET", path="/v1/cluster")
+    return Call(parse=_make_parser(ClusterOut), method="GET", path="/v1/cluster")
 
 
 def cancel(sweep_id: str) -> Call[SweepOut]:
     """Cancel a sweep."""
-    return _action(sweep_id, "cancel")
+    return _request_action(sweep_id, "cancel")
 
 
 def pause(sweep_id: str) -> Call[SweepOut]:
     """Pause a sweep until it is resumed."""
-    return _action(sweep_id, "pause")
+    return _request_action(sweep_id, "pause")
 
 
 def resume(sweep_id: str) -> Call[SweepOut]:
     """Queue a paused sweep again."""
-    return _action(sweep_id, "resume")
+    return _request_action(sweep_id, "resume")
 
 
 def retry(sweep_id: str) -> Call[SweepOut]:
     """Queue a failed or cancelled sweep again."""
-    return _action(sweep_id, "retry")
+    return _request_action(sweep_id, "retry")
 
 
 def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
     """Queue a sweep that succeeded for more trials."""
-    return _action(sweep_id, "extend", trials=trials)
+    return _request_action(sweep_id, "extend", trials=trials)
 
 
 def events(sweep_id: str, after: int) -> Call[None]:
@@ -187,7 +189,7 @@ def events(sweep_id: str, after: int) -> Call[None]:
     return Call(
         parse=_ignore_body,
         method="GET",
-        path=f"{_path(sweep_id)}/events",
+        path=f"{_build_path(sweep_id)}/events",
         headers={"Last-Event-ID": str(after), "Accept": "text/event-stream"},
     )
 
@@ -207,15 +209,15 @@ def raise_for_problem(response: httpx2.Response) -> None:
             f"unexpected response (HTTP {response.status_code}) from {response.url}; "
             "is it a gapsweep server?"
         ) from None
-    kind = class_of(problem.type) or class_of_status(response.status_code)
-    raise kind.restore(_details(problem, response))
+    kind = find_class(problem.type) or find_class_of_status(response.status_code)
+    raise kind.restore(_read_details(problem, response))
 
 
-def _details(problem: ProblemOut, response: httpx2.Response) -> ErrorDetails:
+def _read_details(problem: ProblemOut, response: httpx2.Response) -> ErrorDetails:
     retry_after = response.headers.get("Retry-After", "")
     source, colon, count = problem.detail.rpartition(": ")
     return ErrorDetails(
-        message=source + _versions(response) + colon + count
+        message=source + _describe_versions(response) + colon + count
         if problem.problems
         else problem.detail,
         problems=tuple(Problem(p.path, p.message) for p in problem.problems),
@@ -223,20 +225,20 @@ def _details(problem: ProblemOut, response: httpx2.Response) -> ErrorDetails:
     )
 
 
-def _versions(response: httpx2.Response) -> str:
+def _describe_versions(response: httpx2.Response) -> str:
     """Both versions, if the server's differs: it may know other keys than this one."""
-    theirs, ours = response.headers.get("Gapsweep-Version"), installed_version()
+    theirs, ours = response.headers.get("Gapsweep-Version"), get_installed_version()
     if theirs is None or theirs == ours:
         return ""
     return f", for the server's gapsweep {theirs} (this is {ours})"
 
 
-def _action(sweep_id: str, action: str, **params: Any) -> Call[SweepOut]:
-    path = f"{_path(sweep_id)}:{action}"
-    return Call(parse=_json(SweepOut), method="POST", path=path, params=params)
+def _request_action(sweep_id: str, action: str, **params: Any) -> Call[SweepOut]:
+    path = f"{_build_path(sweep_id)}:{action}"
+    return Call(parse=_make_parser(SweepOut), method="POST", path=path, params=params)
 
 
-def _json(kind: type[T]) -> Callable[[bytes], T]:
+def _make_parser(kind: type[T]) -> Callable[[bytes], T]:
     return TypeAdapter(kind).validate_json
 
 
@@ -244,9 +246,9 @@ def _ignore_body(_body: bytes) -> None:
     """For a response that is read as a stream."""
 
 
-def _path(sweep_id: str) -> str:
+def _build_path(sweep_id: str) -> str:
     return f"/v1/sweeps/{sweep_id}"
 
 
-def _spec(spec: Mapping[str, Any] | bytes) -> bytes:
+def _encode_spec(spec: Mapping[str, Any] | bytes) -> bytes:
     return spec if isinstance(spec, bytes) else json.dumps(spec).encode()

@@ -85,7 +85,7 @@ class TrialOut(_Response):
     def of(cls, trial: Trial) -> TrialOut:
         """From the record."""
         own = {name: getattr(trial, name) for name in TrialOut.model_fields if name != "best"}
-        return cls(**own, best=_numbers(trial.best))
+        return cls(**own, best=_drop_infinities(trial.best))
 
 
 class TrialsOut(RootModel[list[TrialOut]]):
@@ -102,7 +102,7 @@ class EpochOut(_Response):
     @classmethod
     def of(cls, epoch: Epoch) -> EpochOut:
         """From the record."""
-        return cls(epoch=epoch.epoch, time=epoch.time, metrics=_numbers(epoch.metrics))
+        return cls(epoch=epoch.epoch, time=epoch.time, metrics=_drop_infinities(epoch.metrics))
 
 
 class TrialCurve(_Response):
@@ -180,5 +180,5 @@ class ProblemOut(_Response):
     problems: tuple[ProblemItem, ...] = ()
 
 
-def _numbers(metrics: Any) -> dict[str, float | None]:
+def _drop_infinities(metrics: Any) -> dict[str, float | None]:
     return {k: v if abs(v) < float("inf") else None for k, v in metrics.items()}

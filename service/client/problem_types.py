@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from service.base.errors import GapsweepError, classes_by_code
+from service.base.errors import GapsweepError, map_codes
 
 _PREFIX = "urn:problem-type:gapsweep:"
 
 
-def type_of(kind: type[GapsweepError]) -> str:
+def get_type(kind: type[GapsweepError]) -> str:
     """The URI of a class of errors."""
     return _PREFIX + kind.code
 
 
-def class_of(type_uri: str) -> type[GapsweepError] | None:
+def find_class(type_uri: str) -> type[GapsweepError] | None:
     """The class of errors behind a URI; None for ``about:blank`` and codes of other versions."""
     if not type_uri.startswith(_PREFIX):
         return None
-    return classes_by_code().get(type_uri.removeprefix(_PREFIX))
+    return map_codes().get(type_uri.removeprefix(_PREFIX))

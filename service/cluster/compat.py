@@ -1,7 +1,7 @@
-"""What is used of Ray that its documentation does not promise, in one place.
+"""Every use of undocumented behaviour of Ray.
 
-Each function names what it relies on; ``tests/unit/test_compat.py`` says when that has moved. Ray
-is imported where it is needed: the service reads this module and never joins a cluster.
+Each function names what it relies on; ``tests/unit/test_compat.py`` fails when Ray changes it. Ray
+is imported inside functions: the service imports this module but never joins a cluster.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 CHECKED_WITH = "2.60.0"
-"""The version of Ray that all of this was last checked with."""
+"""The version of Ray with which this module was last checked."""
 
 
 @contextmanager
-def running_ray(**arguments: Any) -> Iterator[None]:
-    """``ray.init``, with this process's SIGTERM handler left as it is, and ``ray.shutdown``.
+def run_ray(**arguments: Any) -> Iterator[None]:
+    """Run Ray for the duration of the block, without changing this process's SIGTERM handler.
 
-    On the main thread ``ray.init`` of Ray 2.60 puts a handler of its own in place of the process's;
-    what that raises while Ray starts is lost, and with it the signal. On another thread it leaves
-    signals alone, which is what is relied on here. That thread lives as long as Ray does: Linux
-    ends Ray's processes with the thread that has started them.
+    On the main thread, ``ray.init`` of Ray 2.60 replaces the handler; an exception that its handler
+    raises while Ray starts is lost, and the signal with it. On another thread it does not change
+    signal handlers, so it runs on one here. That thread lives until Ray is shut down, because Linux
+    ends Ray's processes together with the thread that started them.
 
     Raises:
         ConnectionError, ValueError, RuntimeError: as ``ray.init`` does.
@@ -55,23 +55,23 @@ def running_ray(**arguments: Any) -> Iterator[None]:
             raise errors[0]
         yield
     finally:
-        gc.collect()  # a reference that is dropped later, on any thread, ends the process
+        gc.collect()  # releasing a reference after the shutdown would end the process
         ray.shutdown()
         ended.set()
 
 
-def ray_command() -> list[str]:
-    """The words that start Ray's own command line with this interpreter.
+def build_ray_command() -> list[str]:
+    """Build the command that starts Ray's command line with this interpreter.
 
-    The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main``; it need not be on the PATH.
+    The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main`` but may not be on the PATH.
     """
     return [sys.executable, "-m", "ray.scripts.scripts"]
 
 
-def job_client(address: str, timeout: float) -> JobSubmissionClient:
-    """A client that gives up on a head that takes a request and never answers it.
+def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
+    """Create a job client whose requests time out after ``timeout`` seconds.
 
-    Every call of ``JobSubmissionClient`` in Ray 2.60 goes through ``_do_request``, which hands its
+    Every call of ``JobSubmissionClient`` in Ray 2.60 goes through ``_do_request``, which passes its
     keyword arguments to ``requests``; the public methods take no timeout.
     """
     from ray.job_submission import JobSubmissionClient
@@ -84,15 +84,15 @@ def job_client(address: str, timeout: float) -> JobSubmissionClient:
 
 
 def is_unknown_job(error: Exception) -> bool:
-    """Whether a job client's error says that the cluster has no such job.
+    """Whether a job client's error means that the cluster has no such job.
 
-    In Ray 2.60 that is a ``RuntimeError`` like any other, with the server's text.
+    Ray 2.60 raises a plain ``RuntimeError`` with the server's text.
     """
     return isinstance(error, RuntimeError) and "does not exist" in str(error)
 
 
-def error_of(trial: Any) -> RayTaskError | None:
-    """What a Tune trial's actor raised last; None where its process died without an exception.
+def read_error(trial: Any) -> RayTaskError | None:
+    """Read the last error of a Tune trial's actor; None if its process died without an exception.
 
     Tune 2.60 pickles the error into the file that ``Trial.pickled_error_file`` names.
     """
@@ -101,16 +101,16 @@ def error_of(trial: Any) -> RayTaskError | None:
     file = trial.pickled_error_file
     try:
         error = pickle.loads(Path(file).read_bytes()) if file else None
-    except Exception:  # an exception of the user's need not survive pickling
+    except Exception:  # unpickling a user-defined exception may fail
         return None
     return error if isinstance(error, RayTaskError) else None
 
 
-def start_failure(error: RayActorError) -> str | None:
-    """Why an actor did not start, as its constructor says; None of one that died later.
+def find_start_failure(error: RayActorError) -> str | None:
+    """Return the error of an actor's constructor; None if the actor died later.
 
-    In Ray 2.60 both are ``RayActorError``; the text of the first names the creation task and ends
-    with the exception.
+    Ray 2.60 raises ``RayActorError`` in both cases; if the constructor failed, the text names the
+    creation task and ends with the exception.
     """
     words = str(error).strip().splitlines()
     return words[-1] if words and "creation task" in words[0] else None

@@ -1,4 +1,4 @@
-"""The Ray that a sweep runs on, its own or one that is there, and what its nodes have."""
+"""Connects a sweep to a Ray cluster, new or running, and inspects the nodes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.base.errors import InputError
-from service.base.versions import installed_version, require_same_version
-from service.cluster.compat import running_ray
+from service.base.versions import get_installed_version, require_same_version
+from service.cluster.compat import run_ray
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
 
 _QUIET: Mapping[str, str] = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the study is the truth
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files are not used
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # a sweep resumes from its study
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep handles the signal
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -33,16 +33,16 @@ _QUIET: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Ray by its address, or without one a Ray of the sweep's own on this machine."""
+    """A running Ray cluster by its address; without an address, a new Ray on this machine."""
 
     address: str | None = None
 
-    def inventory(self, shared: Sequence[Path] = ()) -> Inventory:
-        """What there is. Every node of several must see the ``shared`` folders.
+    def take_inventory(self, shared: Sequence[Path] = ()) -> Inventory:
+        """Inspect the nodes. With several nodes, every node must see the ``shared`` folders.
 
         Raises:
-            InputError: the cluster cannot be reached, a node cannot be looked at, or it does not
-                see a folder.
+            InputError: the cluster cannot be reached, a node cannot be inspected, or a node does
+                not see a folder.
         """
         if self.address is None:
             try:
@@ -50,15 +50,15 @@ class Cluster:
             except RuntimeError as error:
                 raise InputError(str(error)) from None
             return Inventory((Node("this machine", found, found.cpus, len(found.gpus)),))
-        with self.connected(Path(os.devnull)):
-            return Inventory(tuple(_look(shared)))
+        with self.connect(Path(os.devnull)):
+            return Inventory(tuple(_inspect_nodes(shared)))
 
     @contextmanager
-    def connected(self, log: Path) -> Iterator[None]:
-        """Start Ray with what the machine has, or join the one that is there; leave it at the end.
+    def connect(self, log: Path) -> Iterator[None]:
+        """Start Ray on this machine, or connect to the cluster; disconnect at the end of the block.
 
-        What Ray prints of dying workers goes to ``log``: the screen is the sweep's. Inside of such
-        a block another one changes nothing: processes that Ray has started serve again.
+        Ray's messages about dying workers are written to ``log``, because the terminal shows the
+        sweep's progress. A nested block uses the connection of the outer block.
 
         Raises:
             InputError: the cluster cannot be reached, or Ray cannot be started here.
@@ -79,7 +79,7 @@ class Cluster:
         ):
             try:
                 running.enter_context(
-                    running_ray(
+                    run_ray(
                         address=self.address or "local",
                         log_to_driver=False,
                         configure_logging=True,
@@ -91,36 +91,36 @@ class Cluster:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
                     raise InputError(f"Ray could not be started here: {first}") from None
-                raise _unreachable(self.address, first) from None
+                raise _make_unreachable_error(self.address, first) from None
             yield
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for half a minute."""
+    """Check that the port answers within 5 s; ``ray.init`` would retry for half a minute."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:  # `auto`, or a client's address
         return
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from None
+        raise _make_unreachable_error(address, error.strerror or str(error)) from None
 
 
-def _unreachable(address: str, why: str) -> InputError:
+def _make_unreachable_error(address: str, why: str) -> InputError:
     return InputError(
         f"no Ray cluster answers at {address} ({why}); `ray status` shows whether one runs, and "
         "without --ray-address this machine is used"
     )
 
 
-def _look(shared: Sequence[Path]) -> Iterator[Node]:
-    """Every node that is alive, seen from itself."""
+def _inspect_nodes(shared: Sequence[Path]) -> Iterator[Node]:
+    """Inspect every node that is alive, by a task on that node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    look = ray.remote(num_cpus=0)(_seen_from_there)
-    with _marked(shared if len(alive) > 1 else ()) as marks:
+    look = ray.remote(num_cpus=0)(_inspect_this_node)
+    with _place_marks(shared if len(alive) > 1 else ()) as marks:
         calls = [
             look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -129,7 +129,7 @@ def _look(shared: Sequence[Path]) -> Iterator[Node]:
         ]
         for node, call in zip(alive, calls, strict=True):
             try:
-                yield _node(node, call, marks)
+                yield _read_node(node, call, marks)
             except ray.exceptions.RayError as error:
                 if _is_alive(node):
                     last = str(error).strip().splitlines()[-1]
@@ -138,19 +138,19 @@ def _look(shared: Sequence[Path]) -> Iterator[Node]:
 
 
 def _is_alive(node: Mapping[str, Any]) -> bool:
-    """Whether the cluster still counts on a node; of one that died it learns after a while."""
+    """Whether the cluster lists a node as alive; it notices the death of a node with a delay."""
     import ray
 
     found = {n["NodeID"]: n["Alive"] for n in ray.nodes()}  # type: ignore[no-untyped-call]  # ray leaves it untyped
     return bool(found.get(node["NodeID"], False))
 
 
-def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
-    """What a node reported about itself.
+def _read_node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
+    """Read and check the result of a node's inspection.
 
     Raises:
-        InputError: it does not see a folder, or has another gapsweep.
-        RayError: it did not answer.
+        InputError: the node does not see a folder, or has another version of gapsweep.
+        RayError: the node did not answer.
     """
     import ray
 
@@ -167,10 +167,10 @@ def _node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Nod
 
 
 @contextmanager
-def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
-    """A file in each folder, or in the nearest one above it that is there, for others to see.
+def _place_marks(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Create a temporary file in each folder, or in its nearest existing parent, as its mark.
 
-    A folder that may not be written is its own mark.
+    A folder that cannot be written is its own mark.
     """
     with ExitStack() as files:
         marks = {}
@@ -184,10 +184,10 @@ def _marked(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         yield marks
 
 
-def _seen_from_there(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
-    """The node's gapsweep, its machine, and the marks that it does not see.
+def _inspect_this_node(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
+    """Return this node's version of gapsweep, its hardware, and the marks that it does not see.
 
-    Ray hides GPUs from this process; another one sees them.
+    Ray hides GPUs from this process, so a subprocess lists them.
     """
     missing = [mark for mark in marks if not mark.exists()]
-    return installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing
+    return get_installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing

@@ -1,8 +1,8 @@
-"""One trial in several processes: a reused Tune actor that leads a torch process group.
+"""Runs a trial in several processes: a reused Tune actor that leads a torch process group.
 
-The leader trains nothing and holds no resources. Each worker is an actor in a bundle of its own
-of the trial's placement group. The group outlives its trials: a slot's second trial finds its
-workers waiting.
+The leader does not train and holds no resources. Each worker is an actor in its own bundle of the
+trial's placement group. The group is kept after a trial: the slot's next trial uses the same
+workers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ray.tune import Trainable as TuneTrainable
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from service.cluster.compat import start_failure
+from service.cluster.compat import find_start_failure
 from service.cluster.trial_actor import Shared
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import Worker
@@ -25,7 +25,7 @@ from service.study.messages import Answer, Assignment, TrialFailure
 from trainables.distributed.process import Address, Group, Process, Rendezvous
 
 PATIENCE = 10.0
-"""Seconds that the other workers have to answer when one failed: a collective may block them."""
+"""Seconds to wait for the other workers after one failed: a collective may block them."""
 
 
 class LostWorkerError(Exception):
@@ -36,7 +36,7 @@ class Rank:
     """One worker's process."""
 
     def __init__(self, shared: Shared, rank: int) -> None:
-        self._refusal = shared.refusal()
+        self._refusal = shared.check_version()
         if self._refusal is not None:
             return
         context = shared.get()
@@ -45,13 +45,13 @@ class Rank:
         self._rendezvous: Rendezvous | None = None
 
     def listen(self) -> Address:
-        """Let the group meet here; the first worker's."""
+        """Host the group's rendezvous; only the first worker does."""
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # ray leaves it untyped
         self._rendezvous = Rendezvous.host(host)
         return self._rendezvous.address
 
     def join(self, address: Address) -> TrialFailure | None:
-        """Become part of the group, or of a new one in its place."""
+        """Join the group, after leaving the previous one if there is one."""
         if self._refusal is not None:
             return self._refusal
         if isinstance(self._worker.process, Group):
@@ -64,12 +64,12 @@ class Rank:
         return None
 
     def take(self, assignment: Assignment) -> None:
-        """Be ready for a trial."""
+        """Take the next trial."""
         if self._refusal is None:
             self._worker.take(assignment)
 
     def advance(self) -> Answer | None:
-        """Train one epoch; only the first worker reports an epoch that went well."""
+        """Train one epoch; only the first worker returns an epoch report."""
         answer = self._worker.advance()
         return answer if self._rank == 0 or isinstance(answer, TrialFailure) else None
 
@@ -78,8 +78,8 @@ class GroupActor(TuneTrainable):
     """Runs the trial in its config on every worker, one epoch a step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
-        """Let the workers start; the first step waits for them."""
-        self._shared, self._refusal = shared, shared.refusal()
+        """Start the workers; the first step waits for them."""
+        self._shared, self._refusal = shared, shared.check_version()
         self._ranks: list[ActorHandle[Any]] = []
         if self._refusal is not None:
             return
@@ -89,7 +89,7 @@ class GroupActor(TuneTrainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Hand out the next trial; True, or Tune would start new processes for it."""
+        """Hand out the next trial; return True so that Tune reuses the processes."""
         self._assignment = from_config(new_config)
         self._hand_out()
         return True
@@ -106,15 +106,15 @@ class GroupActor(TuneTrainable):
         if not self._ranks:
             self._start()
             self._hand_out()
-        answers = self._answers(self._joining)
+        answers = self._collect_answers(self._joining)
         self._joining = []
-        if not _failures(answers):
-            answers = self._answers([rank.advance.remote() for rank in self._ranks])
-        failures = _failures(answers)
+        if not _select_failures(answers):
+            answers = self._collect_answers([rank.advance.remote() for rank in self._ranks])
+        failures = _select_failures(answers)
         if not failures:
             return next(a for a in answers if a is not None)
         if len(answers) == len(self._ranks):
-            self._join()  # no collective of theirs may meet one of the next trial's
+            self._join()  # in a new group, so that collectives of two trials never mix
         else:
             self.cleanup()
         return failures[0]
@@ -129,7 +129,7 @@ class GroupActor(TuneTrainable):
         group = ray.util.get_current_placement_group()
         assert group is not None
         self._ranks = [
-            _actor(self._resources, group, number).remote(self._shared, number)
+            _build_actor(self._resources, group, number).remote(self._shared, number)
             for number in range(self._resources.workers)
         ]
         self._address: Any = self._ranks[0].listen.remote()
@@ -142,8 +142,8 @@ class GroupActor(TuneTrainable):
     def _join(self) -> None:
         self._joining = [rank.join.remote(self._address) for rank in self._ranks]
 
-    def _answers(self, calls: list[Any]) -> list[Answer | None]:
-        """Every worker's answer, or those that came when one of them is a failure."""
+    def _collect_answers(self, calls: list[Any]) -> list[Answer | None]:
+        """Collect every worker's answer; after a failure, only those that arrive in time."""
         answers: list[Answer | None] = []
         waiting, patience = calls, None
         while waiting:
@@ -154,24 +154,24 @@ class GroupActor(TuneTrainable):
                 answers.append(ray.get(ready[0]))
             except ray.exceptions.RayActorError as error:
                 lost = f"worker {calls.index(ready[0])} of {len(calls)}"
-                raise LostWorkerError(f"{lost} {_fate(error)}") from None
+                raise LostWorkerError(f"{lost} {_describe_loss(error)}") from None
             if isinstance(answers[-1], TrialFailure):
                 patience = PATIENCE
         return answers
 
 
-def _failures(answers: Sequence[Answer | None]) -> list[TrialFailure]:
+def _select_failures(answers: Sequence[Answer | None]) -> list[TrialFailure]:
     return [a for a in answers if isinstance(a, TrialFailure)]
 
 
-def _fate(error: ray.exceptions.RayActorError) -> str:
-    """What became of a worker: its own last words where it never got to work."""
-    refused = start_failure(error)
+def _describe_loss(error: ray.exceptions.RayActorError) -> str:
+    """Describe the loss of a worker: the error of its start, or its death."""
+    refused = find_start_failure(error)
     return "died (killed, or out of memory)" if refused is None else f"did not start: {refused}"
 
 
-def _actor(resources: Resources, group: PlacementGroup, number: int) -> Any:
-    """A worker's actor in its own bundle."""
+def _build_actor(resources: Resources, group: PlacementGroup, number: int) -> Any:
+    """Configure a worker's actor for its own bundle."""
     return ray.remote(Rank).options(
         num_cpus=resources.worker_cpus,
         num_gpus=resources.worker_gpus,

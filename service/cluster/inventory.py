@@ -1,4 +1,4 @@
-"""What a cluster has, what a trial takes of it, and whether that fits. Imports no Ray."""
+"""A cluster's resources, and whether the trials of a spec fit on it. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from trainables.devices import Machine
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of a cluster; ``cpus`` and ``gpus`` are what may be used of it."""
+    """A machine of a cluster; ``cpus`` and ``gpus`` are available for trials."""
 
     name: str
     machine: Machine
     cpus: float
     gpus: float
 
-    def workers(self, resources: Resources) -> int:
-        """How many workers fit."""
+    def count_workers(self, resources: Resources) -> int:
+        """Count the workers that fit on the node."""
         most = int(self.cpus / resources.worker_cpus + 1e-9)
         if not resources.gpus:
             return most
-        if resources.worker_gpus < 1:  # a part of a GPU is a part of one
+        if resources.worker_gpus < 1:  # a worker's fraction of a GPU is on a single GPU
             return min(most, int(self.gpus) * int(1 / resources.worker_gpus + 1e-9))
         return min(most, int(self.gpus / resources.worker_gpus))
 
@@ -37,69 +37,71 @@ class Inventory:
 
     nodes: tuple[Node, ...]
 
-    def room(self, resources: Resources) -> int:
-        """How many trials fit at once."""
-        fitting = [node.workers(resources) for node in self.nodes]
+    def count_trials(self, resources: Resources) -> int:
+        """Count the trials that fit at the same time."""
+        fitting = [node.count_workers(resources) for node in self.nodes]
         if resources.placement == "strict_pack":
             return sum(workers // resources.workers for workers in fitting)
         return sum(fitting) // resources.workers
 
-    def slots(self, resources: Resources) -> int:
-        """How many trials will run at once: as many as wanted, where they fit.
+    def count_slots(self, resources: Resources) -> int:
+        """Count the trials that will run at the same time, at most ``resources.concurrent``.
 
         Raises:
-            InputError: none fits; the text names what is missing and what the cluster has.
+            InputError: no trial fits; the text names what is missing and what the cluster has.
         """
-        room = self.room(resources)
+        room = self.count_trials(resources)
         if room:
             return min(resources.concurrent, room)
         for key, what, wanted, one, has in (
             ("gpus", "GPU", resources.gpus, resources.worker_gpus, [n.gpus for n in self.nodes]),
-            ("cpus", "CPU", *_cpus(resources), [n.cpus for n in self.nodes]),
+            ("cpus", "CPU", *_count_cpus(resources), [n.cpus for n in self.nodes]),
         ):
-            problem = self._lack(resources, what, wanted, one, has)
+            problem = self._describe_shortage(resources, what, wanted, one, has)
             if problem:
                 raise InputError(f"resources.{key}: {problem}")
         raise InputError(
-            f"resources: no {many(resources.workers, 'worker')} of {resources.worker_cpus:g} CPUs "
-            f"and {resources.worker_gpus:g} GPUs each fit together; {self._has()}"
+            f"resources: no {format_count(resources.workers, 'worker')} of "
+            f"{resources.worker_cpus:g} CPUs and {resources.worker_gpus:g} GPUs each "
+            f"fit together; {self._describe_nodes()}"
         )
 
     def check(self, spec: SweepSpec) -> int:
-        """How many trials of a spec will run at once.
+        """Count the trials of a spec that will run at the same time.
 
         Raises:
-            InputError: none can, or a device does not support what the training needs.
+            InputError: no trial fits, or a device does not support what the training needs.
         """
-        slots = self.slots(spec.resources)
-        able = [node for node in self.nodes if node.workers(spec.resources)]
-        asked = _asked(spec, "precision", spec.training.precision)
+        slots = self.count_slots(spec.resources)
+        able = [node for node in self.nodes if node.count_workers(spec.resources)]
+        asked = _list_values(spec, "precision", spec.training.precision)
         for precision in (p for p in PRECISIONS if p in asked):
             _check_precision(able, precision, on_gpus=spec.resources.gpus > 0)
-        if True in _asked(spec, "compile", spec.training.compile):
+        if True in _list_values(spec, "compile", spec.training.compile):
             _check_compiler(able)
         return slots
 
-    def _lack(
+    def _describe_shortage(
         self, resources: Resources, what: str, wanted: float, one: float, has: Sequence[float]
     ) -> str:
-        """Why a trial cannot have so much of something; nothing where that is not why."""
+        """Explain why a trial cannot get an amount of a resource; empty if it can."""
         if wanted > sum(has):
             instead = "; set it to 0 to train on CPUs" if what == "GPU" and not sum(has) else ""
-            return f"a trial needs {many(wanted, what)}; {self._has()}{instead}"
+            return f"a trial needs {format_count(wanted, what)}; {self._describe_nodes()}{instead}"
         if one > max(has):
-            return f"a worker needs {many(one, what)}, which no node has; {self._has()}"
+            needed = format_count(one, what)
+            return f"a worker needs {needed}, which no node has; {self._describe_nodes()}"
         if resources.placement == "strict_pack" and wanted > max(has):
             return (
-                f"a trial needs {many(wanted, what)} on one node (placement: strict_pack), "
-                f"which none has; {self._has()}; pack and spread use several nodes"
+                f"a trial needs {format_count(wanted, what)} on one node (placement: strict_pack), "
+                f"which none has; {self._describe_nodes()}; pack and spread use several nodes"
             )
         return ""
 
-    def _has(self) -> str:
+    def _describe_nodes(self) -> str:
         def words(name: str, cpus: float, gpus: float) -> str:
-            shown = many(gpus, "GPU") if gpus else "no GPU"
-            return f"{name} has {many(cpus, 'CPU')} and {shown}"
+            shown = format_count(gpus, "GPU") if gpus else "no GPU"
+            return f"{name} has {format_count(cpus, 'CPU')} and {shown}"
 
         if len(self.nodes) == 1:
             return words("the machine", self.nodes[0].cpus, self.nodes[0].gpus)
@@ -135,16 +137,16 @@ def _check_compiler(nodes: Sequence[Node]) -> None:
             )
 
 
-def _asked(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:
-    """Every value that a key of ``training`` may have, searched or not."""
+def _list_values(spec: SweepSpec, name: str, fixed: object) -> tuple[object, ...]:
+    """List every value of a key of ``training``: its choices if it is searched, else ``fixed``."""
     parameter = spec.space.parameters.get(name)
     return (fixed,) if parameter is None else parameter.choices()
 
 
-def _cpus(resources: Resources) -> tuple[float, float]:
+def _count_cpus(resources: Resources) -> tuple[float, float]:
     return resources.worker_cpus * resources.workers, resources.worker_cpus
 
 
-def many(count: float, what: str) -> str:
-    """A number and what it counts."""
+def format_count(count: float, what: str) -> str:
+    """Format a count with its noun, in the plural unless the count is 1."""
     return f"{count:g} {what}" if count == 1 else f"{count:g} {what}s"

@@ -1,4 +1,4 @@
-"""What the service needs of a cluster: to run a driver, to look after it, to know what there is."""
+"""The interface between the service and a cluster: drivers as jobs, and the nodes."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class JobCluster(Protocol):
     def stop(self, name: str) -> None:
         """Ask a driver to end; the cluster kills it if it does not."""
 
-    def output_tail(self, name: str) -> str:
-        """The end of a driver's output."""
+    def read_output_tail(self, name: str) -> str:
+        """Read the end of a driver's output."""
 
-    def nodes(self) -> Sequence[ClusterNode]:
-        """The machines that are alive."""
+    def list_nodes(self) -> Sequence[ClusterNode]:
+        """List the machines that are alive."""
 
 
-def capacity(nodes: Sequence[ClusterNode]) -> Amount:
-    """The sum over the nodes."""
+def sum_capacity(nodes: Sequence[ClusterNode]) -> Amount:
+    """Add up the resources of the nodes."""
     return Amount(sum(n.amount.cpus for n in nodes), sum(n.amount.gpus for n in nodes))

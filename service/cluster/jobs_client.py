@@ -1,6 +1,6 @@
-"""A Ray cluster as the service uses it: drivers are Ray jobs, all over the dashboard's HTTP.
+"""Runs drivers as Ray jobs, through the HTTP API of the cluster's dashboard.
 
-The service itself never joins the cluster: a head that restarts is away for a while, no more.
+The service never joins the cluster, so a restart of the head only interrupts it for a while.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.base.redaction import redact
-from service.cluster.compat import is_unknown_job, job_client
+from service.cluster.compat import is_unknown_job, make_job_client
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
 
 T = TypeVar("T")
@@ -31,17 +31,17 @@ class RayJobs:
 
     def __init__(self, address: str, python: str = "python") -> None:
         self._address, self._python = address, python
-        self._made: Any = None
+        self._client: Any = None
 
     def start(self, launch: Launch) -> None:
-        """Submit the job; its name is its submission id, which Ray takes once."""
+        """Submit the job; its name is its submission id, which Ray accepts once."""
         words = [self._python, "-m", "service.server.driver", launch.sweep_id]
         words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
         environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
         if self.find(launch.name) is not None:
             return
         try:
-            self._ask(
+            self._call(
                 lambda client: client.submit_job(
                     entrypoint=shlex.join(words),
                     submission_id=launch.name,
@@ -55,7 +55,7 @@ class RayJobs:
     def find(self, name: str) -> JobStatus | None:
         """The job of that submission id."""
         try:
-            info = self._ask(lambda client: client.get_job_info(name))
+            info = self._call(lambda client: client.get_job_info(name))
         except _UnknownJobError:
             return None
         return JobStatus(info.status.is_terminal(), f"{info.status.value}: {info.message or ''}")
@@ -63,23 +63,23 @@ class RayJobs:
     def stop(self, name: str) -> None:
         """Ask the job to end; Ray kills it after a while."""
         try:
-            self._ask(lambda client: client.stop_job(name))
+            self._call(lambda client: client.stop_job(name))
         except _UnknownJobError:
             return
 
-    def output_tail(self, name: str) -> str:
+    def read_output_tail(self, name: str) -> str:
         """The end of the job's log."""
         try:
-            log = str(self._ask(lambda client: client.get_job_logs(name)))
+            log = str(self._call(lambda client: client.get_job_logs(name)))
         except (_UnknownJobError, ClusterUnavailableError):
             return ""
         return redact(log[-_TAIL:])
 
-    def nodes(self) -> Sequence[ClusterNode]:
+    def list_nodes(self) -> Sequence[ClusterNode]:
         """The nodes that are alive."""
         from ray.util.state import list_nodes
 
-        found = self._ask(
+        found = self._call(
             lambda client: list_nodes(
                 client.get_address(), detail=True, timeout=int(_TIMEOUT), limit=10_000
             )
@@ -93,17 +93,17 @@ class RayJobs:
             if n.state == "ALIVE"
         ]
 
-    def _ask(self, question: Callable[[Any], T]) -> T:
+    def _call(self, question: Callable[[Any], T]) -> T:
         try:
-            self._made = self._made or _client(self._address)
-            return question(self._made)
-        except Exception as error:  # requests', Ray's and the dashboard's own, all of one meaning
+            self._client = self._client or _make_client(self._address)
+            return question(self._client)
+        except Exception as error:  # errors of requests, Ray and the dashboard, treated alike
             words = redact(f"{type(error).__name__}: {error}".splitlines()[0])
             if is_unknown_job(error):
                 raise _UnknownJobError(words) from None
-            if self._made is not None and _is_about_the_question(error):
+            if self._client is not None and _is_refusal(error):
                 raise _RefusedError(redact(str(error))) from None
-            self._made = None  # the head may come back elsewhere
+            self._client = None  # the head may come back elsewhere
             raise ClusterUnavailableError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
             ) from None
@@ -114,16 +114,16 @@ class _UnknownJobError(Exception):
 
 
 class _RefusedError(Exception):
-    """Ray's client does not take what it was given."""
+    """Ray's client refuses the arguments of a call."""
 
 
-def _is_about_the_question(error: Exception) -> bool:
-    """Whether it is none of an answer that cannot be read: requests' errors are OSErrors too."""
+def _is_refusal(error: Exception) -> bool:
+    """Whether the client refuses the arguments; errors of requests are also OSErrors."""
     return isinstance(error, ValueError | TypeError) and not isinstance(error, OSError)
 
 
-def _client(address: str) -> Any:
-    """Ray's own client, made to give up on a head that takes a request and never answers it."""
-    os.environ.pop("RAY_ADDRESS", None)  # it would win over the address that was given
+def _make_client(address: str) -> Any:
+    """Create Ray's job client with a timeout."""
+    os.environ.pop("RAY_ADDRESS", None)  # it would override the address
     logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
-    return job_client(address, _TIMEOUT)
+    return make_job_client(address, _TIMEOUT)

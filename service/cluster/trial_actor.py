@@ -1,4 +1,4 @@
-"""One trial in one process: a reused Tune actor."""
+"""Runs a trial in one process: a reused Tune actor."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from service.study.messages import TrialFailure
 
 @dataclass(frozen=True)
 class Shared:
-    """The sweep's context in Ray's object store, where each node holds it once."""
+    """The sweep's context in Ray's object store, which has one copy per node."""
 
     reference: ray.ObjectRef[TrialContext]
     version: str
 
     def get(self) -> TrialContext:
-        """The context itself; its arrays are views of the store."""
+        """Load the context; its arrays are views of the store."""
         return ray.get(self.reference)
 
-    def refusal(self) -> TrialFailure | None:
-        """Why no trial can run here, if the driver's gapsweep is another than this node's."""
+    def check_version(self) -> TrialFailure | None:
+        """Return a failure if the driver and this node have different versions of gapsweep."""
         words = describe_mismatch(self.version, "its driver", f"the node {socket.gethostname()}")
         return None if words is None else TrialFailure(reason=words)
 
@@ -37,13 +37,13 @@ class TrialActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
-        self._refusal = shared.refusal()
+        self._refusal = shared.check_version()
         if self._refusal is None:
             self._worker = Worker(shared.get())
             self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial; True, or Tune would start a new process for it."""
+        """Take the next trial; return True so that Tune reuses the process."""
         if self._refusal is None:
             self._worker.take(from_config(new_config))
         return True
@@ -53,4 +53,4 @@ class TrialActor(TuneTrainable):
         return to_result(self._refusal or self._worker.advance())
 
     def cleanup(self) -> None:
-        """Nothing outlives the process."""
+        """Do nothing: no resources outlive the process."""

@@ -18,7 +18,7 @@ from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from service.cluster.compat import error_of
+from service.cluster.compat import read_error
 from service.cluster.group_actor import LostWorkerError
 from service.cluster.tune_messages import from_result, to_config
 from service.study.messages import Answer, EpochReport
@@ -33,48 +33,48 @@ _NONE_LEFT: Any = Searcher.FINISHED
 
 @dataclass
 class Bridge:
-    """What the three adapters share: the flow of trials, their numbers by Tune's ids, crashes."""
+    """The state that the three adapters share: the flow, trial numbers by Tune's ids, crashes."""
 
     flow: TrialFlow
     numbers: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, list[str]] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Bridge:
-        """Tune copies what it is given; there is one study and one bridge."""
+        """Return itself: Tune copies its arguments, but there is only one study and one bridge."""
         return self
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Tune pickles what it is given, for a restore that is never done."""
+        """Pickle a placeholder: Tune pickles its arguments for a restore that is never done."""
         return str, ("the study is the truth",)
 
     def ask(self, tune_id: str) -> Any:
-        """A config for Tune, FINISHED where no trial is left, None to be asked again."""
+        """Return a config for Tune, FINISHED if no trial is left, None to be asked again."""
         found = self.flow.ask()
         if isinstance(found, NoTrial):
             return _NONE_LEFT if found is NoTrial.NONE_LEFT else None
         self.numbers[tune_id] = found.number
         return to_config(found)
 
-    def result(self, tune_id: str, answer: Answer | None) -> str:
-        """Report one epoch; what Tune should do with the trial."""
+    def report(self, tune_id: str, answer: Answer | None) -> str:
+        """Report one epoch; return Tune's decision for the trial."""
         if not isinstance(answer, EpochReport):
-            raise TypeError(f"a trial that goes on answered {answer!r}")
+            raise TypeError(f"a running trial returned {answer!r} instead of an epoch report")
         decision = self.flow.report(self.numbers[tune_id], answer)
         going_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
 
-    def crash(self, tune_id: str, words: str) -> None:
-        """Remember why a trial's process broke; Tune may start the trial again."""
+    def record_crash(self, tune_id: str, words: str) -> None:
+        """Record the reason of a crash of a trial's process; Tune may restart the trial."""
         self.crashes.setdefault(tune_id, []).append(words)
 
     def finish(self, tune_id: str, answer: Answer | None, crashed: bool) -> None:
-        """End a trial, unless it is only cut short by a stop."""
+        """End a trial, unless it was interrupted by a stop."""
         number, crashes = self.numbers.pop(tune_id), self.crashes.pop(tune_id, [])
         self.flow.finish(number, answer, crashes if crashed else None)
 
 
-def _guarded(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Keep a method's exception in its bridge and answer ``fallback`` instead."""
+def _guard(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Store a method's exception in its bridge and return ``fallback`` instead."""
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(method)
@@ -98,16 +98,16 @@ class StudySearcher(Searcher):
         super().__init__()
         self.bridge = bridge
 
-    @_guarded(_NONE_LEFT)
+    @_guard(_NONE_LEFT)
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's config, None to be asked again later, or FINISHED."""
+        """Return the next trial's config, None to be asked again later, or FINISHED."""
         return self.bridge.ask(trial_id)
 
-    @_guarded(None)
+    @_guard(None)
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial ended: by itself, stopped by the scheduler, or with ``error`` by dying."""
+        """End a trial that completed, was stopped by the scheduler, or crashed (``error``)."""
         self.bridge.finish(trial_id, from_result(result), error)
 
     def save(self, checkpoint_path: str) -> None:
@@ -115,29 +115,29 @@ class StudySearcher(Searcher):
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to read, see :meth:`save`."""
+        """Do nothing, see :meth:`save`."""
 
 
 class StudyScheduler(FIFOScheduler):
-    """First come, first served; an epoch's result decides whether its trial goes on."""
+    """First come, first served; an epoch's result decides whether its trial continues."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # ray leaves it untyped
         self.bridge = bridge
 
-    @_guarded(TrialScheduler.STOP)
+    @_guard(TrialScheduler.STOP)
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
-        """Report the epoch to the study and answer CONTINUE or STOP."""
-        return self.bridge.result(trial.trial_id, from_result(result))
+        """Report the epoch to the study and return CONTINUE or STOP."""
+        return self.bridge.report(trial.trial_id, from_result(result))
 
-    @_guarded(None)
+    @_guard(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:
-        """A process broke: Tune starts the trial again, or ends it through the searcher next."""
-        self.bridge.crash(trial.trial_id, _reason(error_of(trial)))
+        """Record a crash: Tune restarts the trial, or ends it through the searcher next."""
+        self.bridge.record_crash(trial.trial_id, _describe_crash(read_error(trial)))
 
 
-def _reason(error: RayTaskError | None) -> str:
-    """Why a trial's process broke."""
+def _describe_crash(error: RayTaskError | None) -> str:
+    """Describe why a trial's process crashed."""
     if error is None:
         return DIED
     name = "" if isinstance(error.cause, LostWorkerError) else f"{type(error.cause).__name__}: "
@@ -145,15 +145,15 @@ def _reason(error: RayTaskError | None) -> str:
 
 
 class SweepStopper(Stopper):
-    """Ends every trial at once when the sweep is to stop or its time is over."""
+    """Ends all trials at once when the sweep must stop."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped by name."""
+        """Return False: no single trial is stopped."""
         return False
 
     def stop_all(self) -> bool:
-        """Called by Tune in every iteration of its loop."""
+        """Whether the sweep must stop; Tune calls this in every iteration of its loop."""
         return self.bridge.flow.stopping

@@ -1,4 +1,4 @@
-"""The session's messages in the dicts that Tune carries between the driver and its actors."""
+"""Converts the session's messages to and from the dicts that Tune passes to and from actors."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _ASSIGNMENT, _ANSWER = "assignment", "answer"
 
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
-    """A trial on its way to an actor."""
+    """Convert a trial to a config for an actor."""
     return {_ASSIGNMENT: assignment}
 
 
 def from_config(config: Mapping[str, Any]) -> Assignment:
-    """The trial that came."""
+    """Read the trial from a config."""
     found: Assignment = config[_ASSIGNMENT]
     return found
 
 
 def to_result(answer: Answer) -> dict[str, Any]:
-    """An actor's answer on its way to the driver; ``done`` tells Tune that the trial has ended."""
+    """Convert an actor's answer to a result; ``done`` means that the trial has ended."""
     return {_ANSWER: answer, "done": isinstance(answer, TrialFailure) or answer.is_last}
 
 
 def from_result(result: Mapping[str, Any] | None) -> Answer | None:
-    """The answer that came; None where the actor gave none before it died."""
+    """Read the answer from a result; None if the actor died before it answered."""
     found: Answer | None = (result or {}).get(_ANSWER)
     return found

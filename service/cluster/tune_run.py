@@ -1,4 +1,4 @@
-"""Tune's settings for a sweep: what trials hold, who trains them, what ends them."""
+"""Runs trials with Tune: its settings, the actor class, the resources of a trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 from ray import tune
 
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.cluster.group_actor import GroupActor
 from service.cluster.trial_actor import Shared, TrialActor
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
@@ -19,14 +19,14 @@ from service.study.trial_flow import TrialFlow
 
 
 def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
-    """Let Tune run trials until the flow has none left or is stopping."""
+    """Run trials with Tune until the flow has none left or is stopping."""
     bridge = Bridge(flow)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study keeps what failed
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context), installed_version())),
-        bundles(resources),
+        tune.with_parameters(actor, shared=Shared(ray.put(context), get_installed_version())),
+        build_bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:
         tune.Tuner(
@@ -50,8 +50,8 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
         ).fit()
 
 
-def bundles(resources: Resources) -> tune.PlacementGroupFactory:
-    """One a worker, got and given back together. A group's leader needs nothing."""
+def build_bundles(resources: Resources) -> tune.PlacementGroupFactory:
+    """Build a placement group with one bundle per worker; a group's leader has an empty one."""
     worker = {"CPU": resources.worker_cpus, "GPU": resources.worker_gpus}
     leader: list[dict[str, float]] = [] if resources.workers == 1 else [{}]
     return tune.PlacementGroupFactory(

@@ -1,4 +1,4 @@
-"""One process's part in the trials of a slot, an epoch at a time. Imports no Ray."""
+"""Trains the trials of a slot in one process, one epoch at a time. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from service.base.files import replacing
+from service.base.files import replace_file
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.sweep.home import SweepFolder
@@ -27,9 +27,9 @@ from trainables.loop import EpochResult, TrainingRun, train
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What every trial of a sweep shares.
+    """The data that all trials of a sweep share.
 
-    ``import_paths`` lead to the user's own modules.
+    ``import_paths`` are the folders of the user's own modules.
     """
 
     spec: SweepSpec
@@ -39,11 +39,11 @@ class TrialContext:
 
 
 class Worker:
-    """Trains the trials it is given; a failing trial is a value, not an exception.
+    """Trains assigned trials; returns the failure of a trial as a value.
 
-    A process whose trial raised is as good as new for the next one, and starting another costs
-    seconds; only a CUDA context that an error has poisoned must go with its process. The data are
-    put on the device once, for all trials. Of a group, the first alone reads and writes files.
+    A process is reused after a trial that raised, because starting another takes seconds; only an
+    error that makes the CUDA context unusable ends the process. The data are moved to the device
+    once, for all trials. In a group, only the first worker reads and writes files.
     """
 
     def __init__(self, context: TrialContext) -> None:
@@ -59,38 +59,38 @@ class Worker:
         self._run: TrainingRun | None = None
 
     def take(self, assignment: Assignment) -> None:
-        """Forget the last trial, its memory too, and be ready for the next."""
+        """Release the last trial and its memory, and take the next one."""
         self._forget()
         self._trial, self._recorded = assignment, assignment.recorded
 
     def close(self) -> None:
-        """Let go of the trial and of the data on the device."""
+        """Release the trial and the data on the device."""
         self._placed = None
         self._forget()
 
     def advance(self) -> Answer:
-        """Train one epoch and return its result; after a resumption, the last one's again.
+        """Train one epoch and return its result; after a resumption, first the last result again.
 
         Raises:
-            torch.AcceleratorError: the device cannot be used any more; nor can this process.
-            BdbQuit: a person has quit a debugger inside of the trial.
+            torch.AcceleratorError: the device, and so this process, is unusable.
+            BdbQuit: the user quit a debugger inside of the trial.
         """
         try:
             return self._advance()
-        except BdbQuit:  # a person has left the debugger: no trial's failure
+        except BdbQuit:  # the user quit the debugger: the trial did not fail
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
-            return self._failure(f"out of memory: {error}")
+            return self._fail(f"out of memory: {error}")
         except torch.AcceleratorError as error:
             if "out of memory" not in str(error):
                 raise
-            return self._failure(str(error))
+            return self._fail(str(error))
         except Exception as error:
-            return self._failure(_describe(error))
+            return self._fail(_describe(error))
 
-    def _failure(self, reason: str) -> TrialFailure:
-        """The trial's end; what it held of the device is its neighbours' from here on."""
-        failure = TrialFailure(reason=reason, ran_on=self._ran_on())
+    def _fail(self, reason: str) -> TrialFailure:
+        """End the trial as failed, and free its device memory for the trials beside it."""
+        failure = TrialFailure(reason=reason, ran_on=self._describe_device())
         self._forget()
         return failure
 
@@ -101,8 +101,8 @@ class Worker:
             gc.collect()
             torch.cuda.empty_cache()
 
-    def _ran_on(self) -> dict[str, str]:
-        """The device, and the precision where the training got so far as to have one."""
+    def _describe_device(self) -> dict[str, str]:
+        """Return the device, and the precision if the training has begun."""
         precision = {} if self._run is None else {"precision": self._run.training.precision}
         return {"device": get_device_name(self._device), **precision}
 
@@ -119,7 +119,7 @@ class Worker:
             epoch=result.epoch,
             metrics=dict(result.metrics),
             best=run.best_metrics() if result.done else None,
-            ran_on=self._ran_on(),
+            ran_on=self._describe_device(),
         )
 
     def _begin(self) -> TrainingRun:
@@ -142,24 +142,26 @@ class Worker:
         return run
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
-        """What a session or a process before this one left of the trial, if it left anything."""
+        """Read the trial's checkpoint from an earlier session or process, if there is one."""
         checkpoint = self._folder.checkpoint(self._trial.number)
         if self.process.rank or not checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        return state if "regularisers" in state else None  # of an older gapsweep: start over
+        return (
+            state if "regularisers" in state else None
+        )  # else an older version wrote it: start over
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write a checkpoint whole or not at all."""
+        """Write a checkpoint atomically."""
         if self.process.rank:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, path.with_suffix(".tmp")) as temporary:
+        with replace_file(path, path.with_suffix(".tmp")) as temporary:
             torch.save(state, temporary)
 
 
 def _describe(error: Exception) -> str:
-    """The error's own words and where in the user's code it was raised."""
+    """Return the error's text and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"

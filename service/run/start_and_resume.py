@@ -16,7 +16,7 @@ from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import TrialEvent
 from service.study.records import TrialState
-from service.sweep.environment import home_at, use_ray_token
+from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
@@ -62,9 +62,9 @@ def run(
     """
     loaded, source, folders = _load(spec)
     with choose_own_view(shown=progress) as view:
-        observers = _observers(view, on_event)
+        observers = _list_observers(view, on_event)
         ending, folder = start_sweep(
-            loaded, source, home_at(home), ray_address, folders=folders, observers=observers
+            loaded, source, locate_home(home), ray_address, folders=folders, observers=observers
         )
     return _build_result(ending, folder)
 
@@ -93,10 +93,10 @@ def resume(
         SweepBusyError: another process runs it.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    folder = sweep.folder if isinstance(sweep, Sweep) else home_at(home).find(sweep)
+    folder = sweep.folder if isinstance(sweep, Sweep) else locate_home(home).find(sweep)
     at = Home(folder.path.parent.parent)
     with choose_own_view(shown=progress) as view:
-        observers = _observers(view, on_event)
+        observers = _list_observers(view, on_event)
         ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
     return _build_result(ending, folder)
 
@@ -188,7 +188,7 @@ def continue_sweep(
 
     if not folder.spec.exists():
         write_sweep_files(folder, spec, [])
-    with cluster.connected(folder.ray_log):
+    with cluster.connect(folder.ray_log):
         prepared = prepare(spec, "the spec", cluster, [home.path])
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
@@ -226,7 +226,7 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
 
     check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as executor:
-        inventory = executor.submit(cluster.inventory, shared)
+        inventory = executor.submit(cluster.take_inventory, shared)
         splits = run_preflight(spec, source).splits
         return Prepared(splits, inventory.result().check(spec))
 
@@ -249,7 +249,7 @@ def _build_cluster(ray_address: str | None) -> Cluster:
     return Cluster(ray_address)
 
 
-def _observers(
+def _list_observers(
     view: SweepObserver, on_event: Callable[[TrialEvent], None] | None
 ) -> list[SweepObserver]:
     return [view] if on_event is None else [view, CallbackObserver(on_event)]

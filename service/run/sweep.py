@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from service.base.errors import InputError
 from service.run.user_code import add_import_paths
-from service.sweep.environment import home_at
+from service.sweep.environment import locate_home
 from service.sweep.home import SweepFolder
 from service.sweep.load import read_sweep
 from service.sweep.summary import Summary, summarise
@@ -190,7 +190,7 @@ def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> 
     Raises:
         SweepNotFoundError: no sweep, or several, match.
     """
-    return Sweep(home_at(home).find(reference))
+    return Sweep(locate_home(home).find(reference))
 
 
 def _build_row(trial: Trial) -> dict[str, object]:

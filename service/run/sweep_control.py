@@ -44,14 +44,14 @@ class Orders:
 
 
 class Interrupts:
-    """Whether SIGINT or SIGTERM has come since :meth:`handled`."""
+    """Whether SIGINT or SIGTERM was received since :meth:`handle`."""
 
     def __init__(self) -> None:
         self.received = False
         self._before: dict[signal.Signals, Any] = {}
 
     @contextmanager
-    def handled(self) -> Iterator[None]:
+    def handle(self) -> Iterator[None]:
         """Note the first signal instead of ending; a second one ends the process at once.
 
         Does nothing outside of the main thread, which alone can handle signals.
@@ -113,7 +113,7 @@ class Control(Observer):
         """How many trials may run at once now."""
         return self._slots if self._orders.slots is None else min(self._slots, self._orders.slots)
 
-    def search_is_over(self) -> bool:
+    def is_search_over(self) -> bool:
         """Whether confirmations need the rest of the budget, by the mean cost of a trial so far."""
         if self._deadline is not None and self._clock() >= self._deadline - self._reserve_seconds():
             return True
@@ -138,4 +138,4 @@ class Control(Observer):
         if not self._confirmations or not self._complete:
             return 0.0
         trials = self._confirmations + self.slots
-        return gpus.needed(trials, statistics.fmean(self._complete))
+        return gpus.estimate(trials, statistics.fmean(self._complete))

@@ -23,9 +23,9 @@ from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
 from service.study.records import OUT_OF_BUDGET, Params, Role
 from service.study.session import StudySession
-from service.study.study import SweepStudy, grid_points, open_study
+from service.study.study import SweepStudy, list_grid_points, open_study
 from service.study.trial_flow import TrialFlow
-from service.sweep.environment import artifact_location, mlflow_uri
+from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History
 from service.sweep.home import Home, SweepFolder
@@ -103,7 +103,7 @@ def run_sweep(
     folder.check_format()
     check_executor(spec, cluster)
     interrupts = Interrupts()
-    with interrupts.handled(), folder.locked(), History(folder.history) as history:
+    with interrupts.handle(), folder.lock(), History(folder.history) as history:
         more = More(more_trials, extension)
         session = _Session(
             *(spec, splits, folder, home, history, observers, more, concurrent, orders, interrupts)
@@ -191,7 +191,7 @@ class _Session:
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
             confirm=_build_confirmation(spec),
-            search_over=self._control.search_is_over,
+            search_over=self._control.is_search_over,
             observers=[*(o for o in own if o is not None), *observers],
         )
         self._trials.prepare(budget, points)
@@ -226,7 +226,7 @@ class _Session:
             ) from flow.error
 
     def _run_on(self, cluster: Cluster, flow: TrialFlow, context: TrialContext) -> None:
-        with cluster.connected(self._folder.ray_log):
+        with cluster.connect(self._folder.ray_log):
             from service.cluster.tune_run import run_trials
 
             run_trials(flow, context, self._concurrent)
@@ -240,7 +240,7 @@ class _Session:
         """Measure the finalists on the test split, write report and summary, end the parent."""
         # without another reason, the search ended to leave time for the confirmations
         stopped = (self._control.reason or Stop.TIME) if self._cut_short else None
-        sweep = self._read(self._state(stopped))
+        sweep = self._read(self._determine_state(stopped))
         if sweep.state is SweepState.SUCCEEDED:
             self._test_finalists(sweep)
             sweep = self._read(sweep.state)
@@ -255,7 +255,7 @@ class _Session:
         logged = self._tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
         return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
 
-    def _state(self, stopped: Stop | None) -> SweepState:
+    def _determine_state(self, stopped: Stop | None) -> SweepState:
         if stopped is Stop.INTERRUPTED:
             return SweepState.INTERRUPTED
         complete = self._read(SweepState.RUNNING).best is not None
@@ -304,7 +304,7 @@ def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
         points.append((Role.BASELINE, spec.neutral_point()))
     points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
     if spec.search.sampler.name == "grid":
-        grid: Iterator[Params] = grid_points(spec.space, spec.search.grid_points)
+        grid: Iterator[Params] = list_grid_points(spec.space, spec.search.grid_points)
         points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
         return min(trials, len(points)), points
     return trials, points
@@ -326,12 +326,12 @@ def _build_confirmation(spec: SweepSpec) -> Confirmation | None:
 def _open_runs(
     spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home
 ) -> SweepRuns | None:
-    uri = mlflow_uri(home)
+    uri = get_mlflow_uri(home)
     if uri is None:
         return None
     from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
 
-    return SweepRuns(uri, artifact_location(home), _describe_sweep(spec, splits, folder))
+    return SweepRuns(uri, get_artifact_location(home), _describe_sweep(spec, splits, folder))
 
 
 def _show(value: object) -> str:

@@ -59,7 +59,8 @@ def unpack(
     """
     if len(archive) > limits.packed:
         raise BundleError(
-            f"the archive has {_size(len(archive))}; the limit is {_size(limits.packed)}"
+            f"the archive has {_format_size(len(archive))}; "
+            f"the limit is {_format_size(limits.packed)}"
         )
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
@@ -143,12 +144,12 @@ def _write(
                 raise BundleError(
                     f"{info.filename!r} cannot be written: {error.strerror}"
                 ) from None
-        _into_packages(whole)
+        _make_packages(whole)
         if not target.exists():
             shutil.move(whole, target)
 
 
-def _into_packages(folder: Path) -> None:
+def _make_packages(folder: Path) -> None:
     """Turn single files into packages of that name: Ray takes folders only."""
     for file in sorted(folder.glob("*.py")):
         package = folder / file.stem
@@ -170,11 +171,11 @@ def _write_file(
             left -= len(chunk)
             if left < 0:
                 raise BundleError(
-                    f"more than {_size(limits.unpacked)} unpacked, which is the limit"
+                    f"more than {_format_size(limits.unpacked)} unpacked, which is the limit"
                 )
             sink.write(chunk)
     return left
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count} bytes"

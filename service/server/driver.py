@@ -174,7 +174,7 @@ def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
             f"{sweep_id} is {job.state} in attempt {job.attempt}; attempt {attempt} is over"
         )
         return True
-    console.print(f"{_now()} attempt {attempt} of {sweep_id}, process {os.getpid()}")
+    console.print(f"{_format_now()} attempt {attempt} of {sweep_id}, process {os.getpid()}")
     try:
         require_same_version(config.version, "the service", "the cluster")
         spec = parse_spec(yaml.safe_load(job.spec), "the spec", home.data)
@@ -184,7 +184,7 @@ def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
     return Driver(home, job, spec, progress, console).run()
 
 
-def _now() -> str:
+def _format_now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.base.errors import HomeError
-from service.base.files import replacing
+from service.base.files import replace_file
 from service.sweep.home import Home
 
 
@@ -32,7 +32,7 @@ def write(config: DriverConfig, home: Home) -> None:
         HomeError: the home folder cannot be written.
     """
     try:
-        with replacing(_path(home), mode=0o600) as temporary:
+        with replace_file(_get_path(home), mode=0o600) as temporary:
             temporary.write_text(config.model_dump_json(), encoding="utf-8")
     except OSError as error:
         raise HomeError(f"home folder {home.path} cannot be written ({error.strerror})") from None
@@ -45,13 +45,13 @@ def read(home: Home) -> DriverConfig:
         HomeError: it is not there: the service uses another folder, or the nodes do not share it.
     """
     try:
-        return DriverConfig.model_validate_json(_path(home).read_bytes())
+        return DriverConfig.model_validate_json(_get_path(home).read_bytes())
     except (OSError, ValidationError):
         raise HomeError(
-            f"{_path(home)} cannot be read; the service and the cluster's nodes must share the "
+            f"{_get_path(home)} cannot be read; the service and the cluster's nodes must share the "
             "home folder"
         ) from None
 
 
-def _path(home: Home) -> Path:
+def _get_path(home: Home) -> Path:
     return home.path / "service.json"

@@ -46,7 +46,7 @@ class QueueLimits:
         return self.gpus_of.get(owner, self.gpus_per_user)
 
 
-def next_to_start(
+def select_next(
     waiting: Sequence[Waiting],
     holding: Sequence[Demand],
     capacity: Amount,
@@ -90,12 +90,12 @@ def _order(
     owners = {w.demand.owner for w in ready}
     for owner in sorted(owners, key=lambda o: (shares[o], used.get(o, 0.0), o)):
         own = [w for w in ready if w.demand.owner == owner]
-        first = max(own, key=lambda w: _urgency(w, now))
+        first = max(own, key=lambda w: _compute_urgency(w, now))
         if _is_allowed(first.demand, [h for h in held if h.owner == owner], limits):
             yield first
 
 
-def _urgency(sweep: Waiting, now: float) -> tuple[float, float, str]:
+def _compute_urgency(sweep: Waiting, now: float) -> tuple[float, float, str]:
     return (
         sweep.priority + (now - sweep.since) / AGING,
         -sweep.since,

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 
 from service.base.errors import ConflictError, IllegalTransitionError, LaunchError
 from service.client.job_states import JobState, RequestedAction
-from service.cluster.jobs import JobCluster, JobStatus, Launch, capacity
+from service.cluster.jobs import JobCluster, JobStatus, Launch, sum_capacity
 from service.server.job_demand import read_demand
-from service.server.queue import QueueLimits, Waiting, next_to_start
+from service.server.queue import QueueLimits, Waiting, select_next
 from service.server.shares import share
 from service.server.store.job_records import Job
 from service.server.sweep_service import SweepService
@@ -73,23 +73,23 @@ class Reconciler:
             DatabaseUnavailableError: the database does not answer.
         """
         active = self._sweeps.in_states(*_ACTIVE)
-        names = {_job_name(job) for job in active}
+        names = {_name_job(job) for job in active}
         self._requested_since = {k: t for k, t in self._requested_since.items() if k[0] in names}
         for job in active:
             self._check(job)
         self._start_queued()
 
     def _check(self, job: Job) -> None:
-        found = self._cluster.find(_job_name(job))
+        found = self._cluster.find(_name_job(job))
         if found is None:
             self._handle_unknown(job)
         elif found.over:
-            self._handle_death(job, _reason(found))
+            self._handle_death(job, _read_reason(found))
         elif self._has_timed_out(job):
-            self._cluster.stop(_job_name(job))
+            self._cluster.stop(_name_job(job))
             self._handle_death(job, f"no heartbeat for {HEARTBEAT_TIMEOUT:.0f} s")
         elif job.requested_action is not None and self._is_overdue(job, job.requested_action):
-            self._cluster.stop(_job_name(job))
+            self._cluster.stop(_name_job(job))
 
     def _handle_unknown(self, job: Job) -> None:
         """The cluster does not know the job: it was never submitted, or the cluster lost it."""
@@ -108,7 +108,7 @@ class Reconciler:
         return self._clock() - max(since, job.last_heartbeat or 0.0) > HEARTBEAT_TIMEOUT
 
     def _is_overdue(self, job: Job, action: RequestedAction) -> bool:
-        since = self._requested_since.setdefault((_job_name(job), action), self._clock())
+        since = self._requested_since.setdefault((_name_job(job), action), self._clock())
         return self._clock() - since > STOP_GRACE
 
     def _handle_death(self, job: Job, why: str) -> None:
@@ -119,7 +119,7 @@ class Reconciler:
         if now.requested_action is not None:
             self._apply(now, now.requested_action)
             return
-        output = self._cluster.output_tail(_job_name(job))
+        output = self._cluster.read_output_tail(_name_job(job))
         _log.warning("the driver of %s died: %s\n%s", job.sweep_id, why, output)
         self._append_to_log(job.sweep_id, output)
         failures = now.failures + 1
@@ -142,8 +142,8 @@ class Reconciler:
             self._slots = {}
             return
         demands = [read_demand(job) for job in active]
-        room = capacity(self._cluster.nodes())
-        chosen = next_to_start(
+        room = sum_capacity(self._cluster.list_nodes())
+        chosen = select_next(
             [_to_waiting(job) for job in waiting if self._can_start(job)],
             demands,
             room,
@@ -194,11 +194,11 @@ class Reconciler:
 
     def _launch(self, job: Job) -> None:
         launch = Launch(
-            name=_job_name(job),
+            name=_name_job(job),
             sweep_id=job.sweep_id,
             attempt=job.attempt,
             home=self._service.settings.home,
-            modules=self._service.modules(job),
+            modules=self._service.find_modules(job),
         )
         try:
             self._cluster.start(launch)
@@ -229,11 +229,11 @@ class Reconciler:
                 file.write(output.rstrip("\n") + "\n")
 
 
-def _job_name(job: Job) -> str:
+def _name_job(job: Job) -> str:
     return f"{job.sweep_id}-{job.attempt}"
 
 
-def _reason(found: JobStatus) -> str:
+def _read_reason(found: JobStatus) -> str:
     return found.message.splitlines()[0][:200] if found.message else "the cluster gives no reason"
 
 

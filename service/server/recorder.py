@@ -47,7 +47,10 @@ class Recorder:
 
     def begin(self, sweep: Sweep, planned: int) -> None:
         """Start with the sweep as it is in the study, and its planned number of trials."""
-        self._sweep, self._planned = replace(sweep, trials=tuple(map(_bare, sweep.trials))), planned
+        self._sweep, self._planned = (
+            replace(sweep, trials=tuple(map(_drop_epochs, sweep.trials))),
+            planned,
+        )
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
         """Record updates in the store, and pass its instructions on to the sweep.
@@ -59,7 +62,7 @@ class Recorder:
         """
         if self._orders.stale:
             return
-        events = [event for item in updates for event in self._events(item)]
+        events = [event for item in updates for event in self._list_events(item)]
         report = replace(
             self.report(),
             trials=[item.trial for item in updates if item.changed],
@@ -79,21 +82,21 @@ class Recorder:
         """The sweep's progress, without updates."""
         if self._sweep is None:
             return DriverReport()
-        held = sum(self._held_seconds(t) for t in self._sweep.trials)
+        held = sum(self._count_held_seconds(t) for t in self._sweep.trials)
         return DriverReport(
-            progress=_progress(self._sweep, self._planned),
+            progress=_summarise_progress(self._sweep, self._planned),
             slot_seconds=held * self._weight,
             gpu_hours=held * self._gpus / 3600,
         )
 
-    def _held_seconds(self, trial: Trial) -> float:
+    def _count_held_seconds(self, trial: Trial) -> float:
         """Seconds for which a trial has held its resources, up to now if it is running."""
         if trial.state is not TrialState.RUNNING:
             return trial.seconds
         since = self._since.setdefault(trial.number, self._clock())
         return trial.seconds + self._clock() - since
 
-    def _events(self, update: TrialUpdate) -> Iterator[TrialEvent]:
+    def _list_events(self, update: TrialUpdate) -> Iterator[TrialEvent]:
         trial = update.trial
         self._update(trial)
         if update.changed:
@@ -109,14 +112,14 @@ class Recorder:
                 )
             )
         for epoch in update.epochs:
-            yield EpochEnded(epoch=replace(epoch, metrics=self._shown(epoch.metrics)))
+            yield EpochEnded(epoch=replace(epoch, metrics=self._select_shown(epoch.metrics)))
         if update.changed and trial.state is not TrialState.RUNNING:
-            ended = replace(_bare(trial), best=self._shown(trial.best))
+            ended = replace(_drop_epochs(trial), best=self._select_shown(trial.best))
             yield TrialEnded(trial=ended)
             if self._is_best(trial):
                 yield BestImproved(trial=ended)
 
-    def _shown(self, metrics: Metrics) -> Metrics:
+    def _select_shown(self, metrics: Metrics) -> Metrics:
         """The metrics that progress displays show: an event does not carry all of them."""
         objective = () if self._sweep is None else (self._sweep.metric,)
         names = dict.fromkeys((*_SHOWN, *objective))
@@ -134,7 +137,7 @@ class Recorder:
 
     def _update(self, trial: Trial) -> None:
         if self._sweep is not None:
-            others = {t.number: t for t in self._sweep.trials} | {trial.number: _bare(trial)}
+            others = {t.number: t for t in self._sweep.trials} | {trial.number: _drop_epochs(trial)}
             trials = tuple(others[n] for n in sorted(others))
             self._sweep = replace(self._sweep, trials=trials)
 
@@ -152,11 +155,11 @@ class StoreOutbox(Outbox, SweepObserver):
         self.repeat(sweep.trials)
 
 
-def _bare(trial: Trial) -> Trial:
+def _drop_epochs(trial: Trial) -> Trial:
     return replace(trial, epochs=())
 
 
-def _progress(sweep: Sweep, planned: int) -> dict[str, Any]:
+def _summarise_progress(sweep: Sweep, planned: int) -> dict[str, Any]:
     """Counts of trials and the finalists so far, as lists of sweeps show them."""
     counts = {state.value: len(sweep.of_state(state)) for state in TrialState}
     finalists = {"baseline": sweep.baseline, "best": sweep.best}
@@ -164,9 +167,13 @@ def _progress(sweep: Sweep, planned: int) -> dict[str, Any]:
         **counts,
         "planned": planned,
         "metric": sweep.metric,
-        **{role: _finalist(trial) for role, trial in finalists.items() if trial is not None},
+        **{
+            role: _describe_finalist(trial)
+            for role, trial in finalists.items()
+            if trial is not None
+        },
     }
 
 
-def _finalist(trial: Trial) -> dict[str, Any]:
+def _describe_finalist(trial: Trial) -> dict[str, Any]:
     return {"trial": trial.number, "value": trial.value, "gap/loss": trial.best.get("gap/loss")}

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from service.base.ports import check_port
 from service.base.redaction import RedactingFormatter
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.cluster.jobs_client import RayJobs
 from service.server import driver_config
 from service.server.api.app import create_app
@@ -67,7 +67,7 @@ def build(settings: ServerSettings) -> FastAPI:
     home.data.mkdir(exist_ok=True)
     driver_config.write(
         driver_config.DriverConfig(
-            version=installed_version(),
+            version=get_installed_version(),
             database_url=settings.service.database_url,
             mlflow_uri=settings.mlflow_uri,
         ),
@@ -81,7 +81,7 @@ def build(settings: ServerSettings) -> FastAPI:
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
     service.wake = reconciling.wake
-    loops = [reconciling, *_webhook_loops(settings, database, leases)]
+    loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
     return create_app(service, cluster, rates=settings.rates, loops=loops)
 
 
@@ -107,7 +107,7 @@ def serve(settings: ServerSettings) -> None:
     )
 
 
-def _webhook_loops(
+def _build_webhook_loops(
     settings: ServerSettings, database: Database, leases: LeaseStore
 ) -> list[LeasedLoop]:
     webhooks = WebhookStore(database)

@@ -36,7 +36,7 @@ def share(
     """
     given = {d.sweep_id: 1 for d in demands}
     while True:
-        held = _held_by_owner(demands, given, capacity)
+        held = _sum_by_owner(demands, given, capacity)
         total = _sum(held.values())
         able = [
             d
@@ -64,7 +64,7 @@ def fit_together(demands: Sequence[Demand], capacity: Amount) -> bool:
     return _sum(held).fits(capacity)
 
 
-def _held_by_owner(
+def _sum_by_owner(
     demands: Sequence[Demand], given: Mapping[str, int], capacity: Amount
 ) -> Mapping[str, Amount]:
     held: defaultdict[str, Amount] = defaultdict(Amount)

@@ -40,12 +40,12 @@ def load_sweep(service: SweepService, job: Job) -> Sweep:
         spec,
         sweep_id=job.sweep_id,
         state=_STATES.get(job.state, SweepState.RUNNING),
-        seconds=active_seconds(service.sweeps.history(job.sweep_id), time.time()),
+        seconds=sum_active_seconds(service.sweeps.history(job.sweep_id), time.time()),
         trials=service.progress.trials(job.sweep_id),
     )
 
 
-def active_seconds(history: Sequence[Transition], now: float) -> float:
+def sum_active_seconds(history: Sequence[Transition], now: float) -> float:
     """How long a sweep has been active on the cluster so far."""
     ends = [*(t.time for t in history[1:]), now]
     return sum(end - t.time for t, end in zip(history, ends, strict=True) if t.new.is_active)
@@ -57,7 +57,7 @@ def summary(service: SweepService, job: Job) -> Summary:
     Raises:
         NotReadyError: no trial has started.
     """
-    folder = _folder(service, job)
+    folder = _get_folder(service, job)
     if folder.summary.exists() and job.state.is_over:
         return Summary.model_validate_json(folder.summary.read_bytes())
     found = load_sweep(service, job)
@@ -66,13 +66,13 @@ def summary(service: SweepService, job: Job) -> Summary:
     return summarise(found, folder)
 
 
-def report_html(service: SweepService, job: Job) -> str:
+def render_html(service: SweepService, job: Job) -> str:
     """The report as an HTML page.
 
     Raises:
         NotReadyError: no trial has started.
     """
-    folder = _folder(service, job)
+    folder = _get_folder(service, job)
     if folder.report.exists() and not job.state.is_active:
         return folder.report.read_text(encoding="utf-8")
     from service.report.page import render
@@ -80,7 +80,7 @@ def report_html(service: SweepService, job: Job) -> str:
     return render(_build_report(folder))
 
 
-def report_text(service: SweepService, job: Job) -> str:
+def render_text(service: SweepService, job: Job) -> str:
     """The report as text for a terminal of 80 columns.
 
     Raises:
@@ -90,7 +90,7 @@ def report_text(service: SweepService, job: Job) -> str:
 
     output = io.StringIO()
     console = Console(file=output, width=80, highlight=False)
-    print_report(_build_report(_folder(service, job)), console)
+    print_report(_build_report(_get_folder(service, job)), console)
     return output.getvalue()
 
 
@@ -107,7 +107,7 @@ def _build_report(folder: SweepFolder) -> ReportData:
 
 def read_log(service: SweepService, job: Job, offset: int) -> tuple[str, int]:
     """A part of the drivers' log from a byte offset on, and the offset of the next part."""
-    path = _folder(service, job).driver_log
+    path = _get_folder(service, job).driver_log
     if not path.exists():
         return "", offset
     with path.open("rb") as file:
@@ -126,11 +126,11 @@ def find_model(service: SweepService, job: Job) -> Path:
         NotReadyError: no best trial yet, or its weights are gone.
     """
     best = load_sweep(service, job).best
-    path = None if best is None else _folder(service, job).best_weights(best.number)
+    path = None if best is None else _get_folder(service, job).best_weights(best.number)
     if path is None or not path.exists():
         raise NotReadyError(f"no model available for {job.sweep_id} (state: {job.state})")
     return path
 
 
-def _folder(service: SweepService, job: Job) -> SweepFolder:
+def _get_folder(service: SweepService, job: Job) -> SweepFolder:
     return Home(service.settings.home).sweep(job.sweep_id)

@@ -153,7 +153,7 @@ class SweepService:
         modules = unpack(archive, Home(self.settings.home).bundles, self.settings.bundles)
         return self.bundles.add(digest(archive), user.name, len(archive), modules)
 
-    def modules(self, job: Job) -> tuple[Path, ...]:
+    def find_modules(self, job: Job) -> tuple[Path, ...]:
         """The folders of the packages in a sweep's bundle."""
         if job.bundle is None:
             return ()

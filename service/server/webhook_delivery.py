@@ -62,7 +62,7 @@ class WebhookSender:
         problem = self._call(webhook.url, event)
         if problem is not None:
             _log.warning("webhook %s: %s", redact(webhook.url), problem)
-            if webhook.tries + 1 < TRIES:  # the pause is stored: another process may go on
+            if webhook.tries + 1 < TRIES:  # the pause is stored: another process may continue
                 tries = webhook.tries + 1
                 self._webhooks.mark_failed(webhook.url, tries, 2.0**tries)
                 return None
@@ -72,24 +72,24 @@ class WebhookSender:
 
     def _call(self, url: str, event: StoredEvent) -> str | None:
         """Send an event; what went wrong, None if the receiver accepted it."""
-        body = _body(event)
+        body = _build_body(event)
         try:
-            status = self._send(url, body, self._headers(event, body))
+            status = self._send(url, body, self._build_headers(event, body))
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             return redact(f"{type(error).__name__}: {error}")
         return None if 200 <= status < 300 else f"HTTP status {status}"
 
-    def _headers(self, event: StoredEvent, body: bytes) -> Mapping[str, str]:
+    def _build_headers(self, event: StoredEvent, body: bytes) -> Mapping[str, str]:
         name, when = f"event_{event.number}", str(int(self._clock()))
         return {
             "Content-Type": "application/json",
             "webhook-id": name,
             "webhook-timestamp": when,
-            "webhook-signature": f"v1,{signature(self._key, name, when, body)}",
+            "webhook-signature": f"v1,{sign(self._key, name, when, body)}",
         }
 
 
-def _body(stored: StoredEvent) -> bytes:
+def _build_body(stored: StoredEvent) -> bytes:
     change = json.loads(event_to_json(stored.event))
     return json.dumps(
         {
@@ -103,7 +103,7 @@ def _body(stored: StoredEvent) -> bytes:
     ).encode()
 
 
-def signature(key: bytes, name: str, when: str, body: bytes) -> str:
+def sign(key: bytes, name: str, when: str, body: bytes) -> str:
     """The signature that proves that a request comes from someone who has the key."""
     signed = f"{name}.{when}.".encode() + body
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

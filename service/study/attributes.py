@@ -1,8 +1,7 @@
-"""What the study stores beside Optuna's own: of each trial, and of the whole study.
+"""The attributes that gapsweep stores in a study beside Optuna's own: per trial, and per study.
 
-Nothing else reads or writes a study's ``user_attrs``. A key keeps its name and its meaning once
-it was released, so that every study ever written can be opened; a key that is not there has the
-field's default.
+No other module reads or writes a study's ``user_attrs``. A released key keeps its name and its
+meaning, so that every existing study can be opened; a missing key has the field's default.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from service.study.records import Metrics, Params, Role
 from trainables.config.anatomy import Anatomy
 
 Stored = Mapping[str, Any]
-"""Attributes as JSON holds them."""
+"""Attributes in their JSON form."""
 
 
-def _stored(
+def _define_storage(
     *,
     key: str = "",
     load: Callable[[Any], Any] = lambda value: value,
     dump: Callable[[Any], Any] = lambda value: value,
 ) -> dict[str, Any]:
-    """A field's metadata: its ``key`` where that is not its name, its form in JSON."""
+    """Build a field's metadata: its ``key`` if that is not its name, and its JSON conversion."""
     return {"key": key, "load": load, "dump": dump}
 
 
@@ -37,68 +36,68 @@ class _Attributes:
 
     @classmethod
     def load(cls, stored: Stored) -> Self:
-        """From what is stored; keys that are unknown are passed over."""
+        """Read the attributes from their stored form; unknown keys are ignored."""
         known = {f.name: (f.metadata["key"] or f.name, f.metadata["load"]) for f in fields(cls)}
         return cls(**{n: load(stored[k]) for n, (k, load) in known.items() if k in stored})
 
     def dump(self) -> dict[str, Any]:
-        """Everything, by its key."""
+        """Return all values by key, in their stored form."""
         return {
             f.metadata["key"] or f.name: f.metadata["dump"](getattr(self, f.name))
             for f in fields(self)
         }
 
-    def changes(self, stored: Stored) -> dict[str, Any]:
-        """What differs from what is stored, by its key; a key that is not there has its default."""
+    def find_changes(self, stored: Stored) -> dict[str, Any]:
+        """Return the values that differ from ``stored``, by key; a missing key has its default."""
         before = {**type(self)().dump(), **stored}
         return {key: value for key, value in self.dump().items() if value != before[key]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialAttributes(_Attributes):
-    """What is stored with a trial.
+    """The attributes of a trial.
 
-    ``params`` is what was run, known when the trial has started; ``fixed`` are values that a
-    queued trial takes instead of the sampler's. ``baseline`` marks the configuration without
-    regularisation. The other fields are those of :class:`service.study.records.Trial`;
+    ``params`` are the parameters that ran; they are set when the trial starts. ``fixed`` are the
+    values that a queued trial takes instead of the sampler's. ``baseline`` marks the configuration
+    without regularisation. The other fields are those of :class:`service.study.records.Trial`;
     ``seconds`` and ``attempts`` count over all sessions.
     """
 
-    role: Role = field(default=Role.SEARCH, metadata=_stored(load=Role, dump=str))
-    params: Params | None = field(default=None, metadata=_stored())
-    fixed: Params = field(default_factory=dict, metadata=_stored(dump=dict))
-    baseline: bool = field(default=False, metadata=_stored(key="unregularised"))
-    confirms: int | None = field(default=None, metadata=_stored())
-    seed: int | None = field(default=None, metadata=_stored())
-    attempts: int = field(default=1, metadata=_stored(load=int))
-    best: Metrics = field(default_factory=dict, metadata=_stored(dump=dict))
-    stopped_epoch: int | None = field(default=None, metadata=_stored())
-    ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_stored(dump=dict))
-    reason: str | None = field(default=None, metadata=_stored())
-    seconds: float = field(default=0.0, metadata=_stored(load=float))
+    role: Role = field(default=Role.SEARCH, metadata=_define_storage(load=Role, dump=str))
+    params: Params | None = field(default=None, metadata=_define_storage())
+    fixed: Params = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    baseline: bool = field(default=False, metadata=_define_storage(key="unregularised"))
+    confirms: int | None = field(default=None, metadata=_define_storage())
+    seed: int | None = field(default=None, metadata=_define_storage())
+    attempts: int = field(default=1, metadata=_define_storage(load=int))
+    best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    stopped_epoch: int | None = field(default=None, metadata=_define_storage())
+    ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    reason: str | None = field(default=None, metadata=_define_storage())
+    seconds: float = field(default=0.0, metadata=_define_storage(load=float))
 
     @classmethod
     def of(cls, trial: FrozenTrial | optuna.Trial) -> TrialAttributes:
-        """A trial's."""
+        """Read the attributes of a trial."""
         return cls.load(trial.user_attrs)
 
-    def queued(self) -> dict[str, Any]:
-        """What a queued trial is given: all that is not a default."""
-        return self.changes({})
+    def dump_changed(self) -> dict[str, Any]:
+        """Return all values that are not defaults, for a trial that is queued."""
+        return self.find_changes({})
 
     def store(self, trial: optuna.Trial) -> None:
-        """Write what has changed into a running trial, and its role in any case."""
+        """Write the changed values to a running trial, and its role even if it is the default."""
         stored = trial.user_attrs
         role = {} if "role" in stored else {"role": self.role.value}
-        for key, value in {**role, **self.changes(stored)}.items():
+        for key, value in {**role, **self.find_changes(stored)}.items():
             trial.set_user_attr(key, value)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the end of a sweep found of a finalist: metrics on the test split, what it is made of.
+    """The measurements of a finalist at the end of a sweep: its test metrics and its anatomy.
 
-    It is stored with the study: a finished trial takes no more attributes.
+    It is stored in the study, because Optuna adds no attributes to a finished trial.
     """
 
     metrics: Metrics
@@ -121,28 +120,28 @@ def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyAttributes(_Attributes):
-    """What is stored with a study.
+    """The attributes of a study.
 
     ``budget`` is how many trials the search may start, None before the study is prepared;
-    ``seconds`` is the time spent over all sessions. The two ``…_before_extension`` are what was
-    used when the sweep was last given more trials: budgets of time count from there.
+    ``seconds`` is the time spent over all sessions. The two ``…_before_extension`` are the amounts
+    used before the last extension of the sweep: budgets of time count from there.
     """
 
-    budget: int | None = field(default=None, metadata=_stored(load=int))
-    seconds: float = field(default=0.0, metadata=_stored(load=float))
-    seconds_before_extension: float = field(default=0.0, metadata=_stored(load=float))
-    gpu_seconds_before_extension: float = field(default=0.0, metadata=_stored(load=float))
+    budget: int | None = field(default=None, metadata=_define_storage(load=int))
+    seconds: float = field(default=0.0, metadata=_define_storage(load=float))
+    seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
+    gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     findings: Mapping[int, Finding] = field(
         default_factory=dict,
-        metadata=_stored(key="finalists", load=_load_findings, dump=_dump_findings),
+        metadata=_define_storage(key="finalists", load=_load_findings, dump=_dump_findings),
     )
 
     @classmethod
     def of(cls, study: optuna.Study) -> StudyAttributes:
-        """A study's."""
+        """Read the attributes of a study."""
         return cls.load(study.user_attrs)
 
     def store(self, study: optuna.Study) -> None:
-        """Write what has changed."""
-        for key, value in self.changes(study.user_attrs).items():
+        """Write the changed values to the study."""
+        for key, value in self.find_changes(study.user_attrs).items():
             study.set_user_attr(key, value)

@@ -1,6 +1,6 @@
-"""What is used of Optuna that its documentation does not promise, in one place.
+"""Every use of undocumented behaviour of Optuna.
 
-Each function names what it relies on; ``tests/unit/test_compat.py`` fails when that has moved.
+Each function names what it relies on; ``tests/unit/test_compat.py`` fails when Optuna changes it.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import optuna
 from optuna.trial import FrozenTrial
 
 CHECKED_WITH = "5.0.0"
-"""The version of Optuna that all of this was last checked with."""
+"""The version of Optuna with which this module was last checked."""
 
 CREATE_STUDY, CREATE_TRIAL = 0, 4
-"""A journal's ``op_code`` of the two operations that give out ids.
+"""The journal ``op_code`` of the two operations that assign ids.
 
-``optuna.storages.journal._storage.JournalOperation`` in Optuna 5.0; the numbers are in every
-journal that was ever written, so that they cannot change their meaning.
+``optuna.storages.journal._storage.JournalOperation`` in Optuna 5.0; every existing journal
+contains these numbers, so their meaning cannot change.
 """
 
 
 def reopen_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
-    """A trial that is RUNNING in the study, to go on with.
+    """Open a RUNNING trial of the study, to continue it.
 
-    Optuna 5.0 has no public way: ``study.ask`` makes a new one. ``optuna.Trial`` takes the study
-    and ``FrozenTrial._trial_id``, as ``study.ask`` itself does.
+    Optuna 5.0 has no public function for this: ``study.ask`` creates a new trial.
+    ``optuna.Trial`` takes the study and ``FrozenTrial._trial_id``, as ``study.ask`` itself does.
     """
     return optuna.Trial(study, frozen._trial_id)
 
 
 def remove_stale_lock(journal: Path) -> None:
-    """Remove the lock that a killed writer has left beside its journal.
+    """Remove the lock that a killed writer left beside its journal.
 
     ``JournalFileSymlinkLock`` of Optuna 5.0 locks by a link with the suffix ``.lock`` and would
-    wait for it. The caller is the only writer.
+    wait until it is removed. The caller must be the only writer.
     """
     journal.with_name(journal.name + ".lock").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Every sweep's journal as one, to look at several studies through one storage."""
+"""The journals of studies, and one read-only storage over several of them."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from service.study.compat import CREATE_STUDY, CREATE_TRIAL
 
 Journals = Callable[[], Iterable[tuple[str, Path]]]
-"""The names and journals that there are now, always in the same order but for new ones."""
+"""Lists the current names and journals; known ones stay in order, new ones may come anywhere."""
 
 
-def journal_storage(path: Path) -> JournalStorage:
-    """The storage of one sweep's study."""
+def open_journal(path: Path) -> JournalStorage:
+    """Open the storage of one sweep's study."""
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def joined_storage(journals: Journals) -> JournalStorage:
-    """A storage of every study, each under the name that comes with its journal; read only."""
+def join_journals(journals: Journals) -> JournalStorage:
+    """Open one read-only storage of all studies, each under the name of its journal."""
     return JournalStorage(JoinedJournals(journals))
 
 
 class JoinedJournals(BaseJournalBackend):
-    """One journal made of several; each study is renamed. It cannot be written.
+    """Joins several journals into one that is read-only, and renames each study.
 
-    For one :class:`JournalStorage`, which reads every entry once.
+    It serves one :class:`JournalStorage`, which reads every entry once.
     """
 
     def __init__(self, journals: Journals) -> None:
-        self._there = journals
+        self._list_journals = journals
         self._journals: dict[Path, _Journal] = {}
         self._studies = self._trials = 0
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """What was written since the last time, to whichever journal."""
-        for name, path in self._there():
+        """Return the entries that were written to any journal since the last call."""
+        for name, path in self._list_journals():
             if path.exists():
                 journal = self._journals.setdefault(path, _Journal(name, path))
-                for entry in journal.new():
-                    yield self._counted(journal, entry)
+                for entry in journal.read_new():
+                    yield self._renumber(journal, entry)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Refuse: a study has one writer, its sweep.
@@ -52,8 +52,8 @@ class JoinedJournals(BaseJournalBackend):
         """
         raise PermissionError("the studies are read-only")
 
-    def _counted(self, journal: _Journal, entry: dict[str, Any]) -> dict[str, Any]:
-        """An entry with ids that count over all journals, as its own count over itself."""
+    def _renumber(self, journal: _Journal, entry: dict[str, Any]) -> dict[str, Any]:
+        """Replace an entry's ids, which count within its journal, by ids over all journals."""
         if entry["op_code"] == CREATE_STUDY:
             journal.study, self._studies = self._studies, self._studies + 1
             return {**entry, "study_name": journal.name}
@@ -69,7 +69,7 @@ class JoinedJournals(BaseJournalBackend):
 
 
 class _Journal:
-    """One journal, how far it was read, and what its ids became."""
+    """One journal, its read position, and the new ids of its study and trials."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -78,8 +78,8 @@ class _Journal:
         self._backend = JournalFileBackend(str(path))
         self._read = 0
 
-    def new(self) -> Iterator[dict[str, Any]]:
-        """The entries that were not returned yet."""
+    def read_new(self) -> Iterator[dict[str, Any]]:
+        """Read the entries that were not returned before."""
         for entry in self._backend.read_logs(self._read):
             self._read += 1
             yield entry

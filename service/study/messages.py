@@ -1,6 +1,7 @@
-"""What the session and a worker tell each other: a trial to run, how an epoch went.
+"""The messages between the session and a worker: a trial to run, the result of an epoch.
 
-A worker may be another process: these are plain frozen values. Imports no Optuna and no torch.
+A worker may be another process, so messages are plain frozen values. Imports neither Optuna nor
+torch.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from service.study.records import Metrics, Params, Role
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to run; ``recorded`` epochs of it are known already, 0 for a new one.
+    """A trial to run; ``recorded`` epochs of it have been recorded before, 0 for a new trial.
 
-    ``seed`` is the training's where it is not the spec's. ``baseline`` marks the configuration
-    without regularisation: the trial of that role, and those that confirm it.
+    ``seed`` is the seed of the training if it differs from the spec's. ``baseline`` marks the
+    configuration without regularisation: the trial of that role, and those that confirm it.
     """
 
     number: int
@@ -29,9 +30,9 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """An epoch that went well, ``epoch`` counting from 1.
+    """A completed epoch; ``epoch`` counts from 1.
 
-    With the last one, ``best`` holds the metrics at the kept weights, see
+    In the last report, ``best`` holds the metrics at the kept weights, see
     :attr:`service.study.records.Trial.best`. ``ran_on`` names the device and the precision.
     """
 
@@ -42,13 +43,13 @@ class EpochReport:
 
     @property
     def is_last(self) -> bool:
-        """Whether the training has ended by itself."""
+        """Whether this is the training's last epoch."""
         return self.best is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFailure:
-    """The end of a trial that went wrong, with the reason in words."""
+    """The failure of a trial, with its reason as text."""
 
     reason: str
     ran_on: Mapping[str, str] = field(default_factory=dict)

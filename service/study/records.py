@@ -1,7 +1,7 @@
-"""Trials and their epochs as frozen values. Nothing here acts, or imports Optuna or torch.
+"""Trials and their epochs as frozen values; imports neither Optuna nor torch.
 
-Everything that reads a sweep (report, summary, tracking, command line) reads these records; the
-study and the sweep's folder are where they come from.
+Report, summary, tracking and command line read a sweep as these records, which are built from the
+study and the sweep's folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Metrics = Mapping[str, float]
 
 
 OUT_OF_BUDGET = "the sweep's budget was used up"
-"""The reason of a trial that the sweep's end ended and not the pruner."""
+"""The reason of a trial that ended with the sweep's budget and was not pruned."""
 
 
 class TrialState(StrEnum):
@@ -33,7 +33,7 @@ class TrialState(StrEnum):
 class Role(StrEnum):
     """Why a trial exists."""
 
-    BASELINE = "baseline"  # no regularisation at all: what every gap is compared with
+    BASELINE = "baseline"  # no regularisation: the reference for every gap
     ENQUEUED = "enqueued"  # a point the spec named
     SEARCH = "search"  # the sampler's choice
     CONFIRM = "confirm"  # a finalist or the baseline again, with another seed

@@ -1,6 +1,6 @@
-"""A sweep's study as the sweep sees it: ask for a trial, report an epoch, finish. Imports no Ray.
+"""A session of a study: hands out trials, records epochs, ends trials. Imports no Ray.
 
-Truth is the study: what a trial runs, why it exists and how it ended are stored with it, so that a
+The study is the only source of truth: it stores each trial's parameters, role and end, so that a
 session opened after a crash continues where the last one ended. One session writes to a study.
 """
 
@@ -22,13 +22,13 @@ from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
 from service.study.attributes import Finding, TrialAttributes
 from service.study.compat import reopen_trial
-from service.study.confirmation import Confirmation, queue_confirmations, unconfirmed
+from service.study.confirmation import Confirmation, find_unconfirmed, queue_confirmations
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
-from service.study.trial_reader import frozen_trials, read_trial
+from service.study.trial_reader import list_frozen_trials, read_trial
 from trainables.config.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
@@ -66,8 +66,8 @@ class StudySession:
         self._max_epochs = max_epochs
         self._observers = observers
         self._clock = clock
-        self._open: dict[int, _Open] = {}
-        known = frozen_trials(self._optuna)
+        self._open: dict[int, _OpenTrial] = {}
+        known = list_frozen_trials(self._optuna)
         self._interrupted = [t for t in known if t.state is StudyTrialState.RUNNING]
         self._confirm = confirm
         self._search_over = search_over
@@ -83,7 +83,7 @@ class StudySession:
 
     @property
     def planned(self) -> int:
-        """How many trials there will be in all if the search uses its budget."""
+        """The total number of trials, confirmations included, if the search uses its budget."""
         if self._confirm is None:
             return self.budget
         return self.budget + len(self._confirm.seeds) * (self._confirm.top_k + 1)
@@ -93,14 +93,14 @@ class StudySession:
         """Whether every trial was handed out."""
         if self._interrupted or not self._search_is_done():
             return False
-        return not self._confirmations_left()
+        return not self._has_confirmations_left()
 
     @property
     def unfinished(self) -> bool:
-        """Whether a trial of the budget has not run to its end, be it for want of time."""
+        """Whether a planned trial has not run to its end."""
         if self._interrupted or self._open or self._searched < self.budget:
             return True
-        return self._confirmations_left()
+        return self._has_confirmations_left()
 
     @property
     def open_trials(self) -> tuple[int, ...]:
@@ -114,25 +114,25 @@ class StudySession:
         for role, point in points:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
-                user_attrs=TrialAttributes(role=role, fixed=point).queued(),
+                user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
                 skip_if_exists=True,
             )
         self.extend(budget)
 
     def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
-        """Store what the end of the sweep measured on a trial."""
+        """Store the measurements of a finalist."""
         attributes = self.study.attributes
         findings = {**attributes.findings, number: Finding(metrics, anatomy)}
         self.study.store(replace(attributes, findings=findings))
 
     def extend(self, budget: int) -> None:
-        """Let the search start ``budget`` trials in all."""
+        """Set the total number of trials that the search may start."""
         self.study.store(replace(self.study.attributes, budget=budget))
 
     def ask(self) -> Assignment | None:
-        """The next trial to run, interrupted ones first; None where there is none now.
+        """Return the next trial to run, interrupted ones first; None if there is none now.
 
-        Finalists are known when the search's last trial has ended, and not before.
+        Finalists are chosen after the last trial of the search has ended.
         """
         while self._interrupted:
             assignment = self._resume(self._interrupted.pop(0))
@@ -141,44 +141,46 @@ class StudySession:
         if not self._search_is_done():
             self._searched += 1
             return self._start(self._optuna.ask())
-        if self._confirm is not None and not self._open and not self._waiting():
+        if self._confirm is not None and not self._open and not self._has_queued_confirmation():
             queue_confirmations(self._optuna, self._space, self._ranking, self._confirm)
-        return self._start(self._optuna.ask()) if self._waiting() else None
+        return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
-        """Record an epoch of an open trial and say whether it should go on.
+        """Record an epoch of an open trial and decide whether the trial continues.
 
-        An epoch reported before (a resumed trial's) changes nothing. The baseline is never
-        pruned, nor is a confirmation, whose mean would then be that of the lucky seeds, nor a
-        trial at its last epoch.
+        An epoch that was reported before (by a resumed trial) changes nothing. Three kinds of
+        trials are never pruned: the baseline; a trial at its last epoch; and a confirmation,
+        because the mean over the remaining seeds would be biased.
         """
         handle = self._open[number]
         if epoch in handle.reported:
             return Decision.CONTINUE
         handle.reported.add(epoch)
         record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
-        self._emit(EpochEnded(epoch=record))  # before the study: what it knows, every record knows
+        self._emit(
+            EpochEnded(epoch=record)
+        )  # first: every epoch in the study must be in all records
         handle.trial.report(metrics[self._metric], epoch)
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
-        """Store what an open trial runs on, the first time that it is reported."""
+        """Store the device and precision of an open trial when they are first reported."""
         handle = self._open[number]
         if ran_on and not handle.located:
             handle.attributes = replace(handle.attributes, ran_on=ran_on)
             handle.located = True
 
     def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
-        """End a trial that ran to its own end: its value is the objective at the kept weights.
+        """End a trial that completed: its value is the objective at the kept weights.
 
-        It fails if that, or what a constraint bounds, is not a finite number.
+        The trial fails if its value or a constrained metric is not a finite number.
         """
         handle = self._open[number]
         judged = (self._metric, *(c.metric for c in self._constraints))
         strange = [m for m in judged if m in best and not math.isfinite(best[m])]
-        if strange:  # Optuna takes neither as a value nor as a constraint
+        if strange:  # Optuna accepts no such value or constraint
             self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
             return
         handle.attributes = replace(handle.attributes, best=best, stopped_epoch=stopped_epoch)
@@ -201,7 +203,7 @@ class StudySession:
         for handle in self._open.values():
             handle.attributes = replace(
                 handle.attributes,
-                seconds=handle.seconds(self._clock()),
+                seconds=handle.measure_seconds(self._clock()),
                 attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
             )
         self._open.clear()
@@ -213,19 +215,19 @@ class StudySession:
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
 
-    def _confirmations_left(self) -> bool:
-        """Whether finalists are not known yet, or one of their runs was not handed out."""
+    def _has_confirmations_left(self) -> bool:
+        """Whether finalists are not chosen yet, or a confirmation was not handed out."""
         if self._confirm is None:
             return False
-        if self._open or self._waiting():
+        if self._open or self._has_queued_confirmation():
             return True
-        return bool(unconfirmed(self._optuna, self._ranking, self._confirm))
+        return bool(find_unconfirmed(self._optuna, self._ranking, self._confirm))
 
-    def _waiting(self) -> bool:
+    def _has_queued_confirmation(self) -> bool:
         """Whether a queued confirmation was not handed out yet."""
         return any(
             t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
-            for t in frozen_trials(self._optuna)
+            for t in list_frozen_trials(self._optuna)
         )
 
     def _start(self, trial: optuna.Trial) -> Assignment:
@@ -247,14 +249,14 @@ class StudySession:
             return self._start(trial)
         assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
         if attributes.attempts > MAX_ATTEMPTS:
-            self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times, not tried again")
+            self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times; not retried")
             return None
         return assignment
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
-        frozen = frozen_trials(self._optuna)[trial.number]
+        frozen = list_frozen_trials(self._optuna)[trial.number]
         attributes = TrialAttributes.of(frozen)
-        self._open[trial.number] = _Open(
+        self._open[trial.number] = _OpenTrial(
             trial,
             attributes.role in (Role.SEARCH, Role.ENQUEUED),
             set(frozen.intermediate_values),
@@ -280,7 +282,7 @@ class StudySession:
         reason: str | None = None,
     ) -> None:
         handle = self._open.pop(number)
-        seconds = handle.seconds(self._clock())
+        seconds = handle.measure_seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
         frozen = self._optuna.tell(number, value, state=state)
         self._emit(TrialEnded(trial=read_trial(frozen)))
@@ -291,7 +293,7 @@ class StudySession:
 
 
 @dataclass
-class _Open:
+class _OpenTrial:
     trial: optuna.Trial
     prunable: bool
     reported: set[int]
@@ -306,5 +308,5 @@ class _Open:
     def attributes(self, changed: TrialAttributes) -> None:
         changed.store(self.trial)
 
-    def seconds(self, now: float) -> float:
+    def measure_seconds(self, now: float) -> float:
         return max(0.0, now - self.since)

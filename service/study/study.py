@@ -1,4 +1,4 @@
-"""A sweep's study, opened or read from its journal by its spec, with its sampler and pruner."""
+"""Opens and reads a sweep's study, with the sampler and pruner of its spec."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
 from service.study.compat import remove_stale_lock
 from service.study.importance import Importances, importances
-from service.study.journals import journal_storage
+from service.study.journals import open_journal
 from service.study.ranking import Mode
 from service.study.records import Epoch, Params, Trial
 from service.study.trial_reader import read_trials
 
 
 class SweepStudy:
-    """A sweep's study, for those who know nothing of Optuna: records, attributes, importances.
+    """A sweep's study for callers that do not use Optuna: records, attributes, importances.
 
-    ``optuna`` is Optuna's own; only this package touches it. One process writes to a study.
+    ``optuna`` is the Optuna study; only this package uses it. One process writes to a study.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -41,7 +41,7 @@ class SweepStudy:
 
     @property
     def attributes(self) -> StudyAttributes:
-        """What is stored with the study now."""
+        """The current attributes of the study."""
         return StudyAttributes.of(self.optuna)
 
     def store(self, attributes: StudyAttributes) -> None:
@@ -53,21 +53,21 @@ class SweepStudy:
         return read_trials(self.optuna, epochs)
 
     def importances(self) -> Importances:
-        """How much each parameter mattered."""
+        """Compute the importance of each parameter."""
         return importances(self.optuna)
 
 
 def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
-    """Create or go on with a sweep's study. The caller holds the sweep's lock.
+    """Create or reopen a sweep's study. The caller must hold the sweep's lock.
 
-    The study is named for the spec, not for the sweep: Hyperband assigns brackets by study name,
-    and two runs of one spec and seed must be assigned alike.
+    The study has the name of the spec, not of the sweep: Hyperband assigns brackets by study name,
+    and two runs with the same spec and seed must get the same brackets.
     """
     drop_torn_line(path)
     remove_stale_lock(path)
-    _quieten()
+    _silence_optuna()
     study = optuna.create_study(
-        storage=journal_storage(path),
+        storage=open_journal(path),
         study_name=spec.name,
         direction="minimize" if spec.objective.mode == "min" else "maximize",
         pruner=spec.search.pruner.build(spec.training.max_epochs),
@@ -78,33 +78,33 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
 
 
 def read_study(spec: SweepSpec, path: Path) -> SweepStudy:
-    """A sweep's study for reading, whoever holds its lock."""
-    _quieten()
-    return SweepStudy(optuna.load_study(study_name=spec.name, storage=journal_storage(path)))
+    """Open a sweep's study for reading; no lock is needed."""
+    _silence_optuna()
+    return SweepStudy(optuna.load_study(study_name=spec.name, storage=open_journal(path)))
 
 
-def _quieten() -> None:
-    """Optuna logs every trial and warns of what it calls experimental: groups, constraints."""
+def _silence_optuna() -> None:
+    """Turn off Optuna's log of every trial and its warnings about experimental features."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
-    """The spec's sampler, seeded by the spec's seed and how many trials are ``known`` already.
+    """Build the spec's sampler, seeded by the spec's seed and the number of ``known`` trials.
 
-    A resumed sweep thus draws anew instead of repeating its first draws.
+    A resumed sweep therefore does not repeat its first draws.
     """
     sequence = np.random.SeedSequence([spec.search.seed, known] if known else spec.search.seed)
     seed = int(sequence.generate_state(1)[0])
     return spec.search.sampler.build(seed)
 
 
-def grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
-    """Every combination of the grid's values once, inactive parameters left out.
+def list_grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
+    """Yield every combination of the grid's values once, without inactive parameters.
 
-    Optuna's GridSampler crosses conditional parameters as well, so that it would repeat a point
-    for every value of a parameter that the point does not have, and it ends a study by
-    ``Study.stop``, which is an error outside ``optimize``.
+    Optuna's GridSampler also combines inactive parameters: it would repeat a point for every
+    value of a parameter that is inactive there. It also ends a study by ``Study.stop``, which is
+    an error outside ``optimize``.
     """
     axes = build_grid(space, per_range)
     seen: set[tuple[tuple[str, object], ...]] = set()

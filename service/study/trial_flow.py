@@ -1,6 +1,7 @@
-"""How trials go from the session to whoever runs them and back: asked for, reported, ended.
+"""Passes trials from the session to an executor, and epochs and results back.
 
-An executor (Ray Tune's adapters, the loop in this process) calls these and decides nothing itself.
+An executor (the adapters of Ray Tune, the loop in this process) calls these methods and makes no
+decisions of its own.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ DIED = "the trial's process died (killed, or out of memory)"
 
 
 class NoTrial(Enum):
-    """Why there is no trial to run."""
+    """The reason why no trial can be started."""
 
-    NOT_YET = "ask again: trials that run now decide whether there are more"
-    NONE_LEFT = "the budget is used up, or the sweep is to stop"
+    NOT_YET = "ask again: the running trials decide whether more follow"
+    NONE_LEFT = "the budget is used up, or the sweep must stop"
 
 
 @dataclass
 class TrialFlow:
-    """The session, whether to stop, how many trials may run at once now, what went wrong.
+    """A session with its stop condition and the current limit of concurrent trials.
 
-    ``error`` is one that no trial caused; the sweep cannot continue after it.
+    ``error`` is an error outside of trials, after which the sweep cannot continue.
     """
 
     session: StudySession
@@ -40,7 +41,7 @@ class TrialFlow:
         return self.error is not None or self.should_stop()
 
     def ask(self) -> Assignment | NoTrial:
-        """The next trial, or why there is none."""
+        """Return the next trial, or the reason why there is none."""
         if self.stopping:
             return NoTrial.NONE_LEFT
         if len(self.session.open_trials) >= self.slots():
@@ -51,7 +52,7 @@ class TrialFlow:
         return NoTrial.NONE_LEFT if self.session.exhausted else NoTrial.NOT_YET
 
     def report(self, number: int, report: EpochReport) -> Decision:
-        """Record an epoch of a trial; one to prune has ended in the study when this returns."""
+        """Record an epoch of a trial; a pruned trial has ended in the study when this returns."""
         self.session.locate(number, report.ran_on)
         decision = self.session.report(number, report.epoch, report.metrics)
         if decision is Decision.PRUNE:
@@ -59,10 +60,10 @@ class TrialFlow:
         return decision
 
     def finish(self, number: int, last: Answer | None, crashes: Sequence[str] | None) -> None:
-        """End a trial in the study, unless it has ended there, or is only cut short by a stop.
+        """End a trial in the study, unless it has ended already or was interrupted by a stop.
 
-        ``last`` is what its worker answered last, if anything; ``crashes`` are why its process
-        broke, each time, None where it did not.
+        ``last`` is the last answer of its worker, if any. ``crashes`` are the reasons of all
+        crashes of its process, None if the trial did not end by a crash.
         """
         if number not in self.session.open_trials:
             return

@@ -1,4 +1,4 @@
-"""A study's trials as records: what anybody may read of it."""
+"""Reads the trials of a study as records."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _STATES = {
 def read_trials(
     study: optuna.Study, epochs: Mapping[int, Sequence[Epoch]] | None = None
 ) -> tuple[Trial, ...]:
-    """Every started trial of a study as a record, by number, with its ``epochs`` if given."""
-    started = (t for t in frozen_trials(study) if t.state is not StudyTrialState.WAITING)
+    """Read every started trial of a study as a record, by number, with its ``epochs`` if given."""
+    started = (t for t in list_frozen_trials(study) if t.state is not StudyTrialState.WAITING)
     findings = StudyAttributes.of(study).findings
     return tuple(
-        _with_finding(read_trial(t, (epochs or {}).get(t.number, ())), findings.get(t.number))
+        _add_finding(read_trial(t, (epochs or {}).get(t.number, ())), findings.get(t.number))
         for t in started
     )
 
 
-def _with_finding(trial: Trial, found: Finding | None) -> Trial:
+def _add_finding(trial: Trial, found: Finding | None) -> Trial:
     if found is None:
         return trial
     return replace(trial, best={**trial.best, **found.metrics}, anatomy=found.anatomy)
 
 
 def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
-    """One trial of a study as a record."""
+    """Read one trial of a study as a record."""
     attributes = TrialAttributes.of(frozen)
     complete = frozen.state is StudyTrialState.COMPLETE
     return Trial(
@@ -62,6 +62,6 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
     )
 
 
-def frozen_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The study's own, not copied: to be read only."""
+def list_frozen_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the study's own trials, not copies: the caller must not change them."""
     return study.get_trials(deepcopy=False)

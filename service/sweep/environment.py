@@ -1,4 +1,4 @@
-"""Where things are, from options and the environment."""
+"""Locations of files and servers, from options and environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.sweep.home import Home
 
 DEFAULT_HOME = "gapsweep-data"
 EXPERIMENT = "gapsweep"
-"""Under which MLflow shows every sweep."""
+"""The name of the MLflow experiment that contains all sweeps."""
 
 
 def use_ray_token() -> None:
@@ -22,13 +22,13 @@ def use_ray_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def home_at(option: Path | str | None) -> Home:
-    """The home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
+def locate_home(option: Path | str | None) -> Home:
+    """Return the home folder: the option, else ``GAPSWEEP_HOME``, else ``./gapsweep-data``."""
     return Home(Path(option or os.environ.get("GAPSWEEP_HOME") or DEFAULT_HOME).resolve())
 
 
-def mlflow_uri(home: Home) -> str | None:
-    """MLflow's address: ``GAPSWEEP_MLFLOW_URI``, else MLflow's own variable, else the home's.
+def get_mlflow_uri(home: Home) -> str | None:
+    """Return MLflow's URI: ``GAPSWEEP_MLFLOW_URI``, else ``MLFLOW_TRACKING_URI``, else the home's.
 
     None for ``off``: nothing is logged.
     """
@@ -36,6 +36,6 @@ def mlflow_uri(home: Home) -> str | None:
     return None if named == "off" else named or home.mlflow_uri
 
 
-def artifact_location(home: Home) -> str | None:
-    """Where artifacts go: under the home, or where a tracking server of the user's puts them."""
-    return home.artifacts.as_uri() if mlflow_uri(home) == home.mlflow_uri else None
+def get_artifact_location(home: Home) -> str | None:
+    """Return the artifact folder of the home; None if a tracking server chooses the location."""
+    return home.artifacts.as_uri() if get_mlflow_uri(home) == home.mlflow_uri else None

@@ -1,4 +1,4 @@
-"""The GPU hours that a sweep has left, by how long its trials really held GPUs."""
+"""The remaining GPU hours of a sweep, measured by how long its trials held GPUs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.study.study import SweepStudy
 class GpuBudget(Observer):
     """An observer with a clock: a trial holds its GPUs from its start to its end.
 
-    ``gpus`` is what one trial holds. What earlier sessions used is read from their trials.
+    ``gpus`` is the number of GPUs per trial. Usage in earlier sessions is read from their trials.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class GpuBudget(Observer):
 
     @property
     def left(self) -> float:
-        """GPU seconds."""
+        """The remaining GPU seconds."""
         now = self._clock()
         running = self._gpus * sum(now - since for since in self._since.values())
         return self._granted - self._used - running
 
-    def needed(self, trials: int, seconds: float) -> float:
-        """GPU seconds that so many trials of so many seconds will take."""
+    def estimate(self, trials: int, seconds: float) -> float:
+        """Estimate the GPU seconds of a number of ``trials`` of ``seconds`` each."""
         return self._gpus * trials * seconds
 
     def extend(self) -> None:
@@ -48,11 +48,11 @@ class GpuBudget(Observer):
         self._study.store(replace(attributes, gpu_seconds_before_extension=self._used))
 
     def started(self, trial: Trial) -> None:
-        """Count its GPUs from now on."""
+        """Start counting the trial's GPUs."""
         self._since[trial.number] = self._clock()
 
     def ended(self, trial: Trial) -> None:
-        """Stop counting its GPUs."""
+        """Stop counting the trial's GPUs."""
         since = self._since.pop(trial.number, None)
         if since is not None:
             self._used += self._gpus * (self._clock() - since)

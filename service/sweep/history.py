@@ -1,4 +1,4 @@
-"""Every epoch of every trial in a file of JSON lines: what curves and reports are drawn from."""
+"""The history of a sweep: every epoch of every trial, in a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class History(Observer):
 
 
 def read_history(path: Path) -> Mapping[int, tuple[Epoch, ...]]:
-    """Epochs by trial number, in order; of an epoch written twice the first counts."""
+    """Read the epochs by trial number, in order; if one was written twice, the first is kept."""
     found: dict[int, dict[int, Epoch]] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):

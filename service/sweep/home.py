@@ -1,4 +1,4 @@
-"""Where a sweep lives on disk: the home folder, a folder a sweep, its format, its lock."""
+"""The files of sweeps: the home folder, a folder per sweep, its format, its lock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from service.base.errors import HomeError, InputError, SweepBusyError
 from service.base.sweep_ids import resolve_sweep
 
 FORMAT = 1
-"""What the files of a sweep's folder mean; one more whenever an older gapsweep would misread one.
+"""The format of a sweep's folder; incremented whenever older versions would misread a file.
 
-Folders of every smaller format can be read. A folder without a number is of the first.
+Folders of all smaller formats can be read. A folder without a number has format 1.
 """
 
 
@@ -39,23 +39,23 @@ class SweepFolder:
         return self.path / "format"
 
     def write_format(self) -> None:
-        """Mark a new folder as of today's format."""
+        """Write the current format number into a new folder."""
         self.format_file.write_text(f"{FORMAT}\n", encoding="utf-8")
 
     def check_format(self) -> None:
-        """See that the folder can be read.
+        """Check that this version can read the folder.
 
         Raises:
             InputError: a newer gapsweep has written it.
         """
-        found = self._format()
+        found = self._read_format()
         if found > FORMAT:
             raise InputError(
                 f"{self.sweep_id} was written by a newer gapsweep: its folder has format {found}, "
                 f"this gapsweep reads formats up to {FORMAT}; upgrade gapsweep and try again"
             )
 
-    def _format(self) -> int:
+    def _read_format(self) -> int:
         if not self.format_file.exists():
             return 1
         text = self.format_file.read_text(encoding="utf-8").strip()
@@ -65,69 +65,69 @@ class SweepFolder:
 
     @property
     def spec(self) -> Path:
-        """The spec as run."""
+        """The file of the spec that the sweep runs."""
         return self.path / "spec.yaml"
 
     @property
     def origin(self) -> Path:
-        """Folders, a line each, that the user's own modules are imported from."""
+        """The file that lists the folders of the user's own modules, one per line."""
         return self.path / "import_paths"
 
     def read_import_paths(self) -> tuple[str, ...]:
-        """The folders of :attr:`origin`; none where the file is missing."""
+        """Read the folders in :attr:`origin`; none if the file is missing."""
         if not self.origin.exists():
             return ()
         return tuple(self.origin.read_text(encoding="utf-8").splitlines())
 
     @property
     def journal(self) -> Path:
-        """The study."""
+        """The file of the study."""
         return self.path / "study.journal"
 
     @property
     def history(self) -> Path:
-        """Every epoch of every trial, a JSON line each."""
+        """The file of all epochs, one JSON line each."""
         return self.path / "history.jsonl"
 
     @property
     def summary(self) -> Path:
-        """The sweep in one JSON object."""
+        """The file of the summary, one JSON object."""
         return self.path / "summary.json"
 
     @property
     def report(self) -> Path:
-        """The report as a page."""
+        """The file of the HTML report."""
         return self.path / "report.html"
 
     @property
     def ray_log(self) -> Path:
-        """What Ray had to say."""
+        """The file of Ray's messages."""
         return self.path / "ray.log"
 
     @property
     def driver_log(self) -> Path:
-        """What the drivers had to say that the service started for it."""
+        """The log file of the drivers that a service started for the sweep."""
         return self.path / "driver.log"
 
     def trial(self, number: int) -> Path:
-        """The folder of one trial; it need not exist."""
+        """Return the folder of one trial, which may not exist."""
         return self.path / "trials" / f"{number:05d}"
 
     def drop_trial(self, number: int) -> None:
-        """Delete what a trial left, if it left anything."""
+        """Delete the files of a trial, if there are any."""
         shutil.rmtree(self.trial(number), ignore_errors=True)
 
     def best_weights(self, number: int) -> Path:
-        """A finished trial's kept weights, a plain state dict."""
+        """Return the file of a finished trial's kept weights, a plain state dict."""
         return self.trial(number) / "best.pt"
 
     def checkpoint(self, number: int) -> Path:
-        """A running trial's last epoch."""
+        """Return the file of a running trial's last checkpoint."""
         return self.trial(number) / "last.pt"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the sweep for this process; the kernel lets go when the process dies.
+    def lock(self) -> Iterator[None]:
+        """Lock the sweep for this process; the kernel releases the lock when the process dies.
 
         Raises:
             SweepBusyError: another process holds it.
@@ -147,35 +147,35 @@ class SweepFolder:
 
 @dataclass(frozen=True)
 class Home:
-    """The folder under which everything is kept."""
+    """The data directory, which contains all sweeps."""
 
     path: Path
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's own SQLite database."""
+        """The URI of the home's MLflow database."""
         return f"sqlite:///{self.path / 'mlflow.db'}"
 
     @property
     def data(self) -> Path:
-        """Where relative paths in the specs of a service lead to."""
+        """The folder that relative paths in specs start from, for a service."""
         return self.path / "data"
 
     @property
     def bundles(self) -> Path:
-        """Users' code that was handed in, each under its archive's digest."""
+        """The folder of users' uploaded code, by the digests of the archives."""
         return self.path / "bundles"
 
     @property
     def artifacts(self) -> Path:
-        """MLflow's artifacts."""
+        """The folder of MLflow's artifacts."""
         return self.path / "artifacts"
 
     def create(self) -> Home:
-        """Make the folder and see that it can be written.
+        """Create the folder and check that it can be written.
 
         Raises:
-            HomeError: it cannot.
+            HomeError: the folder cannot be written.
         """
         try:
             (self.path / "sweeps").mkdir(parents=True, exist_ok=True)
@@ -189,17 +189,17 @@ class Home:
         return self
 
     def new_sweep(self, name: str) -> SweepFolder:
-        """Make the folder of a new sweep under a fresh id."""
+        """Create the folder of a new sweep with a new id."""
         folder = SweepFolder(self.path / "sweeps" / f"{name}-{secrets.token_hex(3)}")
         folder.path.mkdir()
         return folder
 
     def sweep(self, sweep_id: str) -> SweepFolder:
-        """The folder of a sweep whose id is given; it need not be there."""
+        """Return the folder of a sweep id, which may not exist."""
         return SweepFolder(self.path / "sweeps" / sweep_id)
 
     def sweeps(self) -> tuple[SweepFolder, ...]:
-        """Every sweep, oldest first."""
+        """List the folders of all sweeps, the oldest first."""
         root = self.path / "sweeps"
         if not root.is_dir():
             return ()
@@ -207,10 +207,10 @@ class Home:
         return tuple(sorted(folders, key=lambda f: f.spec.stat().st_mtime_ns))
 
     def find(self, reference: str) -> SweepFolder:
-        """The sweep of an id, of an unambiguous beginning of one, or ``latest``.
+        """Find the sweep of an id, an unambiguous beginning of one, or ``latest``.
 
         Raises:
-            SweepNotFoundError: none, or more than one.
+            SweepNotFoundError: no sweep, or several, match.
             InputError: a newer gapsweep has written it.
         """
         ids = [folder.sweep_id for folder in self.sweeps()]

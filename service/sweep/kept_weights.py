@@ -1,4 +1,4 @@
-"""Which weights stay on disk while a sweep runs: the baseline, the best, confirmations."""
+"""Deletes weights that are not needed while a sweep runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from service.sweep.home import SweepFolder
 
 
 class FinalistWeights(Observer):
-    """An observer that deletes what is not needed as soon as a trial has ended.
+    """An observer that deletes unneeded weights as soon as a trial has ended.
 
-    Of the search's own trials the best ``keep`` stay; confirmations stay until they are tested.
+    The weights of the baseline and of the best ``keep`` trials of the search are kept, and those of
+    confirmations until they are tested.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class FinalistWeights(Observer):
                 self.ended(trial)
 
     def ended(self, trial: Trial) -> None:
-        """Keep its weights if it is a finalist, and then not those of the one it displaces."""
+        """Keep the weights of a finalist, and delete those of the trial that it displaces."""
         self._folder.checkpoint(trial.number).unlink(missing_ok=True)
         if trial.state is not TrialState.COMPLETE:
             self._folder.drop_trial(trial.number)

@@ -1,4 +1,4 @@
-"""A sweep read back from its folder: the study and the files are all there is to know."""
+"""Reads a sweep from its folder."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
-    """The spec, the study and every trial of a sweep, running or not.
+    """Read the spec, the study and every trial of a sweep, running or not.
 
     Raises:
-        InputError: the sweep was stopped before its study was there, or a newer gapsweep has
+        InputError: the sweep was stopped before its study was created, or a newer gapsweep has
             written its folder.
     """
-    from service.study.study import read_study  # Optuna is loaded for an open study alone
+    from service.study.study import read_study  # Optuna is only needed to open a study
 
     folder.check_format()
     spec = load_spec(folder.spec)
     if not folder.journal.exists():
         raise InputError(f"{folder.sweep_id} has not started a trial; resume it first")
     study = read_study(spec, folder.journal)
-    return spec, study, assemble(spec, study, folder, state_of(folder))
+    return spec, study, assemble(spec, study, folder, read_state(folder))
 
 
 def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: SweepState) -> Sweep:
-    """A sweep from its open study and its files, in a state that the caller knows."""
+    """Build a sweep from its open study and its files, in the given state."""
     return Sweep.of(
         spec,
         sweep_id=folder.sweep_id,
@@ -46,8 +46,8 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
     )
 
 
-def state_of(folder: SweepFolder) -> SweepState:
-    """The state of a sweep: running while a process holds its lock, else as in its last summary."""
+def read_state(folder: SweepFolder) -> SweepState:
+    """Read the state of a sweep: running while its lock is held, else as in its last summary."""
     lock = FileLock(folder.path / "lock", timeout=0)
     try:
         with lock:
@@ -60,19 +60,19 @@ def state_of(folder: SweepFolder) -> SweepState:
 
 
 def read_summary(folder: SweepFolder) -> Summary:
-    """What the last session wrote when it ended."""
+    """Read the summary that the last session wrote when it ended."""
     return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
 
 
-def current_summary(folder: SweepFolder) -> Summary:
-    """A sweep's summary as of now: the file of one that ended, else made from its study.
+def read_current_summary(folder: SweepFolder) -> Summary:
+    """Return a sweep's current summary: from its file if it has ended, else from its study.
 
     Raises:
-        InputError: the sweep was stopped before its study was there, or a newer gapsweep has
+        InputError: the sweep was stopped before its study was created, or a newer gapsweep has
             written its folder.
     """
     folder.check_format()
-    if folder.summary.exists() and state_of(folder) is not SweepState.RUNNING:
+    if folder.summary.exists() and read_state(folder) is not SweepState.RUNNING:
         return read_summary(folder)
     _, _, sweep = read_sweep(folder)
     return summarise(sweep, folder)

@@ -1,4 +1,4 @@
-"""The sweep in one JSON object: what `--json` prints and `summary.json` keeps."""
+"""The summary of a sweep, which `--json` prints and `summary.json` contains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrialCounts(Frozen):
 
     @property
     def total(self) -> int:
-        """All that were started."""
+        """The number of started trials."""
         return self.complete + self.pruned + self.failed + self.running
 
 
@@ -64,22 +64,22 @@ class Summary(Frozen):
 
 
 def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
-    """The summary of a sweep."""
+    """Build the summary of a sweep."""
     return Summary(
         sweep_id=sweep.sweep_id,
         name=sweep.name,
         state=sweep.state,
         seconds=round(sweep.seconds, 3),
         trials=TrialCounts(**{s.value: len(sweep.of_state(s)) for s in TrialState}),
-        baseline=_trial(sweep.baseline, folder),
-        best=_trial(sweep.best, folder),
-        by_penalty=list(_by_penalty(sweep, folder)),
-        environment=environment(),
+        baseline=_summarise_trial(sweep.baseline, folder),
+        best=_summarise_trial(sweep.best, folder),
+        by_penalty=list(_summarise_penalties(sweep, folder)),
+        environment=describe_environment(),
     )
 
 
-def environment() -> dict[str, str]:
-    """What a result depends on: the machine and the libraries' versions."""
+def describe_environment() -> dict[str, str]:
+    """Return the properties of the machine and the versions of the libraries."""
     versions = {name: version(name) for name in _LIBRARIES}
     return {
         "python": platform.python_version(),
@@ -89,7 +89,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def _trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
+def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
     if trial is None:
         return None
     weights = folder.best_weights(trial.number)
@@ -102,7 +102,7 @@ def _trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary | None:
     )
 
 
-def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
+def _summarise_penalties(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
     by_name = sorted(sweep.searched, key=lambda t: t.penalty)
     for penalty, group in groupby(by_name, key=lambda t: t.penalty):
         trials = tuple(group)
@@ -111,7 +111,7 @@ def _by_penalty(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
             penalty=penalty,
             complete=len(complete),
             pruned=_count(trials, TrialState.PRUNED),
-            best=_trial(min(complete, key=sweep.ranking.key, default=None), folder),
+            best=_summarise_trial(min(complete, key=sweep.ranking.key, default=None), folder),
         )
 
 

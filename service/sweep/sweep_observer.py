@@ -9,7 +9,7 @@ from service.sweep.sweep_record import Sweep
 
 
 class SweepObserver(Observer):
-    """An observer that gets the sweep as it is before the first event."""
+    """An observer that also receives the sweep before the first event."""
 
     def begin(self, sweep: Sweep, planned: int, seconds: float | None) -> None:
         """Take the sweep, its planned number of trials, and the seconds left (None: no limit)."""

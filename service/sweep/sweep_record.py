@@ -1,4 +1,4 @@
-"""A whole sweep as a frozen value, whatever it is read from: its folder, a server's store."""
+"""A whole sweep as a frozen value, read from its folder or from a server's store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from service.study.ranking import Mode, Ranking, baseline_of, confirmations, searched
+from service.study.ranking import (
+    Mode,
+    Ranking,
+    exclude_confirmations,
+    find_baseline,
+    group_confirmations,
+)
 from service.study.records import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -25,9 +31,10 @@ class SweepState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A sweep with every trial that is known of it, by number.
+    """A sweep with its started trials, by number.
 
-    ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
+    ``max_epochs`` is the limit of one trial's epochs; ``seconds`` is the time spent over all
+    sessions.
     """
 
     sweep_id: str
@@ -48,7 +55,7 @@ class Sweep:
         seconds: float,
         trials: tuple[Trial, ...],
     ) -> Sweep:
-        """The sweep of a spec."""
+        """Build the sweep of a spec."""
         return cls(
             sweep_id=sweep_id,
             name=spec.name,
@@ -70,23 +77,23 @@ class Sweep:
         return self.ranking.mode
 
     def of_state(self, state: TrialState) -> tuple[Trial, ...]:
-        """The trials in one state."""
+        """Return the trials in one state."""
         return tuple(t for t in self.trials if t.state is state)
 
     @property
     def baseline(self) -> Trial | None:
         """The completed trial without regularisation, if the sweep has one."""
-        return baseline_of(self.trials)
+        return find_baseline(self.trials)
 
     @property
     def repeats(self) -> Mapping[int, tuple[Trial, ...]]:
         """The completed confirmations of each trial that has any, by its number."""
-        return confirmations(self.trials)
+        return group_confirmations(self.trials)
 
     @property
     def searched(self) -> tuple[Trial, ...]:
-        """Every trial but confirmations."""
-        return searched(self.trials)
+        """Every trial that is not a confirmation."""
+        return exclude_confirmations(self.trials)
 
     @property
     def best(self) -> Trial | None:

@@ -1,4 +1,4 @@
-"""How long a sweep has run over all its sessions, kept in its study."""
+"""Measures how long a sweep has run over all sessions; the time is stored in its study."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stopwatch(Observer):
         return self._before + self._clock() - self._since
 
     def left(self, minutes: float | None) -> float | None:
-        """Seconds left of a budget since the last extension; None without a budget."""
+        """Return the remaining seconds of a budget since the last extension; None without one."""
         if minutes is None:
             return None
         return 60 * minutes - (self.total - self._study.attributes.seconds_before_extension)

@@ -1,8 +1,8 @@
-"""MLflow: a parent run a sweep, a child run a trial, written in batches off the hot path.
+"""Logs sweeps to MLflow: a parent run per sweep and a child run per trial, written in batches.
 
-MLflow is where people look, not what a sweep depends on. Everything logged here is in the study
-and the history too, with its time, so that what could not be written is written later, and what
-is written twice is the same point.
+MLflow is for viewing; no sweep depends on it. The study and the history contain everything that is
+logged here, with its time, so that a failed write is repeated later, and a repeated write logs the
+same points.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import TrialUpdate
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker tries again itself
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox retries
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table it makes
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it logs every table that it creates
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -59,9 +59,9 @@ _SWEEP_STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
-    """What the runs say of their sweep: its parameters, what was trained, and on what.
+    """The description of a sweep in its runs: its parameters, its trainable, its data.
 
-    ``data_digest`` tells splits of one name apart, in at most 36 characters.
+    ``data_digest`` distinguishes data of the same name, in at most 36 characters.
     """
 
     sweep_id: str
@@ -74,7 +74,7 @@ class TrackedSweep:
 
 
 class SweepRuns:
-    """The runs of one sweep in MLflow. Blocking, raises what MLflow raises; one thread's."""
+    """The runs of one sweep in MLflow. Blocking; raises MLflow's errors; for one thread only."""
 
     batch = 1
 
@@ -89,10 +89,10 @@ class SweepRuns:
         self.parent = ""
 
     def open(self) -> None:
-        """Find or create the experiment and the parent run, and know the children there are.
+        """Find or create the experiment and the parent run, and find existing child runs.
 
-        After an error everything is looked up again: the server may have done what it could not
-        answer, and a run would be made twice.
+        After an error everything is looked up again: the server may have executed a request whose
+        response was lost, and a run would be created twice.
         """
         if self._known:
             return
@@ -112,8 +112,8 @@ class SweepRuns:
         self._known = True
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
-        """Log what is new; what was logged before is the same point again."""
-        with self._looked_up_after_errors():
+        """Log updates; logging one again writes the same points."""
+        with self._look_up_after_errors():
             self.open()
             for item in updates:
                 if item.epochs:
@@ -123,7 +123,7 @@ class SweepRuns:
 
     def log_trial(self, trial: Trial) -> None:
         """Write a trial's record into its run; epochs are logged separately."""
-        run = self._child(trial)
+        run = self._open_child(trial)
         best = {f"best/{k}": v for k, v in trial.best.items() if not k.startswith("test")}
         if trial.stopped_epoch is not None:
             best["stopped_epoch"] = float(trial.stopped_epoch)
@@ -142,7 +142,7 @@ class SweepRuns:
 
     def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
         """Log epochs of one trial; a point logged twice is the same point."""
-        run = self._child(trial)
+        run = self._open_child(trial)
         points = [
             Metric(name, value, int(epoch.time * 1000), epoch.epoch)
             for epoch in epochs
@@ -156,14 +156,14 @@ class SweepRuns:
     ) -> None:
         """End the parent with its headline figures and artifacts; the best trial's model too.
 
-        The verdict is what people read first, as the run's description.
+        The verdict becomes the run's description.
         """
-        with self._looked_up_after_errors():
+        with self._look_up_after_errors():
             self.open()
             self._finish(sweep, verdict, artifacts, model)
 
     @contextmanager
-    def _looked_up_after_errors(self) -> Iterator[None]:
+    def _look_up_after_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception:
@@ -178,7 +178,7 @@ class SweepRuns:
             tested = {k: v for k, v in trial.best.items() if k.startswith("test")}
             when = int(1000 * (trial.ended or 0))
             self._client.log_batch(
-                self._child(trial), metrics=[Metric(k, v, when, 0) for k, v in tested.items()]
+                self._open_child(trial), metrics=[Metric(k, v, when, 0) for k, v in tested.items()]
             )
         metrics = {
             f"{role}/{name}": value
@@ -194,8 +194,8 @@ class SweepRuns:
         for path in artifacts:
             self._client.log_artifact(self.parent, str(path))
         if model is not None and sweep.best is not None:
-            self._client.log_artifact(self._child(sweep.best), str(model), "model")
-        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker ends no run
+            self._client.log_artifact(self._open_child(sweep.best), str(model), "model")
+        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker did not end its run
             if trial.number in self._children:
                 self._client.set_terminated(self._children[trial.number], status="KILLED")
         self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
@@ -218,7 +218,7 @@ class SweepRuns:
         return found
 
     def _create_parent(self) -> str:
-        tags = self._common_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id}
+        tags = self._build_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id}
         run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
         self._bare.add(run)
         return run
@@ -226,53 +226,53 @@ class SweepRuns:
     def _describe_parent(self) -> None:
         params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
         self._client.log_artifact(self.parent, str(self._sweep.spec))
-        self._client.log_inputs(self.parent, [self._dataset()])
+        self._client.log_inputs(self.parent, [self._build_dataset()])
         self._client.log_batch(self.parent, params=params[:100])  # last: it is no longer bare then
 
-    def _common_tags(self) -> dict[str, str]:
+    def _build_tags(self) -> dict[str, str]:
         return {
             SWEEP_TAG: self._sweep.sweep_id,
             MLFLOW_SOURCE_NAME: self._sweep.trainable,
             MLFLOW_SOURCE_TYPE: "LOCAL",
         }
 
-    def _dataset(self) -> DatasetInput:
+    def _build_dataset(self) -> DatasetInput:
         name = self._sweep.data
         dataset = Dataset(
             name=name, digest=self._sweep.data_digest, source_type="code", source=name
         )
         return DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
-    def _child(self, trial: Trial) -> str:
+    def _open_child(self, trial: Trial) -> str:
         if trial.number not in self._children:
-            tags = self._common_tags() | {
+            tags = self._build_tags() | {
                 TRIAL_TAG: str(trial.number),
                 ROLE_TAG: trial.role.value,
                 STATE_TAG: trial.state.value,
                 MLFLOW_PARENT_RUN_ID: self.parent,
-                MLFLOW_RUN_NAME: _run_name(trial),
+                MLFLOW_RUN_NAME: _name_run(trial),
             }
-            made = self._client.create_run(self._experiment, _started(trial), tags)
+            made = self._client.create_run(self._experiment, _get_start_time(trial), tags)
             run = str(made.info.run_id)
             self._children[trial.number] = run
             self._bare.add(run)
         run = self._children[trial.number]
         if run in self._bare:
             params = [Param(k, str(v)) for k, v in trial.params.items()]
-            self._client.log_inputs(run, [self._dataset()])
+            self._client.log_inputs(run, [self._build_dataset()])
             self._client.log_batch(run, params=params)
             self._bare.remove(run)
         return run
 
 
-def _run_name(trial: Trial) -> str:
-    """Its number and what is most looked for, and its role where it has a special one."""
+def _name_run(trial: Trial) -> str:
+    """Build a run's name: the trial's number, its penalty, and its role if it is special."""
     words = [f"{trial.number:03d}", trial.penalty]
     if trial.role in (Role.BASELINE, Role.CONFIRM):
         words.append(f"({trial.role.value})")
     return " ".join(words)
 
 
-def _started(trial: Trial) -> int:
-    """Unix milliseconds, of the trial's start and not of its logging."""
+def _get_start_time(trial: Trial) -> int:
+    """Return the time of the trial's start, not of its logging, in Unix milliseconds."""
     return int(1000 * (trial.started or time.time()))

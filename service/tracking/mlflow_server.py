@@ -1,4 +1,4 @@
-"""The MLflow UI on what the sweeps of a home logged."""
+"""Starts the MLflow UI for the sweeps of a home."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contextlib import closing
 
 from service.base.errors import InputError
 from service.base.ports import check_port
-from service.sweep.environment import EXPERIMENT, artifact_location, mlflow_uri
+from service.sweep.environment import EXPERIMENT, get_artifact_location, get_mlflow_uri
 from service.sweep.home import Home
 
 
 def become_mlflow(home: Home, host: str, port: int) -> None:
-    """Turn this process into MLflow's server; returns only where another server has it all.
+    """Replace this process by MLflow's server; returns only if the sweeps are on another server.
 
     Raises:
         InputError: nothing was logged, or the address cannot be used.
     """
-    uri = mlflow_uri(home)
+    uri = get_mlflow_uri(home)
     if uri is None:
         raise InputError("GAPSWEEP_MLFLOW_URI is off: no run was logged")
     if uri.startswith(("http://", "https://")):
@@ -29,15 +29,15 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
     check_port(host, port)
-    print(f"MLflow on http://{host}:{port}/{_runs(home)} (Ctrl-C ends it)", flush=True)
-    command, environment = _command(uri, artifact_location(home), host, port)
+    print(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)", flush=True)
+    command, environment = _build_command(uri, get_artifact_location(home), host, port)
     os.execve(command[0], command, {**os.environ, **environment})
 
 
-def _runs(home: Home) -> str:
-    """The page of the sweeps' runs: MLflow's own first pages are about language models.
+def _find_runs_page(home: Home) -> str:
+    """Return the page of the sweeps' runs: MLflow's start page is about language models.
 
-    Read from the database itself, in a moment: MLflow's client takes seconds to import.
+    It is read directly from the database, because MLflow's client takes seconds to import.
     """
     try:
         with closing(sqlite3.connect(f"file:{home.path / 'mlflow.db'}?mode=ro", uri=True)) as file:
@@ -49,11 +49,11 @@ def _runs(home: Home) -> str:
 
 
 def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:
-    """MLflow's server on a home's own database, as words and variables."""
-    return _command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
+    """Return the command of MLflow's server for a home's database, and its environment."""
+    return _build_command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
 
 
-def _command(
+def _build_command(
     uri: str, artifacts: str | None, host: str, port: int
 ) -> tuple[list[str], Mapping[str, str]]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]

@@ -1,8 +1,8 @@
-"""Optuna's dashboard on the studies of every sweep of a home."""
+"""Starts Optuna's dashboard for the studies of a home."""
 
 from __future__ import annotations
 
-from service.study.journals import joined_storage
+from service.study.journals import join_journals
 from service.sweep.home import Home
 
 
@@ -10,4 +10,4 @@ def show_studies(home: Home, host: str, port: int) -> None:
     """Serve Optuna's dashboard until the process is ended."""
     from optuna_dashboard import run_server
 
-    run_server(joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()]), host, port)
+    run_server(join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()]), host, port)

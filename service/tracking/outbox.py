@@ -115,12 +115,12 @@ class Outbox(Observer):
         numbers = sorted(self._changed | self._epochs.keys())
         size = self._sink.batch
         for some in [numbers[i : i + size] for i in range(0, len(numbers), size)] or [[]]:
-            self._sink.write([self._update(n) for n in some])
+            self._sink.write([self._build_update(n) for n in some])
             self._changed -= set(some)
             for number in some:
                 self._epochs.pop(number, None)
 
-    def _update(self, number: int) -> TrialUpdate:
+    def _build_update(self, number: int) -> TrialUpdate:
         return TrialUpdate(
             trial=self._trials[number],
             changed=number in self._changed,

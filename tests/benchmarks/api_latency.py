@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from service.server.store.database import Database
 from service.spec.file import read_raw_spec
 from tests.benchmarks.filling import NAMES, USERS, fill
@@ -202,7 +202,7 @@ def main() -> None:
         database.close()
         print(f"{len(sweeps)} sweeps of {options.trials} trials, ", end="")
         print(f"written in {time.perf_counter() - began:.0f} s; {os.cpu_count()} CPUs; times in ms")
-        port = free_port()
+        port = find_free_port()
         words = command("serve", "--ray-address", _NOBODY, "--home", str(folder / "home"))
         words += ["--port", str(port), "--rate", _NO_LIMIT, "--submissions", _NO_LIMIT]
         env = {"GAPSWEEP_DATABASE_URL": postgres.url}

@@ -27,7 +27,7 @@ from pathlib import Path
 import uvicorn
 
 from service.base.amount import Amount
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from service.client import endpoints
 from service.client.client import Client
 from service.client.job_states import JobState
@@ -78,11 +78,11 @@ class PretendCluster:
     def stop(self, name: str) -> None:
         """No life is long enough."""
 
-    def output_tail(self, name: str) -> str:
+    def read_output_tail(self, name: str) -> str:
         """They are in this process' log."""
         return ""
 
-    def nodes(self) -> Sequence[ClusterNode]:
+    def list_nodes(self) -> Sequence[ClusterNode]:
         """One, with room for all."""
         return [ClusterNode("pretended", Amount(float(_AT_ONCE), 0.0))]
 
@@ -154,7 +154,7 @@ def serve(home: Path, database_url: str, port: int) -> None:
 @contextmanager
 def server(home: Path, database_url: str) -> Iterator[tuple[str, int]]:
     """Its URL and its process' id."""
-    port = free_port()
+    port = find_free_port()
     new = multiprocessing.get_context("spawn")  # nothing of this process is in it
     process = new.Process(target=serve, args=(home, database_url, port))
     process.start()

@@ -74,7 +74,7 @@ def on_ray(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in shared_ray.env.items():
             patch.setenv(name, value)
-        with cluster.connected(tmp_path_factory.mktemp("ray") / "ray.log"):
+        with cluster.connect(tmp_path_factory.mktemp("ray") / "ray.log"):
             yield Executor("ray", modules, cluster)
 
 

@@ -7,13 +7,13 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from tests.commands import REPOSITORY, Ran, command, gapsweep
 from tests.patience import patience, wait_for
 
 
 def test_the_ui_shows_the_sweeps_runs(ran: Ran, tmp_path: Path) -> None:
-    home, port = ran.home, free_port()
+    home, port = ran.home, find_free_port()
     words = command("ui", "--home", str(home), "--port", str(port))
     with (tmp_path / "ui.log").open("wb") as log:
         process = subprocess.Popen(words, cwd=REPOSITORY, stdout=log, stderr=log)

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode
 from service.server.api.app import create_app
@@ -496,7 +496,7 @@ def test_every_problem_says_the_servers_version(
     assert statuses == [401, 403, 404, 404, 405, 409, 413, 422, 422, 503, 500, 429]
     for what, answer in answers.items():
         refused(answer, answer.status_code)
-        assert answer.headers.get("Gapsweep-Version") == installed_version(), what
+        assert answer.headers.get("Gapsweep-Version") == get_installed_version(), what
 
 
 class TestAllowList:

@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from service.cluster.compat import running_ray, start_failure
+from service.cluster.compat import find_start_failure, run_ray
 from tests.versions import ray_moved
 
 
@@ -20,7 +20,7 @@ def test_the_sigterm_handler_is_left_alone_and_actors_fates_are_told_apart() -> 
 
     before = signal.signal(signal.SIGTERM, handler)
     try:
-        with running_ray(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False):
+        with run_ray(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False):
             assert signal.getsignal(signal.SIGTERM) is handler, ray_moved(
                 "ray.init sets a SIGTERM handler on another thread than the main one too"
             )
@@ -29,10 +29,10 @@ def test_the_sigterm_handler_is_left_alone_and_actors_fates_are_told_apart() -> 
         assert not ray.is_initialized()
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert start_failure(started) == "ValueError: no such device", ray_moved(
+    assert find_start_failure(started) == "ValueError: no such device", ray_moved(
         f"of an actor whose constructor raises it now says {str(started)!r}"
     )
-    assert start_failure(died) is None, ray_moved(
+    assert find_start_failure(died) is None, ray_moved(
         f"of an actor that died it now says {str(died)!r}"
     )
 

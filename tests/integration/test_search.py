@@ -38,7 +38,7 @@ def test_a_finished_sweep_is_extended(tmp_path: Path) -> None:
 
 def test_of_two_at_once_the_second_is_refused(ran: Ran) -> None:
     before = (ran.folder / "summary.json").read_text(encoding="utf-8")
-    with SweepFolder(ran.folder).locked():
+    with SweepFolder(ran.folder).lock():
         refused = gapsweep("resume", ran.folder.name, "--home", str(ran.home))
         listed = gapsweep("list", "--home", str(ran.home))
     assert refused.returncode == 2

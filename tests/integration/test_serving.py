@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from alembic import command as alembic
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from service.client.client import Client
 from service.client.endpoints import sweeps as list_of_sweeps
 from service.server.store.database import Database, alembic_configuration
@@ -76,7 +76,7 @@ def test_settings_that_are_none_are_refused(
     tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
     home = home_with_tables(tmp_path)
-    refused = gapsweep("serve", *RAY, *home, "--port", str(free_port()), *options)
+    refused = gapsweep("serve", *RAY, *home, "--port", str(find_free_port()), *options)
     assert refused.returncode == 2, refused.stdout
     assert words in " ".join(refused.stderr.split())
 
@@ -84,7 +84,7 @@ def test_settings_that_are_none_are_refused(
 def test_a_database_that_does_not_answer_is_no_bad_input(tmp_path: Path) -> None:
     url = "postgresql+psycopg://a:geheim@127.0.0.1:9/x"
     home = ("--home", str(tmp_path))
-    failed = gapsweep("serve", *RAY, *home, "--port", str(free_port()), "--database-url", url)
+    failed = gapsweep("serve", *RAY, *home, "--port", str(find_free_port()), "--database-url", url)
     assert (failed.returncode, "does not answer" in failed.stderr) == (1, True)
     assert "geheim" not in failed.stderr
 
@@ -103,7 +103,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 def test_up_starts_everything_and_ends_it(tmp_path: Path) -> None:
-    api, mlflow, ray = free_port(), free_port(), free_port()
+    api, mlflow, ray = find_free_port(), find_free_port(), find_free_port()
     ports = ("--port", str(api), "--mlflow-port", str(mlflow), "--ray-port", str(ray))
     up = subprocess.Popen(
         command("up", "--home", str(tmp_path), *ports, "--cpus", "2"),

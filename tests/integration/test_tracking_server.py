@@ -15,7 +15,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from service.study.records import Role, Trial, TrialState
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 from service.tracking.outbox import TrialUpdate
@@ -49,7 +49,7 @@ def _is_healthy(uri: str) -> bool:
 
 
 def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
     home = ("--home", str(tmp_path / "home"))
     small = settings("training.max_epochs=3", "budget.trials=4", LOCAL)

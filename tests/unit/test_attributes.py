@@ -86,7 +86,7 @@ def test_only_what_changed_is_written_and_the_role_once() -> None:
 
 
 def test_a_queued_trial_is_given_what_it_needs_and_no_more() -> None:
-    queued = TrialAttributes(role=Role.ENQUEUED, fixed={"dropout": 0.5}).queued()
+    queued = TrialAttributes(role=Role.ENQUEUED, fixed={"dropout": 0.5}).dump_changed()
     assert queued == {"role": "enqueued", "fixed": {"dropout": 0.5}}
 
 

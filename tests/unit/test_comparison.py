@@ -189,9 +189,9 @@ def test_confirmations_that_were_interrupted_go_on_and_none_is_queued_twice() ->
 def test_of_a_time_budget_so_much_is_left_as_the_confirmations_will_take() -> None:
     clock = iter([0.0, 99.0, 59.0, 60.0, 60.0])
     control = Control(100.0, confirmations=6, slots=2, clock=lambda: next(clock))
-    assert not control.search_is_over()
+    assert not control.is_search_over()
     for seconds in (9.0, 11.0):
         control.ended(replace(trial(1, 0.4, 0.1), seconds=seconds))
-    assert not control.search_is_over()
-    assert control.search_is_over()
+    assert not control.is_search_over()
+    assert control.is_search_over()
     assert control.reason is None

@@ -25,18 +25,18 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from service.cluster import compat as of_ray
 from service.study import compat as of_optuna
-from service.study.journals import journal_storage
+from service.study.journals import open_journal
 from tests.versions import optuna_moved, ray_moved
 
 
 class TestOptuna:
     def test_a_running_trial_can_be_gone_on_with(self, tmp_path: Path) -> None:
         path = tmp_path / "study.journal"
-        first = optuna.create_study(storage=journal_storage(path), study_name="one")
+        first = optuna.create_study(storage=open_journal(path), study_name="one")
         asked = first.ask()
         asked.suggest_float("x", 0, 1)
         asked.report(0.5, 1)
-        study = optuna.load_study(storage=journal_storage(path), study_name="one")
+        study = optuna.load_study(storage=open_journal(path), study_name="one")
         trial = of_optuna.reopen_trial(study, study.trials[0])
         trial.report(0.25, 2)
         study.tell(trial.number, 0.25)
@@ -58,7 +58,7 @@ class TestOptuna:
 
     def test_a_journal_numbers_its_operations_as_it_did(self, tmp_path: Path) -> None:
         path = tmp_path / "study.journal"
-        optuna.create_study(storage=journal_storage(path), study_name="one").ask()
+        optuna.create_study(storage=open_journal(path), study_name="one").ask()
         entries = list(JournalFileBackend(str(path)).read_logs(0))
         made = [e["op_code"] for e in entries if e.get("study_name") == "one"]
         trials = [e["op_code"] for e in entries if "datetime_start" in e and "study_id" in e]
@@ -68,7 +68,7 @@ class TestOptuna:
 
 class TestRay:
     def test_rays_command_line_starts(self) -> None:
-        words = [*of_ray.ray_command(), "--version"]
+        words = [*of_ray.build_ray_command(), "--version"]
         done = subprocess.run(words, capture_output=True, text=True)
         assert done.stdout.strip().endswith(version("ray")), ray_moved(
             f"{' '.join(words)} prints {done.stdout!r} {done.stderr!r}"
@@ -84,7 +84,7 @@ class TestRay:
         monkeypatch.setattr(requests, "request", request)
         monkeypatch.setattr(requests.Session, "request", request)
         with pytest.raises(Exception, match=r"nobody there|connect"):
-            of_ray.job_client("http://127.0.0.1:9", 7.0).list_jobs()
+            of_ray.make_job_client("http://127.0.0.1:9", 7.0).list_jobs()
         assert asked, ray_moved("JobSubmissionClient asks with something else than requests")
         assert set(asked) == {7.0}, ray_moved("_do_request does not hand its timeout to requests")
         assert hasattr(JobSubmissionClient, "_do_request"), ray_moved("there is no _do_request")
@@ -101,9 +101,9 @@ class TestRay:
         error = RayTaskError("step", "traceback", ValueError("no"))
         file = tmp_path / "error.pkl"
         file.write_bytes(cloudpickle.dumps(error))
-        found = of_ray.error_of(SimpleNamespace(pickled_error_file=str(file)))
+        found = of_ray.read_error(SimpleNamespace(pickled_error_file=str(file)))
         assert found is not None
         assert str(found.cause) == "no"
         file.write_bytes(b"not a pickle")
         for other in (str(file), None):
-            assert of_ray.error_of(SimpleNamespace(pickled_error_file=other)) is None
+            assert of_ray.read_error(SimpleNamespace(pickled_error_file=other)) is None

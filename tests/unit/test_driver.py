@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from service.base.amount import Amount
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.server import driver_config
 from service.server.driver import main
@@ -32,7 +32,7 @@ class House(Store):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.home = Home(folder)
-        self.leave(installed_version())
+        self.leave(get_installed_version())
 
     def leave(self, version: str) -> None:
         left = driver_config.DriverConfig(

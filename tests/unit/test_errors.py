@@ -24,15 +24,15 @@ from service.base.errors import (
     ServerError,
     SpecError,
     UnauthorizedError,
-    class_of_status,
-    error_classes,
+    find_class_of_status,
+    list_error_classes,
 )
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.client.endpoints import raise_for_problem
-from service.client.problem_types import class_of, type_of
+from service.client.problem_types import find_class, get_type
 from service.server.api import problems
 
-CLASSES = tuple(error_classes())
+CLASSES = tuple(list_error_classes())
 
 
 def made(kind: type[GapsweepError]) -> GapsweepError:
@@ -92,7 +92,7 @@ def test_the_client_raises_what_the_server_raised(kind: type[GapsweepError]) -> 
     error = made(kind)
     response = respond(error)
     assert response.status_code == kind.status
-    assert response.json()["type"] == type_of(kind)
+    assert response.json()["type"] == get_type(kind)
     again = raised_by_client(response)
     assert type(again) is kind
     assert str(again) == (kind.public_message or str(error))
@@ -103,7 +103,7 @@ def test_the_client_raises_what_the_server_raised(kind: type[GapsweepError]) -> 
 def test_a_response_without_a_known_code_is_the_most_general_error_of_its_status(
     kind: type[GapsweepError],
 ) -> None:
-    found = class_of_status(kind.status)
+    found = find_class_of_status(kind.status)
     assert found.exit_code == 1 if kind.status >= 500 else issubclass(kind, found)
 
 
@@ -126,8 +126,8 @@ def test_a_status_without_a_code(status: int, kind: type[GapsweepError]) -> None
 
 
 def test_a_code_of_another_version_is_told_by_its_status() -> None:
-    assert class_of("urn:problem-type:gapsweep:from-the-future") is None
-    assert class_of("urn:problem-type:other:not-found") is None
+    assert find_class("urn:problem-type:gapsweep:from-the-future") is None
+    assert find_class("urn:problem-type:other:not-found") is None
     body = {"type": "urn:problem-type:gapsweep:new", "title": "t", "status": 404, "detail": "gone"}
     assert type(raised_by_client(httpx2.Response(404, json=body))) is NotFoundError
 
@@ -141,7 +141,9 @@ def test_an_unexpected_exception_is_not_described() -> None:
 def test_a_server_of_another_version_is_named_where_a_spec_is_invalid() -> None:
     response = respond(made(SpecError))
     response.headers["Gapsweep-Version"] = "99.0"
-    words = f"the spec, for the server's gapsweep 99.0 (this is {installed_version()}): 2 problems"
+    words = (
+        f"the spec, for the server's gapsweep 99.0 (this is {get_installed_version()}): 2 problems"
+    )
     assert str(raised_by_client(response)).splitlines()[0] == words
     response = respond(made(BundleError))
     response.headers["Gapsweep-Version"] = "99.0"

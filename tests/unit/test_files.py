@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.base.files import drop_torn_line, replacing, write_atomically
+from service.base.files import drop_torn_line, replace_file, write_atomically
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with replacing(path, path.with_suffix(".tmp")) as temporary:
+        with replace_file(path, path.with_suffix(".tmp")) as temporary:
             assert temporary == tmp_path / "last.tmp"
             temporary.write_text("half of it")
             raise OSError("no space left")

@@ -58,11 +58,11 @@ def test_the_search_leaves_the_confirmations_what_they_will_take() -> None:
     clock = Clock(0.0)
     gpus = budget(clock, numbered(0, 20.0))
     control = Control(None, confirmations=2, slots=1, gpus=gpus, clock=clock)
-    assert not control.search_is_over()
+    assert not control.is_search_over()
     control.ended(numbered(0, 9.0))  # two confirmations and one that runs: 3 trials of 2 GPUs
-    assert not control.search_is_over()
+    assert not control.is_search_over()
     control.ended(numbered(1, 11.0))
-    assert control.search_is_over()
+    assert control.is_search_over()
     assert control.reason is None
 
 

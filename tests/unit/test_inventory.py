@@ -51,8 +51,8 @@ def test_as_many_trials_as_there_is_room_for(
     inventory: Inventory, resources: dict[str, Any], room: int
 ) -> None:
     asked = Resources(**{"concurrent": 100, **resources})
-    assert inventory.room(asked) == inventory.slots(asked) == room
-    assert inventory.slots(asked.model_copy(update={"concurrent": 1})) == 1
+    assert inventory.count_trials(asked) == inventory.count_slots(asked) == room
+    assert inventory.count_slots(asked.model_copy(update={"concurrent": 1})) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused_with_what_there_is(
     inventory: Inventory, resources: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
-        inventory.slots(Resources(**resources))
+        inventory.count_slots(Resources(**resources))
 
 
 @pytest.mark.parametrize(

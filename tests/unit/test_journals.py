@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from service.study.journals import joined_storage, journal_storage
+from service.study.journals import join_journals, open_journal
 from service.sweep.home import Home
 
 
@@ -16,7 +16,7 @@ def study_of(home: Home, sweep_id: str) -> optuna.Study:
     folder = home.sweep(sweep_id)
     folder.path.mkdir(parents=True)
     folder.spec.touch()
-    return optuna.create_study(storage=journal_storage(folder.journal), study_name="digits")
+    return optuna.create_study(storage=open_journal(folder.journal), study_name="digits")
 
 
 def one_more(study: optuna.Study, value: float) -> None:
@@ -38,7 +38,7 @@ def test_they_are_told_apart_however_they_were_written(tmp_path: Path) -> None:
     for number in range(3):
         one_more(first, number)
         one_more(second, 10 + number)
-    storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
+    storage = join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
     assert seen(storage) == {"digits-1": [0, 1, 2], "digits-2": [10, 11, 12]}
     trial = optuna.load_study(study_name="digits-2", storage=storage).trials[1]
     assert (trial.number, trial.intermediate_values) == (1, {1: 12.0})
@@ -47,7 +47,7 @@ def test_they_are_told_apart_however_they_were_written(tmp_path: Path) -> None:
 
 def test_what_is_written_later_is_seen_and_so_is_a_new_sweep(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
+    storage = join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
     assert seen(storage) == {}
     first = study_of(home, "digits-1")
     one_more(first, 0)
@@ -61,7 +61,7 @@ def test_what_is_written_later_is_seen_and_so_is_a_new_sweep(tmp_path: Path) -> 
 def test_they_cannot_be_changed_by_who_looks(tmp_path: Path) -> None:
     home = Home(tmp_path)
     study_of(home, "digits-1")
-    storage = joined_storage(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
+    storage = join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
     with pytest.raises(PermissionError, match="read-only"):
         optuna.delete_study(study_name="digits-1", storage=storage)
     assert seen(storage) == {"digits-1": []}

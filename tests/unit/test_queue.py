@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.base.amount import Amount
 from service.client.job_states import JobState
-from service.server.queue import AGING, QueueLimits, Waiting, next_to_start
+from service.server.queue import AGING, QueueLimits, Waiting, select_next
 from service.server.shares import Demand, share
 from service.server.store.state_machine import LEGAL, is_legal
 
@@ -41,7 +41,7 @@ def started(
 ) -> tuple[str, ...]:
     facts: dict[str, object] = {"succeeded": (), "used": {}, "now": 100.0, **more}
     bounds = limits or QueueLimits(running=100)
-    return next_to_start(waiting, holding or [], capacity, bounds, **facts)  # type: ignore[arg-type]  # each test names its own
+    return select_next(waiting, holding or [], capacity, bounds, **facts)  # type: ignore[arg-type]  # each test names its own
 
 
 def test_users_take_turns_however_much_one_submits() -> None:

@@ -72,10 +72,10 @@ class PretendCluster:
         self.stopped.append(name)
         self.jobs[name] = JobStatus(True, "STOPPED: ")
 
-    def output_tail(self, name: str) -> str:
+    def read_output_tail(self, name: str) -> str:
         return "Traceback: it broke\n"
 
-    def nodes(self) -> Sequence[ClusterNode]:
+    def list_nodes(self) -> Sequence[ClusterNode]:
         self._check()
         return [ClusterNode("one", Amount(self.cpus, 0.0))]
 

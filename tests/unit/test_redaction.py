@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
 
 from service.base.errors import HomeError, InputError
-from service.base.ports import check_port, free_port
+from service.base.ports import check_port, find_free_port
 from service.base.redaction import RedactingFormatter, redact
-from service.base.versions import describe_mismatch, installed_version, require_same_version
+from service.base.versions import describe_mismatch, get_installed_version, require_same_version
 from service.server import driver_config
 from service.server.driver_config import DriverConfig
 from service.server.store.user_store import PREFIX
@@ -164,7 +164,7 @@ class TestPorts:
     """Whether an address can be listened on."""
 
     def test_a_port_that_is_free_is_fine_and_one_that_is_taken_is_said(self) -> None:
-        port = free_port()
+        port = find_free_port()
         check_port("127.0.0.1", port)
         check_port("127.0.0.1", port)
         with socket.socket() as taken:
@@ -181,19 +181,19 @@ class TestPorts:
             check_port("192.0.2.1", 80, "--host")
 
     def test_free_ports_are_ports(self) -> None:
-        assert 1024 <= free_port() <= 65_535
+        assert 1024 <= find_free_port() <= 65_535
 
 
 class TestVersions:
     """Two versions do not work together."""
 
     def test_the_same_version_is_fine(self) -> None:
-        assert describe_mismatch(installed_version(), "the server", "this machine") is None
-        require_same_version(installed_version(), "the server", "this machine")
+        assert describe_mismatch(get_installed_version(), "the server", "this machine") is None
+        require_same_version(get_installed_version(), "the server", "this machine")
 
     def test_another_is_refused_with_both_and_what_to_do(self) -> None:
         words = (
-            f"this machine has gapsweep {installed_version()}, the server has 0.0.1; "
+            f"this machine has gapsweep {get_installed_version()}, the server has 0.0.1; "
             "install the same version on both"
         )
         assert describe_mismatch("0.0.1", "the server", "this machine") == words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.client.job_states import JobState
 from service.server.store.job_records import Transition
-from service.server.sweep_results import active_seconds
+from service.server.sweep_results import sum_active_seconds
 
 
 def history(*changes: tuple[float, JobState]) -> list[Transition]:
@@ -13,12 +13,12 @@ def history(*changes: tuple[float, JobState]) -> list[Transition]:
 
 def test_its_seconds_are_those_on_the_cluster_and_no_wait() -> None:
     began = history((0, JobState.QUEUED), (100, JobState.STARTING), (102, JobState.RUNNING))
-    assert active_seconds(began, 110.0) == 10
+    assert sum_active_seconds(began, 110.0) == 10
     paused = [*began, *history((110, JobState.PAUSING), (111, JobState.PAUSED))]
-    assert active_seconds(paused, 500.0) == 11
+    assert sum_active_seconds(paused, 500.0) == 11
     again = [*paused, *history((500, JobState.QUEUED), (600, JobState.RUNNING))]
-    assert active_seconds([*again, *history((620, JobState.SUCCEEDED))], 9999.0) == 31
+    assert sum_active_seconds([*again, *history((620, JobState.SUCCEEDED))], 9999.0) == 31
 
 
 def test_what_was_never_started_took_no_time() -> None:
-    assert active_seconds(history((0, JobState.QUEUED)), 50.0) == 0
+    assert sum_active_seconds(history((0, JobState.QUEUED)), 50.0) == 0

@@ -103,7 +103,7 @@ def test_a_trial_whose_process_dies_again_and_again_fails_with_the_last_reason()
     sides = Sides()
     sides.searcher.suggest("a")
     for words in ("worker 0 died", "worker 1 died"):
-        sides.bridge.crash("a", words)
+        sides.bridge.record_crash("a", words)
     sides.end("a", None, crashed=True)
     assert sides.record().reason == "worker 1 died, 2 times"
 

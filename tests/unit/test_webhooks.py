@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from service.base.errors import InputError
-from service.base.ports import free_port
+from service.base.ports import find_free_port
 from service.client.job_states import JobState
 from service.server.store.webhook_store import WebhookStore
 from service.server.webhook_delivery import TRIES, WebhookSender, check_urls
@@ -222,7 +222,7 @@ def test_a_receiver_that_fails_is_called_again_after_growing_waits_and_hears_all
 
 
 def test_one_that_is_not_there_is_called_when_it_comes(house: House) -> None:
-    port = free_port()
+    port = find_free_port()
     house.webhooks.set_urls([f"http://127.0.0.1:{port}/"])
     house.change(STARTING, RUNNING)
     for _ in range(3):
@@ -311,7 +311,7 @@ def test_a_redirect_is_not_followed(house: House, receiver: Receiver, status: in
 
 
 def test_one_that_is_dead_does_not_hold_up_another(house: House, receiver: Receiver) -> None:
-    dead = [f"http://127.0.0.1:{free_port()}/{name}" for name in "az"]
+    dead = [f"http://127.0.0.1:{find_free_port()}/{name}" for name in "az"]
     house.webhooks.set_urls([*dead, receiver.url("/m")])
     house.change(STARTING, RUNNING)
     house.round()
@@ -332,7 +332,7 @@ def test_one_whose_name_is_none_does_not_hold_up_another(
 def test_passwords_in_addresses_are_not_logged(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.webhooks.set_urls([f"http://ann:hunter22@127.0.0.1:{free_port()}/"])
+    house.webhooks.set_urls([f"http://ann:hunter22@127.0.0.1:{find_free_port()}/"])
     house.change(STARTING)
     with caplog.at_level(logging.WARNING):
         house.round()

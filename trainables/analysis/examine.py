@@ -126,7 +126,7 @@ def _time_step(run: TrainingRun, workers: int) -> tuple[float, int]:
     with torch.random.fork_rng(list_generators(run.data.device)):
         for number in ("first", "second"):
             try:
-                with _counting_saved_bytes() as saved:
+                with _count_saved_bytes() as saved:
                     start = time.perf_counter()
                     loss = run.trainable.step(given, batch)
                     if loss.ndim:
@@ -155,7 +155,7 @@ def _check_gradients(model: nn.Module) -> None:
 
 
 @contextmanager
-def _counting_saved_bytes() -> Iterator[list[int]]:
+def _count_saved_bytes() -> Iterator[list[int]]:
     """Count the bytes that autograd saves for the backward pass, each storage once."""
     seen: set[int] = set()
     total = [0]

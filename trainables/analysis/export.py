@@ -42,7 +42,7 @@ def export_network(
     """
     folder.mkdir(parents=True, exist_ok=True)
     whole = WithPreprocessing(network.cpu(), preprocessing).eval()
-    raw_shape = preprocessing.raw_shape(info.input_shape)
+    raw_shape = preprocessing.get_raw_shape(info.input_shape)
     program = folder / PROGRAMS[form]
     try:
         with warnings.catch_warnings():

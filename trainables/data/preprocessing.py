@@ -34,7 +34,7 @@ class Preprocessing:
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
 
-    def raw_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
+    def get_raw_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a raw sample, for a network with this input shape."""
         return (len(self.columns),) if self.columns else tuple(input_shape)
 

@@ -64,7 +64,7 @@ class Rendezvous:
         """Connect to the rendezvous that another process hosts."""
         return cls(address, is_host=False)
 
-    def next_store(self) -> Any:
+    def create_store(self) -> Any:
         """A new store for the next group; the n-th call returns the same store in every process."""
         self._groups += 1
         return dist.PrefixStore(f"group {self._groups}", self._store)  # type: ignore[attr-defined]  # missing in the stubs of torch
@@ -126,7 +126,7 @@ class Group(Process):
         backend = "gloo" if device == "cpu" else f"cpu:gloo,{device}:nccl"
         dist.init_process_group(
             backend,
-            store=rendezvous.next_store(),
+            store=rendezvous.create_store(),
             rank=rank,
             world_size=world,
             timeout=COLLECTIVE_TIMEOUT,

@@ -21,7 +21,8 @@ def check_own_packages() -> None:
         places = [Path(p).resolve() for p in spec.submodule_search_locations or ()] if spec else []
         if places and places[0].parent in roots:
             continue
-        found = spec.origin if spec is not None and spec.origin else (places or ["nothing"])[0]
+        first = str(places[0]) if places else "nothing"
+        found = spec.origin if spec is not None and spec.origin else first
         raise ImportError(
             f"{found} shadows the package {name!r} of gapsweep; rename it, "
             "or start gapsweep in another directory"

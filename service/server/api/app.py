@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 from service.base.errors import ClusterUnavailableError
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.client.models import ClusterOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
@@ -65,7 +65,7 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     if cluster is None:
         raise ClusterUnavailableError("this server has no cluster")
     nodes = tuple(
-        NodeOut(name=n.name, cpus=n.amount.cpus, gpus=n.amount.gpus) for n in cluster.nodes()
+        NodeOut(name=n.name, cpus=n.amount.cpus, gpus=n.amount.gpus) for n in cluster.list_nodes()
     )
     counts = service.sweeps.counts()
     running = sum(count for state, count in counts.items() if state.is_active)
@@ -94,7 +94,7 @@ def create_app(
 
     app = FastAPI(
         title="gapsweep",
-        version=installed_version(),
+        version=get_installed_version(),
         summary="Which regularisation closes the generalisation gap of your model on your data?",
         lifespan=lifespan,
     )

@@ -21,9 +21,9 @@ from service.base.errors import (
     UnauthorizedError,
 )
 from service.base.redaction import redact
-from service.base.versions import installed_version
+from service.base.versions import get_installed_version
 from service.client.models import ProblemItem, ProblemOut
-from service.client.problem_types import type_of
+from service.client.problem_types import get_type
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ async def _handle_unexpected(_request: Request, error: Exception) -> JSONRespons
 def _respond(error: GapsweepError) -> JSONResponse:
     if error.public_message is not None:
         _log.error("%s", error)
-    return _document(type_of(type(error)), error.status, error.details(), _headers(error))
+    return _document(get_type(type(error)), error.status, error.details(), _headers(error))
 
 
 def _headers(error: GapsweepError) -> Mapping[str, str]:
@@ -95,5 +95,5 @@ def _document(
         body.model_dump(),
         status_code=status,
         media_type="application/problem+json",
-        headers={"Gapsweep-Version": installed_version(), **headers},
+        headers={"Gapsweep-Version": get_installed_version(), **headers},
     )

@@ -66,8 +66,8 @@ def report(
         text = sweep_results.summary(service, job).model_dump_json(indent=2)
         return Response(text, media_type="application/json")
     if report_format is ReportFormat.TEXT:
-        return Response(sweep_results.report_text(service, job), media_type="text/plain")
-    return Response(sweep_results.report_html(service, job), media_type="text/html")
+        return Response(sweep_results.render_text(service, job), media_type="text/plain")
+    return Response(sweep_results.render_html(service, job), media_type="text/html")
 
 
 @result_router.get("/logs")
