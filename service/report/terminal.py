@@ -50,8 +50,10 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
             f"Layers of the best network (trial {data.best.number})",
             _build_anatomy(data.best.anatomy),
         )
-    yield "What mattered for the objective", _draw_bars(data.importances.objective)
-    yield "What mattered for the gap", _draw_bars(data.importances.gap)
+    found = data.importances
+    objective = _draw_bars(found.objective, found.objective_intervals)
+    yield "What mattered for the objective", objective
+    yield "What mattered for the gap", _draw_bars(found.gap, found.gap_intervals)
     yield "Epochs saved", _describe_savings(data)
 
 
@@ -142,14 +144,18 @@ def _build_anatomy(anatomy: Anatomy) -> Table:
     return table
 
 
-def _draw_bars(shares: Mapping[str, float]) -> Table | Text:
+def _draw_bars(
+    shares: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]
+) -> Table | Text:
     if not shares:
         return Text(TOO_FEW_TRIALS)
     table = Table.grid(padding=(0, 1))
     largest = max(shares.values()) or 1.0
     for name, share in shares.items():
         length = round(_BAR * share / largest)
-        table.add_row(name, Text("━" * length, style="cyan"), format_share(share))
+        limits = " to ".join(map(format_share, intervals.get(name, ())))
+        bar = Text("━" * length, style="cyan")
+        table.add_row(name, bar, format_share(share), f"({limits})" if limits else "")
     return table
 
 
