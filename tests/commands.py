@@ -24,6 +24,7 @@ DIGITS = REPOSITORY / "search_spaces" / "sweeps" / "digits.yaml"
 SMALL = (
     "training.max_epochs=8",
     "budget.trials=10",
+    "confirm=off",
     "search.pruner={name: median, startup_trials: 3, warmup_epochs: 1}",
 )
 LOCAL = "resources={executor: local}"

@@ -138,6 +138,7 @@ def _written(folder: Path, spec: dict[str, Any]) -> Path:
         "early_stopping": None,
         "search": {"pruner": "none"},
         "budget": {"trials": 1},
+        "confirm": "off",
         "resources": {"workers": 2, "concurrent": 1},
     }
     path = folder / "spec.yaml"

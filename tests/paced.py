@@ -54,5 +54,6 @@ def spec_of(
         "search": {"sampler": "random", "pruner": "none"},
         "early_stopping": "off",
         "budget": {"trials": trials},
+        "confirm": "off",
         "resources": {"concurrent": concurrent},
     }

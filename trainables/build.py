@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -12,7 +12,7 @@ from search_spaces.space import Value
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
-from trainables.config.trial_parameters import TrainingSpec, read_point
+from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
 from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
@@ -36,13 +36,17 @@ def build_run(
     *,
     baseline: bool,
     device: str,
+    without: Collection[str] = (),
     seed: int | None = None,
     process: Process | None = None,
     placed: Placed | None = None,
 ) -> TrainingRun:
     """The training of one trial, ready to start. ``seed`` replaces the spec's seed.
 
-    The baseline has no regularisation: no early stopping and no user-defined regulariser.
+    The baseline has no regularisation: no user-defined regulariser, and early stopping only marks
+    the weights that it would have kept, see :attr:`trainables.loop.TrainingRun.control`.
+    ``without`` names parts that are left out: ``early_stopping``, labels of user-defined
+    regularisers.
 
     Raises:
         ContractError: see :func:`build_training`.
@@ -55,12 +59,14 @@ def build_run(
     regularisers = point.regularisers
     if baseline:
         regularisers = tuple(r for r in regularisers if not isinstance(r, OwnRegulariser))
+    regularisers = tuple(r for r in regularisers if _get_key(r) not in without)
     return build_training(
         load_trainable(spec.trainable, point.model),
         splits,
         training,
         regularisers,
-        None if baseline else spec.early_stopping,
+        None if EARLY_STOPPING in without else spec.early_stopping,
+        runs_to_end=baseline,
         device=device,
         process=process,
         placed=placed,
@@ -74,6 +80,7 @@ def build_training(
     regularisers: Regularisers = (),
     early_stopping: StoppingConfig | None = None,
     *,
+    runs_to_end: bool = False,
     device: str = "cpu",
     process: Process | None = None,
     placed: Placed | None = None,
@@ -124,6 +131,7 @@ def build_training(
             stopping=stopping,
             watched=early_stopping.metric if early_stopping else "",
             process=process,
+            runs_to_end=runs_to_end,
         )
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.contract import Trainable
@@ -41,6 +42,33 @@ def measure(
     totals = (process or Process()).sum(own)
     samples = totals.pop(_COUNT)
     return {name: total / samples for name, total in totals.items()}
+
+
+@torch.no_grad()
+def measure_each(
+    model: nn.Module, trainable: Trainable, batches: Iterable[tuple[Tensor, Tensor]]
+) -> dict[str, NDArray[np.float64]]:
+    """``loss`` and metrics of every sample, each ``(N,)``, in this process alone.
+
+    A metric that the trainable gives as the mean of a batch has that value for each of its
+    samples in :func:`measure`; here it is one value, ``(1,)``.
+    """
+    was_training = model.training
+    model.eval()
+    each: dict[str, list[Tensor]] = {}
+    counts: list[int] = []
+    for x, y in batches:
+        counts.append(len(y))
+        for name, value in trainable.evaluate(model(x), y).items():
+            each.setdefault(name, []).append(value.double().cpu())
+    model.train(was_training)
+    return {name: _join(values, counts) for name, values in each.items()}
+
+
+def _join(values: Sequence[Tensor], counts: Sequence[int]) -> NDArray[np.float64]:
+    if values[0].ndim:
+        return torch.cat(list(values)).numpy()
+    return np.asarray([np.average([float(v) for v in values], weights=counts)])
 
 
 def compute_gaps(

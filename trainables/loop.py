@@ -48,7 +48,9 @@ class Parts:
 
     ``subset`` holds the indices of the training samples that train metrics are measured on.
     ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
-    weights of ``model``. ``watched`` is the metric that ``stopping`` reads.
+    weights of ``model``. ``watched`` is the metric that ``stopping`` reads. With ``runs_to_end``
+    the rule stops nothing: the last epoch's weights are kept, and those that the rule would have
+    kept are a second result of the training, its control.
     """
 
     trainable: Trainable
@@ -64,6 +66,15 @@ class Parts:
     stopping: StoppingRule | None
     watched: str
     process: Process
+    runs_to_end: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The result of an epoch and a copy of its weights on the CPU."""
+
+    result: EpochResult
+    state: dict[str, Tensor]
 
 
 class TrainingRun:
@@ -74,8 +85,14 @@ class TrainingRun:
         self.training, self.model, self.data = parts.training, parts.model, parts.data
         self.trainable, self.penalised = parts.trainable, parts.penalised
         self.last_result: EpochResult | None = None
-        self.best_state: dict[str, Tensor] = {}
-        self._best: EpochResult | None = None
+        self.control: Kept | None = None
+        self.control_ended = False
+        self._kept: Kept | None = None
+
+    @property
+    def best_state(self) -> dict[str, Tensor]:
+        """The weights that are kept so far; empty before the first epoch."""
+        return self._kept.state if self._kept else {}
 
     @property
     def evaluated(self) -> nn.Module:
@@ -103,9 +120,11 @@ class TrainingRun:
 
     def keep(self, result: EpochResult) -> None:
         """Keep this epoch's weights as the best ones."""
-        self._best = result
-        state = self.evaluated.state_dict()
-        self.best_state = {k: v.cpu().clone() for k, v in state.items()}
+        self._kept = self._copy(result)
+
+    def keep_control(self, result: EpochResult) -> None:
+        """Keep this epoch's weights as those of the control."""
+        self.control = self._copy(result)
 
     def best_metrics(self) -> dict[str, float]:
         """The metrics at the kept weights, and their ``epoch``; call it after the last epoch.
@@ -113,14 +132,27 @@ class TrainingRun:
         Raises:
             RuntimeError: no epoch has finished.
         """
-        if self._best is None:
+        if self._kept is None:
             raise RuntimeError("the training has not finished an epoch")
-        metrics = dict(self._best.metrics)
+        return self._metrics_of(self._kept)
+
+    def control_metrics(self) -> dict[str, float] | None:
+        """The metrics at the control's weights; None for a training without a control."""
+        return None if self.control is None else self._metrics_of(self.control)
+
+    def _copy(self, result: EpochResult) -> Kept:
+        state = self.evaluated.state_dict()
+        return Kept(result, {k: v.cpu().clone() for k, v in state.items()})
+
+    def _metrics_of(self, kept: Kept) -> dict[str, float]:
+        metrics = dict(kept.result.metrics)
         if "train/loss" not in metrics:
+            self.model.load_state_dict(kept.state)
             metrics |= _measure_sides(self, self.model, train_side=True)
-        kept = ("train", "val", "gap", "sparsity")
-        found = {name: v for name, v in metrics.items() if name.partition("/")[0] in kept}
-        return {"epoch": float(self._best.epoch), **found}
+            self.model.load_state_dict(self.best_state)
+        sides = ("train", "val", "gap", "sparsity")
+        found = {name: v for name, v in metrics.items() if name.partition("/")[0] in sides}
+        return {"epoch": float(kept.result.epoch), **found}
 
     def state_dict(self) -> dict[str, Any]:
         """The state needed to resume after the last epoch, in types that ``weights_only`` loads."""
@@ -130,8 +162,11 @@ class TrainingRun:
             "regularisers": self.parts.regularisers.state_dict(),
             "watch": self.parts.stopping.state_dict() if self.parts.stopping else None,
             "last": _to_plain(self.last_result),
-            "best": _to_plain(self._best),
+            "best": _to_plain(self._kept.result if self._kept else None),
             "best_state": self.best_state,
+            "control": _to_plain(self.control.result if self.control else None),
+            "control_state": self.control.state if self.control else {},
+            "control_ended": self.control_ended,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,8 +177,9 @@ class TrainingRun:
         if self.parts.stopping:
             self.parts.stopping.load_state_dict(state["watch"])
         self.last_result = EpochResult(**state["last"]) if state["last"] else None
-        self._best = EpochResult(**state["best"]) if state["best"] else None
-        self.best_state = dict(state["best_state"])
+        self._kept = _load_kept(state["best"], state["best_state"])
+        self.control = _load_kept(state.get("control"), state.get("control_state", {}))
+        self.control_ended = bool(state.get("control_ended"))
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
@@ -223,13 +259,19 @@ def measure_samples(
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
-    verdict = run.parts.process.broadcast(_judge(run.parts, epoch, metrics))
-    done = verdict is Verdict.STOP or epoch >= run.training.max_epochs
-    result = EpochResult(epoch, metrics, done)
+    to_end = run.parts.runs_to_end
+    verdict = Verdict.WAIT if run.control_ended else _judge(run.parts, epoch, metrics)
+    verdict = run.parts.process.broadcast(verdict)
+    stops = verdict is Verdict.STOP and not to_end
+    result = EpochResult(epoch, metrics, stops or epoch >= run.training.max_epochs)
     run.last_result = result
-    if verdict is Verdict.IMPROVED or not run.best_state:
+    if to_end or verdict is Verdict.IMPROVED or not run.best_state:
         run.keep(result)
-    if done:
+    if to_end:
+        run.control_ended = run.control_ended or verdict is Verdict.STOP
+        if verdict is Verdict.IMPROVED or run.control is None:
+            run.keep_control(result)
+    if result.done:
         run.model.load_state_dict(run.best_state)
     return result
 
@@ -294,6 +336,10 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     for hook in parts.regularisers.after_step:
         hook(now)
     return loss.detach()
+
+
+def _load_kept(result: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> Kept | None:
+    return Kept(EpochResult(**result), dict(state)) if result else None
 
 
 def _to_plain(result: EpochResult | None) -> dict[str, Any] | None:

@@ -142,9 +142,8 @@ def list_sweeps(
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
     from service.base.number_format import duration, number
-    from service.spec.file import load_spec
     from service.sweep.environment import locate_home
-    from service.sweep.load import read_current_summary
+    from service.sweep.load import load_stored_spec, read_current_summary
 
     at = locate_home(home)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -152,7 +151,7 @@ def list_sweeps(
         table.add_column(title, overflow="fold", no_wrap=title == "sweep")
     for folder in at.sweeps():
         try:
-            spec, found = load_spec(folder.spec), read_current_summary(folder)
+            spec, found = load_stored_spec(folder), read_current_summary(folder)
         except GapsweepError:
             table.add_row(folder.sweep_id, "not started")
             continue

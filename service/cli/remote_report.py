@@ -102,6 +102,8 @@ def _trials(sweep: SweepOut) -> str:
     if "planned" not in progress:
         return MISSING
     finished = sum(progress.get(state, 0) for state in ("complete", "pruned", "failed"))
+    if sweep.state.is_over:  # a confirmation may need fewer than were planned
+        return str(finished)
     return f"{finished}/{progress['planned']}"
 
 

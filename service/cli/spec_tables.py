@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 
+from service.base.number_format import duration
 from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
@@ -14,6 +16,8 @@ from trainables.config.precision import PRECISIONS
 from trainables.regularisers.dropout import find_dropout_layers
 
 _GIB = 2**30
+_MEASURED = 1.3
+"""An epoch by its steps alone: the optimiser and the measurement of the gap are added."""
 
 
 def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
@@ -31,10 +35,29 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(find_dropout_layers(found.run.model)) or "none"),
             ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
+            *_list_costs(spec, found),
             ("space", ", ".join(spec.space.parameters)),
             ("metrics", ", ".join(found.examination.metrics)),
         ]
     )
+
+
+def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
+    """What the whole sweep may cost at most, by the time of one step on this CPU."""
+    confirm, budget = spec.confirm, spec.budget
+    after = confirm.trainings if confirm else 0
+    confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
+    controls = f", of which {spec.controls} tune controls" if spec.controls else ""
+    yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"
+    steps = math.ceil(len(found.splits.train) / spec.training.batch_size)
+    epoch = steps * found.examination.seconds * _MEASURED
+    total = (budget.trials + after) * spec.training.max_epochs * epoch
+    at_once = duration(round(total / spec.resources.concurrent))
+    limit = "" if budget.minutes is None else f"; the budget ends it after {budget.minutes:g} min"
+    yield "time", f"at most about {at_once}, {spec.resources.concurrent} at once{limit}"
+    if spec.resources.gpus:
+        hours = total * spec.resources.gpus / 3600
+        yield "GPU hours", f"at most about {hours:.2g}, if a GPU is as fast as this CPU"
 
 
 def build_cluster_table(inventory: Inventory) -> Table:

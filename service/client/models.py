@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from service.client.job_states import JobState, RequestedAction
 from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.answer import Answer
 
 
 class _Response(BaseModel):
@@ -75,7 +76,9 @@ class TrialOut(_Response):
     best: dict[str, float | None]
     stopped_epoch: int | None
     reason: str | None
-    confirms: int | None
+    confirms: int | None = Field(description="of a replicate: the trial that it repeats")
+    replicate: int = Field(description="of which division of the samples; 0 is the search's")
+    without: tuple[str, ...] = Field(description="parts of the configuration that are left out")
     seed: int | None
     ran_on: dict[str, str]
     seconds: float
@@ -113,10 +116,11 @@ class TrialCurve(_Response):
 
 
 class BestOut(_Response):
-    """The best trial of a sweep, and its baseline."""
+    """The best trial of a sweep, its baseline, and the answer, once the sweep has ended."""
 
     best: TrialOut
     baseline: TrialOut | None
+    answer: Answer | None = None
 
 
 class LogOut(_Response):

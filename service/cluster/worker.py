@@ -7,17 +7,20 @@ import sys
 import traceback
 from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from service.base.files import replace_file
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.sweep.home import SweepFolder
+from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.build import build_run
+from trainables.data.rows import Rows
 from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
@@ -33,9 +36,18 @@ class TrialContext:
     """
 
     spec: SweepSpec
-    splits: Splits
+    rows: Rows
     folder: Path
     import_paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Division:
+    """The samples of one replicate: its number, and whether the test samples are its own."""
+
+    key: tuple[int, bool]
+    splits: Splits
+    placed: Placed
 
 
 class Worker:
@@ -55,7 +67,7 @@ class Worker:
         if 0 < resources.worker_gpus < 1:
             limit_memory(resources.worker_gpus)
         self.process = Process()
-        self._placed: Placed | None = None
+        self._division: _Division | None = None
         self._run: TrainingRun | None = None
 
     def take(self, assignment: Assignment) -> None:
@@ -64,8 +76,8 @@ class Worker:
         self._trial, self._recorded = assignment, assignment.recorded
 
     def close(self) -> None:
-        """Release the trial and the data on the device."""
-        self._placed = None
+        """Let go of the trial and of the data on the device."""
+        self._division = None
         self._forget()
 
     def advance(self) -> Answer:
@@ -113,33 +125,71 @@ class Worker:
             result = next(self._results)
             self._save(run.state_dict(), self._folder.checkpoint(self._trial.number))
         self._recorded = result.epoch
-        if result.done:
-            self._save(run.best_state, self._folder.best_weights(self._trial.number))
-        return EpochReport(
-            epoch=result.epoch,
-            metrics=dict(result.metrics),
-            best=run.best_metrics() if result.done else None,
-            ran_on=self._describe_device(),
+        report = EpochReport(
+            epoch=result.epoch, metrics=dict(result.metrics), ran_on=self._describe_device()
         )
+        return self._conclude(run, report) if result.done else report
+
+    def _conclude(self, run: TrainingRun, report: EpochReport) -> EpochReport:
+        """The last report of a training, with the metrics at its kept weights.
+
+        Replicates are measured on the test samples here. All processes of a group take part in
+        metrics of the other samples; the first one does the rest.
+        """
+        number = self._trial.number
+        best, control = run.best_metrics(), run.control_metrics() or {}
+        self._save(run.best_state, self._folder.best_weights(number))
+        if run.control is not None:
+            self._save(run.control.state, self._folder.control_weights(number))
+        if self._trial.replicate and not self.process.rank:
+            best, control = self._test(run, best, control)
+        return replace(report, best=best, control=control)
+
+    def _test(
+        self, run: TrainingRun, best: dict[str, float], control: dict[str, float]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Both metrics with ``test/*`` and ``test_gap/*``; the samples' own go to a file."""
+        splits = self._divide().splits
+        rows = measure_test_rows(run, splits, run.best_state)
+        best = {**best, **compare_test(run, best, rows)}
+        if run.control is not None:
+            also = measure_test_rows(run, splits, run.control.state)
+            control = {**control, **compare_test(run, control, also)}
+            rows = {**rows, **{f"control/{name}": values for name, values in also.items()}}
+        path = self._folder.test_rows(self._trial.number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path, path.with_suffix(".tmp")) as part, part.open("wb") as file:
+            np.savez(file, **rows)  # type: ignore[arg-type]  # its stub takes no mapping of arrays
+        return best, control
 
     def _begin(self) -> TrainingRun:
-        spec = self._context.spec
-        self._placed = self._placed or place(self._context.splits, self._device)
+        division = self._divide()
         run = build_run(
-            spec,
+            self._context.spec,
             self._trial.params,
-            self._context.splits,
+            division.splits,
             baseline=self._trial.baseline,
+            without=self._trial.without,
             seed=self._trial.seed,
             device=self._device,
             process=self.process,
-            placed=self._placed,
+            placed=division.placed,
         )
         state = self.process.broadcast(self._read_checkpoint())
         if state is not None:
             run.load_state_dict(state)
         self._results = train(run)
         return run
+
+    def _divide(self) -> _Division:
+        """The trial's division of the samples on the device; only the last one is kept there."""
+        wanted = (self._trial.replicate, self._trial.redraws_test)
+        if self._division is None or self._division.key != wanted:
+            self._division = None  # frees the device before the next one is placed
+            replicate, redraw = wanted
+            splits = self._context.rows.divide(replicate, redraw_test=redraw)
+            self._division = _Division(wanted, splits, place(splits, self._device))
+        return self._division
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """Read the trial's checkpoint from an earlier session or process, if there is one."""

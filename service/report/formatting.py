@@ -9,8 +9,8 @@ from service.base.number_format import MISSING, number
 from service.study.records import Params
 from trainables.config.regularisers import NEUTRAL, SYMBOLS
 
-if TYPE_CHECKING:  # comparison imports scipy
-    from service.report.comparison import Interval
+if TYPE_CHECKING:
+    from service.sweep.answer import Bounds, Mean
 
 
 def format_signed(value: float) -> str:
@@ -18,11 +18,19 @@ def format_signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def format_interval(interval: Interval) -> str:
+def format_mean(mean: Mean) -> str:
     """A mean and half the width of its interval, if there is one."""
-    if interval.half is None:
-        return number(interval.mean)
-    return f"{number(interval.mean)} ± {interval.half:.2g}"
+    return format_with_error(mean.mean, mean.half)
+
+
+def format_with_error(value: float | None, error: float | None) -> str:
+    """A value and its error, if it is known."""
+    return number(value) if value is None or error is None else f"{number(value)} ± {error:.2g}"
+
+
+def format_bounds(bounds: Bounds | None) -> str:
+    """An interval; empty if there is none."""
+    return "" if bounds is None else f"{format_signed(bounds[0])} to {format_signed(bounds[1])}"
 
 
 def format_value(value: Value | None) -> str:

@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from service.base.number_format import duration, number
 from service.report import formatting
-from service.report.plots import draw_curves_plot, draw_gap_plot
-from service.report.report_data import ReportData
+from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
+from service.report.report_data import ReportData, list_arm_metrics
+from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 
 
@@ -22,6 +23,9 @@ def render(data: ReportData) -> str:
         too_few_trials=TOO_FEW_TRIALS,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
+        effects_plot=Markup(draw_effects_plot(data)),
+        arm_metrics=list_arm_metrics(data.answer),
+        describe_part=describe_part,
     )
 
 
@@ -34,7 +38,10 @@ def _load_template() -> Template:
         f.__name__: f
         for f in (
             number,
-            formatting.format_interval,
+            formatting.format_mean,
+            formatting.format_with_error,
+            formatting.format_bounds,
+            formatting.format_signed,
             formatting.format_value,
             formatting.format_share,
             duration,

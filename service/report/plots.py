@@ -8,8 +8,9 @@ the SVG are ``currentColor``, so that a plot follows the dark mode of its page.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from service.report.report_data import Curves, ReportData
+from service.report.verdict import describe_part
+from service.sweep.answer import Bounds
 from trainables.config.penalties import PenaltyKind, penalties
 
 _INK = "#1b1b1f"
@@ -64,6 +67,18 @@ def draw_curves_plot(data: ReportData) -> str:
         _draw_gap_curve(gap, data)
 
     return _render_svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
+
+
+def draw_effects_plot(data: ReportData) -> str:
+    """The answer's differences with their intervals, as inline SVG; empty without replicates."""
+    rows = list(_list_effects(data))
+    if not rows:
+        return ""
+    return _render_svg(
+        "effects",
+        (7.2, 1.0 + 0.36 * len(rows)),
+        lambda figure: _draw_effects(figure.subplots(), rows, data),
+    )
 
 
 def save_png(data: ReportData, path: Path) -> None:
@@ -134,6 +149,45 @@ def _draw_gap_curve(axes: Axes, data: ReportData) -> None:
     for curves in data.curves:
         _draw_series(axes, curves, "gap/loss", "-")
     _finish(axes, len(axes.lines) > 1, "no epochs")
+
+
+@dataclass(frozen=True)
+class _Difference:
+    label: str
+    effect: float
+    interval: Bounds
+    colour: str
+
+
+def _list_effects(data: ReportData) -> Iterator[_Difference]:
+    """What the plot shows from top to bottom: the pick, early stopping, the parts."""
+    answer = data.answer
+    if not answer.arms:
+        return
+    if answer.effect is not None and answer.interval is not None:
+        yield _Difference("pick − control", answer.effect, answer.interval, _BEST)
+    stopping = answer.early_stopping
+    if stopping is not None:
+        yield _Difference("control − baseline", stopping.effect, stopping.interval, _BASELINE)
+    params = data.best.params if data.best else {}
+    for part in answer.parts:
+        if part.effect is not None and part.interval is not None:
+            named = describe_part(part.name, params)
+            yield _Difference(f"pick − pick without {named}", part.effect, part.interval, _INK)
+
+
+def _draw_effects(axes: Axes, rows: Sequence[_Difference], data: ReportData) -> None:
+    better = "lower" if data.answer.mode == "min" else "higher"
+    axes.set(xlabel=f"difference of {data.answer.metric} ({better} is better)")
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.invert_yaxis()
+    axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
+    smallest = data.answer.min_effect
+    if smallest is not None:
+        axes.axvspan(-smallest, smallest, color=_INK, alpha=0.06)
+    for place, row in enumerate(rows):
+        axes.plot(row.interval, (place, place), color=row.colour, linewidth=1.7)
+        axes.plot(row.effect, place, "o", color=row.colour, markersize=6)
 
 
 def _draw_series(axes: Axes, curves: Curves, metric: str, line: str) -> None:

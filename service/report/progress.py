@@ -94,7 +94,8 @@ class LineView(SweepView):
             f"trial {trial.number:3d} {trial.state.value:8s}",
             *_format_figures(self.sweep, trial),
         ]
-        line = "  ".join([*words, format_configuration(trial.params), f"({over} left)"])
+        at_most = "at most " if trial.replicate else ""
+        line = "  ".join([*words, _describe_run(trial), f"({at_most}{over} left)"])
         self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
 
 
@@ -190,7 +191,7 @@ class LiveView(SweepView):
                 epoch,
                 value,
                 gap,
-                format_configuration(trial.params),
+                _describe_run(trial),
             )
             table.add_row(*row, style="dim")
         return table
@@ -201,6 +202,14 @@ def _format_figures(sweep: Sweep | None, trial: Trial) -> list[str]:
         return [trial.reason] if trial.reason else []
     gap = number(trial.best.get("gap/loss"))
     return [f"{sweep.metric} {number(trial.value)}", f"gap/loss {gap}"]
+
+
+def _describe_run(trial: Trial) -> str:
+    """A trial's configuration; that of a replicate by the trial that it repeats."""
+    if not trial.replicate:
+        return format_configuration(trial.params)
+    without = f" without {', '.join(trial.without)}" if trial.without else ""
+    return f"replicate {trial.replicate} of trial {trial.confirms}{without}"
 
 
 def choose_view(console: Console) -> SweepView:

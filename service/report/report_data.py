@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search_spaces.space import Value
-from service.report.comparison import ConfirmedRow, compare_finalists
-from service.report.verdict import compute_closed_share, write_confirmed_verdict, write_verdict
+from service.answer.unconfirmed import leave_unconfirmed
+from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
-from service.study.records import OUT_OF_BUDGET, Metrics, Role, Trial, TrialState
+from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
+from service.sweep.answer import Answer
 from service.sweep.sweep_record import Sweep, SweepState
 from trainables.config.penalties import penalties
 
@@ -21,16 +22,18 @@ _METRIC_ORDER = ("loss", "accuracy")
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
-    """One metric of baseline and best at their restored weights.
+    """One metric of baseline, control and best, one training each, at their kept weights.
 
-    ``closed`` is 1 − best/baseline of a gap: 1 closes it, above 1 overshoots, below 0 widens it.
-    None if the metric is not a gap, if a side is missing, or if the baseline's gap is not positive
-    (then there is a ``note``).
+    ``errors`` are the standard errors of the three by the samples, known for gaps. ``closed`` is
+    1 − best/baseline of a gap: 1 closes it, below 0 widens it. None if the metric is not a gap, if
+    a side is missing, or if the baseline's gap is not positive (then there is a ``note``).
     """
 
     metric: str
     baseline: float | None
+    control: float | None
     best: float | None
+    errors: tuple[float | None, float | None, float | None]
     closed: float | None
     note: str
 
@@ -108,6 +111,7 @@ class ReportData:
     mode: str
     counts: Mapping[str, int]
     baseline: Trial | None
+    control: Trial | None
     best: Trial | None
     comparison: tuple[ComparisonRow, ...]
     gap_metrics: tuple[str, ...]
@@ -118,15 +122,17 @@ class ReportData:
     curves: tuple[Curves, ...]
     importances: Importances
     savings: Savings
-    confirmed: tuple[ConfirmedRow, ...]
+    answer: Answer
     verdict: str
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
     """The report of a sweep in any state."""
-    baseline, best = sweep.baseline, find_challenger(sweep)
+    baseline, control, best = sweep.baseline, sweep.control, find_challenger(sweep)
     gap_metrics = tuple(f"gap/{m}" for m in _list_metrics(sweep.trials, "gap"))
-    rows = compare_finalists(sweep)
+    answer = sweep.answer or leave_unconfirmed(
+        sweep.ranking, sweep.trials, None, _explain_missing(sweep)
+    )
     return ReportData(
         sweep_id=sweep.sweep_id,
         name=sweep.name,
@@ -134,10 +140,11 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         seconds=sweep.seconds,
         metric=sweep.metric,
         mode=sweep.mode,
-        counts={s.value: len(sweep.of_state(s)) for s in TrialState},
+        counts=_count_states(sweep),
         baseline=baseline,
+        control=control,
         best=best,
-        comparison=_compare(baseline, best),
+        comparison=_compare((baseline, control, best), answer.target_scale),
         gap_metrics=gap_metrics,
         by_penalty=_group_trials(sweep, gap_metrics, lambda t: t.penalty),
         by_augmentation=_group_trials(sweep, gap_metrics, lambda t: t.augmentation),
@@ -146,11 +153,34 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         curves=tuple(_build_curves(r, t) for r, t in (("baseline", baseline), ("best", best)) if t),
         importances=importances,
         savings=_count_savings(sweep),
-        confirmed=rows,
-        verdict=write_confirmed_verdict(sweep, rows)
-        if rows
-        else write_verdict(sweep, baseline, best),
+        answer=answer,
+        verdict=EARLIER_RULE if _used_earlier_rule(sweep) else write_verdict(sweep, answer),
     )
+
+
+def _explain_missing(sweep: Sweep) -> str:
+    if sweep.state in (SweepState.SUCCEEDED, SweepState.FAILED):
+        return "confirm is off"
+    return f"the sweep is {sweep.state.value}"
+
+
+def _used_earlier_rule(sweep: Sweep) -> bool:
+    return sweep.answer is None and any(t.role is Role.CONFIRM for t in sweep.trials)
+
+
+def list_arm_metrics(answer: Answer) -> tuple[str, ...]:
+    """The metrics that a table of arms shows: the objective's on each side, and its gap."""
+    name = answer.metric.partition("/")[2]
+    wanted = (f"val/{name}", f"test/{name}", f"gap/{name}")
+    return tuple(m for m in wanted if any(m in arm.metrics for arm in answer.arms))
+
+
+def _count_states(sweep: Sweep) -> dict[str, int]:
+    """The search's trials by state, and the replicates that completed."""
+    counts = {s.value: sum(t.state is s for t in sweep.searched) for s in TrialState}
+    return counts | {
+        "replicated": sum(t.replicate > 0 for t in sweep.of_state(TrialState.COMPLETE))
+    }
 
 
 def find_challenger(sweep: Sweep) -> Trial | None:
@@ -170,32 +200,60 @@ def _build_sort_key(order: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
     return lambda name: (order.index(name) if name in order else len(order), name)
 
 
-def _compare(baseline: Trial | None, best: Trial | None) -> tuple[ComparisonRow, ...]:
-    finalists = [t for t in (baseline, best) if t]
-    left, right = (t.best if t else {} for t in (baseline, best))
-    metrics = [f"{side}/{m}" for m in _list_metrics(finalists, "val") for side in _SIDES]
-    return tuple(_build_row(m, left, right) for m in metrics if m in left or m in right)
+_Finalists = tuple[Trial | None, Trial | None, Trial | None]
 
 
-def _build_row(metric: str, baseline: Metrics, best: Metrics) -> ComparisonRow:
-    left, right = baseline.get(metric), best.get(metric)
+def _compare(finalists: _Finalists, scale: float | None) -> tuple[ComparisonRow, ...]:
+    """Rows of every metric; of a regression, those of the target's units as well."""
+    known = [t for t in finalists if t]
+    metrics = [f"{side}/{m}" for m in _list_metrics(known, "val") for side in _SIDES]
+    rows = [
+        _build_row(metric, finalists) for metric in metrics if any(metric in t.best for t in known)
+    ]
+    if scale is not None:
+        rows += [_rescale(row, scale) for row in rows if row.metric in _IN_UNITS]
+    return tuple(rows)
+
+
+_IN_UNITS = ("val/mae", "test/mae")
+
+
+def _rescale(row: ComparisonRow, scale: float) -> ComparisonRow:
+    baseline, control, best = (
+        None if v is None else scale * v for v in (row.baseline, row.control, row.best)
+    )
+    return replace(
+        row,
+        metric=f"{row.metric} (target)",
+        baseline=baseline,
+        control=control,
+        best=best,
+    )
+
+
+def _build_row(metric: str, finalists: _Finalists) -> ComparisonRow:
+    baseline, control, best = (t.best.get(metric) if t else None for t in finalists)
+    first, second, third = (t.errors.get(metric) if t else None for t in finalists)
     is_gap = metric.startswith(("gap/", "test_gap/"))
-    no_gap = is_gap and left is not None and left <= 0
+    no_gap = is_gap and baseline is not None and baseline <= 0
     return ComparisonRow(
         metric=metric,
-        baseline=left,
-        best=right,
-        closed=compute_closed_share(left, right) if is_gap else None,
-        note="no gap to close" if no_gap else "",
+        baseline=baseline,
+        control=control,
+        best=best,
+        errors=(first, second, third),
+        closed=compute_closed_share(baseline, best) if is_gap else None,
+        note="no gap" if no_gap else "",
     )
 
 
 def _group_trials(
     sweep: Sweep, gap_metrics: tuple[str, ...], name_of: Callable[[Trial], str]
 ) -> tuple[GroupRow, ...]:
-    names = sorted({name_of(t) for t in sweep.searched}, key=_build_sort_key(_NAME_ORDER))
+    trials = [t for t in sweep.searched if t.role is not Role.BASELINE]  # it never stops early
+    names = sorted({name_of(t) for t in trials}, key=_build_sort_key(_NAME_ORDER))
     return tuple(
-        _build_group(sweep, gap_metrics, name, [t for t in sweep.searched if name_of(t) == name])
+        _build_group(sweep, gap_metrics, name, [t for t in trials if name_of(t) == name])
         for name in names
     )
 
@@ -240,12 +298,14 @@ def _build_curves(role: str, trial: Trial) -> Curves:
 
 
 def _count_savings(sweep: Sweep) -> Savings:
+    """Of the search: replicates are never pruned."""
+
     def count_saved(state: TrialState) -> int:
-        trials = (t for t in sweep.of_state(state) if t.reason != OUT_OF_BUDGET)
+        trials = (t for t in sweep.searched if t.state is state and t.reason != OUT_OF_BUDGET)
         return sum(max(_get_max_epochs(sweep, t) - _count_epochs(t), 0) for t in trials)
 
     return Savings(
-        run=sum(_count_epochs(t) for t in sweep.trials),
+        run=sum(_count_epochs(t) for t in sweep.searched),
         pruning=count_saved(TrialState.PRUNED),
         early_stopping=count_saved(TrialState.COMPLETE),
     )

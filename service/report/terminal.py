@@ -12,17 +12,27 @@ from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
 from service.report.formatting import (
+    format_bounds,
     format_configuration,
-    format_interval,
+    format_mean,
     format_share,
     format_signed,
     format_value,
+    format_with_error,
 )
-from service.report.report_data import ComparisonRow, GroupRow, ReportData
+from service.report.report_data import ComparisonRow, GroupRow, ReportData, list_arm_metrics
+from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
+from service.sweep.answer import Answer, Claim
 from trainables.config.anatomy import Anatomy
 
 _BAR = 28
+_COLOURS = {
+    Claim.HELPS: "green",
+    Claim.NOT_SHOWN: "cyan",
+    Claim.UNDECIDED: "yellow",
+    Claim.UNCONFIRMED: "yellow",
+}
 _GAP_COLUMNS = 1  # more do not fit into 80 columns
 
 
@@ -34,17 +44,18 @@ def print_report(data: ReportData, console: Console) -> None:
         console.print(Text(title, style="bold"))
         console.print(content)
     console.print()
-    console.print(Text(data.verdict, style="bold green" if data.best else "bold yellow"))
+    console.print(Text(data.verdict, style=f"bold {_COLOURS[data.answer.claim]}"))
 
 
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
-    yield "Baseline against best", _build_comparison(data)
+    yield "Baseline, control and best: one training each", _build_comparison(data)
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"Best trial by {what}", _build_groups(data, what, rows)
-    if data.confirmed:
-        seeds = data.confirmed[0].seeds
-        yield f"Confirmed with {seeds} new seeds: mean ± 95 % interval", _build_confirmed(data)
+    if data.answer.arms:
+        yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
+    if data.answer.parts:
+        yield "Parts of the pick: its difference to the pick without", _build_parts(data)
     if data.best is not None and data.best.anatomy is not None:
         yield (
             f"Layers of the best network (trial {data.best.number})",
@@ -72,12 +83,14 @@ def _build_comparison(data: ReportData) -> Table | Text:
         return Text("no trial completed")
     table = _make_table()
     table.add_column("metric")
-    for role, trial in (("baseline", data.baseline), ("best", data.best)):
-        title = f"{role} (trial {trial.number})" if trial else f"{role} (none)"
-        table.add_column(title, justify="right")
-    table.add_column("gap closed", justify="right")
+    finalists = (("baseline", data.baseline), ("control", data.control), ("best", data.best))
+    for role, trial in finalists:
+        title = f"{role} ({trial.number})" if trial else f"{role} (none)"
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("closed", justify="right")
     for row in data.comparison:
-        table.add_row(row.metric, number(row.baseline), number(row.best), _format_closed(row))
+        values = zip((row.baseline, row.control, row.best), row.errors, strict=True)
+        table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
         table.caption = f"best: {format_configuration(data.best.params)}"
         table.caption_justify = "left"
@@ -110,23 +123,33 @@ def _build_cells(row: GroupRow, gaps: int) -> list[str]:
     return [row.name, *counts, number(row.value), *shown, *last]
 
 
-def _build_confirmed(data: ReportData) -> Table:
+def _build_arms(answer: Answer) -> Table:
     table = _make_table()
-    table.add_column("trial", justify="right")
-    metrics = [data.metric, *(m for m in ("test/loss", "gap/loss") if m != data.metric)]
-    for title in (*metrics, "− baseline", "p"):
+    table.add_column("configuration", overflow="fold")
+    table.add_column("n", justify="right")
+    metrics = list_arm_metrics(answer)
+    for title in metrics:
         table.add_column(title, justify="right", overflow="fold")
-    for row in data.confirmed:
-        found = [row.intervals.get(m) for m in metrics]
-        cells = [format_interval(i) if i else MISSING for i in found]
-        compared = row.comparison
-        difference = format_signed(compared.difference.mean) if compared else "baseline"
-        p = f"{compared.p:.2g}" if compared else ""
-        style = "green" if compared and compared.better else ""
-        table.add_row(str(row.trial.number), *cells, difference, p, style=style)
-    tests = sorted({r.comparison.test for r in data.confirmed if r.comparison})
-    table.caption = f"{', '.join(tests)}; p corrected by Holm's method" if tests else ""
-    table.caption_justify = "left"
+    for arm in answer.arms:
+        found = [arm.metrics.get(m) for m in metrics]
+        failed = f" ({arm.failed} failed)" if arm.failed else ""
+        cells = [format_mean(mean) if mean else MISSING for mean in found]
+        style = "bold" if arm.name == "pick" else ""
+        table.add_row(arm.name, f"{arm.replicates}{failed}", *cells, style=style)
+    return table
+
+
+def _build_parts(data: ReportData) -> Table:
+    table = _make_table()
+    table.add_column("part", overflow="fold")
+    for title in (data.answer.metric, "95 % interval", ""):
+        table.add_column(title, justify="right")
+    params = data.best.params if data.best else {}
+    for part in data.answer.parts:
+        effect = MISSING if part.effect is None else format_signed(part.effect)
+        state = "either suffices" if part.suffices else part.state.value
+        name = describe_part(part.name, params)
+        table.add_row(name, effect, format_bounds(part.interval), state)
     return table
 
 
@@ -162,7 +185,7 @@ def _draw_bars(
 def _describe_savings(data: ReportData) -> Text:
     savings = data.savings
     return Text(
-        f"{savings.run} epochs ran. Pruning saved {savings.pruning}"
+        f"{savings.run} epochs ran in the search. Pruning saved {savings.pruning}"
         f" ({format_share(savings.pruning_share)} of the epochs without pruning),"
         f" early stopping {savings.early_stopping} ({format_share(savings.early_stopping_share)})."
     )

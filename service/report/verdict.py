@@ -1,173 +1,307 @@
-"""The conclusion in sentences: whether a trial beats the baseline, and the gap it closes."""
+"""The answer of a sweep in sentences. Every number in them is in the answer as data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from service.base.number_format import number
-from service.report.comparison import ConfirmedRow
-from service.report.formatting import (
-    format_configuration,
-    format_interval,
-    format_share,
-    format_signed,
-)
-from service.study.records import Trial, TrialState
+from service.report.formatting import format_configuration, format_share, format_signed
+from service.study.records import Params, Trial, TrialState
+from service.sweep.answer import Answer, Claim, Measured, Part, PartState
 from service.sweep.sweep_record import Sweep
+from trainables.config.trial_parameters import EARLY_STOPPING
+
+EARLIER_RULE = (
+    "This sweep was confirmed by the rule of an earlier version: new seeds on the division that "
+    "chose its finalists. That rule confirms too much, so its claim is not repeated; run the spec "
+    "again for an answer."
+)
 
 
 def compute_closed_share(baseline: float | None, best: float | None) -> float | None:
-    """The share of the gap that is closed, 1 − best/baseline; None without a positive gap."""
+    """The share of the gap that is closed, 1 − best/baseline, at most 1; None without a gap."""
     if baseline is None or best is None or not baseline > 0:
         return None
-    return 1 - best / baseline
+    return min(1.0, 1 - best / baseline)
 
 
-def write_verdict(sweep: Sweep, baseline: Trial | None, best: Trial | None) -> str:
-    """One to four sentences. ``best`` is the best completed trial except the baseline."""
-    if baseline is None and best is None:
+def write_verdict(sweep: Sweep, answer: Answer) -> str:
+    """The claim, its contradictions first, then early stopping, the parts, and the gap."""
+    if answer.pick is None:
         return _describe_states(sweep)
-    if best is None:
-        return "Only the baseline completed; there is nothing to compare it with yet."
-    if baseline is None:
-        return _describe_without_baseline(sweep, best)
-    sentences = [
-        _describe_objective(sweep, baseline, best),
-        _describe_gap(baseline, best),
-        _describe_test_loss(baseline, best),
-        _describe_constraints(baseline, best),
-    ]
-    return " ".join(s for s in sentences if s)
+    trial = next(t for t in sweep.trials if t.number == answer.pick)
+    match answer.claim:
+        case Claim.UNCONFIRMED:
+            sentences = _write_unconfirmed(sweep, answer, trial)
+        case Claim.HELPS:
+            sentences = _write_helps(answer, trial)
+        case Claim.NOT_SHOWN:
+            sentences = _write_not_shown(answer, trial)
+        case Claim.UNDECIDED:
+            sentences = _write_undecided(answer, trial)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def write_confirmed_verdict(sweep: Sweep, rows: Sequence[ConfirmedRow]) -> str:
-    """The result over new seeds. ``rows`` holds the baseline, then the finalists."""
-    baseline, *finalists = rows
-    if not finalists:
-        return "No finalist completed its confirmation, so nothing is confirmed."
-    best = sweep.best
-    pick = next((r for r in finalists if best and r.trial.number == best.number), finalists[0])
-    if not any(r.comparison and r.comparison.better for r in finalists):
-        return (
-            f"No regulariser helped here: over {baseline.seeds} new seeds, no finalist is "
-            f"significantly better than the baseline in {sweep.metric}. The closest is "
-            f"{_describe_trial(finalists[0].trial)}: {_describe_difference(finalists[0])}."
-        )
-    sentences = [
-        _describe_pick(sweep, pick, len(finalists)),
-        _describe_confirmed_gap(baseline, pick),
-        _describe_optimism(sweep, pick),
-    ]
-    return " ".join(s for s in sentences if s)
-
-
-def _describe_pick(sweep: Sweep, pick: ConfirmedRow, finalists: int) -> str:
-    named = _describe_trial(pick.trial, start=True)
-    if pick.comparison is None or not pick.comparison.better:
-        return (
-            f"{named} is selected, but it is not significantly better than the baseline in "
-            f"{sweep.metric}: {_describe_difference(pick)}; another finalist is."
-        )
-    corrected = f", corrected by Holm's method for {finalists} finalists" if finalists > 1 else ""
-    return (
-        f"Confirmed over {pick.seeds} new seeds: {named[0].lower()}{named[1:]} beats the baseline "
-        f"in {sweep.metric}: {_describe_difference(pick)}{corrected}."
+def _write_helps(answer: Answer, trial: Trial) -> Iterator[str]:
+    yield _describe_contradiction(answer)
+    yield (
+        f"Regularisation helps{_on(answer)}: {_name(trial, answer)} {_change(answer)} "
+        f"({_evidence(answer)}) compared with the control, {_describe_control(answer)}."
     )
+    yield _describe_stopping(answer)
+    yield from _describe_parts(answer, trial.params)
+    yield _describe_gap(answer)
+    yield _describe_constraints(answer)
+    yield _describe_redrawn(answer)
 
 
-def _describe_difference(row: ConfirmedRow) -> str:
-    if row.comparison is None:
-        return "too few seeds completed to compare"
-    found, half = row.comparison.difference, row.comparison.difference.half or 0.0
-    low, high = format_signed(found.mean - half), format_signed(found.mean + half)
-    return (
-        f"difference {format_signed(found.mean)} (95 % interval {low} to {high}; "
-        f"{row.comparison.test}, p = {row.comparison.p:.2g})"
+def _write_not_shown(answer: Answer, trial: Trial) -> Iterator[str]:
+    yield _describe_contradiction(answer)
+    excluded = answer.excluded_above
+    above = "" if excluded is None else f"; improvements above {number(excluded)} are excluded"
+    yield (
+        f"Not shown: no useful effect of {_name(trial, answer)} on the {_noun(answer)}{_on(answer)}"
+        f"{above} ({_evidence(answer)}), compared with the control, {_describe_control(answer)}."
     )
+    yield _describe_stopping(answer)
+    yield _describe_redrawn(answer)
 
 
-def _describe_confirmed_gap(baseline: ConfirmedRow, pick: ConfirmedRow) -> str:
-    left, right = (r.intervals.get("gap/loss") for r in (baseline, pick))
-    if left is None or right is None:
+def _write_undecided(answer: Answer, trial: Trial) -> Iterator[str]:
+    yield _describe_contradiction(answer)
+    yield (
+        f"Undecided{_on(answer)}: {_name(trial, answer)} {_change(answer)} ({_evidence(answer)}) "
+        f"compared with the control, {_describe_control(answer)}; neither an effect nor its "
+        "absence is shown."
+    )
+    yield _describe_limit(answer)
+    yield _describe_stopping(answer)
+    yield _describe_redrawn(answer)
+
+
+def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[str]:
+    named = f"{_name(trial, answer)}"
+    if answer.effect is None:
+        yield (
+            f"Unconfirmed: no control completed, so there is no comparison. The best is {named}: "
+            f"{answer.metric} {number(trial.value)}."
+        )
+        return
+    error = "" if answer.interval is None else f" ± {_half(answer.interval):.2g}"
+    size = number(abs(answer.effect))
+    if _is_better(answer, answer.effect):
+        by = " (± the samples' own error)" if error else ""
+        yield (
+            f"Unconfirmed: {named} looks better than the control by {size}{error} in "
+            f"{answer.metric}{by}: one training each, the best of {answer.compared}, not tested."
+        )
+    else:
+        yield (
+            f"Unconfirmed: no trial looks better than the control. The closest of "
+            f"{answer.compared} is {named}: {answer.metric} is worse by {size}{error}."
+        )
+    yield f"Not tested: {answer.reason}." if answer.reason else ""
+    yield _describe_search_stopping(sweep)
+    yield "" if answer.feasible else "It violates the constraints."
+
+
+def _describe_search_stopping(sweep: Sweep) -> str:
+    baseline, control = sweep.baseline, sweep.control
+    if baseline is None or control is None:
         return ""
-    values = f"{format_interval(right)} against {format_interval(left)}"
-    share = compute_closed_share(left.mean, right.mean)
-    if share is None:
-        return f"Its gap/loss is {values}."
-    return f"It closes {format_share(share)} of the gap/loss: {values}."
+    if control.number != baseline.number or control.value == baseline.value:
+        return ""
+    return (
+        f"Early stopping alone changes the baseline's {sweep.metric} from {number(baseline.value)} "
+        f"to {number(control.value)}."
+    )
 
 
-def _describe_optimism(sweep: Sweep, pick: ConfirmedRow) -> str:
-    chosen, now = number(pick.trial.value), number(pick.intervals[sweep.metric].mean)
-    return f"Its {sweep.metric} was {chosen} in the search and is {now} over the new seeds."
+def _describe_contradiction(answer: Answer) -> str:
+    """That validation and test samples say contrary things, if they do."""
+    pick, control = answer.find_arm("pick"), answer.find_arm("control")
+    name = f"val/{answer.metric.partition('/')[2]}"
+    if pick is None or control is None or answer.effect is None:
+        return ""
+    if name not in pick.metrics or name not in control.metrics:
+        return ""
+    on_val = pick.metrics[name].mean - control.metrics[name].mean
+    smallest = answer.min_effect or 0.0
+    matters = min(abs(on_val), abs(answer.effect)) >= smallest or _is_shown(answer)
+    if not matters or not _is_better(answer, on_val) or _is_better(answer, answer.effect):
+        return ""
+    return (
+        f"Validation and test samples disagree: the pick is better by {number(abs(on_val))} on the "
+        f"validation samples and worse by {number(abs(answer.effect))} on the test samples."
+    )
+
+
+def _describe_control(answer: Answer) -> str:
+    stops = answer.early_stopping is not None
+    return "which has only early stopping" if stops else "which has no regularisation"
+
+
+def _describe_stopping(answer: Answer) -> str:
+    found = answer.early_stopping
+    if found is None:
+        return ""
+    low, high = found.interval
+    if low == high == 0:
+        return "Early stopping alone changes nothing: it kept the last epoch in every replicate."
+    shown = "" if low <= 0 <= high else "; this is not part of the effect above"
+    return (
+        f"Early stopping alone changes the {_noun(answer)} by {format_signed(found.effect)} "
+        f"({_interval(found)}){shown}."
+    )
+
+
+def _describe_parts(answer: Answer, params: Params) -> Iterator[str]:
+    if not answer.parts:
+        if answer.limit == "trainings":
+            yield "Its parts were not tested: the trainings of confirm are used up."
+        return
+    acting = [p for p in answer.parts if p.state is PartState.ACTS]
+    for part in acting:
+        assert part.effect is not None
+        yield (
+            f"Removing {describe_part(part.name, params)} changes the {_noun(answer)} by "
+            f"{format_signed(-part.effect)} ({_interval_of(part)}): it acts."
+        )
+    either = [describe_part(p.name, params) for p in answer.parts if p.suffices]
+    if either:
+        named = _enumerate(either)
+        yield f"{named[0].upper()}{named[1:]} can replace each other: either suffices."
+    elif not acting:
+        yield "No single part is shown to act."
+    others = [p for p in answer.parts if p.state is not PartState.ACTS and not p.suffices]
+    for part in others if acting else ():
+        yield _describe_idle(part, params)
+
+
+def _describe_idle(part: Part, params: Params) -> str:
+    named = describe_part(part.name, params)
+    if part.interval is None:
+        return f"For {named} no effect is shown."
+    largest = max(abs(bound) for bound in part.interval)
+    return f"For {named} no effect is shown; above {number(largest)} is excluded."
+
+
+def describe_part(name: str, params: Params) -> str:
+    """A part in words: its value where it names a component."""
+    if name == EARLY_STOPPING:
+        return "early stopping"
+    if name in ("penalty", "augmentation"):
+        return f"the {params.get(name, name)} {name}"
+    return name.replace("_", " ")
+
+
+def _describe_gap(answer: Answer) -> str:
+    name = f"gap/{answer.metric.partition('/')[2]}"
+    arms = [answer.find_arm(n) for n in ("baseline", "control", "pick")]
+    found = [a.metrics.get(name) if a else None for a in arms]
+    if any(f is None for f in found):
+        return ""
+    baseline, control, pick = (f.mean for f in found if f is not None)
+    closed = [compute_closed_share(baseline, value) for value in (control, pick)]
+    if closed[0] is None or closed[1] is None:
+        return ""
+    return (
+        f"Of the baseline's {name} of {number(baseline)}, the control closes "
+        f"{format_share(max(0.0, closed[0]))} and the pick {format_share(max(0.0, closed[1]))}."
+    )
+
+
+def _describe_constraints(answer: Answer) -> str:
+    return "" if answer.feasible else "Over the replicates it violates the constraints."
+
+
+def _describe_redrawn(answer: Answer) -> str:
+    found = answer.sensitivity
+    if found is None:
+        return ""
+    return (
+        f"With the test samples drawn anew as well, the difference is "
+        f"{format_signed(found.effect)} ({_interval(found)}); this decides nothing."
+    )
+
+
+def _describe_limit(answer: Answer) -> str:
+    if answer.limit == "test_rows":
+        return (
+            "More data are needed: the test samples, not the replicates, limit what can be shown."
+        )
+    if answer.replicates_needed is not None:
+        used = " The trainings of confirm are used up." if answer.limit == "trainings" else ""
+        return f"About {answer.replicates_needed} more replicates could decide it.{used}"
+    return "The trainings of confirm are used up." if answer.limit == "trainings" else ""
 
 
 def _describe_states(sweep: Sweep) -> str:
+    if sweep.baseline is not None:
+        return "Only the baseline completed; there is nothing to compare it with yet."
     states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
     counts = [f"{len(sweep.of_state(s))} {s.value}" for s in states if sweep.of_state(s)]
     shown = ", ".join(counts) or "none was started"
     return f"No trial completed ({shown}), so there is no conclusion yet."
 
 
-def _describe_without_baseline(sweep: Sweep, best: Trial) -> str:
-    gap = best.best.get("gap/loss")
-    at_gap = f" with a gap/loss of {number(gap)}" if gap is not None else ""
-    return (
-        f"No baseline completed, so there is no comparison. The best is {_describe_trial(best)}: "
-        f"{sweep.metric} {number(best.value)}{at_gap}."
-    )
+def _name(trial: Trial, answer: Answer) -> str:
+    without = "".join(f", without {part.replace('_', ' ')}" for part in answer.without)
+    return f"trial {trial.number} ({format_configuration(trial.params)}{without})"
 
 
-def _describe_objective(sweep: Sweep, baseline: Trial, best: Trial) -> str:
-    values = f"{sweep.metric} {number(best.value)} against {number(baseline.value)}"
-    if is_better(sweep, baseline, best):
-        return f"{_describe_trial(best, start=True)} beats the baseline: {values}."
-    others = (t for t in sweep.of_state(TrialState.COMPLETE) if t is not baseline)
-    if any(is_better(sweep, baseline, t) for t in others):
-        named = _describe_trial(best, start=True)
-        return f"{named} meets the constraints best, but does not beat the baseline: {values}."
-    return f"No trial beats the baseline; the closest is {_describe_trial(best)}: {values}."
+def _change(answer: Answer) -> str:
+    assert answer.effect is not None
+    verb = "lowers" if answer.effect < 0 else "raises"
+    return f"{verb} the {_noun(answer)} by {number(abs(answer.effect))}"
 
 
-def is_better(sweep: Sweep, baseline: Trial, best: Trial) -> bool:
-    """Whether ``best`` has a strictly better value of the objective."""
-    if baseline.value is None or best.value is None:
-        return False
-    if sweep.mode == "max":
-        return best.value > baseline.value
-    return best.value < baseline.value
+def _evidence(answer: Answer) -> str:
+    what = "new seeds and splits" if answer.on == "new_splits" else "new seeds"
+    parts = []
+    if answer.interval is not None and answer.level is not None:
+        low, high = (format_signed(b) for b in answer.interval)
+        parts.append(f"{100 * answer.level:.4g} % interval {low} to {high}")
+    if answer.p is not None:
+        threshold = "" if answer.level is None else f" (threshold {(1 - answer.level) / 2:.2g})"
+        parts.append(f"p = {answer.p:.2g}{threshold}")
+    parts.append(f"{answer.replicates} {what}")
+    parts.append(f"{answer.test_rows:,} test samples" if answer.test_rows > 1 else "by their means")
+    return ", ".join(parts)
 
 
-def _describe_gap(baseline: Trial, best: Trial) -> str:
-    left, right = baseline.best.get("gap/loss"), best.best.get("gap/loss")
-    if left is None or right is None:
-        return ""
-    share = compute_closed_share(left, right)
-    if share is None:
-        return f"The baseline had no gap to close (gap/loss {number(left)})."
-    values = f"({number(right)} against {number(left)})"
-    if share < 0:
-        return f"Its gap/loss is {format_share(-share)} wider {values}."
-    if share >= 1:
-        return f"It closes the whole gap/loss {values}."
-    return f"It closes {format_share(share)} of the gap/loss {values}."
+def _on(answer: Answer) -> str:
+    return " on this split" if answer.on == "one_split" else ""
 
 
-def _describe_test_loss(baseline: Trial, best: Trial) -> str:
-    left, right = baseline.best.get("test/loss"), best.best.get("test/loss")
-    if left is None or right is None:
-        return ""
-    better = "lower" if right < left else "not lower"
-    return f"Its test loss is {better}: {number(right)} against {number(left)}."
+def _noun(answer: Answer) -> str:
+    return answer.metric.replace("/", " ")
 
 
-def _describe_constraints(baseline: Trial, best: Trial) -> str:
-    if best.violation and baseline.violation:
-        return "No trial met the constraints."
-    if best.violation:
-        return "It violates the constraints, as does every trial except the baseline."
-    return "It meets the constraints; the baseline does not." if baseline.violation else ""
+def _is_better(answer: Answer, effect: float) -> bool:
+    return effect > 0 if answer.mode == "max" else effect < 0
 
 
-def _describe_trial(trial: Trial, *, start: bool = False) -> str:
-    return f"{'Trial' if start else 'trial'} {trial.number} ({format_configuration(trial.params)})"
+def _is_shown(answer: Answer) -> bool:
+    """Whether the interval excludes 0."""
+    return answer.interval is not None and not answer.interval[0] <= 0 <= answer.interval[1]
+
+
+def _half(interval: tuple[float, float]) -> float:
+    return (interval[1] - interval[0]) / 2
+
+
+def _interval(found: Measured) -> str:
+    low, high = (format_signed(b) for b in found.interval)
+    return f"95 % interval {low} to {high}"
+
+
+def _interval_of(part: Part) -> str:
+    if part.interval is None:
+        return "no interval"
+    low, high = sorted(-b for b in part.interval)
+    return f"95 % interval {format_signed(low)} to {format_signed(high)}"
+
+
+def _enumerate(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

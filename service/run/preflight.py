@@ -15,7 +15,8 @@ from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
-from trainables.data.datasets import load
+from trainables.data.datasets import open_rows
+from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
@@ -24,8 +25,9 @@ from trainables.loop import TrainingRun, try_step
 
 @dataclass(frozen=True)
 class Preflight:
-    """The splits, the baseline's training before its first step, and its examination."""
+    """The samples, the search's splits, the baseline's training before its first step."""
 
+    rows: Rows
     splits: Splits
     run: TrainingRun
     examination: Examination
@@ -39,7 +41,9 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     """
     problems = [*_check_arguments(spec), *_check_components(spec)]
     try:
-        splits = load(spec.data)
+        rows = open_rows(spec.data)
+        splits = rows.divide()
+        problems += _check_replicates(spec, rows)
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
@@ -54,7 +58,19 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     problems += _check_user_defined(spec, splits)
     if problems:
         raise SpecError(source, problems)
-    return Preflight(splits, run, found)
+    return Preflight(rows, splits, run, found)
+
+
+def _check_replicates(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
+    """Check that every replicate of the confirmation can be divided and tested."""
+    if spec.confirm is None:
+        return
+    if not rows.tested:
+        yield Problem("confirm", "needs test rows, and the data have none; set confirm to off")
+    try:
+        rows.check_replicates(spec.confirm.replicates)
+    except TrainableError as error:
+        yield Problem("data", f"{error}; or set confirm to off")
 
 
 def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from service.study.events import TrialEvent
 from service.study.records import TrialState
 from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
+from service.sweep.load import load_stored_spec
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from service.cluster.connection import Cluster
     from service.run.sweep_control import Orders
     from service.run.sweep_session import Ending
-    from trainables.data.splits import Splits
+    from trainables.data.rows import Rows
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
 
@@ -122,8 +123,8 @@ def start_sweep(
     prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
     folder = create_sweep(spec, home, paths)
     ending = run_sweep(
-        load_spec(folder.spec),
-        prepared.splits,
+        load_stored_spec(folder),
+        prepared.rows,
         folder,
         home,
         observers,
@@ -151,12 +152,12 @@ def resume_sweep(
     cluster = _build_cluster(ray_address)
     from service.run.sweep_session import run_sweep
 
-    spec = load_spec(folder.spec)
+    spec = load_stored_spec(folder)
     paths = add_import_paths(*folder.read_import_paths())
     prepared = prepare(spec, str(folder.spec), cluster, [home.path, *find_user_code(spec, paths)])
     return run_sweep(
         spec,
-        prepared.splits,
+        prepared.rows,
         folder,
         home,
         observers,
@@ -193,7 +194,7 @@ def continue_sweep(
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
             spec,
-            prepared.splits,
+            prepared.rows,
             folder,
             home,
             observers,
@@ -206,9 +207,9 @@ def continue_sweep(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A valid spec's data, and how many trials fit at once."""
+    """A valid spec's samples, and how many trials fit at once."""
 
-    splits: Splits
+    rows: Rows
     slots: int
 
 
@@ -227,8 +228,8 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
     check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as executor:
         inventory = executor.submit(cluster.take_inventory, shared)
-        splits = run_preflight(spec, source).splits
-        return Prepared(splits, inventory.result().check(spec))
+        rows = run_preflight(spec, source).rows
+        return Prepared(rows, inventory.result().check(spec))
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:

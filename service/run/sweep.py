@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.spec.model import SweepSpec
     from service.study.records import Trial
     from service.study.study import SweepStudy
+    from service.sweep.answer import Answer
     from service.sweep.sweep_record import Sweep as SweepRecord
 
 
@@ -108,8 +109,13 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best completed trial; the best mean over new seeds, once trials are confirmed."""
+        """The answer's pick; before there is an answer, the best completed trial of the search."""
         return self._read[2].best
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the sweep shows, as data; None until it has ended."""
+        return self._read[2].answer
 
     @property
     def baseline(self) -> Trial | None:

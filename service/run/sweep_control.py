@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import signal
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +41,14 @@ class Orders:
     slots: int | None = None
 
 
+@dataclass(frozen=True)
+class Reserve:
+    """What a search leaves of the budgets for what follows it."""
+
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+
 class Interrupts:
     """Whether SIGINT or SIGTERM was received since :meth:`handle`."""
 
@@ -79,21 +85,20 @@ class Control(Observer):
     def __init__(
         self,
         seconds: float | None,
-        confirmations: int = 0,
+        reserve: Reserve | None = None,
         slots: int = 1,
         gpus: GpuBudget | None = None,
         orders: Orders | None = None,
         interrupts: Interrupts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``confirmations`` trials, ``slots`` at once, follow the search."""
+        """``slots`` trials run at once; the search leaves the ``reserve``."""
         self._orders, self._interrupts = orders or Orders(), interrupts or Interrupts()
-        self._gpus, self._confirmations, self._slots = gpus, confirmations, slots
+        self._gpus, self._reserve, self._slots = gpus, reserve or Reserve(), slots
         self._deadline = None if seconds is None else clock() + seconds
         self._clock = clock
         self._failed = 0
         self._any_succeeded = False
-        self._complete: list[float] = []
 
     @property
     def reason(self) -> Stop | None:
@@ -114,28 +119,12 @@ class Control(Observer):
         return self._slots if self._orders.slots is None else min(self._slots, self._orders.slots)
 
     def is_search_over(self) -> bool:
-        """Whether confirmations need the rest of the budget, by the mean cost of a trial so far."""
-        if self._deadline is not None and self._clock() >= self._deadline - self._reserve_seconds():
+        """Whether only the part of the budgets is left that is reserved for the confirmation."""
+        if self._deadline is not None and self._clock() >= self._deadline - self._reserve.seconds:
             return True
-        return self._gpus is not None and self._gpus.left <= self._reserve_gpu_seconds(self._gpus)
+        return self._gpus is not None and self._gpus.left <= self._reserve.gpu_seconds
 
     def ended(self, trial: Trial) -> None:
-        """Count failures until a trial succeeds, and record the duration of complete trials."""
-        if trial.state is TrialState.COMPLETE:
-            self._complete.append(trial.seconds)
+        """Count failures until a trial succeeds."""
         self._failed += trial.state is TrialState.FAILED
         self._any_succeeded = self._any_succeeded or trial.state is not TrialState.FAILED
-
-    def _reserve_seconds(self) -> float:
-        """Seconds reserved for confirmations, which are not pruned, and for running trials."""
-        if not self._confirmations or not self._complete:
-            return 0.0
-        rounds = math.ceil(self._confirmations / max(1, self.slots))
-        return (rounds + 1) * statistics.fmean(self._complete)
-
-    def _reserve_gpu_seconds(self, gpus: GpuBudget) -> float:
-        """GPU seconds reserved for the same trials."""
-        if not self._confirmations or not self._complete:
-            return 0.0
-        trials = self._confirmations + self.slots
-        return gpus.estimate(trials, statistics.fmean(self._complete))

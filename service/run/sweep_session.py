@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
 from pydantic import BaseModel
 
+from service.answer.arms import TestScores
+from service.answer.conclude import conclude
+from service.answer.planner import Planner
+from service.answer.unconfirmed import leave_unconfirmed
 from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
 from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
+from service.run.finalists import measure_difference, measure_finalists
 from service.run.local_executor import run_trials_here
-from service.run.sweep_control import Control, Interrupts, Orders, Stop
+from service.run.points import plan_search
+from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
-from service.study.confirmation import Confirmation
-from service.study.records import OUT_OF_BUDGET, Params, Role
+from service.study.ranking import Ranking
+from service.study.records import OUT_OF_BUDGET
 from service.study.session import StudySession
-from service.study.study import SweepStudy, list_grid_points, open_study
+from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
@@ -34,16 +38,20 @@ from service.sweep.load import assemble
 from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep, SweepState
+from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
-from trainables.analysis.examine import measure_test_metrics
-from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.build import build_run
 from trainables.config.registry import Component
+from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 
 if TYPE_CHECKING:
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+
+
+RESERVED = 0.4
+"""The share of a budget of time that is left for the confirmation."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def write_sweep_files(
 
 def run_sweep(
     spec: SweepSpec,
-    splits: Splits,
+    rows: Rows,
     folder: SweepFolder,
     home: Home,
     observers: Sequence[SweepObserver],
@@ -106,7 +114,7 @@ def run_sweep(
     with interrupts.handle(), folder.lock(), History(folder.history) as history:
         more = More(more_trials, extension)
         session = _Session(
-            *(spec, splits, folder, home, history, observers, more, concurrent, orders, interrupts)
+            *(spec, rows, folder, home, history, observers, more, concurrent, orders, interrupts)
         )
         try:
             session.drive(cluster)
@@ -139,7 +147,7 @@ class More:
     def count(self, study: SweepStudy, budget: int) -> int:
         """The number of trials to add to the study's current budget."""
         now = study.attributes.budget
-        extended = 0 if now is None else now - budget
+        extended = 0 if now is None else max(0, now - budget)
         return self.trials or max(0, self.extension - extended)
 
 
@@ -149,7 +157,7 @@ class _Session:
     def __init__(
         self,
         spec: SweepSpec,
-        splits: Splits,
+        rows: Rows,
         folder: SweepFolder,
         home: Home,
         history: History,
@@ -159,24 +167,27 @@ class _Session:
         orders: Orders | None,
         interrupts: Interrupts,
     ) -> None:
-        self._spec, self._splits, self._folder = spec, splits, folder
+        self._spec, self._rows, self._folder = spec, rows, folder
+        self._splits = rows.divide()
         self._concurrent = concurrent
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
-        budget, points = _plan(spec)
+        self._study.store(replace(self._study.attributes, answer=None))
+        budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)
         self._stopwatch = Stopwatch(self._study)
         if more_trials:
             self._stopwatch.extend()
+            _grant_trainings(self._study)
         seconds = self._stopwatch.left(spec.budget.minutes)
-        confirmations = spec.confirm.trials if spec.confirm else 0
+        self._planner = self._build_planner()
         before = self._read(SweepState.RUNNING)
         gpus = _open_gpu_budget(spec, self._study, before)
         if gpus is not None and more_trials:
             gpus.extend()
-        self._control = Control(seconds, confirmations, concurrent, gpus, orders, interrupts)
+        self._control = Control(seconds, _reserve(spec), concurrent, gpus, orders, interrupts)
         self._cut_short = False
-        self._runs = _open_runs(spec, splits, folder, home)
+        self._runs = _open_runs(spec, self._splits, folder, home)
         self._tracker = None if self._runs is None else Outbox(self._runs, "mlflow")
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
@@ -190,7 +201,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            confirm=_build_confirmation(spec),
+            confirm=self._planner,
             search_over=self._control.is_search_over,
             observers=[*(o for o in own if o is not None), *observers],
         )
@@ -208,7 +219,7 @@ class _Session:
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
         paths = self._folder.read_import_paths()
-        context = TrialContext(self._spec, self._splits, self._folder.path, paths)
+        context = TrialContext(self._spec, self._rows, self._folder.path, paths)
         if self._spec.resources.executor == "local":
             run_trials_here(flow, context)
         else:
@@ -242,8 +253,7 @@ class _Session:
         stopped = (self._control.reason or Stop.TIME) if self._cut_short else None
         sweep = self._read(self._determine_state(stopped))
         if sweep.state is SweepState.SUCCEEDED:
-            self._test_finalists(sweep)
-            sweep = self._read(sweep.state)
+            sweep = self._conclude(sweep)
         verdict = write_report(sweep, self._study, self._folder).verdict
         summary = summarise(sweep, self._folder)
         write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
@@ -264,63 +274,65 @@ class _Session:
     def _read(self, state: SweepState) -> Sweep:
         return assemble(self._spec, self._study, self._folder, state)
 
-    def _test_finalists(self, sweep: Sweep) -> None:
-        """Measure each finalist once: the test split must not influence any choice."""
-        finalists = {t.number: t for t in (sweep.baseline, sweep.best) if t is not None}
-        finalists |= {t.number: t for repeats in sweep.repeats.values() for t in repeats}
-        for trial in finalists.values():
-            weights = self._folder.best_weights(trial.number)
-            if trial.anatomy is not None or not weights.exists():
-                continue
-            run = build_run(
-                self._spec,
-                trial.params,
-                self._splits,
-                baseline=sweep.baseline is not None
-                and sweep.baseline.number in (trial.number, trial.confirms),
-                device="cpu",
-                seed=trial.seed,
-            )
-            state = torch.load(weights, weights_only=True, map_location="cpu")
-            metrics = measure_test_metrics(run, self._splits, state)  # loads the state
-            found = measure_anatomy(run.model, run.penalised, run.data.val.x)
-            self._trials.record_finalist(trial.number, metrics, found)
+    def _build_planner(self) -> Planner | None:
+        """The confirmation; None without one."""
+        spec, folder = self._spec, self._folder
+        if spec.confirm is None:
+            return None
+        run = build_run(spec, spec.neutral_point(), self._splits, baseline=True, device="cpu")
+        scores = TestScores.of(
+            Ranking.of(spec), run.trainable.is_better_high, lambda t: read_test_rows(folder, t)
+        )
+        return Planner(spec, scores, self._study)
+
+    def _conclude(self, sweep: Sweep) -> Sweep:
+        """Store the answer, and what is measured when no choice is left to make."""
+        spec, trials = self._spec, sweep.trials
+        if self._planner is None:
+            error = measure_difference(spec, self._splits, self._folder, sweep)
+            answer = leave_unconfirmed(sweep.ranking, trials, error, "confirm is off")
+        else:
+            answer = conclude(self._planner, trials, redraws=self._rows.redraws)
+        answer = answer.model_copy(update={"target_scale": _find_target_scale(self._splits)})
+        self._study.store(replace(self._study.attributes, answer=answer.model_dump(mode="json")))
+        sweep = self._read(sweep.state)
+        for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
+            self._trials.record_finalist(number, finding)
         self._drop_weights(sweep)
+        return self._read(sweep.state)
 
     def _drop_weights(self, sweep: Sweep) -> None:
-        """Delete all weights except those of the baseline, the best trial and the finalists."""
-        wanted = {t.number for t in (sweep.baseline, sweep.best) if t is not None}
-        wanted |= sweep.repeats.keys()
+        """Delete all weights except those of the baseline, the control and the finalists."""
+        wanted = {t.number for t in (sweep.baseline, sweep.control, sweep.best) if t is not None}
+        wanted |= {arm.trial for arm in sweep.answer.arms} if sweep.answer else set()
         for trial in sweep.trials:
             if trial.number not in wanted:
                 self._folder.drop_trial(trial.number)
 
 
-def _plan(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
-    """The number of trials of the search, and the points to run before the sampler's."""
-    trials = spec.budget.trials - (spec.confirm.trials if spec.confirm else 0)
-    points: list[tuple[Role, Params]] = []
-    if spec.search.baseline:
-        points.append((Role.BASELINE, spec.neutral_point()))
-    points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
-    if spec.search.sampler.name == "grid":
-        grid: Iterator[Params] = list_grid_points(spec.space, spec.search.grid_points)
-        points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
-        return min(trials, len(points)), points
-    return trials, points
+def _find_target_scale(splits: Splits) -> float | None:
+    """What one unit of a standardised target is in the target's unit; None for several targets."""
+    scales = splits.preprocessing.target_scale
+    return scales[0] if len(scales) == 1 else None
+
+
+def _reserve(spec: SweepSpec) -> Reserve:
+    """What a search leaves of the budgets of time for the confirmation."""
+    share = RESERVED if spec.confirm else 0.0
+    budget = spec.budget
+    return Reserve(share * 60 * (budget.minutes or 0), share * 3600 * (budget.gpu_hours or 0))
+
+
+def _grant_trainings(study: SweepStudy) -> None:
+    """Let an extended sweep use its trainings for replicates again."""
+    used = sum(t.replicate > 0 for t in study.trials())
+    study.store(replace(study.attributes, trainings_before_extension=used))
 
 
 def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:
     if spec.budget.gpu_hours is None:
         return None
     return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
-
-
-def _build_confirmation(spec: SweepSpec) -> Confirmation | None:
-    if spec.confirm is None:
-        return None
-    first = spec.training.seed + 1
-    return Confirmation(spec.confirm.top_k, range(first, first + spec.confirm.seeds))
 
 
 def _open_runs(

@@ -108,6 +108,9 @@ class Recorder:
                     params=trial.params,
                     confirms=trial.confirms,
                     seed=trial.seed,
+                    replicate=trial.replicate,
+                    without=trial.without,
+                    redraws_test=trial.redraws_test,
                     started=trial.started,
                 )
             )

@@ -17,6 +17,7 @@ from service.server.store.job_records import Job, Transition
 from service.server.sweep_service import SweepService
 from service.spec.file import parse_spec
 from service.sweep.home import Home, SweepFolder
+from service.sweep.load import read_summary
 from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -36,12 +37,15 @@ _STATES = {
 def load_sweep(service: SweepService, job: Job) -> Sweep:
     """The sweep as recorded in the store, without epochs."""
     spec = parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
+    folder = _get_folder(service, job)
+    ended = folder.summary.exists() and not job.state.is_active
     return Sweep.of(
         spec,
         sweep_id=job.sweep_id,
         state=_STATES.get(job.state, SweepState.RUNNING),
         seconds=sum_active_seconds(service.sweeps.history(job.sweep_id), time.time()),
         trials=service.progress.trials(job.sweep_id),
+        answer=read_summary(folder).answer if ended else None,
     )
 
 
@@ -108,7 +112,7 @@ def _build_report(folder: SweepFolder) -> ReportData:
 def read_log(service: SweepService, job: Job, offset: int) -> tuple[str, int]:
     """A part of the drivers' log from a byte offset on, and the offset of the next part."""
     path = _get_folder(service, job).driver_log
-    if not path.exists():
+    if not path.exists() or offset > path.stat().st_size:
         return "", offset
     with path.open("rb") as file:
         file.seek(offset)

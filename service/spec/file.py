@@ -23,6 +23,8 @@ _MOVED = {
     "trainables.tabular:MLP": "trainables.models:MLP",
 }
 
+_PICKS = {"best_mean": "best", "one_standard_error": "simplest"}
+
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """Read and validate a spec. It imports no code that the spec names.
@@ -66,7 +68,7 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
     Raises:
         SpecError: the spec is invalid; every problem at once.
     """
-    raw = {**raw, **_update_trainable(raw)}
+    raw = {**raw, **_update_trainable(raw), **_update_confirm(raw)}
     if "space" in raw:
         raw["space"] = _resolve_space(raw["space"], source, folder)
     try:
@@ -82,11 +84,20 @@ def _update_trainable(raw: Mapping[str, Any]) -> dict[str, str]:
     return {} if new is None else {"trainable": new}
 
 
+def _update_confirm(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The current form of ``confirm`` in a spec that an older gapsweep wrote, with all its keys."""
+    old = raw.get("confirm")
+    if not isinstance(old, Mapping) or old.keys() != {"top_k", "seeds", "pick"}:
+        return {}
+    return {"confirm": {"top_k": old["top_k"], "pick": _PICKS.get(old["pick"], old["pick"])}}
+
+
 def dump_spec(spec: SweepSpec) -> str:
     """The spec as YAML, which :func:`load_spec` reads back to an equal spec."""
     raw = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if spec.early_stopping is None:
-        raw["early_stopping"] = None
+    for key in ("early_stopping", "confirm"):
+        if getattr(spec, key) is None:
+            raw[key] = None
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
 
 

@@ -21,7 +21,7 @@ from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
 from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
 from trainables.config.training import KEYS as TRAINING_KEYS
 from trainables.config.training import Training
-from trainables.config.trial_parameters import MODEL_PREFIX
+from trainables.config.trial_parameters import MODEL_PREFIX, tunes_training
 
 if TYPE_CHECKING:
     RegulariserChoice = OwnRegulariser
@@ -33,6 +33,8 @@ else:
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 Mode = Literal["min", "max"]
+MIN_REPLICATES = 5
+"""Replicates before the first test."""
 
 
 class Objective(Strict):
@@ -79,7 +81,7 @@ class Search(Strict):
 class Budget(Strict):
     """The limits of a sweep, whichever is reached first. Failed trials count as well."""
 
-    trials: int = Field(40, ge=1, description="trials of the search and of `confirm` together")
+    trials: int = Field(40, ge=1, description="trials of the search; `confirm` has its own")
     minutes: float | None = Field(None, gt=0, description="of wall time")
     gpu_hours: float | None = Field(
         None, gt=0, description="hours times GPUs held, summed over all trials"
@@ -87,19 +89,36 @@ class Budget(Strict):
 
 
 class Confirm(Strict):
-    """Train the best trials and the baseline again with new seeds, before the conclusion."""
+    """Train finalists and controls again: new seeds, new divisions, tested on rows that chose none.
 
-    top_k: int = Field(3, ge=1, description="how many of the search's best are trained again")
-    seeds: int = Field(5, ge=2, description="new seeds for each of them and for the baseline")
-    pick: Literal["best_mean", "one_standard_error"] = Field(
-        "best_mean",
-        description="the best mean, or the smallest gap within one standard error of it",
+    One training gives the baseline and the early-stopping control of a replicate.
+    """
+
+    top_k: int = Field(3, ge=1, le=20, description="finalists: the search's best")
+    trainings: int = Field(
+        60, ge=1, le=10_000, description="at most this many, in addition to `budget.trials`"
     )
-
-    @property
-    def trials(self) -> int:
-        """The number of trials that the confirmation needs."""
-        return self.seeds * (self.top_k + 1)
+    replicates: int = Field(
+        20, ge=MIN_REPLICATES, le=20, description="at most; the test is made at 5, 8, 12 and 20"
+    )
+    min_effect: float | None = Field(
+        None,
+        gt=0,
+        description="smallest difference of the objective that matters, in its unit; default: 2 % "
+        "of the control's value, or 0.005 where high values are good",
+    )
+    pick: Literal["best", "simplest"] = Field(
+        "best",
+        description="the finalist that validates best, or the one with the fewest parts within "
+        "one standard error of it, its own parts removed one at a time",
+    )
+    sensitivity: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="further replicates in which the test rows are drawn anew as well; they "
+        "decide nothing",
+    )
 
 
 class SweepSpec(Strict):
@@ -123,16 +142,25 @@ class SweepSpec(Strict):
     constraints: tuple[Constraint, ...] = ()
     search: Search = Search()
     budget: Budget = Budget()
-    confirm: Confirm | None = None
+    confirm: Confirm | None = Field(
+        Confirm(), description="`off` ends the sweep with the search; its answer is unconfirmed"
+    )
     resources: Resources = Resources()
 
     @model_validator(mode="before")
     @classmethod
     def _convert_off(cls, raw: Any) -> Any:
-        """Convert ``off``, which YAML may read as False, to None."""
-        if isinstance(raw, Mapping) and raw.get("early_stopping") in (False, "off"):
-            return {**raw, "early_stopping": None}
-        return raw
+        """Convert ``off``, which YAML may read as False, to None.
+
+        Without test rows or without a baseline there is nothing to confirm, unless the spec says
+        otherwise, which is an error.
+        """
+        if not isinstance(raw, Mapping):
+            return raw
+        off = {k: None for k in ("early_stopping", "confirm") if raw.get(k) in (False, "off")}
+        if "confirm" not in raw and (not _has_test_rows(raw) or not _has_baseline(raw)):
+            off["confirm"] = None
+        return {**raw, **off}
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -159,20 +187,39 @@ class SweepSpec(Strict):
                 ("budget", "gpu_hours"),
                 "has no effect without GPUs; set resources.gpus, or remove this key",
             )
-        if self.confirm is None:
-            return
-        left = self.budget.trials - self.confirm.trials
-        if left < self.confirm.top_k + 1:
+        first = self.search.baseline + len(self.search.enqueue) + self.controls
+        if self.confirm and self.controls and self.budget.trials <= first:
             yield (
                 ("budget", "trials"),
-                f"{self.budget.trials} trials leave {max(left, 0)} for the search: `confirm` needs "
-                f"{self.confirm.trials} ({self.confirm.seeds} seeds each for the baseline and "
-                f"{self.confirm.top_k} finalists)",
+                f"{self.budget.trials} leave none for the search: {first} come first, of which "
+                f"{self.controls} tune the other parameters of the space without regularisers; "
+                f"set {first + 1} or more",
+            )
+        confirm = self.confirm
+        if confirm is None:
+            return
+        controls = 2 if self.controls else 1
+        arms = confirm.top_k + controls
+        if confirm.trainings < MIN_REPLICATES * arms:
+            payable = confirm.trainings // arms
+            fewer = confirm.trainings // MIN_REPLICATES - controls
+            less = f", or top_k to {fewer} or fewer" if fewer > 0 else ""
+            yield (
+                ("confirm", "trainings"),
+                f"{confirm.trainings} pay {payable} replicates of {arms} trainings ({controls} for "
+                f"controls, {confirm.top_k} finalists); the first test needs {MIN_REPLICATES}: set "
+                f"trainings to {MIN_REPLICATES * arms} or more{less}",
             )
         if not self.search.baseline:
             yield (
                 ("confirm",),
-                "needs `search.baseline: true`, because it compares with the baseline",
+                "needs `search.baseline: true`, because effects are differences from it",
+            )
+        if getattr(self.data, "test", None) == 0:
+            yield (
+                ("confirm",),
+                "needs test rows; remove `data.test: 0`, or set confirm to off for an unconfirmed "
+                "answer",
             )
 
     def _find_metric_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -195,6 +242,19 @@ class SweepSpec(Strict):
                 f"a batch of {size} cannot be divided among {workers}; set training.batch_size to "
                 f"{workers} or more, or workers to {size} or fewer",
             )
+
+    @property
+    def controls(self) -> int:
+        """How many trials of the search tune other parameters without regularisers.
+
+        A quarter, at least five, where the space has such parameters; otherwise 0. A sweep without
+        confirmation keeps at least one trial for the search.
+        """
+        if not any(tunes_training(name) for name in self.space.parameters):
+            return 0
+        wanted = max(5, self.budget.trials // 4)
+        left = self.budget.trials - self.search.baseline - len(self.search.enqueue) - 1
+        return wanted if self.confirm else max(0, min(wanted, left))
 
     def import_paths(self) -> tuple[str, ...]:
         """Every ``module:Name`` that running this spec would import, each once."""
@@ -221,3 +281,13 @@ class SweepSpec(Strict):
             if name not in NEUTRAL and isinstance(value, bool | int | float | str):
                 fixed[name] = value
         return fixed
+
+
+def _has_test_rows(raw: Mapping[str, Any]) -> bool:
+    data = raw.get("data")
+    return not isinstance(data, Mapping) or data.get("test") != 0
+
+
+def _has_baseline(raw: Mapping[str, Any]) -> bool:
+    search = raw.get("search")
+    return not isinstance(search, Mapping) or search.get("baseline") is not False

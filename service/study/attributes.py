@@ -6,7 +6,7 @@ meaning, so that every existing study can be opened; a missing key has the field
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -57,9 +57,10 @@ class _Attributes:
 class TrialAttributes(_Attributes):
     """The attributes of a trial.
 
-    ``params`` are the parameters that ran; they are set when the trial starts. ``fixed`` are the
-    values that a queued trial takes instead of the sampler's. ``baseline`` marks the configuration
-    without regularisation. The other fields are those of :class:`service.study.records.Trial`;
+    ``params`` is what was run, known when the trial has started; ``fixed`` are values that a
+    queued trial takes instead of the sampler's. ``baseline`` marks a training without
+    regularisation, to its last epoch. The other fields are those of
+    :class:`service.study.records.Trial`;
     ``seconds`` and ``attempts`` count over all sessions.
     """
 
@@ -69,7 +70,11 @@ class TrialAttributes(_Attributes):
     baseline: bool = field(default=False, metadata=_define_storage(key="unregularised"))
     confirms: int | None = field(default=None, metadata=_define_storage())
     seed: int | None = field(default=None, metadata=_define_storage())
+    replicate: int = field(default=0, metadata=_define_storage(load=int))
+    without: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
+    redraws_test: bool = field(default=False, metadata=_define_storage())
     attempts: int = field(default=1, metadata=_define_storage(load=int))
+    control: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
     ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
@@ -95,25 +100,32 @@ class TrialAttributes(_Attributes):
 
 @dataclass(frozen=True)
 class Finding:
-    """The measurements of a finalist at the end of a sweep: its test metrics and its anatomy.
+    """What the end of a sweep measured on a finalist: test metrics, gaps' errors, its anatomy.
 
     It is stored in the study, because Optuna adds no attributes to a finished trial.
     """
 
     metrics: Metrics
     anatomy: Anatomy
+    errors: Metrics = field(default_factory=dict)
 
 
 def _load_findings(stored: Mapping[str, Any]) -> dict[int, Finding]:
     return {
-        int(number): Finding(found["metrics"], Anatomy.from_dict(found["anatomy"]))
+        int(number): Finding(
+            found["metrics"], Anatomy.from_dict(found["anatomy"]), found.get("errors", {})
+        )
         for number, found in stored.items()
     }
 
 
 def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
     return {
-        str(number): {"metrics": dict(found.metrics), "anatomy": found.anatomy.to_dict()}
+        str(number): {
+            "metrics": dict(found.metrics),
+            "anatomy": found.anatomy.to_dict(),
+            "errors": dict(found.errors),
+        }
         for number, found in findings.items()
     }
 
@@ -123,14 +135,18 @@ class StudyAttributes(_Attributes):
     """The attributes of a study.
 
     ``budget`` is how many trials the search may start, None before the study is prepared;
-    ``seconds`` is the time spent over all sessions. The two ``…_before_extension`` are the amounts
-    used before the last extension of the sweep: budgets of time count from there.
+    ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
+    used when the sweep was last given more trials: budgets count from there. ``looks`` are the
+    tests that were made on test samples, ``answer`` is what they came to, both as JSON.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
     seconds: float = field(default=0.0, metadata=_define_storage(load=float))
     seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
+    trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    looks: Sequence[Stored] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
+    answer: Stored | None = field(default=None, metadata=_define_storage())
     findings: Mapping[int, Finding] = field(
         default_factory=dict,
         metadata=_define_storage(key="finalists", load=_load_findings, dump=_dump_findings),

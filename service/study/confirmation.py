@@ -1,63 +1,60 @@
-"""Which trials run again with new seeds when a search is over."""
+"""The trainings that follow a search: replicates of its finalists and of the control."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import optuna
 
 from search_spaces.points import select_representable
 from search_spaces.space import SearchSpace
 from service.study.attributes import TrialAttributes
-from service.study.ranking import Ranking, exclude_confirmations, find_baseline
-from service.study.records import Role, Trial, TrialState
-from service.study.trial_reader import list_frozen_trials, read_trials
+from service.study.records import Params, Role, Trial
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """After the search: ``top_k`` finalists and the baseline again, with each of ``seeds``."""
+@dataclass(frozen=True, kw_only=True)
+class ReplicateRun:
+    """One training: a configuration in one replicate.
 
-    top_k: int
-    seeds: Sequence[int]
+    ``confirms`` is the number of the search's trial that the configuration is from; the other
+    fields are those of :class:`service.study.messages.Assignment`.
+    """
 
-
-def find_unconfirmed(
-    study: optuna.Study, ranking: Ranking, confirm: Confirmation
-) -> list[tuple[Trial, int]]:
-    """The baseline and then the finalists, with the seeds that they were not queued with yet."""
-    attributes = [TrialAttributes.of(t) for t in list_frozen_trials(study)]
-    queued = {(a.confirms, a.seed) for a in attributes if a.confirms is not None}
-    arms = _arms(read_trials(study), ranking, confirm.top_k)
-    return [
-        (trial, seed)
-        for seed in confirm.seeds
-        for trial in arms
-        if (trial.number, seed) not in queued
-    ]
+    confirms: int
+    params: Params
+    role: Role
+    seed: int
+    replicate: int
+    baseline: bool = False
+    without: tuple[str, ...] = ()
+    redraws_test: bool = False
 
 
-def _arms(trials: Sequence[Trial], ranking: Ranking, top_k: int) -> list[Trial]:
-    """The baseline, if it completed, and the ``top_k`` best of the others."""
-    baseline = find_baseline(trials)
-    complete = [t for t in exclude_confirmations(trials) if t.state is TrialState.COMPLETE]
-    challengers = [t for t in complete if t.role is not Role.BASELINE]
-    finalists = sorted(challengers, key=ranking.key)[:top_k]
-    return [*([] if baseline is None else [baseline]), *finalists]
+class Confirmation(Protocol):
+    """Decides what to train after the search. Asked whenever nothing is running."""
+
+    @property
+    def trainings(self) -> int:
+        """The largest number of trainings that it may ask for."""
+
+    def next_runs(self, trials: Sequence[Trial]) -> Sequence[ReplicateRun]:
+        """The trainings to add to these trials; empty when there is nothing left to find out."""
 
 
-def queue_confirmations(
-    study: optuna.Study, space: SearchSpace, ranking: Ranking, confirm: Confirmation
-) -> None:
-    """Put everything that is not confirmed yet into the study's queue."""
-    for trial, seed in find_unconfirmed(study, ranking, confirm):
+def queue_runs(study: optuna.Study, space: SearchSpace, runs: Sequence[ReplicateRun]) -> None:
+    """Put replicates into the study's queue."""
+    for run in runs:
         attributes = TrialAttributes(
-            role=Role.CONFIRM,
-            fixed=trial.params,
-            confirms=trial.number,
-            seed=seed,
-            baseline=trial.role is Role.BASELINE,
+            role=run.role,
+            fixed=run.params,
+            confirms=run.confirms,
+            seed=run.seed,
+            baseline=run.baseline,
+            replicate=run.replicate,
+            without=run.without,
+            redraws_test=run.redraws_test,
         )
-        point = select_representable(space, trial.params)
+        point = select_representable(space, run.params)
         study.enqueue_trial(point, user_attrs=attributes.dump_changed())

@@ -16,8 +16,10 @@ from service.study.records import Metrics, Params, Role
 class Assignment:
     """A trial to run; ``recorded`` epochs of it have been recorded before, 0 for a new trial.
 
-    ``seed`` is the seed of the training if it differs from the spec's. ``baseline`` marks the
-    configuration without regularisation: the trial of that role, and those that confirm it.
+    ``seed`` is the training's where it is not the spec's. ``baseline`` marks a training without
+    regularisation, to its last epoch. The samples are divided as in the ``replicate``-th division,
+    where 0 is the search's, with other test samples too if ``redraws_test``; the parts ``without``
+    are left out.
     """
 
     number: int
@@ -26,19 +28,24 @@ class Assignment:
     recorded: int = 0
     seed: int | None = None
     baseline: bool = False
+    replicate: int = 0
+    without: tuple[str, ...] = ()
+    redraws_test: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
     """A completed epoch; ``epoch`` counts from 1.
 
-    In the last report, ``best`` holds the metrics at the kept weights, see
-    :attr:`service.study.records.Trial.best`. ``ran_on`` names the device and the precision.
+    With the last one, ``best`` holds the metrics at the kept weights and ``control`` those at the
+    control's, see :class:`service.study.records.Trial`. ``ran_on`` names the device and the
+    precision.
     """
 
     epoch: int
     metrics: Metrics
     best: Metrics | None = None
+    control: Metrics = field(default_factory=dict)
     ran_on: Mapping[str, str] = field(default_factory=dict)
 
     @property

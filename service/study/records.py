@@ -33,10 +33,13 @@ class TrialState(StrEnum):
 class Role(StrEnum):
     """Why a trial exists."""
 
-    BASELINE = "baseline"  # no regularisation: the reference for every gap
+    BASELINE = "baseline"  # no regularisation at all; its control is what effects are measured from
     ENQUEUED = "enqueued"  # a point the spec named
+    CONTROL = "control"  # other parameters tuned without regularisers
     SEARCH = "search"  # the sampler's choice
-    CONFIRM = "confirm"  # a finalist or the baseline again, with another seed
+    REPLICATE = "replicate"  # a finalist or the control again: new seed, new division
+    REMOVAL = "removal"  # a replicate of the pick without some of its parts
+    CONFIRM = "confirm"  # of sweeps before format 2: another seed on the same division
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +61,12 @@ class Trial:
     ``epoch`` …), plus ``test/*`` and ``test_gap/*`` for finalists. ``violation`` is the sum of
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
     ``started`` and ``ended`` are Unix seconds. ``confirms`` is the number of the trial that this
-    one repeats, with ``seed`` instead of the spec's. Only finalists have an ``anatomy``. ``ran_on``
-    holds the device and the precision.
+    one repeats, with ``seed`` instead of the spec's, in a division of the samples of its own, the
+    ``replicate``-th, where 0 is the search's; its parts ``without`` are left out. ``redraws_test``
+    marks a replicate whose test samples are others too. A training without regularisation has
+    ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
+    an ``anatomy`` and ``errors``, the standard errors of their gaps. ``ran_on`` holds the device
+    and the precision.
     """
 
     number: int
@@ -73,7 +80,12 @@ class Trial:
     reason: str | None = None
     confirms: int | None = None
     seed: int | None = None
+    replicate: int = 0
+    without: tuple[str, ...] = ()
+    redraws_test: bool = False
+    control: Metrics = field(default_factory=dict)
     anatomy: Anatomy | None = None
+    errors: Metrics = field(default_factory=dict)
     ran_on: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     started: float | None = None

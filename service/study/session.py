@@ -22,14 +22,12 @@ from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
 from service.study.attributes import Finding, TrialAttributes
 from service.study.compat import reopen_trial
-from service.study.confirmation import Confirmation, find_unconfirmed, queue_confirmations
+from service.study.confirmation import Confirmation, queue_runs
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
-from service.study.ranking import Ranking
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
-from trainables.config.anatomy import Anatomy
 
 MAX_ATTEMPTS = 3
 
@@ -61,7 +59,6 @@ class StudySession:
         self._optuna = study.optuna
         self._space = space
         self._metric = metric
-        self._ranking = Ranking(metric, study.mode)
         self._constraints = constraints
         self._max_epochs = max_epochs
         self._observers = observers
@@ -86,7 +83,7 @@ class StudySession:
         """The total number of trials, confirmations included, if the search uses its budget."""
         if self._confirm is None:
             return self.budget
-        return self.budget + len(self._confirm.seeds) * (self._confirm.top_k + 1)
+        return self.budget + self._confirm.trainings
 
     @property
     def exhausted(self) -> bool:
@@ -115,14 +112,13 @@ class StudySession:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
                 user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
-                skip_if_exists=True,
             )
         self.extend(budget)
 
-    def record_finalist(self, number: int, metrics: Metrics, anatomy: Anatomy) -> None:
-        """Store the measurements of a finalist."""
+    def record_finalist(self, number: int, finding: Finding) -> None:
+        """Store what the end of the sweep measured on a trial."""
         attributes = self.study.attributes
-        findings = {**attributes.findings, number: Finding(metrics, anatomy)}
+        findings = {**attributes.findings, number: finding}
         self.study.store(replace(attributes, findings=findings))
 
     def extend(self, budget: int) -> None:
@@ -142,7 +138,7 @@ class StudySession:
             self._searched += 1
             return self._start(self._optuna.ask())
         if self._confirm is not None and not self._open and not self._has_queued_confirmation():
-            queue_confirmations(self._optuna, self._space, self._ranking, self._confirm)
+            queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
@@ -172,8 +168,10 @@ class StudySession:
             handle.attributes = replace(handle.attributes, ran_on=ran_on)
             handle.located = True
 
-    def complete(self, number: int, best: Metrics, stopped_epoch: int) -> None:
-        """End a trial that completed: its value is the objective at the kept weights.
+    def complete(
+        self, number: int, best: Metrics, stopped_epoch: int, control: Metrics | None = None
+    ) -> None:
+        """End a trial that ran to its own end: its value is the objective at the kept weights.
 
         The trial fails if its value or a constrained metric is not a finite number.
         """
@@ -183,7 +181,9 @@ class StudySession:
         if strange:  # Optuna accepts no such value or constraint
             self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
             return
-        handle.attributes = replace(handle.attributes, best=best, stopped_epoch=stopped_epoch)
+        handle.attributes = replace(
+            handle.attributes, best=best, stopped_epoch=stopped_epoch, control=control or {}
+        )
         for constraint in self._constraints:
             if constraint.metric in best:
                 for name, excess in constraint.excesses(best[constraint.metric]):
@@ -221,7 +221,7 @@ class StudySession:
             return False
         if self._open or self._has_queued_confirmation():
             return True
-        return bool(find_unconfirmed(self._optuna, self._ranking, self._confirm))
+        return bool(self._confirm.next_runs(self.trials()))
 
     def _has_queued_confirmation(self) -> bool:
         """Whether a queued confirmation was not handed out yet."""
@@ -258,7 +258,7 @@ class StudySession:
         attributes = TrialAttributes.of(frozen)
         self._open[trial.number] = _OpenTrial(
             trial,
-            attributes.role in (Role.SEARCH, Role.ENQUEUED),
+            attributes.role in (Role.SEARCH, Role.ENQUEUED, Role.CONTROL),
             set(frozen.intermediate_values),
             self._clock() - attributes.seconds,
         )
@@ -271,6 +271,9 @@ class StudySession:
             recorded=recorded,
             seed=record.seed,
             baseline=attributes.baseline,
+            replicate=record.replicate,
+            without=record.without,
+            redraws_test=record.redraws_test,
         )
 
     def _finish(

@@ -73,7 +73,7 @@ class TrialFlow:
             self.session.fail(number, last.reason)
         elif last is not None and last.best is not None:
             self.session.report(number, last.epoch, last.metrics)
-            self.session.complete(number, last.best, last.epoch)
+            self.session.complete(number, last.best, last.epoch, last.control)
         elif crashes is not None:
             times = f", {len(crashes)} times" if len(crashes) > 1 else ""
             self.session.fail(number, (crashes[-1] if crashes else DIED) + times)

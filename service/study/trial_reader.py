@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
 from service.study.attributes import Finding, StudyAttributes, TrialAttributes
+from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Epoch, Trial, TrialState
 
 _STATES = {
@@ -35,7 +36,16 @@ def read_trials(
 def _add_finding(trial: Trial, found: Finding | None) -> Trial:
     if found is None:
         return trial
-    return replace(trial, best={**trial.best, **found.metrics}, anatomy=found.anatomy)
+    marked = {k: v for k, v in found.metrics.items() if k.startswith(CONTROL_PREFIX)}
+    own = {k: v for k, v in found.metrics.items() if k not in marked}
+    control = {k.removeprefix(CONTROL_PREFIX): v for k, v in marked.items()}
+    return replace(
+        trial,
+        best={**trial.best, **own},
+        control={**trial.control, **control},
+        anatomy=found.anatomy,
+        errors=found.errors,
+    )
 
 
 def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
@@ -54,6 +64,10 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
         reason=attributes.reason,
         confirms=attributes.confirms,
         seed=attributes.seed,
+        replicate=attributes.replicate,
+        without=attributes.without,
+        redraws_test=attributes.redraws_test,
+        control=attributes.control,
         ran_on=attributes.ran_on,
         seconds=attributes.seconds,
         started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,

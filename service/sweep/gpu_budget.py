@@ -37,10 +37,6 @@ class GpuBudget(Observer):
         running = self._gpus * sum(now - since for since in self._since.values())
         return self._granted - self._used - running
 
-    def estimate(self, trials: int, seconds: float) -> float:
-        """Estimate the GPU seconds of a number of ``trials`` of ``seconds`` each."""
-        return self._gpus * trials * seconds
-
     def extend(self) -> None:
         """Grant the whole budget again, counted from now on."""
         attributes = self._study.attributes

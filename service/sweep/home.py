@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from service.base.errors import HomeError, InputError, SweepBusyError
 from service.base.sweep_ids import resolve_sweep
 
-FORMAT = 1
-"""The format of a sweep's folder; incremented whenever older versions would misread a file.
+FORMAT = 2
+"""What the files of a sweep's folder mean; one more whenever an older gapsweep would misread one.
 
 Folders of all smaller formats can be read. A folder without a number has format 1.
 """
@@ -48,14 +48,15 @@ class SweepFolder:
         Raises:
             InputError: a newer gapsweep has written it.
         """
-        found = self._read_format()
+        found = self.read_format()
         if found > FORMAT:
             raise InputError(
                 f"{self.sweep_id} was written by a newer gapsweep: its folder has format {found}, "
                 f"this gapsweep reads formats up to {FORMAT}; upgrade gapsweep and try again"
             )
 
-    def _read_format(self) -> int:
+    def read_format(self) -> int:
+        """The number of the folder's format."""
         if not self.format_file.exists():
             return 1
         text = self.format_file.read_text(encoding="utf-8").strip()
@@ -120,6 +121,14 @@ class SweepFolder:
     def best_weights(self, number: int) -> Path:
         """Return the file of a finished trial's kept weights, a plain state dict."""
         return self.trial(number) / "best.pt"
+
+    def control_weights(self, number: int) -> Path:
+        """The weights of a training at the epoch that early stopping would have kept."""
+        return self.trial(number) / "control.pt"
+
+    def test_rows(self, number: int) -> Path:
+        """The metrics of a replicate on every test sample."""
+        return self.path / "test_rows" / f"{number}.npz"
 
     def checkpoint(self, number: int) -> Path:
         """Return the file of a running trial's last checkpoint."""

@@ -1,4 +1,4 @@
-"""Deletes weights that are not needed while a sweep runs."""
+"""Which weights stay on disk while a sweep runs: the baseline, the best controls and trials."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from service.sweep.home import SweepFolder
 class FinalistWeights(Observer):
     """An observer that deletes unneeded weights as soon as a trial has ended.
 
-    The weights of the baseline and of the best ``keep`` trials of the search are kept, and those of
-    confirmations until they are tested.
+    The baseline stays, the best of the tuned controls, and the best ``keep`` of the search's other
+    trials. What a replicate scored on the test samples is in a file of its own; its weights are
+    not needed.
     """
 
     def __init__(
@@ -22,19 +23,20 @@ class FinalistWeights(Observer):
     ) -> None:
         self._folder = folder
         self._ranking = ranking
-        self._keep = keep
-        self._best: list[Trial] = []
+        self._keep = {Role.BASELINE: 1, Role.CONTROL: 1, Role.SEARCH: keep}
+        self._best: dict[Role, list[Trial]] = {role: [] for role in self._keep}
         for trial in known:
             if trial.state is not TrialState.RUNNING:
                 self.ended(trial)
 
     def ended(self, trial: Trial) -> None:
-        """Keep the weights of a finalist, and delete those of the trial that it displaces."""
+        """Keep its weights if it is among the best of its kind, then not those of the last."""
         self._folder.checkpoint(trial.number).unlink(missing_ok=True)
-        if trial.state is not TrialState.COMPLETE:
+        if trial.state is not TrialState.COMPLETE or trial.confirms is not None:
             self._folder.drop_trial(trial.number)
-        elif trial.role not in (Role.BASELINE, Role.CONFIRM):
-            self._best = sorted([*self._best, trial], key=self._ranking.key)
-            for beaten in self._best[self._keep :]:
-                self._folder.drop_trial(beaten.number)
-            del self._best[self._keep :]
+            return
+        kind = trial.role if trial.role in self._keep else Role.SEARCH
+        best = self._best[kind] = sorted([*self._best[kind], trial], key=self._ranking.key)
+        for beaten in best[self._keep[kind] :]:
+            self._folder.drop_trial(beaten.number)
+        del best[self._keep[kind] :]

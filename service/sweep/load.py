@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from service.base.errors import InputError
-from service.spec.file import load_spec
+from service.spec.file import parse_spec, read_raw_spec
 from service.spec.model import SweepSpec
+from service.sweep.answer import Answer
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
 from service.sweep.summary import Summary, summarise
@@ -28,21 +29,37 @@ def read_sweep(folder: SweepFolder) -> tuple[SweepSpec, SweepStudy, Sweep]:
     from service.study.study import read_study  # Optuna is only needed to open a study
 
     folder.check_format()
-    spec = load_spec(folder.spec)
+    spec = load_stored_spec(folder)
     if not folder.journal.exists():
         raise InputError(f"{folder.sweep_id} has not started a trial; resume it first")
     study = read_study(spec, folder.journal)
     return spec, study, assemble(spec, study, folder, read_state(folder))
 
 
+def load_stored_spec(folder: SweepFolder) -> SweepSpec:
+    """The spec of a sweep's folder, of an older format as well.
+
+    Before format 2 a sweep was not confirmed unless its spec said so, and its budget of trials
+    included those of the confirmation.
+    """
+    raw = read_raw_spec(folder.spec)
+    if folder.read_format() < 2:
+        confirm = raw.setdefault("confirm", None)
+        if confirm and "seeds" in confirm:
+            raw["budget"]["trials"] -= confirm["seeds"] * (confirm["top_k"] + 1)
+    return parse_spec(raw, str(folder.spec), folder.path)
+
+
 def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: SweepState) -> Sweep:
-    """Build a sweep from its open study and its files, in the given state."""
+    """A sweep from its open study and its files, in a state that the caller knows."""
+    stored = study.attributes.answer
     return Sweep.of(
         spec,
         sweep_id=folder.sweep_id,
         state=state,
         seconds=study.attributes.seconds,
         trials=study.trials(read_history(folder.history)),
+        answer=None if stored is None else Answer.model_validate(stored),
     )
 
 

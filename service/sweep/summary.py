@@ -10,7 +10,8 @@ from itertools import groupby
 
 from search_spaces.models import Frozen
 from search_spaces.space import Value
-from service.study.records import Trial, TrialState
+from service.study.records import Role, Trial, TrialState
+from service.sweep.answer import Answer
 from service.sweep.home import SweepFolder
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -18,7 +19,7 @@ _LIBRARIES = ("gapsweep", "ray", "optuna", "mlflow", "torch", "kornia", "numpy")
 
 
 class TrialCounts(Frozen):
-    """The number of trials in each state."""
+    """The number of the search's trials in each state."""
 
     complete: int
     pruned: int
@@ -50,14 +51,21 @@ class PenaltySummary(Frozen):
 
 
 class Summary(Frozen):
-    """A sweep, its counts, its baseline, its best trial, and where it ran."""
+    """A sweep, its counts, its answer, its finalists, and where it ran.
+
+    ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
+    ended, and for sweeps that an older gapsweep ran.
+    """
 
     sweep_id: str
     name: str
     state: SweepState
     seconds: float
     trials: TrialCounts
+    replicates: int = 0
+    answer: Answer | None = None
     baseline: TrialSummary | None
+    control: TrialSummary | None = None
     best: TrialSummary | None
     by_penalty: list[PenaltySummary]
     environment: dict[str, str]
@@ -70,8 +78,11 @@ def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
         name=sweep.name,
         state=sweep.state,
         seconds=round(sweep.seconds, 3),
-        trials=TrialCounts(**{s.value: len(sweep.of_state(s)) for s in TrialState}),
+        trials=TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
+        replicates=len(sweep.trials) - len(sweep.searched),
+        answer=sweep.answer,
         baseline=_summarise_trial(sweep.baseline, folder),
+        control=_summarise_trial(sweep.control, folder),
         best=_summarise_trial(sweep.best, folder),
         by_penalty=list(_summarise_penalties(sweep, folder)),
         environment=describe_environment(),
@@ -103,7 +114,8 @@ def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary |
 
 
 def _summarise_penalties(sweep: Sweep, folder: SweepFolder) -> Iterator[PenaltySummary]:
-    by_name = sorted(sweep.searched, key=lambda t: t.penalty)
+    searched = (t for t in sweep.searched if t.role is not Role.BASELINE)  # it never stops early
+    by_name = sorted(searched, key=lambda t: t.penalty)
     for penalty, group in groupby(by_name, key=lambda t: t.penalty):
         trials = tuple(group)
         complete = [t for t in trials if t.state is TrialState.COMPLETE]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from service.study.ranking import (
-    Mode,
-    Ranking,
-    exclude_confirmations,
-    find_baseline,
-    group_confirmations,
-)
+from service.study.ranking import Mode, Ranking, find_baseline, select_searched
 from service.study.records import Trial, TrialState
+from service.sweep.answer import Answer
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -33,8 +27,8 @@ class SweepState(StrEnum):
 class Sweep:
     """A sweep with its started trials, by number.
 
-    ``max_epochs`` is the limit of one trial's epochs; ``seconds`` is the time spent over all
-    sessions.
+    ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
+    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran.
     """
 
     sweep_id: str
@@ -44,6 +38,7 @@ class Sweep:
     ranking: Ranking
     max_epochs: int
     trials: tuple[Trial, ...]
+    answer: Answer | None = None
 
     @classmethod
     def of(
@@ -54,6 +49,7 @@ class Sweep:
         state: SweepState,
         seconds: float,
         trials: tuple[Trial, ...],
+        answer: Answer | None = None,
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -64,6 +60,7 @@ class Sweep:
             ranking=Ranking.of(spec),
             max_epochs=spec.training.max_epochs,
             trials=trials,
+            answer=answer,
         )
 
     @property
@@ -86,16 +83,18 @@ class Sweep:
         return find_baseline(self.trials)
 
     @property
-    def repeats(self) -> Mapping[int, tuple[Trial, ...]]:
-        """The completed confirmations of each trial that has any, by its number."""
-        return group_confirmations(self.trials)
+    def control(self) -> Trial | None:
+        """What effects are measured from, see :meth:`Ranking.find_control`."""
+        return self.ranking.find_control(self.trials)
 
     @property
     def searched(self) -> tuple[Trial, ...]:
-        """Every trial that is not a confirmation."""
-        return exclude_confirmations(self.trials)
+        """Every trial of the search; no replicate."""
+        return select_searched(self.trials)
 
     @property
     def best(self) -> Trial | None:
-        """The sweep's answer, see :meth:`Ranking.best`."""
-        return self.ranking.best(self.trials)
+        """The answer's pick; before there is one, the best trial, see :meth:`Ranking.best`."""
+        picked = None if self.answer is None else self.answer.pick
+        found = next((t for t in self.trials if t.number == picked), None)
+        return found or self.ranking.best(self.trials)

@@ -7,6 +7,7 @@ same points.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import TrialUpdate
@@ -41,6 +43,12 @@ TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
 ROLE_TAG = "gapsweep.role"
 REASON_TAG = "gapsweep.reason"
+ARM_TAG = "gapsweep.arm"
+REPLICATE_TAG = "gapsweep.replicate"
+PART_TAG = "gapsweep.part"
+ANSWER_TAG = "gapsweep.answer"
+SEARCHED = f"tags.`{ROLE_TAG}` != 'replicate' AND tags.`{ROLE_TAG}` != 'removal'"
+"""The filter that leaves a list of runs with the trials of searches."""
 
 _BATCH = 1000  # MLflow's limit of metrics a call
 _RUN_STATUS = {
@@ -124,7 +132,9 @@ class SweepRuns:
     def log_trial(self, trial: Trial) -> None:
         """Write a trial's record into its run; epochs are logged separately."""
         run = self._open_child(trial)
-        best = {f"best/{k}": v for k, v in trial.best.items() if not k.startswith("test")}
+        tested = trial.replicate > 0
+        best = {f"best/{k}": v for k, v in trial.best.items() if tested or not _is_test(k)}
+        best |= {f"control/{k}": v for k, v in trial.control.items() if tested or not _is_test(k)}
         if trial.stopped_epoch is not None:
             best["stopped_epoch"] = float(trial.stopped_epoch)
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
@@ -175,21 +185,25 @@ class SweepRuns:
     ) -> None:
         now = int(time.time() * 1000)
         for trial in (t for t in (sweep.baseline, sweep.best) if t is not None):
-            tested = {k: v for k, v in trial.best.items() if k.startswith("test")}
+            tested = {k: v for k, v in trial.best.items() if _is_test(k)}
             when = int(1000 * (trial.ended or 0))
             self._client.log_batch(
                 self._open_child(trial), metrics=[Metric(k, v, when, 0) for k, v in tested.items()]
             )
         metrics = {
             f"{role}/{name}": value
-            for role, trial in (("baseline", sweep.baseline), ("best", sweep.best))
+            for role, trial in _name_finalists(sweep)
             if trial is not None
             for name, value in trial.best.items()
         }
         self._client.log_batch(
             self.parent,
             metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
-            tags=[RunTag(STATE_TAG, sweep.state.value), RunTag(MLFLOW_RUN_NOTE, verdict)],
+            tags=[
+                RunTag(STATE_TAG, sweep.state.value),
+                RunTag(MLFLOW_RUN_NOTE, verdict),
+                *(RunTag(k, v[:5000]) for k, v in _answer_tags(sweep.answer).items()),
+            ],
         )
         for path in artifacts:
             self._client.log_artifact(self.parent, str(path))
@@ -251,6 +265,7 @@ class SweepRuns:
                 STATE_TAG: trial.state.value,
                 MLFLOW_PARENT_RUN_ID: self.parent,
                 MLFLOW_RUN_NAME: _name_run(trial),
+                **_replicate_tags(trial),
             }
             made = self._client.create_run(self._experiment, _get_start_time(trial), tags)
             run = str(made.info.run_id)
@@ -265,14 +280,50 @@ class SweepRuns:
         return run
 
 
+def _is_test(metric: str) -> bool:
+    return metric.startswith(("test/", "test_gap/"))
+
+
+def _name_finalists(sweep: Sweep) -> tuple[tuple[str, Trial | None], ...]:
+    return (("baseline", sweep.baseline), ("control", sweep.control), ("best", sweep.best))
+
+
 def _name_run(trial: Trial) -> str:
-    """Build a run's name: the trial's number, its penalty, and its role if it is special."""
+    """Its number and what is most looked for, and its role where it has a special one."""
     words = [f"{trial.number:03d}", trial.penalty]
-    if trial.role in (Role.BASELINE, Role.CONFIRM):
+    if trial.replicate:
+        words.append(f"({_describe_arm(trial)}, replicate {trial.replicate})")
+    elif trial.role in (Role.BASELINE, Role.CONTROL, Role.CONFIRM):
         words.append(f"({trial.role.value})")
     return " ".join(words)
 
 
+def _describe_arm(trial: Trial) -> str:
+    """The configuration of a replicate: the trial it is from, and what it is without."""
+    without = f" without {', '.join(trial.without)}" if trial.without else ""
+    return f"trial {trial.confirms}{without}"
+
+
+def _replicate_tags(trial: Trial) -> dict[str, str]:
+    if not trial.replicate:
+        return {}
+    tags = {ARM_TAG: _describe_arm(trial), REPLICATE_TAG: str(trial.replicate)}
+    return tags | ({PART_TAG: ", ".join(trial.without)} if trial.without else {})
+
+
+def _answer_tags(answer: Answer | None) -> dict[str, str]:
+    """The answer as one JSON value, and its plain fields each, to search runs by."""
+    if answer is None:
+        return {}
+    found = answer.model_dump(mode="json", exclude={"arms"})
+    plain = {k: v for k, v in found.items() if isinstance(v, str | bool | int | float)}
+    return {
+        ANSWER_TAG: json.dumps(found),
+        **{f"{ANSWER_TAG}.{name}": str(value) for name, value in plain.items()},
+        **{f"{ANSWER_TAG}.part.{part.name}": part.state.value for part in answer.parts},
+    }
+
+
 def _get_start_time(trial: Trial) -> int:
-    """Return the time of the trial's start, not of its logging, in Unix milliseconds."""
+    """Unix milliseconds, of the trial's start and not of its logging."""
     return int(1000 * (trial.started or time.time()))

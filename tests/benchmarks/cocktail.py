@@ -26,14 +26,18 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from trainables.analysis.examine import measure_test_metrics
+from trainables.analysis.held_out import measure_held_out
 from trainables.build import build_training
 from trainables.config.data_info import Task
 from trainables.config.regularisers import read_regularisers
+from trainables.config.splitters import StratifiedSplit
 from trainables.config.training import Training
-from trainables.data.division import split_indices
-from trainables.data.encoding import Raw, prepare
+from trainables.data.division import hold_out
+from trainables.data.raw import Raw
+from trainables.data.rows import DrawnRows
 from trainables.data.splits import Splits
+from trainables.data.splitters.base import Draw
+from trainables.data.splitters.build import build_rule
 from trainables.loop import train
 from trainables.models import MLP
 
@@ -67,11 +71,9 @@ def splits(table: str, seed: int) -> Splits:
     bunch = TABLES[table]()
     task = Task.REGRESSION if table == "diabetes" else Task.CLASSIFICATION
     raw = Raw(bunch.data, bunch.target.astype(float) if task is Task.REGRESSION else bunch.target)
-    rows = split_indices(raw.y, task, val=0.2, test=0.2, seed=seed)
-    parts = {
-        n: raw.rows(r) for n, r in zip(("train", "val", "test"), rows, strict=True) if r is not None
-    }
-    return prepare(parts, task)
+    splitter = build_rule(StratifiedSplit()).splitter
+    stay, held = hold_out(splitter, raw, task, 0.2, Draw(seed))
+    return DrawnRows(raw.rows(stay), raw.rows(held), splitter, 0.25, seed, task).divide()
 
 
 def searched(job: tuple[str, int, str], trials: int, epochs: int) -> float:
@@ -93,7 +95,7 @@ def searched(job: tuple[str, int, str], trials: int, epochs: int) -> float:
         *_, last = train(run)
         if last.metrics["val/loss"] < best:
             best = last.metrics["val/loss"]
-            found = measure_test_metrics(run, data, run.best_state)["test/loss"]
+            found = measure_held_out(run, data, run.best_state).metrics["test/loss"]
     return found
 
 

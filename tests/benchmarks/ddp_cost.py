@@ -108,6 +108,7 @@ def ours(name: str, epochs: int, trials: int) -> Finished:
         "search": {"pruner": "none", "baseline": False},
         "early_stopping": None,
         "budget": {"trials": trials},
+        "confirm": "off",
         "resources": {"workers": WORKERS, "concurrent": 1},
     }
     return sweep_of(spec, env={"RAY_worker_niceness": "0"})

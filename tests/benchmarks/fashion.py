@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from service.spec.file import load_spec
-from trainables.analysis.examine import measure_test_metrics
+from trainables.analysis.held_out import measure_held_out
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.loop import train
@@ -41,7 +41,7 @@ def main() -> None:
             )
             for _ in train(run):
                 pass
-            kept, found = run.best_metrics(), measure_test_metrics(run, splits, run.best_state)
+            kept, found = run.best_metrics(), measure_held_out(run, splits, run.best_state).metrics
             print(
                 f"{name:13s}  {seed:4d}  {kept['epoch']:10.0f}"
                 f"  {kept['val/accuracy']:7.4f}  {found['test/accuracy']:8.4f}"

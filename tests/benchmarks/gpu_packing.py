@@ -37,6 +37,7 @@ def packed(trials: int, epochs: int) -> Finished:
         "search": {"pruner": "none", "baseline": False},
         "early_stopping": None,
         "budget": {"trials": trials},
+        "confirm": "off",
         "resources": {"cpus": 1, "gpus": 1 / trials, "concurrent": trials},
     }
     return sweep_of(spec)

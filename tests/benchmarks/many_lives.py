@@ -185,6 +185,7 @@ def life(client: Client, number: int) -> None:
         "space": {"dropout": {"float": [0.0, 0.5]}},
         "search": {"seed": number},
         "budget": {"trials": TRIALS},
+        "confirm": "off",
         "resources": {"concurrent": 1},
     }
     sweep_id = client.do(endpoints.submit(spec)).sweep_id

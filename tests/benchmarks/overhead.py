@@ -49,6 +49,7 @@ def ours(trials: int, folder: Path) -> float:
         "space": {"lr": {"float": [1e-4, 1e-1], "log": True}},
         "search": {"pruner": {"name": "successive_halving", "min_epochs": EPOCHS}},
         "budget": {"trials": trials},
+        "confirm": "off",
         "resources": {"concurrent": 2},
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))

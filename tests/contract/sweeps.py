@@ -14,7 +14,7 @@ from service.spec.model import SweepSpec
 from service.study.records import Epoch, Trial
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import SweepObserver
-from trainables.data.datasets import load
+from trainables.data.datasets import open_rows
 
 BASE: dict[str, Any] = {
     "name": "contract",
@@ -30,6 +30,7 @@ BASE: dict[str, Any] = {
     "early_stopping": "off",
     "search": {"pruner": "none"},
     "budget": {"trials": 3},
+    "confirm": "off",
 }
 
 
@@ -67,10 +68,10 @@ class Executor:
     ) -> Ending:
         """Run what is left of a sweep, with no MLflow."""
         home = Home(folder.path.parents[1])
-        splits = load(spec.data)
+        rows = open_rows(spec.data)
         watcher = view or Watcher()
         return run_sweep(
-            spec, splits, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
+            spec, rows, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
         )
 
 

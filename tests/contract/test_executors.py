@@ -105,7 +105,7 @@ def test_one_spec_and_seed_give_the_same_sweep_on_each(
             constraints=[{"metric": "gap/loss", "max": 0.05}],
             search={"pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 1}},
             budget={"trials": 12},
-            confirm={"top_k": 1, "seeds": 2},
+            confirm={"top_k": 1, "trainings": 10},
         )
         folder = executor.new(tmp_path / name, spec)
         sweep = executor.run(spec, folder).sweep
@@ -116,7 +116,7 @@ def test_one_spec_and_seed_give_the_same_sweep_on_each(
     here, there = found["local"], found["ray"]
     assert {t.state for t in here.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     assert any(t.stopped_epoch and t.stopped_epoch < 8 for t in here.trials)
-    assert {t.role for t in here.trials} == {Role.BASELINE, Role.SEARCH, Role.CONFIRM}
+    assert {t.role for t in here.trials} == {Role.BASELINE, Role.SEARCH, Role.REPLICATE}
     for one, other in zip(here.trials, there.trials, strict=True):
         assert facts(one) == facts(other)
     assert here.best is not None

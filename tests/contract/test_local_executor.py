@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -16,12 +15,14 @@ import yaml
 
 from service.base.errors import InputError, SpecError, SweepFailedError
 from service.cluster.connection import Cluster
+from service.report.report_data import build_report
 from service.run.sweep_session import check_executor
 from service.spec.file import load_spec
 from service.spec.resources import Resources
 from service.study.records import TrialState
+from service.sweep.answer import Claim
 from service.sweep.home import Home
-from service.sweep.load import read_sweep
+from service.sweep.load import load_stored_spec, read_sweep
 from service.sweep.sweep_record import SweepState
 from tests.commands import REPOSITORY
 from tests.contract.sweeps import BASE, Executor, facts
@@ -141,7 +142,7 @@ def test_a_cluster_is_refused(local: Executor) -> None:
 def test_a_sweep_that_an_older_gapsweep_left_is_resumed_to_the_same_end(
     local: Executor, tmp_path: Path
 ) -> None:
-    """Cut off in its last trial of the search, before anything was confirmed."""
+    """Cut off in its last trial of the search; what follows is confirmed by today's rule."""
     folder = Home(tmp_path).sweep("old-1")
     shutil.copytree(OLD, folder.path)
     folder.summary.unlink()
@@ -152,7 +153,7 @@ def test_a_sweep_that_an_older_gapsweep_left_is_resumed_to_the_same_end(
     folder.journal.write_text("".join(lines[: first_epoch + 1]), encoding="utf-8")
     epochs = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)
     folder.history.write_text("".join(epochs[:10]), encoding="utf-8")
-    spec = load_spec(folder.spec)
+    spec = load_stored_spec(folder)
     assert spec.resources.executor == "ray"
     here = spec.resources.model_copy(update={"executor": "local"})
     _, _, cut = read_sweep(folder)
@@ -161,11 +162,20 @@ def test_a_sweep_that_an_older_gapsweep_left_is_resumed_to_the_same_end(
     assert sweep.state is SweepState.SUCCEEDED
     shutil.copytree(OLD, tmp_path / "sweeps" / "whole")
     _, _, whole = read_sweep(Home(tmp_path).sweep("whole"))
-    for trial, expected in zip(sweep.trials, whole.trials, strict=True):
+    for trial, expected in zip(sweep.searched, whole.searched, strict=True):
         found, before = facts(trial), facts(expected)
         assert (found.params, found.role, found.seed) == (before.params, before.role, before.seed)
         assert found.value == pytest.approx(before.value, rel=1e-4)
         assert [e.epoch for e in found.epochs] == [1, 2, 3]
-    kept = json.loads((OLD / "summary.json").read_text(encoding="utf-8"))
-    assert sweep.best is not None
-    assert sweep.best.number == kept["best"]["number"]
+    assert sweep.answer is not None
+    assert sweep.answer.claim is not Claim.UNCONFIRMED
+    assert sweep.answer.replicates >= 5
+
+
+def test_the_report_of_a_sweep_confirmed_by_an_earlier_rule_says_so(tmp_path: Path) -> None:
+    shutil.copytree(OLD, tmp_path / "sweeps" / "old-1")
+    _, study, sweep = read_sweep(Home(tmp_path).sweep("old-1"))
+    assert (
+        "confirmed by the rule of an earlier version"
+        in build_report(sweep, study.importances()).verdict
+    )

@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.browser]
 @pytest.fixture(scope="module")
 def sweep_id(stack: Docked) -> str:
     """The only sweep of the stack, which its own command line submitted."""
-    small = settings("budget.trials=10", "training.max_epochs=8")
+    small = settings(
+        "budget.trials=10", "training.max_epochs=8", "confirm={top_k: 1, trainings: 10}"
+    )
     stack.compose("run", "--rm", "-T", "cli", "submit", "/sweeps/digits.yaml", *small)
     (sweep,) = json.loads(stack.gapsweep("list", "--json"))["items"]
     stack.gapsweep("watch", sweep["sweep_id"])
@@ -82,11 +84,11 @@ def test_a_person_sees_where_the_gap_is_and_what_closed_it(
 
     page.go_back()
     page.get_by_role("link", name=sweep_id).first.click()
-    expect(page.get_by_text("the baseline", exact=False).first).to_be_visible()  # the verdict
+    expect(page.get_by_text("the control", exact=False).first).to_be_visible()  # the verdict
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("report.html", exact=True).first.click()
     report = page.frame_locator("iframe")
-    expect(report.get_by_role("heading", name="Baseline against best")).to_be_visible()
+    expect(report.get_by_role("heading", name="Baseline, control and best")).to_be_visible()
     plots = report.locator("img, svg")
     expect(plots.first).to_be_attached()
     plots.first.scroll_into_view_if_needed()

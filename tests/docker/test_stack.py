@@ -44,6 +44,7 @@ MNIST = {
     "space": {"preset": "regularisation"},
     "search": {"pruner": "none"},
     "budget": {"trials": 4},
+    "confirm": "off",
     "resources": {"concurrent": 2},
 }
 
@@ -114,7 +115,7 @@ class TestTheImage:
         done = docker(
             *("run", "--rm", "--read-only", "--tmpfs", "/tmp:exec", "-v", f"{tmp_path}:/data"),
             *(IMAGE, "run", DIGITS, "--json"),
-            *settings("budget.trials=2", "training.max_epochs=2"),
+            *settings("budget.trials=2", "training.max_epochs=2", "confirm=off"),
         )
         sweep = tmp_path / "sweeps" / json.loads(done.stdout)["sweep_id"]
         assert (sweep / "report.html").stat().st_uid == 4321

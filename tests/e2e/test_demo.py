@@ -32,7 +32,7 @@ def test_the_demo_ends_with_a_report_in_which_the_gap_is_smaller(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "Baseline against best" in done.stdout
+    assert "Baseline, control and best" in done.stdout
     (path,) = tmp_path.glob("sweeps/*/summary.json")
     summary = json.loads(path.read_text(encoding="utf-8"))
     best, baseline = summary["best"]["metrics"], summary["baseline"]["metrics"]

@@ -76,7 +76,7 @@ def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) ->
     done = service.gapsweep(*asked)
     assert done.returncode == 0, done.stderr
     assert "best so far" in done.stdout
-    assert "Baseline against best" in done.stdout
+    assert "Baseline, control and best" in done.stdout
     sweep_id = json.loads(service.gapsweep("status", "--json").stdout)["sweep_id"]
     assert f"{sweep_id} succeeded: 6 complete" in done.stderr
     whole(service, sweep_id, 6)

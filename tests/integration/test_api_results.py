@@ -255,6 +255,8 @@ class TestLogs:
                 break
             found, offset = found + text, following
         assert found == lines
+        for beyond in (2**44, 2**53 - 1):  # a file system has smaller limits
+            assert self.read(world, sweep_id, beyond)[:2] == ("", beyond)
         for wrong in (-1, "x", 2**53):
             asked = {"offset": wrong}
             refused(world.call("GET", f"/v1/sweeps/{sweep_id}/logs", params=asked), 422)
@@ -294,8 +296,8 @@ class TestBundles:
         assert (done.status_code, done.json()["bundle"]) == (201, digest)
         job = world.service.sweeps.get(done.json()["sweep_id"])
         folder = tmp_path / "bundles" / digest
-        assert world.service.modules(job) == (folder / "alone", folder / "mine")
-        assert world.service.modules(world.service.sweeps.get(world.submit())) == ()
+        assert world.service.find_modules(job) == (folder / "alone", folder / "mine")
+        assert world.service.find_modules(world.service.sweeps.get(world.submit())) == ()
 
     @pytest.mark.parametrize("digest", ["0" * 64, "x", "../../etc"])
     def test_a_sweep_with_one_that_is_not_there_is_refused(self, world: World, digest: str) -> None:
@@ -353,7 +355,7 @@ class Nodes:
     def __init__(self) -> None:
         self.away = False
 
-    def nodes(self) -> Sequence[ClusterNode]:
+    def list_nodes(self) -> Sequence[ClusterNode]:
         if self.away:
             raise ClusterUnavailableError("http://head-17:8265 does not answer")
         return [ClusterNode("head", Amount(4.0, 0.0)), ClusterNode("big", Amount(16.0, 2.0))]

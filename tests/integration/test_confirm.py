@@ -1,12 +1,17 @@
-"""A real sweep that confirms its finalists, on data where no regulariser can help."""
+"""Real sweeps that confirm their answer, on data where the truth is known."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
+from service.study.records import Role
+from service.sweep.home import Home
+from service.sweep.load import read_sweep
 from tests.commands import gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
@@ -24,31 +29,90 @@ def splits():
     return {"train": (x[:2000], y[:2000]), "val": (x[2000:2500], y[2000:2500]),
             "test": (x[2500:], y[2500:])}
 """
+SPEC: dict[str, Any] = {
+    "name": "plain",
+    "trainable": "plain:network",
+    "data": {"name": "plain:splits", "redraw": "pooled"},
+    "training": {"max_epochs": 6, "lr": 0.02},
+    "space": {
+        "penalty": {"choice": ["l1", "l2"]},
+        "lambda": {"float": [0.01, 1.0], "log": True},
+    },
+    "search": {"pruner": "none"},
+    "budget": {"trials": 8},
+    "confirm": {"top_k": 2, "trainings": 30},
+    "resources": {"executor": "local"},
+}
 
 
-def test_it_says_that_no_regulariser_helped(tmp_path: Path) -> None:
-    (tmp_path / "plain.py").write_text(USERS_FILE)
-    spec = {
-        "name": "plain",
-        "trainable": "plain:network",
-        "data": "plain:splits",
-        "training": {"max_epochs": 6, "lr": 0.02},
-        "space": {
-            "penalty": {"choice": ["l1", "l2"]},
-            "lambda": {"float": [0.01, 1.0], "log": True},
-        },
-        "search": {"pruner": "none"},
-        "budget": {"trials": 14},
-        "confirm": {"top_k": 2, "seeds": 3},
-        "resources": {"executor": "local"},
-    }
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
-    home = tmp_path / "home"
-    done = gapsweep("run", str(tmp_path / "spec.yaml"), "--home", str(home))
+def run(folder: Path, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """Run the spec; returns what is printed and the summary."""
+    (folder / "plain.py").write_text(USERS_FILE)
+    (folder / "spec.yaml").write_text(yaml.safe_dump({**SPEC, **changes}))
+    done = gapsweep("run", str(folder / "spec.yaml"), "--home", str(folder / "home"))
     assert done.returncode == 0, done.stderr
-    assert "No regulariser helped here" in " ".join(done.stdout.split())
-    (folder,) = (home / "sweeps").iterdir()
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert summary["trials"]["complete"] == 14
-    assert "Confirmed with 3 new seeds" in done.stdout
-    assert "test/loss" in done.stdout
+    (sweep,) = (folder / "home" / "sweeps").iterdir()
+    return done.stdout, json.loads((sweep / "summary.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("confirm")
+    return folder, *run(folder)
+
+
+def test_it_says_that_no_effect_is_shown(confirmed: tuple[Path, str, dict[str, Any]]) -> None:
+    _, output, summary = confirmed
+    answer = summary["answer"]
+    assert answer["claim"] == "not_shown"
+    assert answer["on"] == "new_splits"
+    assert answer["replicates"] >= 5
+    assert answer["test_rows"] == 500
+    assert summary["trials"]["complete"] == 8
+    words = " ".join(output.split())
+    assert "Not shown: no useful effect of trial" in words
+    assert "Replicates: mean ± half of the 95 % interval" in words
+
+
+def test_replicates_have_other_samples_and_the_same_test_samples(
+    confirmed: tuple[Path, str, dict[str, Any]],
+) -> None:
+    folder, _, summary = confirmed
+    sweep_folder = Home(folder / "home").find("latest")
+    _, _, sweep = read_sweep(sweep_folder)
+    replicates = [t for t in sweep.trials if t.role is Role.REPLICATE]
+    assert len(replicates) == summary["replicates"] >= 15
+    assert {t.replicate for t in replicates} >= {1, 2, 3, 4, 5}
+    assert all(sweep_folder.test_rows(t.number).exists() for t in replicates)
+    controls = [t for t in replicates if t.confirms == 0]
+    assert len({t.best["train/loss"] for t in controls}) == len(controls)
+    assert all(t.control and t.control["epoch"] <= t.best["epoch"] for t in controls)
+
+
+def test_given_splits_are_said_to_be_one_split(tmp_path: Path) -> None:
+    output, summary = run(tmp_path, data="plain:splits")
+    assert summary["answer"]["on"] == "one_split"
+    assert "on this split" in " ".join(output.split())
+
+
+def test_without_test_samples_it_is_unconfirmed(tmp_path: Path) -> None:
+    data = {"name": "breast_cancer", "test": 0}
+    output, summary = run(tmp_path, data=data, trainable="trainables.models:MLP", confirm=None)
+    assert summary["answer"]["claim"] == "unconfirmed"
+    assert summary["replicates"] == 0
+    assert "Unconfirmed: " in output
+
+
+def test_its_extension_is_confirmed_with_what_is_unspent(tmp_path: Path) -> None:
+    run(tmp_path)
+    home = ("--home", str(tmp_path / "home"))
+    folder = Home(tmp_path / "home").find("latest")
+    before = read_sweep(folder)[1].attributes
+    done = gapsweep("resume", "latest", "--trials", "4", *home)
+    assert done.returncode == 0, done.stderr
+    _, study, sweep = read_sweep(folder)
+    assert len(sweep.searched) == 12
+    assert sum(look["alpha"] for look in study.attributes.looks) <= 0.025
+    assert list(study.attributes.looks)[: len(before.looks)] == list(before.looks)
+    assert sweep.answer is not None
+    assert sweep.answer.compared == 11

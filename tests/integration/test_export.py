@@ -74,6 +74,7 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
         "space": {"penalty": {"choice": ["group_lasso"]}, "lambda": {"float": [0.2, 0.4]}},
         "search": {"pruner": "none"},
         "budget": {"trials": 2},
+        "confirm": "off",
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     home = ("--home", str(tmp_path / "home"))

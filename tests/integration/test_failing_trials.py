@@ -51,6 +51,7 @@ def _write(folder: Path, ways: tuple[str, ...], trials: int) -> Path:
             "enqueue": [{"model.way": way} for way in ways],
         },
         "budget": {"trials": trials},
+        "confirm": "off",
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     return folder / "spec.yaml"

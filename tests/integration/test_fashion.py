@@ -9,7 +9,7 @@ import yaml
 
 from service.spec.file import load_spec
 from tests.commands import REPOSITORY
-from trainables.analysis.examine import measure_test_metrics as measured_on_test
+from trainables.analysis.held_out import measure_held_out
 from trainables.build import build_run
 from trainables.config.data import FASHION_MNIST
 from trainables.data.datasets import load
@@ -34,6 +34,6 @@ def test_four_epochs_on_a_quarter_of_it_are_well_on_the_way() -> None:
     run = build_run(spec, point, splits, baseline=False, device="cpu")
     *_, last = train(run)
     assert last.done
-    found = measured_on_test(run, splits, run.best_state)
+    found = measure_held_out(run, splits, run.best_state).metrics
     assert found["test/accuracy"] >= 0.85
     assert found["test_gap/accuracy"] < 0.05

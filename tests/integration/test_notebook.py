@@ -21,6 +21,7 @@ sweep = gapsweep.run({
     "space": {"dropout": {"float": [0.0, 0.5]}},
     "search": {"pruner": "none"},
     "budget": {"trials": 3},
+    "confirm": "off",
     "resources": {"executor": "local", "concurrent": 1},
 })
 """

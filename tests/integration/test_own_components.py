@@ -24,6 +24,7 @@ SPEC: dict[str, Any] = {
     "early_stopping": "off",
     "search": {"sampler": "random", "pruner": "none"},
     "budget": {"trials": 4},
+    "confirm": "off",
     "resources": {"executor": "local", "concurrent": 1},
 }
 
@@ -297,6 +298,7 @@ REGISTRIES: list[Registry[Any]] = [
     gapsweep.augmentations,
     gapsweep.regularisers,
     gapsweep.data_sources,
+    gapsweep.splitters,
 ]
 
 

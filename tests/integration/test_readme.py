@@ -18,7 +18,7 @@ from tests.commands import DIGITS, REPOSITORY, gapsweep, settings
 from tests.documents import FRONT, blocks, example
 from tests.rays import Ray
 
-SMALL = ("budget.trials=3", "training.max_epochs=2")
+SMALL = ("budget.trials=3", "training.max_epochs=2", "confirm=off")
 HERE = ("resources={executor: local}",)
 TRAINABLES = REPOSITORY / "trainables" / "README.md"
 REGULARISERS = REPOSITORY / "trainables" / "regularisers" / "README.md"
@@ -113,7 +113,7 @@ def test_the_penalty_and_the_augmentation_in_one_short_file(
 
 def test_the_components(tmp_path: Path, no_mlflow: None) -> None:
     write(tmp_path, SPEC, "own components")
-    changes = settings("budget.trials=3", "training.max_epochs=4", *HERE)
+    changes = settings("budget.trials=3", "training.max_epochs=4", "confirm=off", *HERE)
     swept(tmp_path, *changes, "--set", "search.pruner.bound=0")
     found = public.open_sweep(home=tmp_path / "home").trials
     assert list(found.state) == ["complete", "pruned", "pruned"]  # the baseline is never pruned
@@ -138,7 +138,7 @@ def test_python(
 ) -> None:
     spec = yaml.safe_load(DIGITS.read_text(encoding="utf-8"))
     spec["budget"], spec["resources"] = {"trials": 6}, {"executor": "local"}
-    spec["training"]["max_epochs"] = 2
+    spec["training"]["max_epochs"], spec["confirm"] = 2, None
     (tmp_path / "digits.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

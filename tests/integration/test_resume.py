@@ -15,7 +15,13 @@ from tests.patience import patience, wait_for
 from tests.rays import Ray
 
 pytestmark = pytest.mark.ray
-CHANGES = ("training.max_epochs=30", "budget.trials=6", "search.pruner=none", "early_stopping=off")
+CHANGES = (
+    "training.max_epochs=30",
+    "budget.trials=6",
+    "search.pruner=none",
+    "early_stopping=off",
+    "confirm=off",
+)
 
 
 def _start(home: Path) -> subprocess.Popen[bytes]:

@@ -25,7 +25,7 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
 
 def test_a_finished_sweep_is_extended(tmp_path: Path) -> None:
     home = ("--home", str(tmp_path), "--json")
-    small = settings("training.max_epochs=3", "budget.trials=3", LOCAL)
+    small = settings("training.max_epochs=3", "budget.trials=3", "confirm=off", LOCAL)
     done = gapsweep("run", str(DIGITS), *home, *small)
     assert done.returncode == 0, done.stderr
     more = gapsweep("resume", "latest", "--trials", "2", *home)

@@ -56,6 +56,7 @@ def swept(folder: Path, penalty: str, **changes: Any) -> dict[str, Any]:
         },
         "search": {"pruner": "none"},
         "budget": {"trials": 20},
+        "confirm": "off",
         "resources": {"executor": "local"},
         **changes,
     }

@@ -116,12 +116,17 @@ def test_the_page_stands_alone_and_list_and_report_show_the_sweep(ran: Ran) -> N
     assert ran.summary["sweep_id"] in gapsweep("list", "--home", home).stdout
     shown = gapsweep("report", "latest", "--home", home)
     assert shown.returncode == 0
-    assert "Baseline against best" in shown.stdout
+    assert "Baseline, control and best" in shown.stdout
 
 
 def test_one_at_a_time_the_same_seed_gives_the_same_trials(tmp_path: Path) -> None:
     """In this process; on Ray the trials are the same, as the executors' contract says."""
-    changes = ("training.max_epochs=4", "budget.trials=6", "resources={executor: local}")
+    changes = (
+        "training.max_epochs=4",
+        "budget.trials=6",
+        "confirm={top_k: 1, trainings: 10}",
+        "resources={executor: local}",
+    )
     found = []
     for name in ("one", "two"):
         where = ("--home", str(tmp_path / name))

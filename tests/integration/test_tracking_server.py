@@ -52,7 +52,7 @@ def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Pa
     port = find_free_port()
     env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
     home = ("--home", str(tmp_path / "home"))
-    small = settings("training.max_epochs=3", "budget.trials=4", LOCAL)
+    small = settings("training.max_epochs=3", "budget.trials=4", "confirm=off", LOCAL)
     done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr
     assert "MLflow is incomplete for this sweep" in done.stderr

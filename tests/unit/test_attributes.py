@@ -18,7 +18,11 @@ TRIAL = TrialAttributes(
     baseline=True,
     confirms=3,
     seed=7,
+    replicate=2,
+    without=("dropout",),
+    redraws_test=True,
     attempts=2,
+    control={"val/loss": 0.4},
     best={"val/loss": 0.5, "epoch": 4.0},
     stopped_epoch=6,
     ran_on={"device": "CPU"},
@@ -31,7 +35,10 @@ STUDY = StudyAttributes(
     seconds=60.0,
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
-    findings={3: Finding({"test/loss": 0.6}, ANATOMY)},
+    trainings_before_extension=20,
+    looks=({"family": "trial 3", "replicates": 5, "alpha": 0.005},),
+    answer={"claim": "helps"},
+    findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1})},
 )
 
 
@@ -45,13 +52,23 @@ def test_the_released_keys_are_there() -> None:
     assert set(TRIAL.dump()) == {
         *("role", "params", "fixed", "unregularised", "confirms", "seed", "attempts", "best"),
         *("stopped_epoch", "ran_on", "reason", "seconds"),
+        *("replicate", "without", "redraws_test", "control"),
     }
     assert STUDY.dump() == {
         "budget": 40,
         "seconds": 60.0,
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
-        "finalists": {"3": {"metrics": {"test/loss": 0.6}, "anatomy": ANATOMY.to_dict()}},
+        "trainings_before_extension": 20,
+        "looks": [{"family": "trial 3", "replicates": 5, "alpha": 0.005}],
+        "answer": {"claim": "helps"},
+        "finalists": {
+            "3": {
+                "metrics": {"test/loss": 0.6},
+                "anatomy": ANATOMY.to_dict(),
+                "errors": {"gap/loss": 0.1},
+            }
+        },
     }
 
 

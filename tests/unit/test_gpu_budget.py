@@ -7,7 +7,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from service.run.sweep_control import Control, Stop
+from service.run.sweep_control import Control, Reserve, Stop
 from service.study.records import Trial, TrialState
 from service.study.study import SweepStudy
 from service.sweep.gpu_budget import GpuBudget
@@ -54,16 +54,22 @@ def test_what_earlier_sessions_held_counts_and_an_extension_grants_it_anew() -> 
     assert again.left == pytest.approx(100)
 
 
-def test_the_search_leaves_the_confirmations_what_they_will_take() -> None:
+def test_the_search_leaves_the_confirmation_its_share() -> None:
     clock = Clock(0.0)
-    gpus = budget(clock, numbered(0, 20.0))
-    control = Control(None, confirmations=2, slots=1, gpus=gpus, clock=clock)
+    gpus = budget(clock)
+    control = Control(100.0, Reserve(40.0, 50.0), gpus=gpus, clock=clock)
+    gpus.started(numbered(0))
+    clock.now = 24
     assert not control.is_search_over()
-    control.ended(numbered(0, 9.0))  # two confirmations and one that runs: 3 trials of 2 GPUs
-    assert not control.is_search_over()
-    control.ended(numbered(1, 11.0))
+    clock.now = 26  # 2 GPUs: 48 of 100 GPU seconds are left
     assert control.is_search_over()
-    assert control.reason is None
+    gpus.ended(numbered(0))
+    timed = Control(100.0, Reserve(40.0), clock=clock)
+    clock.now = 26 + 59
+    assert not timed.is_search_over()
+    clock.now = 26 + 61
+    assert timed.is_search_over()
+    assert timed.reason is None
 
 
 def test_gpu_hours_need_a_gpu() -> None:

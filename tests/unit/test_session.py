@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState as StudyTrialState
 
 from service.spec.model import Constraint
+from service.study.attributes import Finding
 from service.study.events import Observer
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.study.session import MAX_ATTEMPTS, Decision, StudySession
@@ -183,8 +184,12 @@ def test_what_the_end_finds_of_a_finalist_is_kept_beside_the_finished_trial() ->
     assert trial is not None
     s.complete(trial.number, {"val/loss": 0.5}, 5)
     found = Anatomy(10, 8, (LayerAnatomy("fc.weight", 6, 2, 1.5, 3, 1),))
-    s.record_finalist(trial.number, {"test/loss": 0.6}, found)
+    errors = {"gap/loss": 0.1, "control/gap/loss": 0.2}
+    metrics = {"test/loss": 0.6, "control/test/loss": 0.7}
+    s.record_finalist(trial.number, Finding(metrics, found, errors))
     assert s.trials()[0].best == {"val/loss": 0.5, "test/loss": 0.6}
+    assert s.trials()[0].control == {"test/loss": 0.7}
+    assert s.trials()[0].errors == errors
     assert s.trials()[0].anatomy == found
 
 

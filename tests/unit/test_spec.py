@@ -196,3 +196,51 @@ def test_the_schema_names_every_key() -> None:
     schema = build_json_schema()
     assert set(schema["properties"]) == set(SweepSpec.model_fields)
     assert schema["additionalProperties"] is False
+
+
+def test_a_confirmation_that_an_older_gapsweep_stored_is_read() -> None:
+    old = {"top_k": 2, "seeds": 5, "pick": "one_standard_error"}
+    confirm = parse(confirm=old).confirm
+    assert confirm is not None
+    assert (confirm.top_k, confirm.pick) == (2, "simplest")
+    assert "unknown key" in problems(confirm={"seeds": 5})["confirm.seeds"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"confirm": {"trainings": 12}}, "confirm.trainings", "12 pay 3 replicates of 4 trainings"),
+        ({"confirm": {"trainings": 12}}, "confirm.trainings", "or top_k to 1 or fewer"),
+        ({"confirm": {}, "data": {"name": "digits", "test": 0}}, "confirm", "needs test rows"),
+        ({"confirm": {}, "search": {"baseline": False}}, "confirm", "search.baseline: true"),
+        ({"confirm": {"replicates": 4}}, "confirm.replicates", "greater than or equal to 5"),
+        ({"confirm": {"min_effect": 0}}, "confirm.min_effect", "greater than 0"),
+        (
+            {
+                "space": {"lr": {"float": [0.1, 1]}, "dropout": {"float": [0, 0.5]}},
+                "budget": {"trials": 6},
+            },
+            "budget.trials",
+            "of which 5 tune the other parameters",
+        ),
+    ],
+)
+def test_a_confirmation_that_cannot_be_made_is_refused(
+    changes: dict[str, Any], path: str, words: str
+) -> None:
+    assert words in problems(**changes)[path]
+
+
+def test_a_sweep_is_confirmed_unless_it_cannot_be() -> None:
+    assert parse().confirm is not None
+    assert parse(confirm="off").confirm is None
+    assert parse(data={"name": "digits", "test": 0}).confirm is None
+    assert parse(search={"baseline": False}).confirm is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"confirm": "off"}, {"confirm": {"pick": "simplest"}}])
+def test_a_confirmation_is_stored_as_it_is(changes: dict[str, Any], tmp_path: Path) -> None:
+    spec = parse(**changes)
+    path = tmp_path / "spec.yaml"
+    path.write_text(dump_spec(spec))
+    assert load_spec(path) == spec

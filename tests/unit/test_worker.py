@@ -12,6 +12,7 @@ from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.records import Role
 from tests.trainings import splits
+from trainables.data.rows import GivenRows
 
 
 def worker(folder: Path) -> Worker:
@@ -24,7 +25,9 @@ def worker(folder: Path) -> Worker:
         "space": {"dropout": {"float": [0.0, 0.5]}, "precision": {"choice": ["fp32", "bf16"]}},
         "early_stopping": None,
     }
-    return Worker(TrialContext(parse_spec(raw, "spec", folder), splits(60, 30), folder, ()))
+    return Worker(
+        TrialContext(parse_spec(raw, "spec", folder), GivenRows(splits(60, 30)), folder, ())
+    )
 
 
 def assignment(number: int, **params: Any) -> Assignment:

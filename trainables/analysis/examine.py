@@ -1,10 +1,10 @@
-"""Checks of a training before its first step, and test metrics after its last."""
+"""Checks of a training before its first step."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,12 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batch import Batch
-from trainables.data.samples import Samples
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
 from trainables.errors import ContractError
-from trainables.gap import compute_gaps
-from trainables.loop import EPOCH_METRICS, TrainingRun, measure_samples
+from trainables.loop import EPOCH_METRICS, TrainingRun
 
 _FEW = 8
 
@@ -96,25 +94,6 @@ def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
             )
     sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
     return (*sides, *EPOCH_METRICS)
-
-
-def measure_test_metrics(
-    run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]
-) -> dict[str, float]:
-    """``test/*`` and ``test_gap/*`` at the weights ``state``; empty without a test split.
-
-    The training side is the fixed subset that every epoch's gap is measured on.
-    """
-    if splits.test is None:
-        return {}
-    run.model.load_state_dict(state)
-    train = measure_samples(run, run.model, run.data.train, run.parts.subset)
-    test = measure_samples(run, run.model, Samples(splits.test, run.data.device))
-    gap = compute_gaps(train, test, run.trainable.is_better_high)
-    return {
-        **{f"test/{name}": value for name, value in test.items()},
-        **{f"test_gap/{name}": value for name, value in gap.items()},
-    }
 
 
 def _time_step(run: TrainingRun, workers: int) -> tuple[float, int]:

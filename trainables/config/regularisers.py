@@ -57,6 +57,11 @@ class RegulariserConfig(Strict):
         return self.names()[0]
 
     @classmethod
+    def part(cls) -> str:
+        """The name of this regulariser as a part of a configuration, as reports write it."""
+        return cls.names()[0]
+
+    @classmethod
     def names(cls) -> tuple[str, ...]:
         """The keys of its parameters, as a space names them."""
         return tuple(f.alias or name for name, f in cls.model_fields.items())
@@ -188,6 +193,11 @@ class Mixing(RegulariserConfig):
         """``cutmix``: only this one requires images."""
         return "cutmix"
 
+    @classmethod
+    def part(cls) -> str:
+        """Both keys are one part."""
+        return "mixing"
+
 
 class LabelSmoothing(RegulariserConfig):
     """Targets mixed with the uniform distribution over the classes."""
@@ -217,6 +227,11 @@ class Averaging(RegulariserConfig):
     swa: Share = Field(
         0.0, description="share of the epochs, the last ones, whose weights are averaged"
     )
+
+    @classmethod
+    def part(cls) -> str:
+        """Both keys are one part."""
+        return "averaging"
 
 
 class OwnRegulariser(Component):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,12 @@ from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training
 
 MODEL_PREFIX = "model."
+EARLY_STOPPING = "early_stopping"
+"""The name of early stopping as a part of a configuration."""
+_OF_PENALTIES = frozenset(
+    ("l1_update", "l2_update", "proximal_step", "lambda_schedule", "lambda_warmup_epochs")
+)
+"""Training options without effect where there is no penalty."""
 
 
 class TrainingSpec(Protocol):
@@ -92,3 +98,31 @@ def _strip_prefix(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:
 
 def _with_options(component: OwnRegulariser, options: Mapping[str, Value]) -> OwnRegulariser:
     return type(component).model_validate({**component.model_dump(), **options})
+
+
+def tunes_training(name: str) -> bool:
+    """Whether a parameter of a space changes a training that nothing regularises."""
+    is_option = name in training.KEYS and name not in _OF_PENALTIES
+    return is_option or name.startswith(MODEL_PREFIX)
+
+
+def list_parts(spec: TrainingSpec, params: Mapping[str, Value]) -> tuple[str, ...]:
+    """The parts of a configuration that regularise: built-in, user-defined, early stopping."""
+    built_in = (
+        config.part()
+        for config in read_regularisers(params)
+        if config != type(config).model_validate(config.neutral)
+    )
+    stopping = () if spec.early_stopping is None else (EARLY_STOPPING,)
+    return (*built_in, *spec.regularisers, *stopping)
+
+
+def remove_parts(params: Mapping[str, Value], parts: Collection[str]) -> dict[str, Value]:
+    """A configuration with the keys of some parts at their neutral values."""
+    kept = dict(params)
+    for config in regularisers.BUILT_IN:
+        if config.part() in parts:
+            kept = {k: v for k, v in kept.items() if k not in config.names()}
+            kept.update(config.neutral)
+    own = tuple(f"{part}." for part in parts)
+    return {k: v for k, v in kept.items() if not k.startswith(own)}

@@ -114,7 +114,7 @@ def _open_function(config: Function) -> Rows:
     splits = prepare(parts, config.task, keep_numbers=True)
     if not config.allow_overlap:
         check_overlap(splits)
-    if function.test_is_ours and splits.test is not None:
+    if function.test_is_ours and function.test and splits.test is not None:
         raise DataError(f"{config.name} returns test rows, so `test` has no effect; leave it out")
     task, gives_test = splits.info.task, splits.test is not None
     aside = _set_aside(parts, rule, task, function.test, Draw(function.seed))

@@ -11,11 +11,12 @@ itself imports neither torch nor Ray.
 - Sweeps: ``run``, ``resume``, ``open_sweep``, ``Sweep``, ``Report``.
 - Specs: ``load_spec``, ``parse_spec``, ``SweepSpec``.
 - A service: ``Client``, ``AsyncClient`` (extra ``client``).
-- To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, with ``Batch``,
-  ``Now`` and ``Verdict``; the components' models ``SamplerConfig``, ``PrunerConfig``,
-  ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+- To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
+  ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
+  ``SamplerConfig``, ``PrunerConfig``, ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
 - Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
-  ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, each a ``Registry``.
+  ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, ``splitters``, each a
+  ``Registry``.
 - Errors: ``GapsweepError``, ``InputError``, ``SpecError``.
 """
 
@@ -54,12 +55,16 @@ if TYPE_CHECKING:
     from trainables.config.regularisers import regularisers as regularisers
     from trainables.config.schedules import ScheduleConfig as ScheduleConfig
     from trainables.config.schedules import schedules as schedules
+    from trainables.config.splitters import splitters as splitters
     from trainables.config.stopping import StoppingConfig as StoppingConfig
     from trainables.config.stopping import StoppingRule as StoppingRule
     from trainables.config.stopping import Verdict as Verdict
     from trainables.config.stopping import stopping_rules as stopping_rules
     from trainables.contract import Trainable as Trainable
     from trainables.data.batch import Batch as Batch
+    from trainables.data.splitters.base import Cases as Cases
+    from trainables.data.splitters.base import Draw as Draw
+    from trainables.data.splitters.base import Splitter as Splitter
     from trainables.regularisers.base import Now as Now
     from trainables.regularisers.base import Regulariser as Regulariser
     from trainables.regularisers.penalties import Penalty as Penalty
@@ -81,9 +86,11 @@ _PUBLIC = {
     "trainables.config.registry": ("Registry",),
     "trainables.config.regularisers": ("regularisers",),
     "trainables.config.schedules": ("ScheduleConfig", "schedules"),
+    "trainables.config.splitters": ("splitters",),
     "trainables.config.stopping": ("StoppingConfig", "StoppingRule", "Verdict", "stopping_rules"),
     "trainables.contract": ("Trainable",),
     "trainables.data.batch": ("Batch",),
+    "trainables.data.splitters.base": ("Cases", "Draw", "Splitter"),
     "trainables.regularisers.base": ("Now", "Regulariser"),
     "trainables.regularisers.penalties": ("Penalty",),
 }

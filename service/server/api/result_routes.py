@@ -32,13 +32,14 @@ class ReportFormat(StrEnum):
 
 @result_router.get("/best")
 def best(service: TheService, job: TheJob) -> BestOut:
-    """The best trial so far, and the baseline."""
+    """The best trial so far, the baseline, and the answer of a sweep that has ended."""
     found = sweep_results.load_sweep(service, job)
     if found.best is None:
         raise NotReadyError(f"no trial of {job.sweep_id} is complete yet")
     return BestOut(
         best=TrialOut.of(found.best),
         baseline=None if found.baseline is None else TrialOut.of(found.baseline),
+        answer=found.answer,
     )
 
 

@@ -21,7 +21,21 @@ from service.study.records import Epoch, Role, Trial, TrialState
 
 DRIVER = "driver"
 
-_FACTS = ("params", "best", "stopped_epoch", "violation", "reason", "confirms", "seed", "ran_on")
+_FACTS = (
+    "params",
+    "best",
+    "control",
+    "stopped_epoch",
+    "violation",
+    "reason",
+    "confirms",
+    "seed",
+    "replicate",
+    "without",
+    "redraws_test",
+    "ran_on",
+)
+_METRICS = ("best", "control")
 
 
 class ProgressStore:
@@ -151,6 +165,8 @@ def _to_trial_row(sweep_id: str, trial: Trial) -> dict[str, Any]:
 
 
 def _to_trial(row: TrialRow, epochs: tuple[Epoch, ...] = ()) -> Trial:
+    metrics = {name: _to_floats(row.facts.get(name, {})) for name in _METRICS}
+    without = tuple(row.facts.get("without", ()))
     return Trial(
         number=row.number,
         state=TrialState(row.state),
@@ -159,7 +175,7 @@ def _to_trial(row: TrialRow, epochs: tuple[Epoch, ...] = ()) -> Trial:
         seconds=row.seconds,
         ended=row.ended,
         epochs=epochs,
-        **{**row.facts, "best": _to_floats(row.facts["best"])},
+        **{**row.facts, **metrics, "without": without},
     )
 
 

@@ -1,0 +1,81 @@
+"""Measures what is left of a search on held-out samples, when no choice is left to make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from service.spec.model import SweepSpec
+from service.study.attributes import Finding
+from service.study.ranking import CONTROL_PREFIX
+from service.study.records import Role, Trial
+from service.sweep.home import SweepFolder
+from service.sweep.sweep_record import Sweep
+from trainables.analysis.held_out import HeldOut, measure_held_out, measure_standard_error
+from trainables.analysis.measure_anatomy import measure_anatomy
+from trainables.build import build_run
+from trainables.data.splits import Splits
+from trainables.loop import TrainingRun
+
+_TRAINED_TO_END = (Role.BASELINE,)
+
+
+def measure_finalists(
+    spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep
+) -> Iterator[tuple[int, Finding]]:
+    """What is found of baseline, control and best trial, by number; each is measured once."""
+    finalists = {t.number: t for t in (sweep.baseline, sweep.control, sweep.best) if t is not None}
+    for trial in finalists.values():
+        if trial.anatomy is not None or not folder.best_weights(trial.number).exists():
+            continue
+        run = _build(spec, trial, splits)
+        state = _read(folder.best_weights(trial.number))
+        found = measure_held_out(run, splits, state)
+        metrics, errors = dict(found.metrics), dict(found.errors)
+        marked = folder.control_weights(trial.number)
+        if marked.exists():
+            control = measure_held_out(run, splits, _read(marked))
+            metrics |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.metrics.items()}
+            errors |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.errors.items()}
+        run.model.load_state_dict(state)
+        anatomy = measure_anatomy(run.model, run.penalised, run.data.val.x)
+        yield trial.number, Finding(metrics, anatomy, errors)
+
+
+def measure_difference(
+    spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep
+) -> float | None:
+    """The standard error of best minus control, by the validation samples, in the objective.
+
+    None if the objective is not a metric of validation samples with a value for each of them.
+    """
+    best, control = sweep.best, sweep.control
+    side, _, name = sweep.metric.partition("/")
+    if best is None or control is None or best.number == control.number or side != "val":
+        return None
+    marked = folder.control_weights(control.number)
+    reference = marked if marked.exists() else folder.best_weights(control.number)
+    ours = _score(spec, splits, best, folder.best_weights(best.number))
+    theirs = _score(spec, splits, control, reference)
+    if ours is None or theirs is None:
+        return None
+    return measure_standard_error(ours.val.get(name), theirs.val.get(name))
+
+
+def _score(spec: SweepSpec, splits: Splits, trial: Trial, weights: Path) -> HeldOut | None:
+    if not weights.exists():
+        return None
+    return measure_held_out(_build(spec, trial, splits), splits, _read(weights))
+
+
+def _build(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
+    baseline = trial.role in _TRAINED_TO_END
+    return build_run(spec, trial.params, splits, baseline=baseline, device="cpu", seed=trial.seed)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    state: Mapping[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    return state

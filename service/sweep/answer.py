@@ -1,0 +1,112 @@
+"""The answer of a sweep as data: what `summary.json`, the API and MLflow carry."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from search_spaces.models import Frozen
+
+Bounds = tuple[float, float]
+Division = Literal["new_splits", "one_split"]
+LimitName = Literal["test_rows", "replicates", "trainings"]
+
+
+class Claim(StrEnum):
+    """What a sweep shows of its pick, compared with the control."""
+
+    HELPS = "helps"  # better on test samples that chose nothing
+    NOT_SHOWN = "not_shown"  # no effect that matters; larger ones are excluded
+    UNDECIDED = "undecided"  # neither: the answer says what would decide it
+    UNCONFIRMED = "unconfirmed"  # one training each, not tested
+
+
+class PartState(StrEnum):
+    """What a part of the pick contributes, shown by its removal."""
+
+    ACTS = "acts"  # without it the pick is worse
+    IDLE = "idle"  # its effect is smaller than the smallest that matters
+    UNCLEAR = "unclear"  # neither is shown
+
+
+class Measured(Frozen):
+    """A difference of the objective in its unit, with its interval; negative is lower."""
+
+    effect: float
+    interval: Bounds
+
+
+class Part(Frozen):
+    """One part of the pick: the pick minus the pick without the part.
+
+    ``suffices`` says that the part alone is shown to help where no single removal matters.
+    """
+
+    name: str
+    state: PartState
+    effect: float | None = None
+    interval: Bounds | None = None
+    suffices: bool = False
+
+
+class Mean(Frozen):
+    """A mean over replicates; ``half`` is half the width of its 95 % interval, if there is one."""
+
+    mean: float
+    half: float | None = None
+
+
+class Arm(Frozen):
+    """A configuration over its replicates, ``failed`` of which did not complete."""
+
+    name: str
+    trial: int
+    without: tuple[str, ...] = ()
+    replicates: int
+    failed: int
+    metrics: dict[str, Mean]
+
+
+class Answer(Frozen):
+    """What a sweep found. Effects are differences from the control, in the objective's unit.
+
+    ``interval`` is at ``level``, the one at which the claim was tested: that of its look. ``p`` is
+    one-sided; a pick helps if it is below (1 − ``level``) / 2. ``excluded_above`` is the size above
+    which a useful effect is excluded. ``replicates_needed`` could decide an open question; it is
+    None where the test samples are the limit, ``limit`` then being ``test_rows``.
+    """
+
+    claim: Claim
+    metric: str
+    mode: Literal["min", "max"]
+    pick: int | None = None
+    without: tuple[str, ...] = ()
+    control: int | None = None
+    effect: float | None = None
+    interval: Bounds | None = None
+    level: float | None = None
+    p: float | None = None
+    replicates: int = 0
+    test_rows: int = 0
+    on: Division = "new_splits"
+    feasible: bool = True
+    min_effect: float | None = None
+    excluded_above: float | None = None
+    early_stopping: Measured | None = None
+    parts: tuple[Part, ...] = ()
+    parts_replicates: int = 0
+    replicates_needed: int | None = None
+    limit: LimitName | None = None
+    sensitivity: Measured | None = None
+    arms: tuple[Arm, ...] = ()
+    target_scale: float | None = Field(
+        None, description="of a regression: the target's units per unit that the model predicts"
+    )
+    compared: int = Field(0, description="completed trials of the search that the pick is best of")
+    reason: str = Field("", description="why the answer is unconfirmed")
+
+    def find_arm(self, name: str) -> Arm | None:
+        """The arm of this name, if it was trained."""
+        return next((a for a in self.arms if a.name == name), None)
