@@ -22,8 +22,9 @@ from service.spec.resources import Resources
 from service.study.records import TrialState
 from service.sweep.answer import Claim
 from service.sweep.home import Home
-from service.sweep.load import load_stored_spec, read_sweep
+from service.sweep.load import load_stored_spec, read_summary, read_sweep
 from service.sweep.sweep_record import SweepState
+from service.sweep.test_rows import read_test_rows
 from tests.commands import REPOSITORY
 from tests.contract.sweeps import BASE, Executor, facts
 from trainables.models import MLP
@@ -179,3 +180,18 @@ def test_the_report_of_a_sweep_confirmed_by_an_earlier_rule_says_so(tmp_path: Pa
         "confirmed by the rule of an earlier version"
         in build_report(sweep, study.importances()).verdict
     )
+
+
+def test_a_sweep_of_this_format_is_read_with_its_answer(tmp_path: Path) -> None:
+    kept = OLD.with_name("sweep_of_format_2")
+    shutil.copytree(kept, tmp_path / "sweeps" / "old-2")
+    folder = Home(tmp_path).sweep("old-2")
+    _, study, sweep = read_sweep(folder)
+    assert sweep.answer is not None
+    assert sweep.answer == read_summary(folder).answer
+    assert sweep.answer.claim is Claim.NOT_SHOWN
+    assert sum(t.replicate > 0 for t in sweep.trials) == 10
+    assert build_report(sweep, study.importances()).verdict.startswith("Not shown: ")
+    replicate = next(t for t in sweep.trials if t.replicate)
+    rows = read_test_rows(folder, replicate)
+    assert rows["control/loss"].mean() == pytest.approx(replicate.control["test/loss"])
