@@ -55,8 +55,8 @@ def use_workers(config: pytest.Config) -> None:
 
 
 def workers() -> int:
-    """How many workers keep this machine's processors busy while some of them wait."""
-    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+    """How many workers there are: one a processor, which its tests' processes keep busy."""
+    return max(2, min(os.cpu_count() or 1, _MOST_WORKERS))
 
 
 def is_worker(config: pytest.Config) -> bool:
