@@ -180,7 +180,7 @@ def _draw_effects(axes: Axes, rows: Sequence[_Difference], data: ReportData) -> 
     better = "lower" if data.answer.mode == "min" else "higher"
     axes.set(xlabel=f"difference of {data.answer.metric} ({better} is better)")
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
     smallest = data.answer.min_effect
     if smallest is not None:
