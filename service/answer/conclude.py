@@ -47,7 +47,9 @@ def conclude(planner: Planner, trials: Sequence[Trial], *, redraws: bool) -> Ans
         )
     race = stage.race
     if stage.pick is None or stage.look is None:
-        reason = f"finalists and control have fewer than {FIRST} replicates"
+        failed = stage.pick is not None and not stage.wants and not stage.unpaid
+        few = f"finalists and control have fewer than {FIRST} replicates"
+        reason = "every replicate of pick and control failed" if failed else few
         found = leave_unconfirmed(race.ranking, trials, None, reason)
         return found.model_copy(update={"arms": tuple(_list_arms(stage))})
     look, count = stage.look, stage.look.effect.replicates

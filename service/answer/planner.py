@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from search_spaces.space import Value
 from service.answer.arms import EVERYTHING, Arm, Race, TestScores, list_arm_parts, take_away
 from service.answer.effects import (
@@ -148,6 +150,8 @@ class Planner:
             stronger = min(race.control_arm, own, key=lambda arm: _rank(race, arm))
             race = replace(race, reference=stronger)
         stage = Stage(race=race, pick=pick)
+        if not any(race.view(arm, 1 + r) for arm in (pick, race.control_arm) for r in range(FIRST)):
+            return stage  # all of them failed
         for count in self._looks:
             wants = (Want(arm=race.control_arm, count=count), _want(pick, count))
             if not _have(race, wants):
@@ -180,9 +184,11 @@ class Planner:
         )
 
     def _differ(self, race: Race, arm: Arm, reference: Arm, count: int) -> Table:
-        return pair_replicates(
-            self.scores.table(race, arm, count), self.scores.table(race, reference, count)
-        )
+        """Costs of an arm minus those of a reference; both are equal where all of both failed."""
+        ours, theirs = (self.scores.table(race, a, count) for a in (arm, reference))
+        if all(row is None for row in (*ours, *theirs)):
+            return np.zeros((count, 1))
+        return pair_replicates(ours, theirs)
 
     def find_min_effect(self, race: Race) -> float:
         """The smallest effect that matters, in the unit of the objective."""

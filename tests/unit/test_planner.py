@@ -168,6 +168,19 @@ def test_replicates_that_fail_count_against_their_arm() -> None:
     assert pick.failed == 2
 
 
+def test_where_every_replicate_fails_the_answer_is_unconfirmed() -> None:
+    answer = Simulation(World(fails=lambda a: a.replicate > 0)).run()
+    assert answer.claim is Claim.UNCONFIRMED
+    assert answer.reason == "every replicate of pick and control failed"
+    assert answer.arms[0].failed == 5
+
+
+def test_an_interrupted_confirmation_is_unconfirmed() -> None:
+    answer = Simulation(World()).run(at_most=20)
+    assert answer.claim is Claim.UNCONFIRMED
+    assert answer.reason == "finalists and control have fewer than 5 replicates"
+
+
 def test_the_simplest_pick_has_fewer_parts_and_keeps_those_that_act() -> None:
     counts = {"best": 0, "simplest": 0}
     for seed in range(4):
