@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from service.base.number_format import MISSING, duration, number
+from service.client.job_states import JobState
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.formatting import format_configuration
 
@@ -102,9 +103,8 @@ def _trials(sweep: SweepOut) -> str:
     if "planned" not in progress:
         return MISSING
     finished = sum(progress.get(state, 0) for state in ("complete", "pruned", "failed"))
-    if sweep.state.is_over:  # a confirmation may need fewer than were planned
-        return str(finished)
-    return f"{finished}/{progress['planned']}"
+    done = sweep.state is JobState.SUCCEEDED  # a confirmation may need fewer than were planned
+    return f"{finished}/{finished if done else progress['planned']}"
 
 
 def _finalist(found: Any, progress: Any) -> str | None:
