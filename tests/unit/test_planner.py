@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from service.answer.looks import ALPHA
+from service.run.points import plan_search
 from service.study.records import Role, TrialState
 from service.sweep.answer import Claim, PartState
 from tests.simulated import Simulation, World, add_effects
+from tests.specs import parse
 
 
 def find_states(simulation: Simulation) -> dict[str, PartState]:
@@ -236,3 +238,13 @@ def test_an_enqueued_point_is_never_dropped() -> None:
     simulation.run()
     enqueued = [t for t in simulation.trials if t.role is Role.ENQUEUED]
     assert [t.params["penalty"] for t in enqueued] == ["none", "none"]
+
+
+def test_a_grid_tunes_the_control_on_its_own_values() -> None:
+    space = {"dropout": {"float": [0.1, 0.5]}, "lr": {"float": [1e-3, 0.1], "log": True}}
+    spec = parse(space=space, search={"sampler": "grid", "grid_points": 3}, budget={"trials": 30})
+    budget, points = plan_search(spec)
+    assert budget == len(points) == 1 + 3 + 9
+    tuned = [point for role, point in points if role is Role.CONTROL]
+    assert [point["lr"] for point in tuned] == pytest.approx([1e-3, 1e-2, 0.1])
+    assert all(point["dropout"] == 0.0 for point in tuned)
