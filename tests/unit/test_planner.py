@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.answer.arms import Race
 from service.answer.looks import ALPHA
 from service.run.points import plan_search
 from service.study.records import Role, TrialState
@@ -46,6 +47,17 @@ def test_the_effect_of_early_stopping_is_its_own() -> None:
     assert answer.effect == pytest.approx(0, abs=0.01)
     means = {arm.name: arm.metrics["test/loss"].mean for arm in answer.arms}
     assert means["control"] == pytest.approx(means["baseline"] - 0.1, abs=0.01)
+
+
+def test_the_control_is_validated_where_early_stopping_keeps_it() -> None:
+    simulation = Simulation(World(stopping=-0.1))
+    simulation.run()
+    race = Race.read(simulation.spec, simulation.trials)
+    assert race is not None
+    for replicate, trial in race.replicates[race.control_arm].items():
+        seen = race.view(race.control_arm, replicate)
+        assert seen is not None
+        assert seen.value == trial.control["val/loss"] != trial.value
 
 
 def test_parts_that_replace_each_other_are_reported_as_such() -> None:
