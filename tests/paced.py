@@ -40,7 +40,11 @@ def held(barrier: Path) -> Iterator[None]:
 
 
 def spec_of(
-    trials: int, pause: float = 0.0, concurrent: int = 1, barrier: Path | None = None
+    trials: int,
+    pause: float = 0.0,
+    concurrent: int = 1,
+    barrier: Path | None = None,
+    retries: int = 2,
 ) -> dict[str, Any]:
     """A sweep in which nothing ends early; ``pause`` is in seconds, of each forward pass."""
     model = {"pause": pause, **({"barrier": str(barrier)} if barrier else {})}
@@ -55,5 +59,5 @@ def spec_of(
         "early_stopping": "off",
         "budget": {"trials": trials},
         "confirm": "off",
-        "resources": {"concurrent": concurrent},
+        "resources": {"concurrent": concurrent, "retries": retries},
     }
