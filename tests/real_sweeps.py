@@ -146,7 +146,7 @@ SCENARIOS: dict[str, Scenario] = {
     "either of two": Scenario(
         draw=draw_wide,
         rows=200,
-        test=400,
+        test=1000,
         space={
             "penalty": {"choice": ["l2"]},
             "lambda": {"float": [1.0, 5.0], "log": True},
