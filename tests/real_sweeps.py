@@ -156,6 +156,19 @@ SCENARIOS: dict[str, Scenario] = {
         planted=frozenset({"penalty", "max_norm"}),
         either=True,
     ),
+    "either of two, 400 test samples": Scenario(
+        draw=draw_wide,
+        rows=200,
+        test=400,
+        space={
+            "penalty": {"choice": ["l2"]},
+            "lambda": {"float": [1.0, 5.0], "log": True},
+            "max_norm": {"float": [0.3, 0.6]},
+        },
+        early_stopping="off",
+        planted=frozenset({"penalty", "max_norm"}),
+        either=True,
+    ),
 }
 
 

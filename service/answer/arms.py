@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.study.ranking import CONTROL_PREFIX, Ranking, list_challengers, view_control
-from service.study.records import Metrics, Role, Trial, TrialState
+from service.study.records import Role, Trial, TrialState
 from trainables.config.trial_parameters import list_parts
 
 if TYPE_CHECKING:
@@ -176,11 +176,6 @@ def list_arm_parts(spec: SweepSpec, race: Race, arm: Arm) -> tuple[str, ...]:
 def take_away(arm: Arm, *parts: str) -> Arm:
     """The arm without more of its parts."""
     return replace(arm, without=tuple(sorted({*arm.without, *parts})))
-
-
-def average(runs: Sequence[Metrics], name: str) -> list[float]:
-    """A metric over replicates that have it."""
-    return [run[name] for run in runs if name in run]
 
 
 def _group(trials: Iterable[Trial]) -> Mapping[Arm, Mapping[int, Trial]]:

@@ -222,7 +222,8 @@ class Planner:
         """Whether reductions leave enough trainings for the last look."""
         used = sum(len(runs) for runs in race.replicates.values())
         last = 2 * (self._looks[-1] - FIRST)
-        return used + sum(w.count for w in wants) + last <= self.trainings
+        reserved = 2 * self._confirm.sensitivity
+        return used + sum(w.count for w in wants) + last <= self.trainings - reserved
 
     def _simplest(self, race: Race, arms: Sequence[Arm], best: Arm) -> Arm:
         """The arm with the fewest parts within one paired standard error of the best."""

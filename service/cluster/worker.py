@@ -17,6 +17,7 @@ import torch
 from service.base.files import replace_file
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.ranking import CONTROL_PREFIX
 from service.sweep.home import SweepFolder
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.build import build_run
@@ -155,7 +156,7 @@ class Worker:
         if run.control is not None:
             also = measure_test_rows(run, splits, run.control.state)
             control = {**control, **compare_test(run, control, also)}
-            rows = {**rows, **{f"control/{name}": values for name, values in also.items()}}
+            rows = {**rows, **{f"{CONTROL_PREFIX}{name}": values for name, values in also.items()}}
         path = self._folder.test_rows(self._trial.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path, path.with_suffix(".tmp")) as part, part.open("wb") as file:

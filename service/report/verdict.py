@@ -80,7 +80,7 @@ def _write_undecided(answer: Answer, trial: Trial) -> Iterator[str]:
 
 
 def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[str]:
-    named = f"{_name(trial, answer)}"
+    named = _name(trial, answer)
     if answer.effect is None:
         yield (
             f"Unconfirmed: no control completed, so there is no comparison. The best is {named}: "

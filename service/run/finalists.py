@@ -20,8 +20,6 @@ from trainables.build import build_run
 from trainables.data.splits import Splits
 from trainables.loop import TrainingRun
 
-_TRAINED_TO_END = (Role.BASELINE,)
-
 
 def measure_finalists(
     spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep
@@ -72,7 +70,7 @@ def _score(spec: SweepSpec, splits: Splits, trial: Trial, weights: Path) -> Held
 
 
 def _build(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
-    baseline = trial.role in _TRAINED_TO_END
+    baseline = trial.role is Role.BASELINE
     return build_run(spec, trial.params, splits, baseline=baseline, device="cpu", seed=trial.seed)
 
 
