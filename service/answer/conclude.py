@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -38,19 +38,28 @@ _STATES = {
 BASELINE, CONTROL, PICK = "baseline", "control", "pick"
 
 
-def conclude(planner: Planner, trials: Sequence[Trial], *, redraws: bool) -> Answer:
-    """The answer of a sweep with confirmation, of one that was cut short as well."""
+def conclude(
+    planner: Planner,
+    trials: Sequence[Trial],
+    *,
+    redraws: bool,
+    measure_error: Callable[[], float | None] = lambda: None,
+) -> Answer:
+    """The answer of a sweep with confirmation, of one that was cut short as well.
+
+    ``measure_error`` gives the standard error that :func:`leave_unconfirmed` takes.
+    """
     spec, scores, stage = planner.spec, planner.scores, planner.read(trials)
     if stage is None:
         return leave_unconfirmed(
-            Ranking.of(spec), trials, None, "no finalist and no control have completed"
+            Ranking.of(spec), trials, None, "no finalist or no control has completed"
         )
     race = stage.race
     if stage.pick is None or stage.look is None:
         failed = stage.pick is not None and not stage.wants and not stage.unpaid
         few = f"finalists and control have fewer than {FIRST} replicates"
         reason = "every replicate of pick and control failed" if failed else few
-        found = leave_unconfirmed(race.ranking, trials, None, reason)
+        found = leave_unconfirmed(race.ranking, trials, measure_error(), reason)
         return found.model_copy(update={"arms": tuple(_list_arms(stage))})
     look, count = stage.look, stage.look.effect.replicates
     claim = _CLAIMS[look.decision]

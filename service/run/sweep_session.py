@@ -288,11 +288,15 @@ class _Session:
     def _conclude(self, sweep: Sweep) -> Sweep:
         """Store the answer, and what is measured when no choice is left to make."""
         spec, trials = self._spec, sweep.trials
+
+        def measure_error() -> float | None:
+            return measure_difference(spec, self._splits, self._folder, sweep)
+
         if self._planner is None:
-            error = measure_difference(spec, self._splits, self._folder, sweep)
-            answer = leave_unconfirmed(sweep.ranking, trials, error, "confirm is off")
+            answer = leave_unconfirmed(sweep.ranking, trials, measure_error(), "confirm is off")
         else:
-            answer = conclude(self._planner, trials, redraws=self._rows.redraws)
+            redraws = self._rows.redraws
+            answer = conclude(self._planner, trials, redraws=redraws, measure_error=measure_error)
         answer = answer.model_copy(update={"target_scale": _find_target_scale(self._splits)})
         self._study.store(replace(self._study.attributes, answer=answer.model_dump(mode="json")))
         sweep = self._read(sweep.state)
