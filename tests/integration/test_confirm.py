@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from service.study.records import Role
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
+from service.tracking.mlflow_runs import SEARCHED
 from tests.commands import gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
@@ -87,6 +89,25 @@ def test_replicates_have_other_samples_and_the_same_test_samples(
     controls = [t for t in replicates if t.confirms == 0]
     assert len({t.best["train/loss"] for t in controls}) == len(controls)
     assert all(t.control and t.control["epoch"] <= t.best["epoch"] for t in controls)
+
+
+def test_mlflow_has_the_answer_and_its_filter_leaves_the_search(
+    confirmed: tuple[Path, str, dict[str, Any]],
+) -> None:
+    folder, _, summary = confirmed
+    client = MlflowClient(f"sqlite:///{folder / 'home' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("gapsweep")
+    assert experiment is not None
+    searched = client.search_runs([experiment.experiment_id], SEARCHED)
+    assert {r.data.tags["gapsweep.role"] for r in searched} == {"baseline", "search"}
+    assert len(searched) == 8
+    replicates = client.search_runs([experiment.experiment_id], "tags.`gapsweep.replicate` = '1'")
+    assert {r.data.tags["gapsweep.role"] for r in replicates} == {"replicate"}
+    assert "trial 0" in {r.data.tags["gapsweep.arm"] for r in replicates}
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`gapsweep.answer` != ''")
+    answer = json.loads(parent.data.tags["gapsweep.answer"])
+    assert answer["effect"] == summary["answer"]["effect"]
+    assert parent.data.tags["gapsweep.answer.claim"] == "not_shown"
 
 
 def test_given_splits_are_said_to_be_one_split(tmp_path: Path) -> None:
