@@ -30,11 +30,6 @@ _CLAIMS = {
     Decision.CONTINUE: Claim.UNDECIDED,
     Decision.UNDECIDED: Claim.UNDECIDED,
 }
-_STATES = {
-    effects.PartState.ACTS: PartState.ACTS,
-    effects.PartState.IDLE: PartState.IDLE,
-    effects.PartState.UNCLEAR: PartState.UNCLEAR,
-}
 BASELINE, CONTROL, PICK = "baseline", "control", "pick"
 
 
@@ -144,7 +139,7 @@ def _list_parts(stage: Stage, sign: float) -> Iterator[data.Part]:
         removal = judged.removal
         yield data.Part(
             name=name,
-            state=_STATES[judged.state],
+            state=judged.state,
             effect=-sign * removal.effect.mean,
             interval=_orient(removal.interval, -sign),
             suffices=_acts(stage.alone, name),
@@ -153,7 +148,7 @@ def _list_parts(stage: Stage, sign: float) -> Iterator[data.Part]:
 
 def _acts(judged: Mapping[str, PartJudgement] | None, name: str) -> bool:
     found = None if judged is None else judged.get(name)
-    return found is not None and found.state is effects.PartState.ACTS
+    return found is not None and found.state is PartState.ACTS
 
 
 def _orient(interval: tuple[float, float], sign: float) -> data.Bounds | None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
+
+from service.sweep.answer import PartState
 
 MIN_REPLICATES = 5
 PARTS_LEVEL = 0.95
@@ -98,14 +99,6 @@ class PartEffect:
     effect: Effect
     interval: tuple[float, float]
     p: float | None
-
-
-class PartState(Enum):
-    """What removing a part from the pick shows."""
-
-    ACTS = "acts"
-    IDLE = "idle"
-    UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,6 @@ from search_spaces.space import Value
 from service.answer.arms import EVERYTHING, Arm, Race, TestScores, list_arm_parts, take_away
 from service.answer.effects import (
     PartJudgement,
-    PartState,
     Table,
     judge_parts,
     pair_replicates,
@@ -30,6 +29,7 @@ from service.answer.looks import LOOKS, Decision, Look, Spending, decide, spend
 from service.study.confirmation import ReplicateRun
 from service.study.records import Role, Trial
 from service.study.study import SweepStudy
+from service.sweep.answer import PartState
 from trainables.config.trial_parameters import EARLY_STOPPING, remove_parts, tunes_training
 
 if TYPE_CHECKING:
