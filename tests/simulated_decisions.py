@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.answer.effects import PartState, judge_parts, pair_replicates
-from service.answer.looks import LOOKS, Decision, Look, Spending, decide, spend
+from service.answer.looks import Decision, Look, Spending, decide, spend
+from service.spec.model import LOOKS
 
 CANDIDATES = 33
 FINALISTS = 3

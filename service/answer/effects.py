@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
+from service.spec.model import LOOKS
 from service.sweep.answer import PartState
 
-MIN_REPLICATES = 5
 PARTS_LEVEL = 0.95
 _SMALLEST = 1e-290  # below it quantiles of t are not reliable
 _ROUNDING = 1e-12  # a spread below this share of the largest difference is rounding
@@ -69,7 +69,7 @@ class Effect:
         return math.sqrt(of_replicates + of_rows) * _quantile(tail, weight, actual, self.rows)
 
     def p_better(self) -> float | None:
-        """One-sided, of "not better"; None without spread or below ``MIN_REPLICATES``.
+        """One-sided, of "not better"; None without spread or before the first look.
 
         Below α exactly if the upper end of ``interval(1 - 2 * α)`` is below 0.
         """
@@ -83,7 +83,7 @@ class Effect:
 
     def _tail(self) -> float | None:
         """The tail whose interval just reaches 0."""
-        if not self.se or self.replicates < MIN_REPLICATES:
+        if not self.se or self.replicates < LOOKS[0]:
             return None
         weight = 1 - (self.se_rows / self.se) ** 2
         return _tail(abs(self.mean) / self.se, weight, self.replicates, self.rows)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.answer.effects import Effect, estimate
+from service.spec.model import LOOKS
 
-LOOKS = (5, 8, 12, 20)
 ALPHA = 0.025
 _SHARE_OF_A_LOOK = 1 / (len(LOOKS) + 1)
 _MOST_REPLICATES = 1_000_000

@@ -25,7 +25,8 @@ from service.answer.effects import (
     judge_parts,
     pair_replicates,
 )
-from service.answer.looks import LOOKS, Decision, Look, Spending, decide, spend
+from service.answer.looks import Decision, Look, Spending, decide, spend
+from service.spec.model import LOOKS
 from service.study.confirmation import ReplicateRun
 from service.study.records import Role, Trial
 from service.study.study import SweepStudy
@@ -81,7 +82,7 @@ class Planner:
     def trainings(self) -> int:
         """The largest number of trainings, over all extensions of the sweep."""
         before = self._study.attributes.trainings_before_extension
-        return before + self._confirm.trainings + 2 * self._confirm.sensitivity
+        return before + self._confirm.total_trainings
 
     def next_runs(self, trials: Sequence[Trial]) -> Sequence[ReplicateRun]:
         """The trainings to add to these trials; empty when there is nothing left to find out."""

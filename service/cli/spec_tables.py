@@ -45,7 +45,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
 def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
     """What the whole sweep may cost at most, by the time of one step on this CPU."""
     confirm, budget = spec.confirm, spec.budget
-    after = confirm.trainings if confirm else 0
+    after = confirm.total_trainings if confirm else 0
     confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
     yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"

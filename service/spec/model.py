@@ -33,8 +33,8 @@ else:
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 Label = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 Mode = Literal["min", "max"]
-MIN_REPLICATES = 5
-"""Replicates before the first test."""
+LOOKS = (5, 8, 12, 20)
+"""Numbers of replicates at which a confirmation tests its pick against the control."""
 
 
 class Objective(Strict):
@@ -99,7 +99,10 @@ class Confirm(Strict):
         60, ge=1, le=10_000, description="at most this many, in addition to `budget.trials`"
     )
     replicates: int = Field(
-        20, ge=MIN_REPLICATES, le=20, description="at most; the test is made at 5, 8, 12 and 20"
+        LOOKS[-1],
+        ge=LOOKS[0],
+        le=LOOKS[-1],
+        description=f"at most; the test is made at {', '.join(map(str, LOOKS))}",
     )
     min_effect: float | None = Field(
         None,
@@ -119,6 +122,11 @@ class Confirm(Strict):
         description="further replicates in which the test rows are drawn anew as well; they "
         "decide nothing",
     )
+
+    @property
+    def total_trainings(self) -> int:
+        """The largest number of trainings after a search, those of the sensitivity check too."""
+        return self.trainings + 2 * self.sensitivity
 
 
 class SweepSpec(Strict):
@@ -200,15 +208,15 @@ class SweepSpec(Strict):
             return
         controls = 2 if self.controls else 1
         arms = confirm.top_k + controls
-        if confirm.trainings < MIN_REPLICATES * arms:
+        if confirm.trainings < LOOKS[0] * arms:
             payable = confirm.trainings // arms
-            fewer = confirm.trainings // MIN_REPLICATES - controls
+            fewer = confirm.trainings // LOOKS[0] - controls
             less = f", or top_k to {fewer} or fewer" if fewer > 0 else ""
             yield (
                 ("confirm", "trainings"),
                 f"{confirm.trainings} pay {payable} replicates of {arms} trainings ({controls} for "
-                f"controls, {confirm.top_k} finalists); the first test needs {MIN_REPLICATES}: set "
-                f"trainings to {MIN_REPLICATES * arms} or more{less}",
+                f"controls, {confirm.top_k} finalists); the first test needs {LOOKS[0]}: set "
+                f"trainings to {LOOKS[0] * arms} or more{less}",
             )
         if not self.search.baseline:
             yield (

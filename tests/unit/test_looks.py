@@ -14,7 +14,6 @@ from scipy import stats
 from service.answer.effects import Effect, estimate
 from service.answer.looks import (
     ALPHA,
-    LOOKS,
     Decision,
     Limit,
     Spending,
@@ -22,6 +21,7 @@ from service.answer.looks import (
     replicates_needed,
     spend,
 )
+from service.spec.model import LOOKS
 
 
 def drawn(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,8 @@ class HeldOut:
 
 def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> HeldOut:
     """Score a finished training at the weights ``state``; its own weights stay as they are."""
-    before = {k: v.clone() for k, v in run.model.state_dict().items()}
-    run.model.load_state_dict(state)
-    try:
-        data = run.data
+    data = run.data
+    with _load(run, state):
         test = None if splits.test is None else Samples(splits.test, data.device, resident=False)
         return HeldOut(
             test={} if test is None else _measure(run, test, _slices(len(test))),
@@ -63,20 +62,15 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
             train=_measure(run, data.train, [*torch.split(run.parts.subset, MEASURED_AT_ONCE)]),
             better_high=run.trainable.is_better_high,
         )
-    finally:
-        run.model.load_state_dict(before)
 
 
 def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> Rows:
     """Score a finished training on the test samples alone; empty without a test split."""
     if splits.test is None:
         return {}
-    before = {k: v.clone() for k, v in run.model.state_dict().items()}
-    run.model.load_state_dict(state)
     test = Samples(splits.test, run.data.device, resident=False)
-    rows = _measure(run, test, _slices(len(test)))
-    run.model.load_state_dict(before)
-    return rows
+    with _load(run, state):
+        return _measure(run, test, _slices(len(test)))
 
 
 def measure_standard_error(
@@ -93,6 +87,17 @@ def compare_test(run: TrainingRun, kept: Mapping[str, float], test: Rows) -> dic
     means = _average(test)
     train = {name: kept[f"train/{name}"] for name in means}
     return _name_test(means, train, run.trainable.is_better_high)
+
+
+@contextmanager
+def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give the network the weights ``state`` while the block runs."""
+    before = {k: v.clone() for k, v in run.model.state_dict().items()}
+    run.model.load_state_dict(state)
+    try:
+        yield
+    finally:
+        run.model.load_state_dict(before)
 
 
 def _measure(run: TrainingRun, samples: Samples, batches: list[Index]) -> Rows:

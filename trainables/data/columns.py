@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from search_spaces.words import did_you_mean
 from trainables.data.raw import Array, Raw
 from trainables.data.splitters.build import Rule
 from trainables.errors import DataError
+
+_SHOWN = 20
 
 
 def take_column(parts: Mapping[str, Raw], rule: Rule, source: str) -> dict[str, Raw]:
@@ -66,10 +68,8 @@ def check_column(frame: pd.DataFrame, name: str, source: object) -> None:
         DataError: it has none; the message names the closest one.
     """
     if name not in frame:
-        raise DataError(f"{source} has no column {name!r}; {_list([str(c) for c in frame], name)}")
-
-
-def _list(columns: Sequence[str], name: str) -> str:
-    near = difflib.get_close_matches(name, columns, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}it has {', '.join(columns[:20])}" + (", …" if len(columns) > 20 else "")
+        columns = [str(c) for c in frame]
+        some = ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
+        raise DataError(
+            f"{source} has no column {name!r}{did_you_mean(name, columns)}; its columns: {some}"
+        )

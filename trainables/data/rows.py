@@ -23,9 +23,9 @@ class Rows(ABC):
     """
 
     @property
-    @abstractmethod
     def redraws(self) -> bool:
         """Whether replicates have divisions of their own; otherwise all have replicate 0's."""
+        return True
 
     @property
     @abstractmethod
@@ -90,11 +90,6 @@ class DrawnRows(Rows):
     keep_numbers: bool = False
 
     @property
-    def redraws(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def tested(self) -> bool:
         """Whether test rows were given or set aside."""
         return self.test is not None
@@ -148,11 +143,6 @@ class PooledRows(Rows):
     seed: int
     task: Task
     keep_numbers: bool = False
-
-    @property
-    def redraws(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def tested(self) -> bool:
