@@ -18,6 +18,7 @@ from service.client.models import (
     BundleOut,
     ClusterOut,
     LogOut,
+    MeOut,
     ProblemOut,
     SweepDetails,
     SweepOut,
@@ -67,6 +68,11 @@ class Call(Generic[T]):
         """
         raise_for_problem(response)
         return self.parse(response.content)
+
+
+def me() -> Call[MeOut]:
+    """Whose token the client has."""
+    return Call(parse=_make_parser(MeOut), method="GET", path="/v1/me")
 
 
 def submit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
@@ -13,6 +13,18 @@ from service.sweep.answer import Answer
 
 class _Response(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class MeOut(_Response):
+    """Whose token the request has.
+
+    ``sweep`` is the role of a running sweep's own token, which its driver has; ``name`` is then the
+    sweep's id.
+    """
+
+    name: str = Field(examples=["ann"])
+    role: Literal["viewer", "user", "admin", "sweep"]
+    sweep_id: str | None = Field(None, description="of a sweep's token: the sweep")
 
 
 class SweepOut(_Response):

@@ -145,6 +145,18 @@ class TestWho:
         done = world.act(sweep_id, "cancel", "root").json()
         assert (done["state"], done["cause"]) == ("cancelled", "cancelled")
 
+    @pytest.mark.parametrize(
+        ("user", "role"), [("vic", "viewer"), ("ann", "user"), ("root", "admin")]
+    )
+    def test_a_token_says_whose_it_is(self, world: World, user: str, role: str) -> None:
+        found = world.call("GET", "/v1/me", user)
+        assert found.json() == {"name": user, "role": role, "sweep_id": None}
+
+    def test_a_token_of_nobody_has_no_role(self, world: World) -> None:
+        world.service.users.revoke("ann")
+        for user in ("ann", None):
+            refused(world.call("GET", "/v1/me", user), 401)
+
     def test_health_is_open_to_all(self, world: World) -> None:
         assert world.call("GET", "/healthz", None).json() == {"status": "ok"}
         assert world.call("GET", "/readyz", None).json() == {"status": "ok"}
@@ -307,6 +319,7 @@ def test_the_openapi_document_describes_every_call(world: World) -> None:
         "/v1/sweeps/{sweep_id}/trials/{number}",
         "/v1/sweeps/{sweep_id}/events",
         *(f"/v1/sweeps/{{sweep_id}}/{r}" for r in ("best", "report", "logs", "model")),
+        "/v1/me",
         "/v1/bundles",
         "/v1/cluster",
         "/metrics",

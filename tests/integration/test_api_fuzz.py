@@ -30,6 +30,7 @@ CALLS = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
+    ("GET", "/v1/me"),
     ("POST", "/v1/validate"),
     ("POST", "/v1/bundles"),
     ("POST", "/v1/sweeps"),

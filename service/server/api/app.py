@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from service.base.errors import ClusterUnavailableError
 from service.base.versions import get_installed_version
 from service.client.job_states import JobState
-from service.client.models import ClusterOut, NodeOut, Status
+from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
-from service.server.api.dependencies import TheCluster, TheService, authenticate
+from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
@@ -28,6 +28,15 @@ cluster_router = APIRouter(
     dependencies=[Depends(authenticate)],
     responses=problems.responses(401, 403, 429, 503),
 )
+
+
+me_router = APIRouter(prefix="/v1", tags=["users"], responses=problems.responses(401, 429, 503))
+
+
+@me_router.get("/me")
+def me(holder: TheHolder) -> MeOut:
+    """Whose token this is, and its role; for programs that accept the service's tokens."""
+    return holder
 
 
 @health_router.get("/healthz")
@@ -103,6 +112,6 @@ def create_app(
     app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
-    for router in (health_router, sweep_router, result_router, cluster_router):
+    for router in (health_router, me_router, sweep_router, result_router, cluster_router):
         app.include_router(router)
     return app

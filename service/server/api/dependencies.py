@@ -9,6 +9,7 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.base.errors import TooLargeError, UnauthorizedError
+from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
 from service.server.store.job_records import Job, User
@@ -35,26 +36,65 @@ TheService = Annotated[SweepService, Depends(get_service)]
 TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
-def authenticate(
-    request: Request,
-    service: TheService,
+def read_token(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> User:
+) -> str:
+    """The request's token, which may be anything.
+
+    Raises:
+        UnauthorizedError: there is none.
+    """
+    if credentials is None:
+        raise UnauthorizedError("missing token: send `Authorization: Bearer TOKEN`")
+    return credentials.credentials
+
+
+TheToken = Annotated[str, Depends(read_token)]
+
+
+def authenticate(request: Request, service: TheService, token: TheToken) -> User:
     """The user of the request's token.
 
     Raises:
-        UnauthorizedError: no token, or an invalid one.
+        UnauthorizedError: the token is no user's.
         RateLimitError: a rate limit is exceeded.
     """
-    rates: RateLimiter = request.app.state.rates
-    if credentials is None:
-        raise UnauthorizedError("missing token: send `Authorization: Bearer TOKEN`")
-    user = service.users.of_token(credentials.credentials)
+    user = service.users.of_token(token)
     if user is None:
-        rates.count_failure(request.client.host if request.client else "")
-        raise UnauthorizedError("invalid token: unknown, expired or revoked")
-    rates.count(user.name, submits=_is_submission(request))
+        raise _refuse_token(request)
+    _rates(request).count(user.name, submits=_is_submission(request))
     return user
+
+
+def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut:
+    """Whose token it is.
+
+    Raises:
+        UnauthorizedError: the token is nobody's.
+        RateLimitError: the host has sent too many invalid tokens.
+    """
+    user = service.users.of_token(token)
+    if user is None:
+        raise _refuse_token(request)
+    return MeOut(name=user.name, role=user.role.value)
+
+
+TheHolder = Annotated[MeOut, Depends(find_holder)]
+
+
+def _refuse_token(request: Request) -> UnauthorizedError:
+    """The error of an invalid token, which counts for its host.
+
+    Raises:
+        RateLimitError: the host has sent too many.
+    """
+    _rates(request).count_failure(request.client.host if request.client else "")
+    return UnauthorizedError("invalid token: unknown, expired or revoked")
+
+
+def _rates(request: Request) -> RateLimiter:
+    rates: RateLimiter = request.app.state.rates
+    return rates
 
 
 def _is_submission(request: Request) -> bool:
