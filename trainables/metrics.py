@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.config.training import MetricSpec
+from trainables.config.training import MetricSpec, prefers_high
 from trainables.errors import blame
 from trainables.functions import Function, Measured, MetricObject, Pooled, find_device, load
 
@@ -52,8 +52,8 @@ def load_metrics(specs: Iterable[MetricSpec]) -> tuple[OwnMetric, ...]:
 
 def _load(spec: MetricSpec) -> OwnMetric:
     metric = load(spec.path, spec.arguments)
-    high = spec.higher_is_better
-    if high is None:
-        known = getattr(metric, "higher_is_better", None)
-        high = True if known is None else bool(known)
+    known = getattr(metric, "higher_is_better", None)
+    high = prefers_high(spec)
+    if spec.higher_is_better is None and isinstance(known, bool):
+        high = known
     return OwnMetric(spec.name, metric, high, spec.additive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 else:
     OptimizerChoice = optimizers.choice()
     ScheduleChoice = schedules.choice()
+
+
+_LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
 
 
 class Selection(Strict):
@@ -59,7 +63,9 @@ class MetricSpec(FunctionSpec):
         str, Field(pattern=r"^\w+$", description="name in reports; default: the function's")
     ] = ""
     higher_is_better: bool | None = Field(
-        None, description="decides the sign of its gap; default: what the metric says, or true"
+        None,
+        description="decides the sign of its gap, and how it is an objective; default: what the "
+        "metric itself says, or true",
     )
     additive: bool = Field(
         False,
@@ -75,6 +81,22 @@ class MetricSpec(FunctionSpec):
         if isinstance(raw, Mapping) and isinstance(raw.get("path"), str):
             return {"name": raw["path"].rpartition(":")[2], **raw}
         return raw
+
+
+def prefers_high(metric: MetricSpec) -> bool:
+    """Whether high values of a metric are good: what the spec says, else by its name.
+
+    An error, a loss or a distance of torchmetrics is better if it is lower.
+    """
+    if metric.higher_is_better is not None:
+        return metric.higher_is_better
+    name = metric.path.rpartition(":")[2]
+    return not (is_of_torchmetrics(metric) and re.search(_LOW, name))
+
+
+def is_of_torchmetrics(metric: MetricSpec) -> bool:
+    """Whether it is a metric of torchmetrics, which knows its direction when it is loaded."""
+    return metric.path.startswith(("torchmetrics:", "torchmetrics."))
 
 
 def _expand_loss(raw: object) -> object:
