@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from rich.console import Console
 
 from service.base.errors import InputError, NotReadyError
 from service.client.job_states import JobState
 from service.server.store.job_records import Job, Transition
 from service.server.sweep_service import SweepService
-from service.spec.file import parse_spec
+from service.spec.stored import parse_stored_spec
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_summary
 from service.sweep.summary import Summary, summarise
@@ -36,7 +35,7 @@ _STATES = {
 
 def load_sweep(service: SweepService, job: Job) -> Sweep:
     """The sweep as recorded in the store, without epochs."""
-    spec = parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
+    spec = parse_stored_spec(job.spec, job.sweep_id, service.settings.data)
     folder = _get_folder(service, job)
     ended = folder.summary.exists() and not job.state.is_active
     return Sweep.of(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from service.base.errors import InputError
-from service.spec.file import parse_spec, read_raw_spec
+from service.spec.file import read_text
 from service.spec.model import SweepSpec
+from service.spec.stored import build_stored_spec, read_stored_spec
 from service.sweep.answer import Answer
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
@@ -42,12 +43,12 @@ def load_stored_spec(folder: SweepFolder) -> SweepSpec:
     Before format 2 a sweep was not confirmed unless its spec said so, and its budget of trials
     included those of the confirmation.
     """
-    raw = read_raw_spec(folder.spec)
+    raw = read_stored_spec(read_text(folder.spec), str(folder.spec))
     if folder.read_format() < 2:
         confirm = raw.setdefault("confirm", None)
         if confirm and "seeds" in confirm:
             raw["budget"]["trials"] -= confirm["seeds"] * (confirm["top_k"] + 1)
-    return parse_spec(raw, str(folder.spec), folder.path)
+    return build_stored_spec(raw, str(folder.spec), folder.path)
 
 
 def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: SweepState) -> Sweep:
