@@ -37,7 +37,7 @@ def _parse(text: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_int=_read_whole)
     except json.JSONDecodeError:
-        return read_yaml(text, aliases=False)
+        return read_yaml(text.decode(), aliases=False)
 
 
 def _read_whole(digits: str) -> int:

@@ -15,7 +15,7 @@ from service.base.errors import InputError, Problem, SpecError
 from service.spec.invalid import describe_problems
 from service.spec.model import SweepSpec
 from service.spec.raw_limits import find_excess
-from service.spec.yaml_reader import describe_yaml_error, read_yaml
+from service.spec.yaml_reader import describe_yaml_error, read_mapping, read_yaml
 
 _MOVED = {
     "trainables.vision:MLP": "trainables.models:MLP",
@@ -24,6 +24,12 @@ _MOVED = {
 }
 
 _PICKS = {"best_mean": "best", "one_standard_error": "simplest"}
+
+
+class _Dumper(yaml.CSafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a value out wherever it occurs: readers refuse aliases."""
+        return True
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -110,33 +116,17 @@ def dump_spec(spec: SweepSpec) -> str:
     for key in ("early_stopping", "confirm"):
         if getattr(spec, key) is None:
             raw[key] = None
-    return yaml.dump(raw, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        InputError: it does not exist, cannot be read, or is not text.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a UTF-8 text file") from None
+    return yaml.dump(raw, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = read_yaml(read_text(path))
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path} is not valid YAML: {describe_yaml_error(error)}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path} must be a mapping of keys to values such as `name: digits-mlp`")
-    return raw
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return read_mapping(text, str(path))
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -155,7 +145,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         node = child
     try:
         node[last] = read_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise InputError(f"--set {override!r}: {describe_yaml_error(error)}") from None
 
 

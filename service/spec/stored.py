@@ -8,38 +8,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_spaces.bounds import without_bounds
-from service.base.errors import InputError
 from service.spec.file import parse_checked_spec
 from service.spec.model import SweepSpec
-from service.spec.yaml_reader import describe_yaml_error
+from service.spec.yaml_reader import read_mapping, read_stored_yaml
 
 
 def parse_stored_spec(text: str, source: str, folder: Path) -> SweepSpec:
     """The spec, whatever its numbers. It imports no code that the spec names.
 
     Raises:
-        InputError: it is not YAML.
+        InputError: it is not a mapping in YAML.
         SpecError: it is not valid in this version.
     """
-    return build_stored_spec(read_stored_spec(text, source), source, folder)
+    return build_stored_spec(read_stored_spec(text.encode(), source), source, folder)
 
 
-def read_stored_spec(text: str, source: str) -> dict[str, Any]:
-    """The keys of a stored spec.
+def read_stored_spec(text: bytes, source: str) -> dict[str, Any]:
+    """The keys of a stored spec, which users' code may have changed.
 
     Raises:
         InputError: it is not a mapping in YAML.
     """
-    try:
-        raw = yaml.load(text, yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{source} cannot be read: {describe_yaml_error(error)}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{source} cannot be read: it is not a mapping of keys to values")
-    return raw
+    return read_mapping(text, source, read_stored_yaml)
 
 
 def build_stored_spec(raw: dict[str, Any], source: str, folder: Path) -> SweepSpec:
