@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from search_spaces.space import Value
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
@@ -14,11 +14,13 @@ from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
+from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
-from trainables.errors import ContractError, blame
+from trainables.errors import ContractError, blame, describe_error
+from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
@@ -161,7 +163,7 @@ def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:
 
 
 def _build_network(
-    trainable: Trainable, splits: Splits, training: Training, few: Tensor
+    trainable: Trainable, splits: Splits, training: Training, few: Nest
 ) -> nn.Module:
     """The network with weights initialised from the training's seed, on the device of ``few``.
 
@@ -174,9 +176,10 @@ def _build_network(
         torch.manual_seed(seed)
         with blame("trainable", type(trainable).__name__):
             model = adopt_dropout(trainable.build(splits.info))
-        _find_last_layer(model, few.cpu())  # initialises lazy layers
-    model = model.to(few.device)
-    if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):
+        _find_last_layer(model, map_nest(lambda leaf: leaf.cpu(), few))  # initialises lazy layers
+    device = find_device(few)
+    model = model.to(device)
+    if device.type == "cuda" and any(p.ndim == 4 for p in model.parameters()):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub requires a dtype as well
     if not any(p.requires_grad for p in model.parameters()):
         raise ContractError(
@@ -186,11 +189,10 @@ def _build_network(
     return model
 
 
-def _find_last_layer(model: nn.Module, x: Tensor) -> str | None:
+def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
     try:
         return find_last_layer(model, x)
     except Exception as error:
         raise ContractError(
-            f"the network's forward fails on a batch of shape {tuple(x.shape)}: "
-            f"{type(error).__name__}: {error}"
+            f"the network's forward fails on inputs {describe_nest(x)}: {describe_error(error)}"
         ) from error

@@ -5,17 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config.data_info import DataInfo
+from trainables.config.data_info import DataInfo, Task
 from trainables.config.training import Training
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
+from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.functions import Function, Measured, Pooled
-from trainables.losses import compute_losses, compute_metrics, load_loss, smooth_labels
+from trainables.losses import (
+    IGNORED,
+    compute_losses,
+    compute_metrics,
+    fits,
+    load_loss,
+    smooth_labels,
+)
 from trainables.metrics import OwnMetric, load_metrics
 
 
@@ -51,10 +59,12 @@ class Trainable(ABC):
 
     @abstractmethod
     def build(self, info: DataInfo) -> nn.Module:
-        """A new network from ``(B, *info.input_shape)`` to ``(B, info.outputs)``, on the CPU.
+        """A new network, on the CPU; torch's generator is seeded (``training.weight_init_seed``).
 
-        Torch's generator is seeded before (``training.weight_init_seed``). Outputs are logits of
-        classes or labels, or predictions of a regression.
+        It is called as :meth:`forward` says. For a built-in loss it returns a tensor, or an object
+        with ``.logits``: logits ``(B, info.outputs)`` of classes or labels, one logit ``(B, 1)`` of
+        two classes, logits for each position ``(B, C, H, W)`` or ``(B, T, C)``, or predictions of a
+        regression in the targets' shape.
         """
 
     def optimizer(
@@ -63,6 +73,10 @@ class Trainable(ABC):
         """The optimiser of the spec. An override must not decay weights: that is a penalty."""
         return training.optimizer.build(parameters, lr=training.lr, momentum=training.momentum)
 
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """The network's outputs: ``model(x)``, ``model(*x)`` or ``model(**x)``, by ``batch.x``."""
+        return call_network(model, batch.x)
+
     def step(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of one training step, 0-dim and differentiable, without penalty.
 
@@ -70,25 +84,33 @@ class Trainable(ABC):
         ``forward`` averages their gradients. An override that ignores ``batch.other_y`` and
         ``batch.smoothing`` has no mixup, CutMix or label smoothing.
         """
-        outputs = model(batch.x)
+        made = self.forward(model, batch)
+        if self._takes_loss_of(batch):
+            loss: Tensor = made.loss
+            return loss
+        outputs = read_outputs(made)
         losses = self.losses(outputs, batch.y)
         if batch.other_y is not None:
             assert batch.share is not None
             losses = batch.share * losses + (1 - batch.share) * self.losses(outputs, batch.other_y)
-        return smooth_labels(losses, outputs, batch.smoothing).mean()
+        if batch.smoothing:
+            losses = smooth_labels(losses, outputs, batch.y, batch.smoothing)
+        return losses.mean()
 
-    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def losses(self, outputs: Any, targets: Any) -> Tensor:
         """The loss of each sample ``(B,)``, or one of all ``()``, without penalty."""
         if self._loss is not None:
             losses: Tensor = self._loss(outputs, targets)
             return losses
         return compute_losses(outputs, targets, self.info.task)
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def metrics(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """Metrics by name, of each sample ``(B,)`` or one of all ``()``.
 
         One of all is computed from all samples of a split together.
         """
+        if not fits(outputs, targets, self.info.task):
+            return {}
         return compute_metrics(outputs, targets, self.info.task)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Measured]:
@@ -97,28 +119,47 @@ class Trainable(ABC):
         Each is one value per sample ``(B,)``, a pair of a sum and its count, or an object with
         ``update``, ``compute`` and ``reset`` that has taken the batch into account.
         """
-        outputs, targets = model(batch.x), batch.y
+        made, targets = self.forward(model, batch), batch.y
+        outputs = read_outputs(made)
         own = {metric.name: metric.measure(outputs, targets) for metric in self._metrics}
+        if self._takes_loss_of(batch):
+            return {**dict(self._measure_loss_of(made, targets)), **own}
         return {
             "loss": self._measure_loss(outputs, targets),
             **dict(self._measure_metrics(outputs, targets)),
             **own,
         }
 
-    def _measure_loss(self, outputs: Tensor, targets: Tensor) -> Measured:
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the loss is not a built-in one."""
+        return self._loss is not None or type(self).losses is not Trainable.losses
+
+    def _takes_loss_of(self, batch: Batch) -> bool:
+        """Whether the network computes the loss, from labels among its inputs."""
+        return computes_loss(batch.x) and not self.has_own_loss
+
+    def _measure_loss_of(self, made: Any, targets: Tensor) -> Iterator[tuple[str, Measured]]:
+        """The network's own loss, which is a mean over labels, and accuracy where it is plain."""
+        labels = int((targets != IGNORED).sum())
+        yield "loss", (made.loss.double() * labels, labels)
+        if self.info.task is Task.CLASSIFICATION and targets.numel() == len(targets):
+            yield from compute_metrics(made.logits, targets, self.info.task).items()
+
+    def _measure_loss(self, outputs: Any, targets: Any) -> Measured:
         if self._loss is not None:
             return Pooled(self._loss, outputs, targets)
         losses = self.losses(outputs, targets)
         return losses if losses.ndim else Pooled(self.losses, outputs, targets)
 
-    def _measure_metrics(self, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Measured]]:
+    def _measure_metrics(self, outputs: Any, targets: Any) -> Iterator[tuple[str, Measured]]:
         for name, value in self.metrics(outputs, targets).items():
             if torch.as_tensor(value).ndim:
                 yield name, value
             else:
                 yield name, Pooled(partial(self._compute_metric, name), outputs, targets)
 
-    def _compute_metric(self, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
+    def _compute_metric(self, name: str, outputs: Any, targets: Any) -> Tensor:
         return self.metrics(outputs, targets)[name]
 
     def is_better_high(self, metric: str) -> bool:

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
+from trainables.data.nests import count_samples, map_nest
 from trainables.distributed.process import Process
 from trainables.errors import ContractError
 from trainables.functions import Measured, MetricObject, Pooled, find_device
@@ -149,21 +149,18 @@ def _call_once(name: str, parts: Sequence[Pooled], process: Process) -> NDArray[
     batches = [b for row in zip_longest(*by_rank) for b in row if b is not None]
     outputs, targets = (_join(side, device) for side in zip(*batches, strict=True))
     value = torch.as_tensor(parts[0].function(outputs, targets)).double().cpu()
-    if value.ndim > 1 or (value.ndim and len(value) != _count_rows(targets)):
+    count = count_samples(targets)
+    if value.ndim > 1 or (value.ndim and len(value) != count):
         raise ContractError(
-            f"{name!r} has shape {tuple(value.shape)} for {_count_rows(targets)} samples; it must "
-            "be one value for each of them, or one of all"
+            f"{name!r} has shape {tuple(value.shape)} for {count} samples; it must be one value for "
+            "each of them, or one of all"
         )
     return value.numpy()
 
 
 def _join(batches: Sequence[Any], device: torch.device) -> Any:
     """One nest of all batches' tensors."""
-    return pytree.tree_map(lambda *parts: torch.cat([p.to(device) for p in parts]), *batches)
-
-
-def _count_rows(targets: Any) -> int:
-    return len(pytree.tree_leaves(targets)[0])
+    return map_nest(lambda *parts: torch.cat([p.to(device) for p in parts]), *batches)
 
 
 def _compute(name: str, metric: MetricObject, process: Process) -> dict[str, NDArray[np.float64]]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trainables.config.training import MetricSpec, prefers_high
+from trainables.data.nests import count_samples
 from trainables.errors import blame
 from trainables.functions import Function, Measured, MetricObject, Pooled, find_device, load
 
@@ -36,7 +37,7 @@ class OwnMetric:
         if not self.additive:
             return Pooled(self.metric, outputs, targets)
         value = torch.as_tensor(self.metric(outputs, targets))
-        count = len(targets)
+        count = count_samples(targets)
         return value if value.ndim else (value.double() * count, count)
 
 

@@ -7,16 +7,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.analysis.randomness import find_random_modules
 from trainables.data.batch import Batch
+from trainables.data.nests import Nest, list_leaves
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
 from trainables.errors import ContractError, describe_error
+from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.loop import EPOCH_METRICS, TrainingRun
+from trainables.losses import check_outputs
 from trainables.measure import measure
 
 _FEW = 8
@@ -44,10 +48,9 @@ class _Whole(nn.Module):
         super().__init__()
         self.add_module("network", network)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs of the network."""
-        outputs: Tensor = self.get_submodule("network")(x)
-        return outputs
+        return self.get_submodule("network")(*args, **kwargs)
 
 
 def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
@@ -85,14 +88,11 @@ def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
             has the wrong shape.
     """
     x, y = run.data.train.head(_FEW)
-    outputs = _forward(run.model, x)
-    expected = (len(x), splits.info.outputs)
-    if tuple(outputs.shape) != expected:
-        raise ContractError(
-            f"the network returns outputs of shape {tuple(outputs.shape)} for a batch of {len(x)}; "
-            f"{splits.info.task} with {splits.info.outputs} outputs needs {expected}"
-        )
-    if not torch.equal(outputs, _forward(run.model, x)):
+    made = _forward(run.model, x)
+    if not run.trainable.has_own_loss and not computes_loss(x):
+        check_outputs(read_outputs(made), y, splits.info)
+    again = _forward(run.model, x)
+    if not all(map(torch.equal, _list_tensors(made), _list_tensors(again))):
         raise ContractError(
             "the network returns different outputs for the same batch in eval mode: it keeps state "
             "between batches or draws random numbers; reset the state in forward, or draw only if "
@@ -165,8 +165,9 @@ def _count_saved_bytes() -> Iterator[list[int]]:
 
 
 @torch.no_grad()
-def _forward(model: nn.Module, x: Tensor) -> Tensor:
-    outputs = model.eval()(x)
-    if not isinstance(outputs, Tensor):
-        raise ContractError(f"the network returns {type(outputs).__name__}, not a tensor")
-    return outputs
+def _forward(model: nn.Module, x: Nest) -> Any:
+    return call_network(model.eval(), x)
+
+
+def _list_tensors(made: Any) -> list[Tensor]:
+    return [leaf for leaf in list_leaves(read_outputs(made)) if isinstance(leaf, Tensor)]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.anatomy import Anatomy, LayerAnatomy
+from trainables.data.nests import Nest
+from trainables.forward import call_network
 from trainables.regularisers.dropout import find_activations
 from trainables.regularisers.weights import Penalised
 
@@ -16,7 +18,7 @@ _CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
 @torch.no_grad()
-def measure_anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatomy:
+def measure_anatomy(model: nn.Module, weights: Sequence[Penalised], x: Nest) -> Anatomy:
     """Inspect the weights, and the units' outputs on the samples ``x``. Leaves eval mode on."""
     constant = _find_constant_units(model, x)
     parameters = list(model.parameters())
@@ -43,7 +45,7 @@ def _get_module_name(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
-def _find_constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+def _find_constant_units(model: nn.Module, x: Nest) -> dict[str, Tensor]:
     """Which units of each layer are constant, at the layer's output or after its activation.
 
     An activation module belongs to the layer that ran last before it; functional activations are
@@ -68,7 +70,7 @@ def _find_constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
             seen[last] = seen[last] | constant
 
     with _watch_layers(model, look):
-        model.eval()(x)
+        call_network(model.eval(), x)
     return seen
 
 

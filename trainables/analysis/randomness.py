@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from trainables.data.nests import Nest
 from trainables.devices import list_generators
+from trainables.forward import call_network
+from trainables.functions import find_device
 
 _MOST = 32
 
 
-def find_random_modules(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+def find_random_modules(model: nn.Module, inputs: Nest) -> tuple[str, ...]:
     """The modules whose outputs in training mode depend on the random seed, innermost first.
 
     The network runs twice in training mode from the same state, with different seeds. The first
@@ -36,7 +39,7 @@ def find_random_modules(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _find_first(model: nn.Module, inputs: Tensor) -> str | None:
+def _find_first(model: nn.Module, inputs: Nest) -> str | None:
     """The name of the first module whose outputs differ while its inputs are equal."""
     first, second = (_record(copy.deepcopy(model), inputs, seed) for seed in (1, 2))
     for (name, before, after), (_, other_before, other_after) in zip(first, second, strict=False):
@@ -46,7 +49,7 @@ def _find_first(model: nn.Module, inputs: Tensor) -> str | None:
 
 
 @torch.no_grad()
-def _record(model: nn.Module, inputs: Tensor, seed: int) -> list[tuple[str, Any, Any]]:
+def _record(model: nn.Module, inputs: Nest, seed: int) -> list[tuple[str, Any, Any]]:
     """Name, inputs and outputs of every module in the order in which their calls end."""
     calls: list[tuple[str, Any, Any]] = []
 
@@ -58,9 +61,9 @@ def _record(model: nn.Module, inputs: Tensor, seed: int) -> list[tuple[str, Any,
 
     for name, module in model.named_modules():
         module.register_forward_hook(remember(name), with_kwargs=True)
-    with torch.random.fork_rng(list_generators(str(inputs.device))):
+    with torch.random.fork_rng(list_generators(str(find_device(inputs)))):
         torch.manual_seed(seed)
-        model(inputs)
+        call_network(model, inputs)
     return calls
 
 

@@ -15,8 +15,14 @@ from trainables.errors import ContractError, DataError
 
 def view(raw: Raw, task: Task) -> Cases:
     """What a splitter sees of these samples."""
-    single = task is Task.CLASSIFICATION and raw.y.size == len(raw.y)
-    return Cases(len(raw), raw.y.reshape(len(raw.y)) if single else None, raw.by)
+    classes = raw.y.reshape(len(raw.y)) if has_classes(raw, task) else None
+    return Cases(len(raw), classes, raw.by)
+
+
+def has_classes(raw: Raw, task: Task) -> bool:
+    """Whether every sample has one class."""
+    is_array = isinstance(raw.y, np.ndarray)
+    return task is Task.CLASSIFICATION and is_array and raw.y.size == len(raw.y)
 
 
 def hold_out(
@@ -102,7 +108,7 @@ def check_training_part(train: Raw, others: Raw, task: Task, which: str) -> None
     Raises:
         DataError: it lacks a class, or one of its labels is constant.
     """
-    if task is Task.CLASSIFICATION:
+    if has_classes(train, task):
         _check_classes(train, others, which)
     if task is Task.MULTILABEL:
         constant = np.ptp(train.y.reshape(len(train.y), -1).astype(np.float32), axis=0) == 0

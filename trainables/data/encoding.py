@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from trainables.config.data_info import DataInfo, Kind, Task
+from trainables.data.nests import Nest, map_nest
 from trainables.data.preprocessing import Column, Preprocessing
 from trainables.data.raw import Array, Raw
-from trainables.data.splits import Split, Splits
+from trainables.data.splits import Split, Splits, find_shape
 from trainables.errors import DataError
+
+_CHANNELS = 4
+_MANY = 1000
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
 
 
-def guess_task(y: Array) -> Task:
-    """Floats mean regression; strings, booleans and integers mean classification.
+def guess_task(y: Nest) -> Task:
+    """Floats mean regression; strings, booleans, integers, and 0 and 1 mean classification.
 
-    Several columns of booleans or of 0 and 1 mean multi-label classification.
+    Several columns of booleans or of 0 and 1 mean multi-label classification, other integers in
+    several columns a class for each position. Several arrays are a task of the user's own.
     """
-    if np.issubdtype(y.dtype, np.floating):
+    if not isinstance(y, np.ndarray):
+        return Task.OTHER
+    is_float = np.issubdtype(y.dtype, np.floating)
+    if is_float and y.ndim > 2:
         return Task.REGRESSION
-    if y.ndim == 2 and y.shape[1] > 1:
-        return Task.MULTILABEL if set(np.unique(y)) <= {0, 1} else Task.REGRESSION
-    return Task.CLASSIFICATION
+    is_one = y.size == len(y)
+    if y.ndim <= 2 and set(np.unique(y)) <= {0, 1}:
+        return Task.CLASSIFICATION if is_one else Task.MULTILABEL
+    return Task.REGRESSION if is_float else Task.CLASSIFICATION
 
 
 def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = False) -> Splits:
@@ -37,16 +46,16 @@ def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = F
 
     Numeric columns of a table and regression targets are standardised, other columns are one-hot
     encoded, classes are numbered, all fitted on the training split only. Images of bytes are
-    divided by 255. With ``keep_numbers`` all other numbers stay as they are.
+    divided by 255. With ``keep_numbers`` arrays stay as they are, see :func:`keep`.
 
     Raises:
         DataError: a value is missing, shapes differ, or the training split lacks a class.
     """
     task = task or guess_task(raw["train"].y)
-    inputs, first = _encode_inputs({name: r.x for name, r in raw.items()}, keep_numbers)
-    targets, outputs, last = _encode_targets(
-        {name: r.y for name, r in raw.items()}, task, keep_numbers
-    )
+    if keep_numbers:
+        return keep(raw, task)
+    inputs, first = _encode_inputs({name: r.x for name, r in raw.items()})
+    targets, outputs, last = _encode_targets({name: r.y for name, r in raw.items()}, task)
     shape = inputs["train"].shape[1:]
     kind = Kind.IMAGE if len(shape) == 3 else Kind.TABLE
     made = {name: Split(inputs[name], targets[name]) for name in raw}
@@ -64,21 +73,110 @@ def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = F
     )
 
 
+def keep(raw: Mapping[str, Raw], task: Task) -> Splits:
+    """Splits of arrays as a user's function gave them; only tables are encoded.
+
+    Floating-point numbers become float32, which networks compute in, other numbers int64; classes
+    that are no numbers are numbered. Shapes and values stay.
+
+    Raises:
+        DataError: as :func:`prepare`.
+    """
+    train = raw["train"]
+    if isinstance(train.x, pd.DataFrame):
+        inputs, first = _encode_tables({n: r.x for n, r in raw.items()})
+    else:
+        inputs = {n: map_nest(_keep_array, r.x) for n, r in raw.items()}
+        first = Preprocessing()
+    targets, outputs, classes = _keep_targets({n: r.y for n, r in raw.items()}, task)
+    made = {n: Split(inputs[n], targets[n]) for n in raw}
+    x = inputs["train"]
+    info = DataInfo(find_shape(x), task, outputs, _find_kind(x), _is_continuous(x))
+    preprocessing = replace(first, classes=classes)
+    return Splits(made["train"], made["val"], made.get("test"), info, preprocessing)
+
+
+def _keep_targets(
+    raw: Mapping[str, Nest], task: Task
+) -> tuple[Mapping[str, Nest], int, tuple[Any, ...]]:
+    """Targets, the number of outputs, and the names of classes."""
+    train = raw["train"]
+    if task is Task.OTHER or not isinstance(train, np.ndarray):
+        return {n: map_nest(_keep_target, y) for n, y in raw.items()}, 0, ()
+    if task is Task.MULTILABEL:
+        labels = _encode_labels(raw)
+        return labels, labels["train"].shape[1], ()
+    if task is Task.REGRESSION:
+        return {n: _to_floats(n, y) for n, y in raw.items()}, int(np.prod(train.shape[1:])) or 1, ()
+    if not np.issubdtype(train.dtype, np.number):
+        made, count, found = _encode_classes({n: _flatten_column(n, y) for n, y in raw.items()})
+        return made, count, found.classes
+    kept = {n: _keep_target(y) for n, y in raw.items()}
+    count = max(2, *(int(y.max(initial=0)) + 1 for y in kept.values()))
+    if train.size > len(train):
+        return kept, count, ()
+    _refuse_unseen(kept)
+    _refuse_sparse(kept["train"], count)
+    return kept, count, tuple(range(count))
+
+
+def _refuse_sparse(classes: Array, count: int) -> None:
+    """Refuse numbers that are hardly classes, for which a network would have far too many outputs.
+
+    Raises:
+        DataError: most numbers up to the largest one are no class of any sample.
+    """
+    used = len(np.unique(classes))
+    if count > _MANY and used * 10 < count:
+        raise DataError(
+            f"the targets are {used} different whole numbers up to {count - 1}: if they are "
+            "classes, number them from 0; if they are values to predict, set `task: regression`"
+        )
+
+
+def _keep_array(values: Array) -> Array:
+    """Floats as float32, other numbers as they are, but for int64 in place of smaller integers.
+
+    Bytes stay bytes: they are images most often, and eight times as large as int64.
+
+    Raises:
+        DataError: they are no numbers.
+    """
+    return values if values.dtype == np.uint8 else _keep_target(values)
+
+
+def _keep_target(values: Array) -> Array:
+    if np.issubdtype(values.dtype, np.floating):
+        return np.ascontiguousarray(values, dtype=np.float32)
+    if np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
+        return np.ascontiguousarray(values, dtype=np.int64)
+    raise DataError(f"arrays must be of numbers, not of {values.dtype}")
+
+
+def _is_continuous(x: Nest) -> bool:
+    return isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating)
+
+
+def _find_kind(x: Nest) -> Kind:
+    if not _is_continuous(x):
+        return Kind.OTHER
+    if x.ndim == 4 and x.shape[1] <= _CHANNELS:
+        return Kind.IMAGE
+    return Kind.TABLE if x.ndim == 2 else Kind.OTHER
+
+
 def _encode_inputs(
-    raw: Mapping[str, pd.DataFrame | Array], keep_numbers: bool
+    raw: Mapping[str, pd.DataFrame | Array],
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
     train = raw["train"]
     if isinstance(train, pd.DataFrame):
         return _encode_tables(raw)
-    if train.ndim == 2 and keep_numbers:
-        return {n: _to_floats(n, np.asarray(x)) for n, x in raw.items()}, Preprocessing()
     if train.ndim == 2:
         return _encode_tables({name: pd.DataFrame(np.asarray(x)) for name, x in raw.items()})
-    divisor = 255.0 if train.dtype == np.uint8 else 1.0
-    return (
-        {name: _to_pixels(name, np.asarray(x), divisor) for name, x in raw.items()},
-        Preprocessing(divisor=divisor),
-    )
+    arrays = {name: np.asarray(x) for name, x in raw.items()}
+    divisors = {name: 255.0 if x.dtype == np.uint8 else 1.0 for name, x in arrays.items()}
+    made = {name: _to_pixels(name, x, divisors[name]) for name, x in arrays.items()}
+    return made, Preprocessing(divisor=divisors["train"])
 
 
 def _encode_tables(
@@ -143,14 +241,19 @@ def _to_pixels(name: str, x: Array, divisor: float) -> NDArray[np.float32]:
 
 
 def _to_floats(name: str, values: Array) -> NDArray[np.float32]:
+    return _to_doubles(name, values).astype(np.float32)
+
+
+def _to_doubles(name: str, values: Array) -> NDArray[np.float64]:
+    """In float64, in which large numbers with small differences are scaled."""
     try:
-        return np.ascontiguousarray(values, dtype=np.float32)
+        return np.ascontiguousarray(values, dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{name} must be numbers: {error}") from None
 
 
 def _encode_targets(
-    raw: Mapping[str, Array], task: Task, keep_numbers: bool
+    raw: Mapping[str, Array], task: Task
 ) -> tuple[dict[str, NDArray[np.int64]] | dict[str, NDArray[np.float32]], int, Preprocessing]:
     match task:
         case Task.CLASSIFICATION:
@@ -159,11 +262,9 @@ def _encode_targets(
             labels = _encode_labels(raw)
             return labels, labels["train"].shape[1], Preprocessing()
         case Task.REGRESSION:
-            columns = {n: _to_floats(n, y.reshape(len(y), -1)) for n, y in raw.items()}
-            width = columns["train"].shape[1]
-            if keep_numbers:
-                return columns, width, Preprocessing()
-            return _standardise(columns)
+            return _standardise({n: _to_doubles(n, y.reshape(len(y), -1)) for n, y in raw.items()})
+        case Task.OTHER:
+            raise DataError("`task: other` is for data functions, whose targets stay as they are")
 
 
 def _flatten_column(name: str, y: Array) -> Array:
@@ -195,19 +296,24 @@ def _encode_classes(
         if gaps.any():
             raise DataError(f"{name}, row {int(gaps.argmax())}: the target is missing")
     classes = np.unique(raw["train"])
+    _refuse_unseen(raw)
+    numbered = {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}
+    return numbered, len(classes), Preprocessing(classes=tuple(classes.tolist()))
+
+
+def _refuse_unseen(raw: Mapping[str, Array]) -> None:
+    classes = np.unique(raw["train"])
     for name, y in raw.items():
         unseen = np.setdiff1d(y, classes)
         if len(unseen):
             words = ", ".join(str(u) for u in unseen[:5])
             raise DataError(f"{name} has classes that the training split lacks: {words}")
-    numbered = {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}
-    return numbered, len(classes), Preprocessing(classes=tuple(classes.tolist()))
 
 
 def _standardise(
-    raw: Mapping[str, NDArray[np.float32]],
+    raw: Mapping[str, NDArray[np.float64]],
 ) -> tuple[dict[str, NDArray[np.float32]], int, Preprocessing]:
-    train = raw["train"].astype(np.float64)
+    train = raw["train"]
     mean, deviation = train.mean(0), train.std(0)
     scale = np.where(deviation > 0, deviation, 1.0)
     made = {n: ((y - mean) / scale).astype(np.float32) for n, y in raw.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,18 @@ from torch.utils.data import Dataset
 
 from trainables.config.data import Function
 from trainables.config.imports import check_options, load_object
+from trainables.data.nests import Nest, map_nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
-from trainables.errors import ContractError, DataError
+from trainables.errors import ContractError, DataError, blame
+from trainables.forward import LABELS
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
 _DEFAULT_TEST = 0.2
+_VALID = (
+    "a torch.utils.data.Dataset with a length, a pair (inputs, targets) of tensors, arrays, or "
+    "tuples and dicts of them, or a dict of tensors with `labels`"
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class DataFunction:
     def call(self, replicate: int = 0) -> dict[str, Raw]:
         """The splits ``train``, ``val`` and maybe ``test``.
 
-        Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, or a pair of tensors or
-        arrays.
+        Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, a pair of nests of tensors
+        or arrays, or a mapping of them with ``labels``.
 
         Raises:
             ContractError: it cannot be imported or called, or returns something else.
@@ -165,19 +171,82 @@ def _read_parts(path: str, made: object) -> dict[str, Raw]:
 
 
 def _to_raw(path: str, name: str, split: object) -> Raw:
-    if isinstance(split, Dataset):
-        samples: Iterable[tuple[Any, Any]] = (split[i] for i in range(len(split)))  # type: ignore[arg-type]  # map-style data sets have a length
-        inputs, targets = zip(*samples, strict=True)
-        return Raw(
-            np.stack([_to_array(i) for i in inputs]), np.stack([_to_array(t) for t in targets])
+    """A split as arrays: of a Dataset, a pair, or a mapping with labels.
+
+    Raises:
+        ContractError: it is something else, or its items are.
+    """
+    with blame("data", f"{path}: reading {name!r}"):
+        if isinstance(split, Dataset):
+            return _read_dataset(path, name, split)
+        if isinstance(split, Mapping) and LABELS in split:
+            return Raw(_to_arrays(split), _to_arrays(split[LABELS]))
+        if isinstance(split, tuple | list) and len(split) == 2:
+            x, y = split
+            return Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
+    raise ContractError(f"{path}: {name!r} is {_describe(split)}; it must be {_VALID}")
+
+
+def _read_dataset(path: str, name: str, dataset: Dataset[Any]) -> Raw:
+    count = len(dataset) if hasattr(dataset, "__len__") else None
+    if count is None:
+        raise ContractError(
+            f"{path}: {name!r} is {type(dataset).__name__}, a stream without a length; it must be "
+            f"{_VALID}"
         )
-    if isinstance(split, tuple | list) and len(split) == 2:
-        x, y = split
-        return Raw(x if isinstance(x, pd.DataFrame) else _to_array(x), _to_array(y))
-    raise ContractError(
-        f"{path}: {name!r} is {type(split).__name__}; it must be a torch.utils.data.Dataset or a "
-        "pair (inputs, targets) of tensors or arrays"
-    )
+    if not count:
+        raise ContractError(f"{path}: {name!r} is empty")
+    items = []
+    for number in range(count):
+        item = dataset[number]
+        is_batch = isinstance(item, Mapping) and LABELS in item
+        if not is_batch and not (isinstance(item, tuple | list) and len(item) == 2):
+            raise ContractError(
+                f"{path}: item {number} of {name!r} is {_describe(item)}; it must be a pair "
+                "(input, target), each of which may be a tuple or dict, or a dict with `labels`"
+            )
+        items.append((item, item[LABELS]) if is_batch else tuple(item))
+    inputs, targets = zip(*items, strict=True)
+    return Raw(_stack(path, name, inputs), _stack(path, name, targets))
+
+
+def _stack(path: str, name: str, items: Sequence[Nest]) -> Nest:
+    """One nest of arrays with samples on the first axis.
+
+    Raises:
+        ContractError: the samples differ in structure or shape.
+    """
+    arrays = [_to_arrays(item) for item in items]
+    try:
+        return map_nest(lambda *leaves: np.stack(leaves), arrays[0], *arrays[1:])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        shapes = {str(map_nest(lambda leaf: leaf.shape, a)) for a in arrays}
+        some = ", ".join(sorted(shapes)[:3])
+        raise ContractError(
+            f"{path}: samples of {name!r} differ in shape: {some}"
+            f"{', …' if len(shapes) > 3 else ''}; pad or resize them to one"
+        ) from None
+
+
+def _describe(value: object) -> str:
+    """A value by its type, and what is in it."""
+    kind = type(value).__name__
+    if isinstance(value, Mapping):
+        return f"a {kind} with the keys {', '.join(map(str, list(value)[:6]))}"
+    if isinstance(value, tuple | list):
+        return f"a {kind} of {len(value)}"
+    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
+
+
+def _to_arrays(values: Any) -> Nest:
+    """A nest of tensors, arrays or numbers as one of arrays; a list of numbers is an array."""
+    if isinstance(values, Mapping):
+        return {str(name): _to_arrays(value) for name, value in values.items()}
+    if isinstance(values, tuple):
+        return tuple(_to_arrays(value) for value in values)
+    if is_dataclass(values) and not isinstance(values, type):
+        return {f.name: _to_arrays(getattr(values, f.name)) for f in fields(values)}
+    return _to_array(values)
 
 
 def _to_array(values: Any) -> Array:

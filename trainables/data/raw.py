@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
 from trainables.errors import DataError
 
 Array = NDArray[np.generic]
@@ -19,32 +20,43 @@ SPLIT_NAMES = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Raw:
-    """Inputs as a table, or as an array with samples on the first axis; one target per sample.
+    """Inputs as a table, or as a nest of arrays with samples on the first axis; targets likewise.
 
     ``by`` is what the splitter divides by, one value per sample, where the spec names a column.
     """
 
-    x: pd.DataFrame | Array
-    y: Array
+    x: pd.DataFrame | Nest
+    y: Nest
     by: Array | None = None
 
     def __len__(self) -> int:
-        return len(self.y)
+        return count_samples(self.y)
 
     def rows(self, indices: Indices) -> Raw:
         """Some of the samples."""
-        x = self.x.iloc[indices] if isinstance(self.x, pd.DataFrame) else self.x[indices]
-        return Raw(x, self.y[indices], None if self.by is None else self.by[indices])
+        if isinstance(self.x, pd.DataFrame):
+            x: Nest = self.x.iloc[indices]
+        else:
+            x = map_nest(lambda leaf: leaf[indices], self.x)
+        y = map_nest(lambda leaf: leaf[indices], self.y)
+        return Raw(x, y, None if self.by is None else self.by[indices])
 
     def hashes(self) -> Iterator[bytes]:
         """A digest of each sample, input and target together, as the network would get them."""
-        y = _as_numbers(self.y)
         if isinstance(self.x, pd.DataFrame):
-            x: Array = pd.util.hash_pandas_object(self.x, index=False).to_numpy()
+            rows: Array = pd.util.hash_pandas_object(self.x, index=False).to_numpy()
+            inputs = [rows]
         else:
-            x = _as_numbers(self.x)
-        for row, target in zip(x, y, strict=True):
-            yield blake2b(row.tobytes() + target.tobytes(), digest_size=16).digest()
+            inputs = [_as_numbers(leaf) for leaf in list_leaves(self.x)]
+        targets = [_as_numbers(leaf) for leaf in list_leaves(self.y)]
+        return hash_rows([*inputs, *targets])
+
+
+def hash_rows(columns: Sequence[Array]) -> Iterator[bytes]:
+    """A digest of each row of some arrays of equal length."""
+    for row in zip(*columns, strict=True):
+        content = b"".join(np.asarray(value).tobytes() for value in row)
+        yield blake2b(content, digest_size=16).digest()
 
 
 def join(parts: Sequence[Raw]) -> Raw:
@@ -56,19 +68,23 @@ def join(parts: Sequence[Raw]) -> Raw:
     by = [p.by for p in parts if p.by is not None]
     return Raw(
         _join_inputs([p.x for p in parts]),
-        _join_arrays("targets", [p.y for p in parts]),
+        _join_nests("targets", [p.y for p in parts]),
         np.concatenate(by) if len(by) == len(parts) else None,
     )
 
 
-def _join_inputs(parts: Sequence[pd.DataFrame | Array]) -> pd.DataFrame | Array:
+def _join_inputs(parts: Sequence[pd.DataFrame | Nest]) -> pd.DataFrame | Nest:
     tables = [p for p in parts if isinstance(p, pd.DataFrame)]
     if not tables:
-        return _join_arrays("inputs", [np.asarray(p) for p in parts])
+        return _join_nests("inputs", parts)
     columns = list(tables[0].columns)
     if len(tables) < len(parts) or any(list(t.columns) != columns for t in tables):
         raise DataError("the parts of the data cannot be pooled: their columns differ")
     return pd.concat(tables, ignore_index=True)
+
+
+def _join_nests(what: str, parts: Sequence[Nest]) -> Nest:
+    return map_nest(lambda *leaves: _join_arrays(what, leaves), *parts)
 
 
 def _join_arrays(what: str, parts: Sequence[Array]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.nests import Nest, list_leaves, map_nest
 from trainables.data.splits import Split, Splits
 from trainables.devices import get_free_memory
 
 Index = Tensor | slice
-Pair = tuple[Tensor, Tensor]
+Pair = tuple[Nest, Nest]
 
 SHARE = 0.5
 """Fraction of the device's free memory that data may take."""
@@ -33,26 +34,28 @@ class Samples:
 
     def __init__(self, split: Split, device: str, *, resident: bool = True) -> None:
         self._device = torch.device(device)
-        self._cuda = self._device.type == "cuda"
-        self.resident = resident
+        self._cuda = cuda = self._device.type == "cuda"
+        self.resident, self._count = resident, len(split)
         if resident:
-            self.x = _to_image_layout(torch.tensor(split.x, device=device), self._cuda)
-            self.y = torch.tensor(split.y, device=device)
+            self.x, self.y = (
+                map_nest(lambda a: _to_image_layout(torch.tensor(a, device=device), cuda), nest)
+                for nest in (split.x, split.y)
+            )
         else:
-            self.x, self.y = _as_tensor(split.x), _as_tensor(split.y)
+            self.x, self.y = (map_nest(_as_tensor, nest) for nest in (split.x, split.y))
             self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def __len__(self) -> int:
-        return len(self.y)
+        return self._count
 
     def move_indices(self, indices: Tensor) -> Tensor:
         """Move indices to the device of the samples, so that no step waits for them."""
-        return indices.to(self.x.device)
+        return indices.to(next(list_leaves(self.y)).device)
 
     def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
         """One batch for each index tensor or slice; tensors from :meth:`move_indices`."""
         if self.resident:
-            return ((self.x[i], self.y[i]) for i in indices)
+            return ((_take(self.x, i), _take(self.y, i)) for i in indices)
         return self._prefetch(indices)
 
     def head(self, count: int) -> Pair:
@@ -70,21 +73,23 @@ class Samples:
                 yield self._receive(coming.popleft())
 
     def _fetch(self, index: Index) -> Pair:
-        x, y = self.x[index], self.y[index]
+        pair = _take(self.x, index), _take(self.y, index)
         if self._stream is None:  # a slice is a view, but a step may write to its batch
-            return x.to(self._device, copy=True), y.to(self._device, copy=True)
+            return move_nest(pair, lambda leaf: leaf.to(self._device, copy=True))
         with torch.cuda.stream(self._stream):
-            there = x.pin_memory().to(self._device, non_blocking=True)
-            return _to_image_layout(there, True), y.pin_memory().to(self._device, non_blocking=True)
+            return move_nest(pair, self._send)
+
+    def _send(self, leaf: Tensor) -> Tensor:
+        return _to_image_layout(leaf.pin_memory().to(self._device, non_blocking=True), True)
 
     def _receive(self, batch: Future[Pair]) -> Pair:
-        x, y = batch.result()
+        pair = batch.result()
         if self._stream is not None:
             now = torch.cuda.current_stream()
             now.wait_stream(self._stream)
-            for tensor in (x, y):
+            for tensor in list_leaves(pair):
                 tensor.record_stream(now)
-        return x, y
+        return pair
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,22 @@ class Placed:
 
 def place(splits: Splits, device: str) -> Placed:
     """Move the training and validation splits to a device if they fit."""
-    size = sum(s.x.nbytes + s.y.nbytes for s in (splits.train, splits.val))
+    size = sum(split.nbytes for split in (splits.train, splits.val))
     resident = device == "cpu" or size <= SHARE * get_free_memory()
     train, val = (Samples(s, device, resident=resident) for s in (splits.train, splits.val))
     return Placed(device, train, val)
+
+
+def _take(nest: Nest, index: Index) -> Nest:
+    if isinstance(nest, Tensor):  # the fast path
+        return nest[index]
+    return map_nest(lambda leaf: leaf[index], nest)
+
+
+def move_nest(pair: Pair, move: Callable[[Tensor], Tensor]) -> Pair:
+    """A batch with every tensor moved."""
+    x, y = (map_nest(move, nest) for nest in pair)
+    return x, y
 
 
 def _as_tensor(values: NDArray[Any]) -> Tensor:

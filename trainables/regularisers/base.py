@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.data.batch import Batch
+from trainables.data.nests import Nest
 from trainables.errors import blame
 from trainables.regularisers.weights import Penalised
 
@@ -134,6 +135,13 @@ class Regulariser:
         """Continue from a state of :meth:`state_dict`, in a new instance."""
 
 
+def explain_discrete(info: DataInfo) -> str | None:
+    """Why noise and mixtures do not fit these inputs, for the user; None if they do."""
+    if info.continuous:
+        return None
+    return "requires inputs that are one array of floats; these are whole numbers or several arrays"
+
+
 class Hooks:
     """The regularisers of one training; only overridden hooks are called."""
 
@@ -156,8 +164,8 @@ class Hooks:
             with blame("", type(regulariser).__name__):
                 regulariser.attach(subject)
 
-    def on_batch(self, x: Tensor, y: Tensor) -> Batch:
-        """The regularised batch of inputs ``(B, …)`` and targets ``(B, …)``."""
+    def on_batch(self, x: Nest, y: Nest) -> Batch:
+        """The regularised batch of inputs and targets, nests of tensors ``(B, …)``."""
         batch = Batch(x, y)
         for hook in self._on_batch:
             batch = hook(batch)

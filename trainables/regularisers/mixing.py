@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainables.config import regularisers as config
 from trainables.config.data_info import DataInfo, Kind
 from trainables.data.batch import Batch
-from trainables.regularisers.base import Regulariser
+from trainables.regularisers.base import Regulariser, explain_discrete
 
 
 class Mixing(Regulariser):
@@ -22,10 +22,12 @@ class Mixing(Regulariser):
         self._mixup, self._cutmix = config.mixup, config.cutmix
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Check that the inputs are images if CutMix is on."""
+        """Check that inputs can be mixed: images if CutMix is on, else floats."""
         if self._cutmix and info.kind is not Kind.IMAGE:
-            return f"requires images; the inputs are a {info.kind}"
-        return None
+            return (
+                f"requires images of shape (channels, height, width); {info.kind} inputs are none"
+            )
+        return explain_discrete(info)
 
     def on_batch(self, batch: Batch) -> Batch:
         """The mixed batch."""

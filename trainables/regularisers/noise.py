@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from trainables.config import regularisers as config
+from trainables.config.data_info import DataInfo
 from trainables.data.batch import Batch
-from trainables.regularisers.base import Now, Regulariser
+from trainables.regularisers.base import Now, Regulariser, explain_discrete
 
 
 class InputNoise(Regulariser):
@@ -18,6 +20,10 @@ class InputNoise(Regulariser):
 
     def __init__(self, config: config.InputNoise) -> None:
         self._deviation = config.input_noise
+
+    def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
+        """Check that the inputs are floats: noise would make other ids of ids."""
+        return explain_discrete(info)
 
     def on_batch(self, batch: Batch) -> Batch:
         """The noisy batch."""

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.training import Selection
+from trainables.data.nests import Nest
 from trainables.errors import ContractError
+from trainables.forward import call_network
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -143,7 +145,7 @@ def _describe(places: Sequence[_Place], selection: Selection, last_layer: str | 
 
 
 @torch.no_grad()
-def find_last_layer(model: nn.Module, x: Tensor) -> str | None:
+def find_last_layer(model: nn.Module, x: Nest) -> str | None:
     """The module with weights that runs last in a forward pass. Leaves eval mode on."""
     seen: list[str] = []
     hooks = [
@@ -152,7 +154,7 @@ def find_last_layer(model: nn.Module, x: Tensor) -> str | None:
         if any(p.ndim >= 2 for p in module.parameters(recurse=False))
     ]
     try:
-        model.eval()(x)
+        call_network(model.eval(), x)
     finally:
         for hook in hooks:
             hook.remove()
