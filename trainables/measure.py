@@ -152,8 +152,8 @@ def _call_once(name: str, parts: Sequence[Pooled], process: Process) -> NDArray[
     count = count_samples(targets)
     if value.ndim > 1 or (value.ndim and len(value) != count):
         raise ContractError(
-            f"{name!r} has shape {tuple(value.shape)} for {count} samples; it must be one value for "
-            "each of them, or one of all"
+            f"{name!r} has shape {tuple(value.shape)} for {count} samples; it must be one value "
+            "for each of them, or one of all"
         )
     return value.numpy()
 

@@ -1,0 +1,348 @@
+"""Usual trainings in the form in which people have them, each for two epochs in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
+
+from tests.specs import parse
+from trainables.analysis.examine import examine
+from trainables.build import build_run
+from trainables.data.datasets import load
+from trainables.errors import ContractError, DataError
+from trainables.loop import train
+
+N, T, V = 48, 7, 20
+RNG = np.random.default_rng(0)
+
+
+def split_up(*arrays: Any) -> dict[str, list[Any]]:
+    """The first two thirds to train, the rest to validate."""
+    cut = 2 * N // 3
+    return {"train": [a[:cut] for a in arrays], "val": [a[cut:] for a in arrays]}
+
+
+def tokens() -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, a mask of the padded ones, and whether an id above 10 is at the beginning."""
+    ids = torch.randint(1, V, (N, T), generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(T) < torch.randint(3, T + 1, (N, 1))
+    return ids * mask, mask.long(), (ids[:, 0] > 10).long()
+
+
+def ids_and_mask() -> Any:
+    parts = split_up(*tokens())
+    return {name: ((ids, mask), y) for name, (ids, mask, y) in parts.items()}
+
+
+def named_inputs() -> Any:
+    parts = split_up(*tokens())
+    return {n: ({"ids": ids, "mask": mask}, y) for n, (ids, mask, y) in parts.items()}
+
+
+class TextClassifier(nn.Module):
+    """An embedding, averaged over the tokens that are no padding."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(V, 8), nn.Linear(8, outputs)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        weight = mask.unsqueeze(-1).float()
+        pooled = (self.embedding(ids) * weight).sum(1) / weight.sum(1)
+        out: Tensor = self.head(pooled)
+        return out
+
+
+class Encoded(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """What a tokenizer and a label give, as the trainers of transformers take it."""
+
+    def __init__(self, ids: Tensor, mask: Tensor, y: Tensor) -> None:
+        self.ids, self.mask, self.y = ids, mask, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {
+            "input_ids": self.ids[index],
+            "attention_mask": self.mask[index],
+            "labels": self.y[index],
+        }
+
+
+def encoded() -> Any:
+    return {name: Encoded(*part) for name, part in split_up(*tokens()).items()}
+
+
+def bert(num_labels: int = 2) -> nn.Module:
+    config = BertConfig(
+        vocab_size=V,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=T,
+        num_labels=num_labels,
+    )
+    return BertForSequenceClassification(config)
+
+
+def language() -> Any:
+    ids, _, _ = tokens()
+    return {n: {"input_ids": part, "labels": part} for n, (part,) in split_up(ids).items()}
+
+
+def gpt2() -> nn.Module:
+    config = GPT2Config(vocab_size=V, n_embd=16, n_layer=1, n_head=2, n_positions=T)
+    return GPT2LMHeadModel(config)
+
+
+def next_tokens() -> Any:
+    ids, _, _ = tokens()
+    return {n: (x, y) for n, (x, y) in split_up(ids[:, :-1], ids[:, 1:]).items()}
+
+
+def next_token_model() -> nn.Module:
+    return nn.Sequential(nn.Embedding(V, 8), nn.Dropout(0.1), nn.Linear(8, V))
+
+
+def images() -> Any:
+    x = RNG.random((N, 3, 8, 8), dtype=np.float32)
+    return split_up(x, (x.mean(1) > 0.5).astype(np.int64))
+
+
+def segmentation() -> nn.Module:
+    return nn.Conv2d(3, 2, 3, padding=1)
+
+
+def autoencoded() -> Any:
+    x = RNG.random((N, 3, 8, 8), dtype=np.float32)
+    return split_up(x, x)
+
+
+def autoencoder() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 3, 1))
+
+
+def sequences() -> Any:
+    x = RNG.random((N, 12, 3)).astype(np.float32)
+    return split_up(x, (x[:, -1, 0] > 0.5).astype(np.float32))
+
+
+class Recurrent(nn.Module):
+    """One logit from the last state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(3, 8, 2, dropout=0.2, batch_first=True), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.rnn(x)[0][:, -1])
+        return out
+
+
+class Squeezed(Recurrent):
+    """The logit without an axis of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze(1)
+
+
+def two_targets() -> Any:
+    x = RNG.random((N, 5)).astype(np.float32)
+    kind, value = (x[:, 0] > 0.5).astype(np.int64), x.sum(1)
+    return {
+        name: (x, {"kind": kind, "value": value})
+        for name, (x, kind, value) in split_up(x, kind, value).items()
+    }
+
+
+class TwoHeads(nn.Module):
+    """A class and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.kind, self.value = nn.Linear(5, 8), nn.Linear(8, 2), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        hidden = self.body(x).relu()
+        return {"kind": self.kind(hidden), "value": self.value(hidden).squeeze(1)}
+
+
+def two_losses(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    kind = functional.cross_entropy(outputs["kind"], targets["kind"], reduction="none")
+    return kind + functional.mse_loss(outputs["value"], targets["value"], reduction="none")
+
+
+def mixed_table() -> Any:
+    categories = RNG.integers(0, 5, (N, 2))
+    numbers = RNG.random((N, 3)).astype(np.float32)
+    y = (categories[:, 0] > 2).astype(np.int64)
+    return {n: ((c, x), y) for n, (c, x, y) in split_up(categories, numbers, y).items()}
+
+
+class Mixed(nn.Module):
+    """Embeddings of categories beside numbers."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(5, 4), nn.Linear(11, outputs)
+
+    def forward(self, categories: Tensor, numbers: Tensor) -> Tensor:
+        embedded = self.embedding(categories).flatten(1)
+        out: Tensor = self.head(torch.cat([embedded, numbers], 1))
+        return out
+
+
+def many_labels() -> Any:
+    x = RNG.random((N, 6)).astype(np.float32)
+    return split_up(x, (x[:, :3] > 0.5).astype(np.int64))
+
+
+def linear_of_labels() -> nn.Module:
+    return nn.Linear(6, 3)
+
+
+CASES = {
+    "ids and mask": ("ids_and_mask", "TextClassifier", {}, "accuracy"),
+    "named inputs": ("named_inputs", "TextClassifier", {}, "accuracy"),
+    "BERT": ("encoded", "bert", {}, "accuracy"),
+    "GPT-2": ("language", "gpt2", {}, None),
+    "tokens": ("next_tokens", "next_token_model", {}, "accuracy"),
+    "segmentation": ("images", "segmentation", {}, "accuracy"),
+    "autoencoder": ("autoencoded", "autoencoder", {}, "mae"),
+    "one logit": ("sequences", "Recurrent", {}, "accuracy"),
+    "squeezed logit": ("sequences", "Squeezed", {}, "accuracy"),
+    "BCE": ("sequences", "Squeezed", {"loss": "torch.nn:BCEWithLogitsLoss"}, "accuracy"),
+    "two heads": ("two_targets", "TwoHeads", {"loss": f"{__name__}:two_losses"}, None),
+    "categories and numbers": ("mixed_table", "Mixed", {}, "accuracy"),
+    "labels": ("many_labels", "linear_of_labels", {}, "accuracy"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_usual_training_works_as_it_is(case: str) -> None:
+    data, network, training, metric = CASES[case]
+    spec = parse(
+        data={"name": f"{__name__}:{data}", "allow_overlap": True, "test": 0},
+        trainable=f"{__name__}:{network}",
+        training={"max_epochs": 12, "batch_size": 8, "lr": 0.01, **training},
+        early_stopping="off",
+        confirm="off",
+    )
+    splits = load(spec.data)
+    run = build_run(spec, {"dropout": 0.0}, splits, baseline=True, device="cpu")
+    found = examine(run, splits, workers=2)
+    assert found.hidden == ()
+    results = list(train(run))
+    assert results[-1].metrics["train/loss"] < results[0].metrics["train/loss"]
+    assert ("val/accuracy" in results[0].metrics) == (metric == "accuracy")
+    assert ("val/mae" in results[0].metrics) == (metric == "mae")
+
+
+def minus_one() -> Any:
+    x = RNG.random((N, 5)).astype(np.float32)
+    return split_up(x, np.where(x[:, 0] > 0.5, 1, -1))
+
+
+def linear() -> nn.Module:
+    return nn.Linear(5, 2)
+
+
+def prices() -> Any:
+    x = RNG.random((N, 5)).astype(np.float32)
+    return split_up(x, np.resize([108_087, 99_000, 120_000, 5], N))
+
+
+def triples() -> Any:
+    return {name: tuple(part) for name, part in split_up(*tokens()).items()}
+
+
+def ragged() -> Any:
+    items = [(np.zeros((1 + i % 3, 2)), i % 2) for i in range(N)]
+    return {"train": Items(items), "val": Items(items)}
+
+
+class Items(torch.utils.data.Dataset[Any]):
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+class Stream(torch.utils.data.IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter(())
+
+
+def stream() -> Any:
+    return {"train": Stream(), "val": Stream()}
+
+
+def mixed_types() -> Any:
+    made = split_up(RNG.integers(0, 255, (N, 5)).astype(np.uint8), np.arange(N) % 2)
+    made["val"][0] = made["val"][0] / 255
+    return made
+
+
+def wrong_lengths() -> Any:
+    made = split_up(RNG.random((N, 5)), np.arange(N) % 2)
+    made["train"][1] = made["train"][1][:-1]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "error", "message"),
+    [
+        ("minus_one", "linear", ContractError, r"classes from -1 to 1, and the network has 2 out"),
+        ("prices", "linear", DataError, r"4 different whole numbers up to 120000: .*regression"),
+        ("triples", "linear", ContractError, r"'train' is a tuple of 3; it must be .* a pair"),
+        ("ragged", "linear", ContractError, r"differ in shape: \(1, 2\), \(2, 2\), \(3, 2\); pad"),
+        ("stream", "linear", ContractError, r"'train' is Stream, a stream without a length"),
+        ("mixed_types", "linear", DataError, r"train has uint8, val has float32: give one type"),
+        ("wrong_lengths", "linear", DataError, r"train has 32 inputs but 31 targets"),
+        ("two_targets", "TwoHeads", ContractError, r"no built-in loss is for .*training\.loss"),
+        ("images", "autoencoder", ContractError, r"needs \(8, classes, 8, 8\) or \(8, 8, 8, clas"),
+        ("sequences", "linear", ContractError, r"forward fails on inputs float32 \(2, 12, 3\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    data: str, network: str, error: type[Exception], message: str
+) -> None:
+    spec = parse(
+        data={"name": f"{__name__}:{data}", "allow_overlap": True, "test": 0},
+        trainable=f"{__name__}:{network}",
+        confirm="off",
+    )
+    with pytest.raises(error, match=message):
+        splits = load(spec.data)
+        examine(build_run(spec, {}, splits, baseline=True, device="cpu"), splits)
+
+
+@pytest.mark.parametrize(
+    "active",
+    [{"input_noise": 0.1}, {"mixup": 0.2}, {"augmentation": "shift", "augmentation_strength": 0.5}],
+)
+def test_what_needs_floats_is_refused_for_ids(active: dict[str, Any]) -> None:
+    spec = parse(
+        data={"name": f"{__name__}:next_tokens", "allow_overlap": True, "test": 0},
+        trainable=f"{__name__}:next_token_model",
+        confirm="off",
+    )
+    with pytest.raises(ContractError, match=r"whole numbers|for other inputs"):
+        build_run(spec, active, load(spec.data), baseline=False, device="cpu")
