@@ -7,9 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import optuna
-from optuna.samplers import BaseSampler
 
 from search_spaces.sampling import build_grid
 from search_spaces.space import SearchSpace
@@ -21,6 +19,8 @@ from service.study.importance import Importances, importances
 from service.study.journals import open_journal
 from service.study.ranking import Mode
 from service.study.records import Epoch, Params, Trial
+from service.study.rewind import decide_again, draw_again
+from service.study.sampling import ResumableSampler
 from service.study.trial_reader import read_trials
 
 
@@ -28,10 +28,12 @@ class SweepStudy:
     """A sweep's study for callers that do not use Optuna: records, attributes, importances.
 
     ``optuna`` is the Optuna study; only this package uses it. One process writes to a study.
+    Without a ``journal``, a study ends with its process.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, journal: Path | None = None) -> None:
         self.optuna = study
+        self._journal = journal
 
     @property
     def mode(self) -> Mode:
@@ -51,6 +53,17 @@ class SweepStudy:
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
         """Every started trial as a record, by number, with its ``epochs`` if given."""
         return read_trials(self.optuna, epochs)
+
+    def draw_again(self, number: int, space: SearchSpace, fixed: Params) -> None:
+        """Draw parameters of a trial that was interrupted while they were drawn."""
+        if self._journal is not None:
+            draw_again(self.optuna, self._journal, number, space, fixed)
+
+    def decide_again(self, number: int) -> bool:
+        """Whether an interrupted trial was to be pruned at the last epoch that it reported."""
+        if self._journal is None or isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
+            return False
+        return decide_again(self.optuna, self._journal, number)
 
     def importances(self) -> Importances:
         """Compute the importance of each parameter."""
@@ -73,8 +86,8 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
         pruner=spec.search.pruner.build(spec.training.max_epochs),
         load_if_exists=True,
     )
-    study.sampler = make_sampler(spec, len(study.get_trials(deepcopy=False)))
-    return SweepStudy(study)
+    study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
+    return SweepStudy(study, path)
 
 
 def read_study(spec: SweepSpec, path: Path) -> SweepStudy:
@@ -87,16 +100,6 @@ def _silence_optuna() -> None:
     """Turn off Optuna's log of every trial and its warnings about experimental features."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-
-
-def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
-    """Build the spec's sampler, seeded by the spec's seed and the number of ``known`` trials.
-
-    A resumed sweep therefore does not repeat its first draws.
-    """
-    sequence = np.random.SeedSequence([spec.search.seed, known] if known else spec.search.seed)
-    seed = int(sequence.generate_state(1)[0])
-    return spec.search.sampler.build(seed)
 
 
 def list_grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
