@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 _DEPTH = 6
+_GENERATORS = (np.random.RandomState, np.random.Generator, random.Random)
 
 
 def reseed(sampler: object, seed: int) -> None:
@@ -41,9 +42,7 @@ def _find_generators(found: Any, depth: int, seen: set[int]) -> Iterator[Any]:
     if id(found) in seen or depth < 0:
         return
     seen.add(id(found))
-    if isinstance(found, (np.random.RandomState, np.random.Generator, random.Random)):
-        yield found
-    elif _is_torch_generator(found):
+    if isinstance(found, _GENERATORS) or _is_torch_generator(found):
         yield found
     else:
         for inner in _list_parts(found):

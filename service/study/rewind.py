@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
-from optuna.trial import TrialState
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
@@ -67,15 +66,10 @@ def _rewind(study: optuna.Study, entries: list[Entry]) -> optuna.Study:
 
 
 def _cut_after_start(entries: list[Entry], number: int) -> list[Entry]:
-    """The entries up to the one by which the trial started."""
-    created, start = -1, 0
-    for index, entry in enumerate(entries):
-        created += entry["op_code"] == CREATE_TRIAL
-        if entry["op_code"] == CREATE_TRIAL and created == number:
-            start = index
-        elif _is_of(entry, SET_STATE, number) and entry["state"] == TrialState.RUNNING.value:
-            start = index
-    return entries[: start + 1]
+    """The entries up to the one by which the trial started: its creation, or its turn to run."""
+    created = [i for i, e in enumerate(entries) if e["op_code"] == CREATE_TRIAL][number]
+    turns = [i for i, e in enumerate(entries) if _is_of(e, SET_STATE, number)]
+    return entries[: max(created, *turns, 0) + 1]
 
 
 def _cut_after_report(entries: list[Entry], number: int) -> list[Entry]:
@@ -85,7 +79,7 @@ def _cut_after_report(entries: list[Entry], number: int) -> list[Entry]:
 
 
 def _is_of(entry: Mapping[str, Any], operation: int, number: int) -> bool:
-    """Whether an entry is this operation on a trial; a journal has one study, so ids are numbers."""
+    """Whether an entry is this operation on a trial, whose id is its number in a single study."""
     return bool(entry["op_code"] == operation and entry["trial_id"] == number)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
 
-from search_spaces.sampling import build_grid
 from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
@@ -100,21 +98,3 @@ def _silence_optuna() -> None:
     """Turn off Optuna's log of every trial and its warnings about experimental features."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-
-
-def list_grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
-    """Yield every combination of the grid's values once, without inactive parameters.
-
-    Optuna's GridSampler also combines inactive parameters: it would repeat a point for every
-    value of a parameter that is inactive there. It also ends a study by ``Study.stop``, which is
-    an error outside ``optimize``.
-    """
-    axes = build_grid(space, per_range)
-    seen: set[tuple[tuple[str, object], ...]] = set()
-    for values in itertools.product(*axes.values()):
-        point = dict(zip(axes, values, strict=True))
-        active = {name: point[name] for name in space.find_active(point)}
-        key = tuple(active.items())
-        if key not in seen:
-            seen.add(key)
-            yield active
