@@ -1,0 +1,45 @@
+"""Creates MLflow's SQLite database: complete, or not at all.
+
+MLflow creates its tables by dozens of migrations, which take seconds and are not transactional: a
+process that was killed meanwhile would leave a database that no MLflow opens again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from sqlalchemy.engine import make_url
+
+from service.base.uris import build_sqlite_url
+
+
+def create_database(uri: str) -> None:
+    """Create the database that the tracking URI names, if it is a SQLite file that does not exist.
+
+    It is made in a folder beside it and then moved; a folder that a kill left is deleted first.
+    """
+    path = _find_path(uri)
+    if path is None or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.new")
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            return
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700)
+        made = scratch / path.name
+        mlflow.MlflowClient(build_sqlite_url(made)).search_experiments(max_results=1)
+        made.replace(path)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _find_path(uri: str) -> Path | None:
+    """The file of a SQLite database; None for any other URI."""
+    if not uri.startswith("sqlite:"):
+        return None
+    name = make_url(uri).database
+    return None if not name or name == ":memory:" else Path(name)
