@@ -26,7 +26,9 @@ class Resources(Strict):
     )
     concurrent: int = Field(2, ge=1, description="maximum of trials at once")
     retries: int = Field(
-        2, ge=0, description="times that a trial which lost a process continues from its last epoch"
+        2,
+        ge=0,
+        description="times that a trial whose process died continues; a control thrice as often",
     )
 
     @model_validator(mode="before")

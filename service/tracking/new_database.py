@@ -7,13 +7,11 @@ process that was killed meanwhile would leave a database that no MLflow opens ag
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import mlflow
 from filelock import FileLock
-from sqlalchemy.engine import make_url
 
-from service.base.uris import build_sqlite_url
+from service.base.uris import build_sqlite_url, find_sqlite_path
 
 
 def create_database(uri: str) -> None:
@@ -21,7 +19,7 @@ def create_database(uri: str) -> None:
 
     It is made in a folder beside it and then moved; a folder that a kill left is deleted first.
     """
-    path = _find_path(uri)
+    path = find_sqlite_path(uri)
     if path is None or path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,11 +33,3 @@ def create_database(uri: str) -> None:
         mlflow.MlflowClient(build_sqlite_url(made)).search_experiments(max_results=1)
         made.replace(path)
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _find_path(uri: str) -> Path | None:
-    """The file of a SQLite database; None for any other URI."""
-    if not uri.startswith("sqlite:"):
-        return None
-    name = make_url(uri).database
-    return None if not name or name == ":memory:" else Path(name)

@@ -54,8 +54,8 @@ BASE: dict[str, Any] = {
         "label_smoothing": {"float": [0.0, 0.3]},
     },
     "early_stopping": {"patience": 3},
-    "budget": {"trials": 14},
-    "confirm": {"top_k": 1, "replicates": 5, "trainings": 24},
+    "budget": {"trials": 12},
+    "confirm": {"top_k": 1, "replicates": 5, "trainings": 10},
 }
 HALVING = {"name": "successive_halving", "min_epochs": 2, "reduction_factor": 2}
 MEDIAN = {"name": "median", "startup_trials": 3, "warmup_epochs": 1}
