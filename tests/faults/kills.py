@@ -40,6 +40,9 @@ from tests.rays import pids, read
 
 _MARK = "GAPSWEEP_TEST_KILLS"
 _WORKER = "ray::ResourceTrainable"
+ENTRIES = 180
+"""How many entries of a sweep's journal its kills are spread over; an undisturbed one has more."""
+
 DRIVER, WORKER, EVERYTHING = "driver", "worker", "everything"
 
 BASE: dict[str, Any] = {
@@ -104,10 +107,11 @@ HEADER = (
 
 
 def plan(kills: int, executor: str, chance: random.Random) -> list[Kill]:
-    """The kills of one sweep: soon after its start, or some trainings later."""
+    """The kills of one sweep: a third soon after a start, the others spread over its length."""
     kinds = (DRIVER,) if executor == "local" else (DRIVER, WORKER, EVERYTHING)
-    spans = ((1, 8), (8, 40), (20, 80))
-    return [Kill(chance.choice(kinds), chance.randint(*chance.choice(spans))) for _ in range(kills)]
+    weights = [chance.random() if chance.random() < 2 / 3 else 0.0 for _ in range(kills)]
+    share = ENTRIES / max(sum(weights), 1.0)
+    return [Kill(chance.choice(kinds), chance.randint(1, 8) + int(share * w)) for w in weights]
 
 
 class Sessions:
