@@ -106,24 +106,22 @@ HEADER = (
 )
 
 
-def plan(kills: int, executor: str, chance: random.Random) -> list[Kill]:
+def plan(kills: int, executor: str, chance: random.Random, entries: int) -> list[Kill]:
     """The kills of one sweep: a third soon after a start, the others spread over its length."""
     kinds = (DRIVER,) if executor == "local" else (DRIVER, WORKER, EVERYTHING)
     weights = [chance.random() if chance.random() < 2 / 3 else 0.0 for _ in range(kills)]
-    share = ENTRIES / max(sum(weights), 1.0)
+    share = entries / max(sum(weights), 1.0)
     return [Kill(chance.choice(kinds), chance.randint(1, 8) + int(share * w)) for w in weights]
 
 
 class Sessions:
     """The processes of one sweep, one session after the other."""
 
-    def __init__(self, home: Path, name: str, executor: str, search: dict[str, Any]) -> None:
+    def __init__(self, home: Path, spec: dict[str, Any]) -> None:
         self.home, self.mark = Home(home), secrets.token_hex(6)
         self.count = 0
-        resources = {"executor": executor, "concurrent": 1, "retries": 20}
         self._spec = home / "spec.yaml"
         home.mkdir(parents=True)
-        spec = {"name": name, **BASE, "search": {"seed": 3, **search}, "resources": resources}
         self._spec.write_text(yaml.safe_dump(spec))
         self._log = home / "log"
 
@@ -281,13 +279,25 @@ def check_runs(home: Home, sweep: Sweep) -> Iterator[str]:
         yield f"{len(runs) - len(numbers)} parent runs"
 
 
-def attack(number: int, kills: int, seed: int, folder: Path) -> Outcome:
-    """One of the sweeps, undisturbed and under kills."""
+def build_spec(number: int, **changes: Any) -> dict[str, Any]:
+    """The spec of one of the sweeps, with some keys changed."""
     name, executor, search = SWEEPS[number % len(SWEEPS)]
+    resources = {"executor": executor, "concurrent": 1, "retries": 20}
+    return {
+        **{"name": name, **BASE, "search": {"seed": 3, **search}, "resources": resources},
+        **changes,
+    }
+
+
+def attack(
+    spec: dict[str, Any], kills: int, chance: random.Random, folder: Path, entries: int = ENTRIES
+) -> Outcome:
+    """Run a sweep undisturbed and under kills, which are spread over so many journal entries."""
+    name, executor = spec["name"], spec["resources"]["executor"]
     began = time.monotonic()
-    undisturbed = Sessions(folder / f"{number}-whole", name, executor, search)
-    killed = Sessions(folder / f"{number}-killed", name, executor, search)
-    planned = plan(kills, executor, random.Random(f"{seed}/{number}"))
+    undisturbed = Sessions(folder / f"{name}-whole", spec)
+    killed = Sessions(folder / f"{name}-killed", spec)
+    planned = plan(kills, executor, chance, entries)
     try:
         undisturbed.run_to_the_end()
         done = killed.under(planned)
@@ -308,7 +318,8 @@ def campaign(kills: int, sweeps: int, seed: int, folder: Path) -> Iterator[Outco
     """Every sweep with its share of the kills."""
     for number in range(sweeps):
         share = kills // sweeps + (number < kills % sweeps)
-        yield attack(number, share, seed, folder)
+        chance = random.Random(f"{seed}/{number}")
+        yield attack(build_spec(number), share, chance, folder / str(number))
 
 
 def main() -> None:
