@@ -66,7 +66,7 @@ FEW = {"n_startup_trials": 4}
 SWEEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("tpe", "ray", {"sampler": {"name": "tpe", **FEW}, "pruner": HALVING}),
     ("gp", "local", {"sampler": {"name": "gp", **FEW}, "pruner": MEDIAN}),
-    ("cmaes", "ray", {"sampler": "cmaes", "pruner": "none"}),
+    ("cmaes", "local", {"sampler": "cmaes", "pruner": "none"}),
     ("qmc", "local", {"sampler": "qmc", "pruner": {"name": "hyperband", "min_epochs": 2}}),
     ("grid", "ray", {"sampler": "grid", "grid_points": 2, "pruner": MEDIAN}),
 )
@@ -119,7 +119,7 @@ class Sessions:
 
     def __init__(self, home: Path, spec: dict[str, Any]) -> None:
         self.home, self.mark = Home(home), secrets.token_hex(6)
-        self.count = 0
+        self.count = self.broken = 0
         self._spec = home / "spec.yaml"
         home.mkdir(parents=True)
         self._spec.write_text(yaml.safe_dump(spec))
@@ -159,28 +159,40 @@ class Sessions:
 
     def run_to_the_end(self) -> None:
         """One more session, to the sweep's end."""
-        code = self.start().wait(patience(600))
-        if code:
-            raise RuntimeError(f"exit {code}:\n{self._log.read_text()[-4000:]}")
+        self._finish(self.start())
 
     def under(self, kills: Sequence[Kill]) -> dict[str, int]:
         """Run the sweep to its end under kills, and count those that came."""
         done = {DRIVER: 0, WORKER: 0, EVERYTHING: 0}
         process = self.start()
         for kill in kills:
-            if process.poll() is not None and process.returncode in (0, 1):
-                break
-            if not self._wait(process, self.count_entries() + kill.after):
+            wanted = self.count_entries() + kill.after
+            while not self._wait(process, wanted) and process.returncode:
+                process = self._start_again()
+            if process.poll() == 0:
                 break
             if self._strike(kill.what, process):
                 done[kill.what] += 1
             if kill.what != WORKER:
                 process.wait()
                 process = self.start()
-        code = process.wait(patience(600))
-        if code:
-            raise RuntimeError(f"exit {code}:\n{self._log.read_text()[-4000:]}")
+        self._finish(process)
         return done
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        while process.wait(patience(600)):
+            process = self._start_again()
+
+    def _start_again(self) -> subprocess.Popen[bytes]:
+        """A session after one that ended by an error: on a busy machine Ray may fail to start.
+
+        Raises:
+            RuntimeError: several have.
+        """
+        self.broken += 1
+        if self.broken > 5:
+            raise RuntimeError(f"it cannot be run:\n{self._log.read_text()[-4000:]}")
+        return self.start()
 
     def _wait(self, process: subprocess.Popen[bytes], entries: int) -> bool:
         """Wait until the journal has so many entries; False if the session has ended before."""
