@@ -96,8 +96,14 @@ class TrialEventReport(_Message):
 
     def to_event(self) -> TrialEvent:
         """The event."""
-        kinds = {"trial_started": TrialStarted, "trial_ended": TrialEnded}
-        return kinds.get(self.kind, BestImproved)(trial=self.trial.to_trial())
+        trial = self.trial.to_trial()
+        match self.kind:
+            case "trial_started":
+                return TrialStarted(trial=trial)
+            case "trial_ended":
+                return TrialEnded(trial=trial)
+            case "best_improved":
+                return BestImproved(trial=trial)
 
 
 class EpochEventReport(_Message):

@@ -74,7 +74,12 @@ class Driver:
     """Runs one attempt of one sweep."""
 
     def __init__(
-        self, home: Home, job: DriverJobOut, spec: SweepSpec, service: DriverClient, console: Console
+        self,
+        home: Home,
+        job: DriverJobOut,
+        spec: SweepSpec,
+        service: DriverClient,
+        console: Console,
     ) -> None:
         self._home, self._job, self._service, self._console = home, job, service, console
         self._spec, self._orders = spec, Orders()

@@ -51,7 +51,8 @@ class DriverClient:
             retry=retry_if_exception_type((ServerError, RateLimitError)),
             reraise=True,
         )
-        return retrying(self._client.do, endpoints.driver_job())
+        job: DriverJobOut = retrying(self._client.do, endpoints.driver_job())
+        return job
 
     def record(self, report: DriverReport) -> InstructionsOut:
         """Report what is new of the sweep; it is recorded as a whole or not at all.

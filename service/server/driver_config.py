@@ -1,8 +1,8 @@
-"""The file by which the driver of an attempt finds its service: ``driver.json`` in its sweep's folder.
+"""The file by which an attempt's driver finds its service: ``driver.json`` in the sweep's folder.
 
 It contains the sweep's token. It is therefore a file that only its owner can read, and not an
-option or environment variable of a job, which the cluster shows to all its users. The driver deletes
-it when it has read it; the service deletes one that no driver has read.
+option or environment variable of a job, which the cluster shows to all its users. The driver
+deletes it when it has read it; the service deletes one that no driver has read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write(config: DriverConfig, folder: SweepFolder) -> None:
     Raises:
         OSError: the folder cannot be written, or is no folder.
     """
-    folder.path.mkdir(exist_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
     if folder.path.is_symlink():
         raise NotADirectoryError(20, "is a link", str(folder.path))
     with replace_file(_get_path(folder), mode=0o600) as temporary:

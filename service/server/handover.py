@@ -20,7 +20,9 @@ _log = logging.getLogger(__name__)
 class Handover:
     """The files of one service's drivers, in the folders of their sweeps."""
 
-    def __init__(self, home: Path, tokens: SweepTokens, api_url: str, mlflow_uri: str | None) -> None:
+    def __init__(
+        self, home: Path, tokens: SweepTokens, api_url: str, mlflow_uri: str | None
+    ) -> None:
         self._home, self._tokens = Home(home), tokens
         self._api_url, self._mlflow_uri = api_url, mlflow_uri
 

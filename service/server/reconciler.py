@@ -209,6 +209,9 @@ class Reconciler:
         except LaunchError as error:
             self._end_attempt(job, JobState.FAILED, str(error))
             return
+        except OSError as error:  # the next round tries again
+            _log.warning("%s is not launched: %s", job.sweep_id, error)
+            return
         self._sweeps.record_launch(job.sweep_id, job.attempt)
 
     def _end_attempt(

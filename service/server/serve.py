@@ -67,7 +67,7 @@ def build(settings: ServerSettings) -> FastAPI:
         HomeError: the home folder cannot be written.
         InputError: a setting is invalid.
     """
-    driver_url = settings.driver_url or _guess_driver_url(settings)
+    driver_url = find_driver_url(settings)
     database = Database(settings.service.database_url)
     database.check()
     home = Home(settings.service.home).create()
@@ -86,21 +86,34 @@ def build(settings: ServerSettings) -> FastAPI:
     return create_app(service, cluster, rates=settings.rates, loops=loops)
 
 
-def _guess_driver_url(settings: ServerSettings) -> str:
-    """This API's URL for drivers, from where it listens.
+def find_driver_url(settings: ServerSettings) -> str:
+    """This API's URL for drivers: as it was set, else from where it listens.
 
     Raises:
-        InputError: the drivers run on other machines and cannot reach that.
+        InputError: it is no URL, or the drivers run on other machines and cannot reach it.
     """
+    if settings.driver_url is not None:
+        found = urlsplit(settings.driver_url)
+        if found.scheme not in ("http", "https") or not found.hostname:
+            raise InputError(
+                f"--driver-url: invalid URL {settings.driver_url!r}; write it as http://HOST:8080"
+            )
+        return settings.driver_url
     everywhere = settings.host in ("0.0.0.0", "::", "")
     host = "127.0.0.1" if everywhere else settings.host
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    if is_loopback(host) and not is_loopback(urlsplit(settings.ray_address).hostname or "localhost"):
+    if is_loopback(host) and not _is_on_this_machine(settings.ray_address):
         raise InputError(
-            f"drivers on the cluster {settings.ray_address} cannot reach this server at {url}; name "
-            "it as they do, e.g. --driver-url http://HOST:8080"
+            f"drivers on the cluster {settings.ray_address} cannot reach this server at {url}; "
+            "name it as they do, e.g. --driver-url http://HOST:8080"
         )
     return url
+
+
+def _is_on_this_machine(ray_address: str) -> bool:
+    """Whether a Ray address, which may lack the scheme, means this machine."""
+    address = ray_address if "://" in ray_address else f"//{ray_address}"
+    return ray_address in ("", "auto", "local") or is_loopback(urlsplit(address).hostname or "")
 
 
 def serve(settings: ServerSettings) -> None:

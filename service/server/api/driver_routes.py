@@ -75,7 +75,9 @@ def _to_record(told: Report) -> DriverReport:
         trials=[t.to_trial() for t in told.trials],
         epochs=[e.to_epoch() for e in told.epochs],
         events=[e.to_event() for e in told.events],
-        progress=None if progress is None else progress.model_dump(by_alias=True, exclude_unset=True),
+        progress=None
+        if progress is None
+        else progress.model_dump(by_alias=True, exclude_unset=True),
         slot_seconds=told.slot_seconds,
         gpu_hours=told.gpu_hours,
     )

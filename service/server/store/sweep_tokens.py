@@ -17,7 +17,9 @@ from service.server.store.database import Database, insert_new
 from service.server.store.tables import KeyRow
 from service.server.store.user_store import PREFIX
 
-_FORM = re.compile(rf"{PREFIX}sweep_(?P<attempt>[1-9]\d{{0,8}})_[0-9a-f]{{64}}_(?P<sweep>.{{1,96}})")
+_FORM = re.compile(
+    rf"{PREFIX}sweep_(?P<attempt>[1-9]\d{{0,8}})_[0-9a-f]{{64}}_(?P<sweep>.{{1,96}})"
+)
 _KEY = "sweep-tokens"
 
 
