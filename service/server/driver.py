@@ -91,15 +91,14 @@ class Driver:
         outbox = StoreOutbox(recorder, SERVICE_PATIENCE)
         outcome = self._run_sweep(recorder, outbox)
         self._console.print(f"{job.sweep_id}: {outcome.state} ({outcome.cause})", soft_wrap=True)
-        if recorder.refused:
-            words = f"the service refused {recorder.refused} records: {recorder.refusal}"
-            self._console.print(redact(words), soft_wrap=True)
-        if self._orders.stale or outbox.close(lambda: self._end(recorder, outcome)):
-            if self._orders.stale:
-                self._console.print("this attempt is over; another driver may run the sweep")
-            return True
-        self._console.print(f"the service did not record this: {outbox.error}", soft_wrap=True)
-        return False
+        recorded = self._orders.stale or outbox.close(lambda: self._end(recorder, outcome))
+        for loss in outbox.losses.list("the service"):
+            self._console.print(str(loss), soft_wrap=True)
+        if self._orders.stale:
+            self._console.print("this attempt is over; another driver may run the sweep")
+        elif not recorded:
+            self._console.print(f"the service did not record this: {outbox.error}", soft_wrap=True)
+        return recorded
 
     def _end(self, recorder: Recorder, outcome: Outcome) -> None:
         if self._orders.stale:

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from service.base.errors import (
-    GapsweepError,
-    InputError,
-    RateLimitError,
-    RequestError,
-    ServerError,
-    TooLargeError,
-)
+from service.base.errors import InputError, RateLimitError, ServerError
 from service.client import endpoints
 from service.client.client import Client
 from service.client.driver_reports import DriverJobOut, End, InstructionsOut, Report
 from service.client.job_states import JobState
 from service.server.store.job_records import DriverReport
 
-T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 _LONGEST_WAIT = 5.0
-
-
-class ReportRefusedError(Exception):
-    """The service will never take this report: a value is out of bounds, or it is too large."""
 
 
 class DriverClient:
@@ -58,13 +46,11 @@ class DriverClient:
         """Report what is new of the sweep; it is recorded as a whole or not at all.
 
         Raises:
-            ReportRefusedError: the service does not take this report.
+            InputError: a value is out of bounds.
             StaleDriverError: the attempt is over.
-            GapsweepError: the service does not answer, or takes no report for now.
+            GapsweepError: the service does not answer, or refuses the report.
         """
-        return _refuse(
-            lambda: self._client.do(endpoints.driver_report(Report.model_validate(report)))
-        )
+        return self._client.do(endpoints.driver_report(_check(Report, report)))
 
     def end(self, report: DriverReport, state: JobState, cause: str) -> None:
         """Report how the sweep ended.
@@ -74,16 +60,17 @@ class DriverClient:
             IllegalTransitionError: the sweep's state does not allow this end.
         """
         fields = {"report": report, "state": state, "cause": cause}
-        _refuse(lambda: self._client.do(endpoints.driver_end(End.model_validate(fields))))
+        self._client.do(endpoints.driver_end(_check(End, fields)))
 
 
-def _refuse(send: Callable[[], T]) -> T:
-    """Send something; tell a refusal for what it is from one for the time being."""
+def _check(model: type[M], content: object) -> M:
+    """The message of some content.
+
+    Raises:
+        InputError: a value is out of bounds.
+    """
     try:
-        return send()
+        return model.model_validate(content)
     except ValidationError as error:
-        raise ReportRefusedError(str(error.errors()[0]["msg"])) from None
-    except GapsweepError as error:
-        if type(error) in (InputError, RequestError, TooLargeError):
-            raise ReportRefusedError(" ".join(str(error).split())) from None
-        raise
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

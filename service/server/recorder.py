@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from service.base.errors import StaleDriverError
+from service.base.errors import (
+    ForbiddenError,
+    RateLimitError,
+    ServerError,
+    StaleDriverError,
+    UnauthorizedError,
+)
 from service.client.driver_reports import MAX_ITEMS
 from service.client.job_states import RequestedAction
 from service.run.sweep_control import Orders
-from service.server.driver_client import DriverClient, ReportRefusedError
+from service.server.driver_client import DriverClient
 from service.server.store.job_records import DriverReport
 from service.spec.resources import Resources
 from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
@@ -20,15 +26,12 @@ from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
 from service.tracking.outbox import Outbox, TrialUpdate
 
+_AWAY = (ServerError, RateLimitError, UnauthorizedError, ForbiddenError, OSError)
 _SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
 
 
 class Recorder:
-    """The outbox's sink for one attempt of a sweep; it passes the service's instructions on.
-
-    What the service refuses for what it is, and not because it is away, is left out and counted:
-    everything else is recorded.
-    """
+    """The outbox's sink for one attempt of a sweep; it passes the service's instructions on."""
 
     batch = 200
 
@@ -46,10 +49,6 @@ class Recorder:
         self._planned = 0
         self._since: dict[int, float] = {}
         self.requested_action: RequestedAction | None = None
-        self.refused = 0
-        """How many records were refused."""
-        self.refusal: str | None = None
-        """Why the first one was."""
 
     def begin(self, sweep: Sweep, planned: int) -> None:
         """Start with the sweep as it is in the study, and its planned number of trials."""
@@ -64,8 +63,7 @@ class Recorder:
         If this attempt is over, the sweep is stopped and nothing more is reported.
 
         Raises:
-            ServerError: the service or its store does not answer.
-            InputError: the service does not take reports for now.
+            GapsweepError: the service does not answer, or refuses them.
         """
         if self._orders.stale:
             return
@@ -77,31 +75,22 @@ class Recorder:
             events=events,
         )
         for part in _split(report, MAX_ITEMS):
-            self._send(part)
+            if not self._orders.stale:
+                self._send(part)
 
     def _send(self, report: DriverReport) -> None:
-        """Send a report; one that is refused in halves, so that only what is wrong is left out."""
-        if self._orders.stale:
-            return
         try:
             instructions = self._service.record(report)
         except StaleDriverError:
             self._orders.stale = self._orders.stop = True
             return
-        except ReportRefusedError as error:
-            size = _count(report)
-            if size == 0:
-                raise
-            if size == 1:
-                self.refused += 1
-                self.refusal = self.refusal or str(error)
-                return
-            for half in _split(report, (size + 1) // 2):
-                self._send(half)
-            return
         self.requested_action = instructions.requested_action
         self._orders.slots = instructions.slots
         self._orders.stop = instructions.requested_action is not None
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether the service cannot be used for now; any other error refuses what was written."""
+        return isinstance(error, _AWAY)
 
     def report(self) -> DriverReport:
         """The sweep's progress, without updates."""

@@ -419,21 +419,17 @@ class TestRefusals:
 
     def test_one_record_that_is_out_of_bounds_stops_no_other(self, house: House) -> None:
         recorder, _ = house.driver()
-        wrong = replace(epoch(1, 2), epoch=2**31)
-        recorder.write([news(trial(1), epoch(1, 1), wrong, epoch(1, 3)), news(trial(2, 0.5))])
+        box = outbox(recorder)
+        for told in (trial(1), trial(2, 0.5)):
+            box.started(told)
+        for at in (1, 2**31, 3):
+            box.epoch(epoch(1, at))
+        assert box.close(lambda: None)
         assert [e.epoch for e in house.progress.trial(SWEEP, 1).epochs] == [1, 3]
         assert [t.number for t in house.progress.trials(SWEEP)] == [1, 2]
-        assert house.kinds == [
-            ("trial_started", 1),
-            ("epoch_ended", 1),
-            ("epoch_ended", 1),
-            ("trial_started", 2),
-            ("trial_ended", 2),
-            ("best_improved", 2),
-        ]
-        assert recorder.refused == 2  # the epoch and its event
-        assert recorder.refusal is not None
-        assert "less than 2147483648" in recorder.refusal
+        (loss,) = box.losses.list("the service")
+        assert (loss.what, loss.count) == (f"trial 1, epoch {2**31}", 1)
+        assert "less than 2147483648" in loss.reason
 
     def test_what_the_store_cannot_keep_is_cut(self, house: House) -> None:
         recorder, _ = house.driver()
@@ -442,7 +438,7 @@ class TestRefusals:
         (stored,) = house.progress.trials(SWEEP)
         assert stored.reason is not None
         assert stored.reason.startswith("λ?xxx")
-        assert (len(stored.reason), recorder.refused) == (4000, 0)
+        assert len(stored.reason) == 4000
 
     def test_a_long_sweep_that_begins_again_is_told_in_parts(self, house: House) -> None:
         recorder, _ = house.driver()
@@ -451,31 +447,32 @@ class TestRefusals:
         assert len(house.progress.trial(SWEEP, 1).epochs) == 1200
         events = house.progress.events(SWEEP, limit=10_000)
         assert Counter(e.event.kind for e in events)["epoch_ended"] == 1200
-        assert recorder.refused == 0
 
     def test_a_report_that_is_too_large_is_halved(
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(driver_routes, "MAX_REPORT_BYTES", 4096)
         recorder, _ = house.driver()
-        recorder.write([news(trial(1, 0.5), *(epoch(1, at) for at in range(1, 101)))])
+        box = outbox(recorder)
+        box.repeat([trial(1, 0.5, epochs=tuple(epoch(1, at) for at in range(1, 101)))])
+        assert box.close(lambda: None)
         assert len(house.progress.trial(SWEEP, 1).epochs) == 100
-        assert recorder.refused == 0
+        assert box.losses.list("the service") == ()
 
     def test_a_service_that_is_too_busy_is_asked_again(self, house: House) -> None:
         rates = RateSettings(reports="1/minute")
         recorder, _ = house.driver(rates=rates)
         recorder.write([])
-        with pytest.raises(RateLimitError):
+        with pytest.raises(RateLimitError) as refused:
             recorder.write([news(trial(1))])
-        assert recorder.refused == 0
+        assert recorder.is_away(refused.value)
 
     def test_a_clock_that_is_set_back_is_no_reason(self, house: House) -> None:
         recorder, _ = house.driver()
         recorder.write([news(trial(1))])
         house.clock.now -= 1000
         recorder.write([])
-        assert (house.job.slot_seconds, recorder.refused) == (0.0, 0)
+        assert house.job.slot_seconds == 0.0
 
 
 class Sink:
@@ -494,6 +491,9 @@ class Sink:
             raise self.error
         self.last_heartbeat += news
         self.calls.put(news)
+
+    def is_away(self, error: Exception) -> bool:
+        return isinstance(error, ConnectionError)
 
     def wait_for(self, *numbers: int) -> None:
         """Until it has heard of these trials."""
@@ -596,6 +596,46 @@ class TestOutbox:
         sink.wait_for(*range(5))
         assert box.close(lambda: None)
         assert [item.trial.number for item in sink.last_heartbeat] == list(range(5))
+
+    def test_what_a_sink_refuses_is_skipped_alone_and_counted(self) -> None:
+        class Picky(Sink):
+            """It refuses whatever has the second epoch of the first trial in it."""
+
+            def write(self, news: Sequence[TrialUpdate]) -> None:
+                if any(e == epoch(1, 2) for item in news for e in item.epochs):
+                    raise ValueError("not this one")
+                super().write(news)
+
+        sink = Picky()
+        box = outbox(sink, period=WAIT)
+        for number in (1, 2, 3):
+            box.started(trial(number))
+            for at in (1, 2, 3):
+                box.epoch(epoch(number, at))
+        assert box.close(lambda: None)
+        told = {(e.trial, e.epoch) for item in sink.last_heartbeat for e in item.epochs}
+        assert told == {(t, e) for t in (1, 2, 3) for e in (1, 2, 3)} - {(1, 2)}
+        assert {i.trial.number for i in sink.last_heartbeat if i.changed} == {1, 2, 3}
+        (loss,) = box.losses.list("the store")
+        assert str(loss) == "the store: trial 1, epoch 2 (ValueError: not this one)"
+
+    def test_an_update_that_makes_a_sink_fail_for_ever_is_found(self) -> None:
+        class Crashing(Sink):
+            """It seems to be away whenever it is told of trial 1."""
+
+            def write(self, news: Sequence[TrialUpdate]) -> None:
+                if any(item.trial.number == 1 for item in news):
+                    raise ConnectionError("crashed")
+                super().write(news)
+
+        sink = Crashing()
+        box = outbox(sink)
+        box.started(trial(1))
+        box.started(trial(2))
+        sink.wait_for(2)
+        assert box.close(lambda: None)
+        (loss,) = box.losses.list("the store")
+        assert loss.what == "trial 1"
 
     def test_trials_of_an_earlier_session_are_told_again(self) -> None:
         sink = Sink()
