@@ -7,11 +7,9 @@ deletes it when it has read it; the service deletes one that no driver has read.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from service.base.errors import HomeError
+from service.base.errors import DamagedFileError, HomeError
 from service.base.files import replace_file
 from service.sweep.home import SweepFolder
 
@@ -39,7 +37,7 @@ def write(config: DriverConfig, folder: SweepFolder) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     if folder.path.is_symlink():
         raise NotADirectoryError(20, "is a link", str(folder.path))
-    with replace_file(_get_path(folder), mode=0o600) as temporary:
+    with replace_file(folder.driver_file, mode=0o600) as temporary:
         temporary.write_text(config.model_dump_json(), encoding="utf-8")
 
 
@@ -50,15 +48,15 @@ def take(folder: SweepFolder) -> DriverConfig:
         HomeError: it is not there: the nodes do not share the home folder, or a driver was started
             twice.
     """
-    path = _get_path(folder)
+    path = folder.driver_file
     try:
-        config = DriverConfig.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        config = DriverConfig.model_validate_json(folder.read(path))
+    except (OSError, DamagedFileError, ValidationError):
         raise HomeError(
             f"{path} cannot be read; the service and the cluster's nodes must share the home "
             "folder and run as the same user"
         ) from None
-    path.unlink(missing_ok=True)
+    remove(folder)
     return config
 
 
@@ -68,8 +66,4 @@ def remove(folder: SweepFolder) -> None:
     Raises:
         OSError: it cannot be deleted.
     """
-    _get_path(folder).unlink(missing_ok=True)
-
-
-def _get_path(folder: SweepFolder) -> Path:
-    return folder.path / "driver.json"
+    folder.driver_file.unlink(missing_ok=True)
