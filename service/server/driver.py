@@ -39,6 +39,7 @@ from service.base.versions import require_same_version
 from service.client.client import Client
 from service.client.driver_reports import DriverJobOut
 from service.client.job_states import JobState, RequestedAction
+from service.report.console import open_console
 from service.report.progress import LineView
 from service.run.sweep_control import Orders
 from service.server import driver_config
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
     with _open_log(folder) as log:
-        console = Console(file=make_safe(log), width=120, highlight=False, markup=False)
+        console = open_console(make_safe(log), width=120)
         try:
             return 0 if _run(home, options.sweep_id, options.attempt, console) else 1
         except (SweepFailedError, HomeError) as error:

@@ -11,7 +11,6 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, BinaryIO
 
 import yaml
-from rich.console import Console
 
 from service.base.errors import NotReadyError, RateLimitError
 from service.client.job_states import JobState
@@ -107,10 +106,11 @@ def render_text(service: SweepService, job: Job) -> str:
         NotReadyError: no trial has started.
         DamagedFileError: a file of the sweep cannot be used.
     """
+    from service.report.console import open_console
     from service.report.terminal import print_report
 
     output, folder = io.StringIO(), _get_folder(service, job)
-    console = Console(file=output, width=80, highlight=False)
+    console = open_console(output, width=80)
     with blame(folder, folder.journal):
         print_report(_build_report(service, job), console)
     return output.getvalue()
