@@ -82,6 +82,11 @@ class SweepFolder:
         return tuple(self.origin.read_text(encoding="utf-8").splitlines())
 
     @property
+    def fingerprints(self) -> Path:
+        """The file of what the sweep was run on; sweeps of older versions have none."""
+        return self.path / "fingerprints.json"
+
+    @property
     def journal(self) -> Path:
         """The file of the study."""
         return self.path / "study.journal"

@@ -10,6 +10,7 @@ from service.base.errors import InputError
 from service.spec.file import parse_spec, read_raw_spec
 from service.spec.model import SweepSpec
 from service.sweep.answer import Answer
+from service.sweep.fingerprint import read_records
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
 from service.sweep.summary import Summary, summarise
@@ -60,6 +61,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         seconds=study.attributes.seconds,
         trials=study.trials(read_history(folder.history)),
         answer=None if stored is None else Answer.model_validate(stored),
+        changes=tuple(w for r in read_records(folder.fingerprints) if (w := r.describe())),
     )
 
 
