@@ -129,7 +129,6 @@ class RequestError(ProblemsError):
 class ChangedSweepError(ProblemsError):
     """What a sweep was run on has changed since its trials ran."""
 
-    status = HTTPStatus.CONFLICT
     code = "sweep-changed"
 
 

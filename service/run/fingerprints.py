@@ -51,7 +51,7 @@ def check_changes(folder: SweepFolder, now: Fingerprint, *, accept: bool) -> tup
         ChangedSweepError: a change needs to be accepted and is not, or the study cannot go on
             with it.
     """
-    known = read_records(folder.fingerprints)
+    known = read_records(folder)
     if not known:
         return ()
     changes = find_changes(_renew(known[-1].fingerprint), now)
@@ -77,7 +77,7 @@ def record_fingerprint(
 ) -> None:
     """Write down what the trials from now on run on."""
     first = find_next_trial(study)
-    append_record(folder.fingerprints, Record(from_trial=first, fingerprint=now, changes=changes))
+    append_record(folder, Record(from_trial=first, fingerprint=now, changes=changes))
 
 
 def find_next_trial(study: SweepStudy) -> int:

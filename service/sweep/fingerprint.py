@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from search_spaces.models import Frozen
-from service.base.errors import InputError
+from service.base.errors import DamagedFileError
 from service.base.files import write_atomically
+from service.sweep.home import SweepFolder
 
 
 class Effect(StrEnum):
@@ -65,25 +65,29 @@ class Record(Frozen):
 _RECORDS = TypeAdapter(tuple[Record, ...])
 
 
-def read_records(path: Path) -> tuple[Record, ...]:
+def read_records(folder: SweepFolder) -> tuple[Record, ...]:
     """The records of a sweep, the first one first; none if there is no file.
 
     Raises:
-        InputError: the file is damaged.
+        DamagedFileError: the file cannot be read.
     """
-    if not path.exists():
-        return ()
     try:
-        return _RECORDS.validate_json(path.read_bytes())
-    except (ValidationError, OSError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        return _RECORDS.validate_json(folder.read(folder.fingerprints))
+    except FileNotFoundError:
+        return ()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]["msg"]
+        place = f"{folder.sweep_id}/{folder.fingerprints.name}"
+        raise DamagedFileError(f"{place} is damaged: {first}") from None
 
 
-def append_record(path: Path, record: Record) -> None:
+def append_record(folder: SweepFolder, record: Record) -> None:
     """Add a record to the file, unless it has one of the same fingerprint last."""
-    known = read_records(path)
+    known = read_records(folder)
     if not known or known[-1].fingerprint != record.fingerprint:
-        write_atomically(path, _RECORDS.dump_json((*known, record), indent=1).decode() + "\n")
+        write_atomically(
+            folder.fingerprints, _RECORDS.dump_json((*known, record), indent=1).decode() + "\n"
+        )
 
 
 def find_changes(old: Fingerprint, new: Fingerprint) -> tuple[Change, ...]:

@@ -138,7 +138,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         seconds=study.attributes.seconds,
         trials=study.trials(read_history(folder)),
         answer=None if stored is None else Answer.model_validate(stored),
-        changes=tuple(w for r in read_records(folder.fingerprints) if (w := r.describe())),
+        changes=tuple(w for r in read_records(folder) if (w := r.describe())),
     )
 
 

@@ -99,7 +99,7 @@ def test_nothing_has_changed_and_a_sweep_goes_on(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "something else" not in done.stdout
     folder = locate_home(place / "home").find("latest")
-    assert len(read_records(folder.fingerprints)) == 1
+    assert len(read_records(folder)) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,5 +209,5 @@ def test_a_sweep_without_fingerprints_goes_on_and_has_one_then(place: Path) -> N
     folder = locate_home(place / "home").find("latest")
     folder.fingerprints.unlink()
     assert _resume(place).returncode == 0
-    (record,) = read_records(folder.fingerprints)
+    (record,) = read_records(folder)
     assert record.from_trial == 2

@@ -81,8 +81,8 @@ def _hash_samples(values: Any) -> _Hashes:
 
 
 def _hash_table(table: pd.DataFrame) -> _Hashes:
-    hashes: _Hashes = pd.util.hash_pandas_object(table, index=False).to_numpy(np.uint64)
-    return hashes
+    hashes = pd.util.hash_pandas_object(table, index=False)
+    return np.asarray(hashes.to_numpy(), np.uint64)
 
 
 def _hash_numbers(rows: NDArray[Any]) -> _Hashes:
@@ -90,9 +90,10 @@ def _hash_numbers(rows: NDArray[Any]) -> _Hashes:
     raw = rows.view(np.uint8).reshape(len(rows), -1)
     padded = np.pad(raw, ((0, 0), (0, -raw.shape[1] % 8)))
     words = np.ascontiguousarray(padded).view(np.uint64)
-    factors = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
-    products = (words ^ (words >> np.uint64(32))) * factors
-    return np.asarray(products.sum(axis=1, dtype=np.uint64), np.uint64)
+    factors: _Hashes = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64)
+    factors |= np.uint64(1)
+    hashes: _Hashes = ((words ^ (words >> np.uint64(32))) * factors).sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def _mix(first: _Hashes, second: _Hashes) -> _Hashes:
