@@ -144,6 +144,11 @@ class SweepFolder:
             raise DamagedFileError(f"{self.sweep_id}/import_paths is not UTF-8 text") from None
 
     @property
+    def fingerprints(self) -> Path:
+        """The file of what the sweep was run on; sweeps of older versions have none."""
+        return self.path / "fingerprints.json"
+
+    @property
     def journal(self) -> Path:
         """The file of the study."""
         return self.path / "study.journal"
@@ -172,6 +177,11 @@ class SweepFolder:
     def driver_log(self) -> Path:
         """The log file of the drivers that a service started for the sweep."""
         return self.path / "driver.log"
+
+    @property
+    def driver_file(self) -> Path:
+        """The file by which the driver of an attempt finds its service, until it has read it."""
+        return self.path / "driver.json"
 
     def trial(self, number: int) -> Path:
         """Return the folder of one trial, which may not exist."""
