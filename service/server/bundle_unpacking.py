@@ -10,7 +10,6 @@ import io
 import shutil
 import stat
 import struct
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -19,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from service.base.errors import BundleError
+from service.client.bundle_names import check_entries, list_installed
 from service.client.bundle_packing import digest
-from trainables.config.code_files import OWN_PACKAGES
 
 _CHUNK = 1 << 16
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive
@@ -54,8 +53,8 @@ def unpack(
     A module that is a single file becomes a package of that name.
 
     Raises:
-        BundleError: not a readable archive, too large, a path outside of its folder, a link, or
-            the name of a module that exists already.
+        BundleError: not a readable archive, too large, a path outside of its folder, a link,
+            compiled Python, or the name of a module that is installed here.
     """
     if len(archive) > limits.packed:
         raise BundleError(
@@ -65,7 +64,7 @@ def unpack(
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = _check_entries(opened.infolist(), limits)
-            modules = _find_modules(entries)
+            modules = check_entries((path for path, _ in entries), list_installed())
             target = into / digest(archive)
             if not target.exists():
                 _write(opened, entries, target, limits)
@@ -101,24 +100,6 @@ def _check_path(name: str) -> PurePosixPath:
     if strange or any(c in name for c in "\\:\0") or not name.isprintable():
         raise BundleError(f"{name!r} is outside of the archive's folder, or not a valid file name")
     return path
-
-
-def _find_modules(entries: Sequence[tuple[PurePosixPath, zipfile.ZipInfo]]) -> tuple[str, ...]:
-    """The archive's top-level modules."""
-    tops = {path.parts[0] for path, _ in entries if path.suffix == ".py"}
-    names = sorted({PurePosixPath(top).stem if top.endswith(".py") else top for top in tops})
-    if not names:
-        raise BundleError("the archive contains no Python module")
-    for name in names:
-        if name in OWN_PACKAGES:
-            raise BundleError(
-                f"module {name!r} would shadow gapsweep's module of that name; rename it"
-            )
-        if name in sys.stdlib_module_names:
-            raise BundleError(
-                f"module {name!r} would shadow Python's module of that name; rename it"
-            )
-    return tuple(names)
 
 
 def _write(

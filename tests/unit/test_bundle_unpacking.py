@@ -77,14 +77,64 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
     assert not everything_under(tmp_path)
 
 
-@pytest.mark.parametrize("name", [*OWN_PACKAGES, "os", "json"])
-@pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py", "{}/deep/inside.py"])
+TAKEN = ["os", "json", "ray", "torch", "numpy", "pydantic", "mlflow", "google", "psutil"]
+TAKEN += [
+    "sitecustomize",
+    "usercustomize",
+    "__main__",
+    "pytest",
+    "_cffi_backend",
+    "_distutils_hack",
+]
+FORMS = ["{}.py", "{}/__init__.py", "{}/deep/inside.py", "{}/data.csv", "{}/native.so"]
+
+
+@pytest.mark.parametrize("name", [*OWN_PACKAGES, *TAKEN, "Torch", "JSON", "ｎｕｍｐｙ"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_module_that_would_stand_in_the_way_is_refused(
     tmp_path: Path, name: str, form: str
 ) -> None:
     with pytest.raises(BundleError, match=f"'{name}' would shadow"):
         unpack(archive(("fine.py", b""), (form.format(name), b"")), tmp_path)
     assert not everything_under(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*OWN_PACKAGES, *TAKEN])
+def test_a_client_does_not_send_what_would_stand_in_the_way(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("x = 1\n")
+    with pytest.raises(BundleError, match=f"'{name}' would shadow"):
+        pack([tmp_path / f"{name}.py"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("evil.pth", "part of an environment"),
+        ("evil-1.0.dist-info/entry_points.txt", "part of an environment"),
+        ("evil.egg-info/top_level.txt", "part of an environment"),
+        ("evil.egg-link", "part of an environment"),
+        ("__pycache__/fine.cpython-311.pyc", "compiled Python"),
+        ("fine/__pycache__/nets.cpython-311.pyc", "compiled Python"),
+        ("fine/nets.pyc", "compiled Python"),
+        ("torch.pyc", "compiled Python"),
+        ("torch.so", "is a compiled module"),
+        ("other.cpython-311-x86_64-linux-gnu.so", "is a compiled module"),
+        ("no-name/inside.py", "not the name of a module"),
+    ],
+)
+def test_what_changes_an_environment_or_hides_its_source_is_refused(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(BundleError, match=words):
+        unpack(archive(("fine.py", b""), (name, b"x")), tmp_path)
+    assert not everything_under(tmp_path)
+
+
+def test_a_compiled_module_inside_of_a_package_and_files_beside_it_are_taken(
+    tmp_path: Path,
+) -> None:
+    made = archive(("fine/__init__.py", b""), ("fine/_fast.so", b"x"), ("README.md", b"x"))
+    assert unpack(made, tmp_path) == ("fine",)
 
 
 def test_bombs_stop_at_the_limit_whatever_their_headers_say(tmp_path: Path) -> None:

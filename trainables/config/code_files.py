@@ -92,7 +92,7 @@ def find_code_files(modules: Iterable[str], folders: Sequence[Path | str]) -> tu
 
 def list_user_folders() -> tuple[str, ...]:
     """The entries of the path but those of Python, of installed packages and of gapsweep."""
-    others = _list_installed_roots() | _list_our_roots()
+    others = list_installed_roots() | _list_our_roots()
     return tuple(p or "." for p in sys.path if Path(p).resolve() not in others)
 
 
@@ -158,7 +158,7 @@ def _find_origin(name: str, root: Path, own: set[Path]) -> Origin:
         return Origin.GAPSWEEP if root in _list_our_roots() else Origin.UNKNOWN
     if root in own:
         return Origin.USER
-    if root in _list_installed_roots() or _is_editable(top, root):
+    if root in list_installed_roots() or _is_editable(top, root):
         return Origin.INSTALLED
     return Origin.UNKNOWN
 
@@ -171,7 +171,7 @@ def _list_our_roots() -> frozenset[Path]:
 
 
 @cache
-def _list_installed_roots() -> frozenset[Path]:
+def list_installed_roots() -> frozenset[Path]:
     """The folders of Python's library and of installed distributions."""
     named = [sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")]
     named += site.getsitepackages()
