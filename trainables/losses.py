@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch.nn.functional as F  # noqa: N812  # the conventional name
 from torch import Tensor, nn
 
+from trainables.config.code_policy import LOSS, load_named
 from trainables.config.data_info import Task
-from trainables.config.imports import load_object
 from trainables.config.training import MetricSpec
 from trainables.errors import ContractError, blame
 
@@ -82,7 +82,7 @@ def smooth_labels(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
 
 
 def _load_function(path: str) -> Function:
-    found = load_object(path)
+    found = load_named(path, LOSS)
     if inspect.isclass(found):
         found = found() if issubclass(found, nn.Module) else found
     if not callable(found) or inspect.isclass(found):

@@ -42,6 +42,7 @@ from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
 from trainables.build import build_run
+from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -218,8 +219,7 @@ class _Session:
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
-        paths = self._folder.read_import_paths()
-        context = TrialContext(self._spec, self._rows, self._folder.path, paths)
+        context = TrialContext(self._spec, self._rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
             run_trials_here(flow, context)
         else:

@@ -82,6 +82,11 @@ class SweepFolder:
         return tuple(self.origin.read_text(encoding="utf-8").splitlines())
 
     @property
+    def code(self) -> Path:
+        """The file that records the code of the last session, one JSON object."""
+        return self.path / "code.json"
+
+    @property
     def journal(self) -> Path:
         """The file of the study."""
         return self.path / "study.journal"
