@@ -78,7 +78,7 @@ def build_ray_command() -> list[str]:
 
     The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main`` but may not be on the PATH.
     """
-    return [sys.executable, "-m", "ray.scripts.scripts"]
+    return [sys.executable, "-P", "-m", "ray.scripts.scripts"]
 
 
 def make_job_client(address: str, timeout: float) -> JobSubmissionClient:

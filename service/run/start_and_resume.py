@@ -182,12 +182,11 @@ def continue_sweep(
     observers: Sequence[SweepObserver],
     extension: int,
     orders: Orders,
-    bundle: str | None = None,
 ) -> Ending:
     """Run or resume a sweep in its folder for a service, whose ``orders`` may change meanwhile.
 
-    ``extension`` is the total number of trials beyond the spec's budget, ``bundle`` the digest of
-    the user's code. The process has entered the service's policy of code.
+    ``extension`` is the total number of trials beyond the spec's budget. The process has
+    entered the service's policy of code.
 
     Raises:
         SweepBusyError: the previous driver still holds the sweep.
@@ -199,7 +198,7 @@ def continue_sweep(
         write_sweep_files(folder, spec, [])
     with cluster.connect(folder.ray_log):
         prepared = prepare(spec, "the spec", cluster, [home.path])
-        record_code(folder, prepared.code, bundle)
+        record_code(folder, prepared.code, get_policy().bundle)
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
             spec,

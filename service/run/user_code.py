@@ -8,21 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
+from service.spec.named_code import list_named
 from trainables.config.code_files import CodeFile, Origin, find_code_files, list_user_folders
 from trainables.config.code_policy import (
-    LOSS,
-    TRAINABLE,
     CodePolicy,
-    Kind,
     get_policy,
     leave_policy,
     load_named,
     restore_policy,
 )
-from trainables.config.registry import Custom
-from trainables.config.training import MetricSpec
 from trainables.errors import ContractError
 
 if TYPE_CHECKING:
@@ -74,7 +68,12 @@ def find_code_problems(spec: SweepSpec) -> Iterator[tuple[str, str]]:
     Modules are imported if the policy allows them. What does not exist is not reported.
     """
     policy = get_policy()
-    for where, path, kind in _list_named(spec):
+    try:
+        policy.check_bundle()
+    except ContractError as error:
+        yield "", str(error)
+        return
+    for where, path, kind in list_named(spec):
         try:
             if policy.allow:
                 load_named(path, kind)
@@ -86,32 +85,3 @@ def find_code_problems(spec: SweepSpec) -> Iterator[tuple[str, str]]:
         policy.check_arguments(spec)
     except ContractError as error:
         yield "", str(error)
-
-
-def _list_named(spec: SweepSpec) -> Iterator[tuple[str, str, Kind]]:
-    """Every object that a spec names: the key, the import path, and what it must be."""
-    from service.spec.space_rules import find_custom_choices
-
-    yield "trainable", spec.trainable, TRAINABLE
-    if spec.training.loss is not None and ":" in spec.training.loss:
-        yield "training.loss", spec.training.loss, LOSS
-    yield from _find_components(spec, "")
-    for parameter, value, component in find_custom_choices(spec.space):
-        yield f"space.{parameter}", str(value), component.kind
-
-
-def _find_components(value: object, where: str) -> Iterator[tuple[str, str, Kind]]:
-    """The user's own components and metrics in a model, with their keys."""
-    if isinstance(value, Custom):
-        yield where, value.name, value.kind
-    if isinstance(value, MetricSpec):
-        yield where, value.path, LOSS
-    if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _find_components(getattr(value, name), f"{where}.{name}".lstrip("."))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _find_components(item, f"{where}.{key}")
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _find_components(item, where)

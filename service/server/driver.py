@@ -1,4 +1,4 @@
-"""The program of a sweep's driver on the cluster: ``python -m service.server.driver ID``.
+"""The program of a sweep's driver on the cluster: ``python -P -m service.server.driver ID``.
 
 It finds the service's store through the home folder, runs the rest of the sweep, and reports its
 progress to the store. Exit code 0 means that the store has recorded how the sweep ended; after any
@@ -26,6 +26,7 @@ from service.base.errors import InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
 from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
+from service.cluster.code_access import enter_policy
 from service.report.progress import LineView
 from service.run.sweep_control import Orders
 from service.server import driver_config
@@ -41,6 +42,7 @@ from service.sweep.environment import use_ray_token
 from service.sweep.home import Home
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import SweepState
+from trainables.config.code_policy import CodePolicy
 
 if TYPE_CHECKING:
     from service.run.sweep_session import Ending
@@ -149,8 +151,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep_id")
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--bundle")
+    parser.add_argument("--module", action="append", default=[])
+    parser.add_argument("--allow", action="append", default=[])
     options = parser.parse_args(arguments)
     home = Home(options.home)
+    enter_policy(
+        CodePolicy(
+            folders=(),
+            excluded=(str(home.path),),
+            bundle=options.bundle,
+            bundled=tuple(options.module),
+            allow=tuple(options.allow),
+        )
+    )
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
     with folder.driver_log.open("a", encoding="utf-8", buffering=1) as log:

@@ -12,7 +12,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from service.base.errors import ConflictError, IllegalTransitionError, LaunchError
+from service.base.errors import (
+    BundleError,
+    BundleNotFoundError,
+    ConflictError,
+    IllegalTransitionError,
+    LaunchError,
+)
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import JobCluster, JobStatus, Launch, sum_capacity
 from service.server.job_demand import read_demand
@@ -193,16 +199,18 @@ class Reconciler:
         self._launch(started)
 
     def _launch(self, job: Job) -> None:
-        launch = Launch(
-            name=_name_job(job),
-            sweep_id=job.sweep_id,
-            attempt=job.attempt,
-            home=self._service.settings.home,
-            modules=self._service.find_modules(job),
-        )
         try:
+            launch = Launch(
+                name=_name_job(job),
+                sweep_id=job.sweep_id,
+                attempt=job.attempt,
+                home=self._service.settings.home,
+                modules=self._service.find_modules(job),
+                bundle=job.bundle,
+                allow=self._service.settings.trainables,
+            )
             self._cluster.start(launch)
-        except LaunchError as error:
+        except (LaunchError, BundleError, BundleNotFoundError) as error:
             self._end_attempt(job, JobState.FAILED, str(error))
             return
         self._sweeps.record_launch(job.sweep_id, job.attempt)

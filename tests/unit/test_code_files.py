@@ -45,9 +45,15 @@ def test_a_module_is_found_with_its_parents_and_its_digest_and_does_not_run(own:
     assert "ownpack" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["nothing_here", "ownpack.nothing", "ownsingle.inside", "json.x"])
-def test_what_does_not_exist_is_empty(own: Path, name: str) -> None:
-    assert find_module(name, [own]) == ()
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("nothing_here", 0), ("ownpack.no.such", 1), ("ownsingle.inside", 1), ("json.x", 1)],
+)
+def test_what_does_not_exist_is_not_found_and_its_parents_are(
+    own: Path, name: str, there: int
+) -> None:
+    assert [f.module for f in find_module(name, [own])] == name.split(".")[:there]
+    assert find_code_files([name], [own]) == ()
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from pydantic import BaseModel
 
-from trainables.config.code_files import OWN_PACKAGES, CodeFile, Origin, find_module
+from trainables.config.code_files import (
+    OWN_PACKAGES,
+    CodeFile,
+    Origin,
+    find_installed,
+    find_module,
+)
 from trainables.config.imports import ImportPath, load_object
 from trainables.errors import ContractError
 
@@ -72,6 +79,9 @@ class CodePolicy:
         import_paths: folders of the user's own code, which come first on the path.
         folders: further folders in which the user's code may lie. With None code may lie
             anywhere.
+        excluded: folders from which nothing is imported: they leave the path, with all in them
+            but the folders of the user's code, as entries that are relative do.
+        bundle: the digest of the bundle, an uploaded archive of the user's code.
         bundled: top-level modules of the bundle, which must be imported from it.
         allow: patterns of import paths that specs may name; empty allows all.
         digests: SHA-256 of the user's modules that the sweep started with, by name.
@@ -79,6 +89,8 @@ class CodePolicy:
 
     import_paths: tuple[str, ...] = ()
     folders: tuple[str, ...] | None = None
+    excluded: tuple[str, ...] = ()
+    bundle: str | None = None
     bundled: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +110,16 @@ class CodePolicy:
         _policy = self
         _added.extend(p for p in dict.fromkeys(self.import_paths) if p not in sys.path)
         first = list(dict.fromkeys(self.import_paths))
-        sys.path[:] = [*first, *(p for p in sys.path if p not in first)]
+        rest = (p for p in sys.path if p not in first and not self._excludes(p))
+        sys.path[:] = [*first, *rest]
+
+    def _excludes(self, entry: str) -> bool:
+        if not self.excluded or entry in self.all_folders:
+            return False
+        path = Path(entry)
+        if _is_below(path, (sys.prefix, sys.base_prefix)):
+            return False
+        return not path.is_absolute() or _is_below(path, self.excluded)
 
     def check_text(self, path: str, kind: Kind = ARGUMENT) -> None:
         """Check that an import path may be named, without importing anything.
@@ -128,6 +149,19 @@ class CodePolicy:
             return
         for text in find_paths_in(value):
             load_named("".join(text.split()), ARGUMENT)
+
+    def check_bundle(self) -> None:
+        """Check that the bundle's modules are imported from it, and are installed nowhere here.
+
+        Raises:
+            ContractError: one is not.
+        """
+        for name in self.bundled:
+            place = find_installed(name)
+            if place is not None:
+                raise ContractError(f"the bundle's module {name!r} would shadow {place}; rename it")
+            if not self.check_module(name):
+                raise ContractError(f"the bundle's module {name!r} is not on this node")
 
     def check_module(self, name: str) -> tuple[CodeFile, ...]:
         """Check where a module and its parents come from, without importing any of them.
@@ -268,6 +302,11 @@ def find_paths_in(value: object) -> Iterator[str]:
     elif isinstance(value, Collection):
         for item in value:
             yield from find_paths_in(item)
+
+
+def _is_below(path: Path, folders: Collection[str]) -> bool:
+    """Whether a path is one of some folders, or in one."""
+    return any(path.resolve().is_relative_to(Path(folder).resolve()) for folder in folders)
 
 
 def _is_of_kind(found: type | FunctionType, kind: Kind, named: bool) -> bool:
