@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.base.errors import BundleError
 from service.client.bundle_packing import digest, pack
-from service.server.bundle_unpacking import BundleLimits, unpack
+from service.server.bundle_unpacking import BundleLimits, restore, unpack
 from tests.archives import archive
 from trainables.config.code_files import OWN_PACKAGES
 
@@ -37,7 +38,10 @@ def test_what_is_packed_comes_out_again_and_equal_files_have_one_name(tmp_path: 
     assert (made / "mine" / "parts" / "layer.py").read_text() == "width = 8\n"
     assert "mine/__pycache__" not in everything_under(made)
     assert unpack(packed, tmp_path / "bundles") == ("mine", "single")
-    assert [p.name for p in (tmp_path / "bundles").iterdir()] == [digest(packed)]
+    assert {p.name for p in (tmp_path / "bundles").iterdir()} == {
+        digest(packed),
+        f"{digest(packed)}.zip",
+    }
 
 
 def test_what_is_no_code_is_not_packed(tmp_path: Path) -> None:
@@ -173,6 +177,38 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes, words: str
     assert not everything_under(tmp_path)
 
 
+def test_what_was_changed_in_the_home_is_unpacked_again_and_another_archive_is_refused(
+    tmp_path: Path,
+) -> None:
+    made = archive(("fine/__init__.py", b"x = 1"), ("single.py", b"y = 1"))
+    unpack(made, tmp_path)
+    folder, kept = tmp_path / digest(made), tmp_path / f"{digest(made)}.zip"
+    for change in (
+        lambda: (folder / "fine" / "__init__.py").write_text("x = 2"),
+        lambda: (folder / "fine" / "more.py").write_text("x = 2"),
+        lambda: (folder / "single" / "__init__.py").unlink(),
+        lambda: (folder / "link").symlink_to("/etc"),
+        lambda: shutil.rmtree(folder),
+    ):
+        change()
+        assert restore(tmp_path, digest(made)) == folder
+        assert everything_under(folder) == {
+            "fine",
+            "fine/__init__.py",
+            "single",
+            "single/__init__.py",
+        }
+        assert (folder / "fine" / "__init__.py").read_text() == "x = 1"
+    kept.write_bytes(archive(("fine/__init__.py", b"x = 2")))
+    with pytest.raises(BundleError, match="was lost or changed; upload it again"):
+        restore(tmp_path, digest(made))
+    kept.unlink()
+    with pytest.raises(BundleError, match="was lost or changed; upload it again"):
+        restore(tmp_path, digest(made))
+    unpack(made, tmp_path)
+    assert restore(tmp_path, digest(made)) == folder
+
+
 NAMES = st.text(st.sampled_from("ab./\\:~\0 -_é"), min_size=1, max_size=12)
 
 
@@ -189,7 +225,7 @@ def test_whatever_the_names_are_nothing_leaves_the_folder(
         assert everything_under(folder) <= {"bundles"}
     else:
         inside = f"bundles/{digest(made)}"
-        found = everything_under(folder) - {"bundles", inside}
+        found = everything_under(folder) - {"bundles", inside, f"{inside}.zip"}
         assert all(path.startswith(f"{inside}/") for path in found)
 
 
