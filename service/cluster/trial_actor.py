@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.tune import Trainable as TuneTrainable
 
+from service.base.streams import use_safe_streams
 from service.base.versions import describe_mismatch
 from service.cluster.code_access import enter_policy
 from service.cluster.tune_messages import from_config, to_result
@@ -51,6 +52,7 @@ class TrialActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
+        use_safe_streams()  # a text that a trial prints cannot make it fail
         self._refusal = shared.find_refusal()
         if self._refusal is None:
             self._worker = Worker(shared.get())

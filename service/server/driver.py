@@ -8,6 +8,7 @@ other exit the service starts the driver of the next attempt.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -16,14 +17,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import yaml
 from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from service.base.errors import InputError, SweepBusyError, SweepFailedError
+from service.base.errors import DamagedFileError, InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
+from service.base.streams import make_safe, use_safe_streams
 from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.code_access import enter_policy
@@ -39,7 +41,7 @@ from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.records import TrialState
 from service.sweep.environment import use_ray_token
-from service.sweep.home import Home
+from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import SweepState
 from trainables.config.code_policy import CodePolicy
@@ -80,11 +82,15 @@ class Driver:
         if self._orders.stale:
             self._console.print("this attempt is over; another driver may run the sweep")
             return True
-        return outbox.close(
-            lambda: self._progress.end(
-                job.sweep_id, job.attempt, recorder.report(), outcome.state, outcome.cause
+
+        def end() -> None:
+            lost = outbox.losses.list(outbox.title)
+            cause = outcome.cause + "".join(f"; not shown: {loss}" for loss in lost)
+            self._progress.end(
+                job.sweep_id, job.attempt, recorder.report(), outcome.state, redact(cause)
             )
-        )
+
+        return outbox.close(end)
 
     def _run_sweep(self, recorder: Recorder, outbox: StoreOutbox) -> Outcome:
         try:
@@ -142,7 +148,8 @@ def _to_outcome(ending: Ending, action: RequestedAction | None) -> Outcome:
     words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     early = f"; stopped early: {ending.stopped.value}" if ending.stopped else ""
     missing = f"; MLflow lacks some records ({ending.unlogged})" if ending.unlogged else ""
-    return Outcome(JobState.SUCCEEDED, words + early + missing)
+    lost = "".join(f"; not shown: {loss}" for loss in ending.losses)
+    return Outcome(JobState.SUCCEEDED, words + early + missing + redact(lost))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,14 +174,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
-    with folder.driver_log.open("a", encoding="utf-8", buffering=1) as log:
-        console = Console(file=log, width=120, highlight=False, markup=False)
+    with _open_log(folder) as log:
+        console = Console(file=make_safe(log), width=120, highlight=False, markup=False)
         try:
             return 0 if _run(home, options.sweep_id, options.attempt, console) else 1
         except Exception:
             console.print(redact(traceback.format_exc()), soft_wrap=True)
             print(redact(traceback.format_exc()), file=sys.stderr)  # Ray captures it
             return 1
+
+
+def _open_log(folder: SweepFolder) -> TextIO:
+    """The sweep's log to append to; standard error, which Ray captures, if it cannot be used."""
+    try:
+        file: BinaryIO = folder.append(folder.driver_log)
+    except DamagedFileError as error:
+        print(f"{error}; the log continues here", file=sys.stderr)
+        file = os.fdopen(os.dup(sys.stderr.fileno()), "wb")
+    return io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)
 
 
 def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
@@ -203,6 +220,7 @@ def _format_now() -> str:
 
 
 if __name__ == "__main__":
+    use_safe_streams()
     use_ray_token()
     logging.captureWarnings(True)
     sys.exit(main())

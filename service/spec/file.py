@@ -103,17 +103,30 @@ def dump_spec(spec: SweepSpec) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: bytes, source: str) -> dict[str, Any]:
+    """The keys of a file in YAML or JSON, not validated.
+
+    Raises:
+        InputError: it is not a mapping in YAML; ``source`` names it.
+    """
+    try:
+        raw = yaml.safe_load(text.decode())
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not a UTF-8 text file") from None
+        raise InputError(f"{source} is not a UTF-8 text file") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {_describe_yaml_error(error)}") from None
+        raise InputError(f"{source} is not valid YAML: {_describe_yaml_error(error)}") from None
+    except (ValueError, RecursionError) as error:  # a number too long, brackets too deep
+        raise InputError(f"{source} is not valid YAML: {type(error).__name__}") from None
     if not isinstance(raw, dict):
-        raise InputError(f"{path} must be a mapping of keys to values such as `name: digits-mlp`")
+        raise InputError(f"{source} must be a mapping of keys to values such as `name: digits-mlp`")
     return raw
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from search_spaces.models import Strict, make_problem, raise_problems
 from search_spaces.points import check_point
 from search_spaces.space import SearchSpace, Value
+from service.spec.directions import fill_directions
 from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
@@ -41,7 +42,7 @@ class Objective(Strict):
     """The metric by which trials are compared, at their kept weights."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
-    mode: Mode = "min"
+    mode: Mode = Field("min", description="default: `max` for a metric of which more is better")
 
 
 class Constraint(Strict):
@@ -157,8 +158,8 @@ class SweepSpec(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _convert_off(cls, raw: Any) -> Any:
-        """Convert ``off``, which YAML may read as False, to None.
+    def _complete(cls, raw: Any) -> Any:
+        """Convert ``off``, which YAML may read as False, to None, and fill in directions.
 
         Without test rows or without a baseline there is nothing to confirm, unless the spec says
         otherwise, which is an error.
@@ -168,7 +169,7 @@ class SweepSpec(Strict):
         off = {k: None for k in ("early_stopping", "confirm") if raw.get(k) in (False, "off")}
         if "confirm" not in raw and (not _has_test_rows(raw) or not _has_baseline(raw)):
             off["confirm"] = None
-        return {**raw, **off}
+        return fill_directions({**raw, **off})
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

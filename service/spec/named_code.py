@@ -12,14 +12,14 @@ from service.spec.samplers import OptunaHub
 from service.spec.space_rules import find_custom_choices
 from trainables.config.code_policy import (
     ARGUMENT,
-    LOSS,
     TRAINABLE,
     CodePolicy,
     Kind,
+    describe_function,
     find_paths_in,
 )
 from trainables.config.registry import Custom
-from trainables.config.training import MetricSpec
+from trainables.config.training import FunctionSpec
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -45,19 +45,17 @@ def check_texts(spec: SweepSpec, policy: CodePolicy) -> None:
 def list_named(spec: SweepSpec) -> Iterator[tuple[str, str, Kind]]:
     """Every object that a spec names: the key, the import path, and what it must be."""
     yield "trainable", spec.trainable, TRAINABLE
-    if spec.training.loss is not None and ":" in spec.training.loss:
-        yield "training.loss", spec.training.loss, LOSS
     yield from _find_components(spec, "")
     for parameter, value, component in find_custom_choices(spec.space):
         yield f"space.{parameter}", str(value), component.kind
 
 
 def _find_components(value: object, where: str) -> Iterator[tuple[str, str, Kind]]:
-    """The user's own components and metrics in a model, with their keys."""
+    """The user's own components, losses and metrics in a model, with their keys."""
     if isinstance(value, Custom):
         yield where, value.name, value.kind
-    if isinstance(value, MetricSpec):
-        yield where, value.path, LOSS
+    if isinstance(value, FunctionSpec):
+        yield where, value.path, describe_function(value.arguments)
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _find_components(getattr(value, name), f"{where}.{name}".lstrip("."))

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from trainables.data.batch import Batch
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
-from trainables.errors import ContractError
+from trainables.errors import ContractError, describe_error
 from trainables.loop import EPOCH_METRICS, TrainingRun
+from trainables.measure import measure
 
 _FEW = 8
 
@@ -81,17 +82,13 @@ def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
             "self.training is true"
         )
     try:
-        values = run.trainable.evaluate(outputs, y)
+        values = measure(run.model, run.trainable, [Batch(x, y)])
+    except ContractError:
+        raise
     except Exception as error:
         raise ContractError(
-            f"the losses or metrics fail on a batch: {type(error).__name__}: {error}"
+            f"the losses or metrics fail on a batch: {describe_error(error)}"
         ) from error
-    for name, value in values.items():
-        if tuple(value.shape) not in ((), (len(x),)):
-            raise ContractError(
-                f"{name!r} has shape {tuple(value.shape)}; it must be one value per sample, "
-                f"({len(x)},), or their mean, ()"
-            )
     sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
     return (*sides, *EPOCH_METRICS)
 

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
@@ -55,9 +55,18 @@ class Kind:
 
 
 TRAINABLE = Kind("an nn.Module or Trainable", ("torch.nn:Module", "trainables.contract:Trainable"))
-LOSS = Kind("a function of outputs and targets, or an nn.Module", ("torch.nn:Module",), True)
+LOSS = Kind(
+    "a function of outputs and targets, an nn.Module, or a class of metrics",
+    ("torch.nn:Module", "trainables.functions:MetricObject"),
+    of_tensors=True,
+)
 DATA = Kind("a data function")
 ARGUMENT = Kind("an argument", anything=True)
+
+
+def describe_function(arguments: object) -> Kind:
+    """The kind of a loss or metric; one with arguments of the spec may do anything with them."""
+    return replace(LOSS, of_tensors=False) if arguments else LOSS
 
 
 def describe_kind(expected: str) -> Kind:

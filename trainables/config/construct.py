@@ -21,19 +21,19 @@ def construct(
     offered: Mapping[str, Any] | None = None,
     *,
     expected: str = "builtins:object",
-    built_in: bool = False,
+    checked: bool = False,
 ) -> Any:
     """Call the object at ``path`` with the options, and with the ``offered`` ones it accepts.
 
     A pydantic model checks the values of its options; for any other callable the names are
     checked against its signature. ``expected`` is the import path of the result's type.
-    ``built_in``: the path is ours and not the spec's, and no policy is asked.
+    ``checked``: the process's policy is not asked, as the path is ours, or was checked before.
 
     Raises:
         ContractError: the process's policy refuses it, it cannot be imported or called, an option
             is unknown, missing or invalid, or it returned something else.
     """
-    found = load_object(path) if built_in else load_named(path, describe_kind(expected), options)
+    found = load_object(path) if checked else load_named(path, describe_kind(expected), options)
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a class or a function")
     if inspect.isabstract(found):

@@ -52,7 +52,9 @@ class StoppingConfig(Component):
     """A stopping rule: the metric that it watches, and which way the metric improves."""
 
     metric: str = Field("val/loss", description="any metric that is logged every epoch")
-    mode: Literal["min", "max"] = "min"
+    mode: Literal["min", "max"] = Field(
+        "min", description="default: `max` for a metric of which more is better"
+    )
 
     def build(self) -> StoppingRule:
         """A new rule, for one training.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from search_spaces.models import Strict
 from trainables.config.imports import ImportPath
@@ -22,6 +23,9 @@ else:
     ScheduleChoice = schedules.choice()
 
 
+_LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
+
+
 class Selection(Strict):
     """Which parameters a penalty acts on, by name patterns (``*`` matches anything)."""
 
@@ -32,14 +36,42 @@ class Selection(Strict):
     )
 
 
-class MetricSpec(Strict):
-    """A user-defined metric; ``path`` names a function of outputs and targets."""
+class FunctionSpec(Strict):
+    """Code that a spec names by its ``path``; other keys are arguments for it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     path: ImportPath
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What it is called with, beside outputs and targets or to construct it."""
+        return self.model_extra or {}
+
+
+class LossSpec(FunctionSpec):
+    """A user-defined loss: a function of outputs and targets, or an ``nn.Module`` of one."""
+
+
+class MetricSpec(FunctionSpec):
+    """A user-defined metric: a function of outputs and targets, or a class of torchmetrics.
+
+    Other keys are its arguments.
+    """
+
     name: Annotated[
         str, Field(pattern=r"^\w+$", description="name in reports; default: the function's")
     ] = ""
-    higher_is_better: bool = Field(True, description="decides the sign of its gap")
+    higher_is_better: bool | None = Field(
+        None,
+        description="decides the sign of its gap, and how it is an objective; default: what the "
+        "metric itself says, or true",
+    )
+    additive: bool = Field(
+        False,
+        description="of a function: the mean over batches is its value; by default it is called "
+        "once, with all samples of a split",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -51,6 +83,27 @@ class MetricSpec(Strict):
         return raw
 
 
+def prefers_high(metric: MetricSpec) -> bool:
+    """Whether high values of a metric are good: what the spec says, else by its name.
+
+    An error, a loss or a distance of torchmetrics is better if it is lower.
+    """
+    if metric.higher_is_better is not None:
+        return metric.higher_is_better
+    name = metric.path.rpartition(":")[2]
+    return not (is_of_torchmetrics(metric) and re.search(_LOW, name))
+
+
+def is_of_torchmetrics(metric: MetricSpec) -> bool:
+    """Whether it is a metric of torchmetrics, which knows its direction when it is loaded."""
+    return metric.path.startswith(("torchmetrics:", "torchmetrics."))
+
+
+def _expand_loss(raw: object) -> object:
+    """A bare import path as ``{path: …}``."""
+    return {"path": raw} if isinstance(raw, str) and ":" in raw else raw
+
+
 class Training(Strict):
     """How a trial trains; what regularises is in ``space``. A space may vary any plain key."""
 
@@ -60,10 +113,10 @@ class Training(Strict):
     lr: float = Field(1e-3, gt=0, description="learning rate at the start of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
-    loss: ImportPath | str | None = Field(
+    loss: Annotated[LossSpec | str | None, BeforeValidator(_expand_loss)] = Field(
         None,
-        union_mode="left_to_right",
-        description="`cross_entropy`, `bce`, `mse` or an import path; default: by the task",
+        description="`cross_entropy`, `bce`, `mse`, an import path or `{path: …, ARGUMENT: …}`; "
+        "default: by the task",
     )
     metrics: tuple[MetricSpec, ...] = Field(
         (), description="your own, in addition to those of the task"

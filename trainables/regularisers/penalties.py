@@ -24,7 +24,7 @@ def build_penalty(config: config.Penalty) -> Penalty:
     named = penalties.parse(config.penalty)
     ours = not isinstance(named, CustomPenalty)
     made: Penalty = construct(
-        named.path, {}, offered, expected=CustomPenalty.expected, built_in=ours
+        named.path, {}, offered, expected=CustomPenalty.expected, checked=ours
     )
     return made
 
