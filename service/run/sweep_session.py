@@ -30,6 +30,7 @@ from service.study.records import OUT_OF_BUDGET
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
+from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History, read_history
@@ -424,6 +425,7 @@ def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> Tra
         **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
     described = spec.model_dump_json(include={"data"})
+    code = read_code(folder)
     return TrackedSweep(
         sweep_id=folder.sweep_id,
         name=spec.name,
@@ -432,4 +434,5 @@ def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> Tra
         data_digest=hashlib.sha256(described.encode()).hexdigest()[:8],
         params=params,
         spec=folder.spec,
+        code="" if code is None else code.describe(),
     )

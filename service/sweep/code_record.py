@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from service.base.errors import DamagedFileError
 from service.base.files import write_atomically
 from service.sweep.home import SweepFolder
 from trainables.config.code_files import CodeFile, Origin
@@ -64,8 +65,14 @@ def record_code(folder: SweepFolder, files: Sequence[CodeFile], bundle: str | No
 
 
 def read_code(folder: SweepFolder) -> CodeRecord | None:
-    """Read the record; None if there is none, as in folders of older versions."""
+    """Read the record; None if there is none, as in folders of older versions.
+
+    Raises:
+        DamagedFileError: it cannot be read.
+    """
     try:
-        return CodeRecord.model_validate_json(folder.code.read_bytes())
-    except (OSError, ValueError):
+        return CodeRecord.model_validate_json(folder.read(folder.code))
+    except FileNotFoundError:
         return None
+    except ValidationError:
+        raise DamagedFileError(f"{folder.sweep_id}/code.json is not a record of code") from None
