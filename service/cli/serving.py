@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from service.base.errors import InputError
+from service.base.plain_text import say
 from service.base.uris import build_sqlite_url
 from service.cli.app import SERVICE, HomeOption, app
+from service.report.console import open_console
 from service.server.store.user_roles import UserRole
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def up(
     from service.cli.local_stack import Ports, run_stack
     from service.server.serve import serve
 
-    console = Console(highlight=False)
+    console = open_console()
     ports = Ports(port, mlflow_port, ray_port)
     settings = _settings(_home(home), None, "", running=running)
     with run_stack(settings, ports, cpus, console.print) as (found, token):
@@ -106,7 +107,7 @@ def up(
         console.print(f"Ray     {found.ray_address}", soft_wrap=True)
         console.print("\nIn another terminal:", soft_wrap=True)
         console.print(f"  export GAPSWEEP_SERVER=http://{found.host}:{found.port}", soft_wrap=True)
-        console.print(f"  export GAPSWEEP_TOKEN={token}", soft_wrap=True, markup=False)
+        console.print(f"  export GAPSWEEP_TOKEN={token}", soft_wrap=True)
         console.print("  gapsweep submit SPEC.yaml --watch\n", soft_wrap=True)
         serve(found)
 
@@ -184,7 +185,7 @@ def migrate(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
     from service.server.store.database import Database
 
     Database(_database_url(_home(home), database_url)).upgrade()
-    print("the database is up to date")
+    say("the database is up to date")
 
 
 @users.command("add")
@@ -200,7 +201,7 @@ def add_user(
 ) -> None:
     """Create a user (or add a token to an existing one). The token is shown only once."""
     expires = None if days is None else time.time() + 86_400 * days
-    print(_users(home, database_url).create_or_update(name, role, expires))
+    say(_users(home, database_url).create_or_update(name, role, expires))
 
 
 @users.command("revoke")
@@ -211,7 +212,7 @@ def revoke_user(
 ) -> None:
     """Revoke a user and all its tokens. Its sweeps stay and continue to run."""
     _users(home, database_url).revoke(name)
-    print(f"revoked {name}")
+    say(f"revoked {name}")
 
 
 @users.command("list")
@@ -226,9 +227,9 @@ def list_users(database_url: DatabaseUrl = None, home: HomeOption = None) -> Non
         revoked = "" if user.revoked is None else _format_day(user.revoked)
         table.add_row(user.name, str(user.role), _format_day(user.created), revoked)
     if table.row_count:
-        Console(highlight=False).print(table)
+        open_console().print(table)
     else:
-        print("no users yet; create the first: gapsweep users add NAME --role admin")
+        say("no users yet; create the first: gapsweep users add NAME --role admin")
 
 
 def _settings(

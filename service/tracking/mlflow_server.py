@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from service.base.errors import InputError
+from service.base.plain_text import say
 from service.base.ports import check_port
 from service.base.uris import build_readonly_sqlite_uri
 from service.sweep.environment import EXPERIMENT, get_artifact_location, get_mlflow_uri
@@ -25,12 +26,12 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     if uri is None:
         raise InputError("GAPSWEEP_MLFLOW_URI is off: no run was logged")
     if uri.startswith(("http://", "https://")):
-        print(f"the sweeps are logged to {uri}; open it in a browser")
+        say(f"the sweeps are logged to {uri}; open it in a browser")
         return
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
     check_port(host, port)
-    print(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)", flush=True)
+    say(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)")
     command, environment = _build_command(uri, get_artifact_location(home), host, port)
     os.execve(command[0], command, {**os.environ, **environment})
 
