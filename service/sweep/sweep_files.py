@@ -17,6 +17,7 @@ OWN_LIMITS: Limits = MappingProxyType(
     {
         "format": KIB,
         "import_paths": MIB,
+        "code.json": 16 * MIB,
         "lock": KIB,
         "spec.yaml": 4 * MIB,
         "summary.json": 64 * MIB,
