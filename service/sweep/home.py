@@ -149,6 +149,11 @@ class SweepFolder:
         return self.path / "code.json"
 
     @property
+    def fingerprints(self) -> Path:
+        """The file of what the sweep was run on; sweeps of older versions have none."""
+        return self.path / "fingerprints.json"
+
+    @property
     def journal(self) -> Path:
         """The file of the study."""
         return self.path / "study.journal"
