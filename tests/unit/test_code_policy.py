@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +12,18 @@ from typing import Any
 import pytest
 
 from service.base.errors import SpecError
+from service.cluster.code_access import enter_policy
+from service.cluster.jobs import Launch
+from service.cluster.jobs_client import build_driver_command
+from service.cluster.worker import TrialContext, Worker
 from service.run.preflight import run_preflight
 from service.run.user_code import find_code_problems, pin_code, use_folders
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.spec.named_code import check_texts
+from service.study.messages import Assignment, TrialFailure
+from service.study.records import Role
+from tests.trainings import splits
 from tests.worlds import SPEC
 from trainables.config.code_files import find_code_files
 from trainables.config.code_policy import (
@@ -31,6 +40,7 @@ from trainables.config.code_policy import (
     load_named,
     restore_policy,
 )
+from trainables.data.rows import GivenRows
 from trainables.errors import ContractError
 
 FOLDER = Path(__file__).parents[1] / "data" / "allowed"
@@ -149,7 +159,7 @@ def test_the_networks_of_gapsweep_are_allowed_as_the_trainable_and_as_nothing_el
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("Net", TRAINABLE), ("Net", LOSS), ("focal", LOSS), ("Small", PENALTY), ("make", ARGUMENT)],
+    [("Net", TRAINABLE), ("Net", LOSS), ("focal", LOSS), ("Small", PENALTY), ("focal", ARGUMENT)],
 )
 def test_a_wildcard_allows_public_classes_of_the_kind(name: str, kind: Kind) -> None:
     allow(f"{OURS}:*")
@@ -181,6 +191,8 @@ def test_a_wildcard_allows_public_classes_of_the_kind(name: str, kind: Kind) -> 
         ("Penalty", PENALTY, "is defined in trainables.regularisers.penalties; name it there"),
         ("RandomSampler", SAMPLER, "is defined in optuna.samplers"),
         ("Path", ARGUMENT, "is defined in pathlib"),
+        ("make", ARGUMENT, "must be allowed by its full name"),
+        ("NotANet", ARGUMENT, "must be allowed by its full name"),
     ],
 )
 def test_a_wildcard_allows_no_other_objects(name: str, kind: Kind, words: str) -> None:
@@ -344,3 +356,60 @@ def test_a_users_folders_come_first_and_give_way_to_the_next_sweeps(
         assert str(tmp_path / "one") not in sys.path
         with pytest.raises(ContractError, match=r"'ownsame' is at .*one"):  # it is imported already
             load_named("ownsame:WHERE", TRAINABLE)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"optimizer": f"{OURS}:make"}, "is not a class with the methods of Optimizer"),
+        ({"schedule": f"{OURS}:opener"}, "must be allowed by its full name"),
+        ({"penalty": f"{OURS}:NotANet", "lambda": 1.0}, "is not a class with the methods of"),
+        (
+            {"augmentation": f"{OURS}:opener", "augmentation_strength": 1.0},
+            "must be allowed by its full name",
+        ),
+        ({"model.hidden": f"{OURS}:make"}, "must be allowed by its full name"),
+    ],
+)
+def test_the_process_of_a_trial_refuses_what_its_driver_would(
+    tmp_path: Path, params: dict[str, Any], words: str
+) -> None:
+    """The policy comes with the data of the sweep, and not from the spec."""
+    spec = spec_with(model={"hidden": [8]}, training={"max_epochs": 1})
+    policy = CodePolicy(folders=(str(FOLDER),), allow=("trainables.models:*", f"{OURS}:*"))
+    rows = GivenRows(splits(60, 30))
+    worker = Worker(TrialContext(spec, rows, tmp_path, pickle.loads(pickle.dumps(policy))))
+    worker.take(Assignment(0, params, Role.SEARCH))
+    answer = worker.advance()
+    assert isinstance(answer, TrialFailure)
+    assert re.search(words, answer.reason), answer.reason
+
+
+def test_the_process_of_a_trial_refuses_another_file_than_the_drivers(bundle: Path) -> None:
+    CodePolicy(import_paths=(str(bundle),), folders=()).enter()
+    pin_code(find_code_files(["ownnet"], [bundle]))
+    policy = get_policy()
+    enter_policy(policy)
+    (bundle / "ownnet" / "__init__.py").write_text("WHERE = 'another node'\n")
+    with pytest.raises(ContractError, match="differs from the file that the sweep started with"):
+        enter_policy(policy)
+
+
+def test_a_driver_is_told_the_policy_by_its_command_and_starts_with_the_safe_path() -> None:
+    launch = Launch(
+        name="x-1",
+        sweep_id="x",
+        attempt=1,
+        home=Path("/data"),
+        modules=(Path("/data/bundles/0/mine"),),
+        bundle="0" * 64,
+        allow=("trainables.models:*", "--x"),
+    )
+    words = build_driver_command("python", launch)
+    assert words[:4] == ["python", "-P", "-m", "service.server.driver"]
+    assert words[-4:] == [
+        "0" * 64,
+        "--module=mine",
+        "--allow=trainables.models:*",
+        "--allow=--x",
+    ]

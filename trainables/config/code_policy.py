@@ -45,13 +45,11 @@ class Kind:
 
     A class of this kind derives from one of ``bases``, which are import paths. ``of_tensors``: a
     function of outputs and targets, which gets no arguments from the spec, is of this kind, too.
-    ``anything``: an argument, of which only its receiver knows the kind.
     """
 
     words: str
     bases: tuple[str, ...] = ()
     of_tensors: bool = False
-    anything: bool = False
 
 
 TRAINABLE = Kind("an nn.Module or Trainable", ("torch.nn:Module", "trainables.contract:Trainable"))
@@ -61,7 +59,10 @@ LOSS = Kind(
     of_tensors=True,
 )
 DATA = Kind("a data function")
-ARGUMENT = Kind("an argument", anything=True)
+ARGUMENT = Kind(
+    "an nn.Module, or a function of outputs and targets", ("torch.nn:Module",), of_tensors=True
+)
+"""An argument; what its receiver does with it is not known, as little as its kind."""
 
 
 def describe_function(arguments: object) -> Kind:
@@ -238,8 +239,8 @@ class CodePolicy:
                 f"{path} is not public: add {name!r} to __all__ of {module}, or have the server "
                 f"allow {path} by its full name"
             )
-        if not (kind.anything or _is_of_kind(found, kind, named)):
-            full = "" if named else f"; a function must be allowed by its full name, {path}"
+        if not _is_of_kind(found, kind, named):
+            full = "" if named else f"; anything else must be allowed by its full name, {path}"
             raise ContractError(f"{path} is not {kind.words}{full}")
 
 
