@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
-
-import numpy as np
 
 from search_spaces.points import select_representable
 from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value
@@ -35,13 +33,6 @@ def suggest(
     return point
 
 
-def build_grid(space: SearchSpace, points_per_range: int) -> dict[str, Sequence[Value]]:
-    """Values of every parameter, conditional ones included; evenly spaced for a range."""
-    return {
-        n: _list_grid_values(space.parameters[n], points_per_range) for n in space.order_names()
-    }
-
-
 def _suggest(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
     match parameter:
         case Float():
@@ -55,24 +46,3 @@ def _suggest(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
         case Choice():
             choices: tuple[Value, ...] = parameter.values
             return cast(Value, trial.suggest_categorical(name, choices))
-
-
-def _list_grid_values(parameter: Parameter, count: int) -> Sequence[Value]:
-    match parameter:
-        case Choice():
-            return parameter.values
-        case Int():
-            stepped = range(parameter.low, parameter.high + 1, parameter.step)
-            if len(stepped) <= count:
-                return tuple(stepped)
-            chosen = np.linspace(0, len(stepped) - 1, count).round().astype(int)
-            return tuple(stepped[int(i)] for i in chosen)
-        case Float(step=None):
-            space = np.geomspace if parameter.log else np.linspace
-            values = space(parameter.low, parameter.high, count)
-            return tuple(float(v) for v in np.clip(values, parameter.low, parameter.high))
-        case Float():
-            assert parameter.step is not None
-            steps = int((parameter.high - parameter.low) / parameter.step + 1e-9)
-            chosen = np.unique(np.linspace(0, steps, min(count, steps + 1)).round())
-            return tuple(float(parameter.low + i * parameter.step) for i in chosen)

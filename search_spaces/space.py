@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import (
@@ -246,16 +247,19 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
 
     def order_names(self) -> tuple[str, ...]:
         """Names, every parent before its children, otherwise in the order of the spec."""
-        order: list[str] = []
+        return self._order
 
-        def visit(name: str) -> None:
-            if name not in order:
-                for parent in self.root[name].when:
-                    visit(parent)
-                order.append(name)
-
-        for name in self.root:
-            visit(name)
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
+        order: dict[str, None] = {}
+        waiting = list(reversed(self.root))
+        while waiting:
+            name = waiting[-1]
+            above = [p for p in self.root[name].when if p not in order]
+            if above and name not in order:
+                waiting += reversed(above)
+            else:
+                order[waiting.pop()] = None
         return tuple(order)
 
     def find_active(self, point: Mapping[str, Value]) -> tuple[str, ...]:
@@ -263,18 +267,27 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
 
         A parent that is absent or inactive meets no condition.
         """
+        active: dict[str, Value] = {}
         names: list[str] = []
-        for name in self.order_names():
-            conditions = self.root[name].when.items()
-            if all(_is_met(parent, allowed, point, names) for parent, allowed in conditions):
+        for name in self._order:
+            if self.is_active(name, active):
                 names.append(name)
+                if name in point:
+                    active[name] = point[name]
         return tuple(names)
 
+    def is_active(
+        self, name: str, active: Mapping[str, Value], among: Container[str] | None = None
+    ) -> bool:
+        """Whether a parameter is active where these are all ``active`` ones, with their values.
 
-def _is_met(
-    parent: str, allowed: Sequence[Value], point: Mapping[str, Value], active: Sequence[str]
-) -> bool:
-    return parent in active and parent in point and any(is_same(point[parent], v) for v in allowed)
+        Conditions on parameters that are not ``among`` some names count as met.
+        """
+        return all(
+            (among is not None and parent not in among)
+            or (parent in active and any(is_same(active[parent], v) for v in allowed))
+            for parent, allowed in self.root[name].when.items()
+        )
 
 
 def _parse_parameter(definition: Any) -> Parameter:

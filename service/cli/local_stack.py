@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import getpass
 import os
 import secrets
 import signal
@@ -25,6 +24,7 @@ from tenacity import (
     wait_fixed,
 )
 
+from service.base.accounts import get_account_name
 from service.base.errors import ClusterUnavailableError, ServerError
 from service.base.ports import check_port, find_free_port
 from service.cluster.compat import build_ray_command
@@ -88,7 +88,7 @@ def run_stack(
             mlflow.wait_until(lambda: _answers(f"http://{_HOST}:{ports.mlflow}/health"))
             database = Database(settings.service.database_url)
             database.upgrade()
-            token = UserStore(database).rotate_tokens(getpass.getuser(), UserRole.ADMIN)
+            token = UserStore(database).rotate_tokens(get_account_name(), UserRole.ADMIN)
             database.close()
             yield (
                 replace(

@@ -27,7 +27,7 @@ from service.cli.app import (
 )
 from service.cli.remote_session import Remote, remote_report, run_action
 from service.spec.model import SweepSpec
-from trainables.config.imports import OWN_PACKAGES
+from trainables.config.code_files import OWN_PACKAGES
 
 _POLL_PERIOD = 1.0
 """Seconds between requests for new log lines."""

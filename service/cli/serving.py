@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from service.base.errors import InputError
+from service.base.uris import build_sqlite_url
 from service.cli.app import SERVICE, HomeOption, app
 from service.server.store.user_roles import UserRole
 
@@ -265,7 +266,7 @@ def _home(option: Path | None) -> Home:
 
 
 def _database_url(home: Home, option: str | None) -> str:
-    return option or f"sqlite:///{home.path / 'service.db'}"
+    return option or build_sqlite_url(home.path / "service.db")
 
 
 def _parse_gpus_of(text: str) -> tuple[str, float]:

@@ -23,6 +23,18 @@ CHECKED_WITH = "2.60.0"
 """The version of Ray with which this module was last checked."""
 
 
+MAX_RAY_FOLDER = 40
+"""Bytes. Ray 2.60 listens at FOLDER/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store, and
+the path of a Unix socket has at most 107 bytes."""
+
+
+def get_ray_folder() -> Path:
+    """The folder in which a new Ray of this machine puts its sessions."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    return Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+
 @contextmanager
 def run_ray(**arguments: Any) -> Iterator[None]:
     """Run Ray for the duration of the block, without changing this process's SIGTERM handler.

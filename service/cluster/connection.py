@@ -14,7 +14,7 @@ from typing import Any
 
 from service.base.errors import InputError
 from service.base.versions import get_installed_version, require_same_version
-from service.cluster.compat import run_ray
+from service.cluster.compat import MAX_RAY_FOLDER, get_ray_folder, run_ray
 from service.cluster.inventory import Inventory, Node
 from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
 
@@ -72,6 +72,8 @@ class Cluster:
             yield
             return
         own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
+        if self.address is None:
+            own["_temp_dir"] = str(_find_ray_folder())
         with (
             log.open("a", encoding="utf-8") as words,
             redirect_stdout(words),
@@ -87,12 +89,30 @@ class Cluster:
                         **({} if self.address else own),
                     )
                 )
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
                     raise InputError(f"Ray could not be started here: {first}") from None
                 raise _make_unreachable_error(self.address, first) from None
             yield
+
+
+def _find_ray_folder() -> Path:
+    """The folder of Ray's files and sockets: where Ray puts it, or in /tmp if that is too long.
+
+    Raises:
+        InputError: the folder's path is too long, and /tmp cannot be written.
+    """
+    wanted = get_ray_folder()
+    if len(os.fsencode(wanted)) <= MAX_RAY_FOLDER:
+        return wanted
+    if not os.access("/tmp", os.W_OK):
+        raise InputError(
+            f"Ray cannot put its sockets below {wanted}: the path has "
+            f"{len(os.fsencode(wanted))} bytes, and {MAX_RAY_FOLDER} are the most; set RAY_TMPDIR "
+            "to a folder with a shorter path"
+        )
+    return Path("/tmp/ray")
 
 
 def _check_reachable(address: str) -> None:

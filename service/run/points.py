@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from search_spaces.grid import choose_spread, iterate_grid
 from search_spaces.space import Value
 from service.spec.model import SweepSpec
 from service.study.records import Params, Role
-from service.study.study import list_grid_points
 from trainables.config.trial_parameters import tunes_training
 
 
@@ -21,7 +21,7 @@ def plan_search(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
     points += [(Role.ENQUEUED, point) for point in spec.search.enqueue]
     points += [(Role.CONTROL, point) for point in _list_controls(spec)]
     if spec.search.sampler.name == "grid":
-        grid: Iterator[Params] = list_grid_points(spec.space, spec.search.grid_points)
+        grid: Iterator[Params] = iterate_grid(spec.space, spec.search.grid_points)
         points += [(Role.SEARCH, p) for p in itertools.islice(grid, trials)]
         return min(trials, len(points)), points
     return trials, points
@@ -35,8 +35,6 @@ def _list_controls(spec: SweepSpec) -> list[Params]:
     count = spec.controls
     if spec.search.sampler.name != "grid" or not count:
         return [neutral] * count
-    grid = list_grid_points(spec.space, spec.search.grid_points)
-    tuned = (tuple((n, v) for n, v in point.items() if tunes_training(n)) for point in grid)
-    chosen = list(dict.fromkeys(tuned))
-    step = max(1, len(chosen) // count)
-    return [{**neutral, **dict(point)} for point in chosen[::step][:count]]
+    tuned = (name for name in spec.space.parameters if tunes_training(name))
+    spread = choose_spread(spec.space, tuned, spec.search.grid_points, count)
+    return [{**neutral, **point} for point in spread]

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from service.base.errors import BundleError
 from service.client.bundle_packing import digest
-from trainables.config.imports import OWN_PACKAGES
+from trainables.config.code_files import OWN_PACKAGES
 
 _CHUNK = 1 << 16
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive

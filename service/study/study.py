@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
-from search_spaces.sampling import build_grid
-from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
@@ -20,7 +17,7 @@ from service.study.compat import remove_stale_lock
 from service.study.importance import Importances, importances
 from service.study.journals import open_journal
 from service.study.ranking import Mode
-from service.study.records import Epoch, Params, Trial
+from service.study.records import Epoch, Trial
 from service.study.trial_reader import read_trials
 
 
@@ -97,21 +94,3 @@ def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
     sequence = np.random.SeedSequence([spec.search.seed, known] if known else spec.search.seed)
     seed = int(sequence.generate_state(1)[0])
     return spec.search.sampler.build(seed)
-
-
-def list_grid_points(space: SearchSpace, per_range: int) -> Iterator[Params]:
-    """Yield every combination of the grid's values once, without inactive parameters.
-
-    Optuna's GridSampler also combines inactive parameters: it would repeat a point for every
-    value of a parameter that is inactive there. It also ends a study by ``Study.stop``, which is
-    an error outside ``optimize``.
-    """
-    axes = build_grid(space, per_range)
-    seen: set[tuple[tuple[str, object], ...]] = set()
-    for values in itertools.product(*axes.values()):
-        point = dict(zip(axes, values, strict=True))
-        active = {name: point[name] for name in space.find_active(point)}
-        key = tuple(active.items())
-        if key not in seen:
-            seen.add(key)
-            yield active

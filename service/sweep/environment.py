@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from service.base.accounts import find_account_folder
 from service.sweep.home import Home
 
 DEFAULT_HOME = "gapsweep-data"
@@ -18,7 +19,8 @@ def use_ray_token() -> None:
     A cluster that was started with a token requires it; Ray sends it only in token mode.
     """
     named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
-    if named or (Path.home() / ".ray" / "auth_token").exists():
+    account = find_account_folder()
+    if named or (account is not None and (account / ".ray" / "auth_token").exists()):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from service.base.errors import HomeError, InputError, SweepBusyError
 from service.base.sweep_ids import resolve_sweep
+from service.base.uris import build_sqlite_url
 
 FORMAT = 2
 """What the files of a sweep's folder mean; one more whenever an older gapsweep would misread one.
@@ -163,7 +164,7 @@ class Home:
     @property
     def mlflow_uri(self) -> str:
         """The URI of the home's MLflow database."""
-        return f"sqlite:///{self.path / 'mlflow.db'}"
+        return build_sqlite_url(self.path / "mlflow.db")
 
     @property
     def data(self) -> Path:

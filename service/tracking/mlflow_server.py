@@ -10,6 +10,7 @@ from contextlib import closing
 
 from service.base.errors import InputError
 from service.base.ports import check_port
+from service.base.uris import build_readonly_sqlite_uri
 from service.sweep.environment import EXPERIMENT, get_artifact_location, get_mlflow_uri
 from service.sweep.home import Home
 
@@ -39,8 +40,9 @@ def _find_runs_page(home: Home) -> str:
 
     It is read directly from the database, because MLflow's client takes seconds to import.
     """
+    database = build_readonly_sqlite_uri(home.path / "mlflow.db")
     try:
-        with closing(sqlite3.connect(f"file:{home.path / 'mlflow.db'}?mode=ro", uri=True)) as file:
+        with closing(sqlite3.connect(database, uri=True)) as file:
             query = "SELECT experiment_id FROM experiments WHERE name = ?"
             (number,) = file.execute(query, (EXPERIMENT,)).fetchone()
     except (sqlite3.Error, TypeError):  # another database of the user's, or nothing in it

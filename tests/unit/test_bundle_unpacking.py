@@ -13,7 +13,7 @@ from service.base.errors import BundleError
 from service.client.bundle_packing import digest, pack
 from service.server.bundle_unpacking import BundleLimits, unpack
 from tests.archives import archive
-from trainables.config.imports import OWN_PACKAGES
+from trainables.config.code_files import OWN_PACKAGES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # that is what is tested
 

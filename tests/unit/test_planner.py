@@ -260,3 +260,15 @@ def test_a_grid_tunes_the_control_on_its_own_values() -> None:
     tuned = [point for role, point in points if role is Role.CONTROL]
     assert [point["lr"] for point in tuned] == pytest.approx([1e-3, 1e-2, 0.1])
     assert all(point["dropout"] == 0.0 for point in tuned)
+
+
+def test_the_controls_of_a_huge_grid_are_spread_over_it() -> None:
+    tuned = {f"model.x{i}": {"float": [0.0, 1.0]} for i in range(30)}
+    space = {"dropout": {"float": [0.1, 0.5]}, **tuned}
+    spec = parse(space=space, search={"sampler": "grid", "grid_points": 100}, budget={"trials": 40})
+    _, points = plan_search(spec)
+    controls = [point for role, point in points if role is Role.CONTROL]
+    assert len(controls) == 10
+    assert controls[0]["model.x0"] == 0.0
+    assert [point["model.x0"] for point in controls] == sorted(p["model.x0"] for p in controls)
+    assert controls[-1]["model.x0"] > 0.8

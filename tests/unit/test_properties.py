@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from search_spaces.grid import iterate_grid
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.base.errors import Problem, SpecError
 from service.spec.file import dump_spec, load_spec, parse_spec
 from service.spec.model import SweepSpec
-from service.study.study import list_grid_points
 from tests.specs import BASE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -75,7 +75,7 @@ def test_a_draw_has_exactly_the_active_parameters_in_their_ranges(
 @given(spaces())
 def test_a_grid_names_each_point_once_and_each_is_valid(raw: dict[str, Any]) -> None:
     space = SearchSpace.model_validate(raw)
-    points = list(list_grid_points(space, 2))
+    points = list(iterate_grid(space, 2))
     assert points
     assert len({tuple(sorted(map(str, p.items()))) for p in points}) == len(points)
     for point in points:

@@ -8,10 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
+from search_spaces.grid import iterate_grid
 from service.spec.model import SweepSpec
 from service.study.records import Params, Role, TrialState
 from service.study.session import Decision, StudySession
-from service.study.study import list_grid_points, open_study
+from service.study.study import open_study
 from tests.specs import parse
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -68,7 +69,7 @@ def searched(folder: Path, sampler: str, pruner: Any) -> StudySession:
     )
     study = open_study(spec, folder / "study.journal")
     made = StudySession(study, spec.space, metric="val/loss", max_epochs=EPOCHS)
-    grid = list(list_grid_points(spec.space, 4)) if sampler == "grid" else []
+    grid = list(iterate_grid(spec.space, 4)) if sampler == "grid" else []
     made.prepare(TRIALS, [(Role.ENQUEUED, point) for point in grid[:TRIALS]])
     drive(made)
     return made

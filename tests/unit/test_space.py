@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
 from typing import Any
 
 import optuna
@@ -9,9 +11,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from search_spaces.grid import build_axis, iterate_grid
 from search_spaces.points import check_point, select_representable
 from search_spaces.presets import list_presets, load_preset
-from search_spaces.sampling import build_grid, suggest
+from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -107,11 +110,43 @@ def test_known_points_are_checked_by_name(regularisation: SearchSpace) -> None:
 
 
 def test_a_grid_stays_inside_its_ranges(regularisation: SearchSpace) -> None:
-    found = build_grid(regularisation, 4)
-    assert found.keys() == regularisation.parameters.keys()
-    for name, values in found.items():
-        assert values
-        assert all(regularisation.parameters[name].contains(v) for v in values)
+    for parameter in regularisation.parameters.values():
+        axis = build_axis(parameter, 4)
+        assert axis.length > 0
+        assert all(parameter.contains(axis.at(i)) for i in range(axis.length))
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "values"),
+    [
+        ("a: {float: [0, 1]}", 5, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ("a: {float: [1.0e-4, 1], log: true}", 5, [1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
+        ("a: {float: [0, 1], step: 0.5}", 5, [0.0, 0.5, 1.0]),
+        ("a: {float: [0, 1], step: 0.1}", 3, [0.0, 0.5, 1.0]),
+        ("a: {int: [1, 9], step: 4}", 5, [1, 5, 9]),
+        ("a: {int: [1, 9]}", 3, [1, 5, 9]),
+        ("a: {choice: [x, 1, true]}", 2, ["x", 1, True]),
+    ],
+)
+def test_a_grid_has_evenly_spaced_values(text: str, count: int, values: list[Any]) -> None:
+    axis = build_axis(space(text).parameters["a"], count)
+    found = [axis.at(i) for i in range(axis.length)]
+    numbers = all(isinstance(v, float) for v in values)
+    assert found == (pytest.approx(values) if numbers else values)
+
+
+def test_the_first_points_of_a_huge_grid_cost_nothing() -> None:
+    """Ranges of a trillion values, and inactive parameters that would repeat a point for ever."""
+    text = "p: {choice: [none, l1]}\n" + "\n".join(
+        f"x{i}: {{float: [0, 1], when: {{p: l1}}}}" for i in range(100)
+    )
+    tracemalloc.start()
+    first = list(itertools.islice(iterate_grid(space(text), 10**12), 3))
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    assert first[0] == {"p": "none"}
+    assert first[1] == {"p": "l1", **{f"x{i}": 0.0 for i in range(100)}}
+    assert first[2] == {**first[1], "x99": pytest.approx(1e-12)}
 
 
 @pytest.mark.parametrize("name", list_presets())

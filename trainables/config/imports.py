@@ -12,10 +12,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from search_spaces.models import get_first_message
 from search_spaces.words import did_you_mean
+from trainables.config.code_files import OWN_PACKAGES
 from trainables.errors import ContractError, blame
-
-OWN_PACKAGES = ("gapsweep", "service", "trainables", "search_spaces")
-"""The packages of gapsweep; a user's package cannot have one of these names."""
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 

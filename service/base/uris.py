@@ -1,0 +1,23 @@
+"""Puts the paths of files into URIs, whatever characters the paths have.
+
+No other module writes a path into a URI by hand. ``Path.as_uri`` is right for ``file:``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def build_sqlite_url(path: Path) -> str:
+    """The URL of a SQLite database, for SQLAlchemy and what is built on it.
+
+    SQLAlchemy ends the path at ``?`` and decodes ``%xx``; all other characters stand for
+    themselves. They stay as they are, because MLflow creates the folder of the path that it reads
+    from the URL without decoding it.
+    """
+    return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
+
+
+def build_readonly_sqlite_uri(path: Path) -> str:
+    """The URI with which :func:`sqlite3.connect` opens an existing database for reading."""
+    return f"{path.resolve().as_uri()}?mode=ro"
