@@ -25,6 +25,7 @@ GapsweepError
 ├── ServerError                    a server that cannot be reached, or that failed
 │   ├── DatabaseUnavailableError   the database does not answer
 │   ├── ClusterUnavailableError    the Ray cluster does not answer
+│   ├── PartUnavailableError       a program beside the API does not answer
 │   └── LaunchError                the Ray cluster refuses a job
 └── SweepFailedError               the sweep itself failed
 
@@ -266,6 +267,13 @@ class ClusterUnavailableError(ServerError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "cluster-unavailable"
     public_message = "the cluster does not answer; try again later"
+
+
+class PartUnavailableError(ServerError):
+    """A program that runs beside the API cannot be used at the moment."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "part-unavailable"
 
 
 class LaunchError(ServerError):

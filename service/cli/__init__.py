@@ -10,11 +10,11 @@ from rich.markup import escape
 from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
-from service.cli import local, remote, serving
+from service.cli import local, remote, serving, serving_mlflow
 from service.cli.app import INTERRUPTED, app
 from service.sweep.environment import use_ray_token
 
-__all__ = ["app", "local", "main", "remote", "serving"]
+__all__ = ["app", "local", "main", "remote", "serving", "serving_mlflow"]
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from service.base.versions import get_installed_version
 from service.cluster.jobs_client import RayJobs
 from service.server import driver_config
 from service.server.api.app import create_app
+from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
 from service.server.leased_loop import LeasedLoop
 from service.server.queue import QueueLimits
@@ -37,7 +38,10 @@ _GRACE = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """The settings of a server. ``mlflow_uri`` None leaves it to each driver's machine."""
+    """The settings of a server. ``mlflow_uri`` None leaves it to each driver's machine.
+
+    ``parts`` are what this process started beside the API.
+    """
 
     service: ServiceSettings
     ray_address: str
@@ -50,6 +54,7 @@ class ServerSettings:
     python: str = "python"
     webhooks: Sequence[str] = ()
     webhook_secret: str | None = None
+    parts: Sequence[Part] = ()
 
 
 def build(settings: ServerSettings) -> FastAPI:
@@ -82,7 +87,7 @@ def build(settings: ServerSettings) -> FastAPI:
     )
     service.wake = reconciling.wake
     loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
-    return create_app(service, cluster, rates=settings.rates, loops=loops)
+    return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 
 def serve(settings: ServerSettings) -> None:

@@ -23,9 +23,7 @@ def confine_artifacts(root: Path) -> None:
     """Let this process's MLflow read and write artifacts below ``root`` only."""
     root = root.resolve()
 
-    def open_store(
-        artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
-    ) -> ConfinedArtifacts:
+    def open_store(artifact_uri: str, **_: str | None) -> ConfinedArtifacts:
         return ConfinedArtifacts(artifact_uri, root)
 
     stores: dict[str, Any] = get_registered_artifact_repositories()
@@ -33,7 +31,7 @@ def confine_artifacts(root: Path) -> None:
     stores.update({"": open_store, "file": open_store})
 
 
-class ConfinedArtifacts(LocalArtifactRepository):  # type: ignore[misc]  # MLflow's is Any here
+class ConfinedArtifacts(LocalArtifactRepository):
     """The artifacts of one run, or of all.
 
     Raises:
@@ -56,7 +54,7 @@ class ConfinedArtifacts(LocalArtifactRepository):  # type: ignore[misc]  # MLflo
     def list_artifacts(self, path: str | None = None) -> list[Any]:
         """The artifacts that may be read, of a folder."""
         self._check(Path(self.artifact_dir, path or ""))
-        found = super().list_artifacts(path)
+        found = super().list_artifacts(path)  # type: ignore[no-untyped-call]  # MLflow's
         return [item for item in found if _is_plain(Path(self.artifact_dir, item.path))]
 
     def _get_or_create_artifact_dir(self, artifact_path: str | None = None) -> str:
@@ -65,12 +63,12 @@ class ConfinedArtifacts(LocalArtifactRepository):  # type: ignore[misc]  # MLflo
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         self._check(Path(self.artifact_dir, remote_file_path))
-        super()._download_file(remote_file_path, local_path)
+        super()._download_file(remote_file_path, local_path)  # type: ignore[no-untyped-call]  # MLflow's
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """Delete an artifact or a folder of them."""
         self._check(Path(self.artifact_dir, artifact_path or ""))
-        super().delete_artifacts(artifact_path)
+        super().delete_artifacts(artifact_path)  # type: ignore[no-untyped-call]  # MLflow's
 
     def _check(self, path: Path) -> None:
         """Refuse a path that leaves the root; the root itself may be reached through a link."""

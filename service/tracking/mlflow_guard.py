@@ -27,6 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY = 4 * 2**20
 """The largest body of a call that is not an artifact; MLflow holds it in memory."""
 _LONGEST_TOKEN = 512
+_HEALTH_CHECKS = (("GET", "/health"), ("HEAD", "/health"))
 _WORDS = {Right.WRITE: "user", Right.DELETE: "admin"}
 _CODES = {
     HTTPStatus.UNAUTHORIZED: "UNAUTHENTICATED",
@@ -82,7 +83,9 @@ class Guard:
 
 def _is_health_check(scope: Scope) -> bool:
     return (
-        scope["type"] == "http" and scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}
+        scope["type"] == "http"
+        and scope["path"] == "/health"
+        and scope["method"] in {"GET", "HEAD"}
     )
 
 
@@ -131,7 +134,7 @@ def _check_right(role: str, method: str, path: str) -> None:
 
 
 def _check_location(body: bytes) -> None:
-    """Refuse an experiment that names its artifacts' place, in either spelling that MLflow reads."""
+    """Refuse an experiment that names its artifacts' place, in either spelling of the key."""
     try:
         asked = json.loads(body or b"{}")
         asked = json.loads(asked) if isinstance(asked, str) else asked  # old clients encode twice

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from service.tracking.mlflow_settings import MlflowSettings
 
 _HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
+_ROOT = "mlflow-artifacts:/"
+"""Where the artifacts of new experiments are: below the folder that this server serves."""
+_GRACE = 5
 _SWITCHED_OFF = (
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
     "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
@@ -43,10 +45,8 @@ def serve_mlflow(settings: MlflowSettings) -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_graceful_shutdown=_GRACE,
     )
-
-
-_ROOT = "mlflow-artifacts:/"
 
 
 def _prepare(settings: MlflowSettings) -> None:
@@ -64,7 +64,7 @@ def _prepare(settings: MlflowSettings) -> None:
             "_MLFLOW_SERVER_FILE_STORE": settings.database,
             "_MLFLOW_SERVER_REGISTRY_STORE": settings.database,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": _ROOT,
-            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": Path(folder).as_uri(),
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": folder.as_uri(),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # unused, 2 GB
             "MLFLOW_ENABLE_WORKSPACES": "false",

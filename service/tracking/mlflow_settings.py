@@ -1,8 +1,7 @@
-"""The settings of an MLflow server of ours, and the command that starts one."""
+"""The settings of an MLflow server of ours."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 

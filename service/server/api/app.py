@@ -15,6 +15,7 @@ from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
 from service.server.api.metrics import Metrics, RequestMetrics
+from service.server.api.parts import Part, check_parts
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
@@ -46,9 +47,13 @@ def healthz() -> Status:
 
 
 @health_router.get("/readyz", responses=problems.responses(503))
-def readyz(service: TheService) -> Status:
-    """Readiness: the database answers and its schema is this version's."""
+def readyz(service: TheService, request: Request) -> Status:
+    """Readiness: the database answers and its schema is this version's; so does what runs beside.
+
+    `gapsweep up` runs Ray and MLflow beside the API.
+    """
     service.database.check()
+    check_parts(request.app.state.parts)
     return Status(status="ok")
 
 
@@ -87,6 +92,7 @@ def create_app(
     *,
     rates: RateSettings | None = None,
     loops: Sequence[LeasedLoop] = (),
+    parts: Sequence[Part] = (),
 ) -> FastAPI:
     """The API of a service whose database is up to date.
 
@@ -107,7 +113,7 @@ def create_app(
         summary="Which regularisation closes the generalisation gap of your model on your data?",
         lifespan=lifespan,
     )
-    app.state.service, app.state.cluster = service, cluster
+    app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
     app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
