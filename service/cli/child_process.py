@@ -20,6 +20,7 @@ _STARTUP_TIMEOUT = 120.0
 _POLL = 0.5
 _PROBE_PERIOD = 5.0
 _END_TIMEOUT = 30.0
+_KILL_TIMEOUT = 5.0
 _LONGEST_PAUSE = 60.0
 _PR_SET_PDEATHSIG = 1
 
@@ -148,21 +149,27 @@ class Child:
 
 
 def kill_session(leader: int) -> None:
-    """Kill what is left of the processes that a child and its own children started."""
+    """Kill what is left of the processes that a child and its own children started.
+
+    Elsewhere than on Linux, those that have a process group of their own are not found.
+    """
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-    for process in _find_session(leader):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_TIMEOUT
+    while (left := _find_session(leader)) and time.monotonic() < deadline:
+        for process in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def _find_session(leader: int) -> list[int]:
-    """Linux only: the processes of a session, in whatever process group."""
+    """Linux only: the living processes of a session, in whatever process group."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):
             fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(fields[3]) == leader:
+            if int(fields[3]) == leader and fields[0] not in "ZX":
                 found.append(int(path.parent.name))
     return found
 
