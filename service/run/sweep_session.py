@@ -31,7 +31,7 @@ from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
-from service.sweep.history import History
+from service.sweep.history import History, read_history
 from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
 from service.sweep.load import assemble
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 
 
+_ABANDON_PATIENCE = 5.0
+"""Seconds for which a sweep that ends by an error waits for MLflow."""
 RESERVED = 0.4
 """The share of a budget of time that is left for the confirmation."""
 
@@ -188,7 +190,7 @@ class _Session:
         self._control = Control(seconds, _reserve(spec), concurrent, gpus, orders, interrupts)
         self._cut_short = False
         self._runs = _open_runs(spec, self._splits, folder, home)
-        self._tracker = None if self._runs is None else Outbox(self._runs, "mlflow")
+        self._tracker = None if self._runs is None else self._open_tracker(self._runs)
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
         keep = spec.confirm.top_k if spec.confirm else 1
@@ -210,6 +212,9 @@ class _Session:
             self._trials.extend(self._trials.budget + more_trials)
         for observer in observers:
             observer.begin(before, self._trials.planned, seconds)
+
+    def _open_tracker(self, runs: SweepRuns) -> Outbox:
+        return Outbox(runs, "mlflow", reread=lambda: read_history(self._folder.history))
 
     def drive(self, cluster: Cluster) -> None:
         """Run trials until the budget is used up or the sweep must stop."""
@@ -243,9 +248,9 @@ class _Session:
             run_trials(flow, context, self._concurrent)
 
     def abandon(self) -> None:
-        """Stop the tracker's thread after an error."""
-        if self._tracker is not None:
-            self._tracker.abandon()
+        """End MLflow's runs after an error, if MLflow answers soon."""
+        if self._tracker is not None and self._runs is not None:
+            self._tracker.close(self._runs.close, _ABANDON_PATIENCE)
 
     def conclude(self) -> Ending:
         """Measure the finalists on the test split, write report and summary, end the parent."""

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from service.base.errors import StaleDriverError
+from service.base.errors import (
+    ForbiddenError,
+    RateLimitError,
+    ServerError,
+    StaleDriverError,
+    UnauthorizedError,
+)
 from service.client.job_states import RequestedAction
 from service.run.sweep_control import Orders
 from service.server.store.job_records import DriverReport
@@ -19,6 +25,7 @@ from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
 from service.tracking.outbox import Outbox, TrialUpdate
 
+_AWAY = (ServerError, RateLimitError, UnauthorizedError, ForbiddenError, OSError)
 _SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
 
 
@@ -77,6 +84,10 @@ class Recorder:
         self.requested_action = instructions.requested_action
         self._orders.slots = instructions.slots
         self._orders.stop = instructions.requested_action is not None
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether the store cannot be used for now; any other error refuses what was written."""
+        return isinstance(error, _AWAY)
 
     def report(self) -> DriverReport:
         """The sweep's progress, without updates."""

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -23,12 +24,23 @@ from service.base.redaction import redact
 from service.client.sweep_events import event_to_json
 from service.server.store.job_records import StoredEvent, Webhook
 from service.server.store.webhook_store import WebhookStore
+from service.sweep.losses import describe_error
 
 TRIES = 12
 """Calls after which an event is given up, about an hour after the first one."""
+_WAITING = frozenset({401, 403, 404, 407, 408, 409, 410, 421, 423, 425, 429})
+"""Client errors that say nothing of the event: the receiver is not set up, or wants to wait."""
 _TIMEOUT = 10.0
 _MIN_SECRET_LENGTH = 16
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why an event was not delivered; ``final`` if it would fail again."""
+
+    reason: str
+    final: bool
 
 
 class WebhookSender:
@@ -48,7 +60,11 @@ class WebhookSender:
         self._send, self._clock = send or _post, clock
 
     def round(self) -> None:
-        """Deliver the new state changes to every webhook that is due."""
+        """Deliver the new state changes to every webhook that is due.
+
+        An event that a receiver refuses (most 4xx statuses) is skipped at once, because it would be
+        refused again; one that cannot be sent is as well. Both are logged.
+        """
         for webhook in self._webhooks.due():
             left: Webhook | None = webhook
             while left is not None:
@@ -59,25 +75,30 @@ class WebhookSender:
         event = self._webhooks.next_change(webhook.event)
         if event is None:
             return None
-        problem = self._call(webhook.url, event)
-        if problem is not None:
-            _log.warning("webhook %s: %s", redact(webhook.url), problem)
-            if webhook.tries + 1 < TRIES:  # the pause is stored: another process may continue
-                tries = webhook.tries + 1
+        failure = self._call(webhook.url, event)
+        if failure is not None:
+            _log.warning("webhook %s: %s", redact(webhook.url), failure.reason)
+            tries = TRIES if failure.final else webhook.tries + 1
+            if tries < TRIES:  # the pause is stored: another process may continue
                 self._webhooks.mark_failed(webhook.url, tries, 2.0**tries)
                 return None
             _log.error("webhook %s: gave up event %s", redact(webhook.url), event.number)
         self._webhooks.mark_delivered(webhook.url, event.number)
         return Webhook(url=webhook.url, event=event.number, tries=0)
 
-    def _call(self, url: str, event: StoredEvent) -> str | None:
+    def _call(self, url: str, event: StoredEvent) -> _Failure | None:
         """Send an event; what went wrong, None if the receiver accepted it."""
-        body = _build_body(event)
+        try:
+            body = _build_body(event)
+        except Exception as error:  # whatever is wrong with it, the next event is to be sent
+            return _Failure(f"event {event.number} cannot be sent: {describe_error(error)}", True)
         try:
             status = self._send(url, body, self._build_headers(event, body))
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            return redact(f"{type(error).__name__}: {error}")
-        return None if 200 <= status < 300 else f"HTTP status {status}"
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
+            return _Failure(redact(f"{type(error).__name__}: {error}"), False)
+        if 200 <= status < 300:
+            return None
+        return _Failure(f"HTTP status {status}", 400 <= status < 500 and status not in _WAITING)
 
     def _build_headers(self, event: StoredEvent, body: bytes) -> Mapping[str, str]:
         name, when = f"event_{event.number}", str(int(self._clock()))

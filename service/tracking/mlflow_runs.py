@@ -2,7 +2,7 @@
 
 MLflow is for viewing; no sweep depends on it. The study and the history contain everything that is
 logged here, with its time, so that a failed write is repeated later, and a repeated write logs the
-same points.
+same points. What MLflow refuses is skipped, item by item, and counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from pathlib import Path
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
+from service.sweep.losses import Losses, describe_error
 from service.sweep.sweep_record import Sweep, SweepState
-from service.tracking.outbox import TrialUpdate
+from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox retries
@@ -28,7 +29,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it logs every table that it creates
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
@@ -37,6 +39,9 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
 )
+
+from service.tracking.entities import make_metrics, make_params, make_tags, make_text
+from service.tracking.refusals import BatchLog, NotOpenError, is_away
 
 SWEEP_TAG = "gapsweep.sweep_id"
 TRIAL_TAG = "gapsweep.trial"
@@ -50,7 +55,6 @@ ANSWER_TAG = "gapsweep.answer"
 SEARCHED = f"tags.`{ROLE_TAG}` != 'replicate' AND tags.`{ROLE_TAG}` != 'removal'"
 """The filter that leaves a list of runs with the trials of searches."""
 
-_BATCH = 1000  # MLflow's limit of metrics a call
 _RUN_STATUS = {
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
@@ -82,7 +86,10 @@ class TrackedSweep:
 
 
 class SweepRuns:
-    """The runs of one sweep in MLflow. Blocking; raises MLflow's errors; for one thread only."""
+    """The runs of one sweep in MLflow. Blocking; for one thread only.
+
+    It raises MLflow's errors while MLflow is away; ``losses`` are the items that it refused.
+    """
 
     batch = 1
 
@@ -94,35 +101,57 @@ class SweepRuns:
         self._bare: set[str] = set()
         self._experiment = ""
         self._known = False
+        self._reopened = False
+        self._has_spec = False
         self.parent = ""
+        self.losses = Losses()
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether an error says that MLflow cannot be used for now; any other error refuses."""
+        return is_away(error)
 
     def open(self) -> None:
         """Find or create the experiment and the parent run, and find existing child runs.
 
         After an error everything is looked up again: the server may have executed a request whose
         response was lost, and a run would be created twice.
+
+        Raises:
+            NotOpenError: one of them can neither be found nor created.
         """
         if self._known:
             return
+        try:
+            self._open()
+        except Exception as error:
+            raise NotOpenError(describe_error(error)) from error
+        self._known = True
+
+    def _open(self) -> None:
         self._client = mlflow.MlflowClient(
             self._uri
         )  # makes a new database first, which takes long
+        self._batches = BatchLog(self._client, self.losses)
         self._experiment = self._find_experiment()
-        runs = self._search(f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'")
-        self._children = {
-            int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in runs if TRIAL_TAG in r.data.tags
-        }
+        runs = self._find_runs()
+        children = [r for r in runs if TRIAL_TAG in r.data.tags]
+        self._children = {int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in children}
         parents = [r.info.run_id for r in runs if TRIAL_TAG not in r.data.tags]
         self._bare = {r.info.run_id for r in runs if not r.data.params}
         self.parent = parents[0] if parents else self._create_parent()
+        for run in children:  # of a parent that was deleted
+            if run.data.tags.get(MLFLOW_PARENT_RUN_ID) != self.parent:
+                self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self.parent)
         if self.parent in self._bare:
             self._describe_parent()
-        self._known = True
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
         """Log updates; logging one again writes the same points."""
         with self._look_up_after_errors():
             self.open()
+            if not self._reopened:  # an earlier session has ended it
+                self._client.update_run(self.parent, status="RUNNING")
+                self._reopened = True
             for item in updates:
                 if item.epochs:
                     self.log_epochs(item.trial, item.epochs)
@@ -140,37 +169,43 @@ class SweepRuns:
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
         tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
         ended = int(1000 * (trial.ended or 0))
-        self._client.log_batch(
-            run,
-            metrics=[Metric(k, v, ended, 0) for k, v in best.items()],
-            tags=[RunTag(k, v[:5000]) for k, v in tags.items() if v],
-        )
-        self._client.update_run(run, status=_RUN_STATUS[trial.state])
+        self._batches.log(run, [*make_metrics(best, ended, 0), *make_tags(tags)])
+        status = _RUN_STATUS[trial.state]
+        self._client.update_run(run, status=status)
         if trial.state is not TrialState.RUNNING:
-            status = _RUN_STATUS[trial.state]
             self._client.set_terminated(run, status=status, end_time=ended or None)
 
     def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
         """Log epochs of one trial; a point logged twice is the same point."""
         run = self._open_child(trial)
         points = [
-            Metric(name, value, int(epoch.time * 1000), epoch.epoch)
+            point
             for epoch in epochs
-            for name, value in epoch.metrics.items()
+            for point in make_metrics(epoch.metrics, int(epoch.time * 1000), epoch.epoch)
         ]
-        for start in range(0, len(points), _BATCH):
-            self._client.log_batch(run, metrics=points[start : start + _BATCH])
+        self._batches.log(run, points)
 
     def finish(
         self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
     ) -> None:
-        """End the parent with its headline figures and artifacts; the best trial's model too.
+        """End all runs, the parent with its headline figures and artifacts; add the best model.
 
-        The verdict becomes the run's description.
+        The verdict becomes the parent's description. Runs are ended before files are uploaded,
+        because a store of artifacts can be away while MLflow is not.
         """
         with self._look_up_after_errors():
             self.open()
-            self._finish(sweep, verdict, artifacts, model)
+            self._log_finalists(sweep, verdict)
+            self._end_runs(sweep)
+            self._log_artifacts(sweep, artifacts, model)
+
+    def close(self) -> None:
+        """End all runs that are open: the sweep's session ended by an error."""
+        with self._look_up_after_errors():
+            self.open()
+            for run in self._find_runs():
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, status="KILLED")
 
     @contextmanager
     def _look_up_after_errors(self) -> Iterator[None]:
@@ -180,45 +215,72 @@ class SweepRuns:
             self._known = False
             raise
 
-    def _finish(
-        self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
-    ) -> None:
+    def _skip_refused(self, what: str, write: Callable[[], object]) -> None:
+        """Call ``write``; if MLflow refuses it, count ``what`` as lost."""
+        try:
+            write()
+        except Exception as error:
+            if is_away(error):
+                raise
+            self.losses.add(what, describe_error(error))
+
+    def _log_finalists(self, sweep: Sweep, verdict: str) -> None:
         now = int(time.time() * 1000)
         for trial in (t for t in (sweep.baseline, sweep.best) if t is not None):
             tested = {k: v for k, v in trial.best.items() if _is_test(k)}
             when = int(1000 * (trial.ended or 0))
-            self._client.log_batch(
-                self._open_child(trial), metrics=[Metric(k, v, when, 0) for k, v in tested.items()]
-            )
+            self._batches.log(self._open_child(trial), make_metrics(tested, when, 0))
         metrics = {
             f"{role}/{name}": value
             for role, trial in _name_finalists(sweep)
             if trial is not None
             for name, value in trial.best.items()
         }
-        self._client.log_batch(
-            self.parent,
-            metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
-            tags=[
-                RunTag(STATE_TAG, sweep.state.value),
-                RunTag(MLFLOW_RUN_NOTE, verdict),
-                *(RunTag(k, v[:5000]) for k, v in _answer_tags(sweep.answer).items()),
-            ],
-        )
-        for path in artifacts:
-            self._client.log_artifact(self.parent, str(path))
-        if model is not None and sweep.best is not None:
-            self._client.log_artifact(self._open_child(sweep.best), str(model), "model")
-        for trial in sweep.of_state(TrialState.RUNNING):  # a killed worker did not end its run
-            if trial.number in self._children:
-                self._client.set_terminated(self._children[trial.number], status="KILLED")
+        tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: verdict}
+        tags |= _answer_tags(sweep.answer)
+        self._batches.log(self.parent, [*make_metrics(metrics, now, 0), *make_tags(tags)])
+
+    def _end_runs(self, sweep: Sweep) -> None:
+        """End the parent, and every run that its trial's end left open."""
+        states = {t.number: t.state for t in sweep.trials}
+        for run in self._find_runs():
+            number = run.data.tags.get(TRIAL_TAG)
+            if number is None or run.info.status != "RUNNING":
+                continue
+            state = states.get(int(number), TrialState.RUNNING)
+            status = "KILLED" if state is TrialState.RUNNING else _RUN_STATUS[state]
+            self._client.set_terminated(run.info.run_id, status=status)
         self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
+
+    def _log_artifacts(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
+        files = [] if self._has_spec else [self._sweep.spec]
+        for path in (p for p in (*files, *artifacts) if p.exists()):
+            self._log_artifact(self.parent, path)
+        if model is not None and sweep.best is not None and model.exists():
+            self._log_artifact(self._open_child(sweep.best), model, "model")
+
+    def _log_artifact(self, run: str, path: Path, folder: str | None = None) -> None:
+        self._skip_refused(path.name, lambda: self._client.log_artifact(run, str(path), folder))
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+            self._put_aside(found)
+            found = None
         if found is not None:
             return str(found.experiment_id)
         return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts))
+
+    def _put_aside(self, deleted: mlflow.entities.Experiment) -> None:
+        """Rename a deleted experiment, whose name is taken until then; it stays deleted."""
+        number = deleted.experiment_id
+        self._client.restore_experiment(number)
+        self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
+        self._client.delete_experiment(number)
+
+    def _find_runs(self) -> list[mlflow.entities.Run]:
+        """All runs of the sweep."""
+        return self._search(f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'")
 
     def _search(self, condition: str) -> list[mlflow.entities.Run]:
         found: list[mlflow.entities.Run] = []
@@ -231,17 +293,42 @@ class SweepRuns:
             token = page.token or ""
         return found
 
-    def _create_parent(self) -> str:
-        tags = self._build_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id}
-        run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+    def _create_run(self, tags: Mapping[str, str], started: int | None = None) -> str:
+        """Create a run.
+
+        Raises:
+            SinkEmptiedError: its experiment was deleted.
+        """
+        safe = {tag.key: tag.value for tag in make_tags(tags)}
+        try:
+            run = str(self._client.create_run(self._experiment, started, safe).info.run_id)
+        except MlflowException as error:
+            if is_away(error) or self._is_experiment_there():
+                raise
+            raise SinkEmptiedError(f"the experiment {EXPERIMENT} was deleted") from error
         self._bare.add(run)
         return run
 
+    def _is_experiment_there(self) -> bool:
+        try:
+            found = self._client.get_experiment(self._experiment)
+        except MlflowException as error:
+            if is_away(error):
+                raise
+            return False
+        return bool(found.lifecycle_stage == LifecycleStage.ACTIVE)
+
+    def _create_parent(self) -> str:
+        return self._create_run(self._build_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id})
+
     def _describe_parent(self) -> None:
-        params = [Param(k, v[:6000]) for k, v in self._sweep.params.items()]
-        self._client.log_artifact(self.parent, str(self._sweep.spec))
-        self._client.log_inputs(self.parent, [self._build_dataset()])
-        self._client.log_batch(self.parent, params=params[:100])  # last: it is no longer bare then
+        try:
+            self._client.log_artifact(self.parent, str(self._sweep.spec))
+            self._has_spec = True
+        except Exception:  # its store may be away; it is tried again at the end
+            pass
+        self._log_dataset(self.parent)
+        self._batches.log(self.parent, make_params(self._sweep.params))  # last: not bare then
 
     def _build_tags(self) -> dict[str, str]:
         return {
@@ -250,12 +337,13 @@ class SweepRuns:
             MLFLOW_SOURCE_TYPE: "LOCAL",
         }
 
-    def _build_dataset(self) -> DatasetInput:
-        name = self._sweep.data
+    def _log_dataset(self, run: str) -> None:
+        name = make_text(self._sweep.data, 500)
         dataset = Dataset(
             name=name, digest=self._sweep.data_digest, source_type="code", source=name
         )
-        return DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+        used = DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+        self._skip_refused(f"dataset {name}", lambda: self._client.log_inputs(run, [used]))
 
     def _open_child(self, trial: Trial) -> str:
         if trial.number not in self._children:
@@ -267,15 +355,11 @@ class SweepRuns:
                 MLFLOW_RUN_NAME: _name_run(trial),
                 **_replicate_tags(trial),
             }
-            made = self._client.create_run(self._experiment, _get_start_time(trial), tags)
-            run = str(made.info.run_id)
-            self._children[trial.number] = run
-            self._bare.add(run)
+            self._children[trial.number] = self._create_run(tags, _get_start_time(trial))
         run = self._children[trial.number]
         if run in self._bare:
-            params = [Param(k, str(v)) for k, v in trial.params.items()]
-            self._client.log_inputs(run, [self._build_dataset()])
-            self._client.log_batch(run, params=params)
+            self._log_dataset(run)
+            self._batches.log(run, make_params(trial.params))
             self._bare.remove(run)
         return run
 

@@ -416,6 +416,9 @@ class Sink:
         self.last_heartbeat += news
         self.calls.put(news)
 
+    def is_away(self, error: Exception) -> bool:
+        return isinstance(error, ConnectionError)
+
     def wait_for(self, *numbers: int) -> None:
         """Until it has heard of these trials."""
         while not set(numbers) <= {item.trial.number for item in self.last_heartbeat}:
@@ -517,6 +520,46 @@ class TestOutbox:
         sink.wait_for(*range(5))
         assert box.close(lambda: None)
         assert [item.trial.number for item in sink.last_heartbeat] == list(range(5))
+
+    def test_what_a_sink_refuses_is_skipped_alone_and_counted(self) -> None:
+        class Picky(Sink):
+            """It refuses whatever has the second epoch of the first trial in it."""
+
+            def write(self, news: Sequence[TrialUpdate]) -> None:
+                if any(e == epoch(1, 2) for item in news for e in item.epochs):
+                    raise ValueError("not this one")
+                super().write(news)
+
+        sink = Picky()
+        box = outbox(sink, period=WAIT)
+        for number in (1, 2, 3):
+            box.started(trial(number))
+            for at in (1, 2, 3):
+                box.epoch(epoch(number, at))
+        assert box.close(lambda: None)
+        told = {(e.trial, e.epoch) for item in sink.last_heartbeat for e in item.epochs}
+        assert told == {(t, e) for t in (1, 2, 3) for e in (1, 2, 3)} - {(1, 2)}
+        assert {i.trial.number for i in sink.last_heartbeat if i.changed} == {1, 2, 3}
+        (loss,) = box.losses.list("the store")
+        assert str(loss) == "the store: trial 1, epoch 2 (ValueError: not this one)"
+
+    def test_an_update_that_makes_a_sink_fail_for_ever_is_found(self) -> None:
+        class Crashing(Sink):
+            """It seems to be away whenever it is told of trial 1."""
+
+            def write(self, news: Sequence[TrialUpdate]) -> None:
+                if any(item.trial.number == 1 for item in news):
+                    raise ConnectionError("crashed")
+                super().write(news)
+
+        sink = Crashing()
+        box = outbox(sink)
+        box.started(trial(1))
+        box.started(trial(2))
+        sink.wait_for(2)
+        assert box.close(lambda: None)
+        (loss,) = box.losses.list("the store")
+        assert loss.what == "trial 1"
 
     def test_trials_of_an_earlier_session_are_told_again(self) -> None:
         sink = Sink()

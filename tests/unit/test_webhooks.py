@@ -20,6 +20,8 @@ import pytest
 from service.base.errors import InputError
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
+from service.client.sweep_events import SweepEvent
+from service.server import webhook_delivery
 from service.server.store.webhook_store import WebhookStore
 from service.server.webhook_delivery import TRIES, WebhookSender, check_urls
 from tests.stores import Store
@@ -260,6 +262,37 @@ def test_what_is_never_taken_is_given_up_and_the_next_is_told(
     receiver.status = 200
     house.round()
     assert receiver.changes[TRIES:] == [("digits-1", "running")]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_an_event_that_a_receiver_refuses_does_not_hold_up_the_next(
+    house: House, receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    house.webhooks.set_urls([receiver.url()])
+    house.change(STARTING)
+    receiver.status = status
+    house.round()
+    house.change(RUNNING)
+    receiver.status = 204
+    house.round()
+    assert [new for _, new in receiver.changes] == ["starting", "running"]
+    assert "gave up event" in caplog.text
+
+
+def test_an_event_that_cannot_be_written_does_not_hold_up_the_next(
+    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_json = webhook_delivery.event_to_json
+
+    def fail_once(event: SweepEvent) -> bytes:
+        monkeypatch.setattr(webhook_delivery, "event_to_json", to_json)
+        raise ValueError("no JSON")
+
+    monkeypatch.setattr(webhook_delivery, "event_to_json", fail_once)
+    house.webhooks.set_urls([receiver.url()])
+    house.change(STARTING, RUNNING)
+    house.round()
+    assert [new for _, new in receiver.changes] == ["running"]
 
 
 def test_a_new_address_hears_only_what_happens_from_now_on(

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.base.errors import TrialNotFoundError
+from service.base.storable import make_storable
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database, insert_new, upsert
 from service.server.store.event_rows import to_event, to_values
@@ -81,7 +82,7 @@ class ProgressStore:
         with self._database.writing() as session:
             row = find_active_row(session, sweep_id, attempt)
             _write(session, row, report, now)
-            transition(session, row, new, cause, row.requested_by or DRIVER, now)
+            transition(session, row, new, make_storable(cause), row.requested_by or DRIVER, now)
 
     def trials(self, sweep_id: str) -> tuple[Trial, ...]:
         """A sweep's trials by number, without their epochs.
@@ -142,7 +143,9 @@ def _write(session: Session, row: SweepRow, report: DriverReport, now: float) ->
 def _to_json(value: Any) -> Any:
     """A value for a JSON column: NaN and infinities, which JSON lacks, as text."""
     if isinstance(value, Mapping):
-        return {k: _to_json(v) for k, v in value.items()}
+        return {make_storable(k): _to_json(v) for k, v in value.items()}
+    if isinstance(value, str):
+        return make_storable(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
