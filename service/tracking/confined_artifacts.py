@@ -11,12 +11,16 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.artifact.artifact_repository_registry import (
     get_registered_artifact_repositories,
 )
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+_UPLOADING = ".artifact.uploading."
+"""The beginning of the names of files that MLflow has not received whole."""
 
 
 def confine_artifacts(root: Path) -> None:
@@ -47,15 +51,18 @@ class ConfinedArtifacts(LocalArtifactRepository):
 
     def get_local_path(self, artifact_path: str) -> str:
         """The path of an artifact that may be read."""
-        path = str(super().get_local_path(artifact_path))
-        self._check(Path(path))
-        return path
+        self._check(Path(self.artifact_dir, artifact_path))
+        return str(super().get_local_path(artifact_path))
 
-    def list_artifacts(self, path: str | None = None) -> list[Any]:
-        """The artifacts that may be read, of a folder."""
-        self._check(Path(self.artifact_dir, path or ""))
-        found = super().list_artifacts(path)  # type: ignore[no-untyped-call]  # MLflow's
-        return [item for item in found if _is_plain(Path(self.artifact_dir, item.path))]
+    def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
+        """The artifacts that may be read, of a folder; none of what is no folder."""
+        base = Path(self.artifact_dir)
+        folder = Path(base, path or "")
+        self._check(folder)
+        if not folder.is_dir():
+            return []
+        shown = [p for p in folder.iterdir() if _is_plain(p) and not p.name.startswith(_UPLOADING)]
+        return [_describe(found, base) for found in sorted(shown)]
 
     def _get_or_create_artifact_dir(self, artifact_path: str | None = None) -> str:
         self._check(Path(self.artifact_dir, artifact_path or ""))
@@ -103,6 +110,12 @@ def _find_below(root: Path, path: Path) -> tuple[str, ...] | None:
 def _spell_otherwise(root: Path, path: Path) -> list[Path]:
     """The folders above ``path`` that are the root by another name, through a link above it."""
     return [parent for parent in (path, *path.parents) if parent.resolve() == root]
+
+
+def _describe(path: Path, base: Path) -> FileInfo:
+    is_folder = path.is_dir()
+    size = None if is_folder else path.stat().st_size
+    return FileInfo(path.relative_to(base).as_posix(), is_folder, size)
 
 
 def _is_plain(path: Path) -> bool:
