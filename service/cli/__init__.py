@@ -10,6 +10,7 @@ from rich.markup import escape
 from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
+from service.base.streams import open_closed_descriptors, safe_streams
 from service.cli import local, remote, serving, serving_mlflow
 from service.cli.app import INTERRUPTED, app
 from service.sweep.environment import use_ray_token
@@ -19,8 +20,14 @@ __all__ = ["app", "local", "main", "remote", "serving", "serving_mlflow"]
 
 def main() -> None:
     """The command `gapsweep`: every error a sentence, never a traceback."""
-    errors = Console(stderr=True, highlight=False)
+    open_closed_descriptors()
     use_ray_token()
+    with safe_streams():
+        _run()
+
+
+def _run() -> None:
+    errors = Console(stderr=True, highlight=False)
     try:
         app()
     except ModuleNotFoundError as error:

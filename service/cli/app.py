@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `--help` does not wait for
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from service.base.errors import InputError
+from service.base.streams import fit_json
 
 INTERRUPTED = 130
 HERE, THERE, SERVICE = "Sweeps on this machine", "Sweeps on a server", "The service"
@@ -80,6 +82,11 @@ Token = Annotated[
     str | None,
     typer.Option("--token", metavar="TOKEN", envvar="GAPSWEEP_TOKEN", help="API token."),
 ]
+
+
+def print_json(text: str) -> None:
+    """Print JSON; characters that the output's encoding lacks are escaped as JSON has them."""
+    print(fit_json(text, sys.stdout.encoding))
 
 
 def write_file(path: Path, write: Callable[[], object]) -> None:

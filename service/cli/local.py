@@ -23,6 +23,7 @@ from service.cli.app import (
     SweepName,
     Token,
     app,
+    print_json,
     write_file,
 )
 from service.cli.remote_session import (
@@ -104,7 +105,7 @@ def report(
 
     folder = locate_home(home).find(sweep)
     if as_json and html is None and png is None:
-        print(read_current_summary(folder).model_dump_json(indent=2))
+        print_json(read_current_summary(folder).model_dump_json(indent=2))
         return
     from service.report.plots import save_png
     from service.report.terminal import print_report
@@ -120,7 +121,7 @@ def report(
     if png is not None:
         write_file(png, lambda: save_png(data, png))
     if as_json:
-        print(summarise(found, folder).model_dump_json(indent=2))
+        print_json(summarise(found, folder).model_dump_json(indent=2))
         return
     console = Console()
     print_report(data, console)

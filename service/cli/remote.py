@@ -23,6 +23,7 @@ from service.cli.app import (
     SweepName,
     Token,
     app,
+    print_json,
     write_file,
 )
 from service.cli.remote_session import Remote, remote_report, run_action
@@ -73,7 +74,7 @@ def submit(
     )
     sweep = remote.do_patiently(call)
     if as_json and not watch_it:
-        print(sweep.model_dump_json(indent=2))
+        print_json(sweep.model_dump_json(indent=2))
         return
     print(f"{sweep.sweep_id} is {sweep.state}", file=sys.stderr if as_json else sys.stdout)
     if watch_it:
@@ -91,7 +92,7 @@ def status(
     remote = Remote.at(server, token)
     sweep = remote.client.do(endpoints.sweep(remote.find(name)))
     if as_json:
-        print(sweep.model_dump_json(indent=2))
+        print_json(sweep.model_dump_json(indent=2))
         return
     console = Console(highlight=False)
     console.print(status_table(sweep))
@@ -122,7 +123,7 @@ def trials(
     remote = Remote.at(server, token)
     found = remote.client.do(endpoints.trials(remote.find(name)))
     if as_json:
-        print(TypeAdapter(list[TrialOut]).dump_json(found, indent=2).decode())
+        print_json(TypeAdapter(list[TrialOut]).dump_json(found, indent=2).decode())
         return
     Console(highlight=False).print(trials_table(found))
 

@@ -11,10 +11,11 @@ from service.client import endpoints
 from service.client.client import Client
 from service.client.models import SweepDetails, TrialOut
 from service.client.sweep_events import StateChanged, SweepEvent
-from service.report.progress import SweepView, choose_view
+from service.report.progress import choose_view, showing
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.records import Trial
+from service.sweep.sweep_observer import GuardedObserver
 from service.sweep.sweep_record import Sweep, SweepState
 
 
@@ -26,17 +27,17 @@ def follow(client: Client, sweep_id: str, console: Console) -> None:
     """
     sweep = client.do(endpoints.sweep(sweep_id))  # first: later changes arrive as events
     known = tuple(_trial(t) for t in client.do(endpoints.trials(sweep_id)))
-    with choose_view(console) as view:
+    with showing(choose_view(console)) as view:
         view.begin(_sweep(sweep, known), _planned(sweep), None)
         if not sweep.state.is_over:
             console.print(f"{sweep_id} is {sweep.state} ({sweep.cause})", soft_wrap=True)
         for _, event in client.events(sweep_id, after=sweep.last_event):
-            _show(view, event)
+            _show(view, console, event)
 
 
-def _show(view: SweepView, event: SweepEvent) -> None:
+def _show(view: GuardedObserver, console: Console, event: SweepEvent) -> None:
     if isinstance(event, StateChanged):
-        view.console.print(f"{event.new}: {event.cause}", soft_wrap=True)
+        console.print(f"{event.new}: {event.cause}", soft_wrap=True)
     else:
         view.on(event)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from service.base.errors import InputError, ServerError
 from service.base.sweep_ids import LATEST, resolve_sweep
-from service.cli.app import write_file
+from service.cli.app import print_json, write_file
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -92,7 +92,7 @@ def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
 
     page = remote.client.do(endpoints.sweeps(limit=limit))
     if as_json:
-        print(page.model_dump_json(indent=2))
+        print_json(page.model_dump_json(indent=2))
     elif page.items:
         Console(highlight=False).print(sweeps_table(tuple(reversed(page.items))))
         if page.cursor is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from service.cli.app import INTERRUPTED
+from service.cli.app import INTERRUPTED, print_json
 from service.sweep.environment import get_mlflow_uri, locate_home
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def run_here(
     as_json: bool,
 ) -> None:
     """Run a new sweep, show it, and exit with its code. ``source`` names the spec in errors."""
-    from service.report.progress import choose_view
+    from service.report.progress import choose_view, showing
     from service.run.start_and_resume import start_sweep
 
     at = locate_home(home)
-    with choose_view(_open_console(as_json)) as view:
+    with showing(choose_view(_open_console(as_json))) as view:
         ending, folder = start_sweep(
             spec, source, at, ray_address, folders=folders, observers=[view]
         )
@@ -44,12 +44,12 @@ def resume_here(
     sweep: str, home: Path | None, ray_address: str | None, *, more_trials: int, as_json: bool
 ) -> None:
     """Run the remaining trials of a sweep, show it, and exit with its code."""
-    from service.report.progress import choose_view
+    from service.report.progress import choose_view, showing
     from service.run.start_and_resume import resume_sweep
 
     at = locate_home(home)
     folder = at.find(sweep)
-    with choose_view(_open_console(as_json)) as view:
+    with showing(choose_view(_open_console(as_json))) as view:
         ending = resume_sweep(folder, at, ray_address, observers=[view], more_trials=more_trials)
     _finish(ending, folder, at, as_json)
 
@@ -61,23 +61,18 @@ def _open_console(as_json: bool) -> Console:
 
 def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
     """Print the report and any warnings, and exit with the code of the outcome."""
-    from service.report.report_data import build_report
-    from service.report.terminal import print_report
     from service.run.start_and_resume import list_failures
-    from service.sweep.load import read_sweep
+    from service.sweep.losses import Losses, attempt
     from service.sweep.sweep_record import SweepState
 
     notes = Console(stderr=True, highlight=False)
+    unprinted = Losses()
     if as_json:
-        print(ending.summary.model_dump_json(indent=2))
+        print_json(ending.summary.model_dump_json(indent=2))
     else:
-        console = Console(highlight=False)
-        _, study, _ = read_sweep(folder)
-        print_report(build_report(ending.sweep, study.importances()), console)
-        console.print(f"\nreport  {folder.report}", soft_wrap=True)
-        if uri := get_mlflow_uri(home):
-            shown = f"gapsweep ui --home {home.path}" if uri == home.mlflow_uri else uri
-            console.print(f"MLflow  {shown}", soft_wrap=True)
+        attempt(unprinted, "the report", lambda: _print_report(ending, folder, home))
+    for loss in (*ending.losses, *unprinted.list("this terminal")):
+        notes.print(f"not shown: {escape(str(loss))}", soft_wrap=True)
     if ending.stopped is not None:
         notes.print(f"stopped early: {ending.stopped.value}")
     if ending.unlogged is not None:
@@ -93,3 +88,17 @@ def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> N
         for reason in list_failures(ending):
             notes.print(f"[bold red]error[/] a trial failed: {escape(reason)}", soft_wrap=True)
         sys.exit(1)
+
+
+def _print_report(ending: Ending, folder: SweepFolder, home: Home) -> None:
+    from service.report.report_data import build_report
+    from service.report.terminal import print_report
+    from service.sweep.load import read_sweep
+
+    console = Console(highlight=False)
+    _, study, _ = read_sweep(folder)
+    print_report(build_report(ending.sweep, study.importances()), console)
+    console.print(f"\nreport  {folder.report}", soft_wrap=True)
+    if uri := get_mlflow_uri(home):
+        shown = f"gapsweep ui --home {home.path}" if uri == home.mlflow_uri else uri
+        console.print(f"MLflow  {shown}", soft_wrap=True)

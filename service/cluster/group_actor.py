@@ -16,6 +16,7 @@ from ray.tune import Trainable as TuneTrainable
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from service.base.streams import use_safe_streams
 from service.cluster.compat import find_start_failure
 from service.cluster.trial_actor import Shared
 from service.cluster.tune_messages import from_config, to_result
@@ -36,6 +37,7 @@ class Rank:
     """One worker's process."""
 
     def __init__(self, shared: Shared, rank: int) -> None:
+        use_safe_streams()  # a text that a trial prints cannot make it fail
         self._refusal = shared.check_version()
         if self._refusal is not None:
             return

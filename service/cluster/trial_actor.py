@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.tune import Trainable as TuneTrainable
 
+from service.base.streams import use_safe_streams
 from service.base.versions import describe_mismatch
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import TrialContext, Worker
@@ -37,6 +38,7 @@ class TrialActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
+        use_safe_streams()  # a text that a trial prints cannot make it fail
         self._refusal = shared.check_version()
         if self._refusal is None:
             self._worker = Worker(shared.get())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from io import StringIO
@@ -17,9 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.number_format import duration, number
+from service.base.streams import make_safe
 from service.report.formatting import format_configuration
 from service.study.records import Epoch, Trial, TrialState
-from service.sweep.sweep_observer import SweepObserver
+from service.sweep.losses import describe_error
+from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep
 
 _REDRAW = 0.5  # seconds
@@ -28,6 +32,8 @@ _CELL = '<pre style="line-height: 1.2">{code}</pre>'
 
 class SweepView(SweepObserver):
     """The common state of views: the sweep so far, and the last epochs of running trials."""
+
+    title = "the progress display"
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -115,7 +121,10 @@ class LiveView(SweepView):
         )
         self._task = self._bar.add_task("trials", total=None, left="")
         self._live = Live(
-            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+            get_renderable=self._render_safely,
+            console=console,
+            refresh_per_second=4,
+            transient=True,
         )
         self._since = time.monotonic()
         self._done_before = 0
@@ -155,6 +164,13 @@ class LiveView(SweepView):
         if done:
             guesses.append((now - self._since) / done * (self.budget - self._count_ended()))
         return f"about {duration(round(max(0.0, min(guesses))))} left" if guesses else ""
+
+    def _render_safely(self) -> RenderableType:
+        """The table; a line if it cannot be built, because a thread of rich calls this."""
+        try:
+            return self._render()
+        except Exception as error:  # whatever is wrong with what it shows
+            return Text(f"the table cannot be shown: {describe_error(error)}", style="dim")
 
     def _render(self) -> RenderableType:
         if self.sweep is None:
@@ -210,6 +226,17 @@ def _describe_run(trial: Trial) -> str:
         return format_configuration(trial.params)
     without = f" without {', '.join(trial.without)}" if trial.without else ""
     return f"replicate {trial.replicate} of trial {trial.confirms}{without}"
+
+
+@contextmanager
+def showing(view: SweepView) -> Iterator[GuardedObserver]:
+    """Show a view in a block; whatever fails in it does not reach the block."""
+    guarded = guard(view)
+    guarded.attempt("the start", view.__enter__)
+    try:
+        yield guarded
+    finally:
+        guarded.attempt("the end", lambda: view.__exit__(None, None, None))
 
 
 def choose_view(console: Console) -> SweepView:
@@ -275,7 +302,10 @@ def choose_own_view(*, shown: bool) -> SweepView:
     """The view for this process: a notebook cell, a live table in a terminal, or lines."""
     if not shown:
         return QuietView(Console())
-    return NotebookView() if _is_notebook() else choose_view(Console(highlight=False))
+    if _is_notebook():
+        return NotebookView()
+    console = Console(file=make_safe(sys.stdout), highlight=False)  # Ray's messages go elsewhere
+    return choose_view(console)
 
 
 def _is_notebook() -> bool:

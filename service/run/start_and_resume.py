@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.base.errors import SweepFailedError
-from service.report.progress import choose_own_view
+from service.report.progress import choose_own_view, showing
 from service.run.sweep import Sweep
 from service.run.user_code import add_import_paths, find_user_code
 from service.spec.file import load_spec, parse_spec
@@ -50,7 +51,8 @@ def run(
             ``resources: {executor: local}``).
         progress: whether to show the trials as they run, in a terminal or below a notebook's cell.
         on_event: called with every event of :mod:`service.study.events`, on the thread that runs
-            the sweep; it must neither block nor raise.
+            the sweep; it must not block. An error that it raises does not end the sweep: a
+            warning at the end says what it missed.
 
     Returns:
         The sweep. Its ``state`` is ``interrupted`` where Ctrl-C ended it early; :func:`resume`
@@ -62,7 +64,7 @@ def run(
         SweepFailedError: no trial was completed. Finished trials are kept for :func:`resume`.
     """
     loaded, source, folders = _load(spec)
-    with choose_own_view(shown=progress) as view:
+    with showing(choose_own_view(shown=progress)) as view:
         observers = _list_observers(view, on_event)
         ending, folder = start_sweep(
             loaded, source, locate_home(home), ray_address, folders=folders, observers=observers
@@ -96,7 +98,7 @@ def resume(
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else locate_home(home).find(sweep)
     at = Home(folder.path.parent.parent)
-    with choose_own_view(shown=progress) as view:
+    with showing(choose_own_view(shown=progress)) as view:
         observers = _list_observers(view, on_event)
         ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
     return _build_result(ending, folder)
@@ -260,6 +262,8 @@ def _build_result(ending: Ending, folder: SweepFolder) -> Sweep:
     if ending.sweep.state is SweepState.FAILED:
         reasons = "; ".join(list_failures(ending)) or "no trial completed"
         raise SweepFailedError(f"{folder.sweep_id} failed: {reasons}")
+    for loss in ending.losses:
+        warnings.warn(f"{folder.sweep_id}: not shown: {loss}", stacklevel=3)
     return Sweep(folder)
 
 

@@ -50,7 +50,11 @@ class Reserve:
 
 
 class Interrupts:
-    """Whether SIGINT or SIGTERM was received since :meth:`handle`."""
+    """Whether SIGINT or SIGTERM was received since :meth:`handle`.
+
+    SIGHUP is ignored meanwhile: a sweep goes on when its terminal is closed. Processes that are
+    started meanwhile, such as Ray's, ignore it too.
+    """
 
     def __init__(self) -> None:
         self.received = False
@@ -66,6 +70,7 @@ class Interrupts:
             yield
             return
         self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in self._before:
             signal.signal(number, self._receive)
         try:
@@ -73,6 +78,7 @@ class Interrupts:
         finally:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
+            signal.signal(signal.SIGHUP, hangup)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.received = True

@@ -15,6 +15,7 @@ from service.answer.planner import Planner
 from service.answer.unconfirmed import leave_unconfirmed
 from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
+from service.base.streams import list_dropped, safe_streams
 from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
@@ -35,8 +36,9 @@ from service.sweep.history import History, read_history
 from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
 from service.sweep.load import assemble
-from service.sweep.summary import Summary, summarise
-from service.sweep.sweep_observer import SweepObserver
+from service.sweep.losses import Loss, Losses, attempt
+from service.sweep.summary import Summary, summarise, summarise_state
+from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
@@ -58,12 +60,17 @@ RESERVED = 0.4
 
 @dataclass(frozen=True)
 class Ending:
-    """A sweep after a session: why it stopped early, and why MLflow is incomplete, if so."""
+    """A sweep after a session.
+
+    ``stopped`` is why it stopped early; ``unlogged`` why MLflow lacks what a resumption logs;
+    ``losses`` are what was not shown, told or logged and will not be.
+    """
 
     sweep: Sweep
     summary: Summary
     stopped: Stop | None
     unlogged: str | None
+    losses: tuple[Loss, ...] = ()
 
 
 def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
@@ -113,10 +120,17 @@ def run_sweep(
     folder.check_format()
     check_executor(spec, cluster)
     interrupts = Interrupts()
-    with interrupts.handle(), folder.lock(), History(folder.history) as history:
+    with (
+        safe_streams(),
+        interrupts.handle(),
+        folder.lock(),
+        History(folder.history) as history,
+    ):
         more = More(more_trials, extension)
         session = _Session(
-            *(spec, rows, folder, home, history, observers, more, concurrent, orders, interrupts)
+            *(spec, rows, folder, home, history),
+            [guard(observer) for observer in observers],
+            *(more, concurrent, orders, interrupts),
         )
         try:
             session.drive(cluster)
@@ -163,7 +177,7 @@ class _Session:
         folder: SweepFolder,
         home: Home,
         history: History,
-        observers: Sequence[SweepObserver],
+        observers: Sequence[GuardedObserver],
         more: More,
         concurrent: int,
         orders: Orders | None,
@@ -171,7 +185,8 @@ class _Session:
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
         self._splits = rows.divide()
-        self._concurrent = concurrent
+        self._concurrent, self._observers = concurrent, observers
+        self._losses = Losses()
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
         self._study.store(replace(self._study.attributes, answer=None))
@@ -259,16 +274,44 @@ class _Session:
         sweep = self._read(self._determine_state(stopped))
         if sweep.state is SweepState.SUCCEEDED:
             sweep = self._conclude(sweep)
-        verdict = write_report(sweep, self._study, self._folder).verdict
-        summary = summarise(sweep, self._folder)
-        write_atomically(self._folder.summary, summary.model_dump_json(indent=2) + "\n")
+        folder = self._folder
+        data = attempt(
+            self._losses, "report.html", lambda: write_report(sweep, self._study, folder)
+        )
+        self._write_summary(sweep)
+        unlogged = self._finish_log(sweep, "" if data is None else data.verdict)
+        summary = self._write_summary(sweep)  # again: MLflow's losses are known now
+        return Ending(sweep, summary, stopped, unlogged, self._list_losses())
+
+    def _write_summary(self, sweep: Sweep) -> Summary:
+        """Write the summary, without its figures if they cannot be written."""
+        losses = self._list_losses()
+        made = attempt(self._losses, "summary.json", lambda: summarise(sweep, self._folder, losses))
+        summary = made or summarise_state(sweep, self._list_losses())
+        text = summary.model_dump_json(indent=2) + "\n"
+        attempt(self._losses, "summary.json", lambda: write_atomically(self._folder.summary, text))
+        return summary
+
+    def _finish_log(self, sweep: Sweep, verdict: str) -> str | None:
+        """End MLflow's runs; why they are incomplete, None if they are not."""
+        runs, tracker = self._runs, self._tracker
+        if tracker is None or runs is None:
+            return None
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
         artifacts = (self._folder.report, self._folder.summary)
-        runs = self._runs
-        if self._tracker is None or runs is None:
-            return Ending(sweep, summary, stopped, None)
-        logged = self._tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
-        return Ending(sweep, summary, stopped, None if logged else self._tracker.error)
+        logged = tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
+        return None if logged else tracker.error
+
+    def _list_losses(self) -> tuple[Loss, ...]:
+        """What was not shown, told or logged in this session."""
+        found = list(self._losses.list("the report"))
+        for observer in self._observers:
+            found += observer.losses.list(observer.title)
+        if self._tracker is not None and self._runs is not None:
+            found += [*self._runs.losses.list("MLflow"), *self._tracker.losses.list("MLflow")]
+        for name, lines, reason in list_dropped():
+            found.append(Loss(place=name, what=f"{lines} lines", reason=reason, count=lines))
+        return tuple(found)
 
     def _determine_state(self, stopped: Stop | None) -> SweepState:
         if stopped is Stop.INTERRUPTED:

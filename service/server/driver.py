@@ -24,6 +24,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from service.base.errors import InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
+from service.base.streams import make_safe, use_safe_streams
 from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
 from service.report.progress import LineView
@@ -78,11 +79,15 @@ class Driver:
         if self._orders.stale:
             self._console.print("this attempt is over; another driver may run the sweep")
             return True
-        return outbox.close(
-            lambda: self._progress.end(
-                job.sweep_id, job.attempt, recorder.report(), outcome.state, outcome.cause
+
+        def end() -> None:
+            lost = outbox.losses.list(outbox.title)
+            cause = outcome.cause + "".join(f"; not shown: {loss}" for loss in lost)
+            self._progress.end(
+                job.sweep_id, job.attempt, recorder.report(), outcome.state, redact(cause)
             )
-        )
+
+        return outbox.close(end)
 
     def _run_sweep(self, recorder: Recorder, outbox: StoreOutbox) -> Outcome:
         try:
@@ -140,7 +145,8 @@ def _to_outcome(ending: Ending, action: RequestedAction | None) -> Outcome:
     words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     early = f"; stopped early: {ending.stopped.value}" if ending.stopped else ""
     missing = f"; MLflow lacks some records ({ending.unlogged})" if ending.unlogged else ""
-    return Outcome(JobState.SUCCEEDED, words + early + missing)
+    lost = "".join(f"; not shown: {loss}" for loss in ending.losses)
+    return Outcome(JobState.SUCCEEDED, words + early + missing + redact(lost))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
     with folder.driver_log.open("a", encoding="utf-8", buffering=1) as log:
-        console = Console(file=log, width=120, highlight=False, markup=False)
+        console = Console(file=make_safe(log), width=120, highlight=False, markup=False)
         try:
             return 0 if _run(home, options.sweep_id, options.attempt, console) else 1
         except Exception:
@@ -189,6 +195,7 @@ def _format_now() -> str:
 
 
 if __name__ == "__main__":
+    use_safe_streams()
     use_ray_token()
     logging.captureWarnings(True)
     sys.exit(main())

@@ -159,6 +159,8 @@ class Recorder:
 class StoreOutbox(Outbox, SweepObserver):
     """Passes a running sweep on to a recorder, in batches and off the hot path."""
 
+    title = "the service's records"
+
     def __init__(self, recorder: Recorder, patience: float) -> None:
         super().__init__(recorder, "store", period=0.5, patience=patience)
         self._recorder = recorder

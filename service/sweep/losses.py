@@ -7,10 +7,13 @@ reported when the sweep ends and in its summary.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from search_spaces.models import Frozen
 from service.base.redaction import redact
+
+T = TypeVar("T")
 
 _SHOWN = 3
 _REASONS = 20
@@ -43,6 +46,10 @@ class Losses:
                 reason = "other reasons"
             self._found.setdefault(reason, {})[what] = None
 
+    def any(self) -> bool:
+        """Whether there is any."""
+        return bool(self._found)
+
     def list(self, place: str) -> tuple[Loss, ...]:
         """The losses so far, one for each reason."""
         with self._lock:
@@ -50,6 +57,15 @@ class Losses:
                 Loss(place=place, what=_name(list(names)), reason=reason, count=len(names))
                 for reason, names in self._found.items()
             )
+
+
+def attempt(losses: Losses, what: str, write: Callable[[], T]) -> T | None:
+    """Call ``write``; if it raises, count ``what`` as lost and return None."""
+    try:
+        return write()
+    except Exception as error:  # whatever cannot be shown, the sweep has its result
+        losses.add(what, describe_error(error))
+        return None
 
 
 def describe_error(error: BaseException) -> str:

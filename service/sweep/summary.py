@@ -7,12 +7,14 @@ import platform
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from itertools import groupby
+from typing import Any
 
 from search_spaces.models import Frozen
 from search_spaces.space import Value
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.home import SweepFolder
+from service.sweep.losses import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 
 _LIBRARIES = ("gapsweep", "ray", "optuna", "mlflow", "torch", "kornia", "numpy")
@@ -54,7 +56,8 @@ class Summary(Frozen):
     """A sweep, its counts, its answer, its finalists, and where it ran.
 
     ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
-    ended, and for sweeps that an older gapsweep ran.
+    ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
+    not show, tell or log.
     """
 
     sweep_id: str
@@ -69,24 +72,38 @@ class Summary(Frozen):
     best: TrialSummary | None
     by_penalty: list[PenaltySummary]
     environment: dict[str, str]
+    losses: tuple[Loss, ...] = ()
 
 
-def summarise(sweep: Sweep, folder: SweepFolder) -> Summary:
+def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
     """Build the summary of a sweep."""
     return Summary(
-        sweep_id=sweep.sweep_id,
-        name=sweep.name,
-        state=sweep.state,
-        seconds=round(sweep.seconds, 3),
-        trials=TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
-        replicates=len(sweep.trials) - len(sweep.searched),
+        **_describe_state(sweep),
         answer=sweep.answer,
         baseline=_summarise_trial(sweep.baseline, folder),
         control=_summarise_trial(sweep.control, folder),
         best=_summarise_trial(sweep.best, folder),
         by_penalty=list(_summarise_penalties(sweep, folder)),
         environment=describe_environment(),
+        losses=losses,
     )
+
+
+def summarise_state(sweep: Sweep, losses: tuple[Loss, ...]) -> Summary:
+    """The summary of a sweep whose figures cannot be summarised: its state and its counts."""
+    state = _describe_state(sweep)
+    return Summary(**state, baseline=None, best=None, by_penalty=[], environment={}, losses=losses)
+
+
+def _describe_state(sweep: Sweep) -> dict[str, Any]:
+    return {
+        "sweep_id": sweep.sweep_id,
+        "name": sweep.name,
+        "state": sweep.state,
+        "seconds": round(sweep.seconds, 3),
+        "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
+        "replicates": len(sweep.trials) - len(sweep.searched),
+    }
 
 
 def describe_environment() -> dict[str, str]:
