@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
+from service.report.console import open_console
 from service.report.report_data import ReportData
 from service.report.terminal import print_report
 from service.study.ranking import Ranking
@@ -58,7 +57,7 @@ def sweep(*trials: Trial) -> Sweep:
 
 def shown(data: ReportData, width: int = 80) -> str:
     """A report on a terminal of that width."""
-    console = Console(file=io.StringIO(), width=width)
+    console = open_console(io.StringIO(), width=width)
     print_report(data, console)
     file = console.file
     assert isinstance(file, io.StringIO)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,14 +14,9 @@ from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
-from trainables.losses import (
-    Function,
-    compute_losses,
-    compute_metrics,
-    load_loss,
-    load_metrics,
-    smooth_labels,
-)
+from trainables.functions import Function, Measured, Pooled
+from trainables.losses import compute_losses, compute_metrics, load_loss, smooth_labels
+from trainables.metrics import OwnMetric, load_metrics
 
 
 class Trainable(ABC):
@@ -34,7 +30,7 @@ class Trainable(ABC):
     higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
     info: DataInfo
     _loss: Function | None = None
-    _metrics: Mapping[str, Function] = {}
+    _metrics: Sequence[OwnMetric] = ()
     _better_high: frozenset[str] = frozenset()
 
     def setup(self, info: DataInfo, training: Training) -> None:
@@ -46,7 +42,7 @@ class Trainable(ABC):
         self.info = info
         self._loss = load_loss(training.loss, info.task)
         self._metrics = load_metrics(training.metrics)
-        named = {m.name for m in training.metrics if m.higher_is_better}
+        named = {metric.name for metric in self._metrics if metric.higher_is_better}
         self._better_high = self.higher_is_better | named
         if self._loss is not None and type(self).losses is not Trainable.losses:
             raise ContractError(
@@ -82,20 +78,48 @@ class Trainable(ABC):
         return smooth_labels(losses, outputs, batch.smoothing).mean()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each sample ``(B,)``, or their mean ``()``, without penalty."""
+        """The loss of each sample ``(B,)``, or one of all ``()``, without penalty."""
         if self._loss is not None:
-            return self._loss(outputs, targets)
+            losses: Tensor = self._loss(outputs, targets)
+            return losses
         return compute_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Metrics by name, of each sample ``(B,)`` or their means ``()``; averaged over samples."""
+        """Metrics by name, of each sample ``(B,)`` or one of all ``()``.
+
+        One of all is computed from all samples of a split together.
+        """
         return compute_metrics(outputs, targets, self.info.task)
 
-    def evaluate(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``loss``, the metrics, and those of the spec, each as in :meth:`metrics`."""
-        own = {name: function(outputs, targets) for name, function in self._metrics.items()}
-        values = {"loss": self.losses(outputs, targets), **self.metrics(outputs, targets), **own}
-        return {name: torch.as_tensor(value) for name, value in values.items()}
+    def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Measured]:
+        """``loss`` and the metrics of a batch, those of the spec too.
+
+        Each is one value per sample ``(B,)``, a pair of a sum and its count, or an object with
+        ``update``, ``compute`` and ``reset`` that has taken the batch into account.
+        """
+        outputs, targets = model(batch.x), batch.y
+        own = {metric.name: metric.measure(outputs, targets) for metric in self._metrics}
+        return {
+            "loss": self._measure_loss(outputs, targets),
+            **dict(self._measure_metrics(outputs, targets)),
+            **own,
+        }
+
+    def _measure_loss(self, outputs: Tensor, targets: Tensor) -> Measured:
+        if self._loss is not None:
+            return Pooled(self._loss, outputs, targets)
+        losses = self.losses(outputs, targets)
+        return losses if losses.ndim else Pooled(self.losses, outputs, targets)
+
+    def _measure_metrics(self, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Measured]]:
+        for name, value in self.metrics(outputs, targets).items():
+            if torch.as_tensor(value).ndim:
+                yield name, value
+            else:
+                yield name, Pooled(partial(self._compute_metric, name), outputs, targets)
+
+    def _compute_metric(self, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.metrics(outputs, targets)[name]
 
     def is_better_high(self, metric: str) -> bool:
         """Whether higher values of a metric (``accuracy``) are better."""

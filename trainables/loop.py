@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Any
 
 import torch
@@ -19,11 +20,13 @@ from torch import Tensor, nn
 from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
+from trainables.data.batch import Batch
 from trainables.data.samples import Index, Placed, Samples
 from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, DivergedError
-from trainables.gap import MEASURED_AT_ONCE, compute_gaps, measure
+from trainables.gap import MEASURED_AT_ONCE, compute_gaps
+from trainables.measure import measure
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
@@ -249,13 +252,14 @@ def measure_samples(
     run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
 ) -> dict[str, float]:
     """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
-    starts = range(0, len(samples), MEASURED_AT_ONCE)
-    batches: list[Index] = [slice(start, start + MEASURED_AT_ONCE) for start in starts]
+    count, process = len(samples) if subset is None else len(subset), run.parts.process
+    size = min(MEASURED_AT_ONCE, math.ceil(count / process.world))
+    batches: list[Index] = [slice(start, start + size) for start in range(0, count, size)]
     if subset is not None:
-        batches = [*torch.split(subset, MEASURED_AT_ONCE)]
-    own = samples.batches(run.parts.process.select_batches(batches))
+        batches = [*torch.split(subset, size)]
+    own = starmap(Batch, samples.batches(process.select_batches(batches)))
     with run.autocast():
-        return measure(network, run.trainable, own, run.parts.process)
+        return measure(network, run.trainable, own, process)
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:

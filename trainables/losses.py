@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 import torch.nn.functional as F  # noqa: N812  # the conventional name
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.config.data_info import Task
-from trainables.config.imports import load_object
-from trainables.config.training import MetricSpec
+from trainables.config.training import LossSpec
 from trainables.errors import ContractError, blame
+from trainables.functions import Function, load_function
 
-Function = Callable[[Tensor, Tensor], Tensor]
 OWN_LOSSES: Mapping[Task, str] = {
     Task.CLASSIFICATION: "cross_entropy",
     Task.MULTILABEL: "bce",
@@ -21,34 +19,24 @@ OWN_LOSSES: Mapping[Task, str] = {
 }
 
 
-def load_loss(name: str | None, task: Task) -> Function | None:
-    """The user-defined loss at an import path; None for the loss of the task.
+def load_loss(loss: LossSpec | str | None, task: Task) -> Function | None:
+    """The user-defined loss of a spec; None for the loss of the task.
 
     Raises:
-        ContractError: it is a loss of another task, or the path does not name a callable.
+        ContractError: it is a loss of another task, or the path does not name a loss.
     """
     own = OWN_LOSSES[task]
-    if name is None or name == own:
-        return None
-    if ":" in name:
+    if isinstance(loss, LossSpec):
         with blame("training.loss"):
-            return _load_function(name)
-    known = name in OWN_LOSSES.values()
-    what = f"{name!r} does not fit {task}" if known else f"unknown loss {name!r}"
+            return load_function(loss.path, loss.arguments)
+    if loss is None or loss == own:
+        return None
+    known = loss in OWN_LOSSES.values()
+    what = f"{loss!r} does not fit {task}" if known else f"unknown loss {loss!r}"
     raise ContractError(
         f"{what}; valid: {own}, or an import path such as torch.nn:HuberLoss",
         "training.loss",
     )
-
-
-def load_metrics(specs: Iterable[MetricSpec]) -> dict[str, Function]:
-    """The user-defined metrics by name.
-
-    Raises:
-        ContractError: a path does not name a callable.
-    """
-    with blame("training.metrics"):
-        return {spec.name: _load_function(spec.path) for spec in specs}
 
 
 def compute_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
@@ -79,14 +67,3 @@ def smooth_labels(losses: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
     if not smoothing:
         return losses
     return (1 - smoothing) * losses - smoothing * outputs.log_softmax(1).mean(1)
-
-
-def _load_function(path: str) -> Function:
-    found = load_object(path)
-    if inspect.isclass(found):
-        found = found() if issubclass(found, nn.Module) else found
-    if not callable(found) or inspect.isclass(found):
-        raise ContractError(
-            f"{path} must be a function of outputs and targets, or a loss that is an nn.Module"
-        )
-    return found

@@ -14,6 +14,7 @@ GapsweepError
 │   │   └── NotReadyError          a result that the sweep does not have yet
 │   ├── ConflictError              an action that the current state does not allow
 │   │   ├── SweepBusyError         another process runs this sweep
+│   │   ├── DamagedFileError       a file of the sweep cannot be used
 │   │   ├── IllegalTransitionError a sweep's state does not allow the next one
 │   │   └── StaleDriverError       the sweep's attempt is over
 │   ├── UnauthorizedError          no valid token
@@ -23,6 +24,7 @@ GapsweepError
 │   ├── RateLimitError             too many requests
 │   └── DatabaseSetupError         a database URL or schema that cannot be used
 ├── ServerError                    a server that cannot be reached, or that failed
+│   ├── DiskFullError              the disk, or the account's share of it, is full
 │   ├── DatabaseUnavailableError   the database does not answer
 │   ├── ClusterUnavailableError    the Ray cluster does not answer
 │   ├── PartUnavailableError       a program beside the API does not answer
@@ -180,6 +182,12 @@ class SweepBusyError(ConflictError):
     code = "sweep-busy"
 
 
+class DamagedFileError(ConflictError):
+    """A file of a sweep cannot be used: a link, damaged, too large; the message names it."""
+
+    code = "damaged-file"
+
+
 class IllegalTransitionError(ConflictError):
     """The sweep's state does not allow the next one."""
 
@@ -251,6 +259,14 @@ class ServerError(GapsweepError):
     """The server cannot be reached, or failed."""
 
     code = "server-error"
+
+
+class DiskFullError(ServerError):
+    """The disk of the home folder, or the account's share of it, is full."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    code = "disk-full"
+    public_message = "the server's disk is full; nothing was stored, try again later"
 
 
 class DatabaseUnavailableError(ServerError):

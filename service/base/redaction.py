@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
+from service.base.plain_text import clean
+
 _IN_URL = re.compile(
     r"(?<![\w+.-])(?P<scheme>[a-zA-Z][\w+.-]*://)"
     r"(?:[^/\s'\"@]+|[^/\s'\"@:]*:(?!\d+(?:[/\s'\"]|$))[^\n@]*)@"  # a password may contain anything
@@ -29,5 +31,5 @@ class RedactingFormatter(logging.Formatter):
     """Formats log records, tracebacks included, without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The formatted record, redacted."""
-        return redact(super().format(record))
+        """The formatted record, redacted and clean: it may quote a user's text."""
+        return clean(redact(super().format(record)))

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from service.base.errors import InputError
+from service.base.plain_text import clean_json, say
 from service.base.streams import fit_json
 
 INTERRUPTED = 130
@@ -32,7 +33,7 @@ def _print_version(requested: bool) -> None:
     if requested:
         from service.base.versions import get_installed_version
 
-        print(f"gapsweep {get_installed_version()}")
+        say(f"gapsweep {get_installed_version()}")
         raise typer.Exit
 
 
@@ -86,7 +87,7 @@ Token = Annotated[
 
 def print_json(text: str) -> None:
     """Print JSON; characters that the output's encoding lacks are escaped as JSON has them."""
-    print(fit_json(text, sys.stdout.encoding))
+    print(fit_json(clean_json(text), sys.stdout.encoding))
 
 
 def write_file(path: Path, write: Callable[[], object]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from service.base.errors import GapsweepError, InputError
+from service.base.plain_text import say
 from service.cli.app import (
     HERE,
     AsJson,
@@ -34,6 +34,7 @@ from service.cli.remote_session import (
     remote_resume,
 )
 from service.cli.run_here import resume_here, run_here
+from service.report.console import open_console
 
 
 @app.command(rich_help_panel=HERE)
@@ -123,7 +124,7 @@ def report(
     if as_json:
         print_json(summarise(found, folder).model_dump_json(indent=2))
         return
-    console = Console()
+    console = open_console()
     print_report(data, console)
     console.print(f"\nreport  {folder.report}", soft_wrap=True, highlight=False)
 
@@ -162,9 +163,9 @@ def list_sweeps(
         row = (found.state.value, trials, duration(found.seconds), metric, *figures)
         table.add_row(folder.sweep_id, *row)
     if table.row_count:
-        Console().print(table)
+        open_console().print(table)
     else:
-        print(f"no sweeps in {at.path}")
+        say(f"no sweeps in {at.path}")
 
 
 @app.command(rich_help_panel=HERE)
@@ -182,7 +183,7 @@ def validate(
     add_import_paths(spec_file.resolve().parent, Path.cwd())
     found = run_preflight(spec, str(spec_file))
     Cluster(ray_address).take_inventory().check(spec)
-    console = Console(highlight=False)
+    console = open_console()
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(build_spec_table(spec, found))
 
@@ -211,7 +212,7 @@ def devices(
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
     inventory = Cluster(ray_address).take_inventory()
-    console = Console(highlight=False)
+    console = open_console()
     console.print(build_cluster_table(inventory))
     if spec is not None:
         console.print()
@@ -255,7 +256,7 @@ def export(
     splits = run_preflight(spec, str(folder.spec)).splits
     target = to or folder.path / "export"
     made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
-    console = Console(highlight=False)
+    console = open_console()
     for removed in made.removed:
         console.print(f"{removed.layer}: {removed.removed} of {removed.units} units removed")
     if prune:
@@ -270,7 +271,7 @@ def schema() -> None:
     """Print the JSON Schema of specs, for editors."""
     from service.spec.file import build_json_schema
 
-    print(json.dumps(build_json_schema(), indent=2))
+    print_json(json.dumps(build_json_schema(), indent=2))
 
 
 @app.command(rich_help_panel=HERE)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from service.base.errors import InputError
+from service.base.plain_text import clean_log, say
 from service.cli.app import (
     THERE,
     AsJson,
@@ -27,6 +27,7 @@ from service.cli.app import (
     write_file,
 )
 from service.cli.remote_session import Remote, remote_report, run_action
+from service.report.console import open_console
 from service.spec.model import SweepSpec
 from trainables.config.code_files import OWN_PACKAGES
 
@@ -76,7 +77,7 @@ def submit(
     if as_json and not watch_it:
         print_json(sweep.model_dump_json(indent=2))
         return
-    print(f"{sweep.sweep_id} is {sweep.state}", file=sys.stderr if as_json else sys.stdout)
+    say(f"{sweep.sweep_id} is {sweep.state}", to=sys.stderr if as_json else sys.stdout)
     if watch_it:
         _watch(remote, sweep.sweep_id, as_json=as_json)
 
@@ -94,7 +95,7 @@ def status(
     if as_json:
         print_json(sweep.model_dump_json(indent=2))
         return
-    console = Console(highlight=False)
+    console = open_console()
     console.print(status_table(sweep))
     console.print()
     console.print(history_table(sweep))
@@ -125,7 +126,7 @@ def trials(
     if as_json:
         print_json(TypeAdapter(list[TrialOut]).dump_json(found, indent=2).decode())
         return
-    Console(highlight=False).print(trials_table(found))
+    open_console().print(trials_table(found))
 
 
 @app.command(rich_help_panel=THERE)
@@ -142,7 +143,7 @@ def logs(
     sweep_id, offset = remote.find(name), 0
     while True:
         part = remote.client.do(endpoints.log(sweep_id, offset))
-        print(part.text, end="", flush=True)
+        say(clean_log(part.text), end="")
         if part.next == offset:
             if part.ended or not follow:
                 return
@@ -166,7 +167,7 @@ def download(
     sweep_id = remote.find(name)
     path = to or Path(f"{sweep_id}.pt")
     write_file(path, lambda: remote.client.save(endpoints.model(sweep_id), path))
-    print(path)
+    say(path)
 
 
 @app.command(rich_help_panel=THERE)
@@ -207,12 +208,12 @@ def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:
     from service.client import endpoints
     from service.client.job_states import JobState
 
-    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+    console = open_console(stderr=as_json)
     follow(remote.client, sweep_id, console)
     sweep = remote.client.do(endpoints.sweep(sweep_id))
     if sweep.state in (JobState.SUCCEEDED, JobState.FAILED) and sweep.progress:
         remote_report(remote, sweep_id, None, as_json=as_json)
-    notes = Console(stderr=True, highlight=False, markup=False)
+    notes = open_console(stderr=True)
     notes.print(f"{sweep_id} {sweep.state}: {sweep.cause}", soft_wrap=True)
     if sweep.state is not JobState.SUCCEEDED:
         sys.exit(1)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
-
 from service.base.errors import InputError, ServerError
+from service.base.plain_text import say
 from service.base.sweep_ids import LATEST, resolve_sweep
 from service.cli.app import print_json, write_file
+from service.report.console import open_console
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -82,7 +82,7 @@ def run_action(remote: Remote, name: str, action: Callable[[str], Call[SweepOut]
     """Make a call that changes a sweep, and print the sweep's state."""
     sweep = remote.client.do(action(remote.find(name)))
     requested = f"; {sweep.requested_action} requested" if sweep.requested_action else ""
-    print(f"{sweep.sweep_id} is {sweep.state}{requested}")
+    say(f"{sweep.sweep_id} is {sweep.state}{requested}")
 
 
 def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
@@ -94,11 +94,11 @@ def remote_list(remote: Remote, limit: int, *, as_json: bool) -> None:
     if as_json:
         print_json(page.model_dump_json(indent=2))
     elif page.items:
-        Console(highlight=False).print(sweeps_table(tuple(reversed(page.items))))
+        open_console().print(sweeps_table(tuple(reversed(page.items))))
         if page.cursor is not None:
-            print(f"(newest {limit} only; use --limit for more)")
+            say(f"(newest {limit} only; use --limit for more)")
     else:
-        print(f"no sweeps on {remote.url}")
+        say(f"no sweeps on {remote.url}")
 
 
 def remote_devices(remote: Remote) -> None:
@@ -107,8 +107,8 @@ def remote_devices(remote: Remote) -> None:
     from service.client import endpoints
 
     found = remote.client.do(endpoints.cluster())
-    Console(highlight=False).print(nodes_table(found.nodes))
-    print(f"\n{found.running} sweeps active, {found.queued} queued")
+    open_console().print(nodes_table(found.nodes))
+    say(f"\n{found.running} sweeps active, {found.queued} queued")
 
 
 def remote_resume(remote: Remote, name: str) -> None:
@@ -126,6 +126,10 @@ def remote_report(remote: Remote, name: str, html: Path | None, *, as_json: bool
     if html is not None:
         page = remote.client.do(endpoints.report(sweep_id, "html"))
         write_file(html, lambda: html.write_text(page, encoding="utf-8"))
-    print(remote.client.do(endpoints.report(sweep_id, "json" if as_json else "text")).rstrip("\n"))
+    text = remote.client.do(endpoints.report(sweep_id, "json" if as_json else "text")).rstrip("\n")
+    if as_json:
+        print_json(text)
+    else:
+        say(text)
     if html is not None and not as_json:
-        print(f"\nreport  {html}")
+        say(f"\nreport  {html}")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
 from service.cli.app import INTERRUPTED, print_json
+from service.report.console import open_console, print_error
 from service.sweep.environment import get_mlflow_uri, locate_home
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def resume_here(
 
 def _open_console(as_json: bool) -> Console:
     """The console for progress: stderr if stdout holds JSON."""
-    return Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+    return open_console(stderr=as_json)
 
 
 def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
@@ -65,19 +65,19 @@ def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> N
     from service.sweep.losses import Losses, attempt
     from service.sweep.sweep_record import SweepState
 
-    notes = Console(stderr=True, highlight=False)
+    notes = open_console(stderr=True)
     unprinted = Losses()
     if as_json:
         print_json(ending.summary.model_dump_json(indent=2))
     else:
         attempt(unprinted, "the report", lambda: _print_report(ending, folder, home))
     for loss in (*ending.losses, *unprinted.list("this terminal")):
-        notes.print(f"not shown: {escape(str(loss))}", soft_wrap=True)
+        notes.print(f"not shown: {loss}", soft_wrap=True)
     if ending.stopped is not None:
         notes.print(f"stopped early: {ending.stopped.value}")
     if ending.unlogged is not None:
         notes.print(
-            f"MLflow is incomplete for this sweep ({escape(ending.unlogged)}); "
+            f"MLflow is incomplete for this sweep ({ending.unlogged}); "
             f"`gapsweep resume {folder.sweep_id}` logs the rest",
             soft_wrap=True,
         )
@@ -86,7 +86,7 @@ def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> N
         sys.exit(INTERRUPTED)
     if ending.sweep.state is SweepState.FAILED:
         for reason in list_failures(ending):
-            notes.print(f"[bold red]error[/] a trial failed: {escape(reason)}", soft_wrap=True)
+            print_error(notes, f"a trial failed: {reason}")
         sys.exit(1)
 
 
@@ -95,7 +95,7 @@ def _print_report(ending: Ending, folder: SweepFolder, home: Home) -> None:
     from service.report.terminal import print_report
     from service.sweep.load import read_sweep
 
-    console = Console(highlight=False)
+    console = open_console()
     _, study, _ = read_sweep(folder)
     print_report(build_report(ending.sweep, study.importances()), console)
     console.print(f"\nreport  {folder.report}", soft_wrap=True)

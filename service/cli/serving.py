@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from service.base.errors import InputError
+from service.base.plain_text import say
 from service.base.uris import build_sqlite_url
 from service.cli.app import SERVICE, HomeOption, app
+from service.report.console import open_console
 from service.server.store.user_roles import UserRole
 
 if TYPE_CHECKING:
@@ -98,7 +98,6 @@ def up(
     from service.cli.stopping import ignore_signals, stop_in_order
     from service.server.serve import serve
 
-    say = partial(Console(highlight=False).print, soft_wrap=True, markup=False)
     ports = Ports(port, mlflow_port, ray_port)
     settings = _settings(_home(home), None, "", running=running)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
@@ -191,7 +190,7 @@ def migrate(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
     from service.server.store.database import Database
 
     Database(_database_url(_home(home), database_url)).upgrade()
-    print("the database is up to date")
+    say("the database is up to date")
 
 
 @users.command("add")
@@ -207,7 +206,7 @@ def add_user(
 ) -> None:
     """Create a user (or add a token to an existing one). The token is shown only once."""
     expires = None if days is None else time.time() + 86_400 * days
-    print(_users(home, database_url).create_or_update(name, role, expires))
+    say(_users(home, database_url).create_or_update(name, role, expires))
 
 
 @users.command("revoke")
@@ -218,7 +217,7 @@ def revoke_user(
 ) -> None:
     """Revoke a user and all its tokens. Its sweeps stay and continue to run."""
     _users(home, database_url).revoke(name)
-    print(f"revoked {name}")
+    say(f"revoked {name}")
 
 
 @users.command("list")
@@ -233,9 +232,9 @@ def list_users(database_url: DatabaseUrl = None, home: HomeOption = None) -> Non
         revoked = "" if user.revoked is None else _format_day(user.revoked)
         table.add_row(user.name, str(user.role), _format_day(user.created), revoked)
     if table.row_count:
-        Console(highlight=False).print(table)
+        open_console().print(table)
     else:
-        print("no users yet; create the first: gapsweep users add NAME --role admin")
+        say("no users yet; create the first: gapsweep users add NAME --role admin")
 
 
 def _settings(

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from service.base.number_format import duration, number
+from service.base.plain_text import clean
 from service.report import formatting
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
 from service.report.report_data import ReportData, list_arm_metrics
@@ -29,10 +30,19 @@ def render(data: ReportData) -> str:
     )
 
 
+def _clean_texts(value: object) -> object:
+    """What an expression of the template inserts: texts of users without control characters."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _load_template() -> Template:
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_clean_texts,
     )
     environment.filters |= {
         f.__name__: f

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from service.base.plain_text import clean
 from service.report.report_data import Curves, ReportData
 from service.report.verdict import describe_part
 from service.sweep.answer import Bounds
@@ -120,11 +121,18 @@ def _draw_gap(axes: Axes, data: ReportData) -> None:
         style = penalties.built_in().get(penalty, PenaltyKind)
         lams, gaps = [p.lam for p in points], [p.gap for p in points]
         colour, marker = style.colour, style.marker
-        axes.plot(lams, gaps, marker, color=colour, markersize=6, alpha=0.85, label=penalty)
+        axes.plot(
+            lams, gaps, marker, color=colour, markersize=6, alpha=0.85, label=_name_line(penalty)
+        )
     if data.baseline_gap is not None:
         axes.axhline(data.baseline_gap, color=_INK, linestyle="--", linewidth=1.3, label="baseline")
     _ring_best(axes, data)
     _finish(axes, bool(data.gap_points), "no completed trial with λ")
+
+
+def _name_line(name: str) -> str:
+    """A name for a legend, which leaves out what begins with an underscore."""
+    return f" {clean(name)}" if name.startswith("_") else clean(name)
 
 
 def _ring_best(axes: Axes, data: ReportData) -> None:
@@ -178,8 +186,8 @@ def _list_effects(data: ReportData) -> Iterator[_Difference]:
 
 def _draw_effects(axes: Axes, rows: Sequence[_Difference], data: ReportData) -> None:
     better = "lower" if data.answer.mode == "min" else "higher"
-    axes.set(xlabel=f"difference of {data.answer.metric} ({better} is better)")
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set(xlabel=clean(f"difference of {data.answer.metric} ({better} is better)"))
+    axes.set_yticks(range(len(rows)), [clean(row.label) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
     smallest = data.answer.min_effect

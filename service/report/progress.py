@@ -20,6 +20,7 @@ from rich.text import Text
 
 from service.base.number_format import duration, number
 from service.base.streams import make_safe
+from service.report.console import open_console
 from service.report.formatting import format_configuration
 from service.study.records import Epoch, Trial, TrialState
 from service.sweep.losses import describe_error
@@ -248,7 +249,7 @@ class NotebookView(LiveView):
     """A live table in the cell of a notebook, replaced in place."""
 
     def __init__(self) -> None:
-        super().__init__(Console(file=StringIO(), record=True, width=110, force_jupyter=False))
+        super().__init__(open_console(StringIO(), record=True, width=110, force_jupyter=False))
         self._handle: Any = None
         self._shown = 0.0
 
@@ -301,10 +302,10 @@ class QuietView(SweepView):
 def choose_own_view(*, shown: bool) -> SweepView:
     """The view for this process: a notebook cell, a live table in a terminal, or lines."""
     if not shown:
-        return QuietView(Console())
+        return QuietView(open_console())
     if _is_notebook():
         return NotebookView()
-    console = Console(file=make_safe(sys.stdout), highlight=False)  # Ray's messages go elsewhere
+    console = open_console(make_safe(sys.stdout))  # Ray's messages go elsewhere
     return choose_view(console)
 
 

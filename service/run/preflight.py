@@ -15,6 +15,7 @@ from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
+from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -54,6 +55,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
     problems += _check_metrics(spec, found.metrics)
+    problems += _check_directions(spec, run.trainable)
     problems += _check_regularisers(spec, run, splits)
     problems += _check_user_defined(spec, splits)
     if problems:
@@ -96,6 +98,23 @@ def _check_metrics(spec: SweepSpec, metrics: tuple[str, ...]) -> Iterator[Proble
     for path, metric in named:
         if metric not in metrics:
             yield Problem(path, not_one_of(metric, metrics))
+
+
+def _check_directions(spec: SweepSpec, trainable: Trainable) -> Iterator[Problem]:
+    """Check that no metric is taken the wrong way round: the worst would be called the best."""
+    watching = {"objective": spec.objective, "early_stopping": spec.early_stopping}
+    for place, watched in watching.items():
+        side, _, name = watched.metric.rpartition("/") if watched else ("", "", "")
+        if watched is None or side not in ("train", "val"):
+            continue
+        better = "max" if trainable.is_better_high(name) else "min"
+        if watched.mode != better:
+            more = "higher" if better == "max" else "lower"
+            yield Problem(
+                f"{place}.mode",
+                f"{watched.mode}, but {more} values of {watched.metric} are better; set `mode: "
+                f"{better}`, or `higher_is_better` of the metric if that is wrong",
+            )
 
 
 def _check_components(spec: SweepSpec) -> Iterator[Problem]:

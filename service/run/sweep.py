@@ -61,12 +61,11 @@ class Report:
             raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
     def __str__(self) -> str:
-        from rich.console import Console
-
+        from service.report.console import open_console
         from service.report.terminal import print_report
 
         text = StringIO()
-        print_report(self.data, Console(file=text, width=100))
+        print_report(self.data, open_console(text, width=100))
         return text.getvalue()
 
     def _repr_html_(self) -> str:

@@ -229,7 +229,7 @@ class _Session:
             observer.begin(before, self._trials.planned, seconds)
 
     def _open_tracker(self, runs: SweepRuns) -> Outbox:
-        return Outbox(runs, "mlflow", reread=lambda: read_history(self._folder.history))
+        return Outbox(runs, "mlflow", reread=lambda: read_history(self._folder))
 
     def drive(self, cluster: Cluster) -> None:
         """Run trials until the budget is used up or the sweep must stop."""

@@ -8,6 +8,7 @@ other exit the service starts the driver of the next attempt.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -16,17 +17,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-import yaml
 from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from service.base.errors import InputError, SweepBusyError, SweepFailedError
+from service.base.errors import DamagedFileError, InputError, SweepBusyError, SweepFailedError
 from service.base.redaction import redact
 from service.base.streams import make_safe, use_safe_streams
 from service.base.versions import require_same_version
 from service.client.job_states import JobState, RequestedAction
+from service.report.console import open_console
 from service.report.progress import LineView
 from service.run.sweep_control import Orders
 from service.server import driver_config
@@ -35,11 +36,11 @@ from service.server.store.database import Database
 from service.server.store.job_records import DriverReport, Job
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
-from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from service.study.records import TrialState
 from service.sweep.environment import use_ray_token
-from service.sweep.home import Home
+from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import SweepState
 
@@ -159,14 +160,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = Home(options.home)
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
-    with folder.driver_log.open("a", encoding="utf-8", buffering=1) as log:
-        console = Console(file=make_safe(log), width=120, highlight=False, markup=False)
+    with _open_log(folder) as log:
+        console = open_console(make_safe(log), width=120)
         try:
             return 0 if _run(home, options.sweep_id, options.attempt, console) else 1
         except Exception:
             console.print(redact(traceback.format_exc()), soft_wrap=True)
             print(redact(traceback.format_exc()), file=sys.stderr)  # Ray captures it
             return 1
+
+
+def _open_log(folder: SweepFolder) -> TextIO:
+    """The sweep's log to append to; standard error, which Ray captures, if it cannot be used."""
+    try:
+        file: BinaryIO = folder.append(folder.driver_log)
+    except DamagedFileError as error:
+        print(f"{error}; the log continues here", file=sys.stderr)
+        file = os.fdopen(os.dup(sys.stderr.fileno()), "wb")
+    return io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)
 
 
 def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
@@ -183,7 +194,7 @@ def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
     console.print(f"{_format_now()} attempt {attempt} of {sweep_id}, process {os.getpid()}")
     try:
         require_same_version(config.version, "the service", "the cluster")
-        spec = parse_spec(yaml.safe_load(job.spec), "the spec", home.data)
+        spec = parse_stored_spec(job.spec, "the spec", home.data)
     except InputError as error:
         progress.end(sweep_id, attempt, DriverReport(), JobState.FAILED, redact(str(error)))
         return True

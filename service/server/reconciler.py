@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from service.base.errors import ConflictError, IllegalTransitionError, LaunchError
+from service.base.errors import ConflictError, DamagedFileError, IllegalTransitionError, LaunchError
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import JobCluster, JobStatus, Launch, sum_capacity
 from service.server.job_demand import read_demand
@@ -121,7 +121,8 @@ class Reconciler:
             return
         output = self._cluster.read_output_tail(_name_job(job))
         _log.warning("the driver of %s died: %s\n%s", job.sweep_id, why, output)
-        self._append_to_log(job.sweep_id, output)
+        if output:
+            self._append_to_log(job.sweep_id, output)
         failures = now.failures + 1
         if failures > self._retries:
             cause = f"its driver died {failures} times, the last time: {why}"
@@ -222,11 +223,17 @@ class Reconciler:
             _log.info("%s", error)
 
     def _append_to_log(self, sweep_id: str, output: str) -> None:
-        """Add what the cluster captured of a driver's output to the sweep's log."""
+        """Add what the cluster captured of a driver's output to the sweep's log.
+
+        Users' code may have put anything in the log's place, and the disk may be full: the
+        round goes on.
+        """
         folder = Home(self._service.settings.home).sweep(sweep_id)
-        if output and folder.path.is_dir():
-            with folder.driver_log.open("a", encoding="utf-8") as file:
-                file.write(output.rstrip("\n") + "\n")
+        try:
+            with folder.append(folder.driver_log) as file:
+                file.write(output.encode(errors="replace").rstrip(b"\n") + b"\n")
+        except (OSError, DamagedFileError) as error:
+            _log.warning("the log of %s is not continued: %s", sweep_id, error)
 
 
 def _name_job(job: Job) -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, BinaryIO
 
-import yaml
-from rich.console import Console
-
-from service.base.errors import InputError, NotReadyError
+from service.base.errors import NotReadyError, RateLimitError
 from service.client.job_states import JobState
 from service.server.store.job_records import Job, Transition
 from service.server.sweep_service import SweepService
-from service.spec.file import parse_spec
+from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from service.sweep.home import Home, SweepFolder
-from service.sweep.load import read_summary
+from service.sweep.load import blame, find_summary, read_trials_of
 from service.sweep.summary import Summary, summarise
+from service.sweep.sweep_files import SERVER_LIMITS
 from service.sweep.sweep_record import Sweep, SweepState
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _MAX_PART = 2**20
 """Bytes."""
+_REPORTS = BoundedSemaphore(4)
+"""How many reports are made at the same time; the server has 40 threads."""
+_REPORT_PATIENCE = 5.0
+"""Seconds."""
 _STATES = {
     JobState.SUCCEEDED: SweepState.SUCCEEDED,
     JobState.FAILED: SweepState.FAILED,
@@ -35,17 +40,20 @@ _STATES = {
 
 
 def load_sweep(service: SweepService, job: Job) -> Sweep:
-    """The sweep as recorded in the store, without epochs."""
-    spec = parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
-    folder = _get_folder(service, job)
-    ended = folder.summary.exists() and not job.state.is_active
+    """The sweep as recorded in the store, without epochs.
+
+    Raises:
+        DamagedFileError: its summary cannot be used.
+    """
+    spec = _load_spec(service, job)
+    found = None if job.state.is_active else find_summary(_get_folder(service, job))
     return Sweep.of(
         spec,
         sweep_id=job.sweep_id,
         state=_STATES.get(job.state, SweepState.RUNNING),
         seconds=sum_active_seconds(service.sweeps.history(job.sweep_id), time.time()),
         trials=service.progress.trials(job.sweep_id),
-        answer=read_summary(folder).answer if ended else None,
+        answer=None if found is None else found.answer,
     )
 
 
@@ -60,10 +68,12 @@ def summary(service: SweepService, job: Job) -> Summary:
 
     Raises:
         NotReadyError: no trial has started.
+        DamagedFileError: its summary cannot be used.
     """
     folder = _get_folder(service, job)
-    if folder.summary.exists() and job.state.is_over:
-        return Summary.model_validate_json(folder.summary.read_bytes())
+    written = find_summary(folder) if job.state.is_over else None
+    if written is not None:
+        return written
     found = load_sweep(service, job)
     if not found.trials:
         raise NotReadyError(f"no trial of {job.sweep_id} has started yet")
@@ -75,13 +85,16 @@ def render_html(service: SweepService, job: Job) -> str:
 
     Raises:
         NotReadyError: no trial has started.
+        DamagedFileError: a file of the sweep cannot be used.
     """
     folder = _get_folder(service, job)
-    if folder.report.exists() and not job.state.is_active:
-        return folder.report.read_text(encoding="utf-8")
+    if not job.state.is_active:
+        with suppress(FileNotFoundError):
+            return folder.read(folder.report).decode(errors="replace")
     from service.report.page import render
 
-    return render(_build_report(folder))
+    with blame(folder, folder.journal):
+        return render(_build_report(service, job))
 
 
 def render_text(service: SweepService, job: Job) -> str:
@@ -89,52 +102,83 @@ def render_text(service: SweepService, job: Job) -> str:
 
     Raises:
         NotReadyError: no trial has started.
+        DamagedFileError: a file of the sweep cannot be used.
     """
+    from service.report.console import open_console
     from service.report.terminal import print_report
 
-    output = io.StringIO()
-    console = Console(file=output, width=80, highlight=False)
-    print_report(_build_report(_get_folder(service, job)), console)
+    output, folder = io.StringIO(), _get_folder(service, job)
+    console = open_console(output, width=80)
+    with blame(folder, folder.journal):
+        print_report(_build_report(service, job), console)
     return output.getvalue()
 
 
-def _build_report(folder: SweepFolder) -> ReportData:
+def _build_report(service: SweepService, job: Job) -> ReportData:
+    """The report on the study as it is now, by the spec of the store and not of the folder."""
     from service.report.report_data import build_report
-    from service.sweep.load import read_sweep
 
+    folder, state = _get_folder(service, job), _STATES.get(job.state, SweepState.RUNNING)
+    with _limit_reports():
+        try:
+            study, found = read_trials_of(_load_spec(service, job), folder, state)
+        except NotReadyError:
+            raise NotReadyError(f"no trial of {folder.sweep_id} has started yet") from None
+        return build_report(found, study.importances())
+
+
+@contextmanager
+def _limit_reports() -> Iterator[None]:
+    """Leave threads for other requests: a report of a large study takes seconds.
+
+    Raises:
+        RateLimitError: as many reports as may be are being made.
+    """
+    if not _REPORTS.acquire(timeout=_REPORT_PATIENCE):
+        raise RateLimitError("too many reports are being made at the same time", _REPORT_PATIENCE)
     try:
-        _, study, found = read_sweep(folder)
-    except InputError:
-        raise NotReadyError(f"no trial of {folder.sweep_id} has started yet") from None
-    return build_report(found, study.importances())
+        yield
+    finally:
+        _REPORTS.release()
 
 
 def read_log(service: SweepService, job: Job, offset: int) -> tuple[str, int]:
-    """A part of the drivers' log from a byte offset on, and the offset of the next part."""
-    path = _get_folder(service, job).driver_log
-    if not path.exists() or offset > path.stat().st_size:
+    """A part of the drivers' log from a byte offset on, and the offset of the next part.
+
+    Raises:
+        DamagedFileError: the log cannot be used.
+    """
+    folder = _get_folder(service, job)
+    try:
+        with folder.open(folder.driver_log) as file:
+            file.seek(min(offset, os.fstat(file.fileno()).st_size))
+            part = file.read(_MAX_PART)
+    except FileNotFoundError:
         return "", offset
-    with path.open("rb") as file:
-        file.seek(offset)
-        part = file.read(_MAX_PART)
     lines = part[: part.rfind(b"\n") + 1]
     if not lines and (len(part) == _MAX_PART or job.state.is_over):  # the line will not get longer
         lines = part
     return lines.decode(errors="replace"), offset + len(lines)
 
 
-def find_model(service: SweepService, job: Job) -> Path:
-    """The file of the best trial's weights.
+def open_model(service: SweepService, job: Job) -> BinaryIO:
+    """The best trial's weights, opened for reading.
 
     Raises:
         NotReadyError: no best trial yet, or its weights are gone.
+        DamagedFileError: the file of the weights cannot be used.
     """
-    best = load_sweep(service, job).best
-    path = None if best is None else _get_folder(service, job).best_weights(best.number)
-    if path is None or not path.exists():
-        raise NotReadyError(f"no model available for {job.sweep_id} (state: {job.state})")
-    return path
+    best, folder = load_sweep(service, job).best, _get_folder(service, job)
+    if best is not None:
+        with suppress(FileNotFoundError):
+            return folder.open(folder.best_weights(best.number))
+    raise NotReadyError(f"no model available for {job.sweep_id} (state: {job.state})")
+
+
+def _load_spec(service: SweepService, job: Job) -> SweepSpec:
+    return parse_stored_spec(job.spec, job.sweep_id, service.settings.data)
 
 
 def _get_folder(service: SweepService, job: Job) -> SweepFolder:
-    return Home(service.settings.home).sweep(job.sweep_id)
+    """The sweep's folder, which users' code may have changed in any way."""
+    return SweepFolder(Home(service.settings.home).sweep(job.sweep_id).path, SERVER_LIMITS)

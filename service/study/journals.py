@@ -1,23 +1,38 @@
-"""The journals of studies, and one read-only storage over several of them."""
+"""The journals of studies: one to write to, one to read, and one storage over several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from service.study.compat import CREATE_STUDY, CREATE_TRIAL
 
-Journals = Callable[[], Iterable[tuple[str, Path]]]
+Opener = Callable[[], BinaryIO]
+"""Opens a journal for reading; raises FileNotFoundError where there is none."""
+Journals = Callable[[], Iterable[tuple[str, Opener]]]
 """Lists the current names and journals; known ones stay in order, new ones may come anywhere."""
+Entry = Mapping[str, Any]
+_ONLY_STUDY = 0
+"""The id of the first study of a journal."""
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open the storage of one sweep's study."""
+    """Open the storage of one sweep's study, to write to it."""
     return JournalStorage(JournalFileBackend(str(path)))
+
+
+def read_journal(opener: Opener) -> JournalStorage:
+    """Open one study's storage for reading. The file may be a stranger's.
+
+    Raises:
+        Exception: whatever Optuna raises for entries that are no study's.
+    """
+    return JournalStorage(ReadOnlyJournal(opener))
 
 
 def join_journals(journals: Journals) -> JournalStorage:
@@ -25,24 +40,8 @@ def join_journals(journals: Journals) -> JournalStorage:
     return JournalStorage(JoinedJournals(journals))
 
 
-class JoinedJournals(BaseJournalBackend):
-    """Joins several journals into one that is read-only, and renames each study.
-
-    It serves one :class:`JournalStorage`, which reads every entry once.
-    """
-
-    def __init__(self, journals: Journals) -> None:
-        self._list_journals = journals
-        self._journals: dict[Path, _Journal] = {}
-        self._studies = self._trials = 0
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Return the entries that were written to any journal since the last call."""
-        for name, path in self._list_journals():
-            if path.exists():
-                journal = self._journals.setdefault(path, _Journal(name, path))
-                for entry in journal.read_new():
-                    yield self._renumber(journal, entry)
+class _ReadOnly(BaseJournalBackend):
+    """Refuses to write."""
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Refuse: a study has one writer, its sweep.
@@ -52,7 +51,50 @@ class JoinedJournals(BaseJournalBackend):
         """
         raise PermissionError("the studies are read-only")
 
-    def _renumber(self, journal: _Journal, entry: dict[str, Any]) -> dict[str, Any]:
+
+class ReadOnlyJournal(_ReadOnly):
+    """A journal that is opened anew whenever it is read; it serves one storage."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._open, self._read, self._offset = opener, 0, 0
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Return the entries from a number on; a last line that is not whole is left for later.
+
+        Raises:
+            ValueError, RecursionError: a line is not JSON, or too deep.
+        """
+        with self._open() as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                self._read += 1
+                if self._read > log_number_from:
+                    yield json.loads(line)
+
+
+class JoinedJournals(_ReadOnly):
+    """Joins several journals into one that is read-only, and renames each study.
+
+    It serves one :class:`JournalStorage`, which reads every entry once. A journal that is missing,
+    or damaged from some entry on, does not hide the others.
+    """
+
+    def __init__(self, journals: Journals) -> None:
+        self._list_journals = journals
+        self._journals: dict[str, _Journal] = {}
+        self._studies = self._trials = 0
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Return the entries that were written to any journal since the last call."""
+        for name, opener in self._list_journals():
+            journal = self._journals.setdefault(name, _Journal(name, opener))
+            for entry in journal.read_new():
+                yield self._renumber(journal, entry)
+
+    def _renumber(self, journal: _Journal, entry: Entry) -> dict[str, Any]:
         """Replace an entry's ids, which count within its journal, by ids over all journals."""
         if entry["op_code"] == CREATE_STUDY:
             journal.study, self._studies = self._studies, self._studies + 1
@@ -71,15 +113,54 @@ class JoinedJournals(BaseJournalBackend):
 class _Journal:
     """One journal, its read position, and the new ids of its study and trials."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, opener: Opener) -> None:
         self.name = name
         self.study = 0
         self.trials: list[int] = []
-        self._backend = JournalFileBackend(str(path))
+        self._file = ReadOnlyJournal(opener)
+        self._rehearsal = _Rehearsal()
         self._read = 0
+        self._damaged = False
 
-    def read_new(self) -> Iterator[dict[str, Any]]:
-        """Read the entries that were not returned before."""
-        for entry in self._backend.read_logs(self._read):
-            self._read += 1
-            yield entry
+    def read_new(self) -> Iterator[Entry]:
+        """Return the entries that were not returned before, up to the first that is damaged."""
+        if self._damaged:
+            return
+        try:
+            for entry in self._file.read_logs(self._read):
+                self._rehearsal.check(entry)
+                self._read += 1
+                yield entry
+        except FileNotFoundError:
+            return
+        except Exception:  # whatever a file or Optuna raises: the other studies are not to blame
+            self._damaged = True
+
+
+class _Rehearsal(_ReadOnly):
+    """Replays a journal alone: an entry that cannot be replayed never reaches the others."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, Any]] = []
+        self._storage: JournalStorage | None = None
+
+    def check(self, entry: Entry) -> None:
+        """Replay one more entry.
+
+        Raises:
+            Exception: it is not an entry of the journal's one study.
+        """
+        if (entry["op_code"] == CREATE_STUDY) != (self._storage is None):
+            raise ValueError("a journal begins with the creation of its one study")
+        if entry.get("study_id", _ONLY_STUDY) != _ONLY_STUDY:
+            raise ValueError("the entry is of another study")
+        self._entries.append(dict(entry))
+        self._storage = self._storage or JournalStorage(self)
+        self._storage.get_study_name_from_id(_ONLY_STUDY)
+        if "trial_id" in entry:
+            self._storage.get_trial_number_from_id(entry["trial_id"])
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Return the entries that are not replayed yet, and forget them."""
+        entries, self._entries = self._entries, []
+        yield from entries

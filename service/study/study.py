@@ -15,7 +15,7 @@ from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
 from service.study.compat import remove_stale_lock
 from service.study.importance import Importances, importances
-from service.study.journals import open_journal
+from service.study.journals import Opener, open_journal, read_journal
 from service.study.ranking import Mode
 from service.study.records import Epoch, Trial
 from service.study.trial_reader import read_trials
@@ -74,10 +74,15 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     return SweepStudy(study)
 
 
-def read_study(spec: SweepSpec, path: Path) -> SweepStudy:
-    """Open a sweep's study for reading; no lock is needed."""
+def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:
+    """Open a sweep's study for reading; no lock is needed.
+
+    Raises:
+        FileNotFoundError: there is no journal.
+        Exception: whatever Optuna raises for a damaged journal.
+    """
     _silence_optuna()
-    return SweepStudy(optuna.load_study(study_name=spec.name, storage=open_journal(path)))
+    return SweepStudy(optuna.load_study(study_name=spec.name, storage=read_journal(opener)))
 
 
 def _silence_optuna() -> None:

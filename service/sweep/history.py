@@ -8,9 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
+from pydantic import TypeAdapter, ValidationError
+
+from service.base.errors import DamagedFileError
 from service.base.files import drop_torn_line
 from service.study.events import Observer
 from service.study.records import Epoch
+from service.sweep.home import SweepFolder
+
+_EPOCH = TypeAdapter(Epoch)
 
 
 class History(Observer):
@@ -36,12 +42,30 @@ class History(Observer):
         self._file.write(json.dumps(asdict(epoch)) + "\n")
 
 
-def read_history(path: Path) -> Mapping[int, tuple[Epoch, ...]]:
-    """Read the epochs by trial number, in order; if one was written twice, the first is kept."""
+def read_history(folder: SweepFolder) -> Mapping[int, tuple[Epoch, ...]]:
+    """Read the epochs by trial number, in order; if one was written twice, the first is kept.
+
+    A last line that is not whole is left out.
+
+    Raises:
+        DamagedFileError: the file cannot be read, or a line of it is not an epoch.
+    """
     found: dict[int, dict[int, Epoch]] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                epoch = Epoch(**json.loads(line))
-                found.setdefault(epoch.trial, {}).setdefault(epoch.epoch, epoch)
+    try:
+        with folder.open(folder.history) as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    epoch = _parse_epoch(line, folder, number)
+                    found.setdefault(epoch.trial, {}).setdefault(epoch.epoch, epoch)
+    except FileNotFoundError:
+        return {}
     return {n: tuple(by[e] for e in sorted(by)) for n, by in found.items()}
+
+
+def _parse_epoch(line: bytes, folder: SweepFolder, number: int) -> Epoch:
+    try:
+        return _EPOCH.validate_json(line)
+    except ValidationError as error:
+        place = f"{folder.sweep_id}/{folder.history.name}"
+        first = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise DamagedFileError(f"{place} is damaged in line {number}: {first}") from None

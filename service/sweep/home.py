@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from service.base.errors import HomeError, InputError, SweepBusyError
-from service.base.sweep_ids import resolve_sweep
+from service.base.errors import ConflictError, DamagedFileError, HomeError, SweepBusyError
+from service.base.sweep_ids import LATEST, resolve_sweep
+from service.base.untrusted_files import (
+    append_untrusted,
+    is_untrusted_file,
+    open_untrusted,
+    read_untrusted,
+)
 from service.base.uris import build_sqlite_url
+from service.sweep.sweep_files import OWN_LIMITS, Limits
 
 FORMAT = 2
 """What the files of a sweep's folder mean; one more whenever an older gapsweep would misread one.
@@ -25,14 +34,54 @@ Folders of all smaller formats can be read. A folder without a number has format
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """The files of one sweep."""
+    """The files of one sweep.
+
+    Users' code and other users may have written them: they are read by the methods of this class
+    only, which open no link and no special file, and nothing larger than ``limits``.
+    """
 
     path: Path
+    limits: Limits = field(default_factory=lambda: OWN_LIMITS, compare=False, repr=False)
 
     @property
     def sweep_id(self) -> str:
         """The sweep's id, which is the folder's name."""
         return self.path.name
+
+    def open(self, path: Path) -> BinaryIO:
+        """Open one of the folder's files for reading.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            DamagedFileError: it is a link or a special file, too large, or cannot be read.
+        """
+        limit = self.limits.get(path.name, self.limits[""])
+        return open_untrusted(self.path.parent, self._find_place(path), limit)
+
+    def read(self, path: Path) -> bytes:
+        """Read one of the folder's files.
+
+        Raises:
+            FileNotFoundError, DamagedFileError: as :meth:`open`.
+        """
+        limit = self.limits.get(path.name, self.limits[""])
+        return read_untrusted(self.path.parent, self._find_place(path), limit)
+
+    def append(self, path: Path) -> BinaryIO:
+        """Open one of the folder's files to append to.
+
+        Raises:
+            FileNotFoundError, DamagedFileError: as :meth:`open`.
+        """
+        return append_untrusted(self.path.parent, self._find_place(path))
+
+    def has(self, path: Path) -> bool:
+        """Whether :meth:`open` would open a file."""
+        return is_untrusted_file(self.path.parent, self._find_place(path))
+
+    def _find_place(self, path: Path) -> PurePath:
+        """A path from the folder of all sweeps on: the sweep's own folder may be a link, too."""
+        return path.relative_to(self.path.parent)
 
     @property
     def format_file(self) -> Path:
@@ -47,22 +96,28 @@ class SweepFolder:
         """Check that this version can read the folder.
 
         Raises:
-            InputError: a newer gapsweep has written it.
+            ConflictError: a newer gapsweep has written it.
+            DamagedFileError: the number cannot be read.
         """
         found = self.read_format()
         if found > FORMAT:
-            raise InputError(
+            raise ConflictError(
                 f"{self.sweep_id} was written by a newer gapsweep: its folder has format {found}, "
                 f"this gapsweep reads formats up to {FORMAT}; upgrade gapsweep and try again"
             )
 
     def read_format(self) -> int:
-        """The number of the folder's format."""
-        if not self.format_file.exists():
+        """The number of the folder's format.
+
+        Raises:
+            DamagedFileError: the file does not hold one.
+        """
+        try:
+            text = self.read(self.format_file).decode(errors="replace").strip()
+        except FileNotFoundError:
             return 1
-        text = self.format_file.read_text(encoding="utf-8").strip()
-        if not text.isdigit():
-            raise InputError(f"{self.format_file} must hold a number, not {text!r}")
+        if not re.fullmatch("[0-9]{1,9}", text):
+            raise DamagedFileError(f"{self.sweep_id}/format must hold a number, not {text!r:.40}")
         return int(text)
 
     @property
@@ -76,10 +131,17 @@ class SweepFolder:
         return self.path / "import_paths"
 
     def read_import_paths(self) -> tuple[str, ...]:
-        """Read the folders in :attr:`origin`; none if the file is missing."""
-        if not self.origin.exists():
+        """Read the folders in :attr:`origin`; none if the file is missing.
+
+        Raises:
+            DamagedFileError: it cannot be read.
+        """
+        try:
+            return tuple(self.read(self.origin).decode().splitlines())
+        except FileNotFoundError:
             return ()
-        return tuple(self.origin.read_text(encoding="utf-8").splitlines())
+        except UnicodeDecodeError:
+            raise DamagedFileError(f"{self.sweep_id}/import_paths is not UTF-8 text") from None
 
     @property
     def journal(self) -> Path:
@@ -209,21 +271,44 @@ class Home:
         return SweepFolder(self.path / "sweeps" / sweep_id)
 
     def sweeps(self) -> tuple[SweepFolder, ...]:
-        """List the folders of all sweeps, the oldest first."""
+        """List the folders of sweeps with a spec, the oldest first."""
+        return tuple(folder for folder in self.list_all() if folder.has(folder.spec))
+
+    def list_all(self) -> tuple[SweepFolder, ...]:
+        """List everything that lies where sweeps do, damaged or not, the oldest first.
+
+        Raises:
+            HomeError: the folder of the sweeps cannot be read.
+        """
         root = self.path / "sweeps"
-        if not root.is_dir():
+        try:
+            found = [path for path in root.iterdir() if not path.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
             return ()
-        folders = [SweepFolder(p) for p in root.iterdir() if (p / "spec.yaml").is_file()]
-        return tuple(sorted(folders, key=lambda f: f.spec.stat().st_mtime_ns))
+        except OSError as error:
+            raise HomeError(f"{root} cannot be read ({error.strerror})") from None
+        return tuple(SweepFolder(path) for path in sorted(found, key=_get_age))
 
     def find(self, reference: str) -> SweepFolder:
         """Find the sweep of an id, an unambiguous beginning of one, or ``latest``.
 
         Raises:
             SweepNotFoundError: no sweep, or several, match.
-            InputError: a newer gapsweep has written it.
+            ConflictError: a newer gapsweep has written it.
+            DamagedFileError: its format cannot be read.
         """
-        ids = [folder.sweep_id for folder in self.sweeps()]
+        known = self.sweeps() if reference == LATEST else self.list_all()
+        ids = [folder.sweep_id for folder in known]
         found = self.sweep(resolve_sweep(reference, ids, f"in {self.path}"))
         found.check_format()
         return found
+
+
+def _get_age(path: Path) -> tuple[int, str]:
+    """When a sweep's spec was written, else when its folder was changed, to sort by."""
+    for file in (path / "spec.yaml", path):
+        try:
+            return file.lstat().st_mtime_ns, path.name
+        except OSError:
+            continue
+    return 0, path.name

@@ -126,7 +126,7 @@ def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary |
         number=trial.number,
         params=dict(trial.params),
         metrics=dict(trial.best),
-        checkpoint=weights.relative_to(home).as_posix() if weights.exists() else None,
+        checkpoint=weights.relative_to(home).as_posix() if folder.has(weights) else None,
     )
 
 

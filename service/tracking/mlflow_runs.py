@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.base.plain_text import escape_markdown
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
@@ -237,7 +238,7 @@ class SweepRuns:
             if trial is not None
             for name, value in trial.best.items()
         }
-        tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: verdict}
+        tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: escape_markdown(verdict)}
         tags |= _answer_tags(sweep.answer)
         self._batches.log(self.parent, [*make_metrics(metrics, now, 0), *make_tags(tags)])
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from service.base.errors import InputError
+from service.base.plain_text import say
 from service.base.ports import check_port
+from service.base.redaction import redact
 from service.base.uris import build_readonly_sqlite_uri
 from service.sweep.environment import EXPERIMENT, get_mlflow_uri
 from service.sweep.home import Home
@@ -25,12 +27,12 @@ def show_runs(home: Home, host: str, port: int) -> None:
     if uri is None:
         raise InputError("GAPSWEEP_MLFLOW_URI is off: no run was logged")
     if uri.startswith(("http://", "https://")):
-        print(f"the sweeps are logged to {uri}; open it in a browser")
+        say(f"the sweeps are logged to {redact(uri)}; open it in a browser")
         return
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
     check_port(host, port)
-    print(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)", flush=True)
+    say(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)")
     run_server(MlflowSettings(database=uri, artifacts=home.artifacts, host=host, port=port))
 
 

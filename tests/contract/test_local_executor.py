@@ -22,7 +22,7 @@ from service.spec.resources import Resources
 from service.study.records import TrialState
 from service.sweep.answer import Claim
 from service.sweep.home import Home
-from service.sweep.load import load_stored_spec, read_summary, read_sweep
+from service.sweep.load import find_summary, load_stored_spec, read_sweep
 from service.sweep.sweep_record import SweepState
 from service.sweep.test_rows import read_test_rows
 from tests.commands import REPOSITORY
@@ -188,7 +188,9 @@ def test_a_sweep_of_this_format_is_read_with_its_answer(tmp_path: Path) -> None:
     folder = Home(tmp_path).sweep("old-2")
     _, study, sweep = read_sweep(folder)
     assert sweep.answer is not None
-    assert sweep.answer == read_summary(folder).answer
+    summary = find_summary(folder)
+    assert summary is not None
+    assert sweep.answer == summary.answer
     assert sweep.answer.claim is Claim.NOT_SHOWN
     assert sum(t.replicate > 0 for t in sweep.trials) == 10
     assert build_report(sweep, study.importances()).verdict.startswith("Not shown: ")

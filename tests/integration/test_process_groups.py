@@ -158,6 +158,25 @@ def test_an_average_of_the_weights_is_the_same_on_every_rank(
     check_alike(groups, network, {}, average)
 
 
+METRICS = [
+    {"path": "torchmetrics.classification:MulticlassF1Score", "name": "f1", "num_classes": 2},
+    {"path": "torchmetrics.functional:recall", "task": "multiclass", "num_classes": 2}
+    | {"average": "macro"},
+]
+
+
+@pytest.mark.parametrize("sizes", [(61, 23), (9, 3)])
+def test_a_metric_of_the_whole_split_is_that_of_one_process(
+    groups: Groups, sizes: tuple[int, int]
+) -> None:
+    training = {"metrics": METRICS}
+    expected, _, _ = curve(Process(), "cnn", sizes, training, {})
+    assert {"val/f1", "val/recall"} <= set(expected[0])
+    for world in (2, 4):
+        for epochs, _, _ in groups.run(world, curve, "cnn", sizes, training, {}):
+            assert same(epochs, expected)
+
+
 def test_a_group_computes_in_bf16(groups: Groups) -> None:
     arguments = ("normed", (61, 23), {"precision": "bf16"}, {})
     expected, _, _ = curve(Process(), *arguments)

@@ -95,7 +95,7 @@ def test_the_trainings_keys_are_valid() -> None:
     spec = yaml.safe_load(DIGITS.read_text(encoding="utf-8"))
     training = yaml.safe_load(example(TRAINABLES, "training", "yaml"))["training"]
     parsed = parse_spec({**spec, "training": training}, "README", Path())
-    assert [metric.name for metric in parsed.training.metrics] == ["top5", "worst"]
+    assert [metric.name for metric in parsed.training.metrics] == ["top5", "worst", "f1"]
 
 
 def test_the_penalty_and_the_augmentation_in_one_short_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from tests.trainings import same_state, splits
 from trainables.analysis.held_out import measure_held_out, measure_standard_error
 from trainables.build import build_run
 from trainables.config.trial_parameters import list_parts, remove_parts, tunes_training
-from trainables.gap import measure
+from trainables.data.batch import Batch
 from trainables.loop import TrainingRun, train
+from trainables.measure import measure
 
 SPEC = parse(
     model={"hidden": [16]},
@@ -116,7 +118,7 @@ def test_held_out_scores_are_those_of_every_sample() -> None:
     run = finish(build(baseline=True))
     data = splits(60, 30)
     found = measure_held_out(run, data, run.best_state)
-    whole = measure(run.model, run.trainable, run.data.val.batches([slice(None)]))
+    whole = measure(run.model, run.trainable, starmap(Batch, run.data.val.batches([slice(None)])))
     assert found.val["loss"].shape == (30,)
     assert found.val["loss"].mean() == pytest.approx(whole["loss"])
     assert run.best_metrics()["val/loss"] == pytest.approx(whole["loss"])

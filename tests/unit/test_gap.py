@@ -8,7 +8,9 @@ from torch import nn
 
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
-from trainables.gap import choose_train_subset, compute_gaps, measure
+from trainables.data.batch import Batch
+from trainables.gap import choose_train_subset, compute_gaps
+from trainables.measure import measure
 from trainables.models import CNN, MLP
 
 INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE)
@@ -24,7 +26,7 @@ def test_uneven_batches_change_nothing(batch_size: int) -> None:
     got = measure(
         model.train(),
         trainable,
-        zip(x.split(batch_size), y.split(batch_size), strict=True),
+        map(Batch, x.split(batch_size), y.split(batch_size)),
     )
     assert got["loss"] == pytest.approx(float(whole.detach()), rel=1e-5)
     assert got["accuracy"] == pytest.approx(float((model(x).argmax(1) == y).float().mean()))

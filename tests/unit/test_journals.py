@@ -10,6 +10,7 @@ from optuna.storages import JournalStorage
 
 from service.study.journals import join_journals, open_journal
 from service.sweep.home import Home
+from service.tracking.optuna_dashboard import list_journals
 
 
 def study_of(home: Home, sweep_id: str) -> optuna.Study:
@@ -38,7 +39,7 @@ def test_they_are_told_apart_however_they_were_written(tmp_path: Path) -> None:
     for number in range(3):
         one_more(first, number)
         one_more(second, 10 + number)
-    storage = join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
+    storage = join_journals(lambda: list_journals(home))
     assert seen(storage) == {"digits-1": [0, 1, 2], "digits-2": [10, 11, 12]}
     trial = optuna.load_study(study_name="digits-2", storage=storage).trials[1]
     assert (trial.number, trial.intermediate_values) == (1, {1: 12.0})
@@ -47,7 +48,7 @@ def test_they_are_told_apart_however_they_were_written(tmp_path: Path) -> None:
 
 def test_what_is_written_later_is_seen_and_so_is_a_new_sweep(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    storage = join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
+    storage = join_journals(lambda: list_journals(home))
     assert seen(storage) == {}
     first = study_of(home, "digits-1")
     one_more(first, 0)
@@ -61,7 +62,7 @@ def test_what_is_written_later_is_seen_and_so_is_a_new_sweep(tmp_path: Path) -> 
 def test_they_cannot_be_changed_by_who_looks(tmp_path: Path) -> None:
     home = Home(tmp_path)
     study_of(home, "digits-1")
-    storage = join_journals(lambda: [(f.sweep_id, f.journal) for f in home.sweeps()])
+    storage = join_journals(lambda: list_journals(home))
     with pytest.raises(PermissionError, match="read-only"):
         optuna.delete_study(study_name="digits-1", storage=storage)
     assert seen(storage) == {"digits-1": []}

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.batch import Batch
 from trainables.data.samples import Index, Samples
 from trainables.data.splits import Splits
-from trainables.gap import MEASURED_AT_ONCE, compute_gaps, measure_each
+from trainables.gap import MEASURED_AT_ONCE, compute_gaps
 from trainables.loop import TrainingRun
+from trainables.measure import measure_each
 
 Rows = Mapping[str, NDArray[np.float64]]
 """Metrics of every sample, each ``(N,)``; one value where a metric has no value per sample."""
@@ -102,7 +105,7 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
 
 def _measure(run: TrainingRun, samples: Samples, batches: list[Index]) -> Rows:
     with run.autocast():
-        return measure_each(run.model, run.trainable, samples.batches(batches))
+        return measure_each(run.model, run.trainable, starmap(Batch, samples.batches(batches)))
 
 
 def _slices(count: int) -> list[Index]:

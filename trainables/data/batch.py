@@ -24,3 +24,7 @@ class Batch:
     other_y: Tensor | None = None
     share: Tensor | None = None
     smoothing: float = 0.0
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.y)

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils import _pytree as pytree
 
 from trainables.distributed.batch_norm import synchronise
 
@@ -94,6 +95,10 @@ class Process:
         """The sums over the ranks, equal on every rank; a rank may lack a value."""
         return dict(values)
 
+    def gather(self, values: T) -> list[T]:
+        """The values of all ranks, on every rank, with tensors on the CPU if there are several."""
+        return [values]
+
     def broadcast(self, value: T) -> T:
         """The value of the first rank, on every rank."""
         return value
@@ -158,8 +163,8 @@ class Group(Process):
         self._divided = not share.replicated
 
     def select_batches(self, batches: Sequence[T]) -> Sequence[T]:
-        """Every ``world``-th batch, whole, because a metric may be the mean of a batch."""
-        return batches[self.rank :: self.world]
+        """Every ``world``-th batch; all of them if there is not one for each rank."""
+        return batches[self.rank :: self.world] if len(batches) >= self.world else batches
 
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
         """Sums in the order of the ranks, which is the same on every rank."""
@@ -167,6 +172,13 @@ class Group(Process):
         dist.all_gather_object(parts, dict(values))
         names = dict.fromkeys(name for part in parts for name in part)
         return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
+
+    def gather(self, values: T) -> list[T]:
+        """Gather in the order of the ranks."""
+        parts: list[Any] = [None] * self.world
+        moved = pytree.tree_map_only(Tensor, lambda tensor: tensor.cpu(), values)
+        dist.all_gather_object(parts, moved)
+        return parts
 
     def broadcast(self, value: T) -> T:
         """Broadcast the value of the first rank; the values of others are ignored."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 
 from service.base.errors import NotReadyError
 from service.client.models import BestOut, LogOut, TrialOut
@@ -14,11 +16,19 @@ from service.server import sweep_results
 from service.server.api import problems
 from service.server.api.dependencies import TheJob, TheService, authenticate
 
+_PART = 2**20
+"""Bytes."""
+_HTML_HEADERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""A page lies in a folder that users' code may write: a browser must run nothing of it."""
+
 result_router = APIRouter(
     prefix="/v1/sweeps/{sweep_id}",
     tags=["results"],
     dependencies=[Depends(authenticate)],
-    responses=problems.responses(401, 403, 404, 422, 429, 503),
+    responses=problems.responses(401, 403, 404, 409, 422, 429, 503),
 )
 
 
@@ -68,7 +78,8 @@ def report(
         return Response(text, media_type="application/json")
     if report_format is ReportFormat.TEXT:
         return Response(sweep_results.render_text(service, job), media_type="text/plain")
-    return Response(sweep_results.render_html(service, job), media_type="text/html")
+    page = sweep_results.render_html(service, job)
+    return Response(page, media_type="text/html", headers=_HTML_HEADERS)
 
 
 @result_router.get("/logs")
@@ -84,7 +95,7 @@ def logs(
 
 @result_router.get(
     "/model",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={
         200: {
             "description": "a PyTorch state dict",
@@ -92,7 +103,21 @@ def logs(
         }
     },
 )
-def model(service: TheService, job: TheJob) -> FileResponse:
+def model(service: TheService, job: TheJob) -> StreamingResponse:
     """The best trial's weights."""
-    path = sweep_results.find_model(service, job)
-    return FileResponse(path, media_type="application/octet-stream", filename=f"{job.sweep_id}.pt")
+    file = sweep_results.open_model(service, job)
+    size = os.fstat(file.fileno()).st_size
+    headers = {
+        "Content-Length": str(size),
+        "Content-Disposition": f'attachment; filename="{job.sweep_id}.pt"',
+    }
+    content = _read_parts(file, size)
+    return StreamingResponse(content, media_type="application/octet-stream", headers=headers)
+
+
+def _read_parts(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The first ``size`` bytes of a file, which may grow meanwhile, in parts; closes it."""
+    with file:
+        while size > 0 and (part := file.read(min(size, _PART))):
+            size -= len(part)
+            yield part

@@ -1,0 +1,47 @@
+"""The consoles of all commands: they show texts of users as texts.
+
+Rich reads brackets in a plain ``str`` as markup, and passes control characters on to the terminal.
+No other module makes a console, so that neither happens in any line, table or live view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from service.base.plain_text import clean
+
+
+class PlainConsole(Console):
+    """A console that takes no markup and no emoji codes, and cleans every text that it shows."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A plain text of this string."""
+        return super().render_str(clean(text), **{**options, "markup": False, "emoji": False})
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render; a :class:`Text`, which does not pass :meth:`render_str`, is cleaned first."""
+        if isinstance(renderable, Text) and clean(renderable.plain) != renderable.plain:
+            cleaned = renderable.copy()
+            cleaned.plain = clean(renderable.plain)  # of the same length: styles stay in place
+            renderable = cleaned
+        return super().render(renderable, options)
+
+
+def open_console(file: IO[str] | None = None, *, stderr: bool = False, **options: Any) -> Console:
+    """A console on standard output, on standard error, or on a file."""
+    return PlainConsole(file=file, stderr=stderr, **options)
+
+
+def print_error(console: Console, message: str) -> None:
+    """Print the message of an error, of any length, on lines that only the terminal breaks."""
+    console.print(Text.assemble(("error", "bold red"), f" {message}"), soft_wrap=True)
