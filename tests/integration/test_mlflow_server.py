@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +17,14 @@ from typing import Any
 import httpx2
 import mlflow
 import pytest
-import uvicorn
 from mlflow.exceptions import MlflowException
 
 from service.base.ports import find_free_port
-from service.server.api.app import create_app
+from service.client.job_states import JobState
 from service.sweep.home import Home
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 from tests.commands import command
+from tests.drivers import api_over_http, driver_token
 from tests.patience import patience, wait_for
 from tests.worlds import World
 
@@ -42,14 +41,15 @@ class Served:
     def call(
         self, method: str, path: str, user: str | None = "ann", **more: Any
     ) -> httpx2.Response:
-        headers = {} if user is None else {"Authorization": f"Bearer {self.world.tokens[user]}"}
+        token = self.world.tokens.get(user or "", user)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return httpx2.request(
             method, f"{self.url}{path}", headers=headers, timeout=patience(30), **more
         )
 
     def make(self, user: str = "ann") -> tuple[str, str]:
         """A new experiment and a run in it."""
-        name = f"of-{user}-{time.monotonic_ns()}"
+        name = f"{time.monotonic_ns()}"
         made = self.call("POST", f"{CALLS}/experiments/create", user, json={"name": name})
         assert made.status_code == 200, made.text
         experiment = made.json()["experiment_id"]
@@ -57,23 +57,6 @@ class Served:
         run = self.call("POST", f"{CALLS}/runs/create", user, json=asked).json()["run"]["info"]
         assert run["artifact_uri"] == f"mlflow-artifacts:/{experiment}/{run['run_id']}/artifacts"
         return experiment, run["run_id"]
-
-
-@contextmanager
-def _api(world: World) -> Iterator[str]:
-    port = find_free_port()
-    app = create_app(world.service)
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        wait_for(lambda: server.started, 30)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(patience(20))
 
 
 @contextmanager
@@ -113,7 +96,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home.mkdir()
     (folder / "secret").write_text("nobody's business")
     world = World(home)
-    with _api(world) as api, _mlflow(home, api, cwd) as url:
+    with api_over_http(world.service) as api, _mlflow(home, api, cwd) as url:
         yield Served(world, home, url)
         assert [p.name for p in cwd.iterdir()] == ["log"]  # nothing of MLflow's in the folder
     world.database.close()
@@ -152,6 +135,19 @@ def test_a_client_of_mlflow_works_with_the_token_in_its_environment(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "gs_wrong")
     with pytest.raises(MlflowException, match="invalid token"):
         client.get_run(run)
+
+
+def test_a_running_sweep_writes_with_its_own_token_while_it_runs(served: Served) -> None:
+    sweep_id = served.world.submit()
+    served.world.launch(sweep_id)
+    token = driver_token(served.world.service, sweep_id)
+    _, run = served.make(token)
+    logged = {"run_id": run, "key": "gap/loss", "value": 0.5, "timestamp": 1}
+    assert served.call("POST", f"{CALLS}/runs/log-metric", token, json=logged).status_code == 200
+    deleted = served.call("POST", f"{CALLS}/runs/delete", token, json={"run_id": run})
+    assert (deleted.status_code, "the token's is sweep" in deleted.text) == (403, True)
+    served.world.brought_to(sweep_id, JobState.FAILED)
+    wait_for(lambda: served.call("GET", "/", token).status_code == 401, 15)
 
 
 def test_only_an_admin_deletes(served: Served) -> None:
