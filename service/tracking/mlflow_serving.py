@@ -29,6 +29,7 @@ def serve_mlflow(settings: MlflowSettings) -> None:
 
     from service.tracking.confined_artifacts import confine_artifacts
     from service.tracking.mlflow_guard import Guard
+    from service.tracking.new_database import create_database
 
     authority = None
     if settings.api is not None:
@@ -36,6 +37,7 @@ def serve_mlflow(settings: MlflowSettings) -> None:
 
         authority = ApiTokens(settings.api)
     confine_artifacts(settings.artifacts)
+    create_database(settings.database, _ROOT)
     initialize_backend_stores(settings.database, settings.database, _ROOT)
     uvicorn.run(
         Guard(app, authority),
