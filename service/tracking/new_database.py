@@ -10,7 +10,6 @@ import shutil
 
 import mlflow
 from filelock import FileLock
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from service.base.uris import build_sqlite_url, find_sqlite_path
 
@@ -36,6 +35,8 @@ def create_database(uri: str, artifact_root: str | None = None) -> None:
         if artifact_root is None:
             mlflow.MlflowClient(build_sqlite_url(made)).search_experiments(max_results=1)
         else:
-            SqlAlchemyStore(build_sqlite_url(made), artifact_root)
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            SqlAlchemyStore(build_sqlite_url(made), artifact_root)  # type: ignore[no-untyped-call]  # MLflow's
         made.replace(path)
         shutil.rmtree(scratch, ignore_errors=True)
