@@ -28,7 +28,7 @@ GapsweepError
 │   ├── DiskFullError              the disk, or the account's share of it, is full
 │   ├── DatabaseUnavailableError   the database does not answer
 │   ├── ClusterUnavailableError    the Ray cluster does not answer
-│   ├── PartUnavailableError       a program beside the API does not answer
+│   ├── NotServingError            a part of the server that does not work
 │   └── LaunchError                the Ray cluster refuses a job
 └── SweepFailedError               the sweep itself failed
 
@@ -292,11 +292,11 @@ class ClusterUnavailableError(ServerError):
     public_message = "the cluster does not answer; try again later"
 
 
-class PartUnavailableError(ServerError):
-    """A program that runs beside the API cannot be used at the moment."""
+class NotServingError(ServerError):
+    """A part of the server does not work; its text says which."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "part-unavailable"
+    code = "not-serving"
 
 
 class LaunchError(ServerError):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.base.errors import PartUnavailableError
-
 
 class Part(Protocol):
     """A program that the service needs."""
@@ -20,12 +18,6 @@ class Part(Protocol):
         """Why it cannot be used at the moment; None if it can."""
 
 
-def check_parts(parts: Sequence[Part]) -> None:
-    """Check that all can be used.
-
-    Raises:
-        PartUnavailableError: some cannot.
-    """
-    problems = [f"{part.name}: {part.problem}" for part in parts if part.problem is not None]
-    if problems:
-        raise PartUnavailableError("; ".join(problems))
+def find_part_faults(parts: Sequence[Part]) -> list[str]:
+    """What is wrong with which part."""
+    return [f"{part.name}: {part.problem}" for part in parts if part.problem is not None]
