@@ -172,15 +172,18 @@ class Stack:
 
     def _experiment(self) -> str:
         url = f"{self.mlflow_url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapsweep"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(self._as_viewer(url), timeout=10) as answer:
             return str(json.load(answer)["experiment"]["experiment_id"])
 
-    def _mlflow(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{self.mlflow_url}/api/2.0/mlflow/{call}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+    def _as_viewer(self, url: str) -> urllib.request.Request:
+        return urllib.request.Request(
+            url, headers={"Authorization": f"Bearer {self.tokens['vic']}"}
         )
+
+    def _mlflow(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = self._as_viewer(f"{self.mlflow_url}/api/2.0/mlflow/{call}")
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
@@ -205,7 +208,7 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
             name: UserStore(database).create_or_update(name, role) for name, role in _USERS.items()
         }
         mlflow_port, port = find_free_port(), find_free_port()
-        mlflow = _mlflow(folder, mlflow_port)
+        mlflow = _mlflow(folder, mlflow_port, port)
         api = _api(folder, ray, url, mlflow_port, port, options)
         for program in (mlflow, api):
             opened.callback(program.end)
@@ -222,12 +225,11 @@ _USERS = {
 }
 
 
-def _mlflow(folder: Path, port: int) -> Program:
-    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    words += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"]
-    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Program(words, folder / "mlflow.log", env, f"http://127.0.0.1:{port}/health")
+def _mlflow(folder: Path, port: int, api: int) -> Program:
+    words = command("serve-mlflow", "--port", str(port), "--api", f"http://127.0.0.1:{api}")
+    words += ["--database-url", f"sqlite:///{folder / 'mlflow.db'}"]
+    words += ["--artifacts", str(folder / "artifacts")]
+    return Program(words, folder / "mlflow.log", {}, f"http://127.0.0.1:{port}/health")
 
 
 def _api(

@@ -293,9 +293,9 @@ def ui(
 ) -> None:
     """Serve the MLflow UI with the logged sweeps. Ctrl-C stops it."""
     from service.sweep.environment import locate_home
-    from service.tracking.mlflow_server import become_mlflow
+    from service.tracking.mlflow_server import show_runs
 
-    become_mlflow(locate_home(home), host, port)
+    show_runs(locate_home(home), host, port)
 
 
 @app.command(rich_help_panel=HERE)

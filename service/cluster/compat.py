@@ -36,6 +36,26 @@ def get_ray_folder() -> Path:
     return Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # ray leaves it untyped
 
 
+RAY_WORKER_PORTS = range(10002, 20000)
+"""The ports of Ray's workers: the defaults of ``ray start``'s --min- and --max-worker-port."""
+
+LOCAL_RAY = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_START_HOOK": f"{__name__}.leave_out_client_server",
+}
+"""The environment of a ``ray start`` whose servers all listen on localhost.
+
+Ray 2.60 replaces a node's address 127.0.0.1 by the machine's unless clusters are switched off, as
+they are on macOS and Windows; its servers listen on localhost if that is the node's address. No
+option leaves out the server of Ray's client, but the hook of ``ray start`` can.
+"""
+
+
+def leave_out_client_server(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
+    """Ray's hook of ``ray start``: start no server for Ray's client."""
+    parameters.ray_client_server_port = None
+
+
 @contextmanager
 def run_ray(**arguments: Any) -> Iterator[None]:
     """Run Ray for the duration of the block, without changing this process's SIGTERM handler.

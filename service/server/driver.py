@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -63,6 +64,12 @@ SERVICE_PATIENCE = 600.0
 """Seconds to wait for a service that does not answer when a sweep ends."""
 START_PATIENCE = 120.0
 """Seconds to wait for a service that does not answer when the driver starts."""
+_MLFLOW_CREDENTIALS = (
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_AUTH",
+)
 _LOCK_PATIENCE = 60.0
 """Seconds to wait for the previous driver to release the sweep."""
 
@@ -260,9 +267,15 @@ def _get_job(
 
 
 def _use_mlflow(config: DriverConfig) -> None:
-    """Log to the service's MLflow, with the sweep's token."""
-    if config.mlflow_uri is not None:
-        os.environ["GAPSWEEP_MLFLOW_URI"] = config.mlflow_uri
+    """Log to the service's MLflow, with the sweep's token.
+
+    Credentials of an MLflow that is the operator's own, in its URL or on this node, come first.
+    """
+    if config.mlflow_uri is None:
+        return
+    os.environ["GAPSWEEP_MLFLOW_URI"] = config.mlflow_uri
+    on_node = any(os.environ.get(name) for name in _MLFLOW_CREDENTIALS)
+    if not on_node and urlsplit(config.mlflow_uri).password is None:
         os.environ["MLFLOW_TRACKING_TOKEN"] = config.token
 
 

@@ -42,6 +42,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
 )
 
+from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.refusals import BatchLog, NotOpenError, is_away
 
@@ -264,7 +265,9 @@ class SweepRuns:
             self._log_artifact(self._open_child(sweep.best), model, "model")
 
     def _log_artifact(self, run: str, path: Path, folder: str | None = None) -> None:
-        self._skip_refused(path.name, lambda: self._client.log_artifact(run, str(path), folder))
+        self._skip_refused(
+            path.name, lambda: log_artifact(self._client, run, path, folder, self._artifacts)
+        )
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
@@ -327,7 +330,7 @@ class SweepRuns:
 
     def _describe_parent(self) -> None:
         try:
-            self._client.log_artifact(self.parent, str(self._sweep.spec))
+            log_artifact(self._client, self.parent, self._sweep.spec, None, self._artifacts)
             self._has_spec = True
         except Exception:  # its store may be away; it is tried again at the end
             pass
