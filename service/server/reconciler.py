@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from service.base.errors import ConflictError, DamagedFileError, IllegalTransitionError, LaunchError
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import JobCluster, JobStatus, Launch, sum_capacity
+from service.server.handover import Handover
 from service.server.job_demand import read_demand
 from service.server.queue import QueueLimits, Waiting, select_next
 from service.server.shares import share
@@ -52,11 +53,13 @@ class Reconciler:
         service: SweepService,
         cluster: JobCluster,
         limits: QueueLimits,
+        handover: Handover,
         retries: int = 3,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._service, self._sweeps, self._cluster = service, service.sweeps, cluster
         self._limits, self._retries, self._clock = limits, retries, clock
+        self._handover = handover
         self._watching_since = clock()
         self._requested_since: dict[tuple[str, RequestedAction], float] = {}
         self._slots: Mapping[str, int] = {}
@@ -202,9 +205,13 @@ class Reconciler:
             modules=self._service.find_modules(job),
         )
         try:
+            self._handover.give(job)
             self._cluster.start(launch)
         except LaunchError as error:
             self._end_attempt(job, JobState.FAILED, str(error))
+            return
+        except OSError as error:  # the next round tries again
+            _log.warning("%s is not launched: %s", job.sweep_id, error)
             return
         self._sweeps.record_launch(job.sweep_id, job.attempt)
 
@@ -215,6 +222,7 @@ class Reconciler:
             self._sweeps.end_attempt(job.sweep_id, job.attempt, new, cause, by, **columns)
         except ConflictError as error:  # the driver ended it first
             _log.info("%s", error)
+        self._handover.take_back(job)
 
     def _fail_queued(self, job: Job, cause: str) -> None:
         try:

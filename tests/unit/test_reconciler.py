@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,14 @@ from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
+from service.server import driver_config
+from service.server.driver_config import DriverConfig
+from service.server.handover import Handover
 from service.server.queue import QueueLimits
 from service.server.reconciler import HEARTBEAT_TIMEOUT, STARTUP_TIMEOUT, STOP_GRACE, Reconciler
 from service.server.store.job_records import DriverReport, Job, User
 from service.server.store.progress_store import ProgressStore
+from service.server.store.sweep_tokens import SweepScope
 from service.server.store.user_roles import UserRole
 from service.server.sweep_service import ServiceSettings, SweepService
 from tests.stores import Store
@@ -92,6 +97,7 @@ class House(Store):
 
     def __init__(self, folder: Path, limits: QueueLimits | None = None, retries: int = 2) -> None:
         super().__init__(folder)
+        self.folder = folder
         self.service = SweepService(
             ServiceSettings(database_url=self.url, home=folder), self.database
         )
@@ -104,8 +110,9 @@ class House(Store):
 
     def restart(self) -> None:
         """Another process of the service begins where the last one ended."""
+        handover = Handover(self.folder, self.service.sweep_tokens, "http://api:8080", None)
         self.reconciler = Reconciler(
-            self.service, self.cluster, self._limits, self._retries, self.clock
+            self.service, self.cluster, self._limits, handover, self._retries, self.clock
         )
 
     def submit(self, user: User = ANN, concurrent: int = 2, **more: Any) -> str:
@@ -170,6 +177,85 @@ def test_a_service_that_dies_while_launching_neither_loses_a_sweep_nor_starts_it
     assert [launch.name for launch in house.cluster.launches] == [f"{sweep_id}-1"]
     house.hear(sweep_id)
     assert house.job(sweep_id).state is JobState.RUNNING
+
+
+class TestHandover:
+    """What a driver needs lies in its sweep's folder before its job begins, and not after it."""
+
+    def given(self, house: House, sweep_id: str) -> DriverConfig | None:
+        file = house.folder / "sweeps" / sweep_id / "driver.json"
+        return DriverConfig.model_validate_json(file.read_bytes()) if file.exists() else None
+
+    def test_each_attempt_is_given_its_own_token(self, house: House) -> None:
+        sweep_id = house.submit()
+        seen = []
+        for attempt in (1, 2):
+            house.round()
+            found = self.given(house, sweep_id)
+            assert found is not None
+            seen.append(found.token)
+            scope = house.service.sweep_tokens.read(found.token)
+            assert scope == SweepScope(sweep_id, attempt)
+            house.cluster.ends(f"{sweep_id}-{attempt}")
+        assert found.api_url == "http://api:8080"
+        assert seen[0] != seen[1]
+
+    def test_it_is_there_before_the_job_is(self, house: House) -> None:
+        sweep_id = house.submit()
+        house.cluster.crash_before = True
+        with pytest.raises(CrashedError):
+            house.round()
+        before = self.given(house, sweep_id)
+        house.cluster.crash_before = False
+        house.restart()
+        house.round()
+        assert before is not None
+        assert self.given(house, sweep_id) == before
+
+    def test_it_is_taken_back_from_a_driver_that_never_came(self, house: House) -> None:
+        sweep_id = house.submit()
+        house.round()
+        house.service.cancel(ANN, sweep_id)
+        house.cluster.ends(f"{sweep_id}-1")
+        house.round()
+        assert house.job(sweep_id).state is JobState.CANCELLED
+        assert self.given(house, sweep_id) is None
+
+    def test_a_folder_that_cannot_be_written_fails_its_sweep_and_no_other(
+        self, house: House
+    ) -> None:
+        file, link, fine = house.submit(), house.submit(), house.submit()
+        sweeps = house.folder / "sweeps"
+        sweeps.mkdir()
+        (sweeps / file).touch()
+        (house.folder / "elsewhere").mkdir()
+        (sweeps / link).symlink_to(house.folder / "elsewhere")
+        for _ in range(4):
+            house.round()
+        for sweep_id in (file, link):
+            job = house.job(sweep_id)
+            assert job.state is JobState.FAILED
+            assert job.cause is not None
+            assert f"{sweep_id} cannot be written" in job.cause
+        assert list((house.folder / "elsewhere").iterdir()) == []
+        assert house.job(fine).state is JobState.STARTING
+
+    def test_a_full_disk_fails_no_sweep(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        sweep_id = house.submit()
+        with monkeypatch.context() as patched:
+            patched.setattr(driver_config, "write", fail)
+            house.round()
+            house.round()
+            assert house.job(sweep_id).state is JobState.STARTING
+            assert house.cluster.launches == []
+        house.round()
+        assert self.given(house, sweep_id) is not None
+        assert [launch.name for launch in house.cluster.launches] == [f"{sweep_id}-1"]
 
 
 def test_a_sweep_whose_driver_dies_is_resumed_so_often_and_no_more(house: House) -> None:

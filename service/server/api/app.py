@@ -14,6 +14,7 @@ from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
+from service.server.api.driver_routes import driver_router
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
@@ -81,6 +82,9 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
+_ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
+
+
 def create_app(
     service: SweepService,
     cluster: JobCluster | None = None,
@@ -112,6 +116,6 @@ def create_app(
     app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
-    for router in (health_router, me_router, sweep_router, result_router, cluster_router):
+    for router in (*_ROUTERS, driver_router):
         app.include_router(router)
     return app

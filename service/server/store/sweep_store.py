@@ -66,6 +66,16 @@ class SweepStore:
         with self._database.reading() as session:
             return to_job(find_row(session, sweep_id))
 
+    def get_active(self, sweep_id: str, attempt: int) -> Job:
+        """One sweep, if the job of this attempt may still be on the cluster.
+
+        Raises:
+            SweepNotFoundError: no sweep has this id.
+            StaleDriverError: the attempt is over.
+        """
+        with self._database.reading() as session:
+            return to_job(find_active_row(session, sweep_id, attempt, lock=False))
+
     def get_with_history(self, sweep_id: str) -> SweepWithHistory:
         """One sweep with every transition of its state.
 

@@ -11,5 +11,7 @@ down_revision = "0005"
 
 def upgrade() -> None:
     """Apply the migration."""
-    column = sa.Column("accept_changes", sa.Boolean(), nullable=False, server_default=sa.false())
-    op.add_column("sweeps", column)
+    no = sa.false()
+    op.add_column(
+        "sweeps", sa.Column("accept_changes", sa.Boolean(), nullable=False, server_default=no)
+    )
