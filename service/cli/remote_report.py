@@ -56,6 +56,7 @@ def status_table(sweep: SweepDetails) -> Table:
         ("owner", sweep.owner),
         ("priority", str(sweep.priority) if sweep.priority else None),
         ("after", ", ".join(sweep.after)),
+        ("code", f"bundle {sweep.bundle}" if sweep.bundle else None),
         ("trials", _trials(sweep)),
         ("concurrent", None if sweep.slots is None else str(sweep.slots)),
         ("baseline", _finalist(progress.get("baseline"), progress)),
