@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from service.base.errors import GapsweepError, InputError
+from service.base.errors import InputError
 from service.base.plain_text import say
 from service.cli.app import (
     HERE,
@@ -143,27 +142,16 @@ def list_sweeps(
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
-    from service.base.number_format import duration, number
+    from service.cli.local_list import build_list
     from service.sweep.environment import locate_home
-    from service.sweep.load import load_stored_spec, read_current_summary
 
     at = locate_home(home)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("sweep", "state", "trials", "time", "objective", "best", "gap/loss"):
-        table.add_column(title, overflow="fold", no_wrap=title == "sweep")
-    for folder in at.sweeps():
-        try:
-            spec, found = load_stored_spec(folder), read_current_summary(folder)
-        except GapsweepError:
-            table.add_row(folder.sweep_id, "not started")
-            continue
-        metric, metrics = spec.objective.metric, found.best.metrics if found.best else {}
-        trials = f"{found.trials.total}/{spec.budget.trials}"
-        figures = (number(metrics.get(metric)), number(metrics.get("gap/loss")))
-        row = (found.state.value, trials, duration(found.seconds), metric, *figures)
-        table.add_row(folder.sweep_id, *row)
+    table, damaged = build_list(at)
     if table.row_count:
-        open_console().print(table)
+        console = open_console()
+        console.print(table)
+        for what in damaged:
+            console.print(f"damaged: {what}", soft_wrap=True)
     else:
         say(f"no sweeps in {at.path}")
 

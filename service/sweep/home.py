@@ -79,6 +79,25 @@ class SweepFolder:
         """Whether :meth:`open` would open a file."""
         return is_untrusted_file(self.path.parent, self._find_place(path))
 
+    def has_nothing_at(self, path: Path) -> bool:
+        """Whether nothing lies where one of the folder's files would be, of whatever kind.
+
+        Raises:
+            DamagedFileError: the folder is a link, or cannot be read.
+        """
+        try:
+            self.open(path).close()
+        except FileNotFoundError:
+            return True
+        except DamagedFileError:
+            if not self.has_plain_folder():
+                raise
+        return False
+
+    def has_plain_folder(self) -> bool:
+        """Whether the sweep's folder is a folder, and no link to one."""
+        return self.path.is_dir() and not self.path.is_symlink()
+
     def _find_place(self, path: Path) -> PurePath:
         """A path from the folder of all sweeps on: the sweep's own folder may be a link, too."""
         return path.relative_to(self.path.parent)
