@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_spaces.space import SearchSpace, Value
-from search_spaces.words import did_you_mean
+from search_spaces.words import did_you_mean, join_names, show
 
 
 def select_representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
@@ -17,14 +17,14 @@ def select_representable(space: SearchSpace, point: Mapping[str, Value]) -> dict
 def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[str, str]]:
     """Problems of an enqueued point as (name, message); the point may be incomplete."""
     problems: list[tuple[str, str]] = []
+    active = frozenset(space.find_active(point))
     for name, value in point.items():
         parameter = space.parameters.get(name)
         if parameter is None:
-            names = list(space.parameters)
-            hint = did_you_mean(name, names)
-            problems.append((name, f"not in the space ({', '.join(names)}){hint}"))
+            hint = did_you_mean(name, space.parameters)
+            problems.append((name, f"not in the space ({join_names(space.parameters)}){hint}"))
         elif not parameter.contains(value):
-            problems.append((name, f"{value!r} is not {parameter.describe()}"))
-        elif name not in space.find_active(point) and all(p in point for p in parameter.when):
+            problems.append((name, f"{show(value)} is not {parameter.describe()}"))
+        elif name not in active and all(p in point for p in parameter.when):
             problems.append((name, "its condition `when` is not met at this point"))
     return problems

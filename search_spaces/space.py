@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Annotated, Any
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
+    AllowInfNan,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,15 +18,45 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from search_spaces.models import Strict, make_problem
-from search_spaces.words import did_you_mean
+from search_spaces.bounds import Bounds, MaxItems, bounds_apply
+from search_spaces.models import Problems, Strict, make_problem
+from search_spaces.words import did_you_mean, join_names, shorten, show
 
-Value = StrictBool | StrictInt | StrictFloat | StrictStr
-When = Mapping[str, tuple[Value, ...]]
+_LONGEST_TEXT = 1_000
+_MOST_CHOICES = 1_000
+_MOST_CONDITIONS = 50
+_MOST_PARAMETERS = 200
+_MOST_STEPS = 1e9
+_MOST_KEYS = 20
+_VALUES = Bounds(-1e15, 1e15)
+
+
+def _check_value(raw: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    """One message instead of one for each type that a value can have."""
+    if not isinstance(raw, bool | int | float | str):
+        raise PydanticCustomError("value_type", "A value must be a number, text, true or false")
+    if isinstance(raw, str) and len(raw) > _LONGEST_TEXT and bounds_apply():
+        raise PydanticCustomError(
+            "value_length", f"A value must have at most {_LONGEST_TEXT:,} characters"
+        )
+    return _VALUES.check(parse(raw))
+
+
+if TYPE_CHECKING:
+    Value = bool | int | float | str
+else:
+    Value = Annotated[
+        StrictBool | StrictInt | Annotated[StrictFloat, AllowInfNan(True)] | StrictStr,
+        WrapValidator(_check_value),
+    ]
+Values = Annotated[tuple[Value, ...], MaxItems(_MOST_CHOICES)]
+When = Annotated[Mapping[str, Values], MaxItems(_MOST_CONDITIONS)]
 
 
 def _as_number(bound: Any) -> Any:
@@ -43,8 +75,11 @@ def _as_conditions(when: Any) -> Any:
 
 
 Bound = Annotated[
-    float, BeforeValidator(_as_number, json_schema_input_type=float), Field(allow_inf_nan=False)
+    float,
+    Bounds(-1e100, 1e100),
+    BeforeValidator(_as_number, json_schema_input_type=float),
 ]
+WholeBound = Annotated[StrictInt, Bounds(-(10**15), 10**15)]
 Conditions = Annotated[
     When,
     BeforeValidator(_as_conditions, json_schema_input_type=Mapping[str, Value | tuple[Value, ...]]),
@@ -98,6 +133,9 @@ class Float(_Range):
             raise ValueError("`step` and `log` are mutually exclusive; remove one")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"`step` must be above 0, got {self.step:g}")
+        width = self.high - self.low
+        if self.step is not None and width > _MOST_STEPS * self.step and bounds_apply():
+            raise ValueError(f"`step` is too small: it makes more than {_MOST_STEPS:g} values")
         return self
 
     @property
@@ -130,9 +168,9 @@ class Float(_Range):
 class Int(_Range):
     """An integer in ``[low, high]``; log-uniform with ``log``, on a grid with ``step``."""
 
-    bounds: tuple[StrictInt, StrictInt] = Field(alias="int")
+    bounds: tuple[WholeBound, WholeBound] = Field(alias="int")
     log: bool = False
-    step: int = Field(1, ge=1)
+    step: Annotated[int, Bounds(1, 10**15)] = 1
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Int:
@@ -166,14 +204,20 @@ class Int(_Range):
 class Choice(_Parameter):
     """One of several values; a single value is a constant."""
 
-    values: tuple[Value, ...] = Field(alias="choice", min_length=1)
+    values: Annotated[Values, Field(min_length=1)] = Field(alias="choice")
 
     @model_validator(mode="after")
     def _check_distinct(self) -> Choice:
-        for position, value in enumerate(self.values):
-            if any(is_same(value, other) for other in self.values[:position]):
-                raise ValueError(f"duplicate choice {value!r}")
+        seen: set[tuple[bool, Value]] = set()
+        for value in self.values:
+            if _identify(value) in seen:
+                raise ValueError(f"duplicate choice {show(value)}")
+            seen.add(_identify(value))
         return self
+
+    @cached_property
+    def _known(self) -> frozenset[tuple[bool, Value]]:
+        return frozenset(_identify(value) for value in self.values)
 
     def choices(self) -> tuple[Value, ...]:
         """All values, in the order of the spec."""
@@ -189,11 +233,11 @@ class Choice(_Parameter):
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
-        return any(is_same(value, own) for own in self.values)
+        return _identify(value) in self._known
 
     def describe(self) -> str:
         """The valid values, for messages."""
-        return "one of " + ", ".join(str(v) for v in self.values)
+        return f"one of {join_names(self.values)}"
 
 
 Parameter = Float | Int | Choice
@@ -206,7 +250,11 @@ _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
 
 def is_same(a: Value, b: Value) -> bool:
     """Equality that distinguishes ``True`` from ``1``, but not ``1`` from ``1.0``."""
-    return isinstance(a, bool) == isinstance(b, bool) and a == b
+    return _identify(a) == _identify(b)
+
+
+def _identify(value: Value) -> tuple[bool, Value]:
+    return isinstance(value, bool), value
 
 
 class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="left_to_right")]]]):
@@ -224,19 +272,19 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
             return raw
         if not isinstance(raw, Mapping):
             raise ValueError("a space maps names to parameters, e.g. `dropout: {float: [0, 0.5]}`")
+        if len(raw) > _MOST_PARAMETERS and bounds_apply():
+            raise ValueError(f"has {len(raw):,} parameters; at most {_MOST_PARAMETERS} are allowed")
         found: dict[str, Parameter] = {}
-        errors: list[InitErrorDetails] = []
+        problems = Problems()
         for name, definition in raw.items():
             try:
                 found[str(name)] = _parse_parameter(definition)
             except ValidationError as error:
-                errors += [_relocate(e, str(name)) for e in error.errors(include_url=False)]
-        if not errors:
-            errors = [
-                make_problem([name], text, name) for name, text in _find_inconsistencies(found)
-            ]
-        if errors:
-            raise ValidationError.from_exception_data("SearchSpace", errors)
+                problems.add_errors(error, (str(name),))
+        if not problems:
+            for name, describe in _find_inconsistencies(found):
+                problems.add((name,), describe, name)
+        problems.raise_any("SearchSpace")
         space: SearchSpace = build(found)
         return space
 
@@ -304,11 +352,11 @@ def _parse_parameter(definition: Any) -> Parameter:
 
 
 def _describe_kind_problem(definition: Any) -> InitErrorDetails:
-    keys = [str(k) for k in definition] if isinstance(definition, Mapping) else []
+    keys = [str(k) for k in definition][:_MOST_KEYS] if isinstance(definition, Mapping) else []
     hint = next((h for k in keys if (h := did_you_mean(k, _KINDS))), "")
     text = (
         "a parameter must be exactly one of {float: [low, high]}, {int: [low, high]}, "
-        f"{{choice: [a, b]}}, or a constant; got {definition!r}{hint}"
+        f"{{choice: [a, b]}}, or a constant; got {show(definition)}{hint}"
     )
     return make_problem((), text, definition)
 
@@ -321,61 +369,58 @@ def _check_range(kind: str, low: float, high: float, log: bool) -> None:
         raise ValueError(f"the lower bound of a log range must be above 0, got {low:g}")
 
 
-def _find_inconsistencies(space: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+def _find_inconsistencies(
+    space: Mapping[str, Parameter],
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Parameters with a problem, and what describes it."""
     for name, parameter in space.items():
         for parent, values in parameter.when.items():
-            yield from ((name, text) for text in _check_condition(space, name, parent, values))
-    if not any(True for n, p in space.items() for parent in p.when if parent not in space):
+            for describe in _check_condition(space, name, parent, values):
+                yield name, describe
+    if all(parent in space for p in space.values() for parent in p.when):
         cycle = _find_cycle(space)
         if cycle:
-            yield cycle[0], "circular `when` conditions: " + " → ".join(cycle)
+            yield cycle[0], partial(_describe_cycle, cycle)
 
 
 def _check_condition(
     space: Mapping[str, Parameter], name: str, parent: str, values: Sequence[Value]
-) -> Iterator[str]:
+) -> Iterator[Callable[[], str]]:
     if parent == name:
-        yield "`when` refers to the parameter itself"
+        yield partial(str, "`when` refers to the parameter itself")
     elif parent not in space:
-        names = ", ".join(n for n in space if n != name)
-        hint = did_you_mean(parent, space)
-        yield f"`when` refers to {parent!r}, which is not in the space{hint} ({names})"
+        yield partial(_describe_unknown_parent, space, name, parent)
     else:
         for value in values:
             if not space[parent].contains(value):
-                words = [str(v) for v in space[parent].choices()]
-                yield (
-                    f"`when` requires {parent} to be {value!r}, but it is "
-                    f"{space[parent].describe()}{did_you_mean(value, words)}"
-                )
+                yield partial(_describe_impossible, space[parent], parent, value)
         if not values:
-            yield f"`when` lists no value of {parent}"
+            yield partial(str, f"`when` lists no value of {shorten(parent)}")
+
+
+def _describe_unknown_parent(space: Mapping[str, Parameter], name: str, parent: str) -> str:
+    names = join_names(n for n in space if n != name)
+    hint = did_you_mean(parent, space)
+    return f"`when` refers to {show(parent)}, which is not in the space{hint} ({names})"
+
+
+def _describe_impossible(above: Parameter, parent: str, value: Value) -> str:
+    words = [str(v) for v in above.choices()]
+    return (
+        f"`when` requires {shorten(parent)} to be {show(value)}, but it is "
+        f"{above.describe()}{did_you_mean(value, words)}"
+    )
+
+
+def _describe_cycle(cycle: Sequence[str]) -> str:
+    return f"circular `when` conditions: {join_names(cycle, ' → ')}"
 
 
 def _find_cycle(space: Mapping[str, Parameter]) -> list[str]:
     """Names along a cycle of conditions, the first repeated at the end; empty without a cycle."""
-    done: set[str] = set()
-
-    def visit(name: str, path: list[str]) -> list[str]:
-        if name in path:
-            return [*path[path.index(name) :], name]
-        if name in done:
-            return []
-        found = next(
-            (c for p in space[name].when if p != name and (c := visit(p, [*path, name]))), []
-        )
-        done.add(name)
-        return found
-
-    return next((c for name in space if (c := visit(name, []))), [])
-
-
-def _relocate(error: Any, name: str) -> InitErrorDetails:
-    """The same error, moved one level down, below the parameter's name."""
-    place = (name, *error["loc"])
-    if error["type"] == "value_error":
-        return make_problem(place, str(error["ctx"]["error"]), error["input"])
-    details = InitErrorDetails(type=error["type"], loc=place, input=error["input"])
-    if "ctx" in error:
-        details["ctx"] = error["ctx"]
-    return details
+    try:
+        TopologicalSorter({n: [p for p in s.when if p != n] for n, s in space.items()}).prepare()
+    except CycleError as error:
+        cycle: list[str] = error.args[1]
+        return cycle
+    return []

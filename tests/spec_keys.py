@@ -177,8 +177,15 @@ def _plain(value: Schema, definitions: Schema) -> str:
 
 
 def _range(value: Schema) -> str:
+    if "minimum" in value and "maximum" in value:
+        return f" from {_number(value['minimum'])} to {_number(value['maximum'])}"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    return "".join(f" {sign} {value[key]:g}" for key, sign in signs.items() if key in value)
+    return "".join(f" {sign} {_number(value[key])}" for key, sign in signs.items() if key in value)
+
+
+def _number(number: float) -> str:
+    whole = number == int(number) and 1e4 <= abs(number) <= 1e7
+    return f"{int(number):,}" if whole else f"{number:g}"
 
 
 def _default(key: str, value: Schema, schema: Schema) -> str:

@@ -23,7 +23,7 @@ from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.regularisers.base import Hooks, Subject
-from trainables.regularisers.dropout import replace_dropout
+from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.weights import find_last_layer, select_penalised
 
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
@@ -108,6 +108,10 @@ def build_training(
     weights = select_penalised(model, training.penalised, outputs)
     with blame("training.optimizer"):
         optimizer = trainable.optimizer(model.parameters(), training)
+    if runs_to_end:
+        for group in optimizer.param_groups:
+            if "weight_decay" in group:
+                group["weight_decay"] = 0.0
     with blame("training.schedule"):
         training.lr_at(1)
     hooks = Hooks([regulariser for regulariser, _ in built])
@@ -159,7 +163,7 @@ def _build_network(
     with torch.random.fork_rng(list_generators("cpu")):
         torch.manual_seed(seed)
         with blame("trainable", type(trainable).__name__):
-            model = replace_dropout(trainable.build(splits.info))
+            model = adopt_dropout(trainable.build(splits.info))
         _find_last_layer(model, few.cpu())  # initialises lazy layers
     model = model.to(few.device)
     if few.is_cuda and any(p.ndim == 4 for p in model.parameters()):

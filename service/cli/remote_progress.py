@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from service.client import endpoints
@@ -12,8 +11,8 @@ from service.client.client import Client
 from service.client.models import SweepDetails, TrialOut
 from service.client.sweep_events import StateChanged, SweepEvent
 from service.report.progress import choose_view, showing
-from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from service.study.records import Trial
 from service.sweep.sweep_observer import GuardedObserver
 from service.sweep.sweep_record import Sweep, SweepState
@@ -62,4 +61,4 @@ def _planned(sweep: SweepDetails) -> int:
 
 
 def _spec(sweep: SweepDetails) -> SweepSpec:
-    return parse_spec(yaml.safe_load(sweep.spec), sweep.sweep_id, Path())
+    return parse_stored_spec(sweep.spec, sweep.sweep_id, Path())

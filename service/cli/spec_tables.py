@@ -13,7 +13,7 @@ from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
-from trainables.regularisers.dropout import find_dropout_layers
+from trainables.regularisers.dropout import find_dropout
 
 _GIB = 2**30
 _MEASURED = 1.3
@@ -33,7 +33,8 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
-            ("dropout", ", ".join(find_dropout_layers(found.run.model)) or "none"),
+            ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
+            *(("not neutral", text) for text in found.examination.hidden),
             ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
             *_list_costs(spec, found),
             ("space", ", ".join(spec.space.parameters)),

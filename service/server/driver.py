@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-import yaml
 from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -37,8 +36,8 @@ from service.server.store.database import Database
 from service.server.store.job_records import DriverReport, Job
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
-from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from service.study.records import TrialState
 from service.sweep.environment import use_ray_token
 from service.sweep.home import Home, SweepFolder
@@ -195,7 +194,7 @@ def _run(home: Home, sweep_id: str, attempt: int, console: Console) -> bool:
     console.print(f"{_format_now()} attempt {attempt} of {sweep_id}, process {os.getpid()}")
     try:
         require_same_version(config.version, "the service", "the cluster")
-        spec = parse_spec(yaml.safe_load(job.spec), "the spec", home.data)
+        spec = parse_stored_spec(job.spec, "the spec", home.data)
     except InputError as error:
         progress.end(sweep_id, attempt, DriverReport(), JobState.FAILED, redact(str(error)))
         return True

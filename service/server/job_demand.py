@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import yaml
-
 from service.base.amount import Amount
 from service.base.errors import InputError
 from service.server.shares import Demand
 from service.server.store.job_records import Job
-from service.spec.file import parse_spec
 from service.spec.resources import Resources
+from service.spec.stored import parse_stored_spec
 
 
 def read_demand(job: Job) -> Demand:
@@ -26,6 +24,6 @@ def read_demand(job: Job) -> Demand:
 def _read_resources(spec: str) -> Resources:
     """Defaults, if another version stored a spec that is invalid in this one."""
     try:
-        return parse_spec(yaml.load(spec, yaml.CSafeLoader), "the spec", Path()).resources
+        return parse_stored_spec(spec, "the spec", Path()).resources
     except InputError:
         return Resources()

@@ -1,4 +1,7 @@
-"""Parses the spec in a request's body: JSON or YAML from an untrusted sender."""
+"""Parses the spec in a request's body: JSON or YAML from an untrusted sender.
+
+Aliases of YAML are refused: a few lines of nested ones expand to gigabytes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from typing import Any
 import yaml
 
 from service.base.errors import Problem, SpecError
+from service.spec.yaml_reader import describe_yaml_error, read_yaml
+
+_MOST_DIGITS = 40
 
 
 def parse_spec_body(text: bytes) -> Mapping[str, Any]:
@@ -20,30 +26,25 @@ def parse_spec_body(text: bytes) -> Mapping[str, Any]:
     try:
         raw = _parse(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError("the spec", [Problem("", f"neither YAML nor JSON: {first}")]) from None
+        words = describe_yaml_error(error)
+        raise SpecError("the spec", [Problem("", f"neither YAML nor JSON: {words}")]) from None
     if not isinstance(raw, dict):
         raise SpecError("the spec", [Problem("", "must be a mapping of keys to values")])
     return raw
 
 
 def _parse(text: bytes) -> Any:
-    """JSON first: YAML 1.1 reads ``1e-05``, as JSON writes it, as text and not as a number."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_int=_read_whole)
     except json.JSONDecodeError:
-        return yaml.load(text, _PlainLoader)  # a SafeLoader
+        return read_yaml(text.decode(), aliases=False)
+
+
+def _read_whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise yaml.YAMLError(f"a number has {len(digits):,} digits")
+    return int(digits)
 
 
 def _refuse_constant(word: str) -> float:
     raise yaml.YAMLError(f"{word} is not a JSON number")
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Without aliases: a few lines of nested aliases expand to gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not supported; write the values out")
-        return super().compose_node(parent, index)

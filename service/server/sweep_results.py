@@ -10,14 +10,12 @@ from contextlib import contextmanager, suppress
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, BinaryIO
 
-import yaml
-
 from service.base.errors import NotReadyError, RateLimitError
 from service.client.job_states import JobState
 from service.server.store.job_records import Job, Transition
 from service.server.sweep_service import SweepService
-from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import blame, find_summary, read_trials_of
 from service.sweep.summary import Summary, summarise
@@ -178,7 +176,7 @@ def open_model(service: SweepService, job: Job) -> BinaryIO:
 
 
 def _load_spec(service: SweepService, job: Job) -> SweepSpec:
-    return parse_spec(yaml.safe_load(job.spec), job.sweep_id, service.settings.data)
+    return parse_stored_spec(job.spec, job.sweep_id, service.settings.data)
 
 
 def _get_folder(service: SweepService, job: Job) -> SweepFolder:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from search_spaces.presets import list_presets, load_preset
-from search_spaces.words import did_you_mean, not_one_of
+from search_spaces.words import not_one_of
 from service.base.errors import InputError, Problem, SpecError
+from service.spec.invalid import describe_problems
 from service.spec.model import SweepSpec
+from service.spec.raw_limits import find_excess
+from service.spec.yaml_reader import describe_yaml_error, read_mapping, read_yaml
 
 _MOVED = {
     "trainables.vision:MLP": "trainables.models:MLP",
@@ -24,6 +24,12 @@ _MOVED = {
 }
 
 _PICKS = {"best_mean": "best", "one_standard_error": "simplest"}
+
+
+class _Dumper(yaml.CSafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a value out wherever it occurs: readers refuse aliases."""
+        return True
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -66,7 +72,19 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
         folder: where relative paths in the spec start.
 
     Raises:
-        SpecError: the spec is invalid; every problem at once.
+        SpecError: the spec is invalid; the first problems at once, and the number of the others.
+    """
+    excess = find_excess(raw)
+    if excess:
+        raise SpecError(source, [excess])
+    return parse_checked_spec(raw, source, folder)
+
+
+def parse_checked_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
+    """The same for a spec whose size is known to be small, or was accepted before.
+
+    Raises:
+        SpecError: as :func:`parse_spec`.
     """
     raw = {**raw, **_update_trainable(raw), **_update_confirm(raw)}
     if "space" in raw:
@@ -74,7 +92,7 @@ def parse_spec(raw: Mapping[str, Any], source: str, folder: Path) -> SweepSpec:
     try:
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
-        raise SpecError(source, list(_list_problems(error, raw))) from None
+        raise SpecError(source, describe_problems(error, raw)) from None
     return spec.model_copy(update={"data": spec.data.with_paths_from(folder)})
 
 
@@ -98,7 +116,7 @@ def dump_spec(spec: SweepSpec) -> str:
     for key in ("early_stopping", "confirm"):
         if getattr(spec, key) is None:
             raw[key] = None
-    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+    return yaml.dump(raw, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -108,32 +126,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    return parse_yaml(text, str(path))
-
-
-def parse_yaml(text: bytes, source: str) -> dict[str, Any]:
-    """The keys of a file in YAML or JSON, not validated.
-
-    Raises:
-        InputError: it is not a mapping in YAML; ``source`` names it.
-    """
-    try:
-        raw = yaml.safe_load(text.decode())
-    except UnicodeDecodeError:
-        raise InputError(f"{source} is not a UTF-8 text file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{source} is not valid YAML: {_describe_yaml_error(error)}") from None
-    except (ValueError, RecursionError) as error:  # a number too long, brackets too deep
-        raise InputError(f"{source} is not valid YAML: {type(error).__name__}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{source} must be a mapping of keys to values such as `name: digits-mlp`")
-    return raw
-
-
-def _describe_yaml_error(error: yaml.YAMLError) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}{problem or error}"
+    return read_mapping(text, str(path))
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -151,9 +144,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override!r}: {at} is {child!r}, not a mapping")
         node = child
     try:
-        node[last] = yaml.safe_load(text)
+        node[last] = read_yaml(text)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override!r}: {_describe_yaml_error(error)}") from None
+        raise InputError(f"--set {override!r}: {describe_yaml_error(error)}") from None
 
 
 def _resolve_space(space: Any, source: str, folder: Path) -> Any:
@@ -166,72 +159,6 @@ def _resolve_space(space: Any, source: str, folder: Path) -> Any:
         case {"file": str(name), **rest}:
             return {**_read_yaml(folder / name), **rest}
     return space
-
-
-def _list_problems(error: ValidationError, raw: Mapping[str, Any]) -> Iterator[Problem]:
-    for detail in error.errors(include_url=False):
-        path = _to_user_path(detail["loc"], raw, detail["type"] == "missing")
-        yield Problem(".".join(str(p) for p in path), _write_message(detail, path, raw))
-
-
-def _to_user_path(loc: Sequence[str | int], raw: Any, missing: bool) -> tuple[str | int, ...]:
-    """The location as in the file, without the names that pydantic adds for union members."""
-    path: list[str | int] = []
-    node = raw
-    for position, key in enumerate(loc):
-        inside = (isinstance(node, Mapping) and key in node) or (
-            isinstance(node, list) and isinstance(key, int) and key < len(node)
-        )
-        if inside:
-            path.append(key)
-            node = node[key]
-        elif position == len(loc) - 1 and missing and isinstance(node, Mapping):
-            path.append(key)
-    return tuple(path)
-
-
-def _write_message(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, Any]) -> str:
-    match detail["type"]:
-        case "extra_forbidden":
-            valid = sorted(_find_valid_keys(path[:-1], raw))
-            return f"unknown key{did_you_mean(path[-1], valid)}; valid: {', '.join(valid)}"
-        case "missing":
-            return "is missing"
-        case "literal_error" | "union_tag_invalid":
-            expected = str(detail["ctx"].get("expected") or detail["ctx"].get("expected_tags"))
-            value = detail["ctx"].get("tag", detail["input"])
-            return not_one_of(value, re.findall(r"'([^']*)'", expected))
-        case "value_error":
-            return str(detail["ctx"]["error"])
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{message}, got {detail['input']!r}"
-
-
-def _find_valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[str]:
-    """The keys of the model at ``path``, as in a file."""
-    models: list[type[BaseModel]] = [SweepSpec]
-    node: Any = raw
-    for key in path:
-        node = node[key]
-        if isinstance(key, str):
-            fields = [f for m in models for n, f in m.model_fields.items() if key in (n, f.alias)]
-            models = [m for f in fields for m in _find_models(f.annotation)]
-    if isinstance(node, Mapping) and len(models) > 1:
-        named = [m for m in models if node.get("name") in _list_names(m)]
-        models = named or models
-    return {f.alias or n for m in models for n, f in m.model_fields.items()}
-
-
-def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(getattr(annotation, "__value__", annotation)):
-        yield from _find_models(argument)
-
-
-def _list_names(model: type[BaseModel]) -> tuple[Any, ...]:
-    field = model.model_fields.get("name")
-    return typing.get_args(field.annotation) if field else ()
 
 
 def build_json_schema() -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from search_spaces.models import Strict, make_problem, raise_problems
+from search_spaces.bounds import Bounds, MaxItems, Number, Positive, Seed, SomeTrials
+from search_spaces.models import Strict, raise_problems
 from search_spaces.points import check_point
 from search_spaces.space import SearchSpace, Value
 from service.spec.directions import fill_directions
@@ -17,6 +18,7 @@ from service.spec.samplers import SamplerChoice, Tpe
 from service.spec.space_rules import find_custom_choices, find_space_problems
 from trainables.config.data import DataChoice
 from trainables.config.imports import ImportPath, find_import_paths
+from trainables.config.models import find_size_problems
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
 from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
@@ -49,8 +51,8 @@ class Constraint(Strict):
     """Bounds on a metric at the kept weights; a trial outside of them ranks below all others."""
 
     metric: str
-    max: float | None = None
-    min: float | None = None
+    max: Number | None = None
+    min: Number | None = None
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
@@ -70,11 +72,13 @@ class Search(Strict):
     """How Optuna samples and prunes trials."""
 
     sampler: SamplerChoice = Tpe()
-    grid_points: int = Field(5, ge=2, description="values per range for the grid sampler")
+    grid_points: Annotated[int, Bounds(2, 1_000)] = Field(
+        5, description="values per range for the grid sampler"
+    )
     pruner: PrunerChoice = Median()
-    seed: int = Field(0, ge=0, description="of the sampler")
+    seed: Seed = Field(0, description="of the sampler")
     baseline: bool = Field(True, description="the first trial is not regularised at all")
-    enqueue: tuple[dict[str, Value], ...] = Field(
+    enqueue: Annotated[tuple[dict[str, Value], ...], MaxItems(1_000)] = Field(
         (), description="points of the space to try first"
     )
 
@@ -82,10 +86,12 @@ class Search(Strict):
 class Budget(Strict):
     """The limits of a sweep, whichever is reached first. Failed trials count as well."""
 
-    trials: int = Field(40, ge=1, description="trials of the search; `confirm` has its own")
-    minutes: float | None = Field(None, gt=0, description="of wall time")
-    gpu_hours: float | None = Field(
-        None, gt=0, description="hours times GPUs held, summed over all trials"
+    trials: SomeTrials = Field(40, description="trials of the search; `confirm` has its own")
+    minutes: Annotated[float, Field(gt=0), Bounds(0, 525_600)] | None = Field(
+        None, description="of wall time"
+    )
+    gpu_hours: Annotated[float, Field(gt=0), Bounds(0, 10_000_000)] | None = Field(
+        None, description="hours times GPUs held, summed over all trials"
     )
 
 
@@ -105,9 +111,8 @@ class Confirm(Strict):
         le=LOOKS[-1],
         description=f"at most; the test is made at {', '.join(map(str, LOOKS))}",
     )
-    min_effect: float | None = Field(
+    min_effect: Positive | None = Field(
         None,
-        gt=0,
         description="smallest difference of the objective that matters, in its unit; default: 2 % "
         "of the control's value, or 0.005 where high values are good",
     )
@@ -141,14 +146,14 @@ class SweepSpec(Strict):
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
     training: Training = Training()
     space: SearchSpace = Field(description="or `{preset: NAME}`, or `{file: PATH}`")
-    regularisers: dict[Label, RegulariserChoice] = Field(
+    regularisers: Annotated[dict[Label, RegulariserChoice], MaxItems(50)] = Field(
         default_factory=dict, description="your own ones by label; a space varies `LABEL.OPTION`"
     )
     early_stopping: StoppingChoice | None = Field(
         Patience(), description="`off` trains every trial to its last epoch"
     )
     objective: Objective = Objective()
-    constraints: tuple[Constraint, ...] = ()
+    constraints: Annotated[tuple[Constraint, ...], MaxItems(100)] = ()
     search: Search = Search()
     budget: Budget = Budget()
     confirm: Confirm | None = Field(
@@ -175,6 +180,7 @@ class SweepSpec(Strict):
     def _check_consistency(self) -> Self:
         problems = [
             *find_space_problems(self),
+            *((("model", n), text) for n, text in find_size_problems(self.trainable, self.model)),
             *self._find_budget_problems(),
             *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
@@ -185,9 +191,7 @@ class SweepSpec(Strict):
                 for name, text in check_point(self.space, point)
             ),
         ]
-        raise_problems(
-            "SweepSpec", (make_problem(location, text, self) for location, text in problems)
-        )
+        raise_problems("SweepSpec", problems, self)
         return self
 
     def _find_budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
+from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, Trials
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 WarmUp = Annotated[
-    int | None,
-    Field(ge=0, description="epochs before pruning; default: a quarter of all"),
+    Epochs | None,
+    Field(description="epochs before pruning; default: a quarter of all"),
 ]
 
 
@@ -59,9 +60,9 @@ class Median(PrunerConfig):
     """Prunes a trial whose best value so far is worse than the median at the same epoch."""
 
     name: Literal["median"] = "median"
-    startup_trials: int = Field(5, ge=0)
+    startup_trials: Trials = 5
     warmup_epochs: WarmUp = None
-    interval: int = Field(1, ge=1)
+    interval: SomeEpochs = 1
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner."""
@@ -77,9 +78,9 @@ class Percentile(PrunerConfig):
 
     name: Literal["percentile"]
     percentile: float = Field(25.0, ge=0, le=100)
-    startup_trials: int = Field(5, ge=0)
+    startup_trials: Trials = 5
     warmup_epochs: WarmUp = None
-    interval: int = Field(1, ge=1)
+    interval: SomeEpochs = 1
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner."""
@@ -94,8 +95,8 @@ class Hyperband(PrunerConfig):
     """Several brackets of successive halving."""
 
     name: Literal["hyperband"]
-    min_epochs: int = Field(1, ge=1)
-    reduction_factor: int = Field(3, ge=2)
+    min_epochs: SomeEpochs = 1
+    reduction_factor: Annotated[int, Bounds(2, 1_000)] = 3
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner; without ``max_resource`` it would wait for a first trial."""
@@ -109,9 +110,9 @@ class SuccessiveHalving(PrunerConfig):
     """Asynchronous successive halving."""
 
     name: Literal["successive_halving"]
-    min_epochs: int = Field(1, ge=1)
-    reduction_factor: int = Field(4, ge=2)
-    min_early_stopping_rate: int = Field(0, ge=0)
+    min_epochs: SomeEpochs = 1
+    reduction_factor: Annotated[int, Bounds(2, 1_000)] = 4
+    min_early_stopping_rate: Annotated[int, Bounds(0, 20)] = 0
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner."""
@@ -127,10 +128,10 @@ class Threshold(PrunerConfig):
     """Prunes a trial whose value is out of range."""
 
     name: Literal["threshold"]
-    lower: float | None = None
-    upper: float | None = None
-    warmup_epochs: int = Field(0, ge=0)
-    interval: int = Field(1, ge=1)
+    lower: Number | None = None
+    upper: Number | None = None
+    warmup_epochs: Epochs = 0
+    interval: SomeEpochs = 1
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
@@ -151,7 +152,7 @@ class Wilcoxon(PrunerConfig):
 
     name: Literal["wilcoxon"]
     p_threshold: float = Field(0.1, ge=0, le=1)
-    startup_epochs: int = Field(2, ge=0)
+    startup_epochs: Epochs = 2
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner."""
@@ -192,8 +193,8 @@ class Patient(PrunerConfig):
     """Consults another pruner only after ``patience`` epochs without an improvement."""
 
     name: Literal["patient"]
-    patience: int = Field(3, ge=0)
-    min_delta: float = Field(0.0, ge=0)
+    patience: Epochs = 3
+    min_delta: Amount = 0.0
     pruner: Annotated[
         SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
     ] = Median()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from search_spaces.bounds import Bounds, bounds_apply
 from search_spaces.models import Strict
+
+_LEAST = 0.01
+"""Of a CPU or a GPU, per worker."""
+_MOST_WORKERS = 100_000
+"""Of all concurrent trials together."""
 
 
 class Resources(Strict):
@@ -16,17 +22,23 @@ class Resources(Strict):
     executor: Literal["ray", "local"] = Field(
         "ray", description="Ray Tune, or one trial after another in this process, without Ray"
     )
-    workers: int = Field(1, ge=1, description="processes that train one trial together")
-    cpus: float | None = Field(None, gt=0, description="CPUs of a trial; default: one per worker")
-    gpus: float = Field(
-        0, ge=0, description="GPUs of a trial: one per worker, or a part of one, or 0"
+    workers: Annotated[int, Bounds(1, 1024)] = Field(
+        1, description="processes that train one trial together"
+    )
+    cpus: Annotated[float, Bounds(_LEAST, 100_000)] | None = Field(
+        None, description="CPUs of a trial; default: one per worker"
+    )
+    gpus: Annotated[float, Bounds(0, 1024)] = Field(
+        0, description="GPUs of a trial: one per worker, or a part of one, or 0"
     )
     placement: Literal["pack", "spread", "strict_pack"] = Field(
         "pack", description="the workers on few nodes, on many, or all on one"
     )
-    concurrent: int = Field(2, ge=1, description="maximum of trials at once")
-    retries: int = Field(
-        2, ge=0, description="times that a trial which lost a process continues from its last epoch"
+    concurrent: Annotated[int, Bounds(1, 10_000)] = Field(
+        2, description="maximum of trials at once"
+    )
+    retries: Annotated[int, Bounds(0, 100)] = Field(
+        2, description="times that a trial which lost a process continues from its last epoch"
     )
 
     @model_validator(mode="before")
@@ -61,6 +73,7 @@ class Resources(Strict):
                     f"must be 1 with `executor: local`, which runs one trial at a time in one "
                     f"process, got {value}; set it to 1, or executor to ray",
                 )
+        yield from self._find_excesses()
         if self.workers == 1 and self.gpus > 1:
             yield (
                 "gpus",
@@ -76,4 +89,22 @@ class Resources(Strict):
                     f"must be {self.workers}, one for each of {self.workers} workers, or 0; "
                     f"got {self.gpus:g}"
                 ),
+            )
+
+    def _find_excesses(self) -> Iterator[tuple[str, str]]:
+        """Problems of numbers that are within their own bounds, but not together."""
+        if not bounds_apply():
+            return
+        for key, value in (("cpus", self.cpus), ("gpus", self.gpus)):
+            if value and value / self.workers < _LEAST:
+                yield (
+                    key,
+                    f"must be at least {_LEAST * self.workers:g}, which is {_LEAST:g} for "
+                    f"each worker, got {value:g}",
+                )
+        if self.concurrent * self.workers > _MOST_WORKERS:
+            yield (
+                "concurrent",
+                f"must be at most {_MOST_WORKERS // self.workers:,} with {self.workers:,} workers, "
+                f"which is {_MOST_WORKERS:,} processes, got {self.concurrent:,}",
             )

@@ -5,10 +5,11 @@ Optuna is imported when a sampler is built, not when a spec is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from search_spaces.bounds import Bounds, Trials
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
@@ -49,8 +50,8 @@ class Tpe(SamplerConfig):
     """Tree-structured Parzen estimator, joint over parameters that occur together."""
 
     name: Literal["tpe"] = "tpe"
-    n_startup_trials: int = Field(10, ge=0, description="random trials before the model")
-    n_ei_candidates: int = Field(24, ge=1)
+    n_startup_trials: Trials = Field(10, description="random trials before the model")
+    n_ei_candidates: Annotated[int, Bounds(1, 10_000)] = 24
     multivariate: bool = True
 
     def build(self, seed: int) -> BaseSampler:
@@ -97,7 +98,7 @@ class Gp(SamplerConfig):
     """Gaussian process with expected improvement."""
 
     name: Literal["gp"]
-    n_startup_trials: int = Field(10, ge=0, description="random trials before the model")
+    n_startup_trials: Trials = Field(10, description="random trials before the model")
     deterministic_objective: bool = False
 
     def build(self, seed: int) -> BaseSampler:
@@ -117,7 +118,7 @@ class CmaEs(SamplerConfig):
     """Covariance matrix adaptation evolution strategy."""
 
     name: Literal["cmaes"]
-    n_startup_trials: int = Field(1, ge=0, description="random trials before the model")
+    n_startup_trials: Trials = Field(1, description="random trials before the model")
 
     def build(self, seed: int) -> BaseSampler:
         """Optuna's sampler."""

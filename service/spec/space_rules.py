@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from search_spaces.models import get_first_message
 from search_spaces.space import Parameter, SearchSpace, Value
+from search_spaces.words import join_names, show
 from trainables.config.optimizers import optimizers
 from trainables.config.registry import Custom, Registry
 from trainables.config.regularisers import BUILT_IN, BY_KEY, RegulariserConfig
 from trainables.config.schedules import schedules
 from trainables.config.trial_parameters import (
-    MODEL_PREFIX,
     TrainingSpec,
+    check_value,
     explain_unknown_parameter,
-    read_point,
 )
 
 Location = tuple[str | int, ...]
@@ -63,13 +63,13 @@ def find_custom_choices(space: SearchSpace) -> Iterator[tuple[str, Value, Custom
 
 
 def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
-    if name.startswith(MODEL_PREFIX):
-        return ""
     for value in parameter.samples():
         try:
-            read_point(spec, {name: value})
+            check_value(spec, name, value)
         except ValidationError as error:
-            return f"invalid value {value!r}: {get_first_message(error)}"
+            return f"invalid value {show(value)}: {get_first_message(error)}"
+        except ValueError as error:
+            return f"invalid value {show(value)}: {error}"
     return ""
 
 
@@ -116,14 +116,15 @@ def _check_parent(parent: str, readers: tuple[Value, ...], name: str, space: Sea
     above = space.parameters.get(parent)
     if above is None:
         return f"has no effect without `{parent}` in the space"
-    own = tuple(v for v in above.choices() if v in readers)
+    known = set(readers)
+    own = tuple(v for v in above.choices() if v in known)
     if not own:
-        return f"has no effect: {parent} is never {' or '.join(str(r) for r in readers)}"
+        return f"has no effect: {parent} is never {join_names(readers, ' or ')}"
     allowed = space.parameters[name].when.get(parent, above.choices())
-    idle = [str(v) for v in allowed if v not in readers]
+    idle = [v for v in allowed if v not in known]
     if idle:
-        condition = f"when: {{{parent}: [{', '.join(str(v) for v in own)}]}}"
-        return f"has no effect when {parent} is {' or '.join(idle)}; add `{condition}`"
+        condition = f"when: {{{parent}: [{join_names(own)}]}}"
+        return f"has no effect when {parent} is {join_names(idle, ' or ')}; add `{condition}`"
     return ""
 
 

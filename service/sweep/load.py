@@ -16,8 +16,8 @@ from service.base.errors import (
     RateLimitError,
     SpecError,
 )
-from service.spec.file import parse_spec, parse_yaml
 from service.spec.model import SweepSpec
+from service.spec.stored import build_stored_spec, read_stored_spec
 from service.sweep.answer import Answer
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
@@ -110,13 +110,13 @@ def load_stored_spec(folder: SweepFolder) -> SweepSpec:
     """
     source = f"{folder.sweep_id}/{folder.spec.name}"
     with blame(folder, folder.spec):
-        raw = parse_yaml(folder.read(folder.spec), source)
+        raw = read_stored_spec(folder.read(folder.spec), source)
         if folder.read_format() < 2:
             confirm = raw.setdefault("confirm", None)
             if confirm and "seeds" in confirm:
                 raw["budget"]["trials"] -= confirm["seeds"] * (confirm["top_k"] + 1)
         try:
-            return parse_spec(raw, source, folder.path)
+            return build_stored_spec(raw, source, folder.path)
         except SpecError as error:
             raise DamagedFileError(
                 f"{source} is not a valid spec: {'; '.join(map(str, error.problems[:3]))}"

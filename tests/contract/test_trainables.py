@@ -10,7 +10,7 @@ from tests.contract.checks import CHECKS, Check, begin, train
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.data.splits import Split, Splits
 from trainables.loading import load_trainable
-from trainables.regularisers.dropout import find_dropout_layers
+from trainables.regularisers.dropout import find_dropout
 
 MINE = "tests.contract.networks"
 CASES = [
@@ -59,7 +59,7 @@ def test_every_case_has_a_dropout_layer_whose_rate_can_be_checked(
     path: str, arguments: dict[str, object], kind: Kind, task: Task
 ) -> None:
     model = begin(load_trainable(path, arguments), learnable(kind, task)).model
-    assert find_dropout_layers(model)
+    assert find_dropout(model)
 
 
 def test_a_users_loss_and_metric_by_import_path() -> None:

@@ -97,7 +97,7 @@ def test_a_cycle_is_refused_whatever_its_length(names: list[str]) -> None:
     st.fixed_dictionaries(
         {},
         optional={
-            "budget": st.fixed_dictionaries({"trials": st.integers(1, 10**6)}),
+            "budget": st.fixed_dictionaries({"trials": st.integers(1, 10**5)}),
             "training": st.fixed_dictionaries(
                 {}, optional={"lr": st.floats(1e-6, 1), "seed": st.integers(0, 10**9)}
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.base.amount import Amount
 from service.client.job_states import JobState
+from service.server import shares
 from service.server.queue import AGING, QueueLimits, Waiting, select_next
 from service.server.shares import Demand, share
 from service.server.store.state_machine import LEGAL, is_legal
@@ -147,6 +149,35 @@ class TestShares:
         demands = [demand("a", "ann", gpus=1.0, trials=9), demand("b", "bob", gpus=1.0, trials=9)]
         found = share(demands, Amount(100.0, 8.0), {"ann": 2.0, "bob": None})
         assert found == {"a": 2, "b": 6}
+
+    @pytest.mark.parametrize(
+        ("trial", "trials", "capacity"),
+        [
+            (Amount(1e-7), 10**9, Amount(8.0)),
+            (Amount(1e-18), 10**30, Amount(8.0)),
+            (Amount(1e-18), 10**30, Amount(0.0)),
+            (Amount(1e-7, 1e-9), 10**9, Amount(8.0, 4.0)),
+            (Amount(0.01), 10**9, Amount(100_000.0)),
+        ],
+    )
+    def test_small_trials_are_not_counted_one_by_one(
+        self, monkeypatch: pytest.MonkeyPatch, trial: Amount, trials: int, capacity: Amount
+    ) -> None:
+        turns = itertools.count()
+        give = shares._Sharing._give
+
+        def counted(sharing: shares._Sharing, d: Demand) -> None:
+            assert next(turns) < 5_000
+            give(sharing, d)
+
+        monkeypatch.setattr(shares._Sharing, "_give", counted)
+        demands = [Demand(s, o, trial, trials) for s, o in (("a", "ann"), ("b", "ann"), ("c", "c"))]
+        found = share([*demands, demand("d", "dan", trials=2)], capacity, {})
+        fair = min(trials, int((capacity.cpus - 2 * (capacity.cpus > 2)) / trial.cpus))
+        if capacity.cpus:
+            assert sum(found[s] for s in "abc") == pytest.approx(min(3 * trials, fair), rel=1e-3)
+            assert found["c"] == pytest.approx(found["a"] + found["b"], rel=0.02)
+            assert found["d"] == 2
 
     @given(
         counts=st.lists(st.tuples(st.sampled_from("xyz"), st.integers(1, 9)), max_size=6),

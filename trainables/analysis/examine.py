@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainables.analysis.randomness import find_random_modules
 from trainables.data.batch import Batch
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
@@ -27,11 +28,13 @@ class Examination:
 
     ``memory`` is in bytes: weights, gradients, optimiser state and the activations that a batch
     saves for its backward pass. ``seconds`` is the time of one step without the optimiser.
+    ``hidden`` is regularisation that acts although every strength is neutral, in words.
     """
 
     metrics: tuple[str, ...]
     seconds: float
     memory: int
+    hidden: tuple[str, ...]
 
 
 class _Whole(nn.Module):
@@ -57,7 +60,21 @@ def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
     seconds, saved = _time_step(run, workers)
     weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
     copies = 2 + (2 if isinstance(run.parts.optimizer, torch.optim.Adam) else 1)
-    return Examination(names, seconds, weights * copies + saved)
+    hidden = tuple(_list_hidden(run))
+    return Examination(names, seconds, weights * copies + saved, hidden)
+
+
+def _list_hidden(run: TrainingRun) -> Iterator[str]:
+    """Regularisation of the network and the optimiser that no strength of a space reaches."""
+    x, _ = run.data.train.head(_FEW)
+    for name in find_random_modules(run.model, x):
+        if not name:
+            yield "random numbers in the network's own forward (dropout as a function?)"
+        else:
+            yield f"random numbers in {name} ({type(run.model.get_submodule(name)).__name__})"
+    own = run.trainable.optimizer(run.model.parameters(), run.training)
+    for decay in sorted({group.get("weight_decay", 0.0) for group in own.param_groups} - {0.0}):
+        yield f"weight_decay {decay:g} of the optimizer, in every trial but the baseline"
 
 
 def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:

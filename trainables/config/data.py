@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from search_spaces.bounds import MaxItems, Seed
 from trainables.config.data_info import Task
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
@@ -66,7 +67,7 @@ data_sources: Registry[DataSource] = Registry("data source", Function, group="da
 
 class _Divided(DataSource):
     val: float = Field(0.2, gt=0, lt=1, description="fraction of the samples for validation")
-    seed: int = Field(0, ge=0, description="seed of the splits")
+    seed: Seed = Field(0, description="seed of the splits")
     split: SplitterChoice = Field(StratifiedSplit(), description=_SPLIT)
 
 
@@ -125,7 +126,7 @@ class Npz(Whole):
 
 class _Table(Whole):
     path: Path
-    target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+    target: str | Annotated[tuple[str, ...], Field(min_length=1), MaxItems(10_000)] = Field(
         description="the column to predict, or several: 0/1 labels, or numbers"
     )
     task: Task | None = Field(None, description="default: inferred from the type of the target")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from search_spaces.bounds import Bounds
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
 L2Update = Literal["decoupled", "coupled"]
 
 
@@ -61,8 +63,8 @@ optimizers: Registry[OptimizerConfig] = Registry("optimizer", CustomOptimizer, g
 
 
 class _Adam(OptimizerConfig):
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = 1e-8
 
     def build(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float

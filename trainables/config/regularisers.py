@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from search_spaces.bounds import Amount, Positive
 from search_spaces.models import Strict, get_first_message
 from search_spaces.space import Value
 from trainables.config.augmentations import augmentations
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
 
 
 class RegulariserConfig(Strict):
@@ -107,7 +107,7 @@ class Penalty(RegulariserConfig):
     symbols: ClassVar[Mapping[str, str]] = {"lambda": "λ"}
 
     penalty: str = Field("none", description="added to the training loss only")
-    lam: NonNegative = Field(0.0, alias="lambda", description="strength of the penalty")
+    lam: Amount = Field(0.0, alias="lambda", description="strength of the penalty")
     l1_ratio: Probability = Field(0.5, description="share of L1 in `elastic_net`")
 
     @property
@@ -121,7 +121,7 @@ class MaxNorm(RegulariserConfig):
 
     implementation = "trainables.regularisers.max_norm:MaxNorm"
 
-    max_norm: float | None = Field(None, gt=0, description="maximum norm of each unit's weights")
+    max_norm: Positive | None = Field(None, description="maximum norm of each unit's weights")
 
 
 class Dropout(RegulariserConfig):
@@ -175,7 +175,7 @@ class InputNoise(RegulariserConfig):
 
     implementation = "trainables.regularisers.noise:InputNoise"
 
-    input_noise: NonNegative = Field(
+    input_noise: Amount = Field(
         0.0, description="standard deviation of Gaussian noise on the inputs"
     )
 
@@ -185,8 +185,8 @@ class Mixing(RegulariserConfig):
 
     implementation = "trainables.regularisers.mixing:Mixing"
 
-    mixup: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
-    cutmix: NonNegative = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
+    mixup: Amount = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
+    cutmix: Amount = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
 
     @property
     def key(self) -> str:
@@ -212,7 +212,7 @@ class GradientNoise(RegulariserConfig):
 
     implementation = "trainables.regularisers.noise:GradientNoise"
 
-    gradient_noise: NonNegative = Field(
+    gradient_noise: Amount = Field(
         0.0, description="standard deviation in the first step; it decays"
     )
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from search_spaces.bounds import Amount, Epochs, SomeEpochs
 from trainables.config.imports import ImportPath, load_object
 from trainables.config.registry import Component, Custom, Registry
 
@@ -94,14 +95,14 @@ class Patience(StoppingConfig):
     implementation: ClassVar[str] = "trainables.regularisers.early_stopping:EarlyStopping"
 
     name: Literal["patience"] = "patience"
-    patience: int = Field(6, ge=0, description="epochs without an improvement")
-    min_delta: float = Field(0.0, ge=0, description="the least improvement that counts")
+    patience: Epochs = Field(6, description="epochs without an improvement")
+    min_delta: Amount = Field(0.0, description="the least improvement that counts")
     min_delta_mode: Literal["absolute", "relative"] = Field(
         "absolute", description="`relative` to the best value so far"
     )
-    warmup: int = Field(0, ge=0, description="first epochs, which do not count")
-    gap_patience: int | None = Field(
-        None, ge=1, description="epochs in which the gap grows and the metric does not improve"
+    warmup: Epochs = Field(0, description="first epochs, which do not count")
+    gap_patience: SomeEpochs | None = Field(
+        None, description="epochs in which the gap grows and the metric does not improve"
     )
 
     def build(self) -> StoppingRule:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from search_spaces.bounds import Amount, Bounds, MaxItems, Seed, SomeEpochs
 from search_spaces.models import Strict
 from trainables.config.imports import ImportPath
 from trainables.config.optimizers import AdamW, L2Update, OptimizerConfig, optimizers
@@ -23,15 +25,16 @@ else:
     ScheduleChoice = schedules.choice()
 
 
+Patterns = Annotated[tuple[str, ...], MaxItems(1_000)]
 _LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
 
 
 class Selection(Strict):
     """Which parameters a penalty acts on, by name patterns (``*`` matches anything)."""
 
-    include: tuple[str, ...] = Field((), description="add these, for example biases: `*.bias`")
-    exclude: tuple[str, ...] = Field((), description="leave these out")
-    scale: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
+    include: Patterns = Field((), description="add these, for example biases: `*.bias`")
+    exclude: Patterns = Field((), description="leave these out")
+    scale: Annotated[Mapping[str, Amount], MaxItems(1_000)] = Field(
         default_factory=dict, description="λ times this factor, for example `fc*: 0.1`"
     )
 
@@ -107,10 +110,12 @@ def _expand_loss(raw: object) -> object:
 class Training(Strict):
     """How a trial trains; what regularises is in ``space``. A space may vary any plain key."""
 
-    max_epochs: int = Field(40, ge=1, description="epochs of a trial that nothing stops")
-    batch_size: int = Field(64, ge=1, description="samples per step")
+    max_epochs: SomeEpochs = Field(40, description="epochs of a trial that nothing stops")
+    batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(64, description="samples per step")
     optimizer: OptimizerChoice = Field(AdamW(), description="it decays no weights; a penalty does")
-    lr: float = Field(1e-3, gt=0, description="learning rate at the start of the schedule")
+    lr: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = Field(
+        1e-3, description="learning rate at the start of the schedule"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
     loss: Annotated[LossSpec | str | None, BeforeValidator(_expand_loss)] = Field(
@@ -118,12 +123,12 @@ class Training(Strict):
         description="`cross_entropy`, `bce`, `mse`, an import path or `{path: …, ARGUMENT: …}`; "
         "default: by the task",
     )
-    metrics: tuple[MetricSpec, ...] = Field(
+    metrics: Annotated[tuple[MetricSpec, ...], MaxItems(100)] = Field(
         (), description="your own, in addition to those of the task"
     )
-    seed: int = Field(0, ge=0, description="of batch order, dropout and augmentation")
-    weight_init_seed: int | None = Field(
-        None, ge=0, description="of the initial weights; default: `seed`"
+    seed: Seed = Field(0, description="of batch order, dropout and augmentation")
+    weight_init_seed: Seed | None = Field(
+        None, description="of the initial weights; default: `seed`"
     )
     l1_update: Literal["proximal", "subgradient"] = Field(
         "proximal", description="soft threshold after the step (exact zeros), or in the gradient"
@@ -139,12 +144,12 @@ class Training(Strict):
     lambda_schedule: Literal["constant", "warmup", "cosine"] = Field(
         "constant", description="λ over the epochs"
     )
-    lambda_warmup_epochs: int = Field(
-        5, ge=1, description="epochs until λ is reached, with `warmup`"
+    lambda_warmup_epochs: SomeEpochs = Field(
+        5, description="epochs until λ is reached, with `warmup`"
     )
     penalised: Selection = Selection()
-    measure_every: int = Field(
-        1, ge=1, description="epochs between two measurements of `train/*` and `gap/*`"
+    measure_every: SomeEpochs = Field(
+        1, description="epochs between two measurements of `train/*` and `gap/*`"
     )
     scale_lr: Literal["none", "linear", "sqrt"] = Field(
         "none",
@@ -182,7 +187,7 @@ class Training(Strict):
     @model_validator(mode="after")
     def _check_metric_names(self) -> Self:
         names = ["loss", *(m.name for m in self.metrics)]
-        twice = sorted({n for n in names if names.count(n) > 1})
+        twice = sorted(n for n, count in Counter(names).items() if count > 1)
         if twice:
             raise ValueError(f"duplicate metric names: {', '.join(twice)}")
         return self

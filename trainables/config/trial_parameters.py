@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from search_spaces.space import Value
-from search_spaces.words import did_you_mean
+from search_spaces.words import did_you_mean, join_names
 from trainables.config import regularisers, training
+from trainables.config.models import find_size_problems
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig, read_regularisers
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training
@@ -64,8 +65,8 @@ def explain_unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> s
     named = [f"{MODEL_PREFIX}NAME for an argument of the trainable"]
     named += [f"{label}.OPTION" for label in own]
     return (
-        f"unknown parameter{did_you_mean(name, known)}; valid: {', '.join(known)}, "
-        f"and {', '.join(named)}"
+        f"unknown parameter{did_you_mean(name, known)}; valid: {join_names(known)}, "
+        f"and {join_names(named)}"
     )
 
 
@@ -90,6 +91,25 @@ def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
         training=Training.model_validate({**spec.training.model_dump(), **changed}),
         regularisers=(*read_regularisers(params), *own),
     )
+
+
+def check_value(spec: TrainingSpec, name: str, value: Value) -> None:
+    """Check a known parameter's value by itself.
+
+    Raises:
+        ValueError: the value is out of range.
+    """
+    if name.startswith(MODEL_PREFIX):
+        argument = name.removeprefix(MODEL_PREFIX)
+        for _, text in find_size_problems(spec.trainable, {argument: value}):
+            raise ValueError(text)
+    elif name in regularisers.BY_KEY:
+        regularisers.BY_KEY[name].model_validate({name: value})
+    elif name in training.KEYS:
+        Training.model_validate({name: value})
+    else:
+        label, _, option = name.partition(".")
+        _with_options(spec.regularisers[label], {option: value})
 
 
 def _strip_prefix(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:

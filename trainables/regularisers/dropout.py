@@ -1,6 +1,9 @@
-"""Dropout whose rate is a tensor, so that one network works at every rate."""
+"""Dropout whose rate is a value, so that one network works at every rate."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +11,13 @@ from torch import Tensor, nn
 from trainables.config import regularisers as config
 from trainables.config.data_info import DataInfo
 from trainables.regularisers.base import Regulariser
+from trainables.regularisers.stochastic_depth import find_depth_layers
 
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 _ALPHA = (nn.AlphaDropout, nn.FeatureAlphaDropout)
+_OF_TORCH = (nn.Dropout, *_CHANNELWISE, *_ALPHA)
 _SATURATION = -1.7580993408473766  # of SELU: −λα, Klambauer et al. 2017
+_RATES = "_gapsweep_dropout_rates"
 
 
 class Dropout(nn.Module):
@@ -19,10 +25,12 @@ class Dropout(nn.Module):
 
     Srivastava et al. 2014. With ``channelwise`` whole channels are dropped, as in ``nn.Dropout2d``.
     With ``alpha`` dropped entries become SELU's saturation value, and the output keeps its mean and
-    variance, as in ``nn.AlphaDropout``. The rate is a buffer outside of the state dict.
+    variance, as in ``nn.AlphaDropout``. The rate is a buffer outside of the state dict. ``p`` and
+    ``inplace`` are those of torch's modules, which attention layers read; nothing is done in place.
     """
 
     rate: Tensor
+    inplace = False
 
     def __init__(
         self, rate: float = 0.0, *, channelwise: bool = False, alpha: bool = False
@@ -30,7 +38,18 @@ class Dropout(nn.Module):
         super().__init__()
         self._channelwise = channelwise
         self._alpha = alpha
-        self.register_buffer("rate", torch.tensor(float(rate)), persistent=False)
+        self._p = float(rate)
+        self.register_buffer("rate", torch.tensor(self._p), persistent=False)
+
+    @property
+    def p(self) -> float:
+        """The rate as a number."""
+        return self._p
+
+    @p.setter
+    def p(self, rate: float) -> None:
+        self._p = float(rate)
+        self.rate.fill_(self._p)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(B, …)`` to the same shape."""
@@ -51,29 +70,66 @@ class Dropout(nn.Module):
         return scale * torch.where(keep, inputs, _SATURATION) + shift
 
 
-def replace_dropout(model: nn.Module) -> nn.Module:
-    """Replace torch's dropout modules in place by equivalent ones whose rate is a tensor.
+def adopt_dropout(model: nn.Module) -> nn.Module:
+    """Make the rate of every dropout in the network one that :func:`set_rate` sets.
 
-    A model that is itself a dropout module is returned replaced.
+    Torch's own modules are replaced in place, wherever they are used, by equivalent ones whose
+    rate is a tensor. Subclasses with a forward of their own stay, and so do layers that keep a rate
+    as a number (``nn.MultiheadAttention``, ``nn.LSTM`` and others with ``drop`` in its name): the
+    number is set, if it is above 0 in the network as it was built. A network that is itself a
+    dropout module is returned replaced.
     """
-    if isinstance(model, (nn.Dropout, *_CHANNELWISE, *_ALPHA)):
-        return Dropout(
-            model.p, channelwise=isinstance(model, _CHANNELWISE), alpha=isinstance(model, _ALPHA)
-        )
-    for name, child in model.named_children():
-        setattr(model, name, replace_dropout(child))
+    model = _replace(model, {})
+    depth = set(find_depth_layers(model).values())
+    for module in model.modules():
+        rates = () if isinstance(module, Dropout) or module in depth else tuple(_find_rates(module))
+        if rates:
+            setattr(module, _RATES, rates)
     return model
 
 
-def find_dropout_layers(model: nn.Module) -> dict[str, Dropout]:
-    """The layers whose dropout rate can be set, by name."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, Dropout)}
+def _replace(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """``done`` holds what became of every module, so that a shared one stays shared."""
+    if module not in done:
+        done[module] = module
+        if type(module) in _OF_TORCH:
+            rate: Any = module.p
+            done[module] = Dropout(
+                rate,
+                channelwise=isinstance(module, _CHANNELWISE),
+                alpha=isinstance(module, _ALPHA),
+            )
+        for name, child in module._modules.items():
+            if child is not None:
+                module._modules[name] = _replace(child, done)
+    return done[module]
+
+
+def _find_rates(module: nn.Module) -> Iterator[str]:
+    """The attributes of a module that are rates of dropout."""
+    for name, value in vars(module).items():
+        if "drop" in name and isinstance(value, float) and 0 < value < 1:
+            yield name
+
+
+def find_dropout(model: nn.Module) -> tuple[str, ...]:
+    """The places whose rate :func:`set_rate` sets: layers, or attributes of layers."""
+    return tuple(name for name, _, _ in _list_places(model))
 
 
 def set_rate(model: nn.Module, rate: float) -> None:
-    """Give every dropout layer the same rate, in ``[0, 1)``."""
-    for layer in find_dropout_layers(model).values():
-        layer.rate.fill_(rate)
+    """Give every dropout the same rate, in ``[0, 1)``."""
+    for _, module, attribute in _list_places(model):
+        setattr(module, attribute, rate)
+
+
+def _list_places(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """The name of each place, and the module and attribute that hold its rate."""
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, (Dropout, *_OF_TORCH)):
+            yield name, module, "p"
+        for attribute in getattr(module, _RATES, ()):
+            yield f"{name}.{attribute}" if name else attribute, module, attribute
 
 
 def find_activations(model: nn.Module) -> tuple[str, ...]:
@@ -87,15 +143,15 @@ def find_activations(model: nn.Module) -> tuple[str, ...]:
 
 
 class SetDropout(Regulariser):
-    """Sets one rate for every dropout layer of the network."""
+    """Sets one rate for every dropout of the network."""
 
     def __init__(self, config: config.Dropout) -> None:
         assert config.dropout is not None
         self._rate = config.dropout
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Check that there is a dropout layer if the rate is above 0."""
-        if not self._rate or find_dropout_layers(model):
+        """Check that there is dropout to set if the rate is above 0."""
+        if not self._rate or find_dropout(model):
             return None
         follow = find_activations(model)
         where = f", for example after {', '.join(follow[:6])}" if follow else ""
