@@ -6,6 +6,7 @@ are written, so that the limits hold whatever the archive's headers claim.
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import stat
@@ -23,6 +24,7 @@ from service.client.bundle_packing import digest
 from trainables.config.code_files import OWN_PACKAGES
 
 _CHUNK = 1 << 16
+_WRONG_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -56,6 +58,7 @@ def unpack(
     Raises:
         BundleError: not a readable archive, too large, a path outside of its folder, a link, or
             the name of a module that exists already.
+        OSError: the folder cannot be written, for example because the disk is full.
     """
     if len(archive) > limits.packed:
         raise BundleError(
@@ -141,6 +144,8 @@ def _write(
             except (NotADirectoryError, FileExistsError, IsADirectoryError):
                 raise BundleError(f"{info.filename!r} is both a file and a folder") from None
             except OSError as error:
+                if error.errno not in _WRONG_NAME:  # a fault of this machine
+                    raise
                 raise BundleError(
                     f"{info.filename!r} cannot be written: {error.strerror}"
                 ) from None

@@ -14,7 +14,14 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from service.base.errors import ConflictError, DamagedFileError, HomeError, SweepBusyError
+from service.base.disk import is_disk_full
+from service.base.errors import (
+    ConflictError,
+    DamagedFileError,
+    DiskFullError,
+    HomeError,
+    SweepBusyError,
+)
 from service.base.sweep_ids import LATEST, resolve_sweep
 from service.base.untrusted_files import (
     append_untrusted,
@@ -267,12 +274,15 @@ class Home:
 
         Raises:
             HomeError: the folder cannot be written.
+            DiskFullError: its disk is full.
         """
         try:
             (self.path / "sweeps").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
+            if is_disk_full(error):
+                raise DiskFullError(f"the disk of the home folder {self.path} is full") from error
             raise HomeError(
                 f"home folder {self.path} cannot be written ({error.strerror}); "
                 "name another with --home or GAPSWEEP_HOME"

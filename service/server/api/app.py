@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
+from service.base.disk import check_room
 from service.base.errors import ClusterUnavailableError
 from service.base.versions import get_installed_version
 from service.client.job_states import JobState
@@ -45,10 +46,11 @@ def healthz() -> Status:
     return Status(status="ok")
 
 
-@health_router.get("/readyz", responses=problems.responses(503))
+@health_router.get("/readyz", responses=problems.responses(503, 507))
 def readyz(service: TheService) -> Status:
-    """Readiness: the database answers and its schema is this version's."""
+    """Readiness: the database answers, its schema is this version's, the home folder has room."""
     service.database.check()
+    check_room(service.settings.home)
     return Status(status="ok")
 
 
