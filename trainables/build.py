@@ -24,7 +24,7 @@ from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.regularisers.base import Hooks, Subject
 from trainables.regularisers.dropout import adopt_dropout
-from trainables.regularisers.weights import find_last_layer, select_penalised
+from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
 
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
 
@@ -106,6 +106,10 @@ def build_training(
             model = regulariser.on_model(model)
     model = process.synchronise_batch_norms(model)
     weights = select_penalised(model, training.penalised, outputs)
+    for regulariser, config in built:
+        derived = explain_derived(weights) if regulariser.acts_on_weights else None
+        if derived:
+            raise ContractError(f"{_get_key(config)}: {derived}")
     with blame("training.optimizer"):
         optimizer = trainable.optimizer(model.parameters(), training)
     if runs_to_end:
@@ -140,9 +144,15 @@ def build_training(
     )
 
 
-def find_misfits(configs: Regularisers, splits: Splits, model: nn.Module) -> Mapping[str, str]:
+def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Mapping[str, str]:
     """Why regularisers cannot work with these data and this network, by key of the space."""
-    found = {_get_key(c): c.build().misfit(splits.info, model) for c in configs}
+    found = {}
+    for config in configs:
+        regulariser = config.build()
+        text = regulariser.misfit(splits.info, run.model)
+        if text is None and regulariser.acts_on_weights:
+            text = explain_derived(run.penalised)
+        found[_get_key(config)] = text
     return {key: text for key, text in found.items() if text}
 
 

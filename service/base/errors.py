@@ -4,7 +4,8 @@ GapsweepError
 ├── InputError                     exit code 2: the input is invalid; the message says what is valid
 │   ├── ProblemsError              every problem at once, each with its place
 │   │   ├── SpecError              an invalid spec
-│   │   └── RequestError           an invalid request to the API
+│   │   ├── RequestError           an invalid request to the API
+│   │   └── ChangedSweepError      what a sweep was run on has changed
 │   ├── HomeError                  a home folder that cannot be used
 │   ├── NotFoundError              something that does not exist
 │   │   ├── SweepNotFoundError     no such sweep, or several
@@ -123,6 +124,12 @@ class RequestError(ProblemsError):
     """A request to the API is invalid."""
 
     code = "invalid-request"
+
+
+class ChangedSweepError(ProblemsError):
+    """What a sweep was run on has changed since its trials ran."""
+
+    code = "sweep-changed"
 
 
 class HomeError(InputError):

@@ -13,6 +13,7 @@ from service.base.errors import InputError
 from service.base.plain_text import say
 from service.cli.app import (
     HERE,
+    AcceptChanges,
     AsJson,
     HomeOption,
     Overrides,
@@ -58,6 +59,7 @@ def resume(
     trials: Annotated[
         int, typer.Option("--trials", min=0, help="Trials to add to the budget.")
     ] = 0,
+    accept_changes: AcceptChanges = False,
     home: HomeOption = None,
     ray_address: RayAddress = None,
     as_json: AsJson = False,
@@ -73,7 +75,14 @@ def resume(
             raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
         remote_resume(Remote.at(server, token), sweep)
         return
-    resume_here(sweep, home, ray_address, more_trials=trials, as_json=as_json)
+    resume_here(
+        sweep,
+        home,
+        ray_address,
+        more_trials=trials,
+        accept_changes=accept_changes,
+        as_json=as_json,
+    )
 
 
 @app.command(rich_help_panel=HERE)

@@ -155,8 +155,17 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         importances=importances,
         savings=_count_savings(sweep),
         answer=answer,
-        verdict=EARLIER_RULE if _used_earlier_rule(sweep) else write_verdict(sweep, answer),
+        verdict=_write_verdict(sweep, answer),
     )
+
+
+def _write_verdict(sweep: Sweep, answer: Answer) -> str:
+    """The verdict, and a warning if its trials did not all run on the same."""
+    found = EARLIER_RULE if _used_earlier_rule(sweep) else write_verdict(sweep, answer)
+    if not sweep.changes:
+        return found
+    warning = "Trials before and after cannot be compared, and this does not correct for it."
+    return " ".join((found, *sweep.changes, warning))
 
 
 def _explain_missing(sweep: Sweep) -> str:

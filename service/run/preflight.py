@@ -142,7 +142,7 @@ def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> It
         else:
             points = [{name: parameter.extremes()[1]}] if config else []
         for point in points:
-            found = find_misfits(read_regularisers(point), splits, run.model)
+            found = find_misfits(read_regularisers(point), splits, run)
             yield from (Problem(f"space.{name}", text) for text in found.values())
 
 

@@ -76,6 +76,7 @@ def resume(
     sweep: str | Sweep = "latest",
     *,
     trials: int = 0,
+    accept_changes: bool = False,
     home: Path | str | None = None,
     ray_address: str | None = None,
     progress: bool = True,
@@ -86,6 +87,8 @@ def resume(
     Args:
         sweep: a sweep, its id, an unambiguous beginning of one, or ``latest``.
         trials: how many trials to add to the budget.
+        accept_changes: whether to go on although data, code or libraries are not what they were;
+            the report then says from which trial on.
         home: the data directory, as for :func:`run`; ignored where ``sweep`` is a ``Sweep``.
         ray_address: as for :func:`run`.
         progress: as for :func:`run`.
@@ -94,13 +97,21 @@ def resume(
     Raises:
         SweepNotFoundError: no sweep, or several, match ``sweep``.
         SweepBusyError: another process runs it.
+        ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else locate_home(home).find(sweep)
     at = Home(folder.path.parent.parent)
     with showing(choose_own_view(shown=progress)) as view:
         observers = _list_observers(view, on_event)
-        ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
+        ending = resume_sweep(
+            folder,
+            at,
+            ray_address,
+            more_trials=trials,
+            observers=observers,
+            accept_changes=accept_changes,
+        )
     return _build_result(ending, folder)
 
 
@@ -143,11 +154,13 @@ def resume_sweep(
     *,
     observers: Sequence[SweepObserver],
     more_trials: int = 0,
+    accept_changes: bool = False,
 ) -> Ending:
     """Run the remaining trials of a sweep, and ``more_trials`` more.
 
     Raises:
         SweepBusyError: another process runs it.
+        ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder.check_format()
@@ -166,6 +179,7 @@ def resume_sweep(
         cluster=cluster,
         concurrent=prepared.slots,
         more_trials=more_trials,
+        accept_changes=accept_changes,
     )
 
 
@@ -178,6 +192,7 @@ def continue_sweep(
     observers: Sequence[SweepObserver],
     extension: int,
     orders: Orders,
+    accept_changes: bool = False,
 ) -> Ending:
     """Run or resume a sweep in its folder for a service, whose ``orders`` may change meanwhile.
 
@@ -185,6 +200,7 @@ def continue_sweep(
 
     Raises:
         SweepBusyError: the previous driver still holds the sweep.
+        ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     from service.run.sweep_session import run_sweep, write_sweep_files
@@ -204,6 +220,7 @@ def continue_sweep(
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
             orders=orders,
+            accept_changes=accept_changes,
         )
 
 

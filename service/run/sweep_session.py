@@ -22,6 +22,7 @@ from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.finalists import measure_difference, measure_finalists
+from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
@@ -116,15 +117,17 @@ def run_sweep(
     more_trials: int = 0,
     extension: int = 0,
     orders: Orders | None = None,
+    accept_changes: bool = False,
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
     At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
-    sessions.
+    sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
 
     Raises:
         SweepBusyError: another process runs it.
+        ChangedSweepError: what it was run on has changed.
         InputError: the cluster cannot be reached, or a newer gapsweep wrote the folder.
         DiskFullError: the disk is full; finished trials and checkpoints are kept.
         SweepFailedError: an error outside of trials; finished trials are kept.
@@ -143,7 +146,7 @@ def run_sweep(
         session = _Session(
             *(spec, rows, folder, home, history),
             [guard(observer) for observer in observers],
-            *(more, concurrent, orders, interrupts),
+            *(more, concurrent, orders, interrupts, accept_changes),
         )
         try:
             session.drive(cluster)
@@ -202,13 +205,17 @@ class _Session:
         concurrent: int,
         orders: Orders | None,
         interrupts: Interrupts,
+        accept_changes: bool,
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
         self._splits = rows.divide()
         self._concurrent, self._observers = concurrent, observers
         self._losses = Losses()
+        fingerprint = take_fingerprint(spec, rows, folder.read_import_paths())
+        changes = check_changes(folder, fingerprint, accept=accept_changes)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
+        record_fingerprint(folder, fingerprint, changes, self._study)
         self._study.store(replace(self._study.attributes, answer=None))
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)

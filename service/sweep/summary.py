@@ -58,7 +58,7 @@ class Summary(Frozen):
 
     ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
     ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
-    not show, tell or log.
+    not show, tell or log; ``changes`` say from which trial on it ran on something else.
     """
 
     sweep_id: str
@@ -74,6 +74,7 @@ class Summary(Frozen):
     by_penalty: list[PenaltySummary]
     environment: dict[str, str]
     losses: tuple[Loss, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
@@ -104,6 +105,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "seconds": round(sweep.seconds, 3),
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
         "replicates": len(sweep.trials) - len(sweep.searched),
+        "changes": sweep.changes,
     }
 
 

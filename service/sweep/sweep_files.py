@@ -19,6 +19,7 @@ OWN_LIMITS: Limits = MappingProxyType(
         "import_paths": MIB,
         "lock": KIB,
         "spec.yaml": 4 * MIB,
+        "fingerprints.json": 64 * MIB,
         "summary.json": 64 * MIB,
         "report.html": 64 * MIB,
         "study.journal": 2 * GIB,
@@ -32,6 +33,7 @@ SERVER_LIMITS: Limits = MappingProxyType(
     {
         **OWN_LIMITS,
         "spec.yaml": MIB,
+        "fingerprints.json": 8 * MIB,
         "summary.json": 8 * MIB,
         "report.html": 32 * MIB,
         "study.journal": 64 * MIB,

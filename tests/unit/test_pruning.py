@@ -81,6 +81,20 @@ def test_what_cannot_be_followed_is_left_alone() -> None:
     assert prune(model, torch.randn(5, 3)) == (model, ())
 
 
+def test_units_of_a_sequence_are_its_features_not_its_steps() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[0].bias[:5] = -100.0
+    found = measure_anatomy(model, select_penalised(model, Selection()), torch.randn(50, 4, 3))
+    assert (found.layers[0].units, found.layers[0].dead) == (8, 5)
+    images = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU())
+    with torch.no_grad():
+        images[0].bias[:2] = -100.0
+    found = measure_anatomy(images, select_penalised(images, Selection()), torch.randn(9, 1, 5, 5))
+    assert (found.layers[0].units, found.layers[0].dead) == (6, 2)
+
+
 def test_anatomy_counts_zeros_dead_units_and_effective_parameters() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

@@ -12,6 +12,8 @@ from trainables.config.anatomy import Anatomy, LayerAnatomy
 from trainables.regularisers.dropout import find_activations
 from trainables.regularisers.weights import Penalised
 
+_CONVOLUTIONS = nn.modules.conv._ConvNd
+
 
 @torch.no_grad()
 def measure_anatomy(model: nn.Module, weights: Sequence[Penalised], x: Tensor) -> Anatomy:
@@ -45,17 +47,20 @@ def _find_constant_units(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Which units of each layer are constant, at the layer's output or after its activation.
 
     An activation module belongs to the layer that ran last before it; functional activations are
-    not seen.
+    not seen. Units are the channels of a convolution, and the last axis of any other output.
     """
     seen: dict[str, Tensor] = {}
     last = ""
+    convolutions = {n for n, m in model.named_modules() if isinstance(m, _CONVOLUTIONS)}
     after = set(find_activations(model))
 
     def look(name: str, outputs: object) -> None:
         nonlocal last
         if not isinstance(outputs, Tensor) or outputs.ndim < 2:
             return
-        per_unit = outputs.transpose(0, 1).flatten(1)
+        layer = last if name in after else name
+        axis = 1 if layer in convolutions else -1
+        per_unit = outputs.movedim(axis, 0).flatten(1)
         constant = per_unit.amax(1) == per_unit.amin(1)
         if name not in after:
             last, seen[name] = name, constant

@@ -71,10 +71,13 @@ class Regulariser:
         order: hooks of several regularisers run in ascending order. Built-in ones augment inputs
             (10 to 30) before they mix them (40), add penalties (10) before they bound norms (30),
             and average weights last (90).
+        acts_on_weights: whether it changes the penalised weights; it is refused where they are
+            only parts of what the network computes with.
         subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
     order: ClassVar[int] = 50
+    acts_on_weights: ClassVar[bool] = False
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:

@@ -13,6 +13,7 @@ class MaxNorm(Regulariser):
     """Projects the weights after every step. Srivastava et al. 2014, section 5.1."""
 
     order = 30
+    acts_on_weights = True
 
     def __init__(self, config: config.MaxNorm) -> None:
         assert config.max_norm is not None

@@ -37,6 +37,7 @@ class Penalty(Regulariser):
     """
 
     order = 10
+    acts_on_weights = True
 
     def __init__(self, lam: float) -> None:
         self.lam = lam

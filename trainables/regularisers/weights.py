@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -13,6 +14,10 @@ from trainables.config.training import Selection
 from trainables.errors import ContractError
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_PARAMETRISED = "parametrizations"
+_OLD_PARTS = ("_g", "_v", "_orig")
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Penalised:
     """A weight tensor that penalties act on.
 
     ``unit_axis`` is the axis of its units (rows of a linear layer, output channels of a kernel),
-    each with one entry of ``bias`` if there is one; None if it has no units.
+    each with one entry of ``bias`` if there is one; None if it has no units. A ``derived`` one is
+    what a parametrisation such as weight_norm computes the network's weight from.
     """
 
     name: str
@@ -28,19 +34,73 @@ class Penalised:
     bias: Tensor | None = None
     factor: float = 1.0
     unit_axis: int | None = 0
+    derived: bool = False
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A parameter in one of the modules that own it; a tied one has several."""
+
+    name: str
+    module_name: str
+    module: nn.Module
+    own: str
+    parameter: nn.Parameter
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is a matrix or kernel: neither a bias, nor of a norm, nor a token."""
+        shape, kind = self.parameter.shape, type(self.module)
+        if len(shape) < 2 or "bias" in self.own or isinstance(self.module, _NORMS):
+            return False
+        if kind.__module__.startswith("torch.nn."):
+            return True
+        if "norm" in kind.__name__.lower():
+            return False
+        is_named = "weight" in self.own or "kernel" in self.own
+        return is_named or (shape[0] > 1 and sum(size > 1 for size in shape) > 1)
+
+    @property
+    def unit_axis(self) -> int | None:
+        """The axis of its units."""
+        return int(isinstance(self.module, _TRANSPOSED)) if self.parameter.ndim >= 2 else None
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """The trained bias with one entry for each of its units."""
+        bias = getattr(self.module, "bias", None) if self.own == "weight" else None
+        axis = self.unit_axis
+        fits = (
+            isinstance(bias, nn.Parameter)
+            and bias.requires_grad
+            and axis is not None
+            and bias.shape == (self.parameter.shape[axis],)
+        )
+        return bias if fits else None
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the network computes with another weight, which is computed from this one."""
+        if _PARAMETRISED in self.name.split("."):
+            return True
+        base = next((self.own.removesuffix(p) for p in _OLD_PARTS if self.own.endswith(p)), "")
+        return bool(base) and base not in self.module._parameters and hasattr(self.module, base)
 
 
 def select_penalised(
     model: nn.Module, selection: Selection, last_layer: str | None = None
 ) -> list[Penalised]:
-    """Trained weights of two or more dimensions and included ones, without excluded ones.
+    """Trained matrices and kernels and included parameters, without excluded ones.
 
-    The units of ``last_layer`` are the network's outputs, which no penalty on units may remove.
+    What a parameter is comes from the module that owns it; of a tied one, the strictest of its
+    places counts. The units of ``last_layer`` are the network's outputs, which no penalty on units
+    may remove.
 
     Raises:
         ContractError: a pattern matches no parameter.
     """
-    names = [name for name, _ in model.named_parameters()]
+    tied = _list_places(model)
+    names = [place.name for places in tied for place in places]
     for pattern in (*selection.include, *selection.exclude, *selection.scale):
         if not any(_matches(name, pattern) for name in names):
             raise ContractError(
@@ -49,16 +109,37 @@ def select_penalised(
                 "training.penalised",
             )
     return [
-        Penalised(
-            name,
-            weight,
-            None if axis is None else bias,
-            _find_factor(name, selection),
-            None if module == last_layer else axis,
-        )
-        for name, module, weight, bias, axis in _list_parameters(model)
-        if weight.requires_grad and _is_selected(name, weight, selection)
+        _describe(places, selection, last_layer)
+        for places in tied
+        if places[0].parameter.requires_grad and _is_selected(places, selection)
     ]
+
+
+def explain_derived(weights: Sequence[Penalised]) -> str | None:
+    """Why a penalty cannot act on these weights, for the user; None if it can."""
+    derived = [w.name for w in weights if w.derived]
+    if not derived:
+        return None
+    owners = dict.fromkeys(re.sub(rf"\.({_PARAMETRISED}\..*|\w+)$", "", n) for n in derived)
+    excluded = ", ".join(repr(owner) for owner in list(owners)[:_SHOWN])
+    return (
+        f"{', '.join(derived[:_SHOWN])} are parts of a parametrisation (weight_norm, spectral_norm "
+        "…): a penalty on them is none on the weight that the network computes with; remove it, or "
+        f"set `training.penalised: {{exclude: [{excluded}]}}`"
+    )
+
+
+def _describe(places: Sequence[_Place], selection: Selection, last_layer: str | None) -> Penalised:
+    axes = {None if p.module_name == last_layer else p.unit_axis for p in places}
+    first = places[0]
+    return Penalised(
+        first.name,
+        first.parameter,
+        None if axes == {None} or len(places) > 1 else first.bias,
+        min(_find_factor(p.name, selection) for p in places),
+        axes.pop() if len(axes) == 1 else None,
+        any(p.is_derived for p in places),
+    )
 
 
 @torch.no_grad()
@@ -78,31 +159,24 @@ def find_last_layer(model: nn.Module, x: Tensor) -> str | None:
     return seen[-1] if seen else None
 
 
-def _list_parameters(
-    model: nn.Module,
-) -> Iterator[tuple[str, str, nn.Parameter, nn.Parameter | None, int | None]]:
-    """All parameters once, as (name, module name, parameter, bias of its units, unit axis)."""
-    seen: set[nn.Parameter] = set()
+def _list_places(model: nn.Module) -> list[list[_Place]]:
+    """The places of every parameter; each parameter once."""
+    places: dict[nn.Parameter, list[_Place]] = {}
     for module_name, module in model.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
-            if parameter in seen:  # tied weights
-                continue
-            seen.add(parameter)
             name = f"{module_name}.{own}" if module_name else own
-            axis = int(isinstance(module, _TRANSPOSED)) if parameter.ndim >= 2 else None
-            bias = getattr(module, "bias", None) if own == "weight" else None
-            fits = (
-                isinstance(bias, nn.Parameter)
-                and axis is not None
-                and bias.shape == (parameter.shape[axis],)
-            )
-            yield name, module_name, parameter, bias if fits else None, axis
+            place = _Place(name, module_name, module, own, parameter)
+            places.setdefault(parameter, []).append(place)
+    return list(places.values())
 
 
-def _is_selected(name: str, weight: Tensor, selection: Selection) -> bool:
-    if any(_matches(name, pattern) for pattern in selection.exclude):
+def _is_selected(places: Sequence[_Place], selection: Selection) -> bool:
+    def match(patterns: Iterable[str]) -> bool:
+        return any(_matches(place.name, pattern) for place in places for pattern in patterns)
+
+    if match(selection.exclude):
         return False
-    return weight.ndim >= 2 or any(_matches(name, pattern) for pattern in selection.include)
+    return match(selection.include) or all(place.is_matrix for place in places)
 
 
 def _find_factor(name: str, selection: Selection) -> float:
