@@ -33,12 +33,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_it_is_recognised_behind_other_errors() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        try:
-            raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        except OSError as error:
-            raise RuntimeError("writer failed") from error
-    assert is_disk_full(caught.value)
+    behind = RuntimeError("writer failed")
+    behind.__cause__ = OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert is_disk_full(behind)
+    assert is_disk_full(DiskFullError("full"))
     assert not is_disk_full(OSError(errno.EACCES, "Permission denied"))
     assert not is_disk_full(None)
 
@@ -107,12 +105,10 @@ def test_a_sweep_stops_with_a_word_and_continues_when_there_is_room(
     local = Executor("local", tmp_path)
     spec = local.spec(budget={"trials": 3})
     folder = local.new(disk, spec)
-    with (
-        pytest.raises(DiskFullError, match=rf"{folder.sweep_id} has stopped.*gapsweep resume"),
-        monkeypatch.context() as patch,
-    ):
+    with monkeypatch.context() as patch:
         _fill_when(when, disk, patch)
-        local.run(spec, folder)
+        with pytest.raises(DiskFullError, match=rf"{folder.sweep_id} has stopped.*gapsweep resume"):
+            local.run(spec, folder)
     make_room(disk)
     with folder.lock():  # it let go of the sweep
         pass
@@ -153,9 +149,10 @@ def test_a_checkpoint_that_has_no_room_is_not_the_trials_fault(
         fill(disk)
         return really(*args, **more)
 
-    with pytest.raises(DiskFullError, match="has stopped"), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(torch, "save", fill_first)
-        local.run(spec, folder)
+        with pytest.raises(DiskFullError, match="has stopped"):
+            local.run(spec, folder)
     make_room(disk)
     _, _, stopped = read_sweep(folder)
     assert [t.state for t in stopped.trials] == [TrialState.RUNNING]
