@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -116,17 +117,24 @@ def report(
     if as_json and html is None and png is None:
         print_json(read_current_summary(folder).model_dump_json(indent=2))
         return
+    from service.base.files import write_atomically
+    from service.report.page import render
     from service.report.plots import save_png
+    from service.report.report_data import build_report
     from service.report.terminal import print_report
-    from service.report.write import write_report
-    from service.sweep.load import read_sweep
+    from service.sweep.load import blame, read_sweep
     from service.sweep.summary import summarise
 
     _, study, found = read_sweep(folder)
-    data = write_report(found, study, folder)
+    with blame(folder, folder.journal):
+        data = build_report(found, study.importances())
+        page = render(data)
+    try:
+        write_atomically(folder.report, page)
+    except OSError as error:  # the sweep may be another user's: the report is shown all the same
+        say(f"{folder.report} is not updated ({error.strerror})", to=sys.stderr)
     if html is not None:
-        page = folder.report.read_bytes()
-        write_file(html, lambda: html.write_bytes(page))
+        write_file(html, lambda: html.write_text(page, encoding="utf-8"))
     if png is not None:
         write_file(png, lambda: save_png(data, png))
     if as_json:

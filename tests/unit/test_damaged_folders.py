@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from service.base.errors import DamagedFileError, GapsweepError
+from service.base.errors import DamagedFileError, GapsweepError, NotReadyError
+from service.cli.local import report
 from service.cli.local_list import build_list
 from service.report.console import open_console
+from service.run.best_model import _read_weights
 from service.study.journals import join_journals
 from service.sweep.home import FORMAT, Home, SweepFolder
 from service.sweep.load import find_summary, read_current_summary, read_state, read_sweep
@@ -186,3 +188,27 @@ def test_a_summary_of_another_version_with_more_keys_is_read(home: Home) -> None
     kept = json.loads(folder.summary.read_text(encoding="utf-8"))
     folder.summary.write_text(json.dumps({**kept, "new": {"a": 1}}), encoding="utf-8")
     assert read_current_summary(folder).sweep_id == kept["sweep_id"]
+
+
+def test_weights_that_cannot_be_used_are_named(home: Home) -> None:
+    folder = home.sweep("whole-0")
+    path = folder.best_weights(3)
+    path.parent.mkdir(parents=True)
+    for make in (STRANGE["link"], STRANGE["pipe"], CONTENT["binary"], CONTENT["empty"]):
+        make(path)
+        with pytest.raises(DamagedFileError, match=r"best\.pt (is|has)"):
+            _read_weights(folder, 3)
+        path.unlink()
+        (path.parent / ".secret").unlink(missing_ok=True)
+    with pytest.raises(NotReadyError, match="no completed trial with weights"):
+        _read_weights(folder, 3)
+
+
+def test_a_report_that_cannot_be_kept_is_shown(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.sweep("whole-0").report.mkdir()  # root may write anywhere, but replaces no folder
+    report("whole-0", home=home.path)
+    shown = capsys.readouterr()
+    assert "report.html is not updated" in shown.err
+    assert "Baseline, control and best" in shown.out
