@@ -137,6 +137,15 @@ def serve(
         str, typer.Option("--host", help="Address of the API to listen on.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = 8080,
+    driver_url: Annotated[
+        str | None,
+        typer.Option(
+            "--driver-url",
+            metavar="URL",
+            envvar="GAPSWEEP_DRIVER_URL",
+            help="URL of the API as the cluster's nodes reach it (default: of --host and --port).",
+        ),
+    ] = None,
     running: Running = 4,
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
@@ -168,6 +177,7 @@ def serve(
             mlflow_uri=mlflow_url,
             host=host,
             port=port,
+            driver_url=driver_url,
             limits=limits,
             retries=retries,
             rates=RateSettings(requests=rate, submissions=submissions),

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.base.errors import ErrorDetails, Problem, ServerError, find_class_of_status
 from service.base.versions import get_installed_version
+from service.client.driver_reports import DriverJobOut, End, InstructionsOut, Report
 from service.client.job_states import JobState
 from service.client.models import (
     BestOut,
@@ -190,6 +191,24 @@ def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
     return _request_action(sweep_id, "extend", trials=trials)
 
 
+def driver_job() -> Call[DriverJobOut]:
+    """For a sweep's own token: what its driver is to run."""
+    return Call(parse=_make_parser(DriverJobOut), method="GET", path="/v1/driver/job")
+
+
+def driver_report(report: Report) -> Call[InstructionsOut]:
+    """For a sweep's own token: what is new of the sweep."""
+    content = report.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    parse = _make_parser(InstructionsOut)
+    return Call(parse=parse, method="POST", path="/v1/driver/report", content=content)
+
+
+def driver_end(end: End) -> Call[None]:
+    """For a sweep's own token: how the sweep ended."""
+    content = end.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    return Call(parse=_ignore_body, method="POST", path="/v1/driver/end", content=content)
+
+
 def events(sweep_id: str, after: int) -> Call[None]:
     """A stream of a sweep's events, see :meth:`service.client.client.Client.events`."""
     return Call(
@@ -249,7 +268,7 @@ def _make_parser(kind: type[T]) -> Callable[[bytes], T]:
 
 
 def _ignore_body(_body: bytes) -> None:
-    """For a response that is read as a stream."""
+    """For a response without a body, or one that is read as a stream."""
 
 
 def _build_path(sweep_id: str) -> str:

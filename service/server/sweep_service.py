@@ -18,6 +18,7 @@ from service.server.store.database import Database
 from service.server.store.job_records import Bundle, Job, Submission, User
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
+from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.spec.file import dump_spec, parse_spec
@@ -54,6 +55,7 @@ class SweepService:
         self.settings, self.database = settings, database
         self.users, self.sweeps = UserStore(database), SweepStore(database)
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
+        self.sweep_tokens = SweepTokens(database)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
 

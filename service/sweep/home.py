@@ -204,6 +204,11 @@ class SweepFolder:
         """The log file of the drivers that a service started for the sweep."""
         return self.path / "driver.log"
 
+    @property
+    def driver_file(self) -> Path:
+        """The file by which the driver of an attempt finds its service, until it has read it."""
+        return self.path / "driver.json"
+
     def trial(self, number: int) -> Path:
         """Return the folder of one trial, which may not exist."""
         return self.path / "trials" / f"{number:05d}"

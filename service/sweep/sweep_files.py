@@ -15,6 +15,7 @@ Limits = Mapping[str, int]
 
 OWN_LIMITS: Limits = MappingProxyType(
     {
+        "driver.json": 64 * KIB,
         "format": KIB,
         "import_paths": MIB,
         "lock": KIB,

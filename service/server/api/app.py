@@ -8,17 +8,19 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 from service.base.disk import check_room
-from service.base.errors import ClusterUnavailableError
+from service.base.errors import ClusterUnavailableError, NotServingError
 from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
+from service.server.api.driver_routes import driver_router
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
+from service.server.api.threads import TheThreads, Threads
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -41,16 +43,23 @@ def me(holder: TheHolder) -> MeOut:
 
 
 @health_router.get("/healthz")
-def healthz() -> Status:
+async def healthz() -> Status:
     """Liveness: the process answers."""
     return Status(status="ok")
 
 
 @health_router.get("/readyz", responses=problems.responses(503, 507))
-def readyz(service: TheService) -> Status:
-    """Readiness: the database answers, its schema is this version's, the home folder has room."""
-    service.database.check()
-    check_room(service.settings.home)
+async def readyz(request: Request, service: TheService, threads: TheThreads) -> Status:
+    """Readiness: the database answers, its schema is this version's, and the queue is served.
+
+    The home folder has room, too.
+    """
+    await threads.run_probe(service.database.check)
+    await threads.run_probe(lambda: check_room(service.settings.home))
+    loops: Sequence[LeasedLoop] = request.app.state.loops
+    faults = [fault for loop in loops if (fault := loop.find_fault())]
+    if faults:
+        raise NotServingError("; ".join(faults))
     return Status(status="ok")
 
 
@@ -64,10 +73,11 @@ def readyz(service: TheService) -> Status:
         }
     },
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request, threads: TheThreads) -> Response:
     """The service's metrics, for Prometheus."""
     found: Metrics = request.app.state.metrics
-    return Response(found.text(), media_type="text/plain; version=0.0.4")
+    text = await threads.run_probe(found.text)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 @cluster_router.get("/cluster")
@@ -81,6 +91,9 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     counts = service.sweeps.counts()
     running = sum(count for state, count in counts.items() if state.is_active)
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
+
+
+_ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
 
 
 def create_app(
@@ -111,9 +124,10 @@ def create_app(
     )
     app.state.service, app.state.cluster = service, cluster
     app.state.rates = RateLimiter(rates or RateSettings())
-    app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
+    app.state.loops, app.state.threads = tuple(loops), Threads()
+    app.state.metrics = Metrics(service, loops)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
-    for router in (health_router, me_router, sweep_router, result_router, cluster_router):
+    for router in (*_ROUTERS, driver_router):
         app.include_router(router)
     return app
