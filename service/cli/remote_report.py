@@ -62,6 +62,7 @@ def status_table(sweep: SweepDetails) -> Table:
         ("owner", sweep.owner),
         ("priority", str(sweep.priority) if sweep.priority else None),
         ("after", ", ".join(sweep.after)),
+        ("code", f"bundle {sweep.bundle}" if sweep.bundle else None),
         ("trials", trials),
         ("concurrent", None if sweep.slots is None else str(sweep.slots)),
         ("baseline", _finalist(progress.get("baseline"), progress)),

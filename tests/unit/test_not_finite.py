@@ -24,8 +24,8 @@ from service.sweep.answer import Answer, Arm, Claim, Mean, Measured, Part, PartS
 from service.sweep.home import Home
 from service.sweep.load import read_current_summary
 from service.sweep.summary import Summary, summarise
+from tests.hostile_texts import details
 from tests.reports import shown, sweep, trial
-from tests.unit.test_plain_text import details
 
 STRANGE = (math.nan, math.inf, -math.inf)
 METRICS = ("gap/loss", "gap/mine", "train/loss", "val/mine", "test/loss", "test_gap/loss", "epoch")
