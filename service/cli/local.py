@@ -74,7 +74,7 @@ def resume(
     if server:
         if trials:
             raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
-        remote_resume(Remote.at(server, token), sweep)
+        remote_resume(Remote.at(server, token), sweep, accept_changes=accept_changes)
         return
     resume_here(
         sweep,

@@ -68,6 +68,7 @@ def status_table(sweep: SweepDetails) -> Table:
         ("baseline", _finalist(progress.get("baseline"), progress)),
         ("best", _finalist(progress.get("best"), progress)),
         ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
+        ("changes", "\n".join(progress.get("changes", ()))),
         ("driver failures", str(sweep.failures) if sweep.failures else None),
     ]
     for name, value in rows:

@@ -146,6 +146,7 @@ class Driver:
                 observers=observers,
                 extension=self._job.more_trials,
                 orders=self._orders,
+                accept_changes=self._job.accept_changes,
             )
         )
 

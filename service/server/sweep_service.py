@@ -193,17 +193,17 @@ class SweepService:
             return self.sweeps.request(sweep_id, RequestedAction.PAUSE, user.name)
         return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", user.name)
 
-    def resume(self, user: User, sweep_id: str) -> Job:
-        """Queue a paused sweep again.
+    def resume(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
+        """Queue a paused sweep again, with ``accept_changes`` on other data, code or libraries too.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep is not paused.
         """
         self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
-        return self._queue(sweep_id, "resumed", user)
+        return self._queue(sweep_id, "resumed", user, accept_changes)
 
-    def retry(self, user: User, sweep_id: str) -> Job:
+    def retry(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
         """Queue a failed or cancelled sweep again; it continues where it stopped.
 
         Raises:
@@ -211,10 +211,12 @@ class SweepService:
             IllegalTransitionError: the sweep has neither failed nor been cancelled.
         """
         self._get_own_in(user, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
-        return self._queue(sweep_id, "retried", user, failures=0)
+        return self._queue(sweep_id, "retried", user, accept_changes, failures=0)
 
-    def extend(self, user: User, sweep_id: str, trials: int) -> Job:
-        """Queue a sweep that succeeded for ``trials`` more trials.
+    def extend(
+        self, user: User, sweep_id: str, trials: int, *, accept_changes: bool = False
+    ) -> Job:
+        """Queue a sweep that succeeded for ``trials`` more trials, as :meth:`resume`.
 
         Raises:
             ForbiddenError: the sweep is another user's.
@@ -222,9 +224,13 @@ class SweepService:
         """
         job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
         cause, total = f"extended by {trials} trials", job.more_trials + trials
-        return self._queue(sweep_id, cause, user, more_trials=total, failures=0)
+        return self._queue(sweep_id, cause, user, accept_changes, more_trials=total, failures=0)
 
-    def _queue(self, sweep_id: str, cause: str, user: User, **columns: Any) -> Job:
+    def _queue(
+        self, sweep_id: str, cause: str, user: User, accept_changes: bool, **columns: Any
+    ) -> Job:
+        columns["accept_changes"] = accept_changes
+        cause += ", changes accepted" if accept_changes else ""
         job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, user.name, **columns)
         self.wake()
         return job
