@@ -28,6 +28,7 @@ GapsweepError
 │   ├── DiskFullError              the disk, or the account's share of it, is full
 │   ├── DatabaseUnavailableError   the database does not answer
 │   ├── ClusterUnavailableError    the Ray cluster does not answer
+│   ├── NotServingError            a part of the server that does not work
 │   └── LaunchError                the Ray cluster refuses a job
 └── SweepFailedError               the sweep itself failed
 
@@ -289,6 +290,13 @@ class ClusterUnavailableError(ServerError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "cluster-unavailable"
     public_message = "the cluster does not answer; try again later"
+
+
+class NotServingError(ServerError):
+    """A part of the server does not work; its text says which."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "not-serving"
 
 
 class LaunchError(ServerError):

@@ -103,19 +103,31 @@ def is_unknown_job(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "does not exist" in str(error)
 
 
-def read_error(trial: Any) -> RayTaskError | None:
-    """Read the last error of a Tune trial's actor; None if its process died without an exception.
+def read_error(trial: Any) -> RayTaskError | RayActorError | None:
+    """Read the last error of a Tune trial's actor: its exception, or the death of its process.
 
     Tune 2.60 pickles the error into the file that ``Trial.pickled_error_file`` names.
     """
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayActorError, RayTaskError
 
     file = trial.pickled_error_file
     try:
         error = pickle.loads(Path(file).read_bytes()) if file else None
     except Exception:  # unpickling a user-defined exception may fail
         return None
-    return error if isinstance(error, RayTaskError) else None
+    return error if isinstance(error, (RayTaskError, RayActorError)) else None
+
+
+def is_lost_with_node(error: RayActorError) -> bool:
+    """Whether an actor's process ended with its node, or the connection to it was lost.
+
+    Ray 2.60 has ``preempted`` for a node that its owner took back, ``ActorUnavailableError`` for a
+    lost connection, and for any other node only the text of ``ActorDiedError``.
+    """
+    from ray.exceptions import ActorUnavailableError
+
+    lost = error.preempted or isinstance(error, ActorUnavailableError)
+    return lost or "node has died" in str(error) or "node was lost" in str(error)
 
 
 def find_start_failure(error: RayActorError) -> str | None:

@@ -12,10 +12,14 @@ from service.base.amount import Amount
 
 @dataclass(frozen=True)
 class JobStatus:
-    """The status of a driver's job on the cluster, and the cluster's message about it."""
+    """The status of a driver's job on the cluster, and the cluster's message about it.
+
+    ``begun`` says whether the cluster has run the driver at all.
+    """
 
     over: bool
     message: str
+    begun: bool = True
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _TIMEOUT = 15.0
 _TAIL = 2000
+_TAIL_LINES = 30
+_LONGEST_MESSAGE = 30_000
 
 
 class RayJobs:
@@ -58,7 +60,8 @@ class RayJobs:
             info = self._call(lambda client: client.get_job_info(name))
         except _UnknownJobError:
             return None
-        return JobStatus(info.status.is_terminal(), f"{info.status.value}: {info.message or ''}")
+        message = f"{info.status.value}: {info.message or ''}"[:_LONGEST_MESSAGE]
+        return JobStatus(info.status.is_terminal(), message, begun=info.status.value != "PENDING")
 
     def stop(self, name: str) -> None:
         """Ask the job to end; Ray kills it after a while."""
@@ -70,10 +73,9 @@ class RayJobs:
     def read_output_tail(self, name: str) -> str:
         """The end of the job's log."""
         try:
-            log = str(self._call(lambda client: client.get_job_logs(name)))
-        except (_UnknownJobError, ClusterUnavailableError):
+            return redact(self._call(lambda client: _read_tail(client.get_address(), name)))
+        except (_UnknownJobError, _RefusedError, ClusterUnavailableError):
             return ""
-        return redact(log[-_TAIL:])
 
     def list_nodes(self) -> Sequence[ClusterNode]:
         """The nodes that are alive."""
@@ -107,6 +109,19 @@ class RayJobs:
             raise ClusterUnavailableError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
             ) from None
+
+
+def _read_tail(address: str, name: str) -> str:
+    """The last lines of a job's log; the client's ``get_job_logs`` reads all of it at once."""
+    from ray.util.state import get_log
+
+    tail = ""
+    parts = get_log(
+        address, submission_id=name, tail=_TAIL_LINES, timeout=int(_TIMEOUT), errors="replace"
+    )
+    for part in parts:
+        tail = (tail + part)[-_TAIL:]
+    return tail
 
 
 class _UnknownJobError(Exception):

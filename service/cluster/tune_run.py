@@ -43,7 +43,7 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
                 name="tune",
                 storage_path=str(Path(scratch)),
                 stop=SweepStopper(bridge),
-                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                failure_config=tune.FailureConfig(max_failures=0),  # the session decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),

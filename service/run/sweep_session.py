@@ -227,6 +227,7 @@ class _Session:
             max_epochs=spec.training.max_epochs,
             confirm=self._planner,
             search_over=self._control.is_search_over,
+            retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
         )
         self._trials.prepare(budget, points)

@@ -21,6 +21,7 @@ from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
 from service.sweep.losses import Losses, describe_error
 from service.sweep.sweep_record import Sweep, SweepState
+from service.tracking.new_database import create_database
 from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -129,9 +130,8 @@ class SweepRuns:
         self._known = True
 
     def _open(self) -> None:
-        self._client = mlflow.MlflowClient(
-            self._uri
-        )  # makes a new database first, which takes long
+        create_database(self._uri)  # which takes long
+        self._client = mlflow.MlflowClient(self._uri)
         self._batches = BatchLog(self._client, self.losses)
         self._experiment = self._find_experiment()
         runs = self._find_runs()

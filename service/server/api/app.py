@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-from service.base.errors import ClusterUnavailableError
+from service.base.errors import ClusterUnavailableError, NotServingError
 from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.client.models import ClusterOut, MeOut, NodeOut, Status
@@ -19,6 +19,7 @@ from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
+from service.server.api.threads import TheThreads, Threads
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -41,15 +42,19 @@ def me(holder: TheHolder) -> MeOut:
 
 
 @health_router.get("/healthz")
-def healthz() -> Status:
+async def healthz() -> Status:
     """Liveness: the process answers."""
     return Status(status="ok")
 
 
 @health_router.get("/readyz", responses=problems.responses(503))
-def readyz(service: TheService) -> Status:
-    """Readiness: the database answers and its schema is this version's."""
-    service.database.check()
+async def readyz(request: Request, service: TheService, threads: TheThreads) -> Status:
+    """Readiness: the database answers, its schema is this version's, and the queue is served."""
+    await threads.run_probe(service.database.check)
+    loops: Sequence[LeasedLoop] = request.app.state.loops
+    faults = [fault for loop in loops if (fault := loop.find_fault())]
+    if faults:
+        raise NotServingError("; ".join(faults))
     return Status(status="ok")
 
 
@@ -63,10 +68,11 @@ def readyz(service: TheService) -> Status:
         }
     },
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request, threads: TheThreads) -> Response:
     """The service's metrics, for Prometheus."""
     found: Metrics = request.app.state.metrics
-    return Response(found.text(), media_type="text/plain; version=0.0.4")
+    text = await threads.run_probe(found.text)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 @cluster_router.get("/cluster")
@@ -113,7 +119,8 @@ def create_app(
     )
     app.state.service, app.state.cluster = service, cluster
     app.state.rates = RateLimiter(rates or RateSettings())
-    app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
+    app.state.loops, app.state.threads = tuple(loops), Threads()
+    app.state.metrics = Metrics(service, loops)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
     for router in (*_ROUTERS, driver_router):

@@ -128,7 +128,9 @@ def _rates(request: Request) -> RateLimiter:
 
 
 def _is_submission(request: Request) -> bool:
-    return request.method == "POST" and request.url.path.endswith(("/sweeps", "/bundles"))
+    return request.method == "POST" and request.url.path.endswith(
+        ("/sweeps", "/bundles", "/validate")
+    )
 
 
 TheUser = Annotated[User, Depends(authenticate)]

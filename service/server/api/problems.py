@@ -26,6 +26,7 @@ from service.client.models import ProblemItem, ProblemOut
 from service.client.problem_types import get_type
 
 _log = logging.getLogger(__name__)
+_MOST_PROBLEMS = 30
 
 
 def install(app: FastAPI) -> None:
@@ -49,10 +50,13 @@ async def _handle_own(_request: Request, error: Exception) -> JSONResponse:
 
 async def _handle_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    found = error.errors()
     problems = [
         Problem(".".join(str(p) for p in e["loc"]), e["msg"][0].lower() + e["msg"][1:])
-        for e in error.errors()
+        for e in found[:_MOST_PROBLEMS]
     ]
+    if len(found) > _MOST_PROBLEMS:
+        problems.append(Problem("", f"and {len(found) - _MOST_PROBLEMS:,} more problems"))
     return _respond(RequestError("the request", problems))
 
 

@@ -34,7 +34,9 @@ from service.server.api.dependencies import (
     TheUser,
     authenticate,
 )
+from service.server.api.threads import TheThreads
 from service.server.spec_body import parse_spec_body
+from service.server.store.job_records import Job
 from service.server.sweep_service import MAX_PRIORITY
 
 _POLL_PERIOD = 0.5
@@ -74,11 +76,23 @@ sweep_router = APIRouter(
 )
 
 
-@sweep_router.post("/validate", openapi_extra=_SPEC_BODY, responses=problems.responses(413))
-def validate(service: TheService, body: SpecBody) -> ValidOut:
-    """Validate a spec without running it; all problems are reported at once."""
-    spec = service.check(parse_spec_body(body))
-    return ValidOut(spec=spec.model_dump(mode="json", by_alias=True))
+@sweep_router.post(
+    "/validate",
+    openapi_extra=_SPEC_BODY,
+    response_model=ValidOut,
+    responses=problems.responses(413),
+)
+async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> Response:
+    """Validate a spec without running it. It counts as a submission.
+
+    The first problems are reported at once, and the number of the others.
+    """
+
+    def work() -> Response:
+        spec = service.check(parse_spec_body(body))
+        return _to_response(ValidOut(spec=spec.model_dump(mode="json", by_alias=True)))
+
+    return await threads.run_spec(work)
 
 
 @sweep_router.post(
@@ -95,8 +109,9 @@ def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOu
     openapi_extra=_SPEC_BODY,
     responses={**problems.responses(409, 413), 201: {"description": "queued"}},
 )
-def submit(
+async def submit(
     service: TheService,
+    threads: TheThreads,
     user: TheUser,
     body: SpecBody,
     response: Response,
@@ -110,14 +125,18 @@ def submit(
     idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
 ) -> SweepOut:
     """Queue a sweep. The body is its spec, as JSON or YAML."""
-    job = service.submit(
-        user,
-        parse_spec_body(body),
-        priority=priority,
-        after=after,
-        bundle=bundle,
-        idempotency_key=idempotency_key,
-    )
+
+    def work() -> Job:
+        return service.submit(
+            user,
+            parse_spec_body(body),
+            priority=priority,
+            after=after,
+            bundle=bundle,
+            idempotency_key=idempotency_key,
+        )
+
+    job = await threads.run_spec(work)
     response.headers["Location"] = f"/v1/sweeps/{job.sweep_id}"
     return SweepOut.model_validate(job)
 
