@@ -7,11 +7,13 @@ is imported inside functions: the service imports this module but never joins a 
 from __future__ import annotations
 
 import gc
+import json
 import pickle
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ray.exceptions import RayActorError, RayTaskError
     from ray.job_submission import JobSubmissionClient
 
+_PART = 2**16
+_LONGEST_ESCAPE = 12
 CHECKED_WITH = "2.60.0"
 """The version of Ray with which this module was last checked."""
 
@@ -93,6 +97,30 @@ def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
             return super()._do_request(method, endpoint, **{"timeout": timeout, **more})
 
     return Client(address)
+
+
+def read_log_tail(client: JobSubmissionClient, name: str, characters: int) -> str:
+    """Read the last lines of a job's log, which may be larger than this process's memory.
+
+    The dashboard of Ray 2.60 answers ``/api/jobs/NAME/logs`` with ``{"logs": TEXT}``, of which
+    ``get_job_logs`` reads all at once.
+    """
+    tail = b""
+    with client._do_request("GET", f"/api/jobs/{name}/logs", stream=True) as answer:
+        if answer.status_code != HTTPStatus.OK:
+            return ""
+        for part in answer.iter_content(_PART):
+            tail = (tail + part)[-8 * characters :]
+    return decode_log_tail(tail, characters)
+
+
+def decode_log_tail(tail: bytes, characters: int) -> str:
+    """The text at the end of ``{"logs": TEXT}``, of which the beginning may be missing."""
+    text = tail.decode(errors="replace").removeprefix('{"logs": "').rpartition('"')[0]
+    for start in range(_LONGEST_ESCAPE):  # it may begin inside of an escape
+        with suppress(ValueError):
+            return str(json.loads(f'"{text[start:]}"'))[-characters:]
+    return text[-characters:]
 
 
 def is_unknown_job(error: Exception) -> bool:

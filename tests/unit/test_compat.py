@@ -7,7 +7,10 @@ Where a test here fails, a new version of the library has moved something: read 
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
+import tracemalloc
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,6 +96,37 @@ class TestRay:
         found = RuntimeError("Request failed with status code 404: Job mine-1 does not exist.")
         assert of_ray.is_unknown_job(found)
         assert not of_ray.is_unknown_job(RuntimeError("Request failed with status code 500"))
+
+    @pytest.mark.parametrize("log", ["", "one\n", 'a "b"\n\\n é λ\nend', "x" * 9 + "\ny" * 9])
+    def test_the_end_of_a_jobs_log_is_read_without_its_beginning(self, log: str) -> None:
+        whole = json.dumps({"logs": log}).encode()
+        assert of_ray.decode_log_tail(whole, 1000) == log
+        for left in range(len(whole)):
+            tail = of_ray.decode_log_tail(whole[left:], 1000)
+            assert log.endswith(tail[1:].partition("\n")[2])
+
+    def test_of_a_huge_log_only_the_end_is_kept(self) -> None:
+        log = json.dumps({"logs": "line\n" * 500_000 + "the cause"}).encode()
+
+        class Answer:
+            status_code = 200
+
+            def __enter__(self) -> Answer:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                """Nothing to close."""
+
+            def iter_content(self, size: int) -> Iterator[bytes]:
+                yield from (log[i : i + size] for i in range(0, len(log), size))
+
+        client: Any = SimpleNamespace(_do_request=lambda *_, **__: Answer())
+        tracemalloc.start()
+        tail = of_ray.read_log_tail(client, "mine-1", 2000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        tracemalloc.stop()
+        assert tail.endswith("line\nthe cause")
+        assert len(tail) == 2000
 
     def test_tune_names_the_file_of_an_error(self, tmp_path: Path) -> None:
         assert isinstance(
