@@ -8,12 +8,12 @@ from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
-from service.cli import local, remote, serving
+from service.cli import local, remote, serving, serving_mlflow
 from service.cli.app import INTERRUPTED, app
 from service.report.console import open_console, print_error
 from service.sweep.environment import use_ray_token
 
-__all__ = ["app", "local", "main", "remote", "serving"]
+__all__ = ["app", "local", "main", "remote", "serving", "serving_mlflow"]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import json
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ray.exceptions import RayActorError, RayTaskError
+    from ray.job_config import JobConfig
     from ray.job_submission import JobSubmissionClient
 
 _PART = 2**16
@@ -37,6 +38,26 @@ def get_ray_folder() -> Path:
     from ray._common.utils import get_default_ray_temp_dir
 
     return Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+
+RAY_WORKER_PORTS = range(10002, 20000)
+"""The ports of Ray's workers: the defaults of ``ray start``'s --min- and --max-worker-port."""
+
+LOCAL_RAY = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_START_HOOK": f"{__name__}.leave_out_client_server",
+}
+"""The environment of a ``ray start`` whose servers all listen on localhost.
+
+Ray 2.60 replaces a node's address 127.0.0.1 by the machine's unless clusters are switched off, as
+they are on macOS and Windows; its servers listen on localhost if that is the node's address. No
+option leaves out the server of Ray's client, but the hook of ``ray start`` can.
+"""
+
+
+def leave_out_client_server(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
+    """Ray's hook of ``ray start``: start no server for Ray's client."""
+    parameters.ray_client_server_port = None
 
 
 @contextmanager
@@ -58,7 +79,7 @@ def run_ray(**arguments: Any) -> Iterator[None]:
 
     def live() -> None:
         try:
-            ray.init(**arguments)
+            ray.init(job_config=make_job_config(), **arguments)
         except BaseException as error:
             errors.append(error)
         started.set()
@@ -81,7 +102,7 @@ def build_ray_command() -> list[str]:
 
     The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main`` but may not be on the PATH.
     """
-    return [sys.executable, "-m", "ray.scripts.scripts"]
+    return [sys.executable, "-P", "-m", "ray.scripts.scripts"]
 
 
 def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
@@ -166,3 +187,30 @@ def find_start_failure(error: RayActorError) -> str | None:
     """
     words = str(error).strip().splitlines()
     return words[-1] if words and "creation task" in words[0] else None
+
+
+def find_bundle_folders() -> tuple[str, ...]:
+    """The folders on this process's path in which Ray has put the job's ``py_modules``.
+
+    Ray 2.60 unpacks each into a folder of its own below ``py_modules_files``, in its temporary
+    folder, and puts them first in PYTHONPATH of the job's driver and workers.
+    """
+    return tuple(p for p in sys.path if Path(p).parent.name == "py_modules_files")
+
+
+def make_job_config() -> JobConfig:
+    """Create the settings of a job whose workers do not import from the driver's directories.
+
+    Ray 2.60 extends ``_py_driver_sys_path`` by the directory in which ``ray.init`` is called and by
+    the script's, and puts both first on ``sys.path`` of every worker, before the job's modules and
+    whatever PYTHONSAFEPATH says.
+    """
+    from ray.job_config import JobConfig
+
+    class Nothing(list[str]):
+        def extend(self, values: Iterable[str]) -> None:
+            pass
+
+    config = JobConfig()
+    config._py_driver_sys_path = Nothing()
+    return config

@@ -1,4 +1,4 @@
-"""The program of a sweep's driver on the cluster: ``python -m service.server.driver ID``.
+"""The program of a sweep's driver on the cluster: ``python -P -m service.server.driver ID``.
 
 It finds the service's API by a file in the sweep's folder, runs the rest of the sweep, and reports
 its progress over the API. Exit code 0 means that the service has recorded how the sweep ended;
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -38,6 +39,7 @@ from service.base.versions import require_same_version
 from service.client.client import Client
 from service.client.driver_reports import DriverJobOut
 from service.client.job_states import JobState, RequestedAction
+from service.cluster.code_access import enter_policy
 from service.report.console import open_console
 from service.report.progress import LineView
 from service.run.sweep_control import Orders
@@ -53,6 +55,7 @@ from service.sweep.environment import use_ray_token
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import SweepState
+from trainables.config.code_policy import CodePolicy, restore_policy
 
 if TYPE_CHECKING:
     from service.run.sweep_session import Ending
@@ -61,6 +64,12 @@ SERVICE_PATIENCE = 600.0
 """Seconds to wait for a service that does not answer when a sweep ends."""
 START_PATIENCE = 120.0
 """Seconds to wait for a service that does not answer when the driver starts."""
+_MLFLOW_CREDENTIALS = (
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_AUTH",
+)
 _LOCK_PATIENCE = 60.0
 """Seconds to wait for the previous driver to release the sweep."""
 
@@ -133,6 +142,7 @@ class Driver:
                 observers=observers,
                 extension=self._job.more_trials,
                 orders=self._orders,
+                accept_changes=self._job.accept_changes,
             )
         )
 
@@ -177,11 +187,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep_id")
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--bundle")
+    parser.add_argument("--module", action="append", default=[])
+    parser.add_argument("--allow", action="append", default=[])
     options = parser.parse_args(arguments)
     home = Home(options.home)
+    policy = CodePolicy(
+        folders=(),
+        excluded=(str(home.path),),
+        bundle=options.bundle,
+        bundled=tuple(options.module),
+        allow=tuple(options.allow),
+    )
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
-    with _open_log(folder) as log:
+    with restore_policy(), _open_log(folder) as log:
+        enter_policy(policy)
         console = open_console(make_safe(log), width=120)
         try:
             return 0 if _run(home, options.sweep_id, options.attempt, console) else 1
@@ -247,9 +268,15 @@ def _get_job(
 
 
 def _use_mlflow(config: DriverConfig) -> None:
-    """Log to the service's MLflow, with the sweep's token."""
-    if config.mlflow_uri is not None:
-        os.environ["GAPSWEEP_MLFLOW_URI"] = config.mlflow_uri
+    """Log to the service's MLflow, with the sweep's token.
+
+    Credentials of an MLflow that is the operator's own, in its URL or on this node, come first.
+    """
+    if config.mlflow_uri is None:
+        return
+    os.environ["GAPSWEEP_MLFLOW_URI"] = config.mlflow_uri
+    on_node = any(os.environ.get(name) for name in _MLFLOW_CREDENTIALS)
+    if not on_node and urlsplit(config.mlflow_uri).password is None:
         os.environ["MLFLOW_TRACKING_TOKEN"] = config.token
 
 

@@ -19,6 +19,7 @@ from service.base.ports import check_port, is_loopback
 from service.base.redaction import RedactingFormatter
 from service.cluster.jobs_client import RayJobs
 from service.server.api.app import create_app
+from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
 from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
@@ -42,6 +43,7 @@ class ServerSettings:
 
     ``mlflow_uri`` None leaves it to each driver's machine. ``driver_url`` is the URL of this API as
     drivers on the cluster reach it; None takes it from ``host`` and ``port``.
+    ``parts`` are what this process started beside the API.
     """
 
     service: ServiceSettings
@@ -56,6 +58,7 @@ class ServerSettings:
     python: str = "python"
     webhooks: Sequence[str] = ()
     webhook_secret: str | None = None
+    parts: Sequence[Part] = ()
 
 
 def build(settings: ServerSettings) -> FastAPI:
@@ -83,7 +86,7 @@ def build(settings: ServerSettings) -> FastAPI:
     )
     service.wake = reconciling.wake
     loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
-    return create_app(service, cluster, rates=settings.rates, loops=loops)
+    return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 
 def find_driver_url(settings: ServerSettings) -> str:

@@ -42,10 +42,12 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
 )
 
+from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.refusals import BatchLog, NotOpenError, is_away
 
 SWEEP_TAG = "gapsweep.sweep_id"
+CODE_TAG = "gapsweep.code"
 TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
 ROLE_TAG = "gapsweep.role"
@@ -73,7 +75,7 @@ _SWEEP_STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
-    """The description of a sweep in its runs: its parameters, its trainable, its data.
+    """The description of a sweep in its runs: its parameters, its trainable, its data, its code.
 
     ``data_digest`` distinguishes data of the same name, in at most 36 characters.
     """
@@ -85,6 +87,7 @@ class TrackedSweep:
     data_digest: str
     params: Mapping[str, str]
     spec: Path
+    code: str = ""
 
 
 class SweepRuns:
@@ -239,6 +242,7 @@ class SweepRuns:
         }
         tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: escape_markdown(verdict)}
         tags |= _answer_tags(sweep.answer)
+        tags |= {CODE_TAG: self._sweep.code} if self._sweep.code else {}
         self._batches.log(self.parent, [*make_metrics(metrics, now, 0), *make_tags(tags)])
 
     def _end_runs(self, sweep: Sweep) -> None:
@@ -261,7 +265,9 @@ class SweepRuns:
             self._log_artifact(self._open_child(sweep.best), model, "model")
 
     def _log_artifact(self, run: str, path: Path, folder: str | None = None) -> None:
-        self._skip_refused(path.name, lambda: self._client.log_artifact(run, str(path), folder))
+        self._skip_refused(
+            path.name, lambda: log_artifact(self._client, run, path, folder, self._artifacts)
+        )
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
@@ -324,7 +330,7 @@ class SweepRuns:
 
     def _describe_parent(self) -> None:
         try:
-            self._client.log_artifact(self.parent, str(self._sweep.spec))
+            log_artifact(self._client, self.parent, self._sweep.spec, None, self._artifacts)
             self._has_spec = True
         except Exception:  # its store may be away; it is tried again at the end
             pass

@@ -14,8 +14,10 @@ from filelock import FileLock
 from service.base.uris import build_sqlite_url, find_sqlite_path
 
 
-def create_database(uri: str) -> None:
+def create_database(uri: str, artifact_root: str | None = None) -> None:
     """Create the database that the tracking URI names, if it is a SQLite file that does not exist.
+
+    MLflow creates its experiment `Default` with it, whose artifacts are below ``artifact_root``.
 
     It is made in a folder beside it and then moved; a folder that a kill left is deleted first.
     """
@@ -30,6 +32,11 @@ def create_database(uri: str) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)
         made = scratch / path.name
-        mlflow.MlflowClient(build_sqlite_url(made)).search_experiments(max_results=1)
+        if artifact_root is None:
+            mlflow.MlflowClient(build_sqlite_url(made)).search_experiments(max_results=1)
+        else:
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            SqlAlchemyStore(build_sqlite_url(made), artifact_root)  # type: ignore[no-untyped-call]  # MLflow's
         made.replace(path)
         shutil.rmtree(scratch, ignore_errors=True)

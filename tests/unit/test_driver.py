@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Iterator
@@ -193,3 +194,34 @@ def test_an_end_whose_answer_was_lost_is_an_end(
     assert service.lost
     found = house.sweeps.get("digits-1")
     assert (found.state, found.cause) == (JobState.FAILED, "no data")
+
+
+CONFIG = driver_config.DriverConfig(
+    version="1", api_url="http://api:8080", token="gsd_own", mlflow_uri="http://mlflow:5000"
+)
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*driver._MLFLOW_CREDENTIALS, "GAPSWEEP_MLFLOW_URI"):
+        monkeypatch.setenv(name, "")  # it is restored afterwards, whatever the driver sets
+
+
+@pytest.mark.usefixtures("no_credentials")
+class TestMlflow:
+    def test_it_logs_with_the_sweeps_token(self) -> None:
+        driver._use_mlflow(CONFIG)
+        assert os.environ["GAPSWEEP_MLFLOW_URI"] == "http://mlflow:5000"
+        assert os.environ["MLFLOW_TRACKING_TOKEN"] == "gsd_own"
+
+    def test_credentials_of_an_mlflow_of_the_operators_own_come_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = "http://ann:hunter22@mlflow.example.org"
+        driver._use_mlflow(CONFIG.model_copy(update={"mlflow_uri": own}))
+        assert os.environ["GAPSWEEP_MLFLOW_URI"] == own
+        assert os.environ["MLFLOW_TRACKING_TOKEN"] == ""
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter22")
+        driver._use_mlflow(CONFIG)
+        assert os.environ["MLFLOW_TRACKING_TOKEN"] == ""

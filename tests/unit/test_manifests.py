@@ -269,7 +269,7 @@ class TestReferences:
                         assert each.ports()[port["targetPort"]] == port["port"]
         for each in stack.pods():
             for _, container in each.containers():
-                for probe in ("readinessProbe", "livenessProbe"):
+                for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                     if "httpGet" in container.get(probe, {}):
                         assert container[probe]["httpGet"]["port"] in each.ports()
         for policy in stack.of("NetworkPolicy").values():
@@ -284,7 +284,7 @@ class TestReferences:
         ports[HEAD] = head.ports()["dashboard"]
         words = [word for _, c in stack.containers() for word in c.get("args", [])]
         found = re.findall(r"http://\S+", " ".join(words))
-        assert {urlsplit(each).hostname for each in found} == {"mlflow", "api", HEAD}
+        assert {urlsplit(each).hostname for each in found} == {"api", "mlflow", HEAD}
         for each in found:
             assert ports[urlsplit(each).hostname or ""] == urlsplit(each).port
         for key in ("GAPSWEEP_DATABASE_URL", "MLFLOW_BACKEND_STORE_URI"):
@@ -530,6 +530,45 @@ def test_with_gpus_the_workers_have_one_each_and_nothing_else_is_different(
     for _, container in Stack(cuda, "").containers():
         container["image"] = container["image"].replace(":cuda", ":latest")
     assert cuda == plain
+
+
+SLOW = 600
+"""Seconds: ten times what a start takes on the slowest machine that the stack was measured on."""
+
+
+class TestSlowMachines:
+    """A part that starts slowly is waited for, and one that answers slowly is not dead."""
+
+    def test_compose_waits_for_every_part(self) -> None:
+        services = yaml.safe_load(compose())["services"]
+        checked = {n: s["healthcheck"] for n, s in services.items() if "healthcheck" in s}
+        checked = {n: c for n, c in checked.items() if c != {"disable": True}}
+        assert {"postgres", "mlflow", "ray-head", "ray-worker", "api"} <= checked.keys()
+        for name, check in checked.items():
+            assert check["start_period"] == f"${{HEALTH_START_PERIOD:-{SLOW}s}}", name
+        assert f"HEALTH_START_PERIOD={SLOW}s" in (DOCKER / ".env").read_text()
+        assert int(checked["postgres"]["timeout"].rstrip("s")) >= 30
+
+    def test_the_image_asks_patiently_itself(self) -> None:
+        found = re.search(
+            r"HEALTHCHECK --interval=(\d+)s --timeout=(\d+)s --start-period=(\d+)s --retries=(\d+)",
+            (DOCKER / "Dockerfile").read_text(),
+        )
+        assert found is not None
+        _, timeout, start, retries = map(int, found.groups())
+        assert (timeout >= 30, start, retries) == (True, SLOW, 6)
+        asks = re.search(r"timeout=(\d+)\)", (DOCKER / "image" / "healthy").read_text())
+        assert asks is not None
+        assert 20 <= int(asks[1]) < timeout
+
+    def test_kubernetes_ends_nothing_that_still_starts(self, stack: Stack) -> None:
+        ended = {n: c for n, c in stack.containers() if "livenessProbe" in c}
+        assert ended.keys() == {"api", "mlflow"}
+        for container in ended.values():
+            start, live = container["startupProbe"], container["livenessProbe"]
+            assert start["periodSeconds"] * start["failureThreshold"] >= SLOW
+            assert start["httpGet"] == live["httpGet"]
+            assert min(start["timeoutSeconds"], live["timeoutSeconds"]) >= 30
 
 
 def compose() -> str:

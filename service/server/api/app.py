@@ -16,6 +16,7 @@ from service.server.api import problems
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
 from service.server.api.driver_routes import driver_router
 from service.server.api.metrics import Metrics, RequestMetrics
+from service.server.api.parts import Part, find_part_faults
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
@@ -49,10 +50,14 @@ async def healthz() -> Status:
 
 @health_router.get("/readyz", responses=problems.responses(503))
 async def readyz(request: Request, service: TheService, threads: TheThreads) -> Status:
-    """Readiness: the database answers, its schema is this version's, and the queue is served."""
+    """Readiness: the database answers, its schema is this version's, and the queue is served.
+
+    With `gapsweep up`, Ray and MLflow run too.
+    """
     await threads.run_probe(service.database.check)
     loops: Sequence[LeasedLoop] = request.app.state.loops
     faults = [fault for loop in loops if (fault := loop.find_fault())]
+    faults += find_part_faults(request.app.state.parts)
     if faults:
         raise NotServingError("; ".join(faults))
     return Status(status="ok")
@@ -97,6 +102,7 @@ def create_app(
     *,
     rates: RateSettings | None = None,
     loops: Sequence[LeasedLoop] = (),
+    parts: Sequence[Part] = (),
 ) -> FastAPI:
     """The API of a service whose database is up to date.
 
@@ -117,7 +123,7 @@ def create_app(
         summary="Which regularisation closes the generalisation gap of your model on your data?",
         lifespan=lifespan,
     )
-    app.state.service, app.state.cluster = service, cluster
+    app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
     app.state.loops, app.state.threads = tuple(loops), Threads()
     app.state.metrics = Metrics(service, loops)
