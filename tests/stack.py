@@ -28,10 +28,13 @@ from service.server.store.user_store import UserStore
 from tests.commands import REPOSITORY, Done, command, gapsweep
 from tests.databases import Postgres, postgres_server
 from tests.patience import patience, wait_for
-from tests.rays import Ray, pids, ray_cluster, read
+from tests.rays import Ray, launch_folder, pids, ray_cluster, read
 
 SECRET = "pa55word-nobody-may-read"
 """The database's password: whatever is written anywhere, it is not in it."""
+
+DECOY = "raise SystemExit('a module beside the nodes was imported, not the bundle')\n"
+"""A module of the name of a user's, in the folders where nothing may be imported from."""
 
 
 class Program:
@@ -194,6 +197,8 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
         folder.chmod(0o755)
         (folder / "home").mkdir()
         ray = opened.enter_context(ray_cluster(cpus, *more, dashboard=True))
+        for place in (launch_folder(ray.folder), folder / "home"):
+            (place / "paced.py").write_text(DECOY)
         postgres = opened.enter_context(postgres_server())
         url = postgres.url.replace("@", f":{SECRET}@", 1)
         database = Database(url)

@@ -27,7 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run. ``prepare`` is called before each start, ``ready`` says whether it answers."""
+    """What to run. ``prepare`` is called before each start, ``ready`` says whether it answers.
+
+    It starts in ``folder`` (default: this process's). Python in it, and in all that it starts, has
+    the safe path: nothing is imported from the folder where `gapsweep up` was started.
+    """
 
     name: str
     command: Sequence[str]
@@ -35,6 +39,7 @@ class Program:
     log: Path
     ready: Callable[[], bool]
     prepare: Callable[[], None] = lambda: None
+    folder: Path | None = None
 
 
 class Child:
@@ -91,7 +96,8 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **self._program.environment},
+                cwd=self._program.folder,
+                env={**os.environ, "PYTHONSAFEPATH": "1", **self._program.environment},
                 start_new_session=True,  # Ctrl-C stops this process first, then the children
                 preexec_fn=_end_with_parent,
             )

@@ -74,7 +74,7 @@ def resume(
     if server:
         if trials:
             raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
-        remote_resume(Remote.at(server, token), sweep)
+        remote_resume(Remote.at(server, token), sweep, accept_changes=accept_changes)
         return
     resume_here(
         sweep,
@@ -185,12 +185,12 @@ def validate(
     from service.cli.spec_tables import build_spec_table
     from service.cluster.connection import Cluster
     from service.run.preflight import run_preflight
-    from service.run.user_code import add_import_paths
+    from service.run.user_code import use_folders
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
-    add_import_paths(spec_file.resolve().parent, Path.cwd())
-    found = run_preflight(spec, str(spec_file))
+    with use_folders(spec_file.resolve().parent, Path.cwd()):
+        found = run_preflight(spec, str(spec_file))
     Cluster(ray_address).take_inventory().check(spec)
     console = open_console()
     console.print(f"{spec_file} is valid", style="bold green")
@@ -255,16 +255,16 @@ def export(
     """Export the best model of a sweep: safetensors, and a program that takes raw inputs."""
     from service.run.export_best import export_best
     from service.run.preflight import run_preflight
-    from service.run.user_code import add_import_paths
+    from service.run.user_code import use_folders
     from service.sweep.environment import locate_home
     from service.sweep.load import read_sweep
 
     folder = locate_home(home).find(sweep)
     spec, _, found = read_sweep(folder)
-    add_import_paths(*folder.read_import_paths())
-    splits = run_preflight(spec, str(folder.spec)).splits
-    target = to or folder.path / "export"
-    made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
+    with use_folders(*folder.read_import_paths()):
+        splits = run_preflight(spec, str(folder.spec)).splits
+        target = to or folder.path / "export"
+        made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
     console = open_console()
     for removed in made.removed:
         console.print(f"{removed.layer}: {removed.removed} of {removed.units} units removed")

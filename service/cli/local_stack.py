@@ -128,8 +128,12 @@ def _open_scratch() -> Iterator[Path]:
 
 
 def _plan_ray(ports: Ports, cpus: int | None, scratch: Path, log: Path) -> Program:
-    """Ray opens its folder to all accounts, so it lies in one that is closed to them."""
-    folder = scratch / "ray"
+    """Ray opens its folder to all accounts, so it lies in one that is closed to them.
+
+    It starts in an empty one: its processes, and so trials, import from where it was started.
+    """
+    folder, empty = scratch / "ray", scratch / "empty"
+    empty.mkdir()
     words = [*build_ray_command(), "start", "--head", "--block"]
     words += [f"--port={find_free_port()}", f"--node-ip-address={_HOST}", f"--temp-dir={folder}"]
     words += ["--include-dashboard=true", f"--dashboard-host={_HOST}"]
@@ -146,6 +150,7 @@ def _plan_ray(ports: Ports, cpus: int | None, scratch: Path, log: Path) -> Progr
         log=log,
         ready=lambda: _has_nodes(cluster),
         prepare=lambda: shutil.rmtree(folder, ignore_errors=True),  # it names the head that died
+        folder=empty,
     )
 
 

@@ -56,11 +56,13 @@ def status_table(sweep: SweepDetails) -> Table:
         ("owner", sweep.owner),
         ("priority", str(sweep.priority) if sweep.priority else None),
         ("after", ", ".join(sweep.after)),
+        ("code", f"bundle {sweep.bundle}" if sweep.bundle else None),
         ("trials", _trials(sweep)),
         ("concurrent", None if sweep.slots is None else str(sweep.slots)),
         ("baseline", _finalist(progress.get("baseline"), progress)),
         ("best", _finalist(progress.get("best"), progress)),
         ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
+        ("changes", "\n".join(progress.get("changes", ()))),
         ("driver failures", str(sweep.failures) if sweep.failures else None),
     ]
     for name, value in rows:

@@ -57,7 +57,8 @@ Allow = Annotated[
     typer.Option(
         "--allow",
         metavar="PATTERN",
-        help="Import paths that specs may name, e.g. 'trainables.*'; disables uploads of code.",
+        help="Import paths that specs may name, e.g. trainables.models:MLP or 'ours.nets:*' "
+        "(wildcards cover public classes only); disables uploads of code.",
     ),
 ]
 Webhook = Annotated[

@@ -139,6 +139,7 @@ class ProgressReport(_Message):
     metric: Text
     baseline: FinalistReport | None = None
     best: FinalistReport | None = None
+    changes: Annotated[tuple[Text, ...], Field(max_length=MAX_ITEMS)] = ()
 
 
 class Report(_Message):
@@ -174,3 +175,4 @@ class DriverJobOut(_Message):
     attempt: int
     spec: str
     more_trials: int
+    accept_changes: bool

@@ -176,19 +176,23 @@ def pause(sweep_id: str) -> Call[SweepOut]:
     return _request_action(sweep_id, "pause")
 
 
-def resume(sweep_id: str) -> Call[SweepOut]:
-    """Queue a paused sweep again."""
-    return _request_action(sweep_id, "resume")
+def resume(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
+    """Queue a paused sweep again; with ``accept_changes`` also on other data, code or libraries."""
+    return _request_action(sweep_id, "resume", **_accept(accept_changes))
 
 
-def retry(sweep_id: str) -> Call[SweepOut]:
-    """Queue a failed or cancelled sweep again."""
-    return _request_action(sweep_id, "retry")
+def retry(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
+    """Queue a failed or cancelled sweep again, as :func:`resume`."""
+    return _request_action(sweep_id, "retry", **_accept(accept_changes))
 
 
-def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
-    """Queue a sweep that succeeded for more trials."""
-    return _request_action(sweep_id, "extend", trials=trials)
+def extend(sweep_id: str, trials: int, *, accept_changes: bool = False) -> Call[SweepOut]:
+    """Queue a sweep that succeeded for more trials, as :func:`resume`."""
+    return _request_action(sweep_id, "extend", trials=trials, **_accept(accept_changes))
+
+
+def _accept(changes: bool) -> dict[str, str]:
+    return {"accept_changes": "true"} if changes else {}
 
 
 def driver_job() -> Call[DriverJobOut]:

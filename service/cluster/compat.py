@@ -11,13 +11,14 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ray.exceptions import RayActorError, RayTaskError
+    from ray.job_config import JobConfig
     from ray.job_submission import JobSubmissionClient
 
 CHECKED_WITH = "2.60.0"
@@ -96,7 +97,7 @@ def run_ray(**arguments: Any) -> Iterator[None]:
 
     def live() -> None:
         try:
-            ray.init(**arguments)
+            ray.init(job_config=make_job_config(), **arguments)
         except BaseException as error:
             errors.append(error)
         started.set()
@@ -119,7 +120,7 @@ def build_ray_command() -> list[str]:
 
     The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main`` but may not be on the PATH.
     """
-    return [sys.executable, "-m", "ray.scripts.scripts"]
+    return [sys.executable, "-P", "-m", "ray.scripts.scripts"]
 
 
 def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
@@ -180,3 +181,30 @@ def find_start_failure(error: RayActorError) -> str | None:
     """
     words = str(error).strip().splitlines()
     return words[-1] if words and "creation task" in words[0] else None
+
+
+def find_bundle_folders() -> tuple[str, ...]:
+    """The folders on this process's path in which Ray has put the job's ``py_modules``.
+
+    Ray 2.60 unpacks each into a folder of its own below ``py_modules_files``, in its temporary
+    folder, and puts them first in PYTHONPATH of the job's driver and workers.
+    """
+    return tuple(p for p in sys.path if Path(p).parent.name == "py_modules_files")
+
+
+def make_job_config() -> JobConfig:
+    """Create the settings of a job whose workers do not import from the driver's directories.
+
+    Ray 2.60 extends ``_py_driver_sys_path`` by the directory in which ``ray.init`` is called and by
+    the script's, and puts both first on ``sys.path`` of every worker, before the job's modules and
+    whatever PYTHONSAFEPATH says.
+    """
+    from ray.job_config import JobConfig
+
+    class Nothing(list[str]):
+        def extend(self, values: Iterable[str]) -> None:
+            pass
+
+    config = JobConfig()
+    config._py_driver_sys_path = Nothing()
+    return config

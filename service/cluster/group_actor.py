@@ -45,7 +45,7 @@ class Rank:
 
     def __init__(self, shared: Shared, rank: int) -> None:
         use_safe_streams()  # a text that a trial prints cannot make it fail
-        self._refusal = shared.check_version()
+        self._refusal = shared.find_refusal()
         if self._refusal is not None:
             return
         context = shared.get()
@@ -88,7 +88,7 @@ class GroupActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Start the workers; the first step waits for them."""
-        self._shared, self._refusal = shared, shared.check_version()
+        self._shared, self._refusal = shared, shared.find_refusal()
         self._ranks: list[ActorHandle[Any]] = []
         if self._refusal is not None:
             return

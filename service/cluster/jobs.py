@@ -34,7 +34,8 @@ class ClusterNode:
 class Launch:
     """A driver to start; one ``name`` is started once, however often it is requested.
 
-    ``modules`` are packages that its sweep imports.
+    ``modules`` are the packages of the bundle of this digest, which its sweep imports. ``allow``
+    are the import paths that its spec may name; empty: any.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Launch:
     attempt: int
     home: Path
     modules: tuple[Path, ...] = ()
+    bundle: str | None = None
+    allow: tuple[str, ...] = ()
 
 
 class JobCluster(Protocol):

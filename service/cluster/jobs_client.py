@@ -37,9 +37,10 @@ class RayJobs:
 
     def start(self, launch: Launch) -> None:
         """Submit the job; its name is its submission id, which Ray accepts once."""
-        words = [self._python, "-m", "service.server.driver", launch.sweep_id]
-        words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
-        environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
+        words = build_driver_command(self._python, launch)
+        environment: dict[str, Any] = {"env_vars": {"PYTHONSAFEPATH": "1"}}
+        if launch.modules:
+            environment["py_modules"] = [str(m) for m in launch.modules]
         if self.find(launch.name) is not None:
             return
         try:
@@ -109,6 +110,15 @@ class RayJobs:
             raise ClusterUnavailableError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
             ) from None
+
+
+def build_driver_command(python: str, launch: Launch) -> list[str]:
+    """The command of a driver. ``-P``: no module is imported from its working directory."""
+    words = [python, "-P", "-m", "service.server.driver", launch.sweep_id]
+    words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
+    words += [] if launch.bundle is None else ["--bundle", launch.bundle]
+    words += [f"--module={module.name}" for module in launch.modules]
+    return words + [f"--allow={pattern}" for pattern in launch.allow]
 
 
 def _read_tail(address: str, name: str) -> str:

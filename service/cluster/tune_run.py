@@ -24,8 +24,9 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
+    shared = Shared(ray.put(context), get_installed_version(), context.policy)
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context), get_installed_version())),
+        tune.with_parameters(actor, shared=shared),
         build_bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:

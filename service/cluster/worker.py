@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import sys
 import traceback
 from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ import numpy as np
 import torch
 
 from service.base.files import replace_file
+from service.cluster.code_access import enter_policy
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.ranking import CONTROL_PREFIX
 from service.sweep.home import SweepFolder
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.build import build_run
+from trainables.config.code_policy import CodePolicy
 from trainables.data.rows import Rows
 from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
@@ -33,13 +34,13 @@ from trainables.loop import EpochResult, TrainingRun, train
 class TrialContext:
     """The data that all trials of a sweep share.
 
-    ``import_paths`` are the folders of the user's own modules.
+    ``policy`` says which code its trials may load.
     """
 
     spec: SweepSpec
     rows: Rows
     folder: Path
-    import_paths: tuple[str, ...]
+    policy: CodePolicy = field(default_factory=CodePolicy)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Worker:
         resources = context.spec.resources
         self._context, self._device = context, resources.device
         self._folder = SweepFolder(context.folder)
-        sys.path[:0] = [p for p in context.import_paths if p not in sys.path]
+        enter_policy(context.policy)
         torch.set_num_threads(max(1, int(resources.worker_cpus)))
         if 0 < resources.worker_gpus < 1:
             limit_memory(resources.worker_gpus)

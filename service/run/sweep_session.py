@@ -31,6 +31,7 @@ from service.study.records import OUT_OF_BUDGET
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
+from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History, read_history
@@ -45,6 +46,7 @@ from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
 from trainables.build import build_run
+from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -246,8 +248,7 @@ class _Session:
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
-        paths = self._folder.read_import_paths()
-        context = TrialContext(self._spec, self._rows, self._folder.path, paths)
+        context = TrialContext(self._spec, self._rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
             run_trials_here(flow, context)
         else:
@@ -432,6 +433,7 @@ def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> Tra
         **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
     described = spec.model_dump_json(include={"data"})
+    code = read_code(folder)
     return TrackedSweep(
         sweep_id=folder.sweep_id,
         name=spec.name,
@@ -440,4 +442,5 @@ def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> Tra
         data_digest=hashlib.sha256(described.encode()).hexdigest()[:8],
         params=params,
         spec=folder.spec,
+        code="" if code is None else code.describe(),
     )

@@ -10,7 +10,6 @@ import io
 import shutil
 import stat
 import struct
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -19,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from service.base.errors import BundleError
+from service.base.files import replace_file
+from service.client.bundle_names import check_entries, list_installed
 from service.client.bundle_packing import digest
-from trainables.config.code_files import OWN_PACKAGES
 
 _CHUNK = 1 << 16
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive
@@ -54,8 +54,8 @@ def unpack(
     A module that is a single file becomes a package of that name.
 
     Raises:
-        BundleError: not a readable archive, too large, a path outside of its folder, a link, or
-            the name of a module that exists already.
+        BundleError: not a readable archive, too large, a path outside of its folder, a link,
+            compiled Python, or the name of a module that is installed here.
     """
     if len(archive) > limits.packed:
         raise BundleError(
@@ -65,13 +65,55 @@ def unpack(
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = _check_entries(opened.infolist(), limits)
-            modules = _find_modules(entries)
+            modules = check_entries((path for path, _ in entries), list_installed())
             target = into / digest(archive)
-            if not target.exists():
+            kept = into / f"{digest(archive)}.zip"
+            if not target.exists() or not kept.exists():
+                shutil.rmtree(target, ignore_errors=True)
                 _write(opened, entries, target, limits)
+                with replace_file(kept) as temporary:
+                    temporary.write_bytes(archive)
     except _UNREADABLE as error:
         raise BundleError(f"not a readable zip archive ({error})") from None
     return modules
+
+
+def restore(into: Path, name: str, limits: BundleLimits = BundleLimits()) -> Path:
+    """The folder of an archive that was unpacked into ``into``, with its files and no others.
+
+    Code of users may write there: what is not as in the archive is unpacked again.
+
+    Raises:
+        BundleError: the archive is gone, or is not the one of this digest.
+    """
+    try:
+        archive = (into / f"{name}.zip").read_bytes()
+    except OSError:
+        archive = b""
+    if digest(archive) != name:
+        raise BundleError(f"the archive of bundle {name[:12]} was lost or changed; upload it again")
+    target = into / name
+    if not _is_whole(archive, target):
+        shutil.rmtree(target, ignore_errors=True)
+        unpack(archive, into, limits)
+    return target
+
+
+def _is_whole(archive: bytes, target: Path) -> bool:
+    """Whether a folder has exactly the files of an archive, single ones as packages."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        wanted = {}
+        for info in opened.infolist():
+            path = PurePosixPath(info.filename)
+            if not info.is_dir():
+                single = len(path.parts) == 1 and path.suffix == ".py"
+                wanted[f"{path.stem}/__init__.py" if single else str(path)] = info
+        there = {p.relative_to(target).as_posix(): p for p in target.rglob("*")}
+        files = {name: p for name, p in there.items() if p.is_symlink() or not p.is_dir()}
+        return files.keys() == wanted.keys() and all(
+            p.is_file() and not p.is_symlink() and p.read_bytes() == opened.read(wanted[name])
+            for name, p in files.items()
+        )
 
 
 def _check_entries(
@@ -101,24 +143,6 @@ def _check_path(name: str) -> PurePosixPath:
     if strange or any(c in name for c in "\\:\0") or not name.isprintable():
         raise BundleError(f"{name!r} is outside of the archive's folder, or not a valid file name")
     return path
-
-
-def _find_modules(entries: Sequence[tuple[PurePosixPath, zipfile.ZipInfo]]) -> tuple[str, ...]:
-    """The archive's top-level modules."""
-    tops = {path.parts[0] for path, _ in entries if path.suffix == ".py"}
-    names = sorted({PurePosixPath(top).stem if top.endswith(".py") else top for top in tops})
-    if not names:
-        raise BundleError("the archive contains no Python module")
-    for name in names:
-        if name in OWN_PACKAGES:
-            raise BundleError(
-                f"module {name!r} would shadow gapsweep's module of that name; rename it"
-            )
-        if name in sys.stdlib_module_names:
-            raise BundleError(
-                f"module {name!r} would shadow Python's module of that name; rename it"
-            )
-    return tuple(names)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""The program of a sweep's driver on the cluster: ``python -m service.server.driver ID``.
+"""The program of a sweep's driver on the cluster: ``python -P -m service.server.driver ID``.
 
 It finds the service's API by a file in the sweep's folder, runs the rest of the sweep, and reports
 its progress over the API. Exit code 0 means that the service has recorded how the sweep ended;
@@ -39,6 +39,7 @@ from service.base.versions import require_same_version
 from service.client.client import Client
 from service.client.driver_reports import DriverJobOut
 from service.client.job_states import JobState, RequestedAction
+from service.cluster.code_access import enter_policy
 from service.report.console import open_console
 from service.report.progress import LineView
 from service.run.sweep_control import Orders
@@ -54,6 +55,7 @@ from service.sweep.environment import use_ray_token
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import SweepState
+from trainables.config.code_policy import CodePolicy, restore_policy
 
 if TYPE_CHECKING:
     from service.run.sweep_session import Ending
@@ -140,6 +142,7 @@ class Driver:
                 observers=observers,
                 extension=self._job.more_trials,
                 orders=self._orders,
+                accept_changes=self._job.accept_changes,
             )
         )
 
@@ -184,11 +187,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep_id")
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--bundle")
+    parser.add_argument("--module", action="append", default=[])
+    parser.add_argument("--allow", action="append", default=[])
     options = parser.parse_args(arguments)
     home = Home(options.home)
+    policy = CodePolicy(
+        folders=(),
+        excluded=(str(home.path),),
+        bundle=options.bundle,
+        bundled=tuple(options.module),
+        allow=tuple(options.allow),
+    )
     folder = home.create().sweep(options.sweep_id)
     folder.path.mkdir(exist_ok=True)
-    with _open_log(folder) as log:
+    with restore_policy(), _open_log(folder) as log:
+        enter_policy(policy)
         console = open_console(make_safe(log), width=120)
         try:
             return 0 if _run(home, options.sweep_id, options.attempt, console) else 1

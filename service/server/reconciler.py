@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from service.base.errors import (
+    BundleError,
+    BundleNotFoundError,
     ClusterUnavailableError,
     ConflictError,
     DamagedFileError,
@@ -273,17 +275,19 @@ class Reconciler:
         self._launch(started)
 
     def _launch(self, job: Job) -> None:
-        launch = Launch(
-            name=_name_job(job),
-            sweep_id=job.sweep_id,
-            attempt=job.attempt,
-            home=self._service.settings.home,
-            modules=self._service.find_modules(job),
-        )
         try:
+            launch = Launch(
+                name=_name_job(job),
+                sweep_id=job.sweep_id,
+                attempt=job.attempt,
+                home=self._service.settings.home,
+                modules=self._service.find_modules(job),
+                bundle=job.bundle,
+                allow=self._service.settings.trainables,
+            )
             self._handover.give(job)
             self._cluster.start(launch)
-        except LaunchError as error:
+        except (LaunchError, BundleError, BundleNotFoundError) as error:
             self._end_attempt(job, JobState.FAILED, str(error))
             return
         except OSError as error:  # the next round tries again

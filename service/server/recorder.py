@@ -206,7 +206,7 @@ def _summarise_progress(sweep: Sweep, planned: int) -> dict[str, Any]:
         **counts,
         "planned": planned,
         "metric": sweep.metric,
-        **({"changes": list(sweep.changes)} if sweep.changes else {}),
+        **({"changes": list(sweep.changes[-MAX_ITEMS:])} if sweep.changes else {}),
         **{
             role: _describe_finalist(trial)
             for role, trial in finalists.items()

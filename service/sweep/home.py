@@ -144,6 +144,11 @@ class SweepFolder:
             raise DamagedFileError(f"{self.sweep_id}/import_paths is not UTF-8 text") from None
 
     @property
+    def code(self) -> Path:
+        """The file that records the code of the last session, one JSON object."""
+        return self.path / "code.json"
+
+    @property
     def fingerprints(self) -> Path:
         """The file of what the sweep was run on; sweeps of older versions have none."""
         return self.path / "fingerprints.json"

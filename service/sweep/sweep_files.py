@@ -18,6 +18,7 @@ OWN_LIMITS: Limits = MappingProxyType(
         "driver.json": 64 * KIB,
         "format": KIB,
         "import_paths": MIB,
+        "code.json": 16 * MIB,
         "lock": KIB,
         "spec.yaml": 4 * MIB,
         "fingerprints.json": 64 * MIB,

@@ -47,6 +47,7 @@ from service.tracking.entities import make_metrics, make_params, make_tags, make
 from service.tracking.refusals import BatchLog, NotOpenError, is_away
 
 SWEEP_TAG = "gapsweep.sweep_id"
+CODE_TAG = "gapsweep.code"
 TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
 ROLE_TAG = "gapsweep.role"
@@ -74,7 +75,7 @@ _SWEEP_STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
-    """The description of a sweep in its runs: its parameters, its trainable, its data.
+    """The description of a sweep in its runs: its parameters, its trainable, its data, its code.
 
     ``data_digest`` distinguishes data of the same name, in at most 36 characters.
     """
@@ -86,6 +87,7 @@ class TrackedSweep:
     data_digest: str
     params: Mapping[str, str]
     spec: Path
+    code: str = ""
 
 
 class SweepRuns:
@@ -240,6 +242,7 @@ class SweepRuns:
         }
         tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: escape_markdown(verdict)}
         tags |= _answer_tags(sweep.answer)
+        tags |= {CODE_TAG: self._sweep.code} if self._sweep.code else {}
         self._batches.log(self.parent, [*make_metrics(metrics, now, 0), *make_tags(tags)])
 
     def _end_runs(self, sweep: Sweep) -> None:

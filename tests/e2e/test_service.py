@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ import yaml
 from service.client import endpoints
 from service.client.job_states import JobState
 from service.study.records import TrialState
+from service.sweep.code_record import read_code
+from service.sweep.home import SweepFolder
 from tests.commands import command
 from tests.paced import CODE, EPOCHS, held, spec_of
 from tests.patience import patience, wait_for
@@ -95,6 +98,11 @@ def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) ->
     model = paced / "model.pt"
     assert service.gapsweep("download", sweep_id, "--to", str(model)).returncode == 0
     assert "body.1.weight" in torch.load(model, weights_only=True)
+    code = read_code(SweepFolder(service.home / "sweeps" / sweep_id))
+    assert code is not None
+    assert code.bundle == service.job(sweep_id).bundle
+    (file,) = [f for f in code.files if f.module == "paced"]
+    assert (file.origin, file.sha256) == ("user", sha256(CODE.encode()).hexdigest())
     extended = service.gapsweep("extend", sweep_id, "--trials", "3")
     assert extended.returncode == 0, extended.stderr
     watched = service.gapsweep("watch", sweep_id)

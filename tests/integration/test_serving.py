@@ -60,7 +60,7 @@ def test_a_database_that_is_a_migration_behind_is_refused_with_the_command(
     refused = gapsweep(*asked, "--home", str(tmp_path))
     assert refused.returncode == 2
     words = " ".join(refused.stderr.split())
-    assert "the database is at migration 0001, this version needs 0005" in words
+    assert "the database is at migration 0001, this version needs 0006" in words
     assert "run: gapsweep migrate --database-url" in words
     home_with_tables(tmp_path)
     assert gapsweep("users", "list", "--home", str(tmp_path)).returncode == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from service.base.errors import ServerError
 from service.cli.child_process import Child, Program, kill_session
+from service.cli.local_stack import Ports, _plan_ray
 from tests.patience import wait_for
 
 PROGRAM = """
@@ -84,3 +86,28 @@ def test_what_ends_at_its_start_is_an_error_with_its_log(tmp_path: Path) -> None
 
 def test_a_session_that_is_over_is_nothing_to_kill() -> None:
     kill_session(2**22 + 1)
+
+
+WHERE = """
+import pathlib, subprocess, sys
+program = "import sys; print(sys.flags.safe_path, [p for p in sys.path if not p])"
+words = [sys.executable, "-c", program]
+said = subprocess.run(words, capture_output=True, text=True).stdout
+pathlib.Path(sys.argv[1], "said").write_text(str(pathlib.Path.cwd()) + " " + said)
+pathlib.Path(sys.argv[1], "ready").touch()
+"""
+
+
+def test_python_in_it_imports_nothing_from_where_it_was_started(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with Child(replace(planned(tmp_path, WHERE), folder=empty), lambda _: None) as child:
+        child.wait_until_ready()
+    assert (tmp_path / "said").read_text() == f"{empty} True []\n"
+
+
+def test_ray_is_started_in_an_empty_folder(tmp_path: Path) -> None:
+    program = _plan_ray(Ports(api=1, mlflow=2, ray=3), 1, tmp_path, tmp_path / "log")
+    assert program.folder is not None
+    assert list(program.folder.iterdir()) == []
+    assert program.command[1] == "-P"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,3 +152,19 @@ class TestRayStart:
         ports = of_ray.RAY_WORKER_PORTS
         assert defaults["--min-worker-port"] == ports.start
         assert defaults["--max-worker-port"] == ports.stop - 1
+
+
+def test_the_directory_of_a_driver_is_not_on_its_workers_path() -> None:
+    from ray.job_config import JobConfig
+
+    plain, ours = JobConfig(), of_ray.make_job_config()
+    for config in (plain, ours):
+        config._py_driver_sys_path.extend(["/launch"])  # as ray.init does
+    assert plain._get_proto_job_config().py_driver_sys_path == ["/launch"]
+    assert ours._get_proto_job_config().py_driver_sys_path == []
+
+
+def test_the_folders_of_a_bundle_are_found_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = "/tmp/ray/session_1/runtime_resources/py_modules_files/_ray_pkg_0"
+    monkeypatch.setattr(sys, "path", ["/data", mine, f"{mine}/inside"])
+    assert of_ray.find_bundle_folders() == (mine,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import threading
 import time
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 from service.base.errors import DatabaseUnavailableError, RateLimitError
+from service.cli.remote_report import status_table
 from service.client.job_states import JobState, RequestedAction
 from service.client.sweep_events import StateChanged
+from service.report.console import open_console
 from service.run.sweep_control import Orders
-from service.server.api import driver_routes
+from service.server.api import driver_routes, responses
 from service.server.api.rate_limits import RateSettings
 from service.server.recorder import Recorder
 from service.server.store.job_records import DriverReport, Instructions, Job
@@ -298,6 +301,25 @@ class TestBest:
 
 class TestProgress:
     """What lists of sweeps show, and what users have had."""
+
+    def test_accepted_changes_are_told_to_the_driver_and_shown_with_the_progress(
+        self, house: House
+    ) -> None:
+        client = driver_client(house.service, SWEEP, 1, None)
+        assert not client.wait_for_job(1.0).accept_changes
+        house.sweeps.change(SWEEP, JobState.QUEUED, "again", "ann", accept_changes=True)
+        house.launch(SWEEP, 2)
+        client = driver_client(house.service, SWEEP, 2, None)
+        assert client.wait_for_job(1.0).accept_changes
+        recorder, _ = house.driver(attempt=2)
+        words = "From trial 2 on it ran on something else (data: the targets are others)."
+        recorder.begin(replace(sweep(), changes=(words,)), 3)
+        recorder.write([])
+        assert house.job.progress["changes"] == [words]
+        shown = house.service.sweeps.get_with_history(SWEEP)
+        console = open_console(io.StringIO(), width=120)
+        console.print(status_table(responses.sweep_details(shown)))
+        assert words in console.file.getvalue()  # type: ignore[attr-defined]  # of StringIO
 
     def test_trials_are_counted_and_the_finalists_named(self, house: House) -> None:
         recorder, _ = house.driver(trial(0, 0.5), planned=12)

@@ -67,6 +67,10 @@ _BUNDLE_BODY = {
 }
 
 SweepName = Annotated[str, StringConstraints(max_length=96)]
+AcceptChanges = Annotated[
+    bool,
+    Query(description="go on although data, code or libraries are not what they were"),
+]
 
 sweep_router = APIRouter(
     prefix="/v1",
@@ -217,15 +221,21 @@ def pause(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
 
 
 @sweep_router.post("/sweeps/{sweep_id}:resume", responses=problems.responses(409))
-def resume(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
+def resume(
+    service: TheService, user: TheUser, sweep_id: SweepId, accept_changes: AcceptChanges = False
+) -> SweepOut:
     """Queue a paused sweep again."""
-    return SweepOut.model_validate(service.resume(user, sweep_id))
+    job = service.resume(user, sweep_id, accept_changes=accept_changes)
+    return SweepOut.model_validate(job)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:retry", responses=problems.responses(409))
-def retry(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
+def retry(
+    service: TheService, user: TheUser, sweep_id: SweepId, accept_changes: AcceptChanges = False
+) -> SweepOut:
     """Queue a failed or cancelled sweep again; it continues where it stopped."""
-    return SweepOut.model_validate(service.retry(user, sweep_id))
+    job = service.retry(user, sweep_id, accept_changes=accept_changes)
+    return SweepOut.model_validate(job)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:extend", responses=problems.responses(409))
@@ -234,9 +244,11 @@ def extend(
     user: TheUser,
     sweep_id: SweepId,
     trials: Annotated[int, Query(ge=1, le=100_000)],
+    accept_changes: AcceptChanges = False,
 ) -> SweepOut:
     """Queue a sweep that succeeded for more trials."""
-    return SweepOut.model_validate(service.extend(user, sweep_id, trials))
+    job = service.extend(user, sweep_id, trials, accept_changes=accept_changes)
+    return SweepOut.model_validate(job)
 
 
 def _to_response(body: BaseModel) -> Response:

@@ -249,6 +249,7 @@ class SweepStore:
             slot_seconds=0.0,
             gpu_hours=0.0,
             progress={},
+            accept_changes=False,
         )
 
 
@@ -294,6 +295,7 @@ def to_job(row: SweepRow) -> Job:
         slot_seconds=row.slot_seconds,
         gpu_hours=row.gpu_hours,
         progress=row.progress,
+        accept_changes=row.accept_changes,
     )
 
 

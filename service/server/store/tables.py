@@ -95,6 +95,7 @@ class SweepRow(Base):
     slot_seconds: Mapped[float]
     gpu_hours: Mapped[float]
     progress: Mapped[dict[str, Any]]
+    accept_changes: Mapped[bool]
 
 
 class TransitionRow(Base):
