@@ -10,6 +10,7 @@ import gc
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,19 +42,40 @@ RAY_WORKER_PORTS = range(10002, 20000)
 
 LOCAL_RAY = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_START_HOOK": f"{__name__}.leave_out_client_server",
+    "RAY_START_HOOK": f"{__name__}.prepare_ray_start",
 }
 """The environment of a ``ray start`` whose servers all listen on localhost.
 
 Ray 2.60 replaces a node's address 127.0.0.1 by the machine's unless clusters are switched off, as
-they are on macOS and Windows; its servers listen on localhost if that is the node's address. No
-option leaves out the server of Ray's client, but the hook of ``ray start`` can.
+they are on macOS and Windows; its servers listen on localhost if that is the node's address.
 """
 
+SLOW_START = 300.0
+"""Seconds that a node may take to start."""
 
-def leave_out_client_server(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
-    """Ray's hook of ``ray start``: start no server for Ray's client."""
+
+def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
+    """The hook of ``ray start``: no server for Ray's client, and patience on a slow machine.
+
+    Ray 2.60 has no option for either. It gives a node 30 s to start, in a loop around
+    ``services.get_node``, which raises ``RuntimeError`` until the node is there.
+    """
+    from ray._private import services
+
     parameters.ray_client_server_port = None
+    ask: Any = services.get_node
+
+    def ask_patiently(*arguments: Any) -> Any:
+        deadline = time.monotonic() + SLOW_START
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    services.get_node = ask_patiently
 
 
 @contextmanager

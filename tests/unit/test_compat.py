@@ -110,6 +110,50 @@ class TestRay:
             assert of_ray.read_error(SimpleNamespace(pickled_error_file=other)) is None
 
 
+class TestRayStart:
+    """`ray start` by the hook that up and the image name."""
+
+    def test_the_client_server_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ray._private import parameter, services
+
+        monkeypatch.setattr(services, "get_node", services.get_node)
+        parameters = parameter.RayParams(ray_client_server_port=10001)
+        of_ray.prepare_ray_start(parameters, True)
+        assert parameters.ray_client_server_port is None
+        assert of_ray.LOCAL_RAY["RAY_START_HOOK"].endswith(".prepare_ray_start")
+        image = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text()
+        assert f"RAY_START_HOOK={of_ray.LOCAL_RAY['RAY_START_HOOK']} " in image
+
+    def test_a_node_that_starts_slowly_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ray._private import node, services
+
+        answers = iter([RuntimeError("not yet"), RuntimeError("not yet"), "a node"])
+
+        def get_node(address: str, node_id: str) -> str:
+            answer = next(answers)
+            if isinstance(answer, RuntimeError):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(services, "get_node", get_node)
+        of_ray.prepare_ray_start(SimpleNamespace(), True)
+        assert services.get_node("address", "id") == "a node"
+        assert "ray._private.services.get_node(" in inspect.getsource(node.Node.__init__), (
+            ray_moved("how a node waits for its start")
+        )
+
+    def test_ray_start_knows_the_hook_and_the_workers_ports(self) -> None:
+        from ray._private import ray_constants
+        from ray.scripts import scripts
+
+        assert ray_constants.RAY_START_HOOK == "RAY_START_HOOK"
+        assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in of_ray.LOCAL_RAY
+        defaults = {o: p.default for p in scripts.start.params for o in p.opts}
+        ports = of_ray.RAY_WORKER_PORTS
+        assert defaults["--min-worker-port"] == ports.start
+        assert defaults["--max-worker-port"] == ports.stop - 1
+
+
 def test_the_directory_of_a_driver_is_not_on_its_workers_path() -> None:
     from ray.job_config import JobConfig
 
