@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from service.base.disk import is_disk_full
 from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
@@ -37,6 +38,11 @@ def _run() -> None:
     except GapsweepError as error:
         print_error(errors, redact(str(error)))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print_error(errors, f"the disk is full: {error}; free some space and try again")
+        sys.exit(1)
     except KeyboardInterrupt:
         errors.print("stopped")
         sys.exit(INTERRUPTED)

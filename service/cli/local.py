@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from service.base.errors import GapsweepError, InputError
+from service.base.errors import InputError
 from service.base.plain_text import say
 from service.cli.app import (
     HERE,
@@ -117,17 +117,24 @@ def report(
     if as_json and html is None and png is None:
         print_json(read_current_summary(folder).model_dump_json(indent=2))
         return
+    from service.base.files import write_atomically
+    from service.report.page import render
     from service.report.plots import save_png
+    from service.report.report_data import build_report
     from service.report.terminal import print_report
-    from service.report.write import write_report
-    from service.sweep.load import read_sweep
+    from service.sweep.load import blame, read_sweep
     from service.sweep.summary import summarise
 
     _, study, found = read_sweep(folder)
-    data = write_report(found, study, folder)
+    with blame(folder, folder.journal):
+        data = build_report(found, study.importances())
+        page = render(data)
+    try:
+        write_atomically(folder.report, page)
+    except OSError as error:  # the sweep may be another user's: the report is shown all the same
+        say(f"{folder.report} is not updated ({error.strerror})", to=sys.stderr)
     if html is not None:
-        page = folder.report.read_bytes()
-        write_file(html, lambda: html.write_bytes(page))
+        write_file(html, lambda: html.write_text(page, encoding="utf-8"))
     if png is not None:
         write_file(png, lambda: save_png(data, png))
     if as_json:
@@ -152,27 +159,16 @@ def list_sweeps(
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
-    from service.base.number_format import duration, number
+    from service.cli.local_list import build_list
     from service.sweep.environment import locate_home
-    from service.sweep.load import load_stored_spec, read_current_summary
 
     at = locate_home(home)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("sweep", "state", "trials", "time", "objective", "best", "gap/loss"):
-        table.add_column(title, overflow="fold", no_wrap=title == "sweep")
-    for folder in at.sweeps():
-        try:
-            spec, found = load_stored_spec(folder), read_current_summary(folder)
-        except GapsweepError:
-            table.add_row(folder.sweep_id, "not started")
-            continue
-        metric, metrics = spec.objective.metric, found.best.metrics if found.best else {}
-        trials = f"{found.trials.total}/{spec.budget.trials}"
-        figures = (number(metrics.get(metric)), number(metrics.get("gap/loss")))
-        row = (found.state.value, trials, duration(found.seconds), metric, *figures)
-        table.add_row(folder.sweep_id, *row)
+    table, damaged = build_list(at)
     if table.row_count:
-        open_console().print(table)
+        console = open_console()
+        console.print(table)
+        for what in damaged:
+            console.print(f"damaged: {what}", soft_wrap=True)
     else:
         say(f"no sweeps in {at.path}")
 

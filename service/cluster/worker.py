@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from service.base.disk import check_room, is_disk_full
 from service.base.files import replace_file
 from service.cluster.code_access import enter_policy
 from service.spec.model import SweepSpec
@@ -100,11 +101,12 @@ class Worker:
                 raise
             return self._fail(str(error))
         except Exception as error:
-            return self._fail(_describe(error))
+            return self._fail(_describe(error), disk_full=is_disk_full(error))
 
-    def _fail(self, reason: str) -> TrialFailure:
+    def _fail(self, reason: str, *, disk_full: bool = False) -> TrialFailure:
         """End the trial as failed, and free its device memory for the trials beside it."""
-        failure = TrialFailure(reason=reason, ran_on=self._describe_device())
+        ran_on = self._describe_device()
+        failure = TrialFailure(reason=reason, ran_on=ran_on, disk_full=disk_full)
         self._forget()
         return failure
 
@@ -209,7 +211,11 @@ class Worker:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path, path.with_suffix(".tmp")) as temporary:
-            torch.save(state, temporary)
+            try:
+                torch.save(state, temporary)
+            except RuntimeError:  # torch's own writer does not say why it failed
+                check_room(path.parent)
+                raise
 
 
 def _describe(error: Exception) -> str:

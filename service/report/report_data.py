@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from search_spaces.space import Value
 from service.answer.unconfirmed import leave_unconfirmed
@@ -302,7 +303,7 @@ def _build_curves(role: str, trial: Trial) -> Curves:
         role=role,
         trial=trial.number,
         series={m: (tuple(x), tuple(y)) for m, (x, y) in series.items() if x},
-        best_epoch=None if best_epoch is None else int(best_epoch),
+        best_epoch=None if best_epoch is None or not isfinite(best_epoch) else int(best_epoch),
     )
 
 

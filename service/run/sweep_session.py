@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from service.answer.arms import TestScores
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
 from service.answer.unconfirmed import leave_unconfirmed
+from service.base.disk import explain_full_disk, is_disk_full
 from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
 from service.base.streams import list_dropped, safe_streams
@@ -81,9 +83,18 @@ def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> Sw
 
     Raises:
         HomeError: the home cannot be written.
+        DiskFullError: its disk is full; nothing of the sweep is left there.
     """
-    folder = home.create().new_sweep(spec.name)
-    return write_sweep_files(folder, spec, import_paths)
+    with explain_full_disk(
+        home.path,
+        "the sweep was not started, and nothing of it is left; free some space and try again",
+    ):
+        folder = home.create().new_sweep(spec.name)
+        try:
+            return write_sweep_files(folder, spec, import_paths)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def write_sweep_files(
@@ -120,12 +131,14 @@ def run_sweep(
         SweepBusyError: another process runs it.
         ChangedSweepError: what it was run on has changed.
         InputError: the cluster cannot be reached, or a newer gapsweep wrote the folder.
+        DiskFullError: the disk is full; finished trials and checkpoints are kept.
         SweepFailedError: an error outside of trials; finished trials are kept.
     """
     folder.check_format()
     check_executor(spec, cluster)
     interrupts = Interrupts()
     with (
+        explain_full_disk(folder.path, _describe_kept(folder)),
         safe_streams(),
         interrupts.handle(),
         folder.lock(),
@@ -143,6 +156,13 @@ def run_sweep(
         except BaseException:
             session.abandon()
             raise
+
+
+def _describe_kept(folder: SweepFolder) -> str:
+    return (
+        f"{folder.sweep_id} has stopped; finished trials are kept, and the others continue from "
+        f"their checkpoints; free some space, then: gapsweep resume {folder.sweep_id}"
+    )
 
 
 def check_executor(spec: SweepSpec, cluster: Cluster) -> None:
@@ -260,6 +280,8 @@ class _Session:
         self._trials.interrupt()
         self._stopwatch.save()
         if flow.error is not None:
+            if is_disk_full(flow.error):
+                raise flow.error
             raise SweepFailedError(
                 f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
                 "finished trials are kept; resume it to continue"

@@ -6,6 +6,7 @@ are written, so that the limits hold whatever the archive's headers claim.
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import stat
@@ -17,12 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from service.base.errors import BundleError
+from service.base.errors import BundleError, DamagedFileError
 from service.base.files import replace_file
+from service.base.untrusted_files import read_untrusted
 from service.client.bundle_names import check_entries, list_installed
 from service.client.bundle_packing import digest
 
 _CHUNK = 1 << 16
+_WRONG_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -56,6 +59,7 @@ def unpack(
     Raises:
         BundleError: not a readable archive, too large, a path outside of its folder, a link,
             compiled Python, or the name of a module that is installed here.
+        OSError: the folder cannot be written, for example because the disk is full.
     """
     if len(archive) > limits.packed:
         raise BundleError(
@@ -87,8 +91,8 @@ def restore(into: Path, name: str, limits: BundleLimits = BundleLimits()) -> Pat
         BundleError: the archive is gone, or is not the one of this digest.
     """
     try:
-        archive = (into / f"{name}.zip").read_bytes()
-    except OSError:
+        archive = read_untrusted(into, PurePosixPath(f"{name}.zip"), limits.packed)
+    except (OSError, DamagedFileError):
         archive = b""
     if digest(archive) != name:
         raise BundleError(f"the archive of bundle {name[:12]} was lost or changed; upload it again")
@@ -165,6 +169,8 @@ def _write(
             except (NotADirectoryError, FileExistsError, IsADirectoryError):
                 raise BundleError(f"{info.filename!r} is both a file and a folder") from None
             except OSError as error:
+                if error.errno not in _WRONG_NAME:  # a fault of this machine
+                    raise
                 raise BundleError(
                     f"{info.filename!r} cannot be written: {error.strerror}"
                 ) from None

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
@@ -25,6 +26,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from service.base.errors import (
     DamagedFileError,
+    DiskFullError,
     HomeError,
     InputError,
     ServerError,
@@ -125,6 +127,8 @@ class Driver:
             ending = self._drive([LineView(self._console), outbox])
         except SweepFailedError:
             raise
+        except DiskFullError as error:
+            return Outcome(JobState.PAUSED, redact(str(error)))
         except InputError as error:
             return Outcome(JobState.FAILED, redact(str(error)))
         return _to_outcome(ending, recorder.requested_action)
@@ -199,8 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bundled=tuple(options.module),
         allow=tuple(options.allow),
     )
-    folder = home.create().sweep(options.sweep_id)
-    folder.path.mkdir(exist_ok=True)
+    folder = home.sweep(options.sweep_id)
+    with suppress(OSError, DiskFullError):  # else the sweep cannot be run, which is reported below
+        home.create()
+        folder.path.mkdir(exist_ok=True)
     with restore_policy(), _open_log(folder) as log:
         enter_policy(policy)
         console = open_console(make_safe(log), width=120)
@@ -220,7 +226,7 @@ def _open_log(folder: SweepFolder) -> TextIO:
     """The sweep's log to append to; standard error, which Ray captures, if it cannot be used."""
     try:
         file: BinaryIO = folder.append(folder.driver_log)
-    except DamagedFileError as error:
+    except (DamagedFileError, OSError) as error:
         print(f"{error}; the log continues here", file=sys.stderr)
         file = os.fdopen(os.dup(sys.stderr.fileno()), "wb")
     return io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)

@@ -282,12 +282,11 @@ class StudySession:
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
-        attributes = replace(
-            attributes,
-            params=suggest(self._space, trial, attributes.fixed),
-            baseline=attributes.baseline or attributes.role is Role.BASELINE,
-        )
-        attributes.store(trial)
+        point = suggest(self._space, trial, attributes.fixed)
+        baseline = attributes.baseline or attributes.role is Role.BASELINE
+        replace(attributes, baseline=baseline).store(trial)
+        # last: a session after a kill takes a trial with parameters as begun
+        replace(attributes, baseline=baseline, params=point).store(trial)
         return self._hand_out(trial, recorded=0)
 
     def _resume(self, number: int) -> Assignment | None:

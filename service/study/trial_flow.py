@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from service.base.errors import DiskFullError
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.session import Decision, StudySession
 
@@ -78,6 +79,9 @@ class TrialFlow:
         """
         if number not in self.session.open_trials:
             return
+        if isinstance(last, TrialFailure) and last.disk_full:
+            self.error = self.error or DiskFullError(last.reason)
+            return  # it stays open, and is resumed with the sweep
         if last is not None:
             self.session.locate(number, last.ran_on)
         if isinstance(last, TrialFailure):

@@ -11,6 +11,7 @@ from typing import Any
 
 from search_spaces.models import Frozen
 from search_spaces.space import Value
+from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.home import SweepFolder
@@ -39,7 +40,7 @@ class TrialSummary(Frozen):
 
     number: int
     params: dict[str, Value]
-    metrics: dict[str, float]
+    metrics: dict[str, Number]
     checkpoint: str | None
 
 
@@ -63,7 +64,7 @@ class Summary(Frozen):
     sweep_id: str
     name: str
     state: SweepState
-    seconds: float
+    seconds: Number
     trials: TrialCounts
     replicates: int = 0
     answer: Answer | None = None

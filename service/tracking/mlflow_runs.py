@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,17 +273,21 @@ class SweepRuns:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
             self._put_aside(found)
-            found = None
+            found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return str(found.experiment_id)
         return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts))
 
     def _put_aside(self, deleted: mlflow.entities.Experiment) -> None:
-        """Rename a deleted experiment, whose name is taken until then; it stays deleted."""
+        """Rename a deleted experiment, whose name is taken until then; it stays deleted.
+
+        It is restored instead where this user may neither rename nor delete experiments.
+        """
         number = deleted.experiment_id
         self._client.restore_experiment(number)
-        self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
-        self._client.delete_experiment(number)
+        with suppress(MlflowException):
+            self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
+            self._client.delete_experiment(number)
 
     def _find_runs(self) -> list[mlflow.entities.Run]:
         """All runs of the sweep."""

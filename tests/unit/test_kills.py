@@ -111,9 +111,11 @@ def value_of(params: Params, epoch: int, seed: int) -> float:
 def train(session: StudySession, asked: Assignment) -> None:
     """Go on after the last recorded epoch; a training with much dropout stops early."""
     seed = asked.seed or 0
-    last = EPOCHS - 2 if float(asked.params.get("dropout", 0.0)) > 0.4 else EPOCHS
+    stops = float(asked.params.get("dropout", 0.0)) > 0.4 and not asked.baseline
+    last = EPOCHS - 2 if stops else EPOCHS
     for epoch in range(min(asked.recorded + 1, last), last + 1):
-        metrics = {"val/loss": value_of(asked.params, epoch, seed)}
+        value = value_of(asked.params, epoch, seed) + asked.baseline
+        metrics = {"val/loss": value}
         if epoch == last:
             session.complete(asked.number, metrics, last, last=metrics)
         elif session.report(asked.number, epoch, metrics) is Decision.PRUNE:
@@ -183,6 +185,17 @@ def test_kills_between_any_writes_change_no_trial(
             kills += 1
     assert kills > 10
     assert found == whole
+
+
+def test_a_kill_after_any_of_the_first_writes_changes_no_trial(tmp_path: Path, fuse: Fuse) -> None:
+    spec = spec_of("random", "none")
+    whole = live(spec, tmp_path / "whole")
+    for writes in range(25):
+        fuse.left = writes
+        with pytest.raises(Killed):
+            live(spec, tmp_path / f"{writes}")
+        fuse.left = float("inf")
+        assert live(spec, tmp_path / f"{writes}") == whole, f"killed after {writes} writes"
 
 
 def test_an_extended_sweep_is_not_cut_short_by_confirmations_that_were_queued(

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
+from service.base.disk import check_room
 from service.base.errors import ClusterUnavailableError, NotServingError
 from service.base.versions import get_installed_version
 from service.client.job_states import JobState
@@ -48,13 +49,14 @@ async def healthz() -> Status:
     return Status(status="ok")
 
 
-@health_router.get("/readyz", responses=problems.responses(503))
+@health_router.get("/readyz", responses=problems.responses(503, 507))
 async def readyz(request: Request, service: TheService, threads: TheThreads) -> Status:
     """Readiness: the database answers, its schema is this version's, and the queue is served.
 
-    With `gapsweep up`, Ray and MLflow run too.
+    The home folder has room. With `gapsweep up`, Ray and MLflow run too.
     """
     await threads.run_probe(service.database.check)
+    await threads.run_probe(lambda: check_room(service.settings.home))
     loops: Sequence[LeasedLoop] = request.app.state.loops
     faults = [fault for loop in loops if (fault := loop.find_fault())]
     faults += find_part_faults(request.app.state.parts)

@@ -100,7 +100,7 @@ async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> 
 
 
 @sweep_router.post(
-    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413)
+    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413, 507)
 )
 def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
@@ -111,7 +111,7 @@ def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOu
     "/sweeps",
     status_code=201,
     openapi_extra=_SPEC_BODY,
-    responses={**problems.responses(409, 413), 201: {"description": "queued"}},
+    responses={**problems.responses(409, 413, 507), 201: {"description": "queued"}},
 )
 async def submit(
     service: TheService,
