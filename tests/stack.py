@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -149,6 +150,10 @@ class Stack:
         """What the sweep's drivers wrote."""
         path = self.home / "sweeps" / sweep_id / "driver.log"
         return path.read_text() if path.exists() else "no log"
+
+    def logged(self, sweep_id: str) -> int:
+        """How many trials its drivers wrote to be complete, also while the API is away."""
+        return len(re.findall(r"^trial +\d+ complete", self.log(sweep_id), re.MULTILINE))
 
     def drivers(self) -> list[int]:
         """The ids of the drivers' processes."""

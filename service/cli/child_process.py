@@ -16,7 +16,7 @@ from pathlib import Path
 
 from service.base.errors import ServerError
 
-_STARTUP_TIMEOUT = 120.0
+_STARTUP_TIMEOUT = 300.0
 _POLL = 0.5
 _PROBE_PERIOD = 5.0
 _END_TIMEOUT = 30.0

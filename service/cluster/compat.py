@@ -7,11 +7,14 @@ is imported inside functions: the service imports this module but never joins a 
 from __future__ import annotations
 
 import gc
+import json
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from ray.job_config import JobConfig
     from ray.job_submission import JobSubmissionClient
 
+_PART = 2**16
+_LONGEST_ESCAPE = 12
 CHECKED_WITH = "2.60.0"
 """The version of Ray with which this module was last checked."""
 
@@ -41,19 +46,40 @@ RAY_WORKER_PORTS = range(10002, 20000)
 
 LOCAL_RAY = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_START_HOOK": f"{__name__}.leave_out_client_server",
+    "RAY_START_HOOK": f"{__name__}.prepare_ray_start",
 }
 """The environment of a ``ray start`` whose servers all listen on localhost.
 
 Ray 2.60 replaces a node's address 127.0.0.1 by the machine's unless clusters are switched off, as
-they are on macOS and Windows; its servers listen on localhost if that is the node's address. No
-option leaves out the server of Ray's client, but the hook of ``ray start`` can.
+they are on macOS and Windows; its servers listen on localhost if that is the node's address.
 """
 
+SLOW_START = 300.0
+"""Seconds that a node may take to start."""
 
-def leave_out_client_server(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
-    """Ray's hook of ``ray start``: start no server for Ray's client."""
+
+def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
+    """The hook of ``ray start``: no server for Ray's client, and patience on a slow machine.
+
+    Ray 2.60 has no option for either. It gives a node 30 s to start, in a loop around
+    ``services.get_node``, which raises ``RuntimeError`` until the node is there.
+    """
+    from ray._private import services
+
     parameters.ray_client_server_port = None
+    ask: Any = services.get_node
+
+    def ask_patiently(*arguments: Any) -> Any:
+        deadline = time.monotonic() + SLOW_START
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    services.get_node = ask_patiently
 
 
 @contextmanager
@@ -114,6 +140,30 @@ def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
             return super()._do_request(method, endpoint, **{"timeout": timeout, **more})
 
     return Client(address)
+
+
+def read_log_tail(client: JobSubmissionClient, name: str, characters: int) -> str:
+    """Read the last lines of a job's log, which may be larger than this process's memory.
+
+    The dashboard of Ray 2.60 answers ``/api/jobs/NAME/logs`` with ``{"logs": TEXT}``, of which
+    ``get_job_logs`` reads all at once.
+    """
+    tail = b""
+    with client._do_request("GET", f"/api/jobs/{name}/logs", stream=True) as answer:
+        if answer.status_code != HTTPStatus.OK:
+            return ""
+        for part in answer.iter_content(_PART):
+            tail = (tail + part)[-8 * characters :]
+    return decode_log_tail(tail, characters)
+
+
+def decode_log_tail(tail: bytes, characters: int) -> str:
+    """The text at the end of ``{"logs": TEXT}``, of which the beginning may be missing."""
+    text = tail.decode(errors="replace").removeprefix('{"logs": "').rpartition('"')[0]
+    for start in range(_LONGEST_ESCAPE):  # it may begin inside of an escape
+        with suppress(ValueError):
+            return str(json.loads(f'"{text[start:]}"'))[-characters:]
+    return text[-characters:]
 
 
 def is_unknown_job(error: Exception) -> bool:

@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.base.redaction import redact
-from service.cluster.compat import is_unknown_job, make_job_client
+from service.cluster.compat import is_unknown_job, make_job_client, read_log_tail
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
 
 T = TypeVar("T")
 
 _TIMEOUT = 15.0
 _TAIL = 2000
-_TAIL_LINES = 30
 _LONGEST_MESSAGE = 30_000
 
 
@@ -74,7 +73,7 @@ class RayJobs:
     def read_output_tail(self, name: str) -> str:
         """The end of the job's log."""
         try:
-            return redact(self._call(lambda client: _read_tail(client.get_address(), name)))
+            return redact(self._call(lambda c: read_log_tail(c, name, _TAIL)))
         except (_UnknownJobError, _RefusedError, ClusterUnavailableError):
             return ""
 
@@ -119,19 +118,6 @@ def build_driver_command(python: str, launch: Launch) -> list[str]:
     words += [] if launch.bundle is None else ["--bundle", launch.bundle]
     words += [f"--module={module.name}" for module in launch.modules]
     return words + [f"--allow={pattern}" for pattern in launch.allow]
-
-
-def _read_tail(address: str, name: str) -> str:
-    """The last lines of a job's log; the client's ``get_job_logs`` reads all of it at once."""
-    from ray.util.state import get_log
-
-    tail = ""
-    parts = get_log(
-        address, submission_id=name, tail=_TAIL_LINES, timeout=int(_TIMEOUT), errors="replace"
-    )
-    for part in parts:
-        tail = (tail + part)[-_TAIL:]
-    return tail
 
 
 class _UnknownJobError(Exception):

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.base.errors import ForbiddenError, IllegalTransitionError, Problem, SpecError
+from service.base.errors import (
+    ForbiddenError,
+    IllegalTransitionError,
+    InputError,
+    Problem,
+    SpecError,
+)
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
@@ -28,6 +34,8 @@ from trainables.config.code_policy import CodePolicy
 from trainables.errors import ContractError
 
 MAX_PRIORITY = 100
+MAX_MORE_TRIALS = 100_000
+"""Of all extensions of a sweep together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +229,15 @@ class SweepService:
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep has not succeeded.
+            InputError: it would have been extended by too many trials in all.
         """
         job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
         cause, total = f"extended by {trials} trials", job.more_trials + trials
+        if total > MAX_MORE_TRIALS:
+            raise InputError(
+                f"{sweep_id} can be extended by at most {MAX_MORE_TRIALS:,} trials in all, of "
+                f"which it has {job.more_trials:,}; submit a new sweep"
+            )
         return self._queue(sweep_id, cause, user, accept_changes, more_trials=total, failures=0)
 
     def _queue(

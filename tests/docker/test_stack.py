@@ -138,7 +138,7 @@ def every_trial_is_there_once(stack: Docked, sweep_id: str, trials: int, epochs:
 
 def steps_of(stack: Docked, run_id: str, metric: str) -> list[int]:
     path = f"metrics/get-history?run_id={run_id}&metric_key={metric}"
-    found = asked(f"{stack.mlflow}/api/2.0/mlflow/{path}")
+    found = stack.asked_of_mlflow(path)
     return [int(m.get("step", 0)) for m in found["metrics"]]
 
 
@@ -205,7 +205,11 @@ class TestTheStack:
         parent = stack.runs(sweep_id)[0]["info"]
         assert parent["artifact_uri"].startswith("mlflow-artifacts:/")
         path = f"{stack.experiment()}/{parent['run_id']}/artifacts"
-        listed = asked(f"{stack.mlflow}/api/2.0/mlflow-artifacts/artifacts?path={path}")
+        token = f"Bearer {stack.known_token}"
+        url = f"{stack.mlflow}/api/2.0/mlflow-artifacts/artifacts?path={path}"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            asked(url)
+        listed = asked(url, Authorization=token)
         names = {f["path"] for f in listed["files"]}
         assert names == {"report.html", "spec.yaml", "summary.json"}
 
@@ -249,6 +253,7 @@ class TestTheStack:
                 asked(
                     f"{stack.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
                     Host=host,
+                    Authorization=f"Bearer {stack.known_token}",
                 )
                 found = 200
             except urllib.error.HTTPError as error:

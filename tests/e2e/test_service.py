@@ -162,7 +162,8 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
 
     some_more()
     service.api.kill()
-    some_more()
+    before = service.logged(sweep_id)
+    wait_for(lambda: service.logged(sweep_id) >= before + 3, 120)  # the store hears of them later
     with held(barrier):
         service.api.start()
     service.mlflow.kill()

@@ -203,6 +203,10 @@ class TestActions:
         assert world.act(sweep_id, "extend?trials=20").json()["state"] == "queued"
         assert world.service.sweeps.get(sweep_id).more_trials == 20
         refused(world.act(sweep_id, "extend?trials=0"), 422)
+        world.launch(sweep_id)
+        world.brought_to(sweep_id, JobState.RUNNING, JobState.SUCCEEDED)
+        body = refused(world.act(sweep_id, "extend?trials=100000"), 422)
+        assert "at most 100,000 trials in all, of which it has 20" in body["detail"]
 
     def test_what_is_not_there_is_not_found(self, world: World) -> None:
         for path in ("", "/trials", "/trials/0", "/events"):

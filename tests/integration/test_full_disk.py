@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from service.base.disk import check_room, explain_full_disk, is_disk_full
 from service.base.errors import DiskFullError, HomeError
 from service.client.job_states import JobState
+from service.report.console import open_console
 from service.run.sweep_session import create_sweep
+from service.server.driver import Driver, Outcome
 from service.server.store.state_machine import is_legal
 from service.study.records import TrialState
 from service.sweep.home import Home
@@ -176,3 +179,17 @@ def test_room_is_checked_by_writing(disk: Path) -> None:
 def test_a_driver_may_pause_its_sweep(state: JobState) -> None:
     assert is_legal(state, JobState.PAUSED)
     assert is_legal(JobState.PAUSED, JobState.QUEUED)
+
+
+def test_a_driver_that_cannot_write_pauses_its_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: Any = None
+    driver = Driver(Home(tmp_path), nothing, nothing, nothing, open_console(io.StringIO()))
+
+    def refuse(_: object) -> Any:
+        raise DiskFullError("the disk is full: free some space")
+
+    monkeypatch.setattr(driver, "_drive", refuse)
+    outcome = driver._run_sweep(nothing, nothing)
+    assert outcome == Outcome(JobState.PAUSED, "the disk is full: free some space")
