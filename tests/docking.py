@@ -102,14 +102,14 @@ class Docked:
         return self.compose("run", "--rm", "-T", "cli", "token").stdout.split()[-1]
 
     @functools.cached_property
-    def _known_token(self) -> str:
+    def known_token(self) -> str:
         """Asked for once: a container starts to tell it."""
         return self.token
 
     def gapsweep(self, *words: str) -> str:
         """The host's own command line, asking the stack; its output."""
         done = gapsweep(
-            *words, env={"GAPSWEEP_SERVER": self.api, "GAPSWEEP_TOKEN": self._known_token}
+            *words, env={"GAPSWEEP_SERVER": self.api, "GAPSWEEP_TOKEN": self.known_token}
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -126,14 +126,19 @@ class Docked:
             "max_results": 1000,
             "order_by": ["attributes.start_time ASC"],
         }
-        found = asked(f"{self.mlflow}/api/2.0/mlflow/runs/search", wanted).get("runs", [])
+        found = self.asked_of_mlflow("runs/search", wanted).get("runs", [])
         return sorted(found, key=lambda r: int(tags(r).get("gapsweep.trial", -1)))
 
     def experiment(self) -> str:
         """The number of gapsweep's own."""
         path = "experiments/get-by-name?experiment_name=gapsweep"
-        found = asked(f"{self.mlflow}/api/2.0/mlflow/{path}")
+        found = self.asked_of_mlflow(path)
         return str(found["experiment"]["experiment_id"])
+
+    def asked_of_mlflow(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """MLflow's answer to the first admin."""
+        token = f"Bearer {self.known_token}"
+        return asked(f"{self.mlflow}/api/2.0/mlflow/{path}", body, Authorization=token)
 
 
 class ImageBuild:

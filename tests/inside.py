@@ -25,11 +25,13 @@ def as_a_process(
 ) -> Iterator[None]:
     """Run a block in a folder, with these arguments and additions to the environment.
 
-    Afterwards the folder, ``sys.argv``, ``sys.path`` and the environment are what they were, but
-    for variables that imports set. Modules of other folders than this project's and Python's, such
-    as a user's, are forgotten.
+    Afterwards the folder, the umask, ``sys.argv``, ``sys.path`` and the environment are what they
+    were, but for variables that imports set. Modules of other folders than this project's and
+    Python's, such as a user's, are forgotten.
     """
     before = (Path.cwd(), sys.argv, list(sys.path), dict(os.environ), set(sys.modules))
+    mask = os.umask(0o022)
+    os.umask(mask)
     os.chdir(folder)
     sys.argv = list(words)
     os.environ.update({"COLUMNS": _WIDTH, **environment})
@@ -38,6 +40,7 @@ def as_a_process(
         yield
     finally:
         os.chdir(before[0])
+        os.umask(mask)
         sys.argv, sys.path[:] = before[1], before[2]
         once = {k: v for k, v in os.environ.items() if k.startswith(_SET_BY_IMPORTS)}
         os.environ.clear()

@@ -144,11 +144,19 @@ def _start(
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, f"--dashboard-agent-listen-port={find_free_port()}", *options],
+            cwd=launch_folder(log.parent),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, **own, "RAY_JOB_STOP_WAIT_TIME_S": "30", **(env or {})},
         )
+
+
+def launch_folder(folder: Path) -> Path:
+    """Where the nodes of a Ray are started; nothing may be imported from there."""
+    made = folder / "launch"
+    made.mkdir(exist_ok=True)
+    return made
 
 
 def _said(log: Path, pattern: str) -> str:

@@ -25,8 +25,9 @@ from service.spec.model import SweepSpec
 from service.study.messages import Assignment
 from service.study.ranking import Ranking
 from service.study.records import Trial
+from service.study.sampling import ResumableSampler
 from service.study.session import Decision, StudySession
-from service.study.study import SweepStudy, make_sampler
+from service.study.study import SweepStudy
 from service.sweep.answer import Answer, PartState
 from trainables.analysis.held_out import measure_test_rows
 from trainables.build import build_run
@@ -215,7 +216,9 @@ class RealSweep:
         self._divisions: dict[int, tuple[Splits, Splits]] = {}
         self._tests: dict[int, Mapping[str, Array]] = {}
         self._truths: dict[int, Mapping[str, float]] = {}
-        study = optuna.create_study(sampler=make_sampler(self.spec, 0))
+        study = optuna.create_study(
+            sampler=ResumableSampler(self.spec.search.sampler, self.spec.search.seed)
+        )
         self.study = SweepStudy(study)
         scores = TestScores.of(
             Ranking.of(self.spec), lambda _: False, lambda t: self._tests[t.number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,10 +29,13 @@ from service.server.store.user_store import UserStore
 from tests.commands import REPOSITORY, Done, command, gapsweep
 from tests.databases import Postgres, postgres_server
 from tests.patience import patience, wait_for
-from tests.rays import Ray, pids, ray_cluster, read
+from tests.rays import Ray, launch_folder, pids, ray_cluster, read
 
 SECRET = "pa55word-nobody-may-read"
 """The database's password: whatever is written anywhere, it is not in it."""
+
+DECOY = "raise SystemExit('a module beside the nodes was imported, not the bundle')\n"
+"""A module of the name of a user's, in the folders where nothing may be imported from."""
 
 
 class Program:
@@ -147,6 +151,10 @@ class Stack:
         path = self.home / "sweeps" / sweep_id / "driver.log"
         return path.read_text() if path.exists() else "no log"
 
+    def logged(self, sweep_id: str) -> int:
+        """How many trials its drivers wrote to be complete, also while the API is away."""
+        return len(re.findall(r"^trial +\d+ complete", self.log(sweep_id), re.MULTILINE))
+
     def drivers(self) -> list[int]:
         """The ids of the drivers' processes."""
         mark = b"service.server.driver\0"
@@ -169,15 +177,18 @@ class Stack:
 
     def _experiment(self) -> str:
         url = f"{self.mlflow_url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapsweep"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(self._as_viewer(url), timeout=10) as answer:
             return str(json.load(answer)["experiment"]["experiment_id"])
 
-    def _mlflow(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{self.mlflow_url}/api/2.0/mlflow/{call}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+    def _as_viewer(self, url: str) -> urllib.request.Request:
+        return urllib.request.Request(
+            url, headers={"Authorization": f"Bearer {self.tokens['vic']}"}
         )
+
+    def _mlflow(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = self._as_viewer(f"{self.mlflow_url}/api/2.0/mlflow/{call}")
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
@@ -191,6 +202,8 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
         folder.chmod(0o755)
         (folder / "home").mkdir()
         ray = opened.enter_context(ray_cluster(cpus, *more, dashboard=True))
+        for place in (launch_folder(ray.folder), folder / "home"):
+            (place / "paced.py").write_text(DECOY)
         postgres = opened.enter_context(postgres_server())
         url = postgres.url.replace("@", f":{SECRET}@", 1)
         database = Database(url)
@@ -200,7 +213,7 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
             name: UserStore(database).create_or_update(name, role) for name, role in _USERS.items()
         }
         mlflow_port, port = find_free_port(), find_free_port()
-        mlflow = _mlflow(folder, mlflow_port)
+        mlflow = _mlflow(folder, mlflow_port, port)
         api = _api(folder, ray, url, mlflow_port, port, options)
         for program in (mlflow, api):
             opened.callback(program.end)
@@ -217,12 +230,11 @@ _USERS = {
 }
 
 
-def _mlflow(folder: Path, port: int) -> Program:
-    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    words += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"]
-    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Program(words, folder / "mlflow.log", env, f"http://127.0.0.1:{port}/health")
+def _mlflow(folder: Path, port: int, api: int) -> Program:
+    words = command("serve-mlflow", "--port", str(port), "--api", f"http://127.0.0.1:{api}")
+    words += ["--database-url", f"sqlite:///{folder / 'mlflow.db'}"]
+    words += ["--artifacts", str(folder / "artifacts")]
+    return Program(words, folder / "mlflow.log", {}, f"http://127.0.0.1:{port}/health")
 
 
 def _api(

@@ -67,7 +67,7 @@ def inspect_in_subprocess() -> Machine:
     """
     environment = {k: v for k, v in os.environ.items() if (k, v) != ("CUDA_VISIBLE_DEVICES", "")}
     looked = subprocess.run(
-        [sys.executable, "-m", __name__], capture_output=True, text=True, env=environment
+        [sys.executable, "-P", "-m", __name__], capture_output=True, text=True, env=environment
     )
     if looked.returncode:
         raise RuntimeError(f"the devices could not be listed: {looked.stderr.strip()[-300:]}")

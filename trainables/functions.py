@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from trainables.config.imports import check_options, construct, load_object
+from trainables.config.code_policy import describe_function, load_named
+from trainables.config.construct import check_options, construct
 from trainables.errors import ContractError
 
 Function = Callable[[Any, Any], Any]
@@ -69,11 +70,12 @@ def load(path: str, arguments: Mapping[str, Any]) -> Function | MetricObject:
     Lists of numbers become tensors where an argument is annotated as one.
 
     Raises:
-        ContractError: it is something else, or does not take these arguments.
+        ContractError: the process's policy refuses it, it is something else, or does not take
+            these arguments.
     """
-    found = load_object(path)
+    found = load_named(path, describe_function(arguments), arguments)
     if inspect.isclass(found):
-        made = construct(path, _make_tensors(found, arguments))
+        made = construct(path, _make_tensors(found, arguments), checked=True)
         if isinstance(made, MetricObject):
             return made
         if isinstance(made, nn.Module):

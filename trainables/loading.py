@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import nn
 
+from trainables.config.code_policy import TRAINABLE, load_named
+from trainables.config.construct import check_options
 from trainables.config.data_info import DataInfo
-from trainables.config.imports import check_options, load_object
 from trainables.contract import Trainable
 from trainables.errors import ContractError, blame
 
@@ -53,7 +54,7 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
         ContractError: it cannot be imported, violates the contract (the message says how), or
             does not accept an argument.
     """
-    found = load_object(path)
+    found = load_named(path, TRAINABLE, arguments)
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a class or a function")
     if isinstance(found, type) and issubclass(found, Trainable):

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 SECRETS = Path("/secrets/env")
+CLI = Path("/secrets-of/cli/env")
 
 
 def main() -> None:
@@ -21,8 +22,9 @@ def main() -> None:
     upgrade_mlflow(os.environ["MLFLOW_BACKEND_STORE_URI"])
     if "GAPSWEEP_TOKEN=" not in SECRETS.read_text(encoding="utf-8"):
         added = run("gapsweep", "users", "add", "admin", "--role", "admin")
-        with SECRETS.open("a", encoding="utf-8") as file:
-            file.write(f"GAPSWEEP_TOKEN={added.strip()}\n")
+        for place in (SECRETS, CLI):  # both files are there, and readable by their owner only
+            with place.open("a", encoding="utf-8") as file:
+                file.write(f"GAPSWEEP_TOKEN={added.strip()}\n")
 
 
 def upgrade_mlflow(url: str) -> None:

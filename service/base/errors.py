@@ -4,7 +4,8 @@ GapsweepError
 ├── InputError                     exit code 2: the input is invalid; the message says what is valid
 │   ├── ProblemsError              every problem at once, each with its place
 │   │   ├── SpecError              an invalid spec
-│   │   └── RequestError           an invalid request to the API
+│   │   ├── RequestError           an invalid request to the API
+│   │   └── ChangedSweepError      what a sweep was run on has changed
 │   ├── HomeError                  a home folder that cannot be used
 │   ├── NotFoundError              something that does not exist
 │   │   ├── SweepNotFoundError     no such sweep, or several
@@ -27,6 +28,7 @@ GapsweepError
 │   ├── DiskFullError              the disk, or the account's share of it, is full
 │   ├── DatabaseUnavailableError   the database does not answer
 │   ├── ClusterUnavailableError    the Ray cluster does not answer
+│   ├── NotServingError            a part of the server that does not work
 │   └── LaunchError                the Ray cluster refuses a job
 └── SweepFailedError               the sweep itself failed
 
@@ -123,6 +125,12 @@ class RequestError(ProblemsError):
     """A request to the API is invalid."""
 
     code = "invalid-request"
+
+
+class ChangedSweepError(ProblemsError):
+    """What a sweep was run on has changed since its trials ran."""
+
+    code = "sweep-changed"
 
 
 class HomeError(InputError):
@@ -282,6 +290,13 @@ class ClusterUnavailableError(ServerError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "cluster-unavailable"
     public_message = "the cluster does not answer; try again later"
+
+
+class NotServingError(ServerError):
+    """A part of the server does not work; its text says which."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "not-serving"
 
 
 class LaunchError(ServerError):

@@ -8,14 +8,16 @@ MISSING = "–"
 
 
 def number(value: float | None) -> str:
-    """Format a number with four significant digits; a dash for None, NaN and the infinities."""
-    if value is None or not math.isfinite(value):
+    """Format a number with four significant digits, or as nan or inf; a dash for None."""
+    if value is None:
         return MISSING
-    return f"{value:#.4g}".rstrip(".")
+    return f"{value:#.4g}".rstrip(".") if math.isfinite(value) else str(float(value))
 
 
 def duration(seconds: float) -> str:
     """Format a duration in hours and minutes, minutes and seconds, or seconds."""
+    if not math.isfinite(seconds):
+        return MISSING
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

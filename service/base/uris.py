@@ -6,6 +6,7 @@ No other module writes a path into a URI by hand. ``Path.as_uri`` is right for `
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 
 def build_sqlite_url(path: Path) -> str:
@@ -16,6 +17,13 @@ def build_sqlite_url(path: Path) -> str:
     from the URL without decoding it.
     """
     return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
+
+
+def find_sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite database by its URL; None for another database or one in memory."""
+    prefix, _, rest = url.partition(":///")
+    name = unquote(rest.partition("?")[0])
+    return Path(name) if prefix == "sqlite" and name and name != ":memory:" else None
 
 
 def build_readonly_sqlite_uri(path: Path) -> str:

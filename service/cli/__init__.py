@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 
+from service.base.disk import is_disk_full
 from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
-from service.cli import local, remote, serving
+from service.cli import local, remote, serving, serving_mlflow
 from service.cli.app import INTERRUPTED, app
 from service.report.console import open_console, print_error
 from service.sweep.environment import use_ray_token
 
-__all__ = ["app", "local", "main", "remote", "serving"]
+__all__ = ["app", "local", "main", "remote", "serving", "serving_mlflow"]
 
 
 def main() -> None:
@@ -37,6 +38,11 @@ def _run() -> None:
     except GapsweepError as error:
         print_error(errors, redact(str(error)))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print_error(errors, f"the disk is full: {error}; free some space and try again")
+        sys.exit(1)
     except KeyboardInterrupt:
         errors.print("stopped")
         sys.exit(INTERRUPTED)

@@ -74,6 +74,13 @@ RayAddress = Annotated[
         help="Address of a Ray cluster, or `auto` (default: start Ray locally).",
     ),
 ]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Go on although data, code or libraries have changed; the report says from when on.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]
 Server = Annotated[
     str | None,

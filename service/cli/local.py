@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from service.base.errors import GapsweepError, InputError
+from service.base.errors import InputError
 from service.base.plain_text import say
 from service.cli.app import (
     HERE,
+    AcceptChanges,
     AsJson,
     HomeOption,
     Overrides,
@@ -59,6 +60,7 @@ def resume(
     trials: Annotated[
         int, typer.Option("--trials", min=0, help="Trials to add to the budget.")
     ] = 0,
+    accept_changes: AcceptChanges = False,
     home: HomeOption = None,
     ray_address: RayAddress = None,
     as_json: AsJson = False,
@@ -72,9 +74,16 @@ def resume(
     if server:
         if trials:
             raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
-        remote_resume(Remote.at(server, token), sweep)
+        remote_resume(Remote.at(server, token), sweep, accept_changes=accept_changes)
         return
-    resume_here(sweep, home, ray_address, more_trials=trials, as_json=as_json)
+    resume_here(
+        sweep,
+        home,
+        ray_address,
+        more_trials=trials,
+        accept_changes=accept_changes,
+        as_json=as_json,
+    )
 
 
 @app.command(rich_help_panel=HERE)
@@ -108,17 +117,24 @@ def report(
     if as_json and html is None and png is None:
         print_json(read_current_summary(folder).model_dump_json(indent=2))
         return
+    from service.base.files import write_atomically
+    from service.report.page import render
     from service.report.plots import save_png
+    from service.report.report_data import build_report
     from service.report.terminal import print_report
-    from service.report.write import write_report
-    from service.sweep.load import read_sweep
+    from service.sweep.load import blame, read_sweep
     from service.sweep.summary import summarise
 
     _, study, found = read_sweep(folder)
-    data = write_report(found, study, folder)
+    with blame(folder, folder.journal):
+        data = build_report(found, study.importances())
+        page = render(data)
+    try:
+        write_atomically(folder.report, page)
+    except OSError as error:  # the sweep may be another user's: the report is shown all the same
+        say(f"{folder.report} is not updated ({error.strerror})", to=sys.stderr)
     if html is not None:
-        page = folder.report.read_bytes()
-        write_file(html, lambda: html.write_bytes(page))
+        write_file(html, lambda: html.write_text(page, encoding="utf-8"))
     if png is not None:
         write_file(png, lambda: save_png(data, png))
     if as_json:
@@ -143,27 +159,16 @@ def list_sweeps(
     if server:
         remote_list(Remote.at(server, token), limit, as_json=as_json)
         return
-    from service.base.number_format import duration, number
+    from service.cli.local_list import build_list
     from service.sweep.environment import locate_home
-    from service.sweep.load import load_stored_spec, read_current_summary
 
     at = locate_home(home)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("sweep", "state", "trials", "time", "objective", "best", "gap/loss"):
-        table.add_column(title, overflow="fold", no_wrap=title == "sweep")
-    for folder in at.sweeps():
-        try:
-            spec, found = load_stored_spec(folder), read_current_summary(folder)
-        except GapsweepError:
-            table.add_row(folder.sweep_id, "not started")
-            continue
-        metric, metrics = spec.objective.metric, found.best.metrics if found.best else {}
-        trials = f"{found.trials.total}/{spec.budget.trials}"
-        figures = (number(metrics.get(metric)), number(metrics.get("gap/loss")))
-        row = (found.state.value, trials, duration(found.seconds), metric, *figures)
-        table.add_row(folder.sweep_id, *row)
+    table, damaged = build_list(at)
     if table.row_count:
-        open_console().print(table)
+        console = open_console()
+        console.print(table)
+        for what in damaged:
+            console.print(f"damaged: {what}", soft_wrap=True)
     else:
         say(f"no sweeps in {at.path}")
 
@@ -176,12 +181,12 @@ def validate(
     from service.cli.spec_tables import build_spec_table
     from service.cluster.connection import Cluster
     from service.run.preflight import run_preflight
-    from service.run.user_code import add_import_paths
+    from service.run.user_code import use_folders
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
-    add_import_paths(spec_file.resolve().parent, Path.cwd())
-    found = run_preflight(spec, str(spec_file))
+    with use_folders(spec_file.resolve().parent, Path.cwd()):
+        found = run_preflight(spec, str(spec_file))
     Cluster(ray_address).take_inventory().check(spec)
     console = open_console()
     console.print(f"{spec_file} is valid", style="bold green")
@@ -246,16 +251,16 @@ def export(
     """Export the best model of a sweep: safetensors, and a program that takes raw inputs."""
     from service.run.export_best import export_best
     from service.run.preflight import run_preflight
-    from service.run.user_code import add_import_paths
+    from service.run.user_code import use_folders
     from service.sweep.environment import locate_home
     from service.sweep.load import read_sweep
 
     folder = locate_home(home).find(sweep)
     spec, _, found = read_sweep(folder)
-    add_import_paths(*folder.read_import_paths())
-    splits = run_preflight(spec, str(folder.spec)).splits
-    target = to or folder.path / "export"
-    made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
+    with use_folders(*folder.read_import_paths()):
+        splits = run_preflight(spec, str(folder.spec)).splits
+        target = to or folder.path / "export"
+        made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
     console = open_console()
     for removed in made.removed:
         console.print(f"{removed.layer}: {removed.removed} of {removed.units} units removed")
@@ -284,9 +289,9 @@ def ui(
 ) -> None:
     """Serve the MLflow UI with the logged sweeps. Ctrl-C stops it."""
     from service.sweep.environment import locate_home
-    from service.tracking.mlflow_server import become_mlflow
+    from service.tracking.mlflow_server import show_runs
 
-    become_mlflow(locate_home(home), host, port)
+    show_runs(locate_home(home), host, port)
 
 
 @app.command(rich_help_panel=HERE)

@@ -16,6 +16,7 @@ from service.base.errors import InputError
 from service.base.plain_text import clean_log, say
 from service.cli.app import (
     THERE,
+    AcceptChanges,
     AsJson,
     Overrides,
     Server,
@@ -187,19 +188,32 @@ def pause(name: SweepName, server: Server = None, token: Token = None) -> None:
 
 
 @app.command(rich_help_panel=THERE)
-def retry(name: SweepName, server: Server = None, token: Token = None) -> None:
+def retry(
+    name: SweepName,
+    accept_changes: AcceptChanges = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
     """Queue a failed or cancelled sweep again; it continues where it stopped."""
     from service.client import endpoints
 
-    run_action(Remote.at(server, token), name, endpoints.retry)
+    remote = Remote.at(server, token)
+    run_action(remote, name, lambda i: endpoints.retry(i, accept_changes=accept_changes))
 
 
 @app.command(rich_help_panel=THERE)
-def extend(name: SweepName, more: Trials, server: Server = None, token: Token = None) -> None:
+def extend(
+    name: SweepName,
+    more: Trials,
+    accept_changes: AcceptChanges = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
     """Add trials to a sweep that succeeded."""
     from service.client import endpoints
 
-    run_action(Remote.at(server, token), name, lambda sweep_id: endpoints.extend(sweep_id, more))
+    remote = Remote.at(server, token)
+    run_action(remote, name, lambda i: endpoints.extend(i, more, accept_changes=accept_changes))
 
 
 def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:

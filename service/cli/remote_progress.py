@@ -42,9 +42,7 @@ def _show(view: GuardedObserver, console: Console, event: SweepEvent) -> None:
 
 
 def _trial(found: TrialOut) -> Trial:
-    facts = {name: getattr(found, name) for name in TrialOut.model_fields if name != "best"}
-    best = {k: float("nan") if v is None else v for k, v in found.best.items()}
-    return Trial(**facts, best=best)
+    return Trial(**{name: getattr(found, name) for name in TrialOut.model_fields})
 
 
 def _sweep(sweep: SweepDetails, known: tuple[Trial, ...]) -> Sweep:

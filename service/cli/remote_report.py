@@ -13,6 +13,9 @@ from service.client.job_states import JobState
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.formatting import format_configuration
 
+_UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
+"""What a progress report of the wrong form makes its reader raise."""
+
 
 def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
     """One row per sweep."""
@@ -20,17 +23,19 @@ def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
     for title in ("sweep", "owner", "state", "trials", "best", "gap/loss", "age"):
         table.add_column(title, overflow="fold")
     for sweep in sweeps:
-        best = sweep.progress.get("best", {})
-        table.add_row(
-            sweep.sweep_id,
-            sweep.owner,
-            str(sweep.state),
-            _trials(sweep),
-            number(best.get("value")),
-            number(_float(best.get("gap/loss"))),
-            duration(max(0.0, time.time() - sweep.created)),
-        )
+        age = duration(max(0.0, time.time() - sweep.created))
+        table.add_row(sweep.sweep_id, sweep.owner, str(sweep.state), *_describe(sweep), age)
     return table
+
+
+def _describe(sweep: SweepOut) -> tuple[str, str, str]:
+    """Trials, best value and its gap. A driver, which runs users' code, reported them."""
+    try:
+        best = sweep.progress.get("best") or {}
+        value, gap = (number(_float(best.get(name))) for name in ("value", "gap/loss"))
+        return _trials(sweep), value, gap
+    except _UNUSABLE:
+        return "damaged", MISSING, MISSING
 
 
 def nodes_table(nodes: Sequence[NodeOut]) -> Table:
@@ -49,6 +54,7 @@ def status_table(sweep: SweepDetails) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     progress = sweep.progress
+    trials, _, _ = _describe(sweep)
     rows = [
         ("sweep", sweep.sweep_id),
         ("state", f"{sweep.state}: {sweep.cause}"),
@@ -56,11 +62,13 @@ def status_table(sweep: SweepDetails) -> Table:
         ("owner", sweep.owner),
         ("priority", str(sweep.priority) if sweep.priority else None),
         ("after", ", ".join(sweep.after)),
-        ("trials", _trials(sweep)),
+        ("code", f"bundle {sweep.bundle}" if sweep.bundle else None),
+        ("trials", trials),
         ("concurrent", None if sweep.slots is None else str(sweep.slots)),
         ("baseline", _finalist(progress.get("baseline"), progress)),
         ("best", _finalist(progress.get("best"), progress)),
         ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
+        ("changes", "\n".join(progress.get("changes", ()))),
         ("driver failures", str(sweep.failures) if sweep.failures else None),
     ]
     for name, value in rows:
@@ -110,9 +118,11 @@ def _trials(sweep: SweepOut) -> str:
 def _finalist(found: Any, progress: Any) -> str | None:
     if not found:
         return None
-    gap = number(_float(found.get("gap/loss")))
-    value = number(_float(found.get("value")))
-    return f"trial {found['trial']}: {progress['metric']} {value}, gap/loss {gap}"
+    try:
+        value, gap = (number(_float(found.get(name))) for name in ("value", "gap/loss"))
+        return f"trial {found['trial']}: {progress['metric']} {value}, gap/loss {gap}"
+    except _UNUSABLE:
+        return "damaged"
 
 
 def _float(value: Any) -> float | None:

@@ -111,11 +111,11 @@ def remote_devices(remote: Remote) -> None:
     say(f"\n{found.running} sweeps active, {found.queued} queued")
 
 
-def remote_resume(remote: Remote, name: str) -> None:
+def remote_resume(remote: Remote, name: str, *, accept_changes: bool) -> None:
     """Queue a paused sweep again."""
     from service.client import endpoints
 
-    run_action(remote, name, endpoints.resume)
+    run_action(remote, name, lambda i: endpoints.resume(i, accept_changes=accept_changes))
 
 
 def remote_report(remote: Remote, name: str, html: Path | None, *, as_json: bool) -> None:

@@ -41,7 +41,13 @@ def run_here(
 
 
 def resume_here(
-    sweep: str, home: Path | None, ray_address: str | None, *, more_trials: int, as_json: bool
+    sweep: str,
+    home: Path | None,
+    ray_address: str | None,
+    *,
+    more_trials: int,
+    accept_changes: bool,
+    as_json: bool,
 ) -> None:
     """Run the remaining trials of a sweep, show it, and exit with its code."""
     from service.report.progress import choose_view, showing
@@ -50,7 +56,14 @@ def resume_here(
     at = locate_home(home)
     folder = at.find(sweep)
     with showing(choose_view(_open_console(as_json))) as view:
-        ending = resume_sweep(folder, at, ray_address, observers=[view], more_trials=more_trials)
+        ending = resume_sweep(
+            folder,
+            at,
+            ray_address,
+            observers=[view],
+            more_trials=more_trials,
+            accept_changes=accept_changes,
+        )
     _finish(ending, folder, at, as_json)
 
 

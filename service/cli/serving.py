@@ -57,7 +57,8 @@ Allow = Annotated[
     typer.Option(
         "--allow",
         metavar="PATTERN",
-        help="Import paths that specs may name, e.g. 'trainables.*'; disables uploads of code.",
+        help="Import paths that specs may name, e.g. trainables.models:MLP or 'ours.nets:*' "
+        "(wildcards cover public classes only); disables uploads of code.",
     ),
 ]
 Webhook = Annotated[
@@ -95,20 +96,23 @@ def up(
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
+    from service.cli.stopping import ignore_signals, stop_in_order
     from service.server.serve import serve
 
-    console = open_console()
     ports = Ports(port, mlflow_port, ray_port)
     settings = _settings(_home(home), None, "", running=running)
-    with run_stack(settings, ports, cpus, console.print) as (found, token):
-        console.print(f"API     http://{found.host}:{found.port}", soft_wrap=True)
-        console.print(f"MLflow  {found.mlflow_uri}", soft_wrap=True)
-        console.print(f"Ray     {found.ray_address}", soft_wrap=True)
-        console.print("\nIn another terminal:", soft_wrap=True)
-        console.print(f"  export GAPSWEEP_SERVER=http://{found.host}:{found.port}", soft_wrap=True)
-        console.print(f"  export GAPSWEEP_TOKEN={token}", soft_wrap=True)
-        console.print("  gapsweep submit SPEC.yaml --watch\n", soft_wrap=True)
-        serve(found)
+    with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
+        say(f"API     http://{found.host}:{found.port}")
+        say(f"MLflow  {found.mlflow_uri}  (password: the token below; user name: any)")
+        say(f"Ray     {found.ray_address}")
+        say("Every server listens on 127.0.0.1 only.\n\nIn another terminal:")
+        say(f"  export GAPSWEEP_SERVER=http://{found.host}:{found.port}")
+        say(f"  export GAPSWEEP_TOKEN={token}")
+        say("  gapsweep submit SPEC.yaml --watch\n")
+        try:
+            serve(found)
+        finally:
+            ignore_signals()
 
 
 @app.command(rich_help_panel=SERVICE)
@@ -137,6 +141,15 @@ def serve(
         str, typer.Option("--host", help="Address of the API to listen on.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = 8080,
+    driver_url: Annotated[
+        str | None,
+        typer.Option(
+            "--driver-url",
+            metavar="URL",
+            envvar="GAPSWEEP_DRIVER_URL",
+            help="URL of the API as the cluster's nodes reach it (default: of --host and --port).",
+        ),
+    ] = None,
     running: Running = 4,
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
@@ -151,23 +164,27 @@ def serve(
     ] = "python",
 ) -> None:
     """Run the server against an existing Ray cluster."""
+    from service.base.private_files import keep_private
     from service.server.api.rate_limits import RateSettings
     from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
 
+    data = _home(home)
+    keep_private(data.path)
     limits = QueueLimits(
         running=running,
         running_per_user=running_per_user,
         gpus_per_user=gpus_per_user,
         gpus_of=dict(map(_parse_gpus_of, gpus_of or [])),
     )
-    settings = _settings(_home(home), database_url, ray_address, allow=tuple(allow or ()))
+    settings = _settings(data, database_url, ray_address, allow=tuple(allow or ()))
     serve_now(
         replace(
             settings,
             mlflow_uri=mlflow_url,
             host=host,
             port=port,
+            driver_url=driver_url,
             limits=limits,
             retries=retries,
             rates=RateSettings(requests=rate, submissions=submissions),

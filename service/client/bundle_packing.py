@@ -10,9 +10,10 @@ import io
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from service.base.errors import BundleError
+from service.client.bundle_names import check_entries, list_required
 
 _EXCLUDED = ("__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
@@ -26,17 +27,21 @@ def digest(archive: bytes) -> str:
 def pack(paths: Sequence[Path]) -> bytes:
     """Pack modules and packages into an archive.
 
+    Compiled files that Python keeps beside the source are left out.
+
     Raises:
-        BundleError: a path does not exist, or is not a Python module or package.
+        BundleError: a path does not exist, is not a Python module or package, or has the name of
+            a module that gapsweep needs.
     """
+    found = [entry for path in paths for entry in _find_files(path)]
+    check_entries((PurePosixPath(name) for name, _ in found), list_required())
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in paths:
-            for name, file in _find_files(path):
-                info = zipfile.ZipInfo(name, _EPOCH)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = (stat.S_IFREG | 0o644) << 16
-                archive.writestr(info, file.read_bytes())
+        for name, file in found:
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(info, file.read_bytes())
     return buffer.getvalue()
 
 
@@ -51,6 +56,7 @@ def _find_files(path: Path) -> Iterator[tuple[str, Path]]:
         raise BundleError(f"{path} {problem}")
     found = sorted(f for f in path.rglob("*") if f.is_file() and not f.is_symlink())
     kept = [f for f in found if not set(f.relative_to(path).parts) & set(_EXCLUDED)]
+    kept = [f for f in kept if f.suffix not in (".pyc", ".pyo")]
     if not any(f.suffix == ".py" for f in kept):
         raise BundleError(f"{path} contains no Python module")
     for file in kept:

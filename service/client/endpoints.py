@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.base.errors import ErrorDetails, Problem, ServerError, find_class_of_status
 from service.base.versions import get_installed_version
+from service.client.driver_reports import DriverJobOut, End, InstructionsOut, Report
 from service.client.job_states import JobState
 from service.client.models import (
     BestOut,
@@ -175,19 +176,41 @@ def pause(sweep_id: str) -> Call[SweepOut]:
     return _request_action(sweep_id, "pause")
 
 
-def resume(sweep_id: str) -> Call[SweepOut]:
-    """Queue a paused sweep again."""
-    return _request_action(sweep_id, "resume")
+def resume(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
+    """Queue a paused sweep again; with ``accept_changes`` also on other data, code or libraries."""
+    return _request_action(sweep_id, "resume", **_accept(accept_changes))
 
 
-def retry(sweep_id: str) -> Call[SweepOut]:
-    """Queue a failed or cancelled sweep again."""
-    return _request_action(sweep_id, "retry")
+def retry(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
+    """Queue a failed or cancelled sweep again, as :func:`resume`."""
+    return _request_action(sweep_id, "retry", **_accept(accept_changes))
 
 
-def extend(sweep_id: str, trials: int) -> Call[SweepOut]:
-    """Queue a sweep that succeeded for more trials."""
-    return _request_action(sweep_id, "extend", trials=trials)
+def extend(sweep_id: str, trials: int, *, accept_changes: bool = False) -> Call[SweepOut]:
+    """Queue a sweep that succeeded for more trials, as :func:`resume`."""
+    return _request_action(sweep_id, "extend", trials=trials, **_accept(accept_changes))
+
+
+def _accept(changes: bool) -> dict[str, str]:
+    return {"accept_changes": "true"} if changes else {}
+
+
+def driver_job() -> Call[DriverJobOut]:
+    """For a sweep's own token: what its driver is to run."""
+    return Call(parse=_make_parser(DriverJobOut), method="GET", path="/v1/driver/job")
+
+
+def driver_report(report: Report) -> Call[InstructionsOut]:
+    """For a sweep's own token: what is new of the sweep."""
+    content = report.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    parse = _make_parser(InstructionsOut)
+    return Call(parse=parse, method="POST", path="/v1/driver/report", content=content)
+
+
+def driver_end(end: End) -> Call[None]:
+    """For a sweep's own token: how the sweep ended."""
+    content = end.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    return Call(parse=_ignore_body, method="POST", path="/v1/driver/end", content=content)
 
 
 def events(sweep_id: str, after: int) -> Call[None]:
@@ -249,7 +272,7 @@ def _make_parser(kind: type[T]) -> Callable[[bytes], T]:
 
 
 def _ignore_body(_body: bytes) -> None:
-    """For a response that is read as a stream."""
+    """For a response without a body, or one that is read as a stream."""
 
 
 def _build_path(sweep_id: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from service.base.json_numbers import Number
 from service.client.job_states import JobState, RequestedAction
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.answer import Answer
@@ -78,14 +79,14 @@ class SweepDetails(SweepOut):
 
 
 class TrialOut(_Response):
-    """A trial. A metric that is NaN or infinite is null."""
+    """A trial."""
 
     number: int
     state: TrialState
     role: Role
     params: dict[str, bool | int | float | str]
     value: float | None
-    best: dict[str, float | None]
+    best: dict[str, Number]
     stopped_epoch: int | None
     reason: str | None
     confirms: int | None = Field(description="of a replicate: the trial that it repeats")
@@ -99,8 +100,7 @@ class TrialOut(_Response):
     @classmethod
     def of(cls, trial: Trial) -> TrialOut:
         """From the record."""
-        own = {name: getattr(trial, name) for name in TrialOut.model_fields if name != "best"}
-        return cls(**own, best=_drop_infinities(trial.best))
+        return cls(**{name: getattr(trial, name) for name in TrialOut.model_fields})
 
 
 class TrialsOut(RootModel[list[TrialOut]]):
@@ -112,12 +112,12 @@ class EpochOut(_Response):
 
     epoch: int
     time: float
-    metrics: dict[str, float | None]
+    metrics: dict[str, Number]
 
     @classmethod
     def of(cls, epoch: Epoch) -> EpochOut:
         """From the record."""
-        return cls(epoch=epoch.epoch, time=epoch.time, metrics=_drop_infinities(epoch.metrics))
+        return cls(epoch=epoch.epoch, time=epoch.time, metrics=dict(epoch.metrics))
 
 
 class TrialCurve(_Response):
@@ -194,7 +194,3 @@ class ProblemOut(_Response):
     status: int
     detail: str
     problems: tuple[ProblemItem, ...] = ()
-
-
-def _drop_infinities(metrics: Any) -> dict[str, float | None]:
-    return {k: v if abs(v) < float("inf") else None for k, v in metrics.items()}

@@ -7,18 +7,24 @@ is imported inside functions: the service imports this module but never joins a 
 from __future__ import annotations
 
 import gc
+import json
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ray.exceptions import RayActorError, RayTaskError
+    from ray.job_config import JobConfig
     from ray.job_submission import JobSubmissionClient
 
+_PART = 2**16
+_LONGEST_ESCAPE = 12
 CHECKED_WITH = "2.60.0"
 """The version of Ray with which this module was last checked."""
 
@@ -33,6 +39,47 @@ def get_ray_folder() -> Path:
     from ray._common.utils import get_default_ray_temp_dir
 
     return Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+
+RAY_WORKER_PORTS = range(10002, 20000)
+"""The ports of Ray's workers: the defaults of ``ray start``'s --min- and --max-worker-port."""
+
+LOCAL_RAY = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_START_HOOK": f"{__name__}.prepare_ray_start",
+}
+"""The environment of a ``ray start`` whose servers all listen on localhost.
+
+Ray 2.60 replaces a node's address 127.0.0.1 by the machine's unless clusters are switched off, as
+they are on macOS and Windows; its servers listen on localhost if that is the node's address.
+"""
+
+SLOW_START = 300.0
+"""Seconds that a node may take to start."""
+
+
+def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
+    """The hook of ``ray start``: no server for Ray's client, and patience on a slow machine.
+
+    Ray 2.60 has no option for either. It gives a node 30 s to start, in a loop around
+    ``services.get_node``, which raises ``RuntimeError`` until the node is there.
+    """
+    from ray._private import services
+
+    parameters.ray_client_server_port = None
+    ask: Any = services.get_node
+
+    def ask_patiently(*arguments: Any) -> Any:
+        deadline = time.monotonic() + SLOW_START
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    services.get_node = ask_patiently
 
 
 @contextmanager
@@ -54,7 +101,7 @@ def run_ray(**arguments: Any) -> Iterator[None]:
 
     def live() -> None:
         try:
-            ray.init(**arguments)
+            ray.init(job_config=make_job_config(), **arguments)
         except BaseException as error:
             errors.append(error)
         started.set()
@@ -77,7 +124,7 @@ def build_ray_command() -> list[str]:
 
     The script ``ray`` of Ray 2.60 calls ``ray.scripts.scripts:main`` but may not be on the PATH.
     """
-    return [sys.executable, "-m", "ray.scripts.scripts"]
+    return [sys.executable, "-P", "-m", "ray.scripts.scripts"]
 
 
 def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
@@ -95,6 +142,30 @@ def make_job_client(address: str, timeout: float) -> JobSubmissionClient:
     return Client(address)
 
 
+def read_log_tail(client: JobSubmissionClient, name: str, characters: int) -> str:
+    """Read the last lines of a job's log, which may be larger than this process's memory.
+
+    The dashboard of Ray 2.60 answers ``/api/jobs/NAME/logs`` with ``{"logs": TEXT}``, of which
+    ``get_job_logs`` reads all at once.
+    """
+    tail = b""
+    with client._do_request("GET", f"/api/jobs/{name}/logs", stream=True) as answer:
+        if answer.status_code != HTTPStatus.OK:
+            return ""
+        for part in answer.iter_content(_PART):
+            tail = (tail + part)[-8 * characters :]
+    return decode_log_tail(tail, characters)
+
+
+def decode_log_tail(tail: bytes, characters: int) -> str:
+    """The text at the end of ``{"logs": TEXT}``, of which the beginning may be missing."""
+    text = tail.decode(errors="replace").removeprefix('{"logs": "').rpartition('"')[0]
+    for start in range(_LONGEST_ESCAPE):  # it may begin inside of an escape
+        with suppress(ValueError):
+            return str(json.loads(f'"{text[start:]}"'))[-characters:]
+    return text[-characters:]
+
+
 def is_unknown_job(error: Exception) -> bool:
     """Whether a job client's error means that the cluster has no such job.
 
@@ -103,19 +174,31 @@ def is_unknown_job(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "does not exist" in str(error)
 
 
-def read_error(trial: Any) -> RayTaskError | None:
-    """Read the last error of a Tune trial's actor; None if its process died without an exception.
+def read_error(trial: Any) -> RayTaskError | RayActorError | None:
+    """Read the last error of a Tune trial's actor: its exception, or the death of its process.
 
     Tune 2.60 pickles the error into the file that ``Trial.pickled_error_file`` names.
     """
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayActorError, RayTaskError
 
     file = trial.pickled_error_file
     try:
         error = pickle.loads(Path(file).read_bytes()) if file else None
     except Exception:  # unpickling a user-defined exception may fail
         return None
-    return error if isinstance(error, RayTaskError) else None
+    return error if isinstance(error, (RayTaskError, RayActorError)) else None
+
+
+def is_lost_with_node(error: RayActorError) -> bool:
+    """Whether an actor's process ended with its node, or the connection to it was lost.
+
+    Ray 2.60 has ``preempted`` for a node that its owner took back, ``ActorUnavailableError`` for a
+    lost connection, and for any other node only the text of ``ActorDiedError``.
+    """
+    from ray.exceptions import ActorUnavailableError
+
+    lost = error.preempted or isinstance(error, ActorUnavailableError)
+    return lost or "node has died" in str(error) or "node was lost" in str(error)
 
 
 def find_start_failure(error: RayActorError) -> str | None:
@@ -126,3 +209,30 @@ def find_start_failure(error: RayActorError) -> str | None:
     """
     words = str(error).strip().splitlines()
     return words[-1] if words and "creation task" in words[0] else None
+
+
+def find_bundle_folders() -> tuple[str, ...]:
+    """The folders on this process's path in which Ray has put the job's ``py_modules``.
+
+    Ray 2.60 unpacks each into a folder of its own below ``py_modules_files``, in its temporary
+    folder, and puts them first in PYTHONPATH of the job's driver and workers.
+    """
+    return tuple(p for p in sys.path if Path(p).parent.name == "py_modules_files")
+
+
+def make_job_config() -> JobConfig:
+    """Create the settings of a job whose workers do not import from the driver's directories.
+
+    Ray 2.60 extends ``_py_driver_sys_path`` by the directory in which ``ray.init`` is called and by
+    the script's, and puts both first on ``sys.path`` of every worker, before the job's modules and
+    whatever PYTHONSAFEPATH says.
+    """
+    from ray.job_config import JobConfig
+
+    class Nothing(list[str]):
+        def extend(self, values: Iterable[str]) -> None:
+            pass
+
+    config = JobConfig()
+    config._py_driver_sys_path = Nothing()
+    return config

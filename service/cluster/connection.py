@@ -89,7 +89,7 @@ class Cluster:
                         **({} if self.address else own),
                     )
                 )
-            except (OSError, ValueError, RuntimeError) as error:
+            except Exception as error:  # Ray raises plain ones, too, for example after a time
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
                     raise InputError(f"Ray could not be started here: {first}") from None

@@ -17,7 +17,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from service.base.streams import use_safe_streams
-from service.cluster.compat import find_start_failure
+from service.cluster.compat import find_start_failure, is_lost_with_node
 from service.cluster.trial_actor import Shared
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import Worker
@@ -29,8 +29,15 @@ PATIENCE = 10.0
 """Seconds to wait for the other workers after one failed: a collective may block them."""
 
 
+LOST_NODE = "the trial's node was lost"
+
+
 class LostWorkerError(Exception):
-    """A worker's process died; Tune starts the trial again from its checkpoint."""
+    """A worker's process died; the trial is handed out again and continues from its checkpoint."""
+
+
+class LostNodeError(LostWorkerError):
+    """A worker was lost with its node."""
 
 
 class Rank:
@@ -38,7 +45,7 @@ class Rank:
 
     def __init__(self, shared: Shared, rank: int) -> None:
         use_safe_streams()  # a text that a trial prints cannot make it fail
-        self._refusal = shared.check_version()
+        self._refusal = shared.find_refusal()
         if self._refusal is not None:
             return
         context = shared.get()
@@ -81,7 +88,7 @@ class GroupActor(TuneTrainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Start the workers; the first step waits for them."""
-        self._shared, self._refusal = shared, shared.check_version()
+        self._shared, self._refusal = shared, shared.find_refusal()
         self._ranks: list[ActorHandle[Any]] = []
         if self._refusal is not None:
             return
@@ -156,7 +163,8 @@ class GroupActor(TuneTrainable):
                 answers.append(ray.get(ready[0]))
             except ray.exceptions.RayActorError as error:
                 lost = f"worker {calls.index(ready[0])} of {len(calls)}"
-                raise LostWorkerError(f"{lost} {_describe_loss(error)}") from None
+                kind = LostNodeError if is_lost_with_node(error) else LostWorkerError
+                raise kind(f"{lost} {_describe_loss(error)}") from None
             if isinstance(answers[-1], TrialFailure):
                 patience = PATIENCE
         return answers

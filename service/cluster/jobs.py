@@ -12,10 +12,14 @@ from service.base.amount import Amount
 
 @dataclass(frozen=True)
 class JobStatus:
-    """The status of a driver's job on the cluster, and the cluster's message about it."""
+    """The status of a driver's job on the cluster, and the cluster's message about it.
+
+    ``begun`` says whether the cluster has run the driver at all.
+    """
 
     over: bool
     message: str
+    begun: bool = True
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class ClusterNode:
 class Launch:
     """A driver to start; one ``name`` is started once, however often it is requested.
 
-    ``modules`` are packages that its sweep imports.
+    ``modules`` are the packages of the bundle of this digest, which its sweep imports. ``allow``
+    are the import paths that its spec may name; empty: any.
     """
 
     name: str
@@ -38,6 +43,8 @@ class Launch:
     attempt: int
     home: Path
     modules: tuple[Path, ...] = ()
+    bundle: str | None = None
+    allow: tuple[str, ...] = ()
 
 
 class JobCluster(Protocol):

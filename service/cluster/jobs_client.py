@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.base.redaction import redact
-from service.cluster.compat import is_unknown_job, make_job_client
+from service.cluster.compat import is_unknown_job, make_job_client, read_log_tail
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
 
 T = TypeVar("T")
 
 _TIMEOUT = 15.0
 _TAIL = 2000
+_LONGEST_MESSAGE = 30_000
 
 
 class RayJobs:
@@ -35,9 +36,10 @@ class RayJobs:
 
     def start(self, launch: Launch) -> None:
         """Submit the job; its name is its submission id, which Ray accepts once."""
-        words = [self._python, "-m", "service.server.driver", launch.sweep_id]
-        words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
-        environment = {"py_modules": [str(m) for m in launch.modules]} if launch.modules else {}
+        words = build_driver_command(self._python, launch)
+        environment: dict[str, Any] = {"env_vars": {"PYTHONSAFEPATH": "1"}}
+        if launch.modules:
+            environment["py_modules"] = [str(m) for m in launch.modules]
         if self.find(launch.name) is not None:
             return
         try:
@@ -58,7 +60,8 @@ class RayJobs:
             info = self._call(lambda client: client.get_job_info(name))
         except _UnknownJobError:
             return None
-        return JobStatus(info.status.is_terminal(), f"{info.status.value}: {info.message or ''}")
+        message = f"{info.status.value}: {info.message or ''}"[:_LONGEST_MESSAGE]
+        return JobStatus(info.status.is_terminal(), message, begun=info.status.value != "PENDING")
 
     def stop(self, name: str) -> None:
         """Ask the job to end; Ray kills it after a while."""
@@ -70,10 +73,9 @@ class RayJobs:
     def read_output_tail(self, name: str) -> str:
         """The end of the job's log."""
         try:
-            log = str(self._call(lambda client: client.get_job_logs(name)))
-        except (_UnknownJobError, ClusterUnavailableError):
+            return redact(self._call(lambda c: read_log_tail(c, name, _TAIL)))
+        except (_UnknownJobError, _RefusedError, ClusterUnavailableError):
             return ""
-        return redact(log[-_TAIL:])
 
     def list_nodes(self) -> Sequence[ClusterNode]:
         """The nodes that are alive."""
@@ -107,6 +109,15 @@ class RayJobs:
             raise ClusterUnavailableError(
                 f"the Ray cluster at {self._address} does not answer ({words})"
             ) from None
+
+
+def build_driver_command(python: str, launch: Launch) -> list[str]:
+    """The command of a driver. ``-P``: no module is imported from its working directory."""
+    words = [python, "-P", "-m", "service.server.driver", launch.sweep_id]
+    words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
+    words += [] if launch.bundle is None else ["--bundle", launch.bundle]
+    words += [f"--module={module.name}" for module in launch.modules]
+    return words + [f"--allow={pattern}" for pattern in launch.allow]
 
 
 class _UnknownJobError(Exception):

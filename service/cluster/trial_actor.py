@@ -11,9 +11,12 @@ from ray.tune import Trainable as TuneTrainable
 
 from service.base.streams import use_safe_streams
 from service.base.versions import describe_mismatch
+from service.cluster.code_access import enter_policy
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import TrialContext, Worker
 from service.study.messages import TrialFailure
+from trainables.config.code_policy import CodePolicy
+from trainables.errors import ContractError
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,26 @@ class Shared:
 
     reference: ray.ObjectRef[TrialContext]
     version: str
+    policy: CodePolicy
 
     def get(self) -> TrialContext:
         """Load the context; its arrays are views of the store."""
         return ray.get(self.reference)
 
-    def check_version(self) -> TrialFailure | None:
-        """Return a failure if the driver and this node have different versions of gapsweep."""
-        words = describe_mismatch(self.version, "its driver", f"the node {socket.gethostname()}")
-        return None if words is None else TrialFailure(reason=words)
+    def find_refusal(self) -> TrialFailure | None:
+        """Return why this process must not run the sweep, else prepare it to load its context.
+
+        The node has another version of gapsweep than the driver, or other files of the user's.
+        """
+        here = f"the node {socket.gethostname()}"
+        words = describe_mismatch(self.version, "its driver", here)
+        if words is not None:
+            return TrialFailure(reason=words)
+        try:
+            enter_policy(self.policy)
+        except ContractError as error:
+            return TrialFailure(reason=f"{here}: {error}")
+        return None
 
 
 class TrialActor(TuneTrainable):
@@ -39,7 +53,7 @@ class TrialActor(TuneTrainable):
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
         use_safe_streams()  # a text that a trial prints cannot make it fail
-        self._refusal = shared.check_version()
+        self._refusal = shared.find_refusal()
         if self._refusal is None:
             self._worker = Worker(shared.get())
             self.reset_config(config)

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from service.cluster.compat import read_error
-from service.cluster.group_actor import LostWorkerError
+from service.cluster.compat import is_lost_with_node, read_error
+from service.cluster.group_actor import LOST_NODE, LostNodeError, LostWorkerError
 from service.cluster.tune_messages import from_result, to_config
 from service.study.messages import Answer, EpochReport
 from service.study.session import Decision
-from service.study.trial_flow import DIED, NoTrial, TrialFlow
+from service.study.trial_flow import DIED, Loss, NoTrial, TrialFlow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,11 +33,11 @@ _NONE_LEFT: Any = Searcher.FINISHED
 
 @dataclass
 class Bridge:
-    """The state that the three adapters share: the flow, trial numbers by Tune's ids, crashes."""
+    """The state that the three adapters share: the flow, trial numbers and losses by Tune's ids."""
 
     flow: TrialFlow
     numbers: dict[str, int] = field(default_factory=dict)
-    crashes: dict[str, list[str]] = field(default_factory=dict)
+    losses: dict[str, Loss] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Bridge:
         """Return itself: Tune copies its arguments, but there is only one study and one bridge."""
@@ -63,14 +63,14 @@ class Bridge:
         going_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
 
-    def record_crash(self, tune_id: str, words: str) -> None:
-        """Record the reason of a crash of a trial's process; Tune may restart the trial."""
-        self.crashes.setdefault(tune_id, []).append(words)
+    def record_loss(self, tune_id: str, loss: Loss) -> None:
+        """Record why a trial's process ended before the trial."""
+        self.losses[tune_id] = loss
 
     def finish(self, tune_id: str, answer: Answer | None, crashed: bool) -> None:
-        """End a trial, unless it was interrupted by a stop."""
-        number, crashes = self.numbers.pop(tune_id), self.crashes.pop(tune_id, [])
-        self.flow.finish(number, answer, crashes if crashed else None)
+        """End a trial of Tune: in the study too, unless it was interrupted by a stop or a loss."""
+        number, loss = self.numbers.pop(tune_id), self.losses.pop(tune_id, Loss(DIED))
+        self.flow.finish(number, answer, loss if crashed else None)
 
 
 def _guard(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -132,16 +132,19 @@ class StudyScheduler(FIFOScheduler):
 
     @_guard(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:
-        """Record a crash: Tune restarts the trial, or ends it through the searcher next."""
-        self.bridge.record_crash(trial.trial_id, _describe_crash(read_error(trial)))
+        """Record why the trial's process ended; the searcher ends the trial next."""
+        self.bridge.record_loss(trial.trial_id, describe_loss(read_error(trial)))
 
 
-def _describe_crash(error: RayTaskError | None) -> str:
-    """Describe why a trial's process crashed."""
-    if error is None:
-        return DIED
-    name = "" if isinstance(error.cause, LostWorkerError) else f"{type(error.cause).__name__}: "
-    return f"{name}{error.cause}"
+def describe_loss(error: Exception | None) -> Loss:
+    """Describe why a trial's process ended, from Ray's error, if it has one."""
+    if isinstance(error, RayTaskError):
+        cause = error.cause
+        name = "" if isinstance(cause, LostWorkerError) else f"{type(cause).__name__}: "
+        return Loss(f"{name}{cause}", own=not isinstance(cause, LostNodeError))
+    if isinstance(error, RayActorError) and is_lost_with_node(error):
+        return Loss(LOST_NODE, own=False)
+    return Loss(DIED)
 
 
 class SweepStopper(Stopper):

@@ -24,8 +24,9 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
+    shared = Shared(ray.put(context), get_installed_version(), context.policy)
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=Shared(ray.put(context), get_installed_version())),
+        tune.with_parameters(actor, shared=shared),
         build_bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:
@@ -43,7 +44,7 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
                 name="tune",
                 storage_path=str(Path(scratch)),
                 stop=SweepStopper(bridge),
-                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                failure_config=tune.FailureConfig(max_failures=0),  # the session decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),

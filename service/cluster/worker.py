@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import gc
-import sys
 import traceback
 from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from service.base.disk import check_room, is_disk_full
 from service.base.files import replace_file
+from service.cluster.code_access import enter_policy
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.ranking import CONTROL_PREFIX
 from service.sweep.home import SweepFolder
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.build import build_run
+from trainables.config.code_policy import CodePolicy
 from trainables.data.rows import Rows
 from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
@@ -33,13 +35,13 @@ from trainables.loop import EpochResult, TrainingRun, train
 class TrialContext:
     """The data that all trials of a sweep share.
 
-    ``import_paths`` are the folders of the user's own modules.
+    ``policy`` says which code its trials may load.
     """
 
     spec: SweepSpec
     rows: Rows
     folder: Path
-    import_paths: tuple[str, ...]
+    policy: CodePolicy = field(default_factory=CodePolicy)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Worker:
         resources = context.spec.resources
         self._context, self._device = context, resources.device
         self._folder = SweepFolder(context.folder)
-        sys.path[:0] = [p for p in context.import_paths if p not in sys.path]
+        enter_policy(context.policy)
         torch.set_num_threads(max(1, int(resources.worker_cpus)))
         if 0 < resources.worker_gpus < 1:
             limit_memory(resources.worker_gpus)
@@ -99,11 +101,12 @@ class Worker:
                 raise
             return self._fail(str(error))
         except Exception as error:
-            return self._fail(_describe(error))
+            return self._fail(_describe(error), disk_full=is_disk_full(error))
 
-    def _fail(self, reason: str) -> TrialFailure:
+    def _fail(self, reason: str, *, disk_full: bool = False) -> TrialFailure:
         """End the trial as failed, and free its device memory for the trials beside it."""
-        failure = TrialFailure(reason=reason, ran_on=self._describe_device())
+        ran_on = self._describe_device()
+        failure = TrialFailure(reason=reason, ran_on=ran_on, disk_full=disk_full)
         self._forget()
         return failure
 
@@ -208,7 +211,11 @@ class Worker:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path, path.with_suffix(".tmp")) as temporary:
-            torch.save(state, temporary)
+            try:
+                torch.save(state, temporary)
+            except RuntimeError:  # torch's own writer does not say why it failed
+                check_room(path.parent)
+                raise
 
 
 def _describe(error: Exception) -> str:

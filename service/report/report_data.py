@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from search_spaces.space import Value
 from service.answer.unconfirmed import leave_unconfirmed
@@ -154,8 +155,17 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         importances=importances,
         savings=_count_savings(sweep),
         answer=answer,
-        verdict=EARLIER_RULE if _used_earlier_rule(sweep) else write_verdict(sweep, answer),
+        verdict=_write_verdict(sweep, answer),
     )
+
+
+def _write_verdict(sweep: Sweep, answer: Answer) -> str:
+    """The verdict, and a warning if its trials did not all run on the same."""
+    found = EARLIER_RULE if _used_earlier_rule(sweep) else write_verdict(sweep, answer)
+    if not sweep.changes:
+        return found
+    warning = "Trials before and after cannot be compared, and this does not correct for it."
+    return " ".join((found, *sweep.changes, warning))
 
 
 def _explain_missing(sweep: Sweep) -> str:
@@ -293,7 +303,7 @@ def _build_curves(role: str, trial: Trial) -> Curves:
         role=role,
         trial=trial.number,
         series={m: (tuple(x), tuple(y)) for m, (x, y) in series.items() if x},
-        best_epoch=None if best_epoch is None else int(best_epoch),
+        best_epoch=None if best_epoch is None or not isfinite(best_epoch) else int(best_epoch),
     )
 
 

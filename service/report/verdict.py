@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from service.base.number_format import number
 from service.report.formatting import format_configuration, format_share, format_signed
-from service.study.records import Params, Trial, TrialState
+from service.study.records import Params, Role, Trial, TrialState
 from service.sweep.answer import Answer, Claim, Measured, Part, PartState
 from service.sweep.sweep_record import Sweep
 from trainables.config.trial_parameters import EARLY_STOPPING
@@ -86,6 +86,7 @@ def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[s
             f"Unconfirmed: no control completed, so there is no comparison. The best is {named}: "
             f"{answer.metric} {number(trial.value)}."
         )
+        yield from _describe_failed_controls(sweep)
         return
     error = "" if answer.interval is None else f" ± {_half(answer.interval):.2g}"
     size = number(abs(answer.effect))
@@ -103,6 +104,13 @@ def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[s
     yield f"Not tested: {answer.reason}." if answer.reason else ""
     yield _describe_search_stopping(sweep)
     yield "" if answer.feasible else "It violates the constraints."
+
+
+def _describe_failed_controls(sweep: Sweep) -> Iterator[str]:
+    """Why there is nothing to compare with: each control that failed, with its reason."""
+    for trial in sweep.searched:
+        if trial.role in (Role.BASELINE, Role.CONTROL) and trial.state is TrialState.FAILED:
+            yield f"The {trial.role.value} (trial {trial.number}) failed: {trial.reason}."
 
 
 def _describe_search_stopping(sweep: Sweep) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Mapping
 
-from service.base.errors import InputError
+import torch
+from torch import Tensor, nn
+
+from service.base.errors import InputError, NotReadyError
 from service.spec.model import SweepSpec
 from service.study.records import Role
 from service.sweep.home import SweepFolder
+from service.sweep.load import blame
 from service.sweep.sweep_record import Sweep
 from trainables.build import build_run
 from trainables.data.datasets import load
@@ -23,17 +26,30 @@ def load_best_run(
     """The training of the best trial at its kept weights, with the network in eval mode.
 
     Raises:
-        InputError: no completed trial has weights.
+        InputError: no completed trial has weights, or their file is damaged.
     """
     best = sweep.best
-    weights = folder.best_weights(best.number) if best else None
-    if best is None or weights is None or not weights.exists():
+    if best is None:
         raise InputError(f"{folder.sweep_id} has no completed trial with weights")
+    state = _read_weights(folder, best.number)
     baseline = best.role is Role.BASELINE
     run = build_run(spec, best.params, splits, baseline=baseline, device="cpu")
-    run.model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    run.model.load_state_dict(state)
     run.model.eval()
     return run
+
+
+def _read_weights(folder: SweepFolder, number: int) -> Mapping[str, Tensor]:
+    path = folder.best_weights(number)
+    with blame(folder, path):
+        try:
+            with folder.open(path) as file:
+                state: Mapping[str, Tensor] = torch.load(
+                    file, weights_only=True, map_location="cpu"
+                )
+        except FileNotFoundError:
+            raise NotReadyError(f"{folder.sweep_id} has no completed trial with weights") from None
+    return state
 
 
 def load_best_model(spec: SweepSpec, sweep: Sweep, folder: SweepFolder) -> nn.Module:

@@ -57,6 +57,9 @@ def _run_trial(flow: TrialFlow, worker: Worker, number: int) -> None:
             answer = worker.advance()
         except BdbQuit:
             raise
+        except SystemExit as error:  # would end this process, and the trial would run again
+            flow.finish(number, TrialFailure(reason=f"its code ended the process: {error!r}"), None)
+            return
         except Exception as error:  # the device, and so this process, is unusable
             flow.finish(number, TrialFailure(reason=f"{type(error).__name__}: {error}"), None)
             raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from search_spaces.space import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
+from service.run.user_code import find_code_problems
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
@@ -40,6 +41,9 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
+    refused = [Problem(where, text) for where, text in find_code_problems(spec)]
+    if refused:
+        raise SpecError(source, refused)
     problems = [*_check_arguments(spec), *_check_components(spec)]
     try:
         rows = open_rows(spec.data)

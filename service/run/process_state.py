@@ -8,15 +8,18 @@ from contextlib import contextmanager
 
 import torch
 
+from trainables.config.code_policy import restore_policy
+
 
 @contextmanager
 def preserve_process_state() -> Iterator[None]:
-    """Restore torch's threads and precision, the GPU memory limit and ``sys.path`` on exit."""
+    """Restore torch's threads and precision, the GPU memory limit, the path and policy on exit."""
     paths, threads = list(sys.path), torch.get_num_threads()
     precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     share = torch.cuda.get_per_process_memory_fraction() if torch.cuda.is_available() else None
     try:
-        yield
+        with restore_policy():
+            yield
     finally:
         sys.path[:] = paths
         torch.set_num_threads(threads)

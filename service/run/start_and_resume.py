@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 from service.base.errors import SweepFailedError
 from service.report.progress import choose_own_view, showing
 from service.run.sweep import Sweep
-from service.run.user_code import add_import_paths, find_user_code
+from service.run.user_code import find_user_code, fingerprint_code, pin_code, use_folders
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import TrialEvent
 from service.study.records import TrialState
+from service.sweep.code_record import record_code
 from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import load_stored_spec
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
+from trainables.config.code_policy import get_policy
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
     from service.run.sweep_control import Orders
     from service.run.sweep_session import Ending
+    from trainables.config.code_files import CodeFile
     from trainables.data.rows import Rows
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
@@ -76,6 +79,7 @@ def resume(
     sweep: str | Sweep = "latest",
     *,
     trials: int = 0,
+    accept_changes: bool = False,
     home: Path | str | None = None,
     ray_address: str | None = None,
     progress: bool = True,
@@ -86,6 +90,8 @@ def resume(
     Args:
         sweep: a sweep, its id, an unambiguous beginning of one, or ``latest``.
         trials: how many trials to add to the budget.
+        accept_changes: whether to go on although data, code or libraries are not what they were;
+            the report then says from which trial on.
         home: the data directory, as for :func:`run`; ignored where ``sweep`` is a ``Sweep``.
         ray_address: as for :func:`run`.
         progress: as for :func:`run`.
@@ -94,13 +100,21 @@ def resume(
     Raises:
         SweepNotFoundError: no sweep, or several, match ``sweep``.
         SweepBusyError: another process runs it.
+        ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else locate_home(home).find(sweep)
     at = Home(folder.path.parent.parent)
     with showing(choose_own_view(shown=progress)) as view:
         observers = _list_observers(view, on_event)
-        ending = resume_sweep(folder, at, ray_address, more_trials=trials, observers=observers)
+        ending = resume_sweep(
+            folder,
+            at,
+            ray_address,
+            more_trials=trials,
+            observers=observers,
+            accept_changes=accept_changes,
+        )
     return _build_result(ending, folder)
 
 
@@ -121,18 +135,19 @@ def start_sweep(
     cluster = _build_cluster(ray_address)
     from service.run.sweep_session import create_sweep, run_sweep
 
-    paths = add_import_paths(*folders)
-    prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
-    folder = create_sweep(spec, home, paths)
-    ending = run_sweep(
-        load_stored_spec(folder),
-        prepared.rows,
-        folder,
-        home,
-        observers,
-        cluster=cluster,
-        concurrent=prepared.slots,
-    )
+    with use_folders(*folders) as paths:
+        prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
+        folder = create_sweep(spec, home, paths)
+        record_code(folder, prepared.code)
+        ending = run_sweep(
+            load_stored_spec(folder),
+            prepared.rows,
+            folder,
+            home,
+            observers,
+            cluster=cluster,
+            concurrent=prepared.slots,
+        )
     return ending, folder
 
 
@@ -143,11 +158,13 @@ def resume_sweep(
     *,
     observers: Sequence[SweepObserver],
     more_trials: int = 0,
+    accept_changes: bool = False,
 ) -> Ending:
     """Run the remaining trials of a sweep, and ``more_trials`` more.
 
     Raises:
         SweepBusyError: another process runs it.
+        ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder.check_format()
@@ -155,18 +172,21 @@ def resume_sweep(
     from service.run.sweep_session import run_sweep
 
     spec = load_stored_spec(folder)
-    paths = add_import_paths(*folder.read_import_paths())
-    prepared = prepare(spec, str(folder.spec), cluster, [home.path, *find_user_code(spec, paths)])
-    return run_sweep(
-        spec,
-        prepared.rows,
-        folder,
-        home,
-        observers,
-        cluster=cluster,
-        concurrent=prepared.slots,
-        more_trials=more_trials,
-    )
+    with use_folders(*folder.read_import_paths()) as paths:
+        shared = [home.path, *find_user_code(spec, paths)]
+        prepared = prepare(spec, str(folder.spec), cluster, shared)
+        record_code(folder, prepared.code)
+        return run_sweep(
+            spec,
+            prepared.rows,
+            folder,
+            home,
+            observers,
+            cluster=cluster,
+            concurrent=prepared.slots,
+            more_trials=more_trials,
+            accept_changes=accept_changes,
+        )
 
 
 def continue_sweep(
@@ -178,13 +198,16 @@ def continue_sweep(
     observers: Sequence[SweepObserver],
     extension: int,
     orders: Orders,
+    accept_changes: bool = False,
 ) -> Ending:
     """Run or resume a sweep in its folder for a service, whose ``orders`` may change meanwhile.
 
-    ``extension`` is the total number of trials beyond the spec's budget.
+    ``extension`` is the total number of trials beyond the spec's budget. The process has
+    entered the service's policy of code.
 
     Raises:
         SweepBusyError: the previous driver still holds the sweep.
+        ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     from service.run.sweep_session import run_sweep, write_sweep_files
@@ -193,6 +216,7 @@ def continue_sweep(
         write_sweep_files(folder, spec, [])
     with cluster.connect(folder.ray_log):
         prepared = prepare(spec, "the spec", cluster, [home.path])
+        record_code(folder, prepared.code, get_policy().bundle)
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
             spec,
@@ -204,15 +228,17 @@ def continue_sweep(
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
             orders=orders,
+            accept_changes=accept_changes,
         )
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A valid spec's samples, and how many trials fit at once."""
+    """A valid spec's samples, how many trials fit at once, and the files of its code."""
 
     rows: Rows
     slots: int
+    code: tuple[CodeFile, ...]
 
 
 def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Path]) -> Prepared:
@@ -230,8 +256,10 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
     check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as executor:
         inventory = executor.submit(cluster.take_inventory, shared)
+        code = fingerprint_code(spec, get_policy().all_folders)
+        pin_code(code)
         rows = run_preflight(spec, source).rows
-        return Prepared(rows, inventory.result().check(spec))
+        return Prepared(rows, inventory.result().check(spec), code)
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:

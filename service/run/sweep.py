@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.base.errors import InputError
-from service.run.user_code import add_import_paths
+from service.run.user_code import use_folders
 from service.sweep.environment import locate_home
 from service.sweep.home import SweepFolder
 from service.sweep.load import read_sweep
@@ -164,11 +164,11 @@ class Sweep:
         from service.run.best_model import load_best_model
         from trainables.errors import TrainableError
 
-        add_import_paths(*self.folder.read_import_paths())
-        try:
-            return load_best_model(self.spec, self._read[2], self.folder)
-        except TrainableError as error:
-            raise InputError(str(error)) from None
+        with use_folders(*self.folder.read_import_paths()):
+            try:
+                return load_best_model(self.spec, self._read[2], self.folder)
+            except TrainableError as error:
+                raise InputError(str(error)) from None
 
     def __repr__(self) -> str:
         _, _, record = self._read

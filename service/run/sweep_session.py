@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from service.answer.arms import TestScores
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
 from service.answer.unconfirmed import leave_unconfirmed
+from service.base.disk import explain_full_disk, is_disk_full
 from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
 from service.base.streams import list_dropped, safe_streams
@@ -20,6 +22,7 @@ from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.finalists import measure_difference, measure_finalists
+from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
@@ -30,6 +33,7 @@ from service.study.records import OUT_OF_BUDGET
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
+from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History, read_history
@@ -44,6 +48,7 @@ from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
 from trainables.build import build_run
+from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -78,9 +83,18 @@ def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> Sw
 
     Raises:
         HomeError: the home cannot be written.
+        DiskFullError: its disk is full; nothing of the sweep is left there.
     """
-    folder = home.create().new_sweep(spec.name)
-    return write_sweep_files(folder, spec, import_paths)
+    with explain_full_disk(
+        home.path,
+        "the sweep was not started, and nothing of it is left; free some space and try again",
+    ):
+        folder = home.create().new_sweep(spec.name)
+        try:
+            return write_sweep_files(folder, spec, import_paths)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
 
 def write_sweep_files(
@@ -105,22 +119,26 @@ def run_sweep(
     more_trials: int = 0,
     extension: int = 0,
     orders: Orders | None = None,
+    accept_changes: bool = False,
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
     At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
-    sessions.
+    sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
 
     Raises:
         SweepBusyError: another process runs it.
+        ChangedSweepError: what it was run on has changed.
         InputError: the cluster cannot be reached, or a newer gapsweep wrote the folder.
+        DiskFullError: the disk is full; finished trials and checkpoints are kept.
         SweepFailedError: an error outside of trials; finished trials are kept.
     """
     folder.check_format()
     check_executor(spec, cluster)
     interrupts = Interrupts()
     with (
+        explain_full_disk(folder.path, _describe_kept(folder)),
         safe_streams(),
         interrupts.handle(),
         folder.lock(),
@@ -130,7 +148,7 @@ def run_sweep(
         session = _Session(
             *(spec, rows, folder, home, history),
             [guard(observer) for observer in observers],
-            *(more, concurrent, orders, interrupts),
+            *(more, concurrent, orders, interrupts, accept_changes),
         )
         try:
             session.drive(cluster)
@@ -138,6 +156,13 @@ def run_sweep(
         except BaseException:
             session.abandon()
             raise
+
+
+def _describe_kept(folder: SweepFolder) -> str:
+    return (
+        f"{folder.sweep_id} has stopped; finished trials are kept, and the others continue from "
+        f"their checkpoints; free some space, then: gapsweep resume {folder.sweep_id}"
+    )
 
 
 def check_executor(spec: SweepSpec, cluster: Cluster) -> None:
@@ -182,13 +207,17 @@ class _Session:
         concurrent: int,
         orders: Orders | None,
         interrupts: Interrupts,
+        accept_changes: bool,
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
         self._splits = rows.divide()
         self._concurrent, self._observers = concurrent, observers
         self._losses = Losses()
+        fingerprint = take_fingerprint(spec, rows, folder.read_import_paths())
+        changes = check_changes(folder, fingerprint, accept=accept_changes)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
+        record_fingerprint(folder, fingerprint, changes, self._study)
         self._study.store(replace(self._study.attributes, answer=None))
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)
@@ -220,6 +249,7 @@ class _Session:
             max_epochs=spec.training.max_epochs,
             confirm=self._planner,
             search_over=self._control.is_search_over,
+            retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
         )
         self._trials.prepare(budget, points)
@@ -238,8 +268,7 @@ class _Session:
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
-        paths = self._folder.read_import_paths()
-        context = TrialContext(self._spec, self._rows, self._folder.path, paths)
+        context = TrialContext(self._spec, self._rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
             run_trials_here(flow, context)
         else:
@@ -251,6 +280,8 @@ class _Session:
         self._trials.interrupt()
         self._stopwatch.save()
         if flow.error is not None:
+            if is_disk_full(flow.error):
+                raise flow.error
             raise SweepFailedError(
                 f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
                 "finished trials are kept; resume it to continue"
@@ -424,6 +455,7 @@ def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> Tra
         **{f"resources.{k}": str(v) for k, v in spec.resources.model_dump().items()},
     }
     described = spec.model_dump_json(include={"data"})
+    code = read_code(folder)
     return TrackedSweep(
         sweep_id=folder.sweep_id,
         name=spec.name,
@@ -432,4 +464,5 @@ def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> Tra
         data_digest=hashlib.sha256(described.encode()).hexdigest()[:8],
         params=params,
         spec=folder.spec,
+        code="" if code is None else code.describe(),
     )

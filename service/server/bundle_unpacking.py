@@ -6,11 +6,11 @@ are written, so that the limits hold whatever the archive's headers claim.
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import stat
 import struct
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -18,11 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from service.base.errors import BundleError
+from service.base.errors import BundleError, DamagedFileError
+from service.base.files import replace_file
+from service.base.untrusted_files import read_untrusted
+from service.client.bundle_names import check_entries, list_installed
 from service.client.bundle_packing import digest
-from trainables.config.code_files import OWN_PACKAGES
 
 _CHUNK = 1 << 16
+_WRONG_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _UNREADABLE = (  # what zipfile raises for a damaged, encrypted or unusual archive
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -54,8 +57,9 @@ def unpack(
     A module that is a single file becomes a package of that name.
 
     Raises:
-        BundleError: not a readable archive, too large, a path outside of its folder, a link, or
-            the name of a module that exists already.
+        BundleError: not a readable archive, too large, a path outside of its folder, a link,
+            compiled Python, or the name of a module that is installed here.
+        OSError: the folder cannot be written, for example because the disk is full.
     """
     if len(archive) > limits.packed:
         raise BundleError(
@@ -65,13 +69,55 @@ def unpack(
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = _check_entries(opened.infolist(), limits)
-            modules = _find_modules(entries)
+            modules = check_entries((path for path, _ in entries), list_installed())
             target = into / digest(archive)
-            if not target.exists():
+            kept = into / f"{digest(archive)}.zip"
+            if not target.exists() or not kept.exists():
+                shutil.rmtree(target, ignore_errors=True)
                 _write(opened, entries, target, limits)
+                with replace_file(kept) as temporary:
+                    temporary.write_bytes(archive)
     except _UNREADABLE as error:
         raise BundleError(f"not a readable zip archive ({error})") from None
     return modules
+
+
+def restore(into: Path, name: str, limits: BundleLimits = BundleLimits()) -> Path:
+    """The folder of an archive that was unpacked into ``into``, with its files and no others.
+
+    Code of users may write there: what is not as in the archive is unpacked again.
+
+    Raises:
+        BundleError: the archive is gone, or is not the one of this digest.
+    """
+    try:
+        archive = read_untrusted(into, PurePosixPath(f"{name}.zip"), limits.packed)
+    except (OSError, DamagedFileError):
+        archive = b""
+    if digest(archive) != name:
+        raise BundleError(f"the archive of bundle {name[:12]} was lost or changed; upload it again")
+    target = into / name
+    if not _is_whole(archive, target):
+        shutil.rmtree(target, ignore_errors=True)
+        unpack(archive, into, limits)
+    return target
+
+
+def _is_whole(archive: bytes, target: Path) -> bool:
+    """Whether a folder has exactly the files of an archive, single ones as packages."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        wanted = {}
+        for info in opened.infolist():
+            path = PurePosixPath(info.filename)
+            if not info.is_dir():
+                single = len(path.parts) == 1 and path.suffix == ".py"
+                wanted[f"{path.stem}/__init__.py" if single else str(path)] = info
+        there = {p.relative_to(target).as_posix(): p for p in target.rglob("*")}
+        files = {name: p for name, p in there.items() if p.is_symlink() or not p.is_dir()}
+        return files.keys() == wanted.keys() and all(
+            p.is_file() and not p.is_symlink() and p.read_bytes() == opened.read(wanted[name])
+            for name, p in files.items()
+        )
 
 
 def _check_entries(
@@ -103,24 +149,6 @@ def _check_path(name: str) -> PurePosixPath:
     return path
 
 
-def _find_modules(entries: Sequence[tuple[PurePosixPath, zipfile.ZipInfo]]) -> tuple[str, ...]:
-    """The archive's top-level modules."""
-    tops = {path.parts[0] for path, _ in entries if path.suffix == ".py"}
-    names = sorted({PurePosixPath(top).stem if top.endswith(".py") else top for top in tops})
-    if not names:
-        raise BundleError("the archive contains no Python module")
-    for name in names:
-        if name in OWN_PACKAGES:
-            raise BundleError(
-                f"module {name!r} would shadow gapsweep's module of that name; rename it"
-            )
-        if name in sys.stdlib_module_names:
-            raise BundleError(
-                f"module {name!r} would shadow Python's module of that name; rename it"
-            )
-    return tuple(names)
-
-
 def _write(
     opened: zipfile.ZipFile,
     entries: Sequence[tuple[PurePosixPath, zipfile.ZipInfo]],
@@ -141,6 +169,8 @@ def _write(
             except (NotADirectoryError, FileExistsError, IsADirectoryError):
                 raise BundleError(f"{info.filename!r} is both a file and a folder") from None
             except OSError as error:
+                if error.errno not in _WRONG_NAME:  # a fault of this machine
+                    raise
                 raise BundleError(
                     f"{info.filename!r} cannot be written: {error.strerror}"
                 ) from None

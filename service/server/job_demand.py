@@ -6,7 +6,6 @@ import functools
 from pathlib import Path
 
 from service.base.amount import Amount
-from service.base.errors import InputError
 from service.server.shares import Demand
 from service.server.store.job_records import Job
 from service.spec.resources import Resources
@@ -22,8 +21,11 @@ def read_demand(job: Job) -> Demand:
 
 @functools.lru_cache(maxsize=10_000)  # read in every round of the reconciler
 def _read_resources(spec: str) -> Resources:
-    """Defaults, if another version stored a spec that is invalid in this one."""
+    """Defaults, if another version stored a spec that is invalid in this one.
+
+    Its driver reports what is wrong; the queue goes on, whatever was stored.
+    """
     try:
         return parse_stored_spec(spec, "the spec", Path()).resources
-    except InputError:
+    except Exception:
         return Resources()

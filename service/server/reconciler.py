@@ -12,20 +12,37 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from service.base.errors import ConflictError, DamagedFileError, IllegalTransitionError, LaunchError
+from service.base.errors import (
+    BundleError,
+    BundleNotFoundError,
+    ClusterUnavailableError,
+    ConflictError,
+    DamagedFileError,
+    IllegalTransitionError,
+    LaunchError,
+)
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import JobCluster, JobStatus, Launch, sum_capacity
+from service.server.diagnosis import diagnose, is_same_cause
+from service.server.handover import Handover
 from service.server.job_demand import read_demand
 from service.server.queue import QueueLimits, Waiting, select_next
 from service.server.shares import share
 from service.server.store.job_records import Job
 from service.server.sweep_service import SweepService
+from service.server.troubles import Troubles
 from service.sweep.home import Home
 
 USAGE_WINDOW = 6 * 3600.0
 """Seconds of past usage that count between users."""
 STARTUP_TIMEOUT = 300.0
-"""Seconds that a driver may take until its first heartbeat."""
+"""Seconds that a driver may take from its start until its first heartbeat."""
+PENDING_TIMEOUT = 600.0
+"""Seconds that the cluster may take to start a driver; Ray gives up by itself after about 360."""
+PLACE_TIMEOUT = 60.0
+"""Seconds after which a driver that the cluster has not started holds no place in the queue."""
+TROUBLE_TIMEOUT = 300.0
+"""Seconds after which a sweep that cannot be handled is failed."""
 HEARTBEAT_TIMEOUT = 90.0
 """Seconds without a heartbeat after which a driver counts as dead, whatever the cluster reports."""
 STOP_GRACE = 60.0
@@ -38,6 +55,7 @@ _STATE_AFTER = {
     RequestedAction.CANCEL: JobState.CANCELLED,
 }
 _BY = "reconciler"
+_CAUSE = "its driver {what} ({why}); the sweep will continue"
 _log = logging.getLogger(__name__)
 
 
@@ -52,14 +70,19 @@ class Reconciler:
         service: SweepService,
         cluster: JobCluster,
         limits: QueueLimits,
+        handover: Handover,
         retries: int = 3,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._service, self._sweeps, self._cluster = service, service.sweeps, cluster
         self._limits, self._retries, self._clock = limits, retries, clock
+        self._handover = handover
         self._watching_since = clock()
         self._requested_since: dict[tuple[str, RequestedAction], float] = {}
         self._slots: Mapping[str, int] = {}
+        self._begun: dict[str, float] = {}
+        self._lent: frozenset[str] = frozenset()
+        self.troubles = Troubles(clock)
 
     def reset_timeouts(self) -> None:
         """Measure timeouts from now on: the store or the cluster did not answer until now."""
@@ -75,19 +98,36 @@ class Reconciler:
         active = self._sweeps.in_states(*_ACTIVE)
         names = {_name_job(job) for job in active}
         self._requested_since = {k: t for k, t in self._requested_since.items() if k[0] in names}
+        self._begun = {name: time for name, time in self._begun.items() if name in names}
+        self._lent = frozenset()
         for job in active:
-            self._check(job)
+            with self.troubles.confine(job.sweep_id):
+                self._check_alone(job)
         self._start_queued()
+        self._fail_troubled()
+
+    def _check_alone(self, job: Job) -> None:
+        """Check a sweep; a cluster that answers other questions is not away.
+
+        Raises:
+            ClusterUnavailableError: the cluster does not answer any question.
+        """
+        try:
+            self._check(job)
+        except ClusterUnavailableError as error:
+            self._cluster.list_nodes()
+            raise RuntimeError(f"the cluster does not answer about its job: {error}") from error
 
     def _check(self, job: Job) -> None:
         found = self._cluster.find(_name_job(job))
+        late = "" if found is None or found.over else self._explain_silence(job, found)
         if found is None:
             self._handle_unknown(job)
         elif found.over:
-            self._handle_death(job, _read_reason(found))
-        elif self._has_timed_out(job):
+            self._handle_death(job, found.message)
+        elif late:
             self._cluster.stop(_name_job(job))
-            self._handle_death(job, f"no heartbeat for {HEARTBEAT_TIMEOUT:.0f} s")
+            self._handle_death(job, late)
         elif job.requested_action is not None and self._is_overdue(job, job.requested_action):
             self._cluster.stop(_name_job(job))
 
@@ -101,17 +141,35 @@ class Reconciler:
             cause = "the cluster was restarted; the sweep will continue"
             self._end_attempt(job, JobState.QUEUED, cause)
 
-    def _has_timed_out(self, job: Job) -> bool:
-        since = max(self._watching_since, job.launched or 0.0)
-        if job.state is JobState.STARTING:
-            return self._clock() - since > STARTUP_TIMEOUT
-        return self._clock() - max(since, job.last_heartbeat or 0.0) > HEARTBEAT_TIMEOUT
+    def _explain_silence(self, job: Job, found: JobStatus) -> str:
+        """Why a driver that was not heard for too long counts as dead; empty if it does not."""
+        name, launched = _name_job(job), job.launched or 0.0
+        if job.state is not JobState.STARTING:
+            silent = self._count_since(launched, job.last_heartbeat or 0.0) > HEARTBEAT_TIMEOUT
+            return f"no heartbeat for {HEARTBEAT_TIMEOUT:.0f} s" if silent else ""
+        if not found.begun:
+            waited = self._count_since(launched)
+            if waited > PLACE_TIMEOUT and len(self._lent) < self._limits.running:
+                self._lent |= {job.sweep_id}
+            late = waited > PENDING_TIMEOUT
+            words = f"the cluster did not start it within {PENDING_TIMEOUT:.0f} s: {found.message}"
+            return words if late else ""
+        since = self._begun.setdefault(name, self._clock())
+        late = self._count_since(launched, since) > STARTUP_TIMEOUT
+        return f"it did not report within {STARTUP_TIMEOUT:.0f} s of its start" if late else ""
+
+    def _count_since(self, *times: float) -> float:
+        """Seconds since the last of these times that is possible, at least since it watches."""
+        now = self._clock()
+        self._watching_since = min(self._watching_since, now)
+        possible = (t for t in times if t <= now + HEARTBEAT_TIMEOUT)
+        return now - max([self._watching_since, *possible])
 
     def _is_overdue(self, job: Job, action: RequestedAction) -> bool:
         since = self._requested_since.setdefault((_name_job(job), action), self._clock())
         return self._clock() - since > STOP_GRACE
 
-    def _handle_death(self, job: Job, why: str) -> None:
+    def _handle_death(self, job: Job, message: str) -> None:
         """The job ended; unless its driver has just reported how the sweep ended, it died."""
         now = self._sweeps.get(job.sweep_id)
         if not now.state.is_active:
@@ -120,16 +178,40 @@ class Reconciler:
             self._apply(now, now.requested_action)
             return
         output = self._cluster.read_output_tail(_name_job(job))
-        _log.warning("the driver of %s died: %s\n%s", job.sweep_id, why, output)
+        why = diagnose(message, output)
+        _log.warning("the driver of %s ended: %s\n%s", job.sweep_id, why, output)
         if output:
             self._append_to_log(job.sweep_id, output)
+        what = "did not start" if now.state is JobState.STARTING else "died"
         failures = now.failures + 1
         if failures > self._retries:
-            cause = f"its driver died {failures} times, the last time: {why}"
+            cause = f"its driver {what} {failures} times, the last time: {why}"
+            self._end_attempt(job, JobState.FAILED, cause, failures=failures)
+        elif now.state is JobState.STARTING and self._is_repeated(job, why):
+            cause = f"its driver did not start, twice for the same reason: {why}"
             self._end_attempt(job, JobState.FAILED, cause, failures=failures)
         else:
-            cause = f"its driver died ({why}); the sweep will continue"
+            cause = _CAUSE.format(what=what, why=why)
             self._end_attempt(job, JobState.QUEUED, cause, failures=failures)
+
+    def _is_repeated(self, job: Job, why: str) -> bool:
+        """Whether the attempt before this one did not start for the same reason."""
+        queued = (t for t in self._sweeps.history(job.sweep_id) if t.new is JobState.QUEUED)
+        last = max(queued, key=lambda t: t.time, default=None)
+        if last is None or last.by != _BY or last.old is not JobState.STARTING:
+            return False
+        return is_same_cause(last.cause, _CAUSE.format(what="did not start", why=why))
+
+    def _fail_troubled(self) -> None:
+        """Give back the places of sweeps that could not be handled for long."""
+        if not self.troubles:
+            return
+        active = {job.sweep_id: job for job in self._sweeps.in_states(*_ACTIVE)}
+        self.troubles.keep(active.keys())
+        for sweep_id, why in self.troubles.older_than(TROUBLE_TIMEOUT).items():
+            with self.troubles.confine(sweep_id):
+                cause = f"the service cannot look after it: {why}"
+                self._end_attempt(active[sweep_id], JobState.FAILED, cause)
 
     def _apply(self, job: Job, action: RequestedAction) -> None:
         """Do what a user requested of a sweep that no longer has a driver."""
@@ -142,20 +224,22 @@ class Reconciler:
         if not waiting and not active:
             self._slots = {}
             return
-        demands = [read_demand(job) for job in active]
+        demands = [read_demand(job) for job in active if job.sweep_id not in self._lent]
+        after = self._sweeps.find_states({other for job in waiting for other in job.after})
         room = sum_capacity(self._cluster.list_nodes())
         chosen = select_next(
-            [_to_waiting(job) for job in waiting if self._can_start(job)],
+            [_to_waiting(job) for job in waiting if self._can_start(job, after)],
             demands,
             room,
             self._limits,
-            succeeded=self._find_succeeded(waiting),
+            succeeded={other for other, state in after.items() if state is JobState.SUCCEEDED},
             used=self._sweeps.usage(self._clock() - USAGE_WINDOW),
             now=self._clock(),
         )
         for job in (j for sweep_id in chosen for j in waiting if j.sweep_id == sweep_id):
             demands.append(read_demand(job))
-            self._start(job)
+            with self.troubles.confine(job.sweep_id):
+                self._start(job)
         owners = {d.owner for d in demands}
         self._set_slots(share(demands, room, {o: self._limits.gpus(o) for o in owners}))
 
@@ -164,16 +248,13 @@ class Reconciler:
             self._sweeps.set_slots(slots)
             self._slots = slots
 
-    def _find_succeeded(self, waiting: tuple[Job, ...]) -> set[str]:
-        others = {other for job in waiting for other in job.after}
-        return {o for o in others if self._sweeps.get(o).state is JobState.SUCCEEDED}
-
-    def _can_start(self, job: Job) -> bool:
+    def _can_start(self, job: Job, after: Mapping[str, JobState]) -> bool:
         """Whether the sweeps it waits for can still succeed; if not, it fails."""
         for other in job.after:
-            state = self._sweeps.get(other).state
-            if state in (JobState.FAILED, JobState.CANCELLED):
-                self._fail_queued(job, f"{other}, which it waited for, is {state}")
+            state = after.get(other)
+            if state is None or state in (JobState.FAILED, JobState.CANCELLED):
+                how = "does not exist" if state is None else f"is {state}"
+                self._fail_queued(job, f"{other}, which it waited for, {how}")
                 return False
         return True
 
@@ -194,17 +275,23 @@ class Reconciler:
         self._launch(started)
 
     def _launch(self, job: Job) -> None:
-        launch = Launch(
-            name=_name_job(job),
-            sweep_id=job.sweep_id,
-            attempt=job.attempt,
-            home=self._service.settings.home,
-            modules=self._service.find_modules(job),
-        )
         try:
+            launch = Launch(
+                name=_name_job(job),
+                sweep_id=job.sweep_id,
+                attempt=job.attempt,
+                home=self._service.settings.home,
+                modules=self._service.find_modules(job),
+                bundle=job.bundle,
+                allow=self._service.settings.trainables,
+            )
+            self._handover.give(job)
             self._cluster.start(launch)
-        except LaunchError as error:
+        except (LaunchError, BundleError, BundleNotFoundError) as error:
             self._end_attempt(job, JobState.FAILED, str(error))
+            return
+        except OSError as error:  # the next round tries again
+            _log.warning("%s is not launched: %s", job.sweep_id, error)
             return
         self._sweeps.record_launch(job.sweep_id, job.attempt)
 
@@ -215,6 +302,7 @@ class Reconciler:
             self._sweeps.end_attempt(job.sweep_id, job.attempt, new, cause, by, **columns)
         except ConflictError as error:  # the driver ended it first
             _log.info("%s", error)
+        self._handover.take_back(job)
 
     def _fail_queued(self, job: Job, cause: str) -> None:
         try:
@@ -240,10 +328,8 @@ def _name_job(job: Job) -> str:
     return f"{job.sweep_id}-{job.attempt}"
 
 
-def _read_reason(found: JobStatus) -> str:
-    return found.message.splitlines()[0][:200] if found.message else "the cluster gives no reason"
-
-
 def _to_waiting(job: Job) -> Waiting:
-    priority = job.priority + (_RESTART_PRIORITY if job.failures else 0)
+    """A sweep whose driver has worked before comes first, one that never started does not."""
+    restarts = job.failures > 0 and job.last_heartbeat is not None
+    priority = job.priority + (_RESTART_PRIORITY if restarts else 0)
     return Waiting(read_demand(job), job.changed, priority, job.after)

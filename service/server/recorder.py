@@ -1,4 +1,4 @@
-"""Records a running sweep in the service's store: trials, epochs, events, and its progress."""
+"""Reports a running sweep to its service: trials, epochs, events, and its progress."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from service.base.errors import (
     StaleDriverError,
     UnauthorizedError,
 )
+from service.client.driver_reports import MAX_ITEMS
 from service.client.job_states import RequestedAction
 from service.run.sweep_control import Orders
+from service.server.driver_client import DriverClient
 from service.server.store.job_records import DriverReport
-from service.server.store.progress_store import ProgressStore
 from service.spec.resources import Resources
 from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.records import Metrics, Trial, TrialState
@@ -30,21 +31,18 @@ _SHOWN = ("train/loss", "val/loss", "gap/loss", "val/accuracy", "gap/accuracy")
 
 
 class Recorder:
-    """The outbox's sink for one attempt of a sweep; it passes the store's instructions on."""
+    """The outbox's sink for one attempt of a sweep; it passes the service's instructions on."""
 
     batch = 200
 
     def __init__(
         self,
-        progress: ProgressStore,
-        sweep_id: str,
-        attempt: int,
+        service: DriverClient,
         orders: Orders,
         resources: Resources,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._progress, self._sweep_id, self._attempt = progress, sweep_id, attempt
-        self._orders, self._clock = orders, clock
+        self._service, self._orders, self._clock = service, orders, clock
         self._gpus = resources.gpus
         self._weight = max(resources.worker_cpus * resources.workers, resources.gpus)
         self._sweep: Sweep | None = None
@@ -60,12 +58,12 @@ class Recorder:
         )
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
-        """Record updates in the store, and pass its instructions on to the sweep.
+        """Report updates to the service, and pass its instructions on to the sweep.
 
-        If this attempt is over, the sweep is stopped and nothing more is recorded.
+        If this attempt is over, the sweep is stopped and nothing more is reported.
 
         Raises:
-            DatabaseUnavailableError: the store does not answer.
+            GapsweepError: the service does not answer, or refuses them.
         """
         if self._orders.stale:
             return
@@ -76,8 +74,13 @@ class Recorder:
             epochs=[epoch for item in updates for epoch in item.epochs],
             events=events,
         )
+        for part in _split(report, MAX_ITEMS):
+            if not self._orders.stale:
+                self._send(part)
+
+    def _send(self, report: DriverReport) -> None:
         try:
-            instructions = self._progress.record(self._sweep_id, self._attempt, report)
+            instructions = self._service.record(report)
         except StaleDriverError:
             self._orders.stale = self._orders.stop = True
             return
@@ -86,7 +89,7 @@ class Recorder:
         self._orders.stop = instructions.requested_action is not None
 
     def is_away(self, error: Exception) -> bool:
-        """Whether the store cannot be used for now; any other error refuses what was written."""
+        """Whether the service cannot be used for now; any other error refuses what was written."""
         return isinstance(error, _AWAY)
 
     def report(self) -> DriverReport:
@@ -96,8 +99,8 @@ class Recorder:
         held = sum(self._count_held_seconds(t) for t in self._sweep.trials)
         return DriverReport(
             progress=_summarise_progress(self._sweep, self._planned),
-            slot_seconds=held * self._weight,
-            gpu_hours=held * self._gpus / 3600,
+            slot_seconds=max(0.0, held * self._weight),  # a clock may be set back
+            gpu_hours=max(0.0, held * self._gpus / 3600),
         )
 
     def _count_held_seconds(self, trial: Trial) -> float:
@@ -171,6 +174,26 @@ class StoreOutbox(Outbox, SweepObserver):
         self.repeat(sweep.trials)
 
 
+def _count(report: DriverReport) -> int:
+    return len(report.trials) + len(report.epochs) + len(report.events)
+
+
+def _split(report: DriverReport, size: int) -> Iterator[DriverReport]:
+    """The report in parts of at most ``size`` trials, epochs and events; at least one part."""
+    for start in range(0, max(1, _count(report)), size):
+        yield replace(report, **_select(report, start, start + size))
+
+
+def _select(report: DriverReport, start: int, stop: int) -> dict[str, Any]:
+    """The items of a part: first trials, then epochs, then events."""
+    found, before = {}, 0
+    for name in ("trials", "epochs", "events"):
+        items = getattr(report, name)
+        found[name] = items[max(0, start - before) : max(0, stop - before)]
+        before += len(items)
+    return found
+
+
 def _drop_epochs(trial: Trial) -> Trial:
     return replace(trial, epochs=())
 
@@ -183,6 +206,7 @@ def _summarise_progress(sweep: Sweep, planned: int) -> dict[str, Any]:
         **counts,
         "planned": planned,
         "metric": sweep.metric,
+        **({"changes": list(sweep.changes[-MAX_ITEMS:])} if sweep.changes else {}),
         **{
             role: _describe_finalist(trial)
             for role, trial in finalists.items()

@@ -9,17 +9,19 @@ import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
 
-from service.base.ports import check_port
+from service.base.errors import InputError
+from service.base.ports import check_port, is_loopback
 from service.base.redaction import RedactingFormatter
-from service.base.versions import get_installed_version
 from service.cluster.jobs_client import RayJobs
-from service.server import driver_config
 from service.server.api.app import create_app
+from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
+from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
@@ -37,23 +39,30 @@ _GRACE = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """The settings of a server. ``mlflow_uri`` None leaves it to each driver's machine."""
+    """The settings of a server.
+
+    ``mlflow_uri`` None leaves it to each driver's machine. ``driver_url`` is the URL of this API as
+    drivers on the cluster reach it; None takes it from ``host`` and ``port``.
+    ``parts`` are what this process started beside the API.
+    """
 
     service: ServiceSettings
     ray_address: str
     mlflow_uri: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    driver_url: str | None = None
     limits: QueueLimits = field(default_factory=QueueLimits)
     rates: RateSettings = field(default_factory=RateSettings)
     retries: int = 3
     python: str = "python"
     webhooks: Sequence[str] = ()
     webhook_secret: str | None = None
+    parts: Sequence[Part] = ()
 
 
 def build(settings: ServerSettings) -> FastAPI:
-    """The app; the database is checked and the drivers' configuration is written.
+    """The app; the database is checked.
 
     Raises:
         DatabaseUnavailableError: the database does not answer.
@@ -61,28 +70,53 @@ def build(settings: ServerSettings) -> FastAPI:
         HomeError: the home folder cannot be written.
         InputError: a setting is invalid.
     """
+    driver_url = find_driver_url(settings)
     database = Database(settings.service.database_url)
     database.check()
     home = Home(settings.service.home).create()
     home.data.mkdir(exist_ok=True)
-    driver_config.write(
-        driver_config.DriverConfig(
-            version=get_installed_version(),
-            database_url=settings.service.database_url,
-            mlflow_uri=settings.mlflow_uri,
-        ),
-        home,
-    )
+    (home.path / "service.json").unlink(missing_ok=True)  # of older versions: it has the password
     service = SweepService(settings.service, database)
     cluster = RayJobs(settings.ray_address, settings.python)
-    reconciler = Reconciler(service, cluster, settings.limits, settings.retries)
+    handover = Handover(home.path, service.sweep_tokens, driver_url, settings.mlflow_uri)
+    reconciler = Reconciler(service, cluster, settings.limits, handover, settings.retries)
     leases = LeaseStore(database, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     reconciling = LeasedLoop(
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
     service.wake = reconciling.wake
     loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
-    return create_app(service, cluster, rates=settings.rates, loops=loops)
+    return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
+
+
+def find_driver_url(settings: ServerSettings) -> str:
+    """This API's URL for drivers: as it was set, else from where it listens.
+
+    Raises:
+        InputError: it is no URL, or the drivers run on other machines and cannot reach it.
+    """
+    if settings.driver_url is not None:
+        found = urlsplit(settings.driver_url)
+        if found.scheme not in ("http", "https") or not found.hostname:
+            raise InputError(
+                f"--driver-url: invalid URL {settings.driver_url!r}; write it as http://HOST:8080"
+            )
+        return settings.driver_url
+    everywhere = settings.host in ("0.0.0.0", "::", "")
+    host = "127.0.0.1" if everywhere else settings.host
+    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    if is_loopback(host) and not _is_on_this_machine(settings.ray_address):
+        raise InputError(
+            f"drivers on the cluster {settings.ray_address} cannot reach this server at {url}; "
+            "name it as they do, e.g. --driver-url http://HOST:8080"
+        )
+    return url
+
+
+def _is_on_this_machine(ray_address: str) -> bool:
+    """Whether a Ray address, which may lack the scheme, means this machine."""
+    address = ray_address if "://" in ray_address else f"//{ray_address}"
+    return ray_address in ("", "auto", "local") or is_loopback(urlsplit(address).hostname or "")
 
 
 def serve(settings: ServerSettings) -> None:

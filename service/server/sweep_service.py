@@ -5,26 +5,37 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from service.base.errors import ForbiddenError, IllegalTransitionError, Problem, SpecError
+from service.base.errors import (
+    ForbiddenError,
+    IllegalTransitionError,
+    InputError,
+    Problem,
+    SpecError,
+)
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
-from service.server.bundle_unpacking import BundleLimits, unpack
+from service.server.bundle_unpacking import BundleLimits, restore, unpack
 from service.server.store.bundle_store import BundleStore
 from service.server.store.database import Database
 from service.server.store.job_records import Bundle, Job, Submission, User
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
+from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
+from service.spec.named_code import check_texts
 from service.sweep.home import Home
+from trainables.config.code_policy import CodePolicy
+from trainables.errors import ContractError
 
 MAX_PRIORITY = 100
+MAX_MORE_TRIALS = 100_000
+"""Of all extensions of a sweep together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +65,7 @@ class SweepService:
         self.settings, self.database = settings, database
         self.users, self.sweeps = UserStore(database), SweepStore(database)
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
+        self.sweep_tokens = SweepTokens(database)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
 
@@ -91,12 +103,11 @@ class SweepService:
         return spec, text
 
     def _check_allowed(self, spec: SweepSpec) -> None:
-        allowed = self.settings.trainables
-        for path in spec.import_paths():
-            if not any(fnmatchcase(path, pattern) for pattern in allowed):
-                raise ForbiddenError(
-                    f"this server does not allow {path!r}; allowed: {', '.join(allowed)}"
-                )
+        """Check texts only: the sweep's processes check the objects before they use them."""
+        try:
+            check_texts(spec, CodePolicy(allow=self.settings.trainables))
+        except ContractError as error:
+            raise ForbiddenError(str(error)) from None
         for file in spec.data.paths:
             if not file.is_relative_to(self.settings.data.resolve()):
                 words = "it reads data from its home folder only"
@@ -154,11 +165,17 @@ class SweepService:
         return self.bundles.add(digest(archive), user.name, len(archive), modules)
 
     def find_modules(self, job: Job) -> tuple[Path, ...]:
-        """The folders of the packages in a sweep's bundle."""
+        """The folders of the packages in a sweep's bundle, as they were uploaded.
+
+        Raises:
+            BundleNotFoundError: no bundle of that digest was uploaded.
+            BundleError: its archive is gone or is another one.
+        """
         if job.bundle is None:
             return ()
-        folder = Home(self.settings.home).bundles / job.bundle
-        return tuple(folder / name for name in self.bundles.get(job.bundle).modules)
+        modules = self.bundles.get(job.bundle).modules
+        folder = restore(Home(self.settings.home).bundles, job.bundle, self.settings.bundles)
+        return tuple(folder / name for name in modules)
 
     def cancel(self, user: User, sweep_id: str) -> Job:
         """Cancel a sweep; its finished trials stay.
@@ -184,17 +201,17 @@ class SweepService:
             return self.sweeps.request(sweep_id, RequestedAction.PAUSE, user.name)
         return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", user.name)
 
-    def resume(self, user: User, sweep_id: str) -> Job:
-        """Queue a paused sweep again.
+    def resume(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
+        """Queue a paused sweep again, with ``accept_changes`` on other data, code or libraries too.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep is not paused.
         """
         self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
-        return self._queue(sweep_id, "resumed", user)
+        return self._queue(sweep_id, "resumed", user, accept_changes)
 
-    def retry(self, user: User, sweep_id: str) -> Job:
+    def retry(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
         """Queue a failed or cancelled sweep again; it continues where it stopped.
 
         Raises:
@@ -202,20 +219,32 @@ class SweepService:
             IllegalTransitionError: the sweep has neither failed nor been cancelled.
         """
         self._get_own_in(user, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
-        return self._queue(sweep_id, "retried", user, failures=0)
+        return self._queue(sweep_id, "retried", user, accept_changes, failures=0)
 
-    def extend(self, user: User, sweep_id: str, trials: int) -> Job:
-        """Queue a sweep that succeeded for ``trials`` more trials.
+    def extend(
+        self, user: User, sweep_id: str, trials: int, *, accept_changes: bool = False
+    ) -> Job:
+        """Queue a sweep that succeeded for ``trials`` more trials, as :meth:`resume`.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep has not succeeded.
+            InputError: it would have been extended by too many trials in all.
         """
         job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
         cause, total = f"extended by {trials} trials", job.more_trials + trials
-        return self._queue(sweep_id, cause, user, more_trials=total, failures=0)
+        if total > MAX_MORE_TRIALS:
+            raise InputError(
+                f"{sweep_id} can be extended by at most {MAX_MORE_TRIALS:,} trials in all, of "
+                f"which it has {job.more_trials:,}; submit a new sweep"
+            )
+        return self._queue(sweep_id, cause, user, accept_changes, more_trials=total, failures=0)
 
-    def _queue(self, sweep_id: str, cause: str, user: User, **columns: Any) -> Job:
+    def _queue(
+        self, sweep_id: str, cause: str, user: User, accept_changes: bool, **columns: Any
+    ) -> Job:
+        columns["accept_changes"] = accept_changes
+        cause += ", changes accepted" if accept_changes else ""
         job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, user.name, **columns)
         self.wake()
         return job

@@ -38,7 +38,7 @@ class Resources(Strict):
         2, description="maximum of trials at once"
     )
     retries: Annotated[int, Bounds(0, 100)] = Field(
-        2, description="times that a trial which lost a process continues from its last epoch"
+        2, description="times that a trial whose process died continues; a control thrice as often"
     )
 
     @model_validator(mode="before")

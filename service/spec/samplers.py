@@ -28,9 +28,31 @@ class SamplerConfig(Component):
         """
         raise NotImplementedError
 
+    def prepare(self, sampler: BaseSampler, seed: int) -> BaseSampler:
+        """The sampler for one trial, whose seed this is: a new one, which remembers nothing.
 
-class CustomSampler(SamplerConfig, Custom):
-    """A user-defined subclass of `optuna.samplers.BaseSampler`."""
+        ``sampler`` is what :meth:`build` returned, or this method for another trial.
+        """
+        return self.build(seed)
+
+
+class KeptSampler(SamplerConfig):
+    """A sampler that goes on existing from trial to trial; each trial seeds its generators."""
+
+    def prepare(self, sampler: BaseSampler, seed: int) -> BaseSampler:
+        """The same sampler, with its random generators seeded."""
+        from service.spec.reseed import reseed
+
+        reseed(sampler, seed)
+        return sampler
+
+
+class CustomSampler(KeptSampler, Custom):
+    """A user-defined subclass of `optuna.samplers.BaseSampler`.
+
+    A resumed sweep asks it for the same trials if all of its state, but for random generators in
+    its attributes, is in the study.
+    """
 
     expected = "optuna.samplers:BaseSampler"
 
@@ -130,18 +152,18 @@ class CmaEs(SamplerConfig):
 
 
 @samplers.register
-class Qmc(SamplerConfig):
-    """Quasi-Monte Carlo sequence."""
+class Qmc(KeptSampler):
+    """Quasi-Monte Carlo sequence; a trial gets the point that has its number."""
 
     name: Literal["qmc"]
     qmc_type: Literal["sobol", "halton"] = "sobol"
     scramble: bool = True
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's sampler."""
-        from optuna.samplers import QMCSampler
+        """Optuna's sampler; the seed scrambles the sequence and is the sweep's, not a trial's."""
+        from service.spec.qmc import NumberedQmcSampler
 
-        return QMCSampler(
+        return NumberedQmcSampler(
             seed=seed,
             qmc_type=self.qmc_type,
             scramble=self.scramble,
@@ -151,7 +173,7 @@ class Qmc(SamplerConfig):
 
 
 @samplers.register
-class OptunaHub(SamplerConfig):
+class OptunaHub(KeptSampler):
     """A sampler of OptunaHub, ``pip install 'gapsweep[optunahub]'``.
 
     ``package`` is its path in the hub, for example ``samplers/auto_sampler``. ``registry_root`` is

@@ -13,6 +13,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial
 
+from service.study.attribution import Record
 from service.study.records import Metrics, Params, Role
 from trainables.config.anatomy import Anatomy
 
@@ -28,6 +29,12 @@ def _define_storage(
 ) -> dict[str, Any]:
     """Build a field's metadata: its ``key`` if that is not its name, and its JSON conversion."""
     return {"key": key, "load": load, "dump": dump}
+
+
+_PAIR = _define_storage(
+    load=lambda value: None if value is None else tuple(value),
+    dump=lambda value: None if value is None else list(value),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,10 @@ class TrialAttributes(_Attributes):
     queued trial takes instead of the sampler's. ``baseline`` marks a training without
     regularisation, to its last epoch. The other fields are those of
     :class:`service.study.records.Trial`;
-    ``seconds`` and ``attempts`` count over all sessions.
+    ``seconds`` and ``attempts`` count over all sessions, and so do the interruptions, see
+    :class:`service.study.attribution.Record`. ``handed_out`` has the epochs that were recorded when
+    the trial was last handed out, its own and those of all others; None after a clean stop.
+    ``batch`` is set for a replicate: the first number and the size of those queued together.
     """
 
     role: Role = field(default=Role.SEARCH, metadata=_define_storage(load=Role, dump=str))
@@ -74,6 +84,11 @@ class TrialAttributes(_Attributes):
     without: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     redraws_test: bool = field(default=False, metadata=_define_storage())
     attempts: int = field(default=1, metadata=_define_storage(load=int))
+    crashes: int = field(default=0, metadata=_define_storage(load=int))
+    idle: int = field(default=0, metadata=_define_storage(load=int))
+    stalls: int = field(default=0, metadata=_define_storage(load=int))
+    handed_out: tuple[int, int] | None = field(default=None, metadata=_PAIR)
+    batch: tuple[int, int] | None = field(default=None, metadata=_PAIR)
     control: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
@@ -85,6 +100,16 @@ class TrialAttributes(_Attributes):
     def of(cls, trial: FrozenTrial | optuna.Trial) -> TrialAttributes:
         """Read the attributes of a trial."""
         return cls.load(trial.user_attrs)
+
+    @property
+    def interruptions(self) -> Record:
+        """What is known of the trial's interruptions."""
+        return Record(crashes=self.crashes, idle=self.idle, stalls=self.stalls)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether others are compared with it."""
+        return self.baseline or self.role in (Role.BASELINE, Role.CONTROL)
 
     def dump_changed(self) -> dict[str, Any]:
         """Return all values that are not defaults, for a trial that is queued."""

@@ -5,7 +5,9 @@ Each function names what it relies on; ``tests/unit/test_compat.py`` fails when 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -13,8 +15,8 @@ from optuna.trial import FrozenTrial
 CHECKED_WITH = "5.0.0"
 """The version of Optuna with which this module was last checked."""
 
-CREATE_STUDY, CREATE_TRIAL = 0, 4
-"""The journal ``op_code`` of the two operations that assign ids.
+CREATE_STUDY, CREATE_TRIAL, SET_STATE, SET_INTERMEDIATE_VALUE = 0, 4, 6, 7
+"""The journal ``op_code`` of the two operations that assign ids, of a trial's states and reports.
 
 ``optuna.storages.journal._storage.JournalOperation`` in Optuna 5.0; every existing journal
 contains these numbers, so their meaning cannot change.
@@ -28,6 +30,33 @@ def reopen_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
     ``optuna.Trial`` takes the study and ``FrozenTrial._trial_id``, as ``study.ask`` itself does.
     """
     return optuna.Trial(study, frozen._trial_id)
+
+
+def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> None:
+    """Write what ``source`` has more of a running trial, and of itself, into ``target``.
+
+    That is what samplers and pruners write: parameters and system attributes, for which Optuna 5.0
+    has public functions of a storage only.
+    """
+    storage, changed = target._storage, source.trials[number]
+    before = target.trials[number]
+    for name in changed.params.keys() - before.params.keys():
+        distribution = changed.distributions[name]
+        value = distribution.to_internal_repr(changed.params[name])
+        storage.set_trial_param(before._trial_id, name, value, distribution)
+    for key, value in _find_changes(changed.system_attrs, before.system_attrs):
+        storage.set_trial_system_attr(before._trial_id, key, value)
+    known = storage.get_study_system_attrs(target._study_id)
+    for key, value in _find_changes(
+        source._storage.get_study_system_attrs(source._study_id), known
+    ):
+        storage.set_study_system_attr(target._study_id, key, value)
+
+
+def _find_changes(
+    changed: Mapping[str, Any], before: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    return ((k, v) for k, v in changed.items() if k not in before or before[k] != v)
 
 
 def remove_stale_lock(journal: Path) -> None:

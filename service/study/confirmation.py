@@ -12,6 +12,7 @@ from search_spaces.points import select_representable
 from search_spaces.space import SearchSpace
 from service.study.attributes import TrialAttributes
 from service.study.records import Params, Role, Trial
+from service.study.trial_reader import list_frozen_trials, read_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,30 @@ class Confirmation(Protocol):
 
 
 def queue_runs(study: optuna.Study, space: SearchSpace, runs: Sequence[ReplicateRun]) -> None:
-    """Put replicates into the study's queue."""
+    """Put replicates into the study's queue, as one batch."""
+    _enqueue(study, space, runs, (len(list_frozen_trials(study)), len(runs)))
+
+
+def complete_queue(study: optuna.Study, space: SearchSpace, confirm: Confirmation) -> None:
+    """Queue what is missing of the last batch, which a kill may have cut short.
+
+    What belongs to it was decided from the trials before its first.
+    """
+    known = list_frozen_trials(study)
+    batch = TrialAttributes.of(known[-1]).batch if known else None
+    if batch is None or len(known) >= sum(batch):
+        return
+    first, _ = batch
+    runs = confirm.next_runs([t for t in read_trials(study) if t.number < first])
+    _enqueue(study, space, runs[len(known) - first :], batch)
+
+
+def _enqueue(
+    study: optuna.Study, space: SearchSpace, runs: Sequence[ReplicateRun], batch: tuple[int, int]
+) -> None:
     for run in runs:
         attributes = TrialAttributes(
+            batch=batch,
             role=run.role,
             fixed=run.params,
             confirms=run.confirms,

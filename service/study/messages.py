@@ -56,9 +56,13 @@ class EpochReport:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFailure:
-    """The failure of a trial, with its reason as text."""
+    """The failure of a trial, with its reason as text.
+
+    ``disk_full`` says that the trial is not to blame: it can continue when there is room again.
+    """
 
     reason: str
+    disk_full: bool = False
     ran_on: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -21,15 +21,20 @@ from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
 from service.study.attributes import Finding, TrialAttributes
+from service.study.attribution import (
+    Record,
+    Verdict,
+    count_crash,
+    count_interruption,
+    judge,
+)
 from service.study.compat import reopen_trial
-from service.study.confirmation import Confirmation, queue_runs
+from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
 from service.study.records import Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
-
-MAX_ATTEMPTS = 3
 
 
 class Decision(Enum):
@@ -52,6 +57,7 @@ class StudySession:
         max_epochs: int,
         confirm: Confirmation | None = None,
         search_over: Callable[[], bool] = lambda: False,
+        retries: int = 2,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -61,13 +67,18 @@ class StudySession:
         self._metric = metric
         self._constraints = constraints
         self._max_epochs = max_epochs
+        self._retries = retries
         self._observers = observers
         self._clock = clock
         self._open: dict[int, _OpenTrial] = {}
-        known = list_frozen_trials(self._optuna)
-        self._interrupted = [t for t in known if t.state is StudyTrialState.RUNNING]
         self._confirm = confirm
         self._search_over = search_over
+        if confirm is not None:
+            complete_queue(self._optuna, space, confirm)
+        known = list_frozen_trials(self._optuna)
+        self._interrupted = [t.number for t in known if t.state is StudyTrialState.RUNNING]
+        self._inherited = frozenset(self._interrupted)
+        self._has_ended_trial = False
         started = [t for t in known if t.state is not StudyTrialState.WAITING]
         self._searched = sum(TrialAttributes.of(t).confirms is None for t in started)
 
@@ -87,8 +98,8 @@ class StudySession:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every trial was handed out."""
-        if self._interrupted or not self._search_is_done():
+        """Whether every trial was handed out and has ended, or will not be handed out again."""
+        if self._interrupted or self._open or not self._search_is_done():
             return False
         return not self._has_confirmations_left()
 
@@ -105,10 +116,13 @@ class StudySession:
         return tuple(self._open)
 
     def prepare(self, budget: int, points: Sequence[tuple[Role, Params]]) -> None:
-        """Set a new study's budget and queue the points that come before the sampler's own."""
+        """Set a new study's budget and queue the points that come before the sampler's own.
+
+        If a session was killed here, those that it queued are not queued again.
+        """
         if self.study.attributes.budget is not None:
             return
-        for role, point in points:
+        for role, point in points[len(list_frozen_trials(self._optuna)) :]:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
                 user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
@@ -130,13 +144,14 @@ class StudySession:
 
         Finalists are chosen after the last trial of the search has ended.
         """
-        while self._interrupted:
-            assignment = self._resume(self._interrupted.pop(0))
+        for number in tuple(self._interrupted):
+            assignment = self._resume(number)
             if assignment is not None:
                 return assignment
         if not self._search_is_done():
-            self._searched += 1
-            return self._start(self._optuna.ask())
+            trial = self._optuna.ask()  # a queued confirmation comes first
+            self._searched += TrialAttributes.of(trial).confirms is None
+            return self._start(trial)
         if self._confirm is not None and not self._open and not self._has_queued_confirmation():
             queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
@@ -169,16 +184,28 @@ class StudySession:
             handle.located = True
 
     def complete(
-        self, number: int, best: Metrics, stopped_epoch: int, control: Metrics | None = None
+        self,
+        number: int,
+        best: Metrics,
+        stopped_epoch: int,
+        control: Metrics | None = None,
+        *,
+        last: Metrics | None = None,
     ) -> None:
         """End a trial that ran to its own end: its value is the objective at the kept weights.
 
-        The trial fails if its value or a constrained metric is not a finite number.
+        ``last`` are the metrics of its last epoch, if that was not reported. The trial fails if its
+        value or a constrained metric is not a finite number.
         """
         handle = self._open[number]
+        # first: a session after a kill must know that no decision follows from the last epoch
+        handle.attributes = replace(handle.attributes, stopped_epoch=stopped_epoch)
+        if last is not None:
+            self.report(number, stopped_epoch, last)
         judged = (self._metric, *(c.metric for c in self._constraints))
         strange = [m for m in judged if m in best and not math.isfinite(best[m])]
         if strange:  # Optuna accepts no such value or constraint
+            handle.attributes = replace(handle.attributes, stopped_epoch=None)
             self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
             return
         handle.attributes = replace(
@@ -198,6 +225,28 @@ class StudySession:
         """End a trial that failed, with the reason."""
         self._finish(number, StudyTrialState.FAIL, reason=reason)
 
+    def crash(self, number: int, reason: str) -> None:
+        """Count the death of an open trial's own process: it continues, or fails if it died often.
+
+        ``reason`` is that of the failure.
+        """
+        handle = self._open[number]
+        record = count_crash(handle.attributes.interruptions)
+        handle.attributes = replace(handle.attributes, crashes=record.crashes, handed_out=None)
+        if self._judge(handle.attributes, record)[0] is Verdict.GIVE_UP:
+            times = f", {record.crashes} times" if record.crashes > 1 else ""
+            self.fail(number, reason + times)
+        else:
+            self.release(number)
+
+    def release(self, number: int) -> None:
+        """Give back an open trial that something else than itself ended: it is handed out again."""
+        handle = self._open.pop(number)
+        handle.attributes = replace(
+            handle.attributes, seconds=handle.measure_seconds(self._clock())
+        )
+        self._interrupted.append(number)
+
     def interrupt(self) -> None:
         """Release the open trials: they stay RUNNING in the study and are resumed later."""
         for handle in self._open.values():
@@ -205,6 +254,7 @@ class StudySession:
                 handle.attributes,
                 seconds=handle.measure_seconds(self._clock()),
                 attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
+                handed_out=None,
             )
         self._open.clear()
 
@@ -232,28 +282,66 @@ class StudySession:
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
-        attributes = replace(
-            attributes,
-            params=suggest(self._space, trial, attributes.fixed),
-            baseline=attributes.baseline or attributes.role is Role.BASELINE,
-        )
-        attributes.store(trial)
+        point = suggest(self._space, trial, attributes.fixed)
+        baseline = attributes.baseline or attributes.role is Role.BASELINE
+        replace(attributes, baseline=baseline).store(trial)
+        # last: a session after a kill takes a trial with parameters as begun
+        replace(attributes, baseline=baseline, params=point).store(trial)
         return self._hand_out(trial, recorded=0)
 
-    def _resume(self, frozen: FrozenTrial) -> Assignment | None:
-        trial = reopen_trial(self._optuna, frozen)
-        attributes = TrialAttributes.of(frozen)
-        attributes = replace(attributes, attempts=attributes.attempts + 1)
-        attributes.store(trial)
-        if attributes.params is None:
-            return self._start(trial)
-        assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
-        if attributes.attempts > MAX_ATTEMPTS:
-            self.fail(trial.number, f"interrupted {MAX_ATTEMPTS} times; not retried")
+    def _resume(self, number: int) -> Assignment | None:
+        """Hand out an interrupted trial again; None if it has ended now, or has to wait."""
+        frozen = list_frozen_trials(self._optuna)[number]
+        attributes = self._count_interruption(frozen)
+        verdict, reason = self._judge(attributes, attributes.interruptions)
+        if verdict is Verdict.POSTPONE and not self._has_ended_trial and not self._search_is_done():
             return None
-        return assignment
+        self._interrupted.remove(number)
+        if attributes.params is None:  # killed while its parameters were drawn
+            self.study.draw_again(number, self._space, attributes.fixed)
+            return self._start(reopen_trial(self._optuna, frozen))
+        trial = reopen_trial(self._optuna, frozen)
+        replace(attributes, attempts=attributes.attempts + 1).store(trial)
+        assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
+        if verdict is Verdict.GIVE_UP:
+            self.fail(number, reason)
+        elif self._was_pruned(number):
+            self.prune(number)
+        return assignment if number in self._open else None
+
+    def _count_interruption(self, frozen: FrozenTrial) -> TrialAttributes:
+        """The attributes of a trial with its last interruption, unless that was a clean stop."""
+        attributes = TrialAttributes.of(frozen)
+        if attributes.handed_out is None:
+            return attributes
+        own, others = self._count_epochs(frozen)
+        own_before, others_before = attributes.handed_out
+        record = count_interruption(
+            attributes.interruptions, own=own - own_before, others=others - others_before
+        )
+        return replace(attributes, idle=record.idle, stalls=record.stalls)
+
+    def _count_epochs(self, frozen: FrozenTrial) -> tuple[int, int]:
+        """How many epochs of a trial, and of all others, are in the study."""
+        own = len(frozen.intermediate_values)
+        every = sum(len(t.intermediate_values) for t in list_frozen_trials(self._optuna))
+        return own, every - own
+
+    def _judge(self, attributes: TrialAttributes, record: Record) -> tuple[Verdict, str]:
+        return judge(record, retries=self._retries, control=attributes.is_control)
+
+    def _was_pruned(self, number: int) -> bool:
+        """Whether a kill came between a trial's last epoch and the pruning that followed."""
+        handle = self._open[number]
+        last = max(handle.reported, default=0)
+        if number not in self._inherited or not handle.prunable or not 0 < last < self._max_epochs:
+            return False
+        pruned = self.study.decide_again(number)
+        return pruned and handle.attributes.stopped_epoch is None
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
+        epochs = self._count_epochs(list_frozen_trials(self._optuna)[trial.number])
+        replace(TrialAttributes.of(trial), handed_out=epochs).store(trial)
         frozen = list_frozen_trials(self._optuna)[trial.number]
         attributes = TrialAttributes.of(frozen)
         self._open[trial.number] = _OpenTrial(
@@ -288,6 +376,7 @@ class StudySession:
         seconds = handle.measure_seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
         frozen = self._optuna.tell(number, value, state=state)
+        self._has_ended_trial = True
         self._emit(TrialEnded(trial=read_trial(frozen)))
 
     def _emit(self, event: TrialEvent) -> None:

@@ -6,10 +6,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import optuna
-from optuna.samplers import BaseSampler
 
+from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
@@ -17,7 +16,9 @@ from service.study.compat import remove_stale_lock
 from service.study.importance import Importances, importances
 from service.study.journals import Opener, open_journal, read_journal
 from service.study.ranking import Mode
-from service.study.records import Epoch, Trial
+from service.study.records import Epoch, Params, Trial
+from service.study.rewind import decide_again, draw_again
+from service.study.sampling import ResumableSampler
 from service.study.trial_reader import read_trials
 
 
@@ -25,10 +26,12 @@ class SweepStudy:
     """A sweep's study for callers that do not use Optuna: records, attributes, importances.
 
     ``optuna`` is the Optuna study; only this package uses it. One process writes to a study.
+    Without a ``journal``, a study ends with its process.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, journal: Path | None = None) -> None:
         self.optuna = study
+        self._journal = journal
 
     @property
     def mode(self) -> Mode:
@@ -48,6 +51,17 @@ class SweepStudy:
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
         """Every started trial as a record, by number, with its ``epochs`` if given."""
         return read_trials(self.optuna, epochs)
+
+    def draw_again(self, number: int, space: SearchSpace, fixed: Params) -> None:
+        """Draw parameters of a trial that was interrupted while they were drawn."""
+        if self._journal is not None:
+            draw_again(self.optuna, self._journal, number, space, fixed)
+
+    def decide_again(self, number: int) -> bool:
+        """Whether an interrupted trial was to be pruned at the last epoch that it reported."""
+        if self._journal is None or isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
+            return False
+        return decide_again(self.optuna, self._journal, number)
 
     def importances(self) -> Importances:
         """Compute the importance of each parameter."""
@@ -70,8 +84,8 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
         pruner=spec.search.pruner.build(spec.training.max_epochs),
         load_if_exists=True,
     )
-    study.sampler = make_sampler(spec, len(study.get_trials(deepcopy=False)))
-    return SweepStudy(study)
+    study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
+    return SweepStudy(study, path)
 
 
 def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:
@@ -89,13 +103,3 @@ def _silence_optuna() -> None:
     """Turn off Optuna's log of every trial and its warnings about experimental features."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-
-
-def make_sampler(spec: SweepSpec, known: int) -> BaseSampler:
-    """Build the spec's sampler, seeded by the spec's seed and the number of ``known`` trials.
-
-    A resumed sweep therefore does not repeat its first draws.
-    """
-    sequence = np.random.SeedSequence([spec.search.seed, known] if known else spec.search.seed)
-    seed = int(sequence.generate_state(1)[0])
-    return spec.search.sampler.build(seed)

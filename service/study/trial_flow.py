@@ -6,14 +6,26 @@ decisions of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from service.base.errors import DiskFullError
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.session import Decision, StudySession
 
 DIED = "the trial's process died (killed, or out of memory)"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The end of a trial's process before the trial's: its reason, whether it was its own fault.
+
+    A process that is lost with its node is nobody's fault.
+    """
+
+    reason: str
+    own: bool = True
 
 
 class NoTrial(Enum):
@@ -59,21 +71,24 @@ class TrialFlow:
             self.session.prune(number)
         return decision
 
-    def finish(self, number: int, last: Answer | None, crashes: Sequence[str] | None) -> None:
+    def finish(self, number: int, last: Answer | None, lost: Loss | None) -> None:
         """End a trial in the study, unless it has ended already or was interrupted by a stop.
 
-        ``last`` is the last answer of its worker, if any. ``crashes`` are the reasons of all
-        crashes of its process, None if the trial did not end by a crash.
+        ``last`` is the last answer of its worker, if any; ``lost`` is set if its process died: the
+        trial is then handed out again, unless its process has died too often.
         """
         if number not in self.session.open_trials:
             return
+        if isinstance(last, TrialFailure) and last.disk_full:
+            self.error = self.error or DiskFullError(last.reason)
+            return  # it stays open, and is resumed with the sweep
         if last is not None:
             self.session.locate(number, last.ran_on)
         if isinstance(last, TrialFailure):
             self.session.fail(number, last.reason)
         elif last is not None and last.best is not None:
-            self.session.report(number, last.epoch, last.metrics)
-            self.session.complete(number, last.best, last.epoch, last.control)
-        elif crashes is not None:
-            times = f", {len(crashes)} times" if len(crashes) > 1 else ""
-            self.session.fail(number, (crashes[-1] if crashes else DIED) + times)
+            self.session.complete(number, last.best, last.epoch, last.control, last=last.metrics)
+        elif lost is not None and lost.own:
+            self.session.crash(number, lost.reason)
+        elif lost is not None:
+            self.session.release(number)

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from search_spaces.models import Frozen
+from service.base.json_numbers import Number
 
-Bounds = tuple[float, float]
+Bounds = tuple[Number, Number]
 Division = Literal["new_splits", "one_split"]
 LimitName = Literal["test_rows", "replicates", "trainings"]
 
@@ -34,7 +35,7 @@ class PartState(StrEnum):
 class Measured(Frozen):
     """A difference of the objective in its unit, with its interval; negative is lower."""
 
-    effect: float
+    effect: Number
     interval: Bounds
 
 
@@ -46,7 +47,7 @@ class Part(Frozen):
 
     name: str
     state: PartState
-    effect: float | None = None
+    effect: Number | None = None
     interval: Bounds | None = None
     suffices: bool = False
 
@@ -54,8 +55,8 @@ class Part(Frozen):
 class Mean(Frozen):
     """A mean over replicates; ``half`` is half the width of its 95 % interval, if there is one."""
 
-    mean: float
-    half: float | None = None
+    mean: Number
+    half: Number | None = None
 
 
 class Arm(Frozen):
@@ -84,16 +85,16 @@ class Answer(Frozen):
     pick: int | None = None
     without: tuple[str, ...] = ()
     control: int | None = None
-    effect: float | None = None
+    effect: Number | None = None
     interval: Bounds | None = None
-    level: float | None = None
-    p: float | None = None
+    level: Number | None = None
+    p: Number | None = None
     replicates: int = 0
     test_rows: int = 0
     on: Division = "new_splits"
     feasible: bool = True
-    min_effect: float | None = None
-    excluded_above: float | None = None
+    min_effect: Number | None = None
+    excluded_above: Number | None = None
     early_stopping: Measured | None = None
     parts: tuple[Part, ...] = ()
     parts_replicates: int = 0
@@ -101,7 +102,7 @@ class Answer(Frozen):
     limit: LimitName | None = None
     sensitivity: Measured | None = None
     arms: tuple[Arm, ...] = ()
-    target_scale: float | None = Field(
+    target_scale: Number | None = Field(
         None, description="of a regression: the target's units per unit that the model predicts"
     )
     compared: int = Field(0, description="completed trials of the search that the pick is best of")

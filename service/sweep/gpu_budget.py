@@ -44,7 +44,8 @@ class GpuBudget(Observer):
         self._study.store(replace(attributes, gpu_seconds_before_extension=self._used))
 
     def started(self, trial: Trial) -> None:
-        """Start counting the trial's GPUs."""
+        """Start counting the trial's GPUs, again if its process died and it goes on in another."""
+        self.ended(trial)
         self._since[trial.number] = self._clock()
 
     def ended(self, trial: Trial) -> None:

@@ -14,7 +14,14 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from service.base.errors import ConflictError, DamagedFileError, HomeError, SweepBusyError
+from service.base.disk import is_disk_full
+from service.base.errors import (
+    ConflictError,
+    DamagedFileError,
+    DiskFullError,
+    HomeError,
+    SweepBusyError,
+)
 from service.base.sweep_ids import LATEST, resolve_sweep
 from service.base.untrusted_files import (
     append_untrusted,
@@ -78,6 +85,25 @@ class SweepFolder:
     def has(self, path: Path) -> bool:
         """Whether :meth:`open` would open a file."""
         return is_untrusted_file(self.path.parent, self._find_place(path))
+
+    def has_nothing_at(self, path: Path) -> bool:
+        """Whether nothing lies where one of the folder's files would be, of whatever kind.
+
+        Raises:
+            DamagedFileError: the folder is a link, or cannot be read.
+        """
+        try:
+            self.open(path).close()
+        except FileNotFoundError:
+            return True
+        except DamagedFileError:
+            if not self.has_plain_folder():
+                raise
+        return False
+
+    def has_plain_folder(self) -> bool:
+        """Whether the sweep's folder is a folder, and no link to one."""
+        return self.path.is_dir() and not self.path.is_symlink()
 
     def _find_place(self, path: Path) -> PurePath:
         """A path from the folder of all sweeps on: the sweep's own folder may be a link, too."""
@@ -144,6 +170,16 @@ class SweepFolder:
             raise DamagedFileError(f"{self.sweep_id}/import_paths is not UTF-8 text") from None
 
     @property
+    def code(self) -> Path:
+        """The file that records the code of the last session, one JSON object."""
+        return self.path / "code.json"
+
+    @property
+    def fingerprints(self) -> Path:
+        """The file of what the sweep was run on; sweeps of older versions have none."""
+        return self.path / "fingerprints.json"
+
+    @property
     def journal(self) -> Path:
         """The file of the study."""
         return self.path / "study.journal"
@@ -172,6 +208,11 @@ class SweepFolder:
     def driver_log(self) -> Path:
         """The log file of the drivers that a service started for the sweep."""
         return self.path / "driver.log"
+
+    @property
+    def driver_file(self) -> Path:
+        """The file by which the driver of an attempt finds its service, until it has read it."""
+        return self.path / "driver.json"
 
     def trial(self, number: int) -> Path:
         """Return the folder of one trial, which may not exist."""
@@ -248,12 +289,15 @@ class Home:
 
         Raises:
             HomeError: the folder cannot be written.
+            DiskFullError: its disk is full.
         """
         try:
             (self.path / "sweeps").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
+            if is_disk_full(error):
+                raise DiskFullError(f"the disk of the home folder {self.path} is full") from error
             raise HomeError(
                 f"home folder {self.path} cannot be written ({error.strerror}); "
                 "name another with --home or GAPSWEEP_HOME"

@@ -19,6 +19,7 @@ from service.base.errors import (
 from service.spec.model import SweepSpec
 from service.spec.stored import build_stored_spec, read_stored_spec
 from service.sweep.answer import Answer
+from service.sweep.fingerprint import read_records
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
 from service.sweep.summary import Summary, summarise
@@ -137,6 +138,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         seconds=study.attributes.seconds,
         trials=study.trials(read_history(folder)),
         answer=None if stored is None else Answer.model_validate(stored),
+        changes=tuple(w for r in read_records(folder) if (w := r.describe())),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from search_spaces.models import Frozen
 from search_spaces.space import Value
+from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.home import SweepFolder
@@ -39,7 +40,7 @@ class TrialSummary(Frozen):
 
     number: int
     params: dict[str, Value]
-    metrics: dict[str, float]
+    metrics: dict[str, Number]
     checkpoint: str | None
 
 
@@ -57,13 +58,13 @@ class Summary(Frozen):
 
     ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
     ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
-    not show, tell or log.
+    not show, tell or log; ``changes`` say from which trial on it ran on something else.
     """
 
     sweep_id: str
     name: str
     state: SweepState
-    seconds: float
+    seconds: Number
     trials: TrialCounts
     replicates: int = 0
     answer: Answer | None = None
@@ -73,6 +74,7 @@ class Summary(Frozen):
     by_penalty: list[PenaltySummary]
     environment: dict[str, str]
     losses: tuple[Loss, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
@@ -103,6 +105,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "seconds": round(sweep.seconds, 3),
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
         "replicates": len(sweep.trials) - len(sweep.searched),
+        "changes": sweep.changes,
     }
 
 

@@ -15,10 +15,13 @@ Limits = Mapping[str, int]
 
 OWN_LIMITS: Limits = MappingProxyType(
     {
+        "driver.json": 64 * KIB,
         "format": KIB,
         "import_paths": MIB,
+        "code.json": 16 * MIB,
         "lock": KIB,
         "spec.yaml": 4 * MIB,
+        "fingerprints.json": 64 * MIB,
         "summary.json": 64 * MIB,
         "report.html": 64 * MIB,
         "study.journal": 2 * GIB,
@@ -32,6 +35,7 @@ SERVER_LIMITS: Limits = MappingProxyType(
     {
         **OWN_LIMITS,
         "spec.yaml": MIB,
+        "fingerprints.json": 8 * MIB,
         "summary.json": 8 * MIB,
         "report.html": 32 * MIB,
         "study.journal": 64 * MIB,

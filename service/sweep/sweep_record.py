@@ -28,7 +28,8 @@ class Sweep:
     """A sweep with its started trials, by number.
 
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
-    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran.
+    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
+    say from which trial on it ran on something else.
     """
 
     sweep_id: str
@@ -39,6 +40,7 @@ class Sweep:
     max_epochs: int
     trials: tuple[Trial, ...]
     answer: Answer | None = None
+    changes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -50,6 +52,7 @@ class Sweep:
         seconds: float,
         trials: tuple[Trial, ...],
         answer: Answer | None = None,
+        changes: tuple[str, ...] = (),
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -61,6 +64,7 @@ class Sweep:
             max_epochs=spec.training.max_epochs,
             trials=trials,
             answer=answer,
+            changes=changes,
         )
 
     @property

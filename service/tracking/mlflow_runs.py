@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
 from service.sweep.losses import Losses, describe_error
 from service.sweep.sweep_record import Sweep, SweepState
+from service.tracking.new_database import create_database
 from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -41,10 +42,12 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
 )
 
+from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.refusals import BatchLog, NotOpenError, is_away
 
 SWEEP_TAG = "gapsweep.sweep_id"
+CODE_TAG = "gapsweep.code"
 TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
 ROLE_TAG = "gapsweep.role"
@@ -72,7 +75,7 @@ _SWEEP_STATUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
-    """The description of a sweep in its runs: its parameters, its trainable, its data.
+    """The description of a sweep in its runs: its parameters, its trainable, its data, its code.
 
     ``data_digest`` distinguishes data of the same name, in at most 36 characters.
     """
@@ -84,6 +87,7 @@ class TrackedSweep:
     data_digest: str
     params: Mapping[str, str]
     spec: Path
+    code: str = ""
 
 
 class SweepRuns:
@@ -129,9 +133,8 @@ class SweepRuns:
         self._known = True
 
     def _open(self) -> None:
-        self._client = mlflow.MlflowClient(
-            self._uri
-        )  # makes a new database first, which takes long
+        create_database(self._uri)  # which takes long
+        self._client = mlflow.MlflowClient(self._uri)
         self._batches = BatchLog(self._client, self.losses)
         self._experiment = self._find_experiment()
         runs = self._find_runs()
@@ -239,6 +242,7 @@ class SweepRuns:
         }
         tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: escape_markdown(verdict)}
         tags |= _answer_tags(sweep.answer)
+        tags |= {CODE_TAG: self._sweep.code} if self._sweep.code else {}
         self._batches.log(self.parent, [*make_metrics(metrics, now, 0), *make_tags(tags)])
 
     def _end_runs(self, sweep: Sweep) -> None:
@@ -261,23 +265,29 @@ class SweepRuns:
             self._log_artifact(self._open_child(sweep.best), model, "model")
 
     def _log_artifact(self, run: str, path: Path, folder: str | None = None) -> None:
-        self._skip_refused(path.name, lambda: self._client.log_artifact(run, str(path), folder))
+        self._skip_refused(
+            path.name, lambda: log_artifact(self._client, run, path, folder, self._artifacts)
+        )
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
             self._put_aside(found)
-            found = None
+            found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return str(found.experiment_id)
         return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifacts))
 
     def _put_aside(self, deleted: mlflow.entities.Experiment) -> None:
-        """Rename a deleted experiment, whose name is taken until then; it stays deleted."""
+        """Rename a deleted experiment, whose name is taken until then; it stays deleted.
+
+        It is restored instead where this user may neither rename nor delete experiments.
+        """
         number = deleted.experiment_id
         self._client.restore_experiment(number)
-        self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
-        self._client.delete_experiment(number)
+        with suppress(MlflowException):
+            self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
+            self._client.delete_experiment(number)
 
     def _find_runs(self) -> list[mlflow.entities.Run]:
         """All runs of the sweep."""
@@ -324,7 +334,7 @@ class SweepRuns:
 
     def _describe_parent(self) -> None:
         try:
-            self._client.log_artifact(self.parent, str(self._sweep.spec))
+            log_artifact(self._client, self.parent, self._sweep.spec, None, self._artifacts)
             self._has_spec = True
         except Exception:  # its store may be away; it is tried again at the end
             pass

@@ -1,8 +1,7 @@
-"""Starts the MLflow UI for the sweeps of a home."""
+"""Starts MLflow's server for the sweeps of a home."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 from collections.abc import Mapping
@@ -11,13 +10,15 @@ from contextlib import closing
 from service.base.errors import InputError
 from service.base.plain_text import say
 from service.base.ports import check_port
+from service.base.redaction import redact
 from service.base.uris import build_readonly_sqlite_uri
-from service.sweep.environment import EXPERIMENT, get_artifact_location, get_mlflow_uri
+from service.sweep.environment import EXPERIMENT, get_mlflow_uri
 from service.sweep.home import Home
+from service.tracking.mlflow_settings import MlflowSettings
 
 
-def become_mlflow(home: Home, host: str, port: int) -> None:
-    """Replace this process by MLflow's server; returns only if the sweeps are on another server.
+def show_runs(home: Home, host: str, port: int) -> None:
+    """Serve MLflow until it is stopped; returns at once if the sweeps are on another server.
 
     Raises:
         InputError: nothing was logged, or the address cannot be used.
@@ -26,14 +27,33 @@ def become_mlflow(home: Home, host: str, port: int) -> None:
     if uri is None:
         raise InputError("GAPSWEEP_MLFLOW_URI is off: no run was logged")
     if uri.startswith(("http://", "https://")):
-        say(f"the sweeps are logged to {uri}; open it in a browser")
+        say(f"the sweeps are logged to {redact(uri)}; open it in a browser")
         return
     if uri == home.mlflow_uri and not (home.path / "mlflow.db").exists():
         raise InputError(f"nothing was logged in {home.path} yet; run a sweep first")
     check_port(host, port)
     say(f"MLflow on http://{host}:{port}/{_find_runs_page(home)} (Ctrl-C ends it)")
-    command, environment = _build_command(uri, get_artifact_location(home), host, port)
-    os.execve(command[0], command, {**os.environ, **environment})
+    run_server(MlflowSettings(database=uri, artifacts=home.artifacts, host=host, port=port))
+
+
+def run_server(settings: MlflowSettings) -> None:
+    """Serve until the process receives a signal to stop."""
+    from service.tracking.mlflow_serving import serve_mlflow  # it takes seconds to import
+
+    serve_mlflow(settings)
+
+
+def build_server_command(
+    home: Home, host: str, port: int, api: str
+) -> tuple[list[str], Mapping[str, str]]:
+    """Build the command that serves a home's runs to who has a token of an API; its environment.
+
+    ``gapsweep serve-mlflow`` is the command; it is started without the working directory on the
+    path of modules.
+    """
+    command = [sys.executable, "-P", "-m", "service.cli", "serve-mlflow", "--api", api]
+    command += ["--home", str(home.path), "--host", host, "--port", str(port)]
+    return command, {"MLFLOW_BACKEND_STORE_URI": home.mlflow_uri}
 
 
 def _find_runs_page(home: Home) -> str:
@@ -49,17 +69,3 @@ def _find_runs_page(home: Home) -> str:
     except (sqlite3.Error, TypeError):  # another database of the user's, or nothing in it
         return ""
     return f"#/experiments/{number}/runs?workflowType=machine_learning"
-
-
-def mlflow_command(home: Home, host: str, port: int) -> tuple[list[str], Mapping[str, str]]:
-    """Return the command of MLflow's server for a home's database, and its environment."""
-    return _build_command(home.mlflow_uri, home.artifacts.as_uri(), host, port)
-
-
-def _build_command(
-    uri: str, artifacts: str | None, host: str, port: int
-) -> tuple[list[str], Mapping[str, str]]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command += [] if artifacts is None else ["--default-artifact-root", artifacts]
-    return command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # unused, 2 GB

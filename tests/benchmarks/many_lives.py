@@ -34,6 +34,7 @@ from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
+from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
@@ -140,7 +141,8 @@ def serve(home: Path, database_url: str, port: int) -> None:
     database = Database(database_url)
     service = SweepService(ServiceSettings(database_url=database_url, home=home), database)
     cluster = PretendCluster(service.progress)
-    reconciler = Reconciler(service, cluster, QueueLimits(running=_AT_ONCE))
+    handover = Handover(home, service.sweep_tokens, f"http://127.0.0.1:{port}", None)
+    reconciler = Reconciler(service, cluster, QueueLimits(running=_AT_ONCE), handover)
     leases = LeaseStore(database, "benchmark")
     keeper = LeasedLoop(
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts

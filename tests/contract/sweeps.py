@@ -9,6 +9,7 @@ from typing import Any
 
 from service.cluster.connection import Cluster
 from service.run.sweep_session import Ending, create_sweep, run_sweep
+from service.run.user_code import use_folders
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.records import Epoch, Trial
@@ -70,9 +71,10 @@ class Executor:
         home = Home(folder.path.parents[1])
         rows = open_rows(spec.data)
         watcher = view or Watcher()
-        return run_sweep(
-            spec, rows, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
-        )
+        with use_folders(self.modules):
+            return run_sweep(
+                spec, rows, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
+            )
 
 
 def facts(trial: Trial) -> Trial:

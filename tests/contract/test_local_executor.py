@@ -99,6 +99,20 @@ def test_quitting_a_debugger_ends_the_sweep_and_fails_no_trial(
     assert [t.state for t in sweep.trials] == [TrialState.COMPLETE] * 3
 
 
+def test_code_that_ends_the_process_fails_its_trial_and_not_the_sweep(
+    local: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(*_: object) -> None:
+        sys.exit(3)
+
+    spec = local.spec(budget={"trials": 2})
+    folder = local.new(tmp_path, spec)
+    monkeypatch.setattr(MLP, "step", leave)
+    sweep = local.run(spec, folder).sweep
+    assert [t.state for t in sweep.trials] == [TrialState.FAILED] * 2
+    assert sweep.trials[0].reason == "its code ended the process: SystemExit(3)"
+
+
 def test_a_device_that_broke_fails_its_trial_and_ends_the_sweep(
     local: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

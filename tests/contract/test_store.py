@@ -778,6 +778,19 @@ class TestLeases:
         assert one.acquire("queue", 10)
         assert two.acquire("events", 10)
 
+    def test_one_that_is_held_for_longer_than_a_lease_lasts_is_over(
+        self, database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The clock of the process that took it was wrong, or has been set back."""
+        one, two = LeaseStore(database, "one", clock), LeaseStore(database, "two", clock)
+        clock.now += 3600
+        assert one.acquire("queue", 10)
+        clock.now -= 3600
+        with caplog.at_level("WARNING"):
+            assert two.acquire("queue", 10)
+        assert "held by one for 3610 s more" in caplog.text
+        assert not one.acquire("queue", 10)
+
     def test_of_many_that_ask_at_once_one_gets_it(self, database: Database) -> None:
         got: list[bool] = []
         threads = [

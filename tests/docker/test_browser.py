@@ -33,10 +33,13 @@ def sweep_id(stack: Docked) -> str:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(stack: Docked) -> Iterator[Page]:
+    """A browser that knows MLflow's password, which it would ask a person for."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        opened = browser.new_page(viewport={"width": 1600, "height": 900})
+        password = {"username": "admin", "password": stack.known_token}
+        size = {"width": 1600, "height": 900}
+        opened = browser.new_page(viewport=size, http_credentials=password)
         opened.set_default_timeout(20_000)
         yield opened
         browser.close()

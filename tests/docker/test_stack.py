@@ -48,6 +48,61 @@ MNIST = {
     "resources": {"concurrent": 2},
 }
 
+SPY = """
+import os
+import socket
+from pathlib import Path
+
+from torch import nn
+
+PLACE = Path("/data/spied")
+
+
+def found():
+    for root in ("/secrets", "/secrets-of", "/data", "/tmp", "/artifacts"):
+        yield from (p for p in Path(root).rglob("*") if PLACE not in p.parents)
+    for process in Path("/proc").glob("[0-9]*"):
+        yield from (process / "environ", process / "cmdline")
+
+
+def look():
+    PLACE.mkdir(exist_ok=True)
+    with (PLACE / f"{socket.gethostname()}-{os.getpid()}").open("wb") as file:
+        file.write(repr(dict(os.environ)).encode())
+        for path in found():
+            try:
+                if path.is_file() and path.stat().st_size < 10_000_000:
+                    file.write(path.read_bytes())
+            except OSError:
+                continue
+        try:
+            socket.create_connection(("postgres", 5432), 5).close()
+            file.write(b"PostgreSQL answers")
+        except OSError:
+            file.write(b"PostgreSQL is out of reach")
+
+
+look()
+
+
+class Small(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, outputs))
+
+    def forward(self, x):
+        return self.body(x)
+"""
+SPYING = {
+    **MNIST,
+    "name": "spy",
+    "trainable": "spy:Small",
+    "data": {"name": "digits"},
+    "training": {"max_epochs": 1},
+    "space": {"augmentation": {"choice": ["none", "noise"]}},
+    "budget": {"trials": 4},
+}
+
 
 def submitted(stack: Docked, folder: Path, trials: int, pause: float, concurrent: int = 4) -> str:
     """A paced sweep's id."""
@@ -83,7 +138,7 @@ def every_trial_is_there_once(stack: Docked, sweep_id: str, trials: int, epochs:
 
 def steps_of(stack: Docked, run_id: str, metric: str) -> list[int]:
     path = f"metrics/get-history?run_id={run_id}&metric_key={metric}"
-    found = asked(f"{stack.mlflow}/api/2.0/mlflow/{path}")
+    found = stack.asked_of_mlflow(path)
     return [int(m.get("step", 0)) for m in found["metrics"]]
 
 
@@ -100,7 +155,8 @@ class TestTheImage:
         assert found["Config"]["Entrypoint"][0] == "tini"
 
     def test_has_no_compiler_and_no_secret(self) -> None:
-        look = "for c in cc gcc g++ clang make; do command -v $c; done; ls -A /secrets"
+        look = "for c in cc gcc g++ clang make; do command -v $c; done; "
+        look += "find /secrets /secrets-of -type f"
         assert docker("run", "--rm", IMAGE, "sh", "-c", look, check=False).stdout == ""
         layers = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGE).stdout
         assert not [w for w in ("PASSWORD", "TOKEN=", "gs_") if w in layers]
@@ -149,7 +205,11 @@ class TestTheStack:
         parent = stack.runs(sweep_id)[0]["info"]
         assert parent["artifact_uri"].startswith("mlflow-artifacts:/")
         path = f"{stack.experiment()}/{parent['run_id']}/artifacts"
-        listed = asked(f"{stack.mlflow}/api/2.0/mlflow-artifacts/artifacts?path={path}")
+        token = f"Bearer {stack.known_token}"
+        url = f"{stack.mlflow}/api/2.0/mlflow-artifacts/artifacts?path={path}"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            asked(url)
+        listed = asked(url, Authorization=token)
         names = {f["path"] for f in listed["files"]}
         assert names == {"report.html", "spec.yaml", "summary.json"}
 
@@ -164,12 +224,36 @@ class TestTheStack:
             assert set(bindings) <= {"127.0.0.1"}
             assert bool(bindings) == (service in ("api", "mlflow"))
 
+    def test_users_code_finds_no_password_but_rays(self, stack: Docked, tmp_path: Path) -> None:
+        """In environments, files and processes of the containers in which it runs."""
+        code = file_of(tmp_path, "spy.py", SPY)
+        spec = file_of(tmp_path, "spy.yaml", yaml.safe_dump(SPYING))
+        said = stack.gapsweep("submit", str(spec), "--with", str(code), "--watch")
+        assert "succeeded: 4 complete" in said
+        keeper = ("run", "--rm", "--no-deps", "-T", "keeper", "sh", "-c")
+        lines = stack.compose(*keeper, "cat /secrets/env").stdout.splitlines()
+        secrets = dict(line.split("=", 1) for line in lines if "=" in line)
+        assert len(secrets) == 5
+
+        def spied(text: str) -> set[str]:
+            """Whose finds have a text: hosts, which are containers."""
+            command = ("exec", "-T", "api", "grep", "-rlaF", "-e", text, "/data/spied")
+            return set(stack.compose(*command, check=False).stdout.split())
+
+        everybody = spied(secrets.pop("RAY_AUTH_TOKEN"))
+        assert len({name.rpartition("-")[0] for name in everybody}) == 3  # head and both workers
+        assert spied("PostgreSQL is out of reach") == everybody
+        for name, secret in secrets.items():
+            assert spied(secret) == set(), name
+        assert spied("GAPSWEEP_DATABASE_URL=") == set()
+
     def test_mlflow_answers_to_its_own_names_only(self, stack: Docked) -> None:
         for host, status_code in (("localhost:5000", 200), ("evil.example", 403)):
             try:
                 asked(
                     f"{stack.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
                     Host=host,
+                    Authorization=f"Bearer {stack.known_token}",
                 )
                 found = 200
             except urllib.error.HTTPError as error:

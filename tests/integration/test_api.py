@@ -203,6 +203,10 @@ class TestActions:
         assert world.act(sweep_id, "extend?trials=20").json()["state"] == "queued"
         assert world.service.sweeps.get(sweep_id).more_trials == 20
         refused(world.act(sweep_id, "extend?trials=0"), 422)
+        world.launch(sweep_id)
+        world.brought_to(sweep_id, JobState.RUNNING, JobState.SUCCEEDED)
+        body = refused(world.act(sweep_id, "extend?trials=100000"), 422)
+        assert "at most 100,000 trials in all, of which it has 20" in body["detail"]
 
     def test_what_is_not_there_is_not_found(self, world: World) -> None:
         for path in ("", "/trials", "/trials/0", "/events"):
@@ -232,7 +236,7 @@ def test_lists_are_filtered_and_paged(world: World) -> None:
     refused(world.call("GET", "/v1/sweeps", params={"state": "gone"}), 422)
 
 
-def test_trials_and_curves_come_as_numbers_or_null(world: World) -> None:
+def test_trials_and_curves_come_as_numbers(world: World) -> None:
     sweep_id = world.submit()
     trial = Trial(
         number=0,
@@ -246,7 +250,7 @@ def test_trials_and_curves_come_as_numbers_or_null(world: World) -> None:
     world.launch(sweep_id)
     world.service.progress.record(sweep_id, 1, DriverReport(trials=[trial], epochs=epochs))
     (found,) = world.call("GET", f"/v1/sweeps/{sweep_id}/trials").json()
-    assert found["best"] == {"val/loss": 0.5, "gap/loss": None}
+    assert found["best"] == {"val/loss": 0.5, "gap/loss": "NaN"}
     curve = world.call("GET", f"/v1/sweeps/{sweep_id}/trials/0").json()
     assert [e["metrics"]["val/loss"] for e in curve["epochs"]] == [1.0, 0.5]
     refused(world.call("GET", f"/v1/sweeps/{sweep_id}/trials/1"), 404)

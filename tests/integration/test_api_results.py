@@ -518,7 +518,7 @@ class TestAllowList:
             {},
             {"training": {"loss": "cross_entropy"}},
             {"training": {"loss": "ours.losses:focal"}},
-            {"training": {"metrics": ["trainables.parts:f1"]}},
+            {"training": {"metrics": ["ours.losses:f1"]}},
             {"data": "ours.data:digits"},
             {"data": {"name": "function", "path": "ours.data:digits"}},
             {"data": {"name": "csv", "path": "table.csv", "target": "y"}},
@@ -538,13 +538,17 @@ class TestAllowList:
             ({"trainable": "mine.trainables.x:Net"}, "mine.trainables.x:Net"),
             ({"training": {"loss": "subprocess:run"}}, "subprocess:run"),
             ({"training": {"loss": "ours.data:digits2"}}, "ours.data:digits2"),
-            ({"training": {"metrics": ["trainables.parts:f1", "os:system"]}}, "os:system"),
+            ({"training": {"metrics": ["ours.losses:f1", "os:system"]}}, "os:system"),
             (
                 {"training": {"metrics": [{"path": "shutil:rmtree", "name": "x"}]}},
                 "shutil:rmtree",
             ),
             ({"data": "os:getcwd"}, "os:getcwd"),
             ({"data": {"name": "function", "path": "ours.data:other"}}, "ours.data:other"),
+            ({"trainable": "trainables.exporting:save_file"}, "trainables.exporting:save_file"),
+            ({"training": {"loss": "trainables.models:MLP"}}, "trainables.models:MLP"),
+            ({"model": {"hidden": [8], "act": ["os:abort"]}}, "os:abort"),
+            ({"data": {"name": "ours.data:digits", "path": "os:abort"}}, "os:abort"),
         ],
     )
     def test_code_that_it_does_not_know_is_refused(

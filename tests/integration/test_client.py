@@ -66,6 +66,32 @@ def test_every_call_gives_a_typed_answer(world: World) -> None:
     assert client.do(endpoints.extend(first.sweep_id, 5)).state is JobState.QUEUED
 
 
+def test_changes_are_accepted_until_the_next_action(world: World) -> None:
+    client = of(world)
+    sweep_id = client.do(endpoints.submit(SPEC)).sweep_id
+
+    def accepts() -> bool:
+        return world.service.sweeps.get(sweep_id).accept_changes
+
+    client.do(endpoints.pause(sweep_id))
+    client.do(endpoints.resume(sweep_id, accept_changes=True))
+    assert accepts()
+    client.do(endpoints.cancel(sweep_id))
+    client.do(endpoints.retry(sweep_id))
+    assert not accepts()
+    world.brought_to(sweep_id, JobState.STARTING, JobState.FAILED)
+    assert client.do(endpoints.retry(sweep_id, accept_changes=True)).cause == (
+        "retried, changes accepted"
+    )
+    assert accepts()
+    world.brought_to(sweep_id, JobState.STARTING, JobState.SUCCEEDED)
+    client.do(endpoints.extend(sweep_id, 5))
+    assert not accepts()
+    world.brought_to(sweep_id, JobState.STARTING, JobState.SUCCEEDED)
+    client.do(endpoints.extend(sweep_id, 5, accept_changes=True))
+    assert accepts()
+
+
 def test_errors_are_those_of_the_service(world: World) -> None:
     client = of(world)
     sweep_id = client.do(endpoints.submit(SPEC)).sweep_id

@@ -116,7 +116,7 @@ def test_a_trial_leaves_no_memory_to_the_next(tmp_path: Path) -> None:
         "spec",
         tmp_path,
     )
-    worker = Worker(TrialContext(spec, splits(300, 100), tmp_path, ()))
+    worker = Worker(TrialContext(spec, splits(300, 100), tmp_path))
     gc.collect()
     torch.cuda.empty_cache()
     left = []

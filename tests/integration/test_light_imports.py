@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import DIGITS, Ran
+from tests.patience import patience
 
 HEAVY = {"torch", "ray", "optuna", "mlflow", "pandas", "sklearn", "scipy", "matplotlib", "kornia"}
 MODULES = [
@@ -121,7 +122,7 @@ main()
         (["status", "--server", "http://127.0.0.1:9", "--token", "x"], ["httpx2"], "client"),
         (["users", "list"], ["sqlalchemy", "alembic"], "server"),
         (["serve", "--ray-address", "auto"], ["fastapi", "limits"], "server"),
-        (["up"], ["tenacity"], "client"),
+        (["up"], ["httpx2"], "client"),
         (["studies"], ["optuna_dashboard"], "dashboard"),
     ],
 )
@@ -133,6 +134,7 @@ def test_a_missing_extra_is_named(
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
+        timeout=patience(60),
         env={**os.environ, "GAPSWEEP_HOME": str(tmp_path)},
     )
     assert done.returncode == 2

@@ -236,6 +236,23 @@ def test_a_deleted_experiment_is_created_anew_with_all_that_was_logged(place: Pa
     assert {r.info.status for r in _found(runs).values()} == {"FINISHED"}
 
 
+def test_a_deleted_experiment_is_restored_by_one_who_may_not_rename_it(
+    runs: SweepRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = (_trial(0), _trial(1))
+    assert _log(runs, *trials)[0]
+    old = runs._experiment
+    runs._client.delete_experiment(old)
+    refusal = MlflowException("API request to endpoint /x failed with error code 403 != 200")
+    for name in ("rename_experiment", "delete_experiment"):
+        monkeypatch.setattr(Client, name, _raise(refusal))
+    closed, box = _log(runs, *trials)
+    assert closed, box.error
+    assert runs._experiment == old
+    assert len(_found(runs)) == 3
+    assert {r.info.status for r in _found(runs).values()} == {"FINISHED"}
+
+
 @pytest.mark.parametrize("what", ["parent", "child"])
 def test_a_deleted_run_is_created_anew(runs: SweepRuns, what: str) -> None:
     trials = (_trial(0), _trial(1))

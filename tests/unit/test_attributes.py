@@ -22,6 +22,11 @@ TRIAL = TrialAttributes(
     without=("dropout",),
     redraws_test=True,
     attempts=2,
+    crashes=1,
+    idle=4,
+    stalls=3,
+    handed_out=(2, 30),
+    batch=(12, 10),
     control={"val/loss": 0.4},
     best={"val/loss": 0.5, "epoch": 4.0},
     stopped_epoch=6,
@@ -53,6 +58,7 @@ def test_the_released_keys_are_there() -> None:
         *("role", "params", "fixed", "unregularised", "confirms", "seed", "attempts", "best"),
         *("stopped_epoch", "ran_on", "reason", "seconds"),
         *("replicate", "without", "redraws_test", "control"),
+        *("crashes", "idle", "stalls", "handed_out", "batch"),
     }
     assert STUDY.dump() == {
         "budget": 40,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.base.errors import BundleError
 from service.client.bundle_packing import digest, pack
-from service.server.bundle_unpacking import BundleLimits, unpack
+from service.server.bundle_unpacking import BundleLimits, restore, unpack
 from tests.archives import archive
 from trainables.config.code_files import OWN_PACKAGES
 
@@ -37,7 +38,10 @@ def test_what_is_packed_comes_out_again_and_equal_files_have_one_name(tmp_path: 
     assert (made / "mine" / "parts" / "layer.py").read_text() == "width = 8\n"
     assert "mine/__pycache__" not in everything_under(made)
     assert unpack(packed, tmp_path / "bundles") == ("mine", "single")
-    assert [p.name for p in (tmp_path / "bundles").iterdir()] == [digest(packed)]
+    assert {p.name for p in (tmp_path / "bundles").iterdir()} == {
+        digest(packed),
+        f"{digest(packed)}.zip",
+    }
 
 
 def test_what_is_no_code_is_not_packed(tmp_path: Path) -> None:
@@ -77,14 +81,64 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
     assert not everything_under(tmp_path)
 
 
-@pytest.mark.parametrize("name", [*OWN_PACKAGES, "os", "json"])
-@pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py", "{}/deep/inside.py"])
+TAKEN = ["os", "json", "ray", "torch", "numpy", "pydantic", "mlflow", "google", "psutil"]
+TAKEN += [
+    "sitecustomize",
+    "usercustomize",
+    "__main__",
+    "pytest",
+    "_cffi_backend",
+    "_distutils_hack",
+]
+FORMS = ["{}.py", "{}/__init__.py", "{}/deep/inside.py", "{}/data.csv", "{}/native.so"]
+
+
+@pytest.mark.parametrize("name", [*OWN_PACKAGES, *TAKEN, "Torch", "JSON", "ｎｕｍｐｙ"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_module_that_would_stand_in_the_way_is_refused(
     tmp_path: Path, name: str, form: str
 ) -> None:
     with pytest.raises(BundleError, match=f"'{name}' would shadow"):
         unpack(archive(("fine.py", b""), (form.format(name), b"")), tmp_path)
     assert not everything_under(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*OWN_PACKAGES, *TAKEN])
+def test_a_client_does_not_send_what_would_stand_in_the_way(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("x = 1\n")
+    with pytest.raises(BundleError, match=f"'{name}' would shadow"):
+        pack([tmp_path / f"{name}.py"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("evil.pth", "part of an environment"),
+        ("evil-1.0.dist-info/entry_points.txt", "part of an environment"),
+        ("evil.egg-info/top_level.txt", "part of an environment"),
+        ("evil.egg-link", "part of an environment"),
+        ("__pycache__/fine.cpython-311.pyc", "compiled Python"),
+        ("fine/__pycache__/nets.cpython-311.pyc", "compiled Python"),
+        ("fine/nets.pyc", "compiled Python"),
+        ("torch.pyc", "compiled Python"),
+        ("torch.so", "is a compiled module"),
+        ("other.cpython-311-x86_64-linux-gnu.so", "is a compiled module"),
+        ("no-name/inside.py", "not the name of a module"),
+    ],
+)
+def test_what_changes_an_environment_or_hides_its_source_is_refused(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    with pytest.raises(BundleError, match=words):
+        unpack(archive(("fine.py", b""), (name, b"x")), tmp_path)
+    assert not everything_under(tmp_path)
+
+
+def test_a_compiled_module_inside_of_a_package_and_files_beside_it_are_taken(
+    tmp_path: Path,
+) -> None:
+    made = archive(("fine/__init__.py", b""), ("fine/_fast.so", b"x"), ("README.md", b"x"))
+    assert unpack(made, tmp_path) == ("fine",)
 
 
 def test_bombs_stop_at_the_limit_whatever_their_headers_say(tmp_path: Path) -> None:
@@ -123,6 +177,38 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes, words: str
     assert not everything_under(tmp_path)
 
 
+def test_what_was_changed_in_the_home_is_unpacked_again_and_another_archive_is_refused(
+    tmp_path: Path,
+) -> None:
+    made = archive(("fine/__init__.py", b"x = 1"), ("single.py", b"y = 1"))
+    unpack(made, tmp_path)
+    folder, kept = tmp_path / digest(made), tmp_path / f"{digest(made)}.zip"
+    for change in (
+        lambda: (folder / "fine" / "__init__.py").write_text("x = 2"),
+        lambda: (folder / "fine" / "more.py").write_text("x = 2"),
+        lambda: (folder / "single" / "__init__.py").unlink(),
+        lambda: (folder / "link").symlink_to("/etc"),
+        lambda: shutil.rmtree(folder),
+    ):
+        change()
+        assert restore(tmp_path, digest(made)) == folder
+        assert everything_under(folder) == {
+            "fine",
+            "fine/__init__.py",
+            "single",
+            "single/__init__.py",
+        }
+        assert (folder / "fine" / "__init__.py").read_text() == "x = 1"
+    kept.write_bytes(archive(("fine/__init__.py", b"x = 2")))
+    with pytest.raises(BundleError, match="was lost or changed; upload it again"):
+        restore(tmp_path, digest(made))
+    kept.unlink()
+    with pytest.raises(BundleError, match="was lost or changed; upload it again"):
+        restore(tmp_path, digest(made))
+    unpack(made, tmp_path)
+    assert restore(tmp_path, digest(made)) == folder
+
+
 NAMES = st.text(st.sampled_from("ab./\\:~\0 -_é"), min_size=1, max_size=12)
 
 
@@ -139,7 +225,7 @@ def test_whatever_the_names_are_nothing_leaves_the_folder(
         assert everything_under(folder) <= {"bundles"}
     else:
         inside = f"bundles/{digest(made)}"
-        found = everything_under(folder) - {"bundles", inside}
+        found = everything_under(folder) - {"bundles", inside, f"{inside}.zip"}
         assert all(path.startswith(f"{inside}/") for path in found)
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from service.base.errors import DamagedFileError
 from service.run.user_code import fingerprint_code
 from service.spec.file import parse_spec
+from service.sweep.code_record import CodeRecord, read_code, record_code
+from service.sweep.home import SweepFolder
 from tests.worlds import SPEC
 from trainables.config.code_files import CodeFile, Origin, find_code_files, find_module
 
@@ -45,9 +48,15 @@ def test_a_module_is_found_with_its_parents_and_its_digest_and_does_not_run(own:
     assert "ownpack" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["nothing_here", "ownpack.nothing", "ownsingle.inside", "json.x"])
-def test_what_does_not_exist_is_empty(own: Path, name: str) -> None:
-    assert find_module(name, [own]) == ()
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("nothing_here", 0), ("ownpack.no.such", 1), ("ownsingle.inside", 1), ("json.x", 1)],
+)
+def test_what_does_not_exist_is_not_found_and_its_parents_are(
+    own: Path, name: str, there: int
+) -> None:
+    assert [f.module for f in find_module(name, [own])] == name.split(".")[:there]
+    assert find_code_files([name], [own]) == ()
 
 
 @pytest.mark.parametrize(
@@ -124,3 +133,38 @@ def test_the_code_of_a_spec_changes_with_every_file_that_it_imports(own: Path) -
     assert fingerprint_code(spec, [own]) == fingerprint_code(spec, [own])
     (own / "ownhelper.py").write_text("x = 3\n")
     assert fingerprint_code(spec) != before
+
+
+def test_a_sweeps_record_of_its_code_is_read_back_and_says_what_is_the_users(
+    own: Path, tmp_path: Path
+) -> None:
+    folder = SweepFolder(tmp_path / "sweep-1")
+    folder.path.mkdir()
+    assert read_code(folder) is None
+    files = find_code_files(["ownhelper", "json"], [own])
+    record_code(folder, files, "b" * 64)
+    record = read_code(folder)
+    assert record == CodeRecord.of(files, "b" * 64)
+    assert {f.module: f.origin for f in record.files} == {
+        "json": "installed",
+        "ownhelper": "user",
+        "ownpack": "user",
+        "ownpack.nets": "user",
+    }
+    assert record.describe().startswith("ownhelper, ownpack, ownpack.nets (SHA-256 ")
+    assert record.describe().endswith(", bundle bbbbbbbbbbbb)")
+    (own / "ownpack" / "nets.py").write_text("x = 2\n")
+    assert CodeRecord.of(find_code_files(["ownhelper"], [own]), None).digest != record.digest
+    assert CodeRecord.of(find_code_files(["json"], [own]), None).describe() == ""
+    folder.code.write_text("{")
+    with pytest.raises(DamagedFileError, match=r"code\.json is not a record of code"):
+        read_code(folder)
+
+
+def test_nobody_can_write_where_the_image_starts_python() -> None:
+    lines = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text().splitlines()
+    last = max(n for n, line in enumerate(lines) if line.startswith("FROM "))
+    assert [line for line in lines[last:] if line.startswith("WORKDIR")] == ["WORKDIR /empty"]
+    text = "\n".join(lines[last:])
+    assert "install -d -m 555 /empty" in text
+    assert "PYTHONSAFEPATH=1" in text

@@ -7,7 +7,11 @@ Where a test here fails, a new version of the library has moved something: read 
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +98,37 @@ class TestRay:
         assert of_ray.is_unknown_job(found)
         assert not of_ray.is_unknown_job(RuntimeError("Request failed with status code 500"))
 
+    @pytest.mark.parametrize("log", ["", "one\n", 'a "b"\n\\n é λ\nend', "x" * 9 + "\ny" * 9])
+    def test_the_end_of_a_jobs_log_is_read_without_its_beginning(self, log: str) -> None:
+        whole = json.dumps({"logs": log}).encode()
+        assert of_ray.decode_log_tail(whole, 1000) == log
+        for left in range(len(whole)):
+            tail = of_ray.decode_log_tail(whole[left:], 1000)
+            assert log.endswith(tail[1:].partition("\n")[2])
+
+    def test_of_a_huge_log_only_the_end_is_kept(self) -> None:
+        log = json.dumps({"logs": "line\n" * 500_000 + "the cause"}).encode()
+
+        class Answer:
+            status_code = 200
+
+            def __enter__(self) -> Answer:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                """Nothing to close."""
+
+            def iter_content(self, size: int) -> Iterator[bytes]:
+                yield from (log[i : i + size] for i in range(0, len(log), size))
+
+        client: Any = SimpleNamespace(_do_request=lambda *_, **__: Answer())
+        tracemalloc.start()
+        tail = of_ray.read_log_tail(client, "mine-1", 2000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        tracemalloc.stop()
+        assert tail.endswith("line\nthe cause")
+        assert len(tail) == 2000
+
     def test_tune_names_the_file_of_an_error(self, tmp_path: Path) -> None:
         assert isinstance(
             inspect.getattr_static(TuneTrial, "pickled_error_file", None), property
@@ -107,3 +142,63 @@ class TestRay:
         file.write_bytes(b"not a pickle")
         for other in (str(file), None):
             assert of_ray.read_error(SimpleNamespace(pickled_error_file=other)) is None
+
+
+class TestRayStart:
+    """`ray start` by the hook that up and the image name."""
+
+    def test_the_client_server_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ray._private import parameter, services
+
+        monkeypatch.setattr(services, "get_node", services.get_node)
+        parameters = parameter.RayParams(ray_client_server_port=10001)
+        of_ray.prepare_ray_start(parameters, True)
+        assert parameters.ray_client_server_port is None
+        assert of_ray.LOCAL_RAY["RAY_START_HOOK"].endswith(".prepare_ray_start")
+        image = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text()
+        assert f"RAY_START_HOOK={of_ray.LOCAL_RAY['RAY_START_HOOK']} " in image
+
+    def test_a_node_that_starts_slowly_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ray._private import node, services
+
+        answers = iter([RuntimeError("not yet"), RuntimeError("not yet"), "a node"])
+
+        def get_node(address: str, node_id: str) -> str:
+            answer = next(answers)
+            if isinstance(answer, RuntimeError):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(services, "get_node", get_node)
+        of_ray.prepare_ray_start(SimpleNamespace(), True)
+        assert services.get_node("address", "id") == "a node"
+        assert "ray._private.services.get_node(" in inspect.getsource(node.Node.__init__), (
+            ray_moved("how a node waits for its start")
+        )
+
+    def test_ray_start_knows_the_hook_and_the_workers_ports(self) -> None:
+        from ray._private import ray_constants
+        from ray.scripts import scripts
+
+        assert ray_constants.RAY_START_HOOK == "RAY_START_HOOK"
+        assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in of_ray.LOCAL_RAY
+        defaults = {o: p.default for p in scripts.start.params for o in p.opts}
+        ports = of_ray.RAY_WORKER_PORTS
+        assert defaults["--min-worker-port"] == ports.start
+        assert defaults["--max-worker-port"] == ports.stop - 1
+
+
+def test_the_directory_of_a_driver_is_not_on_its_workers_path() -> None:
+    from ray.job_config import JobConfig
+
+    plain, ours = JobConfig(), of_ray.make_job_config()
+    for config in (plain, ours):
+        config._py_driver_sys_path.extend(["/launch"])  # as ray.init does
+    assert plain._get_proto_job_config().py_driver_sys_path == ["/launch"]
+    assert ours._get_proto_job_config().py_driver_sys_path == []
+
+
+def test_the_folders_of_a_bundle_are_found_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = "/tmp/ray/session_1/runtime_resources/py_modules_files/_ray_pkg_0"
+    monkeypatch.setattr(sys, "path", ["/data", mine, f"{mine}/inside"])
+    assert of_ray.find_bundle_folders() == (mine,)

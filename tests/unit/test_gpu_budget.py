@@ -42,6 +42,17 @@ def test_every_gpu_of_every_trial_counts_from_its_start_to_its_end() -> None:
     assert control.reason is Stop.GPU_HOURS
 
 
+def test_a_trial_whose_process_died_keeps_what_it_held_before() -> None:
+    clock = Clock(0.0)
+    gpus = budget(clock)
+    gpus.started(numbered(0))
+    clock.now = 10
+    gpus.started(numbered(0))
+    clock.now = 15
+    gpus.ended(numbered(0))
+    assert gpus.left == pytest.approx(100 - 2 * 15)
+
+
 def test_what_earlier_sessions_held_counts_and_an_extension_grants_it_anew() -> None:
     study, clock = SweepStudy(optuna.create_study()), Clock(0.0)
     resumed = budget(clock, numbered(0, 30.0), study=study)

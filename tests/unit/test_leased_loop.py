@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from service.base.errors import ClusterUnavailableError
-from service.server.leased_loop import LEASE, LeasedLoop
+from service.server.leased_loop import LEASE, ROUND_LIMIT, LeasedLoop
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
-from tests.patience import patience
+from tests.patience import patience, wait_for
 from tests.stores import Store
 
 WAIT = patience(10.0)
@@ -250,3 +250,92 @@ def test_one_that_is_stopped_ends_the_round_that_runs_and_begins_no_other(house:
     stopping.join(WAIT)
     assert rounds.done.qsize() == 1
     assert house.leases("two").acquire(NAME, LEASE)
+
+
+class TestFaults:
+    """A loop that does nothing is known to be at fault."""
+
+    def test_one_whose_round_does_not_end(self, house: House) -> None:
+        begun, enough, now = threading.Event(), threading.Event(), [0.0]
+
+        def work() -> None:
+            begun.set()
+            enough.wait(WAIT)
+
+        loop = LeasedLoop(NAME, house.leases("one"), work, 0.005, clock=lambda: now[0])
+        assert loop.find_fault() is None  # it was not started
+        house.keepers.append(loop)
+        loop.start()
+        assert begun.wait(WAIT)
+        now[0] = ROUND_LIMIT - 1
+        assert loop.find_fault() is None
+        now[0] = ROUND_LIMIT + 10
+        fault = loop.find_fault() or ""
+        assert "'sweeps' has done nothing for 70 s: its round does not end" in fault
+        assert loop.age == ROUND_LIMIT + 10
+        enough.set()
+        wait_for(lambda: loop.find_fault() is None, 10)
+        assert loop.age < 1
+        assert loop.round_seconds == ROUND_LIMIT + 10
+
+    def test_one_whose_rounds_fail_unless_the_cluster_is_away(self, house: House) -> None:
+        now, tried = [0.0], Rounds()
+        error: list[Exception] = [ClusterUnavailableError("away")]
+
+        def work() -> None:
+            tried()
+            raise error[0]
+
+        loop = LeasedLoop(NAME, house.leases("one"), work, 0.005, clock=lambda: now[0])
+        house.keepers.append(loop)
+        loop.start()
+        tried.wait()
+        now[0] = 1000.0
+        tried.wait(2)
+        assert loop.find_fault() is None
+        assert loop.age == 1000.0
+        error[0] = ZeroDivisionError()
+        tried.wait(2)
+        now[0] = 2000.0
+        assert "every round fails (ZeroDivisionError)" in (loop.find_fault() or "")
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_one_whose_thread_has_ended(self, house: House) -> None:
+        def work() -> None:
+            raise SystemExit
+
+        loop = house.keeper(work)
+        wait_for(lambda: loop.find_fault() is not None, 10)
+        assert "has ended; restart the service" in (loop.find_fault() or "")
+
+    def test_one_that_fails_to_handle_an_error_goes_on(self, house: House) -> None:
+        rounds = Rounds()
+
+        def work() -> None:
+            rounds()
+            raise ZeroDivisionError
+
+        def fail() -> None:
+            raise ValueError
+
+        house.keeper(work, on_error=fail)
+        rounds.wait(3)
+
+
+def test_a_round_that_does_not_end_gives_its_lease_to_another_process(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.server.leased_loop.LEASE", 0.6)
+    monkeypatch.setattr("service.server.leased_loop.HOLDING_LIMIT", 0.1)
+    begun, enough = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        begun.set()
+        enough.wait(WAIT)
+
+    house.keeper(stuck, WatchedLeases(house.database, "one", time.time), period=60.0)
+    assert begun.wait(WAIT)
+    rounds = Rounds()
+    house.keeper(rounds, WatchedLeases(house.database, "two", time.time))
+    rounds.wait(2)
+    enough.set()

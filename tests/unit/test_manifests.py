@@ -25,13 +25,14 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 STACKS = {"k8s": "gapsweep:latest", "k8s-gpu": "gapsweep:cuda"}
 HEAD = "ray-head-svc"  # KubeRay's name for the Service of a RayCluster `ray`
-SEES = {  # container: the keys of the Secret in its environment
-    "postgres": {"POSTGRES_PASSWORD"},
-    "mlflow/migrate": {"MLFLOW_BACKEND_STORE_URI"},
-    "mlflow": {"MLFLOW_BACKEND_STORE_URI"},
-    "api/migrate": {"GAPSWEEP_DATABASE_URL"},
-    "api": {"GAPSWEEP_DATABASE_URL", "auth_token"},
+SEES = {  # container: the keys in its environment, each with its Secret
+    "postgres": {("postgres", "POSTGRES_PASSWORD")},
+    "mlflow/migrate": {("mlflow", "MLFLOW_BACKEND_STORE_URI")},
+    "mlflow": {("mlflow", "MLFLOW_BACKEND_STORE_URI")},
+    "api/migrate": {("api", "GAPSWEEP_DATABASE_URL")},
+    "api": {("api", "GAPSWEEP_DATABASE_URL"), ("ray-token", "auth_token")},
 }
+SECRETS = {"postgres", "mlflow", "api", "ray"}  # files that the script writes
 UNITS = {"": 1.0, "m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}
 
 TEXT, COUNT, SWITCH = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
@@ -144,8 +145,10 @@ class Stack:
         return [each for found in self.pods() for each in found.containers()]
 
     def secret(self) -> dict[str, str]:
-        data = self.of("Secret")["secrets"]["data"]
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+        """Every password by its key, which no two Secrets share."""
+        data = [item for each in self.of("Secret").values() for item in each["data"].items()]
+        assert len(dict(data)) == len(data)
+        return {key: base64.b64decode(value).decode() for key, value in data}
 
 
 def pod(name: str, template: dict[str, Any], *, single: bool) -> Pod:
@@ -167,12 +170,11 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     return selector.get("matchLabels", {}).items() <= labels.items()
 
 
-def secret_keys(container: dict[str, Any]) -> set[str]:
+def secret_keys(container: dict[str, Any]) -> set[tuple[str, str]]:
     references = [
         e["valueFrom"]["secretKeyRef"] for e in container.get("env", []) if "valueFrom" in e
     ]
-    assert {r["name"] for r in references} <= {"secrets"}
-    return {r["key"] for r in references}
+    return {(r["name"], r["key"]) for r in references}
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +182,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the manifests, with passwords of its own."""
     copied = tmp_path_factory.mktemp("docker")
     for name in STACKS:
-        shutil.copytree(DOCKER / name, copied / name, ignore=shutil.ignore_patterns("secrets.env*"))
+        shutil.copytree(DOCKER / name, copied / name, ignore=shutil.ignore_patterns("*.env"))
     subprocess.run([copied / "k8s" / "secrets"], check=True, capture_output=True)
     return copied
 
@@ -267,7 +269,7 @@ class TestReferences:
                         assert each.ports()[port["targetPort"]] == port["port"]
         for each in stack.pods():
             for _, container in each.containers():
-                for probe in ("readinessProbe", "livenessProbe"):
+                for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                     if "httpGet" in container.get(probe, {}):
                         assert container[probe]["httpGet"]["port"] in each.ports()
         for policy in stack.of("NetworkPolicy").values():
@@ -282,7 +284,7 @@ class TestReferences:
         ports[HEAD] = head.ports()["dashboard"]
         words = [word for _, c in stack.containers() for word in c.get("args", [])]
         found = re.findall(r"http://\S+", " ".join(words))
-        assert {urlsplit(each).hostname for each in found} == {"mlflow", HEAD}
+        assert {urlsplit(each).hostname for each in found} == {"api", "mlflow", HEAD}
         for each in found:
             assert ports[urlsplit(each).hostname or ""] == urlsplit(each).port
         for key in ("GAPSWEEP_DATABASE_URL", "MLFLOW_BACKEND_STORE_URI"):
@@ -339,11 +341,18 @@ class TestSecrets:
             assert each.spec["automountServiceAccountToken"] is False
 
     def test_every_secret_that_is_named_is_there(self, stack: Stack) -> None:
-        (name,) = stack.of("Secret")
-        assert stack.ray["authOptions"] == {"mode": "token", "secretName": name}
-        wanted = {"auth_token"}.union(*SEES.values())  # auth_token: the key that KubeRay takes
-        assert stack.secret().keys() == wanted
+        there = {(n, key) for n, each in stack.of("Secret").items() for key in each["data"]}
+        token = (stack.ray["authOptions"]["secretName"], "auth_token")  # the key that KubeRay takes
+        assert there == {token}.union(*SEES.values())
+        assert stack.ray["authOptions"]["mode"] == "token"
         assert all(stack.secret().values())
+
+    def test_ray_whose_pods_run_users_code_knows_no_password(self, stack: Stack) -> None:
+        for group in stack.ray_groups():
+            for _, container in pod("ray", group["template"], single=False).containers():
+                assert secret_keys(container) == set()
+        secret = stack.of("Secret")[stack.ray["authOptions"]["secretName"]]
+        assert secret["data"].keys() == {"auth_token"}
 
     def test_ray_and_api_share_a_token(self, stack: Stack) -> None:
         (api,) = [c for n, c in stack.containers() if n == "api"]
@@ -375,17 +384,30 @@ class TestSecrets:
             (tmp_path / name).mkdir()
             script = shutil.copy(DOCKER / "k8s" / "secrets", tmp_path / name)
             subprocess.run([script], check=True, capture_output=True)
-            file = tmp_path / name / "secrets.env"
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600
-            written.append(dict(line.split("=", 1) for line in file.read_text().splitlines()))
-            before = file.read_bytes()
+            files = sorted((tmp_path / name).glob("*.env"))
+            assert {f.stem for f in files} == SECRETS
+            assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
+            before = [f.read_bytes() for f in files]
+            written.append(dict(text.decode().strip().split("=", 1) for text in before))
             again = subprocess.run([script], capture_output=True, text=True, check=False)
-            assert (again.returncode, file.read_bytes()) == (2, before)
-            assert again.stderr.startswith(f"error {file} is there already")
+            assert (again.returncode, [f.read_bytes() for f in files]) == (2, before)
+            assert again.stderr.startswith(f"error {tmp_path / name}/postgres.env is there already")
         one, two = written
         assert not set(one.values()) & set(two.values())
         assert len(one["auth_token"]) == len(one["POSTGRES_PASSWORD"]) == 64
-        assert "docker/k8s/secrets.env" in (ROOT / ".gitignore").read_text().splitlines()
+        assert "docker/k8s/*.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+    def test_passwords_of_an_older_version_are_kept(self, tmp_path: Path) -> None:
+        script = shutil.copy(DOCKER / "k8s" / "secrets", tmp_path)
+        (tmp_path / "secrets.env").write_text("POSTGRES_PASSWORD=pass\nauth_token=token\n")
+        subprocess.run([script], check=True, capture_output=True)
+        found = {f.stem: f.read_text().strip() for f in tmp_path.glob("*.env")}
+        assert found == {
+            "postgres": "POSTGRES_PASSWORD=pass",
+            "mlflow": "MLFLOW_BACKEND_STORE_URI=postgresql+psycopg://gapsweep:pass@postgres/mlflow",
+            "api": "GAPSWEEP_DATABASE_URL=postgresql+psycopg://gapsweep:pass@postgres/gapsweep",
+            "ray": "auth_token=token",
+        }
 
 
 class TestContainers:
@@ -469,7 +491,7 @@ class TestNetwork:
         wanted = {
             (source, *open_) for source in sources for open_ in [("api", 8080), ("mlflow", 5000)]
         }
-        wanted |= {(source, "postgres", 5432) for source in ("api", "mlflow", "ray")}
+        wanted |= {(source, "postgres", 5432) for source in ("api", "mlflow")}
         wanted |= {("ray", "ray", port) for port in ports} | {("api", "ray", 8265)}
         assert found == wanted
 
@@ -508,6 +530,45 @@ def test_with_gpus_the_workers_have_one_each_and_nothing_else_is_different(
     for _, container in Stack(cuda, "").containers():
         container["image"] = container["image"].replace(":cuda", ":latest")
     assert cuda == plain
+
+
+SLOW = 600
+"""Seconds: ten times what a start takes on the slowest machine that the stack was measured on."""
+
+
+class TestSlowMachines:
+    """A part that starts slowly is waited for, and one that answers slowly is not dead."""
+
+    def test_compose_waits_for_every_part(self) -> None:
+        services = yaml.safe_load(compose())["services"]
+        checked = {n: s["healthcheck"] for n, s in services.items() if "healthcheck" in s}
+        checked = {n: c for n, c in checked.items() if c != {"disable": True}}
+        assert {"postgres", "mlflow", "ray-head", "ray-worker", "api"} <= checked.keys()
+        for name, check in checked.items():
+            assert check["start_period"] == f"${{HEALTH_START_PERIOD:-{SLOW}s}}", name
+        assert f"HEALTH_START_PERIOD={SLOW}s" in (DOCKER / ".env").read_text()
+        assert int(checked["postgres"]["timeout"].rstrip("s")) >= 30
+
+    def test_the_image_asks_patiently_itself(self) -> None:
+        found = re.search(
+            r"HEALTHCHECK --interval=(\d+)s --timeout=(\d+)s --start-period=(\d+)s --retries=(\d+)",
+            (DOCKER / "Dockerfile").read_text(),
+        )
+        assert found is not None
+        _, timeout, start, retries = map(int, found.groups())
+        assert (timeout >= 30, start, retries) == (True, SLOW, 6)
+        asks = re.search(r"timeout=(\d+)\)", (DOCKER / "image" / "healthy").read_text())
+        assert asks is not None
+        assert 20 <= int(asks[1]) < timeout
+
+    def test_kubernetes_ends_nothing_that_still_starts(self, stack: Stack) -> None:
+        ended = {n: c for n, c in stack.containers() if "livenessProbe" in c}
+        assert ended.keys() == {"api", "mlflow"}
+        for container in ended.values():
+            start, live = container["startupProbe"], container["livenessProbe"]
+            assert start["periodSeconds"] * start["failureThreshold"] >= SLOW
+            assert start["httpGet"] == live["httpGet"]
+            assert min(start["timeoutSeconds"], live["timeoutSeconds"]) >= 30
 
 
 def compose() -> str:

@@ -26,20 +26,17 @@ from service.cli.remote_report import (
     sweeps_table,
     trials_table,
 )
-from service.client.job_states import JobState
-from service.client.models import NodeOut, SweepDetails, TransitionOut, TrialOut
+from service.client.models import NodeOut, TrialOut
 from service.report.console import open_console, print_error
 from service.report.page import render
 from service.report.progress import LineView, LiveView, NotebookView
 from service.report.report_data import build_report
 from service.study.importance import Importances
 from service.study.records import Trial, TrialState
+from tests.hostile_texts import HOSTILE, details
 from tests.reports import shown, sweep, trial
 
 SERVICE = Path(__file__).parents[2] / "service"
-MARKUP = "[/bold] [link=http://evil.example]here[/link] [red :warning: $x_2$"
-CODES = "\x1b]0;title\x07\x1b[2J\x9b2J\x00\x08\r\x7f\u202e\u2066\u200b\ufeff\u2028\ud800\U000e0041"
-HOSTILE = f"{MARKUP}{CODES}"
 
 
 def is_hostile(character: str) -> bool:
@@ -55,34 +52,6 @@ def trials() -> tuple[Trial, ...]:
     named = {HOSTILE: HOSTILE, "lambda": 0.1}
     failed = replace(trial(2, 0.5, 0.1, TrialState.FAILED, penalty=HOSTILE), reason=HOSTILE)
     return (trial(0, 0.5, 0.4), trial(1, 0.3, 0.1, penalty=HOSTILE, **named), failed)
-
-
-def details() -> SweepDetails:
-    change = TransitionOut(time=0, old=None, new=JobState.FAILED, cause=HOSTILE, by=HOSTILE)
-    best = {"trial": 1, "value": 0.5, "gap/loss": 0.5}
-    return SweepDetails(
-        sweep_id=HOSTILE,
-        name=HOSTILE,
-        owner=HOSTILE,
-        state=JobState.FAILED,
-        created=0,
-        changed=0,
-        priority=0,
-        after=(HOSTILE,),
-        requested_action=None,
-        cause=HOSTILE,
-        attempt=1,
-        last_heartbeat=None,
-        failures=1,
-        slots=None,
-        more_trials=0,
-        bundle=None,
-        gpu_hours=0,
-        progress={"planned": 3, "metric": HOSTILE, "best": best, "baseline": best},
-        spec=HOSTILE,
-        history=(change,),
-        last_event=0,
-    )
 
 
 def own_table() -> Table:

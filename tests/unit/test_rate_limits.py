@@ -134,9 +134,16 @@ class TestThroughTheApi:
         too_many(world.call("POST", "/v1/bundles", content=b"no zip"), 3600)
         for _ in range(5):
             assert world.call("GET", "/v1/sweeps").status_code == 200
-            assert world.call("POST", "/v1/validate", json=SPEC).status_code == 200
+        too_many(world.call("POST", "/v1/validate", json=SPEC), 3600)
         assert world.act(sweep_id, "cancel").status_code == 200
         assert world.submit("bob")
+
+    def test_a_viewers_validations_are_limited_as_submissions(self, world: World) -> None:
+        limit(world, submissions="2/hour")
+        for _ in range(2):
+            assert world.call("POST", "/v1/validate", "vic", json=SPEC).status_code == 200
+        too_many(world.call("POST", "/v1/validate", "vic", json=SPEC), 3600)
+        assert world.call("GET", "/v1/sweeps", "vic").status_code == 200
 
     def test_a_strangers_wrong_tokens_are_limited_and_do_not_block_a_user(
         self, world: World

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,22 @@ from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError, LaunchError
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
+from service.server import driver_config
+from service.server.driver_config import DriverConfig
+from service.server.handover import Handover
 from service.server.queue import QueueLimits
-from service.server.reconciler import HEARTBEAT_TIMEOUT, STARTUP_TIMEOUT, STOP_GRACE, Reconciler
+from service.server.reconciler import (
+    HEARTBEAT_TIMEOUT,
+    PENDING_TIMEOUT,
+    PLACE_TIMEOUT,
+    STARTUP_TIMEOUT,
+    STOP_GRACE,
+    TROUBLE_TIMEOUT,
+    Reconciler,
+)
 from service.server.store.job_records import DriverReport, Job, User
 from service.server.store.progress_store import ProgressStore
+from service.server.store.sweep_tokens import SweepScope
 from service.server.store.user_roles import UserRole
 from service.server.sweep_service import ServiceSettings, SweepService
 from tests.stores import Store
@@ -27,11 +40,12 @@ SPEC: dict[str, Any] = {
     "data": {"name": "digits"},
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }
+WHY = "FAILED: exit code 1; its log ends with: Traceback: it broke"
 ANN = User(name="ann", role=UserRole.USER, created=0.0)
 BOB = User(name="bob", role=UserRole.USER, created=0.0)
 
 
-class CrashedError(Exception):
+class CrashedError(BaseException):
     """The service's process ends here."""
 
 
@@ -47,6 +61,8 @@ class PretendCluster:
     refuses: bool = False
     crash_before: bool = False
     crash_after: bool = False
+    broken: dict[str, Exception] = field(default_factory=dict)  # jobs it fails on
+    log: str = "Traceback: it broke\n"
     meanwhile: Callable[[], None] = field(default=lambda: None)  # while it is asked
 
     def start(self, launch: Launch) -> None:
@@ -63,6 +79,8 @@ class PretendCluster:
 
     def find(self, name: str) -> JobStatus | None:
         self._check()
+        if name in self.broken:
+            raise self.broken[name]
         found = self.jobs.get(name)
         self.meanwhile()
         return found
@@ -73,7 +91,7 @@ class PretendCluster:
         self.jobs[name] = JobStatus(True, "STOPPED: ")
 
     def read_output_tail(self, name: str) -> str:
-        return "Traceback: it broke\n"
+        return self.log
 
     def list_nodes(self) -> Sequence[ClusterNode]:
         self._check()
@@ -92,6 +110,7 @@ class House(Store):
 
     def __init__(self, folder: Path, limits: QueueLimits | None = None, retries: int = 2) -> None:
         super().__init__(folder)
+        self.folder = folder
         self.service = SweepService(
             ServiceSettings(database_url=self.url, home=folder), self.database
         )
@@ -104,8 +123,9 @@ class House(Store):
 
     def restart(self) -> None:
         """Another process of the service begins where the last one ended."""
+        handover = Handover(self.folder, self.service.sweep_tokens, "http://api:8080", None)
         self.reconciler = Reconciler(
-            self.service, self.cluster, self._limits, self._retries, self.clock
+            self.service, self.cluster, self._limits, handover, self._retries, self.clock
         )
 
     def submit(self, user: User = ANN, concurrent: int = 2, **more: Any) -> str:
@@ -172,6 +192,85 @@ def test_a_service_that_dies_while_launching_neither_loses_a_sweep_nor_starts_it
     assert house.job(sweep_id).state is JobState.RUNNING
 
 
+class TestHandover:
+    """What a driver needs lies in its sweep's folder before its job begins, and not after it."""
+
+    def given(self, house: House, sweep_id: str) -> DriverConfig | None:
+        file = house.folder / "sweeps" / sweep_id / "driver.json"
+        return DriverConfig.model_validate_json(file.read_bytes()) if file.exists() else None
+
+    def test_each_attempt_is_given_its_own_token(self, house: House) -> None:
+        sweep_id = house.submit()
+        seen = []
+        for attempt in (1, 2):
+            house.round()
+            found = self.given(house, sweep_id)
+            assert found is not None
+            seen.append(found.token)
+            scope = house.service.sweep_tokens.read(found.token)
+            assert scope == SweepScope(sweep_id, attempt)
+            house.cluster.ends(f"{sweep_id}-{attempt}")
+        assert found.api_url == "http://api:8080"
+        assert seen[0] != seen[1]
+
+    def test_it_is_there_before_the_job_is(self, house: House) -> None:
+        sweep_id = house.submit()
+        house.cluster.crash_before = True
+        with pytest.raises(CrashedError):
+            house.round()
+        before = self.given(house, sweep_id)
+        house.cluster.crash_before = False
+        house.restart()
+        house.round()
+        assert before is not None
+        assert self.given(house, sweep_id) == before
+
+    def test_it_is_taken_back_from_a_driver_that_never_came(self, house: House) -> None:
+        sweep_id = house.submit()
+        house.round()
+        house.service.cancel(ANN, sweep_id)
+        house.cluster.ends(f"{sweep_id}-1")
+        house.round()
+        assert house.job(sweep_id).state is JobState.CANCELLED
+        assert self.given(house, sweep_id) is None
+
+    def test_a_folder_that_cannot_be_written_fails_its_sweep_and_no_other(
+        self, house: House
+    ) -> None:
+        file, link, fine = house.submit(), house.submit(), house.submit()
+        sweeps = house.folder / "sweeps"
+        sweeps.mkdir()
+        (sweeps / file).touch()
+        (house.folder / "elsewhere").mkdir()
+        (sweeps / link).symlink_to(house.folder / "elsewhere")
+        for _ in range(4):
+            house.round()
+        for sweep_id in (file, link):
+            job = house.job(sweep_id)
+            assert job.state is JobState.FAILED
+            assert job.cause is not None
+            assert f"{sweep_id} cannot be written" in job.cause
+        assert list((house.folder / "elsewhere").iterdir()) == []
+        assert house.job(fine).state is JobState.STARTING
+
+    def test_a_full_disk_fails_no_sweep(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        sweep_id = house.submit()
+        with monkeypatch.context() as patched:
+            patched.setattr(driver_config, "write", fail)
+            house.round()
+            house.round()
+            assert house.job(sweep_id).state is JobState.STARTING
+            assert house.cluster.launches == []
+        house.round()
+        assert self.given(house, sweep_id) is not None
+        assert [launch.name for launch in house.cluster.launches] == [f"{sweep_id}-1"]
+
+
 def test_a_sweep_whose_driver_dies_is_resumed_so_often_and_no_more(house: House) -> None:
     sweep_id = house.submit()
     for death in (1, 2):
@@ -182,12 +281,12 @@ def test_a_sweep_whose_driver_dies_is_resumed_so_often_and_no_more(house: House)
         job = house.job(sweep_id)
         assert (job.state, job.attempt, job.failures) == (JobState.STARTING, death + 1, death)
         causes = [t.cause for t in house.service.sweeps.history(sweep_id)]
-        assert "its driver died (FAILED: exit code 1); the sweep will continue" in causes
+        assert f"its driver died ({WHY}); the sweep will continue" in causes
     house.cluster.ends(f"{sweep_id}-3")
     house.round()
     job = house.job(sweep_id)
     assert job.state is JobState.FAILED
-    assert job.cause == "its driver died 3 times, the last time: FAILED: exit code 1"
+    assert job.cause == f"its driver did not start 3 times, the last time: {WHY}"
     house.service.retry(ANN, sweep_id)
     house.round()
     assert (house.job(sweep_id).state, house.job(sweep_id).failures) == (JobState.STARTING, 0)
@@ -250,6 +349,103 @@ def test_a_sweep_that_ends_while_the_cluster_is_asked_is_not_queued_again(
     house.cluster.meanwhile = succeed
     house.round()
     assert (house.job(sweep_id).state, house.job(sweep_id).attempt) == (JobState.SUCCEEDED, 1)
+
+
+def test_a_driver_that_started_and_does_not_report_is_stopped_with_that_word(house: House) -> None:
+    sweep_id = house.submit()
+    house.round()
+    house.round()
+    house.round(STARTUP_TIMEOUT + 1)
+    job = house.job(sweep_id)
+    assert house.cluster.stopped == [f"{sweep_id}-1"]
+    assert (job.state, job.attempt) == (JobState.STARTING, 2)
+    (cause,) = [t.cause for t in house.service.sweeps.history(sweep_id) if "driver" in t.cause]
+    assert f"did not start (it did not report within {STARTUP_TIMEOUT:.0f} s" in cause
+    assert "it broke" in cause
+
+
+def pend(house: House, sweep_id: str) -> None:
+    """The cluster has not begun to run the sweep's driver."""
+    name = f"{sweep_id}-{house.job(sweep_id).attempt}"
+    house.cluster.jobs[name] = JobStatus(False, "PENDING: no worker yet", begun=False)
+
+
+def test_a_driver_that_the_cluster_cannot_start_gives_its_place_back(tmp_path: Path) -> None:
+    with House.opened(tmp_path) as house:
+        house._limits = QueueLimits(running=1)
+        house.restart()
+        stuck, waiting = house.submit(), house.submit(BOB)
+        house.round()
+        pend(house, stuck)
+        house.round(PLACE_TIMEOUT - 5)
+        assert house.job(waiting).state is JobState.QUEUED
+        house.round(10)
+        assert house.job(waiting).state is JobState.STARTING
+        house.hear(waiting)
+        house.ends(waiting)
+        house.round(PENDING_TIMEOUT - PLACE_TIMEOUT - 20)
+        assert house.cluster.stopped == []
+        house.cluster.cpus = 0.5  # nothing starts
+        house.round(30)
+        assert house.cluster.stopped == [f"{stuck}-1"]
+        causes = [t.cause for t in house.service.sweeps.history(stuck)]
+        assert any("within 600 s: PENDING: no worker yet" in cause for cause in causes)
+
+
+def test_a_driver_that_fails_to_start_twice_for_one_reason_is_not_tried_again(house: House) -> None:
+    sweep_id = house.submit()
+    house.cluster.log = ""
+    for attempt, node in ((1, "90f05913eb9a2576"), (2, "aabbccdd00112233")):
+        house.round()
+        house.cluster.ends(
+            f"{sweep_id}-{attempt}",
+            "FAILED: worker startup repeatedly failed.\nSee raylet.err on node " + node,
+        )
+    house.round()
+    job = house.job(sweep_id)
+    assert (job.state, job.attempt) == (JobState.FAILED, 2)
+    assert job.cause == (
+        "its driver did not start, twice for the same reason: "
+        "FAILED: worker startup repeatedly failed."
+    )
+    house.service.retry(ANN, sweep_id)
+    house.round()
+    house.cluster.ends(f"{sweep_id}-3", "FAILED: worker startup repeatedly failed.")
+    house.round()
+    assert house.job(sweep_id).state is JobState.STARTING  # what a user did begins anew
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("nobody foresaw that"), ClusterUnavailableError("status 500")]
+)
+def test_a_sweep_that_cannot_be_handled_stops_no_other(
+    house: House, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = house.submit(), house.submit()
+    house.round()
+    house.cluster.broken[f"{first}-1"] = error
+    third = house.submit()
+    for _ in range(3):
+        house.hear(second)
+        house.round()
+    assert house.job(third).state is JobState.STARTING
+    assert house.job(second).state is JobState.RUNNING
+    assert sum("cannot be handled" in r.getMessage() for r in caplog.records) == 1
+    house.round(TROUBLE_TIMEOUT)
+    job = house.job(first)
+    assert job.state is JobState.FAILED
+    assert "cannot look after it" in (job.cause or "")
+
+
+def test_a_clock_that_was_set_back_neither_kills_nor_protects_a_driver(house: House) -> None:
+    sweep_id = house.submit()
+    house.round()
+    house.hear(sweep_id)
+    house.clock.now -= 3600.0
+    house.round()
+    assert house.job(sweep_id).attempt == 1
+    house.round(HEARTBEAT_TIMEOUT + 10)
+    assert house.job(sweep_id).attempt == 2
 
 
 def test_a_job_that_the_cluster_does_not_take_fails_with_its_words(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import threading
 import time
@@ -13,19 +14,25 @@ from typing import Any
 
 import pytest
 
-from service.base.errors import DatabaseUnavailableError
+from service.base.errors import DatabaseUnavailableError, RateLimitError
+from service.cli.remote_report import status_table
 from service.client.job_states import JobState, RequestedAction
 from service.client.sweep_events import StateChanged
+from service.report.console import open_console
 from service.run.sweep_control import Orders
+from service.server.api import driver_routes, responses
+from service.server.api.rate_limits import RateSettings
 from service.server.recorder import Recorder
 from service.server.store.job_records import DriverReport, Instructions, Job
 from service.server.store.progress_store import ProgressStore
+from service.server.sweep_service import ServiceSettings, SweepService
 from service.spec.resources import Resources
 from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import Outbox, TrialUpdate
+from tests.drivers import driver_client
 from tests.patience import patience
 from tests.stores import Store
 
@@ -47,21 +54,31 @@ class BreakableProgress(ProgressStore):
 
 
 class House(Store):
-    """A store with one sweep whose driver is in its first attempt."""
+    """A service with one sweep whose driver is in its first attempt and reports over the API."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.progress = BreakableProgress(self.database, self.clock)
+        self.service = SweepService(
+            ServiceSettings(database_url=self.url, home=folder), self.database
+        )
+        self.service.sweeps, self.service.progress = self.sweeps, self.progress
         self.add(SWEEP)
         self.launch(SWEEP)
 
     def driver(
-        self, *trials: Trial, attempt: int = 1, planned: int = 10, **resources: Any
+        self,
+        *trials: Trial,
+        attempt: int = 1,
+        planned: int = 10,
+        rates: RateSettings | None = None,
+        **resources: Any,
     ) -> tuple[Recorder, Orders]:
         """What a driver that begins, with trials of earlier sessions, tells the store by."""
         orders = Orders()
         held = Resources(**resources)
-        made = Recorder(self.progress, SWEEP, attempt, orders, held, self.clock)
+        client = driver_client(self.service, SWEEP, attempt, rates)
+        made = Recorder(client, orders, held, self.clock)
         made.begin(sweep(*trials), planned)
         return made, orders
 
@@ -285,6 +302,25 @@ class TestBest:
 class TestProgress:
     """What lists of sweeps show, and what users have had."""
 
+    def test_accepted_changes_are_told_to_the_driver_and_shown_with_the_progress(
+        self, house: House
+    ) -> None:
+        client = driver_client(house.service, SWEEP, 1, None)
+        assert not client.wait_for_job(1.0).accept_changes
+        house.sweeps.change(SWEEP, JobState.QUEUED, "again", "ann", accept_changes=True)
+        house.launch(SWEEP, 2)
+        client = driver_client(house.service, SWEEP, 2, None)
+        assert client.wait_for_job(1.0).accept_changes
+        recorder, _ = house.driver(attempt=2)
+        words = "From trial 2 on it ran on something else (data: the targets are others)."
+        recorder.begin(replace(sweep(), changes=(words,)), 3)
+        recorder.write([])
+        assert house.job.progress["changes"] == [words]
+        shown = house.service.sweeps.get_with_history(SWEEP)
+        console = open_console(io.StringIO(), width=120)
+        console.print(status_table(responses.sweep_details(shown)))
+        assert words in console.file.getvalue()  # type: ignore[attr-defined]  # of StringIO
+
     def test_trials_are_counted_and_the_finalists_named(self, house: House) -> None:
         recorder, _ = house.driver(trial(0, 0.5), planned=12)
         recorder.write([])
@@ -305,7 +341,8 @@ class TestProgress:
         self, house: House
     ) -> None:
         orders = Orders()
-        recorder = Recorder(house.progress, SWEEP, 1, orders, Resources(), lambda: house.clock.now)
+        client = driver_client(house.service, SWEEP)
+        recorder = Recorder(client, orders, Resources(), lambda: house.clock.now)
         recorder.write([])
         job = house.job
         assert (job.state, job.last_heartbeat, job.progress) == (JobState.RUNNING, 1000.0, {})
@@ -397,6 +434,67 @@ class TestOrders:
         recorder.write([news(trial(1))])
         assert (orders.stop, orders.stale) == (True, True)
         assert house.kinds == []
+
+
+class TestRefusals:
+    """What a service will never take is left out, and nothing else."""
+
+    def test_one_record_that_is_out_of_bounds_stops_no_other(self, house: House) -> None:
+        recorder, _ = house.driver()
+        box = outbox(recorder)
+        for told in (trial(1), trial(2, 0.5)):
+            box.started(told)
+        for at in (1, 2**31, 3):
+            box.epoch(epoch(1, at))
+        assert box.close(lambda: None)
+        assert [e.epoch for e in house.progress.trial(SWEEP, 1).epochs] == [1, 3]
+        assert [t.number for t in house.progress.trials(SWEEP)] == [1, 2]
+        (loss,) = box.losses.list("the service")
+        assert (loss.what, loss.count) == (f"trial 1, epoch {2**31}", 1)
+        assert "less than 2147483648" in loss.reason
+
+    def test_what_the_store_cannot_keep_is_cut(self, house: House) -> None:
+        recorder, _ = house.driver()
+        reason = "\0λ\ud800" + "x" * 10_000
+        recorder.write([news(trial(1, state=TrialState.FAILED, reason=reason))])
+        (stored,) = house.progress.trials(SWEEP)
+        assert stored.reason is not None
+        assert stored.reason.startswith("λ?xxx")
+        assert len(stored.reason) == 4000
+
+    def test_a_long_sweep_that_begins_again_is_told_in_parts(self, house: House) -> None:
+        recorder, _ = house.driver()
+        epochs = [epoch(1, at) for at in range(1, 1201)]
+        recorder.write([news(trial(1, 0.5), *epochs)])
+        assert len(house.progress.trial(SWEEP, 1).epochs) == 1200
+        events = house.progress.events(SWEEP, limit=10_000)
+        assert Counter(e.event.kind for e in events)["epoch_ended"] == 1200
+
+    def test_a_report_that_is_too_large_is_halved(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(driver_routes, "MAX_REPORT_BYTES", 4096)
+        recorder, _ = house.driver()
+        box = outbox(recorder)
+        box.repeat([trial(1, 0.5, epochs=tuple(epoch(1, at) for at in range(1, 101)))])
+        assert box.close(lambda: None)
+        assert len(house.progress.trial(SWEEP, 1).epochs) == 100
+        assert box.losses.list("the service") == ()
+
+    def test_a_service_that_is_too_busy_is_asked_again(self, house: House) -> None:
+        rates = RateSettings(reports="1/minute")
+        recorder, _ = house.driver(rates=rates)
+        recorder.write([])
+        with pytest.raises(RateLimitError) as refused:
+            recorder.write([news(trial(1))])
+        assert recorder.is_away(refused.value)
+
+    def test_a_clock_that_is_set_back_is_no_reason(self, house: House) -> None:
+        recorder, _ = house.driver()
+        recorder.write([news(trial(1))])
+        house.clock.now -= 1000
+        recorder.write([])
+        assert house.job.slot_seconds == 0.0
 
 
 class Sink:
@@ -624,13 +722,16 @@ class TestOutbox:
         box.epoch(epoch(0, 1))
         box.ended(trial(0, 0.5, seconds=4.0))
         _until(lambda: box.error is not None)
-        assert box.error == "DatabaseUnavailableError: the database does not answer"
+        assert (
+            box.error == "DatabaseUnavailableError: the database does not answer; try again later"
+        )
         house.progress.away = False
-        words = (JobState.SUCCEEDED, "it ended")
-        assert box.close(lambda: house.progress.end(SWEEP, 1, recorder.report(), *words))
+        ended = (JobState.SUCCEEDED, "it ended")
+        client = driver_client(house.service, SWEEP)
+        assert box.close(lambda: client.end(recorder.report(), *ended))
         assert not orders.stale
         job = house.job
-        assert (job.state, job.cause, job.slot_seconds) == (*words, 4.0)
+        assert (job.state, job.cause, job.slot_seconds) == (*ended, 4.0)
         assert Counter(house.kinds)[("trial_ended", 0)] == 1
 
 

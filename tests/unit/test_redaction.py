@@ -24,7 +24,7 @@ from service.base.versions import describe_mismatch, get_installed_version, requ
 from service.server import driver_config
 from service.server.driver_config import DriverConfig
 from service.server.store.user_store import PREFIX
-from service.sweep.home import Home
+from service.sweep.home import Home, SweepFolder
 
 TOKEN = f"{PREFIX}{'Ab3-_' * 8}xyz"
 
@@ -118,46 +118,52 @@ def test_no_password_survives_that_is_written_for_urls(password: str) -> None:
 
 
 class TestHandover:
-    """The file that drivers find the store by."""
+    """The file that a driver finds its service by."""
 
     LEFT = DriverConfig(
-        version="1.2.3", database_url="postgresql://ann:hunter22@host/name", mlflow_uri=None
+        version="1.2.3", api_url="http://api:8080", token="gs_sweep_1_ab_digits-1", mlflow_uri=None
     )
 
-    def test_what_is_left_is_found_by_its_owner_alone(self, tmp_path: Path) -> None:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> SweepFolder:
+        return Home(tmp_path).sweep("digits-1")
+
+    def test_what_is_left_is_its_owners_alone_and_taken_once(self, folder: SweepFolder) -> None:
         before = os.umask(0)
         try:
-            driver_config.write(self.LEFT, Home(tmp_path))
+            driver_config.write(self.LEFT, folder)
         finally:
             os.umask(before)
-        assert driver_config.read(Home(tmp_path)) == self.LEFT
-        (file,) = tmp_path.iterdir()
+        (file,) = folder.path.iterdir()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert driver_config.take(folder) == self.LEFT
+        assert list(folder.path.iterdir()) == []
 
     def test_the_newest_counts_and_one_that_others_could_read_is_not_kept(
-        self, tmp_path: Path
+        self, folder: SweepFolder
     ) -> None:
-        driver_config.write(self.LEFT, Home(tmp_path))
-        (file,) = tmp_path.iterdir()
+        driver_config.write(self.LEFT, folder)
+        (file,) = folder.path.iterdir()
         file.chmod(0o644)
         newer = self.LEFT.model_copy(update={"mlflow_uri": "http://127.0.0.1:5000"})
-        driver_config.write(newer, Home(tmp_path))
-        assert driver_config.read(Home(tmp_path)) == newer
-        assert [p.name for p in tmp_path.iterdir()] == [file.name]
+        driver_config.write(newer, folder)
+        assert [p.name for p in folder.path.iterdir()] == [file.name]
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert driver_config.take(folder) == newer
 
     @pytest.mark.parametrize("content", [None, b"", b"{", b'{"version": "1"}', b"\xff\xfe"])
     def test_one_that_is_not_there_or_none_is_said_without_what_it_holds(
-        self, tmp_path: Path, content: bytes | None
+        self, folder: SweepFolder, content: bytes | None
     ) -> None:
+        folder.path.mkdir(parents=True)
         if content is not None:
-            (tmp_path / "service.json").write_bytes(content)
+            (folder.path / "driver.json").write_bytes(content)
         with pytest.raises(HomeError, match=r"must share the home folder"):
-            driver_config.read(Home(tmp_path))
+            driver_config.take(folder)
 
-    def test_a_home_that_is_not_there_is_said(self, tmp_path: Path) -> None:
-        with pytest.raises(HomeError, match=r"nowhere cannot be written"):
-            driver_config.write(self.LEFT, Home(tmp_path / "nowhere"))
+    def test_a_token_of_a_sweep_is_redacted(self) -> None:
+        token = f"gs_sweep_1_{'ab' * 32}_digits.mlp-1"
+        assert "ab" not in redact(f"unknown {token}, gone")
 
 
 class TestPorts:

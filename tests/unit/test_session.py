@@ -10,9 +10,10 @@ from optuna.trial import TrialState as StudyTrialState
 
 from service.spec.model import Constraint
 from service.study.attributes import Finding
+from service.study.attribution import CONTROLS, HOPELESS, POSTPONED, STALLS
 from service.study.events import Observer
 from service.study.records import Epoch, Role, Trial, TrialState
-from service.study.session import MAX_ATTEMPTS, Decision, StudySession
+from service.study.session import Decision, StudySession
 from service.study.study import SweepStudy
 from tests.studies import NEUTRAL, SPACE, new_study
 from trainables.config.anatomy import Anatomy, LayerAnatomy
@@ -156,25 +157,104 @@ def test_interrupted_trials_go_on_first_under_their_own_numbers() -> None:
     assert len(study.trials) == 3
 
 
-def test_a_trial_that_dies_with_its_session_again_and_again_is_given_up() -> None:
-    study = new_study()
-    for _ in range(MAX_ATTEMPTS):
-        trial = session(study).ask()  # the session ends without a word, as by kill -9
-        assert trial is not None
-        assert trial.number == 0
-    following = session(study).ask()
-    assert following is not None
-    assert following.number == 1
-    assert study.trials[0].state is StudyTrialState.FAIL
+def killed(study: optuna.Study, **more: Any) -> tuple[StudySession, int]:
+    """A session that a kill ends right after it has handed out its first trial."""
+    s = session(study, **more)
+    trial = s.ask()
+    assert trial is not None
+    return s, trial.number
 
 
-def test_a_clean_stop_is_no_attempt() -> None:
+def test_ten_kills_of_everything_are_nobodys_fault() -> None:
     study = new_study()
-    for _ in range(MAX_ATTEMPTS + 2):
+    assert [killed(study)[1] for _ in range(10)] == [0] * 10
+    assert study.trials[0].state is StudyTrialState.RUNNING
+
+
+def test_a_trial_that_stays_behind_while_others_go_on_is_given_up_and_says_why() -> None:
+    study = new_study()
+    baseline = session(study).ask()
+    assert baseline is not None
+    for kills in range(STALLS):
         s = session(study)
+        first, other = s.ask(), s.ask()
+        assert first is not None
+        assert other is not None
+        s.report(0, kills + 1, {"val/loss": 0.5})  # the baseline makes progress, trial 1 does not
+    s = session(study)
+    assert [a.number for a in (s.ask(), s.ask()) if a] == [0, 2]
+    assert s.trials()[1].state is TrialState.FAILED
+    assert "while other trials made progress" in (s.trials()[1].reason or "")
+
+
+def test_a_trial_that_ends_every_session_lets_others_go_first_and_is_given_up() -> None:
+    study = new_study()
+    first = session(study)
+    baseline = first.ask()
+    assert baseline is not None
+    first.complete(0, {"val/loss": 0.5}, 1)
+    deadly = first.ask()
+    assert deadly is not None
+    for _ in range(POSTPONED - 1):
+        assert killed(study)[1] == 1
+    s, number = killed(study)
+    assert number == 2
+    s.complete(2, {"val/loss": 0.5}, 1)
+    again = s.ask()
+    assert again is not None
+    assert again.number == 1
+    s, number = killed(study, budget=4)
+    assert number == 3
+    s.complete(3, {"val/loss": 0.5}, 1)
+    for _ in range(HOPELESS):
+        last = session(study).ask()  # nothing else is left
+        if last is None:
+            break
+        assert last.number == 1
+    assert study.trials[1].state is StudyTrialState.FAIL
+
+
+def test_a_process_that_dies_while_its_driver_lives_is_the_trials_fault_over_all_sessions() -> None:
+    study = new_study()
+    s = session(study, retries=2)
+    for _ in range(2):
+        assert [a.number for a in (s.ask(), s.ask()) if a] == [0, 1]
+        s.crash(0, "killed")
+        s.crash(1, "killed")
+    s = session(study, retries=2)  # a kill of the driver pardons nothing
+    assert [a.number for a in (s.ask(), s.ask()) if a] == [0, 1]
+    s.crash(1, "killed by the kernel")
+    assert s.trials()[1].state is TrialState.FAILED
+    assert s.trials()[1].reason == "killed by the kernel, 3 times"
+
+
+def test_a_control_is_tried_more_often() -> None:
+    s = session(new_study(), retries=1)
+    deaths = 0
+    while (trial := s.ask()) is not None and trial.number == 0:
+        s.crash(0, "killed")
+        deaths += 1
+    assert deaths == 2 * CONTROLS
+    assert s.trials()[0].reason == f"killed, {deaths} times"
+
+
+def test_a_trial_lost_with_its_node_is_handed_out_again_with_its_epochs() -> None:
+    s = session(new_study(), budget=1, retries=0)
+    for recorded in range(4):
         trial = s.ask()
         assert trial is not None
-        assert trial.number == 0
+        assert (trial.number, trial.recorded) == (0, recorded)
+        s.report(0, recorded + 1, {"val/loss": 0.5})
+        assert not s.exhausted  # it may have to be handed out again
+        s.release(0)
+    assert s.trials()[0].state is TrialState.RUNNING
+
+
+def test_a_clean_stop_is_no_interruption() -> None:
+    study = new_study()
+    for _ in range(CONTROLS * HOPELESS + 1):
+        s, number = killed(study)
+        assert number == 0
         s.interrupt()
 
 

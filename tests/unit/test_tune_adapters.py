@@ -9,26 +9,36 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
+from service.cluster.group_actor import LostNodeError, LostWorkerError
+from service.cluster.tune_adapters import (
+    Bridge,
+    StudyScheduler,
+    StudySearcher,
+    SweepStopper,
+    describe_loss,
+)
 from service.cluster.tune_messages import from_config, to_result
 from service.study.messages import Answer, EpochReport, TrialFailure
 from service.study.records import Role, Trial
 from service.study.session import StudySession
 from service.study.study import SweepStudy
-from service.study.trial_flow import TrialFlow
+from service.study.trial_flow import Loss, TrialFlow
 from tests.studies import SPACE, new_study
 
 
 class Sides:
     """Both adapters over one study."""
 
-    def __init__(self, budget: int = 3, upper: float = 10.0) -> None:
+    def __init__(self, budget: int = 3, upper: float = 10.0, retries: int = 1) -> None:
         self.study = new_study(optuna.pruners.ThresholdPruner(upper=upper))
-        self.session = StudySession(SweepStudy(self.study), SPACE, metric="val/loss", max_epochs=3)
+        self.session = StudySession(
+            SweepStudy(self.study), SPACE, metric="val/loss", max_epochs=3, retries=retries
+        )
         self.session.prepare(budget, [])
         self.stop = False
         self.flow = TrialFlow(self.session, lambda: self.stop, lambda: 100)
@@ -58,6 +68,8 @@ def test_a_config_carries_the_assignment_until_none_is_left() -> None:
     found = [from_config(config) for config in configs]
     assert [a.number for a in found] == [0, 1]
     assert set(found[0].params) <= {"penalty", "lambda", "dropout"}
+    for tune_id in "ab":
+        sides.end(tune_id, report(1, 0.5, best=0.5))
     assert sides.searcher.suggest("c") == Searcher.FINISHED
 
 
@@ -92,7 +104,7 @@ def test_an_early_stopped_trial_is_complete_with_its_best_value() -> None:
     ],
 )
 def test_a_trial_that_breaks_fails(answer: Answer | None, crashed: bool, words: str) -> None:
-    sides = Sides()
+    sides = Sides(retries=0)
     sides.searcher.suggest("a")
     sides.end("a", answer, crashed)
     assert sides.study.trials[0].state is TrialState.FAIL
@@ -100,12 +112,58 @@ def test_a_trial_that_breaks_fails(answer: Answer | None, crashed: bool, words: 
 
 
 def test_a_trial_whose_process_dies_again_and_again_fails_with_the_last_reason() -> None:
-    sides = Sides()
-    sides.searcher.suggest("a")
-    for words in ("worker 0 died", "worker 1 died"):
-        sides.bridge.record_crash("a", words)
-    sides.end("a", None, crashed=True)
+    sides = Sides(retries=1)
+    for tune_id, words in (("a", "worker 0 died"), ("b", "worker 1 died")):
+        assert from_config(sides.searcher.suggest(tune_id)).number == 0
+        sides.bridge.record_loss(tune_id, Loss(words))
+        sides.end(tune_id, None, crashed=True)
     assert sides.record().reason == "worker 1 died, 2 times"
+    assert from_config(sides.searcher.suggest("c")).number == 1
+
+
+def test_a_trial_that_lost_its_node_is_handed_to_tune_again_and_not_blamed() -> None:
+    sides = Sides(retries=0)
+    for tune_id, epoch in (("a", 1), ("b", 2)):
+        found = from_config(sides.searcher.suggest(tune_id))
+        assert (found.number, found.recorded) == (0, epoch - 1)
+        sides.epoch(tune_id, epoch, 0.5)
+        sides.bridge.record_loss(tune_id, Loss("the trial's node was lost", own=False))
+        sides.end(tune_id, None, crashed=True)
+    assert sides.study.trials[0].state is TrialState.RUNNING
+
+
+def test_tune_is_not_told_that_none_is_left_while_a_trial_may_have_to_run_again() -> None:
+    sides = Sides(budget=1, retries=1)
+    sides.searcher.suggest("a")
+    assert sides.searcher.suggest("b") is None
+    sides.end("a", None, crashed=True)
+    assert from_config(sides.searcher.suggest("b")).number == 0
+    sides.end("b", report(1, 0.5, best=0.5))
+    assert sides.searcher.suggest("c") == Searcher.FINISHED
+
+
+def died(text: str) -> ActorDiedError:
+    error = ActorDiedError()
+    error.error_msg = text
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (None, True),
+        (died("The actor is dead because its worker process has died. Worker exit type: X"), True),
+        (died("The actor died because its node has died. Node Id: 0a"), False),
+        (ActorUnavailableError("the connection was reset", None), False),
+        (RayTaskError("step", "", LostWorkerError("worker 1 of 2 died")), True),
+        (RayTaskError("step", "", LostNodeError("worker 1 of 2 died")), False),
+        (RayTaskError("step", "", ValueError("a bug")), True),
+    ],
+)
+def test_only_a_process_that_ended_on_a_living_node_is_the_trials_fault(
+    error: Exception | None, own: bool
+) -> None:
+    assert describe_loss(error).own is own
 
 
 def test_a_trial_cut_short_by_a_stop_stays_running() -> None:

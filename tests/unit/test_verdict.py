@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from service.report.page import render
 from service.report.report_data import build_report
 from service.report.verdict import write_verdict
 from service.study.importance import Importances
+from service.study.records import Role, TrialState
 from service.sweep.answer import Answer, Arm, Claim, Mean, Measured, Part, PartState
 from service.sweep.sweep_record import Sweep
 from tests.reports import shown, sweep, trial
@@ -120,6 +122,21 @@ def test_unconfirmed_says_that_nothing_was_tested() -> None:
     assert "looks better than the control by 0.1000 ± 0.05 in val/loss" in text
     assert "one training each, the best of 12, not tested" in text
     assert "Not tested: confirm is off." in text
+
+
+def test_a_control_that_failed_for_good_is_named_with_its_reason() -> None:
+    failed = replace(
+        SWEEP.trials[0],
+        role=Role.BASELINE,
+        state=TrialState.FAILED,
+        value=None,
+        reason="its process died 9 times while the sweep ran",
+    )
+    sweep = replace(SWEEP, trials=(failed, *SWEEP.trials[1:]))
+    found = answer(Claim.UNCONFIRMED, metric="val/loss", effect=None, interval=None, arms=())
+    text = write_verdict(sweep, found)
+    assert "no control completed, so there is no comparison" in text
+    assert "The baseline (trial 0) failed: its process died 9 times while the sweep ran." in text
 
 
 def test_a_contradiction_of_validation_and_test_comes_first() -> None:

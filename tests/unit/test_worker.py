@@ -25,9 +25,7 @@ def worker(folder: Path) -> Worker:
         "space": {"dropout": {"float": [0.0, 0.5]}, "precision": {"choice": ["fp32", "bf16"]}},
         "early_stopping": None,
     }
-    return Worker(
-        TrialContext(parse_spec(raw, "spec", folder), GivenRows(splits(60, 30)), folder, ())
-    )
+    return Worker(TrialContext(parse_spec(raw, "spec", folder), GivenRows(splits(60, 30)), folder))
 
 
 def assignment(number: int, **params: Any) -> Assignment:

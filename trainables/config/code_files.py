@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, distributions
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -57,7 +57,7 @@ class CodeFile:
 
 
 def find_module(name: str, folders: Sequence[Path | str]) -> tuple[CodeFile, ...]:
-    """The module of a dotted name after its parents; empty if one of them does not exist.
+    """The module of a dotted name after its parents; ends before the first that does not exist.
 
     ``folders`` are those of the user's code. A module that is imported already is described as
     it was imported, whatever the path is now.
@@ -70,7 +70,7 @@ def find_module(name: str, folders: Sequence[Path | str]) -> tuple[CodeFile, ...
         full = ".".join(parts[:count])
         spec = _find_spec(full, places)
         if spec is None:
-            return ()
+            break
         found.append(_describe(full, spec, own))
         places = list(spec.submodule_search_locations or ())
     return tuple(found)
@@ -82,7 +82,11 @@ def find_code_files(modules: Iterable[str], folders: Sequence[Path | str]) -> tu
     Imports are read from the source: those that are computed while it runs are not seen. Modules
     that do not exist are left out. In the order of the modules' names.
     """
-    found = {f.module: f for name in modules for f in find_module(name, folders)}
+    found: dict[str, CodeFile] = {}
+    for name in modules:
+        files = find_module(name, folders)
+        if files and files[-1].module == name:
+            found.update((f.module, f) for f in files)
     for file in [f for f in found.values() if f.origin is Origin.USER and f.file]:
         for name in _find_imported(file, folders):
             own = (f for f in find_module(name, folders) if f.origin is Origin.USER)
@@ -90,9 +94,22 @@ def find_code_files(modules: Iterable[str], folders: Sequence[Path | str]) -> tu
     return tuple(found[name] for name in sorted(found))
 
 
+def find_installed(name: str) -> str | None:
+    """The place of a top-level module among Python's and what is installed; None if there is none.
+
+    The path's own entries do not count, which may have another module of that name.
+    """
+    if name in sys.builtin_module_names:
+        return f"Python's module {name!r}"
+    spec = PathFinder.find_spec(name, [str(root) for root in list_installed_roots()])
+    if spec is None:
+        return None
+    return spec.origin or str(next(iter(spec.submodule_search_locations or ()), name))
+
+
 def list_user_folders() -> tuple[str, ...]:
     """The entries of the path but those of Python, of installed packages and of gapsweep."""
-    others = _list_installed_roots() | _list_our_roots()
+    others = list_installed_roots() | _list_our_roots()
     return tuple(p or "." for p in sys.path if Path(p).resolve() not in others)
 
 
@@ -158,7 +175,7 @@ def _find_origin(name: str, root: Path, own: set[Path]) -> Origin:
         return Origin.GAPSWEEP if root in _list_our_roots() else Origin.UNKNOWN
     if root in own:
         return Origin.USER
-    if root in _list_installed_roots() or _is_editable(top, root):
+    if root in list_installed_roots() or _is_editable(top, root):
         return Origin.INSTALLED
     return Origin.UNKNOWN
 
@@ -171,7 +188,7 @@ def _list_our_roots() -> frozenset[Path]:
 
 
 @cache
-def _list_installed_roots() -> frozenset[Path]:
+def list_installed_roots() -> frozenset[Path]:
     """The folders of Python's library and of installed distributions."""
     named = [sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")]
     named += site.getsitepackages()

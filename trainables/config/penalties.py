@@ -28,6 +28,8 @@ class PenaltyKind(Component):
 class CustomPenalty(PenaltyKind, Custom):
     """A user-defined subclass of ``Penalty``."""
 
+    expected = "trainables.regularisers.penalties:Penalty"
+
     name: ImportPath
 
     @property

@@ -27,7 +27,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from search_spaces.models import Strict
 from search_spaces.words import did_you_mean
-from trainables.config.imports import IMPORT_PATH, ImportPath, construct
+from trainables.config.code_policy import Kind, describe_kind
+from trainables.config.construct import construct
+from trainables.config.imports import IMPORT_PATH, ImportPath
 
 _CUSTOM = "import path"
 
@@ -61,6 +63,11 @@ class Custom(Component):
         """Check that no other base has taken the type from ``name``: allow-lists rely on it."""
         if cls.model_fields["name"].annotation is not ImportPath:
             raise TypeError(f"{cls.__name__} must declare `name: ImportPath` itself")
+
+    @property
+    def kind(self) -> Kind:
+        """What its import path must name."""
+        return describe_kind(self.expected)
 
     def create(self, **offered: Any) -> Any:
         """An object of the type ``expected``, from calling what the import path names.

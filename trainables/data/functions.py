@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import Dataset
 
+from trainables.config.code_policy import DATA, load_named
+from trainables.config.construct import check_options
 from trainables.config.data import Function
-from trainables.config.imports import check_options, load_object
 from trainables.data.nests import Nest, map_nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.errors import ContractError, DataError, blame
@@ -60,7 +61,7 @@ class DataFunction:
             DataError: it raised an error.
         """
         anew = {self.varies: self.first + replicate} if self.varies else {}
-        made = _call(self.path, _load(self.path), {**self.arguments, **anew}, anew)
+        made = _call(self.path, _load(self.path, self.arguments), {**self.arguments, **anew}, anew)
         return _read_parts(self.path, made)
 
 
@@ -71,7 +72,7 @@ def bind(config: Function) -> DataFunction:
         ContractError: it cannot be imported, or has an argument that is a key of ``data``.
         DataError: ``test`` or ``seed`` is neither an argument of it nor valid for our use.
     """
-    parameters = _read_parameters(_load(config.name))
+    parameters = _read_parameters(_load(config.name, (config.arguments, config.test, config.seed)))
     for key in _OUR_KEYS:
         if key in parameters and (key in config.model_fields_set or _is_required(parameters[key])):
             raise ContractError(
@@ -126,8 +127,8 @@ def _read_seed(shared: Mapping[str, Any], passed: Mapping[str, Any]) -> int:
     return 0
 
 
-def _load(path: str) -> Callable[..., object]:
-    found = load_object(path)
+def _load(path: str, arguments: object) -> Callable[..., object]:
+    found = load_named(path, DATA, arguments)
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a function")
     return found

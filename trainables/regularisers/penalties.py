@@ -7,8 +7,8 @@ from torch import Tensor
 
 from trainables.compat import compute_adam_steps
 from trainables.config import regularisers as config
-from trainables.config.imports import construct
-from trainables.config.penalties import penalties
+from trainables.config.construct import construct
+from trainables.config.penalties import CustomPenalty, penalties
 from trainables.errors import ContractError
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
@@ -21,8 +21,11 @@ def build_penalty(config: config.Penalty) -> Penalty:
         ContractError: a user-defined class cannot be imported, or is not a subclass of Penalty.
     """
     offered = {"lam": config.lam, "l1_ratio": config.l1_ratio}
-    path = penalties.parse(config.penalty).path
-    made: Penalty = construct(path, {}, offered, expected=f"{__name__}:Penalty")
+    named = penalties.parse(config.penalty)
+    ours = not isinstance(named, CustomPenalty)
+    made: Penalty = construct(
+        named.path, {}, offered, expected=CustomPenalty.expected, checked=ours
+    )
     return made
 
 

@@ -7,17 +7,21 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-from service.base.errors import ClusterUnavailableError
+from service.base.disk import check_room
+from service.base.errors import ClusterUnavailableError, NotServingError
 from service.base.versions import get_installed_version
 from service.client.job_states import JobState
 from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
+from service.server.api.driver_routes import driver_router
 from service.server.api.metrics import Metrics, RequestMetrics
+from service.server.api.parts import Part, find_part_faults
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
+from service.server.api.threads import TheThreads, Threads
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -40,15 +44,24 @@ def me(holder: TheHolder) -> MeOut:
 
 
 @health_router.get("/healthz")
-def healthz() -> Status:
+async def healthz() -> Status:
     """Liveness: the process answers."""
     return Status(status="ok")
 
 
-@health_router.get("/readyz", responses=problems.responses(503))
-def readyz(service: TheService) -> Status:
-    """Readiness: the database answers and its schema is this version's."""
-    service.database.check()
+@health_router.get("/readyz", responses=problems.responses(503, 507))
+async def readyz(request: Request, service: TheService, threads: TheThreads) -> Status:
+    """Readiness: the database answers, its schema is this version's, and the queue is served.
+
+    The home folder has room. With `gapsweep up`, Ray and MLflow run too.
+    """
+    await threads.run_probe(service.database.check)
+    await threads.run_probe(lambda: check_room(service.settings.home))
+    loops: Sequence[LeasedLoop] = request.app.state.loops
+    faults = [fault for loop in loops if (fault := loop.find_fault())]
+    faults += find_part_faults(request.app.state.parts)
+    if faults:
+        raise NotServingError("; ".join(faults))
     return Status(status="ok")
 
 
@@ -62,10 +75,11 @@ def readyz(service: TheService) -> Status:
         }
     },
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request, threads: TheThreads) -> Response:
     """The service's metrics, for Prometheus."""
     found: Metrics = request.app.state.metrics
-    return Response(found.text(), media_type="text/plain; version=0.0.4")
+    text = await threads.run_probe(found.text)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 @cluster_router.get("/cluster")
@@ -81,12 +95,16 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
+_ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
+
+
 def create_app(
     service: SweepService,
     cluster: JobCluster | None = None,
     *,
     rates: RateSettings | None = None,
     loops: Sequence[LeasedLoop] = (),
+    parts: Sequence[Part] = (),
 ) -> FastAPI:
     """The API of a service whose database is up to date.
 
@@ -107,11 +125,12 @@ def create_app(
         summary="Which regularisation closes the generalisation gap of your model on your data?",
         lifespan=lifespan,
     )
-    app.state.service, app.state.cluster = service, cluster
+    app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
-    app.state.metrics = Metrics(service, lambda: loops[0].last_round if loops else None)
+    app.state.loops, app.state.threads = tuple(loops), Threads()
+    app.state.metrics = Metrics(service, loops)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
-    for router in (health_router, me_router, sweep_router, result_router, cluster_router):
+    for router in (*_ROUTERS, driver_router):
         app.include_router(router)
     return app

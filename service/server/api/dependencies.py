@@ -8,11 +8,17 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.base.errors import TooLargeError, UnauthorizedError
+from service.base.errors import (
+    StaleDriverError,
+    SweepNotFoundError,
+    TooLargeError,
+    UnauthorizedError,
+)
 from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
 from service.server.store.job_records import Job, User
+from service.server.store.sweep_tokens import SweepScope
 from service.server.sweep_service import SweepService
 
 MAX_SPEC_BYTES = 256 * 2**10
@@ -74,12 +80,36 @@ def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut
         RateLimitError: the host has sent too many invalid tokens.
     """
     user = service.users.of_token(token)
-    if user is None:
+    if user is not None:
+        return MeOut(name=user.name, role=user.role.value)
+    scope = service.sweep_tokens.read(token)
+    if scope is None:
         raise _refuse_token(request)
-    return MeOut(name=user.name, role=user.role.value)
+    try:
+        service.sweeps.get_active(scope.sweep_id, scope.attempt)
+    except (StaleDriverError, SweepNotFoundError):
+        raise _refuse_token(request) from None
+    return MeOut(name=scope.sweep_id, role="sweep", sweep_id=scope.sweep_id)
 
 
 TheHolder = Annotated[MeOut, Depends(find_holder)]
+
+
+def find_scope(request: Request, service: TheService, token: TheToken) -> SweepScope:
+    """The sweep and the attempt that the request's token is for; the attempt may be over.
+
+    Raises:
+        UnauthorizedError: the token is no sweep's.
+        RateLimitError: a rate limit is exceeded.
+    """
+    scope = service.sweep_tokens.read(token)
+    if scope is None:
+        raise _refuse_token(request)
+    _rates(request).count_driver(scope.sweep_id)
+    return scope
+
+
+TheScope = Annotated[SweepScope, Depends(find_scope)]
 
 
 def _refuse_token(request: Request) -> UnauthorizedError:
@@ -98,7 +128,9 @@ def _rates(request: Request) -> RateLimiter:
 
 
 def _is_submission(request: Request) -> bool:
-    return request.method == "POST" and request.url.path.endswith(("/sweeps", "/bundles"))
+    return request.method == "POST" and request.url.path.endswith(
+        ("/sweeps", "/bundles", "/validate")
+    )
 
 
 TheUser = Annotated[User, Depends(authenticate)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.base.errors import GapsweepError
+from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -20,10 +21,11 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 class Metrics:
     """The metrics of one process."""
 
-    def __init__(self, service: SweepService, last_round: Callable[[], float | None]) -> None:
-        """``last_round`` is when this process last ran the reconciler, in Unix seconds."""
+    def __init__(self, service: SweepService, loops: Sequence[LeasedLoop]) -> None:
+        """The first of the ``loops`` is the reconciler's."""
         self._registry = CollectorRegistry()
-        self._registry.register(_SweepCollector(service, last_round))
+        self._registry.register(_SweepCollector(service))
+        self._registry.register(_LoopCollector(loops))
         labels = ("method", "path", "status")
         self.requests = Counter(
             "gapsweep_requests", "Requests to the API.", labels, registry=self._registry
@@ -44,11 +46,11 @@ class Metrics:
 class _SweepCollector(Collector):
     """Reads the store when the metrics are requested."""
 
-    def __init__(self, service: SweepService, last_round: Callable[[], float | None]) -> None:
-        self._service, self._last_round = service, last_round
+    def __init__(self, service: SweepService) -> None:
+        self._service = service
 
     def collect(self) -> Iterable[Metric]:
-        """Sweeps by state, whether the store answers, and when the reconciler last ran."""
+        """Sweeps by state, and whether the store answers."""
         sweeps = GaugeMetricFamily("gapsweep_sweeps", "Sweeps by state.", labels=["state"])
         try:
             for state, count in self._service.sweeps.counts().items():
@@ -58,7 +60,34 @@ class _SweepCollector(Collector):
         except GapsweepError:
             up = 0.0
         yield GaugeMetricFamily("gapsweep_store_up", "Whether the store answers.", value=up)
-        last = self._last_round()
+
+
+class _LoopCollector(Collector):
+    """The background loops of this process."""
+
+    def __init__(self, loops: Sequence[LeasedLoop]) -> None:
+        self._loops = loops
+
+    def collect(self) -> Iterable[Metric]:
+        """How long ago each loop last did its work, how long that took, and whether it works."""
+        age = GaugeMetricFamily(
+            "gapsweep_loop_age_seconds",
+            "Seconds since a background loop did its work or left it to another process.",
+            labels=["loop"],
+        )
+        took = GaugeMetricFamily(
+            "gapsweep_round_seconds", "Seconds that a loop's last round took.", labels=["loop"]
+        )
+        up = GaugeMetricFamily(
+            "gapsweep_loop_up", "Whether a background loop works.", labels=["loop"]
+        )
+        for loop in self._loops:
+            age.add_metric([loop.name], loop.age)
+            up.add_metric([loop.name], loop.find_fault() is None)
+            if loop.round_seconds is not None:
+                took.add_metric([loop.name], loop.round_seconds)
+        yield from (age, took, up)
+        last = self._loops[0].last_round if self._loops else None
         if last is not None:
             help_text = "Unix time of the reconciler's last round."
             yield GaugeMetricFamily("gapsweep_last_round_time", help_text, value=last)

@@ -12,7 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from service.base.disk import is_disk_full
 from service.base.errors import (
+    DiskFullError,
     ErrorDetails,
     GapsweepError,
     Problem,
@@ -26,6 +28,7 @@ from service.client.models import ProblemItem, ProblemOut
 from service.client.problem_types import get_type
 
 _log = logging.getLogger(__name__)
+_MOST_PROBLEMS = 30
 
 
 def install(app: FastAPI) -> None:
@@ -33,6 +36,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(GapsweepError, _handle_own)
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
     app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(OSError, _handle_os_error)
     app.add_exception_handler(Exception, _handle_unexpected)
 
 
@@ -49,10 +53,13 @@ async def _handle_own(_request: Request, error: Exception) -> JSONResponse:
 
 async def _handle_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    found = error.errors()
     problems = [
         Problem(".".join(str(p) for p in e["loc"]), e["msg"][0].lower() + e["msg"][1:])
-        for e in error.errors()
+        for e in found[:_MOST_PROBLEMS]
     ]
+    if len(found) > _MOST_PROBLEMS:
+        problems.append(Problem("", f"and {len(found) - _MOST_PROBLEMS:,} more problems"))
     return _respond(RequestError("the request", problems))
 
 
@@ -61,6 +68,13 @@ async def _handle_http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return _document("about:blank", status, ErrorDetails(str(error.detail)), error.headers or {})
+
+
+async def _handle_os_error(request: Request, error: Exception) -> JSONResponse:
+    """For a file that cannot be written or read."""
+    if is_disk_full(error):
+        return _respond(DiskFullError(f"a file cannot be written: {error}"))
+    return await _handle_unexpected(request, error)
 
 
 async def _handle_unexpected(_request: Request, error: Exception) -> JSONResponse:

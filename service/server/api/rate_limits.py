@@ -15,11 +15,16 @@ from service.base.errors import InputError, RateLimitError
 
 @dataclass(frozen=True, kw_only=True)
 class RateSettings:
-    """Rates such as ``600/minute``: a user's requests and submissions, a host's invalid tokens."""
+    """Rates such as ``600/minute``.
+
+    A user's requests and submissions, a host's invalid tokens, and the reports of a sweep, which
+    sends two a second and more when it begins again.
+    """
 
     requests: str = "1200/minute"
     submissions: str = "120/minute"
     failures: str = "60/minute"
+    reports: str = "3000/minute"
 
 
 class RateLimiter:
@@ -34,6 +39,7 @@ class RateLimiter:
         self._requests = _parse_rate(settings.requests)
         self._submissions = _parse_rate(settings.submissions)
         self._failures = _parse_rate(settings.failures)
+        self._reports = _parse_rate(settings.reports)
 
     def count(self, user: str, *, submits: bool) -> None:
         """Count a request of a user.
@@ -44,6 +50,14 @@ class RateLimiter:
         self._hit(self._requests, "requests", user)
         if submits:
             self._hit(self._submissions, "submissions", user)
+
+    def count_driver(self, sweep_id: str) -> None:
+        """Count a request of a sweep's driver.
+
+        Raises:
+            RateLimitError: it exceeds the limit.
+        """
+        self._hit(self._reports, "reports", sweep_id)
 
     def count_failure(self, host: str) -> None:
         """Count a request with an invalid token.

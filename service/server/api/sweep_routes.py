@@ -34,7 +34,9 @@ from service.server.api.dependencies import (
     TheUser,
     authenticate,
 )
+from service.server.api.threads import TheThreads
 from service.server.spec_body import parse_spec_body
+from service.server.store.job_records import Job
 from service.server.sweep_service import MAX_PRIORITY
 
 _POLL_PERIOD = 0.5
@@ -65,6 +67,10 @@ _BUNDLE_BODY = {
 }
 
 SweepName = Annotated[str, StringConstraints(max_length=96)]
+AcceptChanges = Annotated[
+    bool,
+    Query(description="go on although data, code or libraries are not what they were"),
+]
 
 sweep_router = APIRouter(
     prefix="/v1",
@@ -74,15 +80,27 @@ sweep_router = APIRouter(
 )
 
 
-@sweep_router.post("/validate", openapi_extra=_SPEC_BODY, responses=problems.responses(413))
-def validate(service: TheService, body: SpecBody) -> ValidOut:
-    """Validate a spec without running it; all problems are reported at once."""
-    spec = service.check(parse_spec_body(body))
-    return ValidOut(spec=spec.model_dump(mode="json", by_alias=True))
+@sweep_router.post(
+    "/validate",
+    openapi_extra=_SPEC_BODY,
+    response_model=ValidOut,
+    responses=problems.responses(413),
+)
+async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> Response:
+    """Validate a spec without running it. It counts as a submission.
+
+    The first problems are reported at once, and the number of the others.
+    """
+
+    def work() -> Response:
+        spec = service.check(parse_spec_body(body))
+        return _to_response(ValidOut(spec=spec.model_dump(mode="json", by_alias=True)))
+
+    return await threads.run_spec(work)
 
 
 @sweep_router.post(
-    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413)
+    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413, 507)
 )
 def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
@@ -93,10 +111,11 @@ def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOu
     "/sweeps",
     status_code=201,
     openapi_extra=_SPEC_BODY,
-    responses={**problems.responses(409, 413), 201: {"description": "queued"}},
+    responses={**problems.responses(409, 413, 507), 201: {"description": "queued"}},
 )
-def submit(
+async def submit(
     service: TheService,
+    threads: TheThreads,
     user: TheUser,
     body: SpecBody,
     response: Response,
@@ -110,14 +129,18 @@ def submit(
     idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
 ) -> SweepOut:
     """Queue a sweep. The body is its spec, as JSON or YAML."""
-    job = service.submit(
-        user,
-        parse_spec_body(body),
-        priority=priority,
-        after=after,
-        bundle=bundle,
-        idempotency_key=idempotency_key,
-    )
+
+    def work() -> Job:
+        return service.submit(
+            user,
+            parse_spec_body(body),
+            priority=priority,
+            after=after,
+            bundle=bundle,
+            idempotency_key=idempotency_key,
+        )
+
+    job = await threads.run_spec(work)
     response.headers["Location"] = f"/v1/sweeps/{job.sweep_id}"
     return SweepOut.model_validate(job)
 
@@ -198,15 +221,21 @@ def pause(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
 
 
 @sweep_router.post("/sweeps/{sweep_id}:resume", responses=problems.responses(409))
-def resume(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
+def resume(
+    service: TheService, user: TheUser, sweep_id: SweepId, accept_changes: AcceptChanges = False
+) -> SweepOut:
     """Queue a paused sweep again."""
-    return SweepOut.model_validate(service.resume(user, sweep_id))
+    job = service.resume(user, sweep_id, accept_changes=accept_changes)
+    return SweepOut.model_validate(job)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:retry", responses=problems.responses(409))
-def retry(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
+def retry(
+    service: TheService, user: TheUser, sweep_id: SweepId, accept_changes: AcceptChanges = False
+) -> SweepOut:
     """Queue a failed or cancelled sweep again; it continues where it stopped."""
-    return SweepOut.model_validate(service.retry(user, sweep_id))
+    job = service.retry(user, sweep_id, accept_changes=accept_changes)
+    return SweepOut.model_validate(job)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:extend", responses=problems.responses(409))
@@ -215,9 +244,11 @@ def extend(
     user: TheUser,
     sweep_id: SweepId,
     trials: Annotated[int, Query(ge=1, le=100_000)],
+    accept_changes: AcceptChanges = False,
 ) -> SweepOut:
     """Queue a sweep that succeeded for more trials."""
-    return SweepOut.model_validate(service.extend(user, sweep_id, trials))
+    job = service.extend(user, sweep_id, trials, accept_changes=accept_changes)
+    return SweepOut.model_validate(job)
 
 
 def _to_response(body: BaseModel) -> Response:

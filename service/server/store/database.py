@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,11 +25,19 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from service.base.errors import DatabaseSetupError, DatabaseUnavailableError, InputError
+from service.base.disk import check_room
+from service.base.errors import (
+    DatabaseSetupError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    InputError,
+    ServerError,
+)
 from service.base.redaction import redact, redact_query
 from service.server.store.tables import Base
 
 _CONNECTIONS = 20
+_PG_DISK_FULL = "53100"
 _BEGIN = "gapsweep_begin"
 _ROWS = 1000
 
@@ -129,10 +138,36 @@ class Database:
         pool: Any = self._engine.pool
         return int(pool.checkedout()) if hasattr(pool, "checkedout") else 0
 
-    def _unavailable(self, error: SQLAlchemyError) -> DatabaseUnavailableError:
+    def _unavailable(self, error: SQLAlchemyError) -> ServerError:
         first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         where = _without_password(self.url)
+        if self._is_disk_full(getattr(error, "orig", None)):
+            return DiskFullError(f"the disk of the database {where} is full: {first}")
         return DatabaseUnavailableError(f"the database {where} does not answer: {first}")
+
+    def _is_disk_full(self, error: BaseException | None) -> bool:
+        """Whether a driver's error says that its disk is full: PostgreSQL's by its code.
+
+        SQLite also says that it cannot open or write a file beside the database.
+        """
+        if getattr(error, "sqlstate", None) == _PG_DISK_FULL:
+            return True
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None or code == sqlite3.SQLITE_FULL:
+            return code is not None
+        file = self._engine.url.database
+        unwritable = code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+        return unwritable and file is not None and _has_no_room(Path(file).parent)
+
+
+def _has_no_room(folder: Path) -> bool:
+    try:
+        check_room(folder)
+    except DiskFullError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def upsert(

@@ -51,7 +51,8 @@ class Job:
     current one was submitted to the cluster, ``failures`` counts drivers that died, and
     ``last_heartbeat`` is when the driver last reported. ``progress`` is the driver's summary:
     counts of trials, the best trial. ``more_trials`` is the sum of all extensions. ``slots`` is how
-    many trials may run at the same time now.
+    many trials may run at the same time now. ``accept_changes`` lets its drivers go on with other
+    data, code or libraries than before.
     """
 
     sweep_id: str
@@ -76,6 +77,7 @@ class Job:
     slot_seconds: float = 0.0
     gpu_hours: float = 0.0
     progress: Mapping[str, Any] = field(default_factory=dict)
+    accept_changes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,10 @@ from sqlalchemy.exc import IntegrityError
 
 from service.server.store.database import Database
 from service.server.store.tables import LeaseRow
+
+_MOST_AHEAD = 3
+"""How many times the length of a lease its end can lie ahead, where two clocks differ."""
+_log = logging.getLogger(__name__)
 
 
 class LeaseStore:
@@ -21,10 +26,18 @@ class LeaseStore:
         self._database, self._holder, self._clock = database, holder, clock
 
     def acquire(self, name: str, seconds: float) -> bool:
-        """Acquire or extend a lease; whether this process holds it now."""
+        """Acquire or extend a lease; whether this process holds it now.
+
+        A lease that another process holds for longer than any lease lasts is over: the clock of the
+        process that took it was wrong, or has been set back since.
+        """
         now = self._clock()
-        until = now + seconds
-        ours_or_over = (LeaseRow.holder == self._holder) | (LeaseRow.until <= now)
+        until, impossible = now + seconds, now + _MOST_AHEAD * seconds
+        ours_or_over = (
+            (LeaseRow.holder == self._holder)
+            | (LeaseRow.until <= now)
+            | (LeaseRow.until > impossible)
+        )
         extend = (
             update(LeaseRow)
             .where(LeaseRow.name == name, ours_or_over)
@@ -32,9 +45,18 @@ class LeaseStore:
         )
         try:
             with self._database.writing() as session:
+                old = session.get(LeaseRow, name)
+                if old is not None and old.holder != self._holder and old.until > impossible:
+                    _log.warning(
+                        "the lease of %s was held by %s for %.0f s more, which is longer than a "
+                        "lease lasts; it counts as over. Are the clocks of the servers right?",
+                        name,
+                        old.holder,
+                        old.until - now,
+                    )
                 if session.execute(extend).rowcount:  # type: ignore[attr-defined]  # an update's result has it
                     return True
-                if session.get(LeaseRow, name) is not None:
+                if old is not None:
                     return False
                 session.add(LeaseRow(name=name, holder=self._holder, until=until))
         except IntegrityError:  # another process inserted it at the same time

@@ -14,8 +14,8 @@ _ENDS = frozenset(state for state in JobState if state.is_over)
 LEGAL: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
         _Q: frozenset({_S, _PD, JobState.FAILED, JobState.CANCELLED}),
-        _S: frozenset({_R, _Q, _PG, *_ENDS}),
-        _R: frozenset({_Q, _PG, *_ENDS}),
+        _S: frozenset({_R, _Q, _PG, _PD, *_ENDS}),
+        _R: frozenset({_Q, _PG, _PD, *_ENDS}),  # paused by its driver: the disk is full
         _PG: frozenset({_PD, *_ENDS}),
         _PD: frozenset({_Q, JobState.CANCELLED}),
         JobState.SUCCEEDED: frozenset({_Q}),  # extended

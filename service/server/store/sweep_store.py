@@ -24,6 +24,9 @@ from service.server.store.transitions import (
     transition,
 )
 
+_AT_ONCE = 1_000
+"""Ids in one query: databases limit the parameters of a statement."""
+
 
 class SweepStore:
     """The sweeps of one service."""
@@ -65,6 +68,16 @@ class SweepStore:
         """
         with self._database.reading() as session:
             return to_job(find_row(session, sweep_id))
+
+    def get_active(self, sweep_id: str, attempt: int) -> Job:
+        """One sweep, if the job of this attempt may still be on the cluster.
+
+        Raises:
+            SweepNotFoundError: no sweep has this id.
+            StaleDriverError: the attempt is over.
+        """
+        with self._database.reading() as session:
+            return to_job(find_active_row(session, sweep_id, attempt, lock=False))
 
     def get_with_history(self, sweep_id: str) -> SweepWithHistory:
         """One sweep with every transition of its state.
@@ -118,6 +131,17 @@ class SweepStore:
         )
         with self._database.reading() as session:
             return tuple(to_job(r) for r in session.scalars(query))
+
+    def find_states(self, sweep_ids: Collection[str]) -> Mapping[str, JobState]:
+        """The states of some sweeps; those that do not exist are left out."""
+        found: dict[str, JobState] = {}
+        with self._database.reading() as session:
+            wanted = sorted(sweep_ids)
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                query = select(SweepRow.id, SweepRow.state).where(SweepRow.id.in_(some))
+                found.update({i: JobState(s) for i, s in session.execute(query)})
+        return found
 
     def change(self, sweep_id: str, new: JobState, cause: str, by: str, **columns: Any) -> Job:
         """Change a sweep's state, set ``columns`` as well, and record the transition.
@@ -225,6 +249,7 @@ class SweepStore:
             slot_seconds=0.0,
             gpu_hours=0.0,
             progress={},
+            accept_changes=False,
         )
 
 
@@ -270,6 +295,7 @@ def to_job(row: SweepRow) -> Job:
         slot_seconds=row.slot_seconds,
         gpu_hours=row.gpu_hours,
         progress=row.progress,
+        accept_changes=row.accept_changes,
     )
 
 

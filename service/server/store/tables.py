@@ -40,6 +40,15 @@ class TokenRow(Base):
     revoked: Mapped[float | None]
 
 
+class KeyRow(Base):
+    """A random key of the service's own, in hexadecimal."""
+
+    __tablename__ = "server_keys"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
+
+
 class BundleRow(Base):
     """A user's code, named by the SHA-256 of its archive."""
 
@@ -86,6 +95,7 @@ class SweepRow(Base):
     slot_seconds: Mapped[float]
     gpu_hours: Mapped[float]
     progress: Mapped[dict[str, Any]]
+    accept_changes: Mapped[bool]
 
 
 class TransitionRow(Base):

@@ -29,14 +29,16 @@ def find_row(session: Session, sweep_id: str, *, lock: bool = False) -> SweepRow
     return row
 
 
-def find_active_row(session: Session, sweep_id: str, attempt: int) -> SweepRow:
-    """A sweep's locked row, if the job of this attempt may still be on the cluster.
+def find_active_row(
+    session: Session, sweep_id: str, attempt: int, *, lock: bool = True
+) -> SweepRow:
+    """A sweep's row, locked, if the job of this attempt may still be on the cluster.
 
     Raises:
         SweepNotFoundError: no sweep has this id.
         StaleDriverError: the sweep is not active, or a later attempt has started.
     """
-    row = find_row(session, sweep_id, lock=True)
+    row = find_row(session, sweep_id, lock=lock)
     if row.attempt != attempt or not JobState(row.state).is_active:
         raise StaleDriverError(
             f"{sweep_id} is {row.state} in attempt {row.attempt}; attempt {attempt} is over"
