@@ -21,6 +21,8 @@ from service.base.errors import DamagedFileError
 _NEVER_WAIT = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = 0o600
+_GROWTH = 2**20
+"""Bytes that a file may grow by while it is read."""
 _WRONG_KIND = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO)
 
 
@@ -60,7 +62,8 @@ def read_untrusted(root: Path, relative: PurePath, limit: int) -> bytes:
         FileNotFoundError, DamagedFileError: as :func:`open_untrusted`.
     """
     with open_untrusted(root, relative, limit) as file:
-        content = file.read(limit + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(limit, size + _GROWTH) + 1)  # memory for it is taken at once
     if len(content) > limit:  # it grew meanwhile
         raise _damaged(relative, f"has more than {_format_size(limit)}")
     return content

@@ -127,3 +127,8 @@ def test_no_descriptor_is_left_open(root: Path) -> None:
         if isinstance(kept, socket.socket):
             kept.close()
     assert len(list(open_now.iterdir())) == before
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"few")
+    assert read_untrusted(tmp_path, PurePath("small"), 2**40) == b"few"
