@@ -60,4 +60,4 @@ def test_proximal_l1_gives_exact_zeros_and_l2_does_not() -> None:
 
 def test_a_diverging_training_says_so() -> None:
     with pytest.raises(DivergedError, match="epoch"):
-        list(train(run(None, {"lr": 1e30, "optimizer": "sgd", "max_epochs": 9})))
+        list(train(run(None, {"lr": 1e6, "optimizer": "sgd", "max_epochs": 9})))
