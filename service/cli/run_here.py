@@ -68,8 +68,11 @@ def resume_here(
 
 
 def _open_console(as_json: bool) -> Console:
-    """The console for progress: stderr if stdout holds JSON."""
-    return open_console(stderr=as_json)
+    """The console for progress: stderr if stdout holds JSON.
+
+    It keeps its stream: while Ray runs, ``sys.stdout`` is Ray's log.
+    """
+    return open_console(sys.stderr if as_json else sys.stdout)
 
 
 def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:

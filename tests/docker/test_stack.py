@@ -16,6 +16,7 @@ import yaml
 
 from tests.commands import REPOSITORY, settings
 from tests.docking import IMAGE, Docked, asked, docker, file_of, tags
+from tests.faults.attacks import Service, run_all
 from tests.paced import CODE, EPOCHS, spec_of
 from tests.patience import patience, wait_for
 
@@ -246,6 +247,15 @@ class TestTheStack:
         for name, secret in secrets.items():
             assert spied(secret) == set(), name
         assert spied("GAPSWEEP_DATABASE_URL=") == set()
+
+    def test_every_attack_is_refused(self, stack: Docked) -> None:
+        add = ("exec", "-T", "api", "entry", "users", "add")
+        user, viewer = (
+            stack.compose(*add, f"attacking-{role}", "--role", role).stdout.split()[-1]
+            for role in ("user", "viewer")
+        )
+        found = run_all(Service(stack.api, stack.mlflow, user, viewer), "/data")
+        assert {name: achieved for name, achieved in found.items() if achieved} == {}
 
     def test_mlflow_answers_to_its_own_names_only(self, stack: Docked) -> None:
         for host, status_code in (("localhost:5000", 200), ("evil.example", 403)):

@@ -19,7 +19,10 @@ from service.base.ports import find_free_port
 from service.client.client import Client
 from service.client.endpoints import sweeps as list_of_sweeps
 from service.server.store.database import Database, alembic_configuration
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
 from tests.commands import command, gapsweep
+from tests.faults.attacks import Service, run_all
 from tests.patience import patience, wait_for
 from tests.rays import pids, read
 
@@ -204,6 +207,17 @@ class TestUp:
         page = f"http://127.0.0.1:{up.mlflow}/"
         assert httpx2.get(page).status_code == 401
         assert httpx2.get(page, auth=("any name", up.token)).status_code == 200
+
+    def test_every_attack_is_refused(self, up: Up) -> None:
+        database = Database(f"sqlite:///{up.home / 'service.db'}")
+        users = UserStore(database)
+        user, viewer = (
+            users.create_or_update(role.value, role) for role in (UserRole.USER, UserRole.VIEWER)
+        )
+        database.close()
+        api, mlflow = (f"http://127.0.0.1:{port}" for port in (up.api, up.mlflow))
+        found = run_all(Service(api, mlflow, user, viewer), str(up.home))
+        assert {name: achieved for name, achieved in found.items() if achieved} == {}
 
     def test_it_listens_on_this_machine_only(self, up: Up) -> None:
         found = up.listening()

@@ -59,5 +59,6 @@ def test_proximal_l1_gives_exact_zeros_and_l2_does_not() -> None:
 
 
 def test_a_diverging_training_says_so() -> None:
+    coupled = {"lr": 1e6, "optimizer": "sgd", "l2_update": "coupled", "max_epochs": 9}
     with pytest.raises(DivergedError, match="epoch"):
-        list(train(run(None, {"lr": 1e30, "optimizer": "sgd", "max_epochs": 9})))
+        list(train(run(None, coupled, penalty="l2", **{"lambda": 1.0})))
