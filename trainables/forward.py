@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from trainables.data.batch import LABELS
 from trainables.data.nests import Nest
-
-LABELS = "labels"
 
 
 def call_network(model: nn.Module, inputs: Nest) -> Any:

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from trainables.data.nests import Nest, count_samples
 
+LABELS = "labels"
+"""The key of targets among named inputs."""
+
 
 @dataclass(frozen=True)
 class Batch:

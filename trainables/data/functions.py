@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from trainables.config.code_policy import DATA, load_named
 from trainables.config.construct import check_options
 from trainables.config.data import Function
+from trainables.data.batch import LABELS
 from trainables.data.nests import Nest, map_nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.errors import ContractError, DataError, blame
-from trainables.forward import LABELS
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
