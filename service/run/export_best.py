@@ -46,7 +46,8 @@ def export_best(
     run = load_best_run(spec, sweep, splits, folder)
     before, best = run.model, sweep.best
     assert best is not None
-    network, removed = prune(before, run.data.val.x[:256]) if pruned else (before, ())
+    samples, _ = run.data.val.head(256)
+    network, removed = prune(before, samples) if pruned else (before, ())
     card = {
         "sweep": folder.sweep_id,
         "trial": best.number,
@@ -55,7 +56,9 @@ def export_best(
         "removed": [asdict(r) for r in removed],
     }
     try:
-        files = export_network(network, splits.preprocessing, splits.info, to, form, **card)
+        files = export_network(
+            network, splits.preprocessing, splits.info, samples, to, form, **card
+        )
     except TrainableError as error:
         raise InputError(str(error)) from None
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from transformers import (
 from service.spec.model import SweepSpec
 from tests.specs import parse
 from trainables.analysis.examine import examine
+from trainables.analysis.export import Format, export_network
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DataError
+from trainables.forward import call_network
 from trainables.loop import train
 
 N, T, V = 48, 7, 20
@@ -254,6 +257,31 @@ def test_a_usual_training_works_as_it_is(case: str) -> None:
     assert results[-1].metrics["train/loss"] < results[0].metrics["train/loss"]
     assert ("val/accuracy" in results[0].metrics) == (metric == "accuracy")
     assert ("val/mae" in results[0].metrics) == (metric == "mae")
+
+
+@pytest.mark.parametrize(
+    "case", ["ids and mask", "named inputs", "tokens", "categories and numbers"]
+)
+@pytest.mark.parametrize("form", ["export", "torchscript"])
+def test_a_network_is_exported_with_the_inputs_that_it_takes(
+    case: str, form: Format, tmp_path: Path
+) -> None:
+    data, network, _, _ = CASES[case]
+    spec = parse(
+        data={"name": f"{__name__}:{data}", "allow_overlap": True, "test": 0},
+        trainable=f"{__name__}:{network}",
+        confirm="off",
+    )
+    splits = load(spec.data)
+    run = build_run(spec, {"dropout": 0.0}, splits, baseline=True, device="cpu")
+    samples, _ = run.data.val.head(3)
+    export_network(run.model, splits.preprocessing, splits.info, samples, tmp_path, form)
+    program: Any = (
+        torch.export.load(tmp_path / "model.pt2").module()
+        if form == "export"
+        else torch.jit.load(tmp_path / "model.ts")
+    )
+    assert torch.allclose(call_network(program, samples), call_network(run.model.eval(), samples))
 
 
 def flat() -> nn.Module:

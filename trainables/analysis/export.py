@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainables.config.data_info import DataInfo
+from trainables.data.nests import Nest, map_nest
 from trainables.data.preprocessing import Preprocessing, WithPreprocessing
 from trainables.errors import ContractError
 
@@ -28,26 +30,29 @@ def export_network(
     network: nn.Module,
     preprocessing: Preprocessing,
     info: DataInfo,
+    samples: Nest,
     folder: Path,
     form: Format = "export",
     **card: Any,
 ) -> tuple[Path, ...]:
     """Write the weights, the program and a card that describes its inputs and outputs.
 
-    The program takes raw inputs of any batch size. ``card`` holds further entries of the card.
+    The program takes raw inputs of any batch size, as the network does: one tensor, several, or by
+    name. ``samples`` are inputs of the network, at least two. ``card`` holds further entries of
+    the card.
 
     Raises:
         ContractError: torch cannot export the network's forward.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    whole = WithPreprocessing(network.cpu(), preprocessing).eval()
-    raw_shape = preprocessing.get_raw_shape(info.input_shape)
+    network = network.cpu().eval()
+    whole, example = _add_preprocessing(network, preprocessing, info, samples)
     program = folder / PROGRAMS[form]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch deprecates TorchScript, but it is still in use
-            _write_program(whole, torch.zeros(2, *raw_shape), program, form)
+            _write_program(whole, example, program, form)
     except Exception as error:
         other = "torchscript" if form == "export" else "export"
         first = (str(error).splitlines() or [""])[0]
@@ -58,7 +63,7 @@ def export_network(
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(_copy_tied(state), folder / WEIGHTS)
     written = {
-        "input": {"shape": ["batch", *raw_shape], "kind": info.kind.value},
+        "input": {**_describe_input(example), "kind": info.kind.value},
         "output": {"shape": ["batch", info.outputs], "task": info.task.value},
         "preprocessing": asdict(preprocessing),
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -69,12 +74,40 @@ def export_network(
     return folder / WEIGHTS, program, folder / CARD
 
 
-def _write_program(whole: nn.Module, x: Tensor, path: Path, form: Format) -> None:
+def _add_preprocessing(
+    network: nn.Module, preprocessing: Preprocessing, info: DataInfo, samples: Nest
+) -> tuple[nn.Module, Nest]:
+    """The network with its preprocessing, and two raw inputs of it."""
+    few = map_nest(lambda leaf: leaf[:2].cpu(), samples)
+    if not isinstance(few, Tensor):
+        return network, few
+    shape = preprocessing.get_raw_shape(info.input_shape)
+    return WithPreprocessing(network, preprocessing).eval(), torch.zeros(2, *shape, dtype=few.dtype)
+
+
+def _describe_input(example: Nest) -> dict[str, Any]:
+    if isinstance(example, Tensor):
+        return {"shape": ["batch", *example.shape[1:]], "type": _name_type(example)}
+    parts = map_nest(lambda x: {"shape": ["batch", *x.shape[1:]], "type": _name_type(x)}, example)
+    return {"parts": parts}
+
+
+def _name_type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _write_program(whole: nn.Module, example: Nest, path: Path, form: Format) -> None:
+    named = dict(example) if isinstance(example, Mapping) else {}
+    several = isinstance(example, tuple | list)
+    given = () if named else tuple(example) if several else (example,)
     if form == "torchscript":
-        torch.jit.trace(whole, (x,)).save(str(path))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            whole, given or None, example_kwarg_inputs=named or None, strict=False
+        ).save(str(path))
         return
     batch = torch.export.Dim("batch")
-    program = torch.export.export(whole, (x,), dynamic_shapes=({0: batch},))
+    shapes = map_nest(lambda _: {0: batch}, named or given)
+    program = torch.export.export(whole, given, named, dynamic_shapes=shapes)
     torch.export.save(program, path)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from trainables.data.nests import Nest
 from trainables.regularisers.dropout import Dropout
 
 _KEEP_ZEROS = (
@@ -50,12 +51,14 @@ class Removed:
     units: int
 
 
-def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
+def prune(model: nn.Module, x: Nest) -> tuple[nn.Module, tuple[Removed, ...]]:
     """A smaller network with the same outputs on the samples ``x``, and what was removed.
 
-    The network itself is returned, with nothing removed, if it cannot be traced or if the outputs
-    would differ by more than 1e-6 of their size.
+    The network itself is returned, with nothing removed, if it takes or returns more than one
+    tensor, if it cannot be traced, or if the outputs would differ by more than 1e-6 of their size.
     """
+    if not isinstance(x, Tensor):
+        return model, ()
     smaller = copy.deepcopy(model).eval()
     removed = tuple(
         Removed(producer, _remove(smaller, producer, consumer), units)
@@ -64,6 +67,8 @@ def prune(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Removed, ...]]:
     )
     with torch.no_grad():
         before, after = model.eval()(x), smaller(x)
+    if not isinstance(before, Tensor):
+        return model, ()
     scale = float(before.abs().max().clamp(min=1.0))
     if not removed or float((before - after).abs().max()) > _TOLERANCE * scale:
         return model, ()

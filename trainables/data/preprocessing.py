@@ -73,7 +73,7 @@ class WithPreprocessing(nn.Module):
 
     def _prepare(self, x: Tensor) -> Tensor:
         if not self._is_table:
-            return x / self._divisor
+            return x if self._divisor == 1 else x / self._divisor
         parts = [(x[:, self._numbers] - self.mean) / self.scale] if self._numbers else []
         for position, count in self._words:
             categories = torch.arange(count, device=x.device)
