@@ -184,7 +184,7 @@ class LiveView(SweepView):
 
     def _build_table(self) -> Table:
         assert self.sweep is not None
-        table = Table(box=None, pad_edge=False, header_style="dim")
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
         for title in ("trial", "", "epoch"):
             table.add_column(title, no_wrap=True)
         for title in (self.sweep.metric, "gap/loss"):

@@ -292,6 +292,8 @@ class _Session:
             from service.cluster.tune_run import run_trials
 
             run_trials(flow, context, self._concurrent)
+            while not (flow.stopping or self._trials.exhausted):  # a last trial's process died
+                run_trials(flow, context, self._concurrent)
 
     def abandon(self) -> None:
         """End MLflow's runs after an error, if MLflow answers soon."""

@@ -98,8 +98,8 @@ class StudySession:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every trial was handed out and has ended, or will not be handed out again."""
-        if self._interrupted or self._open or not self._search_is_done():
+        """Whether every trial was handed out. One whose process dies will be handed out again."""
+        if self._interrupted or not self._search_is_done():
             return False
         return not self._has_confirmations_left()
 

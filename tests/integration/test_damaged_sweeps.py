@@ -14,6 +14,7 @@ from httpx2 import Response
 
 from service.client.job_states import JobState
 from service.cluster.jobs_client import RayJobs
+from service.server.handover import Handover
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.store.job_records import DriverReport
@@ -209,4 +210,6 @@ def test_a_new_log_can_be_read_by_its_owner_only(world: World, sweep: str) -> No
 
 
 def _reconciler(world: World) -> Reconciler:
-    return Reconciler(world.service, RayJobs("http://127.0.0.1:9"), QueueLimits())
+    service = world.service
+    handover = Handover(service.settings.home, service.sweep_tokens, "http://api:8080", None)
+    return Reconciler(world.service, RayJobs("http://127.0.0.1:9"), QueueLimits(), handover)

@@ -129,6 +129,16 @@ def test_progress_is_plain(make: Callable[[Console], LineView | LiveView]) -> No
     assert "[/bold] [link=" in output_of(console)
 
 
+def test_the_live_table_fits_a_terminal_of_80_columns() -> None:
+    console = open_console(io.StringIO(), width=80)
+    view = LiveView(console)
+    view.begin(sweep(*trials()), 3, None)
+    console.print(view._render())
+    assert "trial" in output_of(console)
+    assert "baseline" in output_of(console)
+    assert all(len(line) <= 80 for line in output_of(console).splitlines())
+
+
 def test_a_notebook_shows_names_as_text() -> None:
     view = NotebookView()
     LiveView.begin(view, sweep(*trials()), 3, None)

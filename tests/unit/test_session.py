@@ -245,8 +245,9 @@ def test_a_trial_lost_with_its_node_is_handed_out_again_with_its_epochs() -> Non
         assert trial is not None
         assert (trial.number, trial.recorded) == (0, recorded)
         s.report(0, recorded + 1, {"val/loss": 0.5})
-        assert not s.exhausted  # it may have to be handed out again
+        assert s.exhausted
         s.release(0)
+        assert not s.exhausted
     assert s.trials()[0].state is TrialState.RUNNING
 
 

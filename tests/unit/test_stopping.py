@@ -24,8 +24,9 @@ async def app(scope, receive, send):
         else:
             return
 
-if sys.argv[1] == "nohup":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+nohup = sys.argv[1] == "nohup"
+signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
 with stop_in_order():
     try:
         if sys.argv[1] == "starting":

@@ -132,10 +132,11 @@ def test_a_trial_that_lost_its_node_is_handed_to_tune_again_and_not_blamed() -> 
     assert sides.study.trials[0].state is TrialState.RUNNING
 
 
-def test_tune_is_not_told_that_none_is_left_while_a_trial_may_have_to_run_again() -> None:
+def test_a_last_trial_whose_process_died_is_left_for_another_run_of_tune() -> None:
+    """Told that none is left, Tune ends the processes that it would keep for further trials."""
     sides = Sides(budget=1, retries=1)
     sides.searcher.suggest("a")
-    assert sides.searcher.suggest("b") is None
+    assert sides.searcher.suggest("b") == Searcher.FINISHED
     sides.end("a", None, crashed=True)
     assert from_config(sides.searcher.suggest("b")).number == 0
     sides.end("b", report(1, 0.5, best=0.5))
