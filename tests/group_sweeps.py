@@ -36,7 +36,9 @@ class Network(nn.Module):
             time.sleep(self.seconds)
             rank = dist.get_rank() if dist.is_initialized() else -1
             if self.pids:
-                Path(self.pids, str(rank)).write_text(str(os.getpid()))
+                written = Path(self.pids, f".{rank}")
+                written.write_text(str(os.getpid()))
+                written.replace(Path(self.pids, str(rank)))  # a reader never finds it empty
             if self.way == "all raise" or (self.way == "one raises" and rank == 1):
                 raise RuntimeError(f"worker {rank} had enough")
             if self.way == "one dies" and rank == 1:
