@@ -100,9 +100,9 @@ class Hyperband(PrunerConfig):
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner; without ``max_resource`` it would wait for a first trial."""
-        from optuna.pruners import HyperbandPruner
+        from service.spec.hyperband import PreparedHyperbandPruner
 
-        return HyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
+        return PreparedHyperbandPruner(self.min_epochs, max_epochs, self.reduction_factor)
 
 
 @pruners.register

@@ -36,11 +36,12 @@ def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> Non
     """Write what ``source`` has more of a running trial, and of itself, into ``target``.
 
     That is what samplers and pruners write: parameters and system attributes, for which Optuna 5.0
-    has public functions of a storage only.
+    has public functions of a storage only. Parameters keep their order: ``QMCSampler`` takes the
+    dimensions of its sequence from it.
     """
     storage, changed = target._storage, source.trials[number]
     before = target.trials[number]
-    for name in changed.params.keys() - before.params.keys():
+    for name in (n for n in changed.params if n not in before.params):
         distribution = changed.distributions[name]
         value = distribution.to_internal_repr(changed.params[name])
         storage.set_trial_param(before._trial_id, name, value, distribution)

@@ -82,11 +82,7 @@ class Guard:
 
 
 def _is_health_check(scope: Scope) -> bool:
-    return (
-        scope["type"] == "http"
-        and scope["path"] == "/health"
-        and scope["method"] in {"GET", "HEAD"}
-    )
+    return scope["type"] == "http" and (scope["method"], scope["path"]) in _HEALTH_CHECKS
 
 
 def _read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -8,27 +8,11 @@ same points. What MLflow refuses is skipped, item by item, and counted.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from service.base.plain_text import escape_markdown
-from service.study.records import Epoch, Role, Trial, TrialState
-from service.sweep.answer import Answer
-from service.sweep.environment import EXPERIMENT
-from service.sweep.losses import Losses, describe_error
-from service.sweep.sweep_record import Sweep, SweepState
-from service.tracking.new_database import create_database
-from service.tracking.outbox import SinkEmptiedError, TrialUpdate
-
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox retries
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it logs every table that it creates
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage
@@ -42,8 +26,16 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
 )
 
+from service.base.plain_text import escape_markdown
+from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.answer import Answer
+from service.sweep.environment import EXPERIMENT
+from service.sweep.losses import Losses, describe_error
+from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
+from service.tracking.new_database import create_database
+from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 from service.tracking.refusals import BatchLog, NotOpenError, is_away
 
 SWEEP_TAG = "gapsweep.sweep_id"

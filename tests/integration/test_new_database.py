@@ -52,3 +52,9 @@ def test_only_a_database_in_a_file_is_created(tmp_path: Path) -> None:
     for uri in ("http://127.0.0.1:5000", "postgresql://db/mlflow", "sqlite:///:memory:"):
         create_database(uri)
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_printed_of_its_creation(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", CREATE, build_sqlite_url(tmp_path / "mlflow.db")]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -22,12 +22,13 @@ import optuna
 import pytest
 import requests
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.exceptions import RayTaskError
 from ray.job_submission import JobSubmissionClient
 from ray.tune.experiment import Trial as TuneTrial
 
 from service.cluster import compat as of_ray
+from service.spec.hyperband import PreparedHyperbandPruner
 from service.study import compat as of_optuna
 from service.study.journals import open_journal
 from tests.versions import optuna_moved, ray_moved
@@ -68,6 +69,25 @@ class TestOptuna:
         trials = [e["op_code"] for e in entries if "datetime_start" in e and "study_id" in e]
         assert made == [of_optuna.CREATE_STUDY], optuna_moved("CREATE_STUDY has another number")
         assert trials == [of_optuna.CREATE_TRIAL], optuna_moved("CREATE_TRIAL has another number")
+
+    def test_hyperband_has_its_brackets_before_the_first_decision(self) -> None:
+        pruner = PreparedHyperbandPruner(1, 9, 3)
+        study = optuna.create_study(study_name="one", pruner=pruner)
+        for value in range(20):
+            study.add_trial(optuna.create_trial(value=float(value)))
+        seen: list[list[int]] = []
+
+        class Watching(optuna.samplers.RandomSampler):
+            def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+                seen.append([t.number for t in study.get_trials(deepcopy=False)])
+
+        study.sampler = Watching()
+        trial = study.ask()
+        assert 0 < len(seen[0]) < 20, optuna_moved("a sampler sees all brackets at first")
+        trial.report(1.0, 1)
+        trial.should_prune()
+        of_optuna.reopen_trial(study, study.trials[20])
+        assert seen[1:] == seen[:1], optuna_moved("Hyperband makes its brackets later")
 
 
 class TestRay:

@@ -35,6 +35,7 @@ SPACE: dict[str, Any] = {
 }
 HALVING: dict[str, Any] = {"name": "successive_halving", "min_epochs": 1, "reduction_factor": 2}
 MEDIAN: dict[str, Any] = {"name": "median", "startup_trials": 2, "warmup_epochs": 1}
+HYPERBAND: dict[str, Any] = {"name": "hyperband", "min_epochs": 2}
 FEW = {"n_startup_trials": 3}
 PAIRS: list[tuple[Any, Any]] = [
     ({"name": "tpe", **FEW}, HALVING),
@@ -44,6 +45,7 @@ PAIRS: list[tuple[Any, Any]] = [
     ({"name": "gp", **FEW}, "wilcoxon"),
     ("cmaes", "none"),
     ("qmc", HALVING),
+    ("qmc", HYPERBAND),
     ({"name": "qmc", "qmc_type": "halton"}, "none"),
     ({"name": "optuna.samplers:NSGAIISampler", "population_size": 4}, HALVING),
 ]
@@ -187,8 +189,11 @@ def test_kills_between_any_writes_change_no_trial(
     assert found == whole
 
 
-def test_a_kill_after_any_of_the_first_writes_changes_no_trial(tmp_path: Path, fuse: Fuse) -> None:
-    spec = spec_of("random", "none")
+@pytest.mark.parametrize(("sampler", "pruner"), [("random", "none"), ("qmc", HYPERBAND)], ids=name)
+def test_a_kill_after_any_of_the_first_writes_changes_no_trial(
+    sampler: Any, pruner: Any, tmp_path: Path, fuse: Fuse
+) -> None:
+    spec = spec_of(sampler, pruner)
     whole = live(spec, tmp_path / "whole")
     for writes in range(25):
         fuse.left = writes
