@@ -62,7 +62,7 @@ def test_label_smoothing_is_torchs_own() -> None:
     outputs, y = torch.randn(7, 4), torch.arange(7) % 4
     plain = nn.functional.cross_entropy(outputs, y, reduction="none")
     expected = nn.functional.cross_entropy(outputs, y, reduction="none", label_smoothing=0.2)
-    assert torch.allclose(smooth_labels(plain, outputs, 0.2), expected)
+    assert torch.allclose(smooth_labels(plain, outputs, y, 0.2), expected)
 
 
 def test_nothing_asked_for_leaves_a_batch_alone() -> None:

@@ -36,7 +36,7 @@ class Fails(Base):
 
 class WrongShape(Base):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.layer(x)[:, :1])
+        return torch.as_tensor(self.layer(x)).unsqueeze(-1).expand(-1, 2, 2)
 
 
 class NoParameters(nn.Module):
@@ -101,13 +101,16 @@ def examined(network: type[nn.Module], **reg: Any) -> Examination:
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (Fails, r"forward fails on a batch of shape \(2, 4\)"),
-        (WrongShape, r"returns outputs of shape \(8, 1\) for a batch of 8; .* needs \(8, 2\)"),
+        (Fails, r"forward fails on inputs float32 \(2, 4\)"),
+        (
+            WrongShape,
+            r"returns outputs of shape \(8, 2, 2\) for targets of shape \(8,\); .* \(8, 2\)",
+        ),
         (NoParameters, "has no parameters to train"),
         (Unused, "no gradient reaches forgotten.weight, forgotten.bias"),
         (Counts, "keeps state between batches"),
         (Remembers, "the second training step fails"),
-        (Tuple, "returns tuple, not a tensor"),
+        (Tuple, "no built-in loss is for outputs of type tuple; name one by training.loss"),
     ],
 )
 def test_a_network_that_breaks_the_contract(network: type[nn.Module], words: str) -> None:
