@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -58,11 +58,33 @@ class DataFunction:
 
         Raises:
             ContractError: it cannot be imported or called, or returns something else.
-            DataError: it raised an error.
+            DataError: it raised an error, or has no fold for this replicate.
+        """
+        return self.read(replicate)[0]
+
+    def read(self, replicate: int = 0) -> tuple[dict[str, Raw], bool]:
+        """The splits as :meth:`call`, and whether other replicates have others.
+
+        Raises:
+            ContractError, DataError: as :meth:`call`.
         """
         anew = {self.varies: self.first + replicate} if self.varies else {}
         made = _call(self.path, _load(self.path, self.arguments), {**self.arguments, **anew}, anew)
-        return _read_parts(self.path, made)
+        folds = made if _are_folds(made) else None
+        if folds is not None:
+            made = self._choose(folds, replicate)
+        return _read_parts(self.path, made), bool(self.varies or folds)
+
+    def _choose(self, folds: Sequence[object], replicate: int) -> object:
+        """The fold of a replicate, of those that the function returned."""
+        if self.varies == "fold":
+            raise ContractError(f"{self.path} has an argument `fold` and returns a list of folds")
+        if replicate >= len(folds):
+            raise DataError(
+                f"{self.path} returns {len(folds)} folds, one for the search and one for each of "
+                f"{len(folds) - 1} replicates; set confirm.replicates to {len(folds) - 1}"
+            )
+        return folds[replicate]
 
 
 def bind(config: Function) -> DataFunction:
@@ -74,13 +96,19 @@ def bind(config: Function) -> DataFunction:
     """
     parameters = _read_parameters(_load(config.name, (config.arguments, config.test, config.seed)))
     for key in _OUR_KEYS:
-        if key in parameters and (key in config.model_fields_set or _is_required(parameters[key])):
+        wanted = key in config.model_fields_set or (
+            key in parameters and _is_required(parameters[key])
+        )
+        if key in parameters and key not in config.args and wanted:
             raise ContractError(
-                f"{config.name} has an argument {key!r}, which is a key of `data` itself; rename it"
+                f"{config.name} has an argument {key!r}, which is a key of `data` itself; give it "
+                f"as `args: {{{key}: …}}`"
             )
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     shared = {k: v for k in _SHARED_KEYS if (v := getattr(config, k)) is not None}
     passed = {k: v for k, v in shared.items() if takes_all or k in parameters}
+    own = {k: v for k, v in config.args.items() if k in _SHARED_KEYS}
+    shared, passed = {**shared, **own}, {**passed, **own}
     varies = _find_varying(config, parameters)
     return DataFunction(
         config.name,
@@ -159,9 +187,19 @@ def _call(
         raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
 
 
+def _are_folds(made: object) -> TypeGuard[Sequence[object]]:
+    """Whether a function returned a list of folds, each of them a dict of splits."""
+    if not isinstance(made, list | tuple) or not made:
+        return False
+    return all(isinstance(fold, Mapping) for fold in made)
+
+
 def _read_parts(path: str, made: object) -> dict[str, Raw]:
     if not isinstance(made, Mapping):
-        raise ContractError(f"{path} returned {type(made).__name__}, not a dict of train and val")
+        raise ContractError(
+            f"{path} returned {type(made).__name__}, not a dict of train and val, or a list of "
+            "such dicts, one for each fold"
+        )
     for name in made:
         if name not in SPLIT_NAMES:
             raise ContractError(f"{path} returned a split {name!r}; valid: train, val, test")
