@@ -13,7 +13,7 @@ import pandas as pd
 from trainables.data.hashing import Hashes, hash_samples, mix
 from trainables.data.raw import Raw
 from trainables.data.rows import Rows
-from trainables.data.splits import Split, Splits
+from trainables.data.splits import Split, Splits, find_shape
 
 
 def digest_rows(rows: Rows) -> dict[str, str]:
@@ -60,7 +60,7 @@ def _describe(inputs: Any) -> str:
     """What is common to all samples: names of columns, or the shape of one sample."""
     if isinstance(inputs, pd.DataFrame):
         return repr(list(inputs.columns))
-    return str(np.asarray(inputs).shape[1:])
+    return str(find_shape(inputs))
 
 
 def _digest(hashes: Hashes, *words: str) -> str:

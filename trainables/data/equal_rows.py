@@ -46,11 +46,7 @@ def refuse_equal_rows(raw: Raw, source: str) -> None:
 def _hash(raw: Raw) -> Hashes:
     if raw.identity is not None:
         return raw.identity
-    inputs = [raw.x] if isinstance(raw.x, pd.DataFrame) else [*list_leaves(raw.x)]
-    first, *others = [hash_samples(values) for values in (*inputs, *list_leaves(raw.y))]
-    for other in others:
-        first = mix(first, other)
-    return first
+    return mix(hash_samples(raw.x), hash_samples(raw.y))
 
 
 def _are_equal(raw: Raw, one: int, two: int) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from trainables.data.nests import list_leaves
 
 Hashes = NDArray[np.uint64]
 _CHUNK = 1 << 24
@@ -14,10 +17,13 @@ _CHUNK = 1 << 24
 
 
 def hash_samples(values: Any) -> Hashes:
-    """64 bits for each sample."""
+    """64 bits for each sample of a table, or of a nest of arrays."""
     if isinstance(values, pd.DataFrame):
         return _hash_table(values)
-    array = np.asarray(values)
+    return reduce(mix, (_hash_array(leaf) for leaf in list_leaves(values)))
+
+
+def _hash_array(array: NDArray[Any]) -> Hashes:
     if array.dtype.kind not in "biufc":  # texts, times, objects
         return _hash_table(pd.DataFrame(array.reshape(len(array), -1)))
     flat = np.ascontiguousarray(array).reshape(len(array), -1)
