@@ -125,6 +125,7 @@ class ReportData:
     savings: Savings
     answer: Answer
     verdict: str
+    reading: tuple[str, ...] = ()
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
@@ -156,6 +157,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         savings=_count_savings(sweep),
         answer=answer,
         verdict=_write_verdict(sweep, answer),
+        reading=sweep.reading,
     )
 
 

@@ -18,6 +18,8 @@ from trainables.config.regularisers import BY_KEY, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
+from trainables.data.description import describe_data
+from trainables.data.notes import Note
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
@@ -27,8 +29,12 @@ from trainables.loop import TrainingRun, try_step
 
 @dataclass(frozen=True)
 class Preflight:
-    """The samples, the search's splits, the baseline's training before its first step."""
+    """How the samples were read, they themselves, the search's splits, and the baseline's training.
 
+    That is before its first step.
+    """
+
+    reading: tuple[Note, ...]
     rows: Rows
     splits: Splits
     run: TrainingRun
@@ -64,7 +70,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     problems += _check_user_defined(spec, splits)
     if problems:
         raise SpecError(source, problems)
-    return Preflight(rows, splits, run, found)
+    return Preflight(describe_data(spec.data, rows, splits), rows, splits, run, found)
 
 
 def _check_replicates(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:

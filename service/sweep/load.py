@@ -130,7 +130,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
     Raises:
         DamagedFileError: the history cannot be used.
     """
-    stored = study.attributes.answer
+    stored, records = study.attributes.answer, read_records(folder)
     return Sweep.of(
         spec,
         sweep_id=folder.sweep_id,
@@ -138,7 +138,8 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         seconds=study.attributes.seconds,
         trials=study.trials(read_history(folder)),
         answer=None if stored is None else Answer.model_validate(stored),
-        changes=tuple(w for r in read_records(folder) if (w := r.describe())),
+        changes=tuple(w for r in records if (w := r.describe())),
+        reading=records[-1].reading if records else (),
     )
 
 

@@ -29,7 +29,7 @@ class Sweep:
 
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
-    say from which trial on it ran on something else.
+    say from which trial on it ran on something else, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -41,6 +41,7 @@ class Sweep:
     trials: tuple[Trial, ...]
     answer: Answer | None = None
     changes: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -53,6 +54,7 @@ class Sweep:
         trials: tuple[Trial, ...],
         answer: Answer | None = None,
         changes: tuple[str, ...] = (),
+        reading: tuple[str, ...] = (),
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -65,6 +67,7 @@ class Sweep:
             trials=trials,
             answer=answer,
             changes=changes,
+            reading=reading,
         )
 
     @property

@@ -20,6 +20,10 @@ from trainables.errors import DataError
 
 _CHANNELS = 4
 _MANY = 1000
+_LOOKED_AT = 10_000
+"""Samples that are looked at for what float32 would lose."""
+_STEPS = 10
+"""Steps of float32 that the deviation of numbers has at least."""
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
@@ -91,6 +95,8 @@ def _keep_targets(
         labels = _encode_labels(raw)
         return labels, labels["train"].shape[1], ()
     if task is Task.REGRESSION:
+        for y in raw.values():
+            _refuse_lost(y)
         return {n: _to_floats(n, y) for n, y in raw.items()}, int(np.prod(train.shape[1:])) or 1, ()
     if not np.issubdtype(train.dtype, np.number):
         made, count, found = _encode_classes({n: _flatten_column(n, y) for n, y in raw.items()})
@@ -147,10 +153,34 @@ def _keep_array(values: Array) -> Array:
 
 def _keep_target(values: Array) -> Array:
     if np.issubdtype(values.dtype, np.floating):
+        _refuse_lost(values)
         return np.ascontiguousarray(values, dtype=np.float32)
     if np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
         return np.ascontiguousarray(values, dtype=np.int64)
     raise DataError(f"arrays must be of numbers, not of {values.dtype}")
+
+
+def _refuse_lost(values: Array) -> None:
+    """Refuse numbers whose differences float32 does not keep, such as seconds since 1970.
+
+    Raises:
+        DataError: the steps of float32 at these numbers are as large as their deviation.
+    """
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize < np.dtype(np.float64).itemsize:
+        return
+    some = values[:_LOOKED_AT]
+    numbers = np.asarray(some, dtype=np.float64).reshape(len(some), -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.spacing(np.abs(numbers).max(axis=0, initial=0).astype(np.float32))
+        deviation = numbers.std(axis=0) if len(numbers) else np.zeros(0)
+        lost = (deviation > 0) & (steps > deviation / _STEPS)
+    if lost.any():
+        column = numbers[:, int(lost.argmax())]
+        different, left = (len(np.unique(column.astype(t))) for t in (np.float64, np.float32))
+        raise DataError(
+            f"float32, in which networks compute, keeps {left} of {different} different numbers, "
+            f"such as {column[0]:.10g}; subtract their mean, and divide by their deviation"
+        )
 
 
 def _is_continuous(x: Nest) -> bool:

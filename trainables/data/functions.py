@@ -58,7 +58,7 @@ class DataFunction:
 
         Raises:
             ContractError: it cannot be imported or called, or returns something else.
-            DataError: it raised an error, or has no fold for this replicate.
+            DataError: it raised an error.
         """
         return self.read(replicate)[0]
 
@@ -76,15 +76,10 @@ class DataFunction:
         return _read_parts(self.path, made), bool(self.varies or folds)
 
     def _choose(self, folds: Sequence[object], replicate: int) -> object:
-        """The fold of a replicate, of those that the function returned."""
+        """The fold of a replicate; they take the folds in turn."""
         if self.varies == "fold":
             raise ContractError(f"{self.path} has an argument `fold` and returns a list of folds")
-        if replicate >= len(folds):
-            raise DataError(
-                f"{self.path} returns {len(folds)} folds, one for the search and one for each of "
-                f"{len(folds) - 1} replicates; set confirm.replicates to {len(folds) - 1}"
-            )
-        return folds[replicate]
+        return folds[replicate % len(folds)]
 
 
 def bind(config: Function) -> DataFunction:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,14 +10,19 @@ import numpy as np
 import pandas as pd
 
 from trainables.config.data import Missing
-from trainables.data.kinds import ColumnKind, find_kind
-from trainables.data.missing import MISSING, impute, refuse_infinite, refuse_missing
+from trainables.data.kinds import ColumnKind, find_kind, is_name_of_rows
+from trainables.data.missing import (
+    MISSING,
+    drop_from_arrays,
+    impute,
+    refuse_infinite,
+    refuse_missing,
+)
 from trainables.data.notes import Note, list_some
 from trainables.data.raw import Raw
 from trainables.data.remedies import OF_FUNCTION, Remedies
 from trainables.errors import DataError
 
-_IDENTIFIER = re.compile(r"(.*_)?(id|index|uuid|guid|key|nr|no|number)", re.IGNORECASE)
 _LEAST = 10
 """Rows from which on a column may be told as an identifier."""
 
@@ -51,15 +55,18 @@ def read_inputs(
         DataError: a column can be no input, a value is missing, or the parts' columns differ; the
             message names the column, its first wrong row, and what to do.
     """
+    dropped: list[Note] = []
+    if rules.arrays and rules.missing == "drop":
+        parts, dropped = drop_from_arrays(parts)
     frames = {name: _view_table(part.x, rules) for name, part in parts.items()}
     tables = {name: frame for name, frame in frames.items() if frame is not None}
     if not tables:
-        return dict(parts), ()
+        return dict(parts), tuple(dropped)
     _check_same(frames)
     read = {n: _read_table(t, f"{n}, " if len(parts) > 1 else "", rules) for n, t in tables.items()}
     _check_same_kinds(read)
     whole = pd.concat(read.values(), ignore_index=True)
-    notes = [*(impute(whole) if rules.missing == "impute" else ()), *_list_notes(whole)]
+    notes = [*dropped, *(impute(whole) if rules.missing == "impute" else ()), *_list_notes(whole)]
     made = {
         name: replace(part, x=_fill(read[name])) if isinstance(part.x, pd.DataFrame) else part
         for name, part in parts.items()
@@ -172,4 +179,4 @@ def _is_identifier(column: pd.Series[Any]) -> bool:
     if not (values % 1 == 0).all() or len(np.unique(values)) < len(values):
         return False
     without_gaps = values.max() - values.min() == len(values) - 1
-    return bool(without_gaps or _IDENTIFIER.fullmatch(str(column.name)))
+    return bool(without_gaps) or is_name_of_rows(str(column.name))

@@ -21,6 +21,7 @@ from trainables.data.notes import list_some
 from trainables.data.remedies import Remedies
 from trainables.errors import DataError
 
+_NAME_OF_ROWS = re.compile(r"(.*[_ ])?(id|index|uuid|guid|key|nr|no|number|row)", re.IGNORECASE)
 _FEW = 20
 """Different numbers that may be codes."""
 _MANY = 1000
@@ -83,6 +84,11 @@ def find_kind(column: pd.Series[Any], part: str, remedies: Remedies) -> ColumnKi
         )
     _check_texts(values, part, remedies)
     return ColumnKind.CATEGORY
+
+
+def is_name_of_rows(name: str) -> bool:
+    """Whether a column's name is one of identifiers."""
+    return _NAME_OF_ROWS.fullmatch(name) is not None
 
 
 def find_types(values: pd.Series[Any]) -> set[type]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
+from trainables.data.nests import list_leaves
 from trainables.data.notes import Note, count, list_some
+from trainables.data.raw import Raw
 from trainables.data.remedies import Remedies
 from trainables.errors import DataError
 
@@ -28,6 +32,29 @@ def drop_incomplete(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
         raise DataError(f"every row has a missing value, so none is left: {where}")
     dropped = f"{int(rows.sum()):,} of {count(len(frame), 'row')}, with missing values in {where}"
     return frame.loc[~rows].infer_objects(), [Note("dropped", dropped)]
+
+
+def drop_from_arrays(parts: Mapping[str, Raw]) -> tuple[dict[str, Raw], list[Note]]:
+    """The samples of arrays without missing inputs or targets, and how many were dropped.
+
+    Raises:
+        DataError: no sample of a part is left.
+    """
+    made, notes = {}, []
+    for name, part in parts.items():
+        missing = np.zeros(len(part), dtype=bool)
+        for leaf in list_leaves((part.x, part.y)):
+            if np.issubdtype(leaf.dtype, np.floating):
+                missing |= np.isnan(leaf).reshape(len(leaf), -1).any(axis=1)
+        if missing.all():
+            raise DataError(f"{name}: every row has a missing value, so none is left")
+        made[name] = part
+        if missing.any():
+            made[name] = part.rows(np.flatnonzero(~missing))
+            where = "" if name == "all" else f" of {name}"
+            counted = f"{int(missing.sum()):,} of {count(len(part), 'row')}"
+            notes.append(Note("dropped", f"{counted}{where}, with missing values"))
+    return made, notes
 
 
 def impute(frame: pd.DataFrame) -> list[Note]:

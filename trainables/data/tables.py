@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import pandas as pd
 from trainables.config.data import Csv, Parquet, Table
 from trainables.data.columns import check_column
 from trainables.data.hashing import Hashes, hash_samples
-from trainables.data.kinds import are_numbers, check_labels, find_types
+from trainables.data.kinds import are_numbers, check_labels, find_types, is_name_of_rows
 from trainables.data.missing import drop_incomplete
 from trainables.data.notes import Note
 from trainables.data.raw import Raw
@@ -55,15 +57,21 @@ def read_table(config: Table) -> Reading:
     raw = Raw(
         frame.drop(columns=wanted),
         y[:, 0] if isinstance(config.target, str) else y,
-        identity=_identify(whole.loc[frame.index]),
+        identity=_identify(whole.loc[frame.index], config.exclude),
     )
     return Reading(raw, tuple(notes))
 
 
-def _identify(frame: pd.DataFrame) -> Hashes:
-    """A hash of each row, without columns that count the rows."""
-    telling = [column for column in frame if not numbers_rows(frame[column])]
-    return hash_samples(frame[telling] if telling else frame)
+def _identify(frame: pd.DataFrame, excluded: Sequence[str]) -> Hashes:
+    """A hash of each row, without columns that only count the rows."""
+    counting = [
+        column
+        for column in map(str, frame)
+        if (column.startswith(_NAMELESS) or column in excluded or is_name_of_rows(column))
+        and numbers_rows(frame[column])
+    ]
+    telling = frame.drop(columns=counting)
+    return hash_samples(telling if len(telling.columns) else frame)
 
 
 def _read_csv(config: Table) -> pd.DataFrame:
@@ -74,7 +82,8 @@ def _read_csv(config: Table) -> pd.DataFrame:
         "encoding": config.encoding,
         "skipinitialspace": True,
     }
-    with translate_errors(path, "a CSV file"):
+    with translate_errors(path, "a CSV file"), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # of values without a name
         try:
             header = pd.read_csv(path, header=None, nrows=1, dtype=str, na_filter=False, **options)
             frame: pd.DataFrame = pd.read_csv(
@@ -84,6 +93,7 @@ def _read_csv(config: Table) -> pd.DataFrame:
                 keep_default_na=missing is None,
                 na_values=None if missing is None else ["", *missing],
                 low_memory=False,
+                index_col=False,
                 **options,
             )
         except UnicodeDecodeError as error:
@@ -91,9 +101,9 @@ def _read_csv(config: Table) -> pd.DataFrame:
                 f"{path} cannot be read as {config.encoding} (byte {error.start}); set `encoding`, "
                 "for example to latin-1 or cp1252"
             ) from None
+        except pd.errors.ParserWarning:
+            raise DataError(f"{path}: a row has more values than the header has names") from None
     _check_header(header.iloc[0].tolist(), config)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(f"{path}: the rows have more values than the header has names")
     return frame
 
 

@@ -45,20 +45,6 @@ def are_classes(y: Array) -> bool:
     )
 
 
-def explain_guess(y: Nest, task: Task) -> str:
-    """Why targets were read as this task, and what to set if that is wrong."""
-    if not isinstance(y, np.ndarray):
-        return "guessed: the targets are several arrays"
-    numeric = y.dtype.kind in "iuf"
-    if task is Task.CLASSIFICATION and not numeric:
-        return f"guessed: the targets are {'booleans' if y.dtype.kind == 'b' else 'text'}"
-    if task is Task.CLASSIFICATION:
-        return "guessed: the targets are whole numbers; if they are amounts, set `task: regression`"
-    if task is Task.MULTILABEL:
-        return "guessed: several columns of 0 and 1"
-    return "guessed: the targets are floats; if they are classes, set `task: classification`"
-
-
 def doubt_classes(classes: Array) -> str:
     """The end of an error about classes that may be numbers to predict; empty if they cannot."""
     if np.asarray(classes).dtype.kind not in "iuf":
