@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import starmap
@@ -23,13 +23,14 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.samples import Placed, Samples, divide_samples
 from trainables.devices import list_generators, set_precision
-from trainables.distributed.process import Process, derive_seed
-from trainables.errors import ContractError, DivergedError
+from trainables.distributed.process import Process, Share, derive_seed
+from trainables.errors import ContractError, DivergedError, locate
 from trainables.gap import compute_gaps
 from trainables.measure import measure
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
+from trainables.returned import check_step
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Parts:
     ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
     weights of ``model``. ``watched`` is the metric that ``stopping`` reads. With ``runs_to_end``
     the rule stops nothing: the last epoch's weights are kept, and those that the rule would have
-    kept are a second result of the training, its control.
+    kept are a second result of the training, its control. ``rebuild`` makes the same training
+    anew, not compiled, for another process.
     """
 
     trainable: Trainable
@@ -69,6 +71,7 @@ class Parts:
     stopping: StoppingRule | None
     watched: str
     process: Process
+    rebuild: Callable[[Process], TrainingRun]
     runs_to_end: bool = False
 
 
@@ -195,20 +198,25 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
         yield _train_epoch(run)
 
 
-def try_step(run: TrainingRun) -> None:
+def try_step(run: TrainingRun, share: Share | None = None) -> Tensor:
     """Run one step with all hooks of the regularisers, to find errors of user-defined code.
 
+    ``share`` is this process's part of the batch; by default of the first one. Returns its loss.
     The run is not usable afterwards.
     """
+    process, size = run.parts.process, min(run.training.batch_size, len(run.data.train))
     hooks, now = run.parts.regularisers, _build_now(run, epoch=1, steps=1)
-    x, y = run.data.train.head(run.training.batch_size)
+    share = share or process.share(torch.arange(size))
+    x, y = run.data.train.spread(len(share.samples))
     run.model.train()
     with torch.random.fork_rng(list_generators(run.data.device)):
         for before in hooks.before_epoch:
             before(now)
-        _run_step(run, x, y, 1.0, now)
+        process.begin_step(share)
+        loss = _run_step(run, x, y, share.weight, now)
         for after in hooks.after_epoch:
             after(1)
+    return loss
 
 
 def _train_epoch(run: TrainingRun) -> EpochResult:
@@ -238,10 +246,12 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
 
 def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
     """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
-    val = measure_samples(run, network, run.data.val)
+    with locate("val"):
+        val = measure_samples(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measure_samples(run, network, run.data.train, run.parts.subset)
+        with locate("train"):
+            train = measure_samples(run, network, run.data.train, run.parts.subset)
         gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
@@ -337,7 +347,7 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     parts.optimizer.zero_grad()
     with run.autocast():
         loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
-    loss = loss * weight
+    loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for hook in parts.regularisers.before_step:
         hook(now)

@@ -1,25 +1,26 @@
-"""Checks of a training before its first step."""
+"""Checks of a training before its first step, and a rehearsal of its steps."""
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainables.analysis.last_batch import LastBatch, count_steps, find_smallest
+from trainables.analysis.memory import MemoryMeter
 from trainables.analysis.randomness import find_random_modules
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest, list_leaves
 from trainables.data.splits import Splits
-from trainables.devices import list_generators
-from trainables.errors import ContractError, describe_error
+from trainables.distributed.process import Process, Share
+from trainables.distributed.rehearsal import Rehearsal
+from trainables.errors import ContractError, blame, locate
 from trainables.forward import call_network, computes_loss, read_outputs
-from trainables.loop import EPOCH_METRICS, TrainingRun
+from trainables.loop import EPOCH_METRICS, TrainingRun, try_step
 from trainables.losses import check_outputs
 from trainables.measure import measure
 
@@ -28,43 +29,105 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class Examination:
-    """The result of running one batch forward and backward.
+    """What a rehearsal found: two steps on the first batch of an epoch, then an evaluation.
 
-    ``memory`` is in bytes: weights, gradients, optimiser state and the activations that a batch
-    saves for its backward pass. ``seconds`` is the time of one step without the optimiser.
-    ``hidden`` is regularisation that acts although every strength is neutral, in words.
+    ``step_memory`` and ``eval_memory`` are in bytes, at their peaks: weights, gradients, the
+    optimiser's state, the batch and activations, of one worker. ``seconds`` is the time of a step,
+    of which an epoch has ``steps``. ``hidden`` is regularisation that acts although every strength
+    is neutral, in words.
     """
 
     metrics: tuple[str, ...]
     seconds: float
-    memory: int
+    steps: int
+    step_memory: int
+    eval_memory: int
     hidden: tuple[str, ...]
 
 
-class _Whole(nn.Module):
-    """A network that can only be called, as on several workers: its attributes are hidden."""
+def examine(
+    run: TrainingRun, splits: Splits, workers: int = 1, smallest: LastBatch | None = None
+) -> Examination:
+    """Rehearse a training, built anew, as each of several ``workers`` would train it.
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.add_module("network", network)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs of the network."""
-        return self.get_submodule("network")(*args, **kwargs)
-
-
-def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
-    """Run a batch through a copy of the network, as a training on ``workers`` processes would.
+    ``smallest`` is the smallest batch that any trial will have, by default the last one of this
+    training's epochs.
 
     Raises:
         ContractError: the contract is violated; the message says what to change.
     """
-    names = find_metric_names(run, splits)
-    seconds, saved = _time_step(run, workers)
-    weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
-    copies = 2 + (2 if isinstance(run.parts.optimizer, torch.optim.Adam) else 1)
-    hidden = tuple(_list_hidden(run))
-    return Examination(names, seconds, weights * copies + saved, hidden)
+    with blame("trainable"):
+        _check_network(run, splits)
+        practice = run.parts.rebuild(Rehearsal(workers) if workers > 1 else Process())
+        meter = MemoryMeter((*practice.model.parameters(), *practice.model.buffers()))
+        with meter:
+            for number in ("first", "second"):
+                _rehearse(practice, number)
+            step_memory = meter.take_peak()
+            names = _evaluate(practice)
+            eval_memory = meter.take_peak()
+        _check_gradients(practice.model)
+        start = time.perf_counter()
+        _rehearse(practice, "third")
+        seconds = time.perf_counter() - start
+        samples, training = len(run.data.train), practice.training
+        own = find_smallest([samples], [training.batch_size], drop_last=training.drop_last)
+        _rehearse_smallest(practice, smallest or own)
+        return Examination(
+            metrics=names,
+            seconds=seconds,
+            steps=count_steps(samples, training.batch_size, drop_last=training.drop_last),
+            step_memory=step_memory,
+            eval_memory=eval_memory,
+            hidden=tuple(_list_hidden(run)),
+        )
+
+
+def _rehearse(run: TrainingRun, number: str) -> None:
+    process = run.parts.process
+    hint = "" if process.world == 1 else "; with several workers a step must call the whole network"
+    subject = f"the {number} training step"
+    try:
+        with blame("", subject):
+            loss = try_step(run)
+    except ContractError as error:
+        if isinstance(error.__cause__, AttributeError | TypeError):
+            error.args = (f"{error}{hint}",)
+        raise
+    if not loss.isfinite():
+        raise ContractError(f"the loss of {subject} is {float(loss)}")
+
+
+def _rehearse_smallest(run: TrainingRun, last: LastBatch) -> None:
+    """Run a step on the smallest part of the smallest batch, if it is smaller than the first."""
+    process = run.parts.process
+    share: Share = process.share_least(torch.arange(last.size))
+    first = process.share(torch.arange(min(run.training.batch_size, len(run.data.train))))
+    if len(share.samples) >= len(first.samples):
+        return
+    try:
+        with blame("training.batch_size"):
+            loss = try_step(run, share)
+            if not loss.isfinite():
+                raise ContractError(f"the loss is {float(loss)}")
+    except ContractError as error:
+        part = len(share.samples)
+        whose = f", {part} of them a worker's," if process.world > 1 else ""
+        raise ContractError(
+            f"no step can be trained on {last}{whose}: {error}; {last.advise()}",
+            "training.batch_size",
+        ) from error
+
+
+def _evaluate(run: TrainingRun) -> tuple[str, ...]:
+    """The names of all metrics that an epoch of this training logs, by measuring some samples."""
+    batch = Batch(*run.data.val.spread(run.training.eval_batch_size))
+    with locate("val"), run.autocast():
+        values = measure(run.model, run.trainable, [batch], run.parts.process)
+    if values["loss"] != values["loss"]:
+        raise ContractError("the loss of the first validation samples is NaN")
+    sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
+    return (*sides, *EPOCH_METRICS)
 
 
 def _list_hidden(run: TrainingRun) -> Iterator[str]:
@@ -80,62 +143,19 @@ def _list_hidden(run: TrainingRun) -> Iterator[str]:
         yield f"weight_decay {decay:g} of the optimizer, in every trial but the baseline"
 
 
-def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
-    """The names of all metrics that an epoch of this training logs.
-
-    Raises:
-        ContractError: the network, its losses or its metrics fail on a batch, or what they return
-            has the wrong shape.
-    """
+def _check_network(run: TrainingRun, splits: Splits) -> None:
+    """Check the outputs of the network in eval mode."""
     x, y = run.data.train.head(_FEW)
     made = _forward(run.model, x)
     if not run.trainable.has_own_loss and not computes_loss(x):
         check_outputs(read_outputs(made), y, splits.info)
     again = _forward(run.model, x)
-    if not all(map(torch.equal, _list_tensors(made), _list_tensors(again))):
+    if not all(map(_is_same, _list_tensors(made), _list_tensors(again))):
         raise ContractError(
             "the network returns different outputs for the same batch in eval mode: it keeps state "
             "between batches or draws random numbers; reset the state in forward, or draw only if "
             "self.training is true"
         )
-    try:
-        values = measure(run.model, run.trainable, [Batch(x, y)])
-    except ContractError:
-        raise
-    except Exception as error:
-        raise ContractError(
-            f"the losses or metrics fail on a batch: {describe_error(error)}"
-        ) from error
-    sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
-    return (*sides, *EPOCH_METRICS)
-
-
-def _time_step(run: TrainingRun, workers: int) -> tuple[float, int]:
-    """Seconds and saved bytes of a step on a copy of the network; the second of two steps."""
-    model = copy.deepcopy(run.model).train()
-    given = model if workers == 1 else _Whole(model)
-    hint = "" if workers == 1 else "; with several workers a step must call the whole network"
-    batch = Batch(*run.data.train.head(run.training.batch_size))
-    with torch.random.fork_rng(list_generators(run.data.device)):
-        for number in ("first", "second"):
-            try:
-                with _count_saved_bytes() as saved:
-                    start = time.perf_counter()
-                    loss = run.trainable.step(given, batch)
-                    if loss.ndim:
-                        raise ContractError(
-                            f"the loss of a step has shape {tuple(loss.shape)}; it must be 0-dim"
-                        )
-                    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                    seconds = time.perf_counter() - start
-            except ContractError:
-                raise
-            except Exception as error:
-                raise ContractError(
-                    f"the {number} training step fails: {type(error).__name__}: {error}{hint}"
-                ) from error
-    _check_gradients(model)
-    return seconds, saved[0]
 
 
 def _check_gradients(model: nn.Module) -> None:
@@ -147,26 +167,14 @@ def _check_gradients(model: nn.Module) -> None:
         )
 
 
-@contextmanager
-def _count_saved_bytes() -> Iterator[list[int]]:
-    """Count the bytes that autograd saves for the backward pass, each storage once."""
-    seen: set[int] = set()
-    total = [0]
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            total[0] += storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield total
-
-
 @torch.no_grad()
 def _forward(model: nn.Module, x: Nest) -> Any:
     return call_network(model.eval(), x)
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    """Whether all values are equal, or both NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _list_tensors(made: Any) -> list[Tensor]:

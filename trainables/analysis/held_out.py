@@ -15,6 +15,7 @@ from trainables.data.batch import Batch
 from trainables.data.nests import Nest
 from trainables.data.samples import Samples, divide_samples
 from trainables.data.splits import Splits
+from trainables.errors import locate
 from trainables.gap import compute_gaps
 from trainables.loop import TrainingRun
 from trainables.measure import measure_each
@@ -60,9 +61,9 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
     with _load(run, state):
         test = None if splits.test is None else Samples(splits.test, data.device, resident=False)
         return HeldOut(
-            test={} if test is None else _measure(run, test),
-            val=_measure(run, data.val),
-            train=_measure(run, data.train, run.parts.subset),
+            test={} if test is None else _measure(run, "test", test),
+            val=_measure(run, "val", data.val),
+            train=_measure(run, "train", data.train, run.parts.subset),
             better_high=run.trainable.is_better_high,
         )
 
@@ -73,7 +74,7 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
         return {}
     test = Samples(splits.test, run.data.device, resident=False)
     with _load(run, state):
-        return _measure(run, test)
+        return _measure(run, "test", test)
 
 
 def list_val_inputs(run: TrainingRun) -> Iterator[Nest]:
@@ -110,9 +111,9 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
         run.model.load_state_dict(before)
 
 
-def _measure(run: TrainingRun, samples: Samples, subset: Tensor | None = None) -> Rows:
+def _measure(run: TrainingRun, side: str, samples: Samples, subset: Tensor | None = None) -> Rows:
     batches = divide_samples(len(samples), run.training.eval_batch_size, subset)
-    with run.autocast():
+    with run.autocast(), locate(side):
         return measure_each(run.model, run.trainable, starmap(Batch, samples.batches(batches)))
 
 

@@ -62,6 +62,11 @@ class Samples:
         """The first samples."""
         return next(self.batches([slice(count)]))
 
+    def spread(self, count: int) -> Pair:
+        """``count`` samples of all parts: a split may be in the order of its classes."""
+        indices = torch.linspace(0, len(self) - 1, min(count, len(self))).round().long()
+        return next(self.batches([self.move_indices(indices)]))
+
     def _prefetch(self, indices: Iterable[Index]) -> Iterator[Pair]:
         with ThreadPoolExecutor(1, "samples") as thread:
             coming: deque[Future[Pair]] = deque()
