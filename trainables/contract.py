@@ -147,9 +147,9 @@ class Trainable(ABC):
         """The losses of a batch, of each sample or one of all; an own loss is checked."""
         if not self.has_own_loss:
             return self.losses(outputs, targets)
-        with blame(*self._loss_names):
-            losses = self.losses(outputs, targets)
-        return check_losses(losses, count_samples(targets), self._loss_names[1])
+        where, name = self._loss_names
+        with blame(where, name):
+            return check_losses(self.losses(outputs, targets), count_samples(targets), name)
 
     @property
     def _loss_names(self) -> tuple[str, str]:

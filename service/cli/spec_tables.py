@@ -14,7 +14,7 @@ from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
 from trainables.regularisers.dropout import find_dropout
 
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 _MEASURED = 1.3
 """An epoch by its steps alone: the measurement of the gap is added."""
 
@@ -104,7 +104,7 @@ def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
 
 
 def _format_size(memory: int) -> str:
-    return f"{memory / 2**20:.1f} MiB"
+    return f"{memory / _MIB:.1f} MiB" if memory >= _MIB else f"{memory / 2**10:.0f} KiB"
 
 
 def _format_precisions(node: Node) -> str:

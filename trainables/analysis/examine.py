@@ -106,16 +106,17 @@ def _rehearse_smallest(run: TrainingRun, last: LastBatch) -> None:
     if len(share.samples) >= len(first.samples):
         return
     try:
-        with blame("training.batch_size"):
+        with blame(""):
             loss = try_step(run, share)
             if not loss.isfinite():
                 raise ContractError(f"the loss is {float(loss)}")
     except ContractError as error:
         part = len(share.samples)
-        whose = f", {part} of them a worker's," if process.world > 1 else ""
+        whose = f", {part} of them on a worker" if process.world > 1 else ""
+        varied = last.batch_size != run.training.batch_size
         raise ContractError(
             f"no step can be trained on {last}{whose}: {error}; {last.advise()}",
-            "training.batch_size",
+            "space.batch_size" if varied else "training.batch_size",
         ) from error
 
 

@@ -24,8 +24,8 @@ class LastBatch:
 
     def __str__(self) -> str:
         return (
-            f"the last batch of an epoch, which has {self.size} of {self.samples} samples "
-            f"(batch_size {self.batch_size}),"
+            f"the last batch of an epoch, which has {self.size} of {self.samples} samples with "
+            f"batch_size {self.batch_size}"
         )
 
     def advise(self) -> str:
