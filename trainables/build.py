@@ -192,7 +192,7 @@ def _build_network(
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
     try:
         return find_last_layer(model, x)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ContractError(
             f"the network's forward fails on inputs {describe_nest(x)}: {describe_error(error)}"
         ) from error

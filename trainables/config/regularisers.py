@@ -137,6 +137,7 @@ class StochasticDepth(RegulariserConfig):
     """The drop rate of stochastic-depth layers."""
 
     implementation = "trainables.regularisers.stochastic_depth:SetStochasticDepth"
+    neutral: ClassVar[Mapping[str, Value]] = {"stochastic_depth": 0.0}
 
     stochastic_depth: Share | None = Field(
         None, description="rate of the layers that drop branches"

@@ -17,7 +17,7 @@ from trainables.config.data import Function
 from trainables.data.batch import LABELS
 from trainables.data.nests import Nest, map_nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
-from trainables.errors import ContractError, DataError, blame
+from trainables.errors import ContractError, DataError, blame, name_error
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
@@ -154,9 +154,9 @@ def _call(
     check_options(path, function, arguments, {})
     try:
         return function(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         shown = "".join(f" for {name} {value}" for name, value in anew.items())
-        raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
+        raise DataError(f"{path} raised{shown}: {name_error(error)}") from error
 
 
 def _read_parts(path: str, made: object) -> dict[str, Raw]:
