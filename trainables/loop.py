@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import starmap
@@ -21,11 +21,11 @@ from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
-from trainables.data.samples import Index, Placed, Samples
+from trainables.data.samples import Placed, Samples, divide_samples
 from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, DivergedError
-from trainables.gap import MEASURED_AT_ONCE, compute_gaps
+from trainables.gap import compute_gaps
 from trainables.measure import measure
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
@@ -253,10 +253,8 @@ def measure_samples(
 ) -> dict[str, float]:
     """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
     count, process = len(samples) if subset is None else len(subset), run.parts.process
-    size = min(MEASURED_AT_ONCE, math.ceil(count / process.world))
-    batches: list[Index] = [slice(start, start + size) for start in range(0, count, size)]
-    if subset is not None:
-        batches = [*torch.split(subset, size)]
+    size = min(run.training.eval_batch_size, math.ceil(count / process.world))
+    batches = divide_samples(count, size, subset)
     own = starmap(Batch, samples.batches(process.select_batches(batches)))
     with run.autocast():
         return measure(network, run.trainable, own, process)
@@ -300,7 +298,7 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     torch.manual_seed(derive_seed(seed, epoch))
     order = run.data.train.move_indices(torch.randperm(len(run.data.train)))
     parts.process.seed_rank(seed, epoch)
-    batches = torch.split(order, run.training.batch_size)
+    batches = split_epoch(order, run.training)
     shares = [parts.process.share(batch) for batch in batches]
     now = _build_now(run, epoch, len(batches))
     for hook in parts.regularisers.before_epoch:
@@ -312,7 +310,14 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
         total += _run_step(run, x, y, share.weight, now) * len(batch)
         now.step += 1
     running = parts.process.sum({"loss": float(total)})["loss"]
-    return running / (len(order) * parts.process.world)
+    return running / (sum(map(len, batches)) * parts.process.world)
+
+
+def split_epoch(order: Tensor, training: Training) -> Sequence[Tensor]:
+    """The batches of an epoch; with ``drop_last`` those of ``batch_size`` samples, if there are."""
+    batches = torch.split(order, training.batch_size)
+    short = len(batches) > 1 and len(batches[-1]) < training.batch_size
+    return batches[:-1] if training.drop_last and short else batches
 
 
 def _build_now(run: TrainingRun, epoch: int, steps: int) -> Now:

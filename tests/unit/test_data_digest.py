@@ -67,3 +67,14 @@ def test_another_text_or_another_column_of_a_table_is_noticed() -> None:
 def test_other_groups_are_noticed() -> None:
     groups = np.array([f"patient {i // 4}" for i in range(40)])
     assert _differ(Raw(X, Y, groups), Raw(X, Y, np.roll(groups, 1))) == ["groups"]
+
+
+def test_a_change_in_any_array_of_a_nest_is_noticed() -> None:
+    nest = {"ids": np.arange(80).reshape(40, 2), "numbers": (X, X[:, 0])}
+    assert _differ(Raw(nest, Y), Raw(dict(nest), Y)) == []
+    other = {**nest, "numbers": (X, _changed(X[:, 0]))}
+    assert _differ(Raw(nest, Y), Raw(other, Y)) == ["inputs", "targets", "order"]
+    assert _differ(Raw(X, {"a": Y, "b": X}), Raw(X, {"a": Y, "b": _changed(X)})) == [
+        "targets",
+        "order",
+    ]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import starmap
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.batch import Batch
-from trainables.data.samples import Index, Samples
+from trainables.data.nests import Nest
+from trainables.data.samples import Samples, divide_samples
 from trainables.data.splits import Splits
-from trainables.gap import MEASURED_AT_ONCE, compute_gaps
+from trainables.gap import compute_gaps
 from trainables.loop import TrainingRun
 from trainables.measure import measure_each
 
@@ -60,9 +60,9 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
     with _load(run, state):
         test = None if splits.test is None else Samples(splits.test, data.device, resident=False)
         return HeldOut(
-            test={} if test is None else _measure(run, test, _slices(len(test))),
-            val=_measure(run, data.val, _slices(len(data.val))),
-            train=_measure(run, data.train, [*torch.split(run.parts.subset, MEASURED_AT_ONCE)]),
+            test={} if test is None else _measure(run, test),
+            val=_measure(run, data.val),
+            train=_measure(run, data.train, run.parts.subset),
             better_high=run.trainable.is_better_high,
         )
 
@@ -73,7 +73,14 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
         return {}
     test = Samples(splits.test, run.data.device, resident=False)
     with _load(run, state):
-        return _measure(run, test, _slices(len(test)))
+        return _measure(run, test)
+
+
+def list_val_inputs(run: TrainingRun) -> Iterator[Nest]:
+    """The inputs of the validation samples, in batches of ``training.eval_batch_size``."""
+    samples = run.data.val
+    for x, _ in samples.batches(divide_samples(len(samples), run.training.eval_batch_size)):
+        yield x
 
 
 def measure_standard_error(
@@ -103,13 +110,10 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
         run.model.load_state_dict(before)
 
 
-def _measure(run: TrainingRun, samples: Samples, batches: list[Index]) -> Rows:
+def _measure(run: TrainingRun, samples: Samples, subset: Tensor | None = None) -> Rows:
+    batches = divide_samples(len(samples), run.training.eval_batch_size, subset)
     with run.autocast():
         return measure_each(run.model, run.trainable, starmap(Batch, samples.batches(batches)))
-
-
-def _slices(count: int) -> list[Index]:
-    return [slice(start, start + MEASURED_AT_ONCE) for start in range(0, count, MEASURED_AT_ONCE)]
 
 
 def _name_test(

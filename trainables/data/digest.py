@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from functools import reduce
 from hashlib import blake2b
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trainables.data.nests import list_leaves
 from trainables.data.raw import Raw
 from trainables.data.rows import Rows
-from trainables.data.splits import Split, Splits
+from trainables.data.splits import Split, Splits, find_shape
 
 _Hashes = NDArray[np.uint64]
 _CHUNK = 1 << 24
@@ -64,14 +66,17 @@ def _describe(inputs: Any) -> str:
     """What is common to all samples: names of columns, or the shape of one sample."""
     if isinstance(inputs, pd.DataFrame):
         return repr(list(inputs.columns))
-    return str(np.asarray(inputs).shape[1:])
+    return str(find_shape(inputs))
 
 
 def _hash_samples(values: Any) -> _Hashes:
     """64 bits for each sample."""
     if isinstance(values, pd.DataFrame):
         return _hash_table(values)
-    array = np.asarray(values)
+    return reduce(_mix, (_hash_array(leaf) for leaf in list_leaves(values)))
+
+
+def _hash_array(array: NDArray[Any]) -> _Hashes:
     if array.dtype.kind not in "biufc":  # texts, times, objects
         return _hash_table(pd.DataFrame(array.reshape(len(array), -1)))
     flat = np.ascontiguousarray(array).reshape(len(array), -1)

@@ -109,6 +109,13 @@ def place(splits: Splits, device: str) -> Placed:
     return Placed(device, train, val)
 
 
+def divide_samples(count: int, size: int, subset: Tensor | None = None) -> list[Index]:
+    """Slices or indices of batches of ``size``: of all samples, or of those in ``subset``."""
+    if subset is not None:
+        return [*torch.split(subset, size)]
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
 def _take(nest: Nest, index: Index) -> Nest:
     if isinstance(nest, Tensor):  # the fast path
         return nest[index]
