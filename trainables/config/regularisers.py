@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from search_spaces.bounds import Amount, Positive
 from search_spaces.models import Strict, get_first_message
-from search_spaces.space import Value
+from search_spaces.values import Value
 from trainables.config.augmentations import augmentations
 from trainables.config.imports import ImportPath, load_object
 from trainables.config.penalties import penalties
