@@ -12,10 +12,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     RootModel,
-    SerializerFunctionWrapHandler,
     StrictInt,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, ValidationError
@@ -60,14 +59,23 @@ Conditions = Annotated[
     When,
     BeforeValidator(_as_conditions, json_schema_input_type=Mapping[str, Value | tuple[Value, ...]]),
 ]
+Neutral = Annotated[
+    tuple[Value, ...],
+    BeforeValidator(lambda value: (value,), json_schema_input_type=Value),
+    PlainSerializer(lambda values: thaw(values[0])),
+]
+"""One value, or none: null is a value as well."""
 
 
 class _Parameter(Strict):
     when: Conditions = Field(
         default_factory=dict, description="only where other parameters have these values"
     )
-    neutral: Value = Field(
-        None,
+    neutral_values: Neutral = Field(
+        (),
+        alias="neutral",
+        exclude_if=lambda values: not values,
+        json_schema_extra=lambda schema: schema.pop("default"),
         description="of a `model.NAME` that regularises: its value without regularisation, which "
         "baseline and controls have",
     )
@@ -75,14 +83,12 @@ class _Parameter(Strict):
     @property
     def regularises(self) -> bool:
         """Whether the spec says at which value the parameter does not regularise."""
-        return "neutral" in self.model_fields_set
+        return bool(self.neutral_values)
 
-    @model_serializer(mode="wrap")
-    def _leave_out_neutral(self, write_all: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave it out where it is not set: null is a value."""
-        found: dict[str, Any] = write_all(self)
-        found.pop("neutral", None)
-        return {**found, "neutral": thaw(self.neutral)} if self.regularises else found
+    @property
+    def neutral(self) -> Value:
+        """The value at which it does not, see :attr:`regularises`."""
+        return self.neutral_values[0]
 
     def choices(self) -> tuple[Value, ...]:
         """All values of a parameter that lists them; empty for a range."""

@@ -56,6 +56,16 @@ def _check(raw: Any, parse: ValidatorFunctionWrapHandler, depth: int) -> Any:
     return _VALUES.check(parse(raw))
 
 
+def freeze(value: Any) -> Value:
+    """A value that a file or users' code has, its lists as tuples."""
+    return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def thaw(value: Value) -> Any:
+    """A value as users' code and files get it, its lists as lists."""
+    return [thaw(item) for item in value] if isinstance(value, tuple) else value
+
+
 if not TYPE_CHECKING:
     Value = Annotated[
         StrictBool
@@ -66,16 +76,6 @@ if not TYPE_CHECKING:
         | None,
         WrapValidator(_check_value),
     ]
-
-
-def freeze(value: Any) -> Value:
-    """A value that a file or users' code has, its lists as tuples."""
-    return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def thaw(value: Value) -> Any:
-    """A value as users' code and files get it, its lists as lists."""
-    return [thaw(item) for item in value] if isinstance(value, tuple) else value
 
 
 def write(value: Value) -> str:

@@ -152,11 +152,13 @@ def _call(
     anew: Mapping[str, Any],
 ) -> object:
     check_options(path, function, arguments, {})
+    shown = "".join(f" for {name} {value}" for name, value in anew.items())
     try:
         return function(**arguments)
-    except (Exception, SystemExit) as error:
-        shown = "".join(f" for {name} {value}" for name, value in anew.items())
-        raise DataError(f"{path} raised{shown}: {name_error(error)}") from error
+    except Exception as error:
+        raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
+    except SystemExit as error:
+        raise DataError(f"{path}{shown}: {name_error(error)}") from error
 
 
 def _read_parts(path: str, made: object) -> dict[str, Raw]:
