@@ -59,6 +59,12 @@ Conditions = Annotated[
     When,
     BeforeValidator(_as_conditions, json_schema_input_type=Mapping[str, Value | tuple[Value, ...]]),
 ]
+
+
+def _leave_out_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 Neutral = Annotated[
     tuple[Value, ...],
     BeforeValidator(lambda value: (value,), json_schema_input_type=Value),
@@ -75,7 +81,7 @@ class _Parameter(Strict):
         (),
         alias="neutral",
         exclude_if=lambda values: not values,
-        json_schema_extra=lambda schema: schema.pop("default"),
+        json_schema_extra=_leave_out_default,
         description="of a `model.NAME` that regularises: its value without regularisation, which "
         "baseline and controls have",
     )
