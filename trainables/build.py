@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers

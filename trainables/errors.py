@@ -70,7 +70,8 @@ def blame(where: str, name: str = "") -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if is_from_outside(error):
             raise
-        subject = f"{name} raised " if name else ""
+        verb = ": " if isinstance(error, SystemExit) else " raised "
+        subject = f"{name}{verb}" if name else ""
         raise ContractError(f"{subject}{describe_error(error)}", where) from error
 
 
@@ -100,5 +101,15 @@ def describe_error(error: BaseException) -> str:
     own = [f for f in frames if not f.filename.startswith(("<", *_OF_OTHERS))]
     last = (own or frames)[-1:]
     line = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}{': ' if text else ''}{text}{line}"
+    return f"{' '.join(name_error(error).split())}{line}"
+
+
+def name_error(error: BaseException) -> str:
+    """An exception's type and message; code that ends its process is told where it belongs."""
+    if not isinstance(error, SystemExit):
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    code = "" if error.code is None else repr(error.code)
+    return (
+        f"it ends the process, by SystemExit({code}); what is only for a script (argparse, "
+        'sys.exit) belongs under `if __name__ == "__main__":`'
+    )

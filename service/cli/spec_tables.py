@@ -33,7 +33,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
-            *(("not neutral", text) for text in examined.hidden),
+            *(("not neutral", text) for text in found.not_neutral),
             ("one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"),
             ("evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"),
             *_list_costs(spec, found),

@@ -88,7 +88,7 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
     "detached": (lambda o, t: cross(o, t).detach(), "a loss without a gradient; expected"),
     "nan": (lambda o, t: cross(o, t) * float("nan"), "the loss of the first training step is nan"),
     "raises": (loss_raises, "raised KeyError: 'weight' (test_returned.py, line "),
-    "exits": (loss_ends_the_process, "raised SystemExit: usage: loss [-h] (test_returned.py, line"),
+    "exits": (loss_ends_the_process, "it ends the process, by SystemExit('usage: loss [-h]')"),
 }
 
 
@@ -175,7 +175,7 @@ METRICS: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
         loss_raises,
         "the metric 'tried' raised KeyError: 'weight' (test_returned.py, line ",
     ),
-    "exits": (loss_ends_the_process, "raised SystemExit: usage: loss [-h]"),
+    "exits": (loss_ends_the_process, "it ends the process, by SystemExit('usage: loss [-h]')"),
 }
 
 

@@ -17,7 +17,7 @@ from trainables.config.data import Function
 from trainables.data.batch import LABELS
 from trainables.data.nests import Nest, map_nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
-from trainables.errors import ContractError, DataError, blame
+from trainables.errors import ContractError, DataError, blame, name_error
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
@@ -152,11 +152,13 @@ def _call(
     anew: Mapping[str, Any],
 ) -> object:
     check_options(path, function, arguments, {})
+    shown = "".join(f" for {name} {value}" for name, value in anew.items())
     try:
         return function(**arguments)
     except Exception as error:
-        shown = "".join(f" for {name} {value}" for name, value in anew.items())
         raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
+    except SystemExit as error:
+        raise DataError(f"{path}{shown}: {name_error(error)}") from error
 
 
 def _read_parts(path: str, made: object) -> dict[str, Raw]:
