@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import starmap
+from itertools import islice, starmap
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
-from trainables.data.samples import Index, Placed, Samples
+from trainables.data.placing import Placed
+from trainables.data.samples import Samples
 from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, DivergedError
@@ -41,7 +42,7 @@ class EpochResult:
     done: bool
 
 
-_NOISE = 2**20  # larger than the rank of any process
+_NOISE, _READ = 2**20, 2**21  # larger than the rank of any process
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 
 
@@ -49,7 +50,8 @@ EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 class Parts:
     """The parts of a training in one process, made by ``build_training``.
 
-    ``subset`` holds the indices of the training samples that train metrics are measured on.
+    ``subset`` holds the indices of the training samples that train metrics are measured on; None
+    measures all that ``data.measured`` has.
     ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
     weights of ``model``. ``watched`` is the metric that ``stopping`` reads. With ``runs_to_end``
     the rule stops nothing: the last epoch's weights are kept, and those that the rule would have
@@ -59,7 +61,7 @@ class Parts:
     trainable: Trainable
     training: Training
     data: Placed
-    subset: Tensor
+    subset: Tensor | None
     model: nn.Module
     compiled: nn.Module
     parallel: nn.Module
@@ -90,6 +92,7 @@ class TrainingRun:
         self.last_result: EpochResult | None = None
         self.control: Kept | None = None
         self.control_ended = False
+        self.steps = 0
         self._kept: Kept | None = None
 
     @property
@@ -170,6 +173,7 @@ class TrainingRun:
             "control": _to_plain(self.control.result if self.control else None),
             "control_state": self.control.state if self.control else {},
             "control_ended": self.control_ended,
+            "steps": self.steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -183,6 +187,7 @@ class TrainingRun:
         self._kept = _load_kept(state["best"], state["best_state"])
         self.control = _load_kept(state.get("control"), state.get("control_state", {}))
         self.control_ended = bool(state.get("control_ended"))
+        self.steps = int(state.get("steps", 0))
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
@@ -200,7 +205,7 @@ def try_step(run: TrainingRun) -> None:
 
     The run is not usable afterwards.
     """
-    hooks, now = run.parts.regularisers, _build_now(run, epoch=1, steps=1)
+    hooks, now = run.parts.regularisers, _build_now(run, epoch=1)
     x, y = run.data.train.head(run.training.batch_size)
     run.model.train()
     with torch.random.fork_rng(list_generators(run.data.device)):
@@ -241,7 +246,7 @@ def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) ->
     val = measure_samples(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measure_samples(run, network, run.data.train, run.parts.subset)
+        train = measure_samples(run, network, run.data.measured, run.parts.subset)
         gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
@@ -252,12 +257,8 @@ def measure_samples(
     run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
 ) -> dict[str, float]:
     """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
-    count, process = len(samples) if subset is None else len(subset), run.parts.process
-    size = min(MEASURED_AT_ONCE, math.ceil(count / process.world))
-    batches: list[Index] = [slice(start, start + size) for start in range(0, count, size)]
-    if subset is not None:
-        batches = [*torch.split(subset, size)]
-    own = starmap(Batch, samples.batches(process.select_batches(batches)))
+    process = run.parts.process
+    own = starmap(Batch, samples.read(MEASURED_AT_ONCE, process, subset))
     with run.autocast():
         return measure(network, run.trainable, own, process)
 
@@ -298,31 +299,31 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     for group in parts.optimizer.param_groups:
         group["lr"] = run.training.lr_at(epoch)
     torch.manual_seed(derive_seed(seed, epoch))
-    order = run.data.train.move_indices(torch.randperm(len(run.data.train)))
+    plan = run.data.train.plan(run.training.batch_size)
     parts.process.seed_rank(seed, epoch)
-    batches = torch.split(order, run.training.batch_size)
-    shares = [parts.process.share(batch) for batch in batches]
-    now = _build_now(run, epoch, len(batches))
+    now = _build_now(run, epoch)
     for hook in parts.regularisers.before_epoch:
         hook(now)
-    total = torch.zeros((), device=run.data.device)
-    fed = run.data.train.batches(share.samples for share in shares)
-    for batch, share, (x, y) in zip(batches, shares, fed, strict=True):
-        parts.process.begin_step(share)
-        total += _run_step(run, x, y, share.weight, now) * len(batch)
+    total, count = torch.zeros((), device=run.data.device), 0
+    fed_batches = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
+    for fed in islice(fed_batches, run.training.steps_per_epoch):
+        parts.process.begin_step(fed.share)
+        total += _run_step(run, fed.x, fed.y, fed.share.weight, now) * fed.count
+        count += fed.count
         now.step += 1
+    run.steps = now.step
     running = parts.process.sum({"loss": float(total)})["loss"]
-    return running / (len(order) * parts.process.world)
+    return running / (count * parts.process.world)
 
 
-def _build_now(run: TrainingRun, epoch: int, steps: int) -> Now:
+def _build_now(run: TrainingRun, epoch: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
         lr=torch.tensor(training.lr_at(epoch), device=device),
         lambda_factor=training.lambda_factor(epoch),
         noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
-        step=(epoch - 1) * steps,
+        step=run.steps,
     )
 
 

@@ -39,7 +39,7 @@ def measure_finalists(
             metrics |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.metrics.items()}
             errors |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.errors.items()}
         run.model.load_state_dict(state)
-        anatomy = measure_anatomy(run.model, run.penalised, run.data.val.x)
+        anatomy = measure_anatomy(run.model, run.penalised, run.data.val.inspected)
         yield trial.number, Finding(metrics, anatomy, errors)
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import starmap
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.batch import Batch
-from trainables.data.samples import Index, Samples
+from trainables.data.placing import place_split
+from trainables.data.samples import Samples
 from trainables.data.splits import Splits
 from trainables.gap import MEASURED_AT_ONCE, compute_gaps
 from trainables.loop import TrainingRun
@@ -58,11 +58,11 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
     """Score a finished training at the weights ``state``; its own weights stay as they are."""
     data = run.data
     with _load(run, state):
-        test = None if splits.test is None else Samples(splits.test, data.device, resident=False)
+        test = None if splits.test is None else place_split(splits.test, data.device)
         return HeldOut(
-            test={} if test is None else _measure(run, test, _slices(len(test))),
-            val=_measure(run, data.val, _slices(len(data.val))),
-            train=_measure(run, data.train, [*torch.split(run.parts.subset, MEASURED_AT_ONCE)]),
+            test={} if test is None else _measure(run, test),
+            val=_measure(run, data.val),
+            train=_measure(run, data.measured, run.parts.subset),
             better_high=run.trainable.is_better_high,
         )
 
@@ -71,9 +71,9 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
     """Score a finished training on the test samples alone; empty without a test split."""
     if splits.test is None:
         return {}
-    test = Samples(splits.test, run.data.device, resident=False)
+    test = place_split(splits.test, run.data.device)
     with _load(run, state):
-        return _measure(run, test, _slices(len(test)))
+        return _measure(run, test)
 
 
 def measure_standard_error(
@@ -103,13 +103,10 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
         run.model.load_state_dict(before)
 
 
-def _measure(run: TrainingRun, samples: Samples, batches: list[Index]) -> Rows:
+def _measure(run: TrainingRun, samples: Samples, subset: Tensor | None = None) -> Rows:
+    batches = starmap(Batch, samples.read(MEASURED_AT_ONCE, subset=subset))
     with run.autocast():
-        return measure_each(run.model, run.trainable, starmap(Batch, samples.batches(batches)))
-
-
-def _slices(count: int) -> list[Index]:
-    return [slice(start, start + MEASURED_AT_ONCE) for start in range(0, count, MEASURED_AT_ONCE)]
+        return measure_each(run.model, run.trainable, batches)
 
 
 def _name_test(
