@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MEASURED_AT_ONCE = 256
-
 
 def compute_gaps(
     train: Mapping[str, float], held_out: Mapping[str, float], better_high: Callable[[str], bool]

@@ -26,7 +26,7 @@ from trainables.data.samples import Samples
 from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, DivergedError
-from trainables.gap import MEASURED_AT_ONCE, compute_gaps
+from trainables.gap import compute_gaps
 from trainables.measure import measure
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
@@ -258,7 +258,7 @@ def measure_samples(
 ) -> dict[str, float]:
     """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
     process = run.parts.process
-    own = starmap(Batch, samples.read(MEASURED_AT_ONCE, process, subset))
+    own = starmap(Batch, samples.read(run.training.eval_batch_size, process, subset))
     with run.autocast():
         return measure(network, run.trainable, own, process)
 
@@ -299,7 +299,7 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     for group in parts.optimizer.param_groups:
         group["lr"] = run.training.lr_at(epoch)
     torch.manual_seed(derive_seed(seed, epoch))
-    plan = run.data.train.plan(run.training.batch_size)
+    plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
     parts.process.seed_rank(seed, epoch)
     now = _build_now(run, epoch)
     for hook in parts.regularisers.before_epoch:

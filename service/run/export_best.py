@@ -46,7 +46,7 @@ def export_best(
     run = load_best_run(spec, sweep, splits, folder)
     before, best = run.model, sweep.best
     assert best is not None
-    samples, _ = run.data.val.head(256)
+    samples, _ = run.data.val.head(run.training.eval_batch_size)
     network, removed = prune(before, samples) if pruned else (before, ())
     card = {
         "sweep": folder.sweep_id,

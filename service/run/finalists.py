@@ -14,7 +14,12 @@ from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Role, Trial
 from service.sweep.home import SweepFolder
 from service.sweep.sweep_record import Sweep
-from trainables.analysis.held_out import HeldOut, measure_held_out, measure_standard_error
+from trainables.analysis.held_out import (
+    HeldOut,
+    list_val_inputs,
+    measure_held_out,
+    measure_standard_error,
+)
 from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.build import build_run
 from trainables.data.splits import Splits
@@ -39,7 +44,7 @@ def measure_finalists(
             metrics |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.metrics.items()}
             errors |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.errors.items()}
         run.model.load_state_dict(state)
-        anatomy = measure_anatomy(run.model, run.penalised, run.data.val.inspected)
+        anatomy = measure_anatomy(run.model, run.penalised, list_val_inputs(run))
         yield trial.number, Finding(metrics, anatomy, errors)
 
 

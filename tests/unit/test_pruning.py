@@ -86,12 +86,14 @@ def test_units_of_a_sequence_are_its_features_not_its_steps() -> None:
     model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
     with torch.no_grad():
         model[0].bias[:5] = -100.0
-    found = measure_anatomy(model, select_penalised(model, Selection()), torch.randn(50, 4, 3))
+    found = measure_anatomy(model, select_penalised(model, Selection()), [torch.randn(50, 4, 3)])
     assert (found.layers[0].units, found.layers[0].dead) == (8, 5)
     images = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU())
     with torch.no_grad():
         images[0].bias[:2] = -100.0
-    found = measure_anatomy(images, select_penalised(images, Selection()), torch.randn(9, 1, 5, 5))
+    found = measure_anatomy(
+        images, select_penalised(images, Selection()), [torch.randn(9, 1, 5, 5)]
+    )
     assert (found.layers[0].units, found.layers[0].dead) == (6, 2)
 
 
@@ -102,7 +104,9 @@ def test_anatomy_counts_zeros_dead_units_and_effective_parameters() -> None:
         model[0].weight[1] = 0
         model[0].bias[2] = -100.0  # never positive: dead after the ReLU
         model[0].bias[1] = 0
-    found = measure_anatomy(model, select_penalised(model, Selection()), torch.randn(50, 3))
+    found = measure_anatomy(
+        model, select_penalised(model, Selection()), torch.randn(50, 3).split(20)
+    )
     first, last = found.layers
     assert (first.zeros, first.units, first.dead) == (3, 4, 2)
     assert (last.zeros, last.units, last.dead) == (0, 2, 0)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.batch import Batch
+from trainables.data.nests import Nest
 from trainables.data.placing import place_split
 from trainables.data.samples import Samples
 from trainables.data.splits import Splits
-from trainables.gap import MEASURED_AT_ONCE, compute_gaps
+from trainables.gap import compute_gaps
 from trainables.loop import TrainingRun
 from trainables.measure import measure_each
 
@@ -76,6 +77,12 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
         return _measure(run, test)
 
 
+def list_val_inputs(run: TrainingRun) -> Iterator[Nest]:
+    """The inputs of the validation samples, in batches of ``training.eval_batch_size``."""
+    for x, _ in run.data.val.read(run.training.eval_batch_size):
+        yield x
+
+
 def measure_standard_error(
     ours: NDArray[np.float64] | None, theirs: NDArray[np.float64] | None
 ) -> float | None:
@@ -104,7 +111,7 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def _measure(run: TrainingRun, samples: Samples, subset: Tensor | None = None) -> Rows:
-    batches = starmap(Batch, samples.read(MEASURED_AT_ONCE, subset=subset))
+    batches = starmap(Batch, samples.read(run.training.eval_batch_size, subset=subset))
     with run.autocast():
         return measure_each(run.model, run.trainable, batches)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,11 @@ _CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
 @torch.no_grad()
-def measure_anatomy(model: nn.Module, weights: Sequence[Penalised], x: Nest) -> Anatomy:
-    """Inspect the weights, and the units' outputs on the samples ``x``. Leaves eval mode on."""
-    constant = _find_constant_units(model, x)
+def measure_anatomy(
+    model: nn.Module, weights: Sequence[Penalised], inputs: Iterable[Nest]
+) -> Anatomy:
+    """Inspect the weights, and the units' outputs on batches of inputs. Leaves eval mode on."""
+    constant = _find_constant_units(model, inputs)
     parameters = list(model.parameters())
     return Anatomy(
         parameters=sum(p.numel() for p in parameters),
@@ -45,13 +48,26 @@ def _get_module_name(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
-def _find_constant_units(model: nn.Module, x: Nest) -> dict[str, Tensor]:
+@dataclass
+class _Range:
+    """The lowest and highest value of each unit, at a layer's output or after its activation."""
+
+    low: Tensor
+    high: Tensor
+
+    def widen(self, outputs: Tensor) -> None:
+        """Take the units' outputs ``(units, …)`` on another batch into account."""
+        self.low = torch.minimum(self.low, outputs.amin(1))
+        self.high = torch.maximum(self.high, outputs.amax(1))
+
+
+def _find_constant_units(model: nn.Module, inputs: Iterable[Nest]) -> dict[str, Tensor]:
     """Which units of each layer are constant, at the layer's output or after its activation.
 
     An activation module belongs to the layer that ran last before it; functional activations are
     not seen. Units are the channels of a convolution, and the last axis of any other output.
     """
-    seen: dict[str, Tensor] = {}
+    seen: dict[tuple[str, str], _Range] = {}
     last = ""
     convolutions = {n for n, m in model.named_modules() if isinstance(m, _CONVOLUTIONS)}
     after = set(find_activations(model))
@@ -61,17 +77,24 @@ def _find_constant_units(model: nn.Module, x: Nest) -> dict[str, Tensor]:
         if not isinstance(outputs, Tensor) or outputs.ndim < 2:
             return
         layer = last if name in after else name
-        axis = 1 if layer in convolutions else -1
-        per_unit = outputs.movedim(axis, 0).flatten(1)
-        constant = per_unit.amax(1) == per_unit.amin(1)
+        units = outputs.movedim(1 if layer in convolutions else -1, 0).flatten(1)
+        place = layer, name
         if name not in after:
-            last, seen[name] = name, constant
-        elif last and len(constant) == len(seen[last]):
-            seen[last] = seen[last] | constant
+            last = name
+        elif not last or len(units) != len(seen[last, last].low):
+            return
+        if place not in seen or len(seen[place].low) != len(units):
+            seen[place] = _Range(units.amin(1), units.amax(1))
+        seen[place].widen(units)
 
     with _watch_layers(model, look):
-        call_network(model.eval(), x)
-    return seen
+        for x in inputs:
+            call_network(model.eval(), x)
+    constant: dict[str, Tensor] = {}
+    for (layer, _), found in seen.items():
+        units = found.low == found.high
+        constant[layer] = constant[layer] | units if layer in constant else units
+    return constant
 
 
 @contextmanager

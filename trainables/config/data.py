@@ -49,7 +49,6 @@ class LoaderOptions(Strict):
     collate: ImportPath | None = Field(
         None, description="function that makes a batch of a list of samples; default: torch's"
     )
-    drop_last: bool = Field(False, description="leave out a last batch that is smaller")
 
 
 class Function(DataSource, Custom):

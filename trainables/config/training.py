@@ -115,6 +115,12 @@ class Training(Strict):
     steps_per_epoch: Annotated[int, Bounds(1, 10_000_000)] | None = Field(
         None, description="at most so many steps an epoch, for streams; default: all samples"
     )
+    drop_last: bool = Field(
+        False, description="leave out an epoch's last batch if it has fewer samples than the others"
+    )
+    eval_batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(
+        256, description="samples per forward pass where metrics are measured"
+    )
     optimizer: OptimizerChoice = Field(AdamW(), description="it decays no weights; a penalty does")
     lr: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = Field(
         1e-3, description="learning rate at the start of the schedule"

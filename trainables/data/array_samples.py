@@ -52,11 +52,6 @@ class ArraySamples(IndexedSamples):
             return ((_take(self.x, i), _take(self.y, i)) for i in indices)
         return self._prefetch(indices)
 
-    @property
-    def inspected(self) -> Nest:
-        """All inputs."""
-        return self.x
-
     def _prefetch(self, indices: Iterable[Index]) -> Iterator[Pair]:
         with ThreadPoolExecutor(1, "samples") as thread:
             coming: deque[Future[Pair]] = deque()

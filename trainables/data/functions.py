@@ -271,11 +271,11 @@ def _build_loading(options: LoaderOptions) -> Loading:
         ContractError: the function that makes a batch cannot be imported or called.
     """
     if options.collate is None:
-        return Loading(workers=options.workers, drop_last=options.drop_last)
+        return Loading(workers=options.workers)
     found = load_named(options.collate, COLLATE)
     if not callable(found):
         raise ContractError(f"{options.collate} is {type(found).__name__}, not a function")
-    return Loading(found, options.workers, drop_last=options.drop_last)
+    return Loading(found, options.workers)
 
 
 def _to_arrays(values: Any) -> Nest:

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from trainables.data.lazy import LazySplit, StreamSplit
-from trainables.data.nests import Nest, count_samples, map_nest
+from trainables.data.nests import count_samples, map_nest
 from trainables.data.reading import LazyReader, Order, read_stream
-from trainables.data.samples import Fed, Index, IndexedSamples, Pair, Plan, Samples
+from trainables.data.samples import Fed, Index, IndexedSamples, Pair, Plan, Samples, split_epoch
 from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError
 
-_INSPECTED = 256
 _SMALL = 2**31
 
 
@@ -30,22 +29,16 @@ class LazySamples(IndexedSamples):
     def __len__(self) -> int:
         return len(self._split)
 
-    def plan(self, batch_size: int) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
         """The order of the loader's sampler, or a random one."""
         loading = self._split.loading
-        batch_size = loading.batch_size or batch_size
         drawn = _draw(loading.sampler, len(self))
         if drawn and not isinstance(drawn[0], int):
             return [torch.tensor(list(batch)) for batch in drawn]
-        batches = torch.split(torch.tensor(drawn), batch_size)
-        if loading.drop_last and len(batches[-1]) < batch_size:
-            batches = batches[:-1]
-        if not batches:
-            raise ContractError(
-                f"{self._split.source}: {self._split.name!r} has {len(self)} samples, fewer than a "
-                f"batch of {batch_size}, and drop_last leaves them out"
-            )
-        return batches
+        size = loading.batch_size or batch_size
+        return split_epoch(
+            torch.tensor(drawn), size, drop_last=drop_last or bool(loading.drop_last)
+        )
 
     def batches(self, indices: Iterable[Index], seed: int = 0) -> Iterator[Pair]:
         """Batches that the reader's workers have read."""
@@ -56,11 +49,6 @@ class LazySamples(IndexedSamples):
         """The first samples, read in this process."""
         (order,) = self._number([slice(count)], 0)
         return _move(self._reader.read_here(order), self._device)
-
-    @property
-    def inspected(self) -> Nest:
-        """The first inputs."""
-        return self.head(_INSPECTED)[0]
 
     def _number(self, indices: Iterable[Index], seed: int) -> Iterator[Order]:
         """The positions of each batch, behind a seed of its own."""
@@ -78,7 +66,7 @@ class StreamSamples(Samples):
     def __init__(self, split: StreamSplit, device: str) -> None:
         self._split, self._device = split, torch.device(device)
 
-    def plan(self, batch_size: int) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
         """The size of batches, where the stream does not say."""
         return batch_size
 
@@ -105,11 +93,6 @@ class StreamSamples(Samples):
         if count_samples(first[1]) > count:
             first = self._divide(first, torch.arange(count))
         return _move(first, self._device)
-
-    @property
-    def inspected(self) -> Nest:
-        """The first inputs."""
-        return self.head(_INSPECTED)[0]
 
     def _divide(self, pair: Pair, positions: Tensor) -> Pair:
         try:
@@ -146,7 +129,7 @@ class KeptBatches(Samples):
             if count <= 0:
                 break
 
-    def plan(self, batch_size: int) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
         """Not for training."""
         raise NotImplementedError
 
@@ -163,11 +146,6 @@ class KeptBatches(Samples):
     def head(self, count: int) -> Pair:
         """The first batch."""
         return self._batches[0]
-
-    @property
-    def inspected(self) -> Nest:
-        """The inputs of the first batch."""
-        return self._batches[0][0]
 
 
 def _draw(sampler: Any, count: int) -> list[Any]:

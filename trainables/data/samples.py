@@ -33,8 +33,11 @@ class Samples(ABC):
     """Inputs and targets of a split."""
 
     @abstractmethod
-    def plan(self, batch_size: int) -> Plan:
-        """Draw the order of an epoch from torch's generator, equal in all processes."""
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+        """Draw the order of an epoch from torch's generator, equal in all processes.
+
+        With ``drop_last`` without a batch that is smaller, if there is another.
+        """
 
     @abstractmethod
     def feed(self, plan: Plan, process: Process, seed: int) -> Iterator[Fed]:
@@ -60,11 +63,6 @@ class Samples(ABC):
     def head(self, count: int) -> Pair:
         """The first samples."""
 
-    @property
-    @abstractmethod
-    def inspected(self) -> Nest:
-        """Inputs on which the units of a trained network are looked at."""
-
 
 class IndexedSamples(Samples):
     """Samples that are read by their positions."""
@@ -81,10 +79,10 @@ class IndexedSamples(Samples):
         """Move indices to where :meth:`batches` needs them, so that no step waits for them."""
         return indices
 
-    def plan(self, batch_size: int) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
         """All samples in a random order."""
         order = self.move_indices(torch.randperm(len(self)))
-        return torch.split(order, batch_size)
+        return split_epoch(order, batch_size, drop_last=drop_last)
 
     def feed(self, plan: Plan, process: Process, seed: int) -> Iterator[Fed]:
         """Each batch divided among the processes."""
@@ -109,3 +107,10 @@ class IndexedSamples(Samples):
     def head(self, count: int) -> Pair:
         """The first samples, in one batch."""
         return next(self.batches([slice(count)]))
+
+
+def split_epoch(order: Tensor, batch_size: int, *, drop_last: bool) -> Sequence[Tensor]:
+    """The batches of an epoch; with ``drop_last`` those of ``batch_size`` samples, if there are."""
+    batches = torch.split(order, batch_size)
+    short = len(batches) > 1 and len(batches[-1]) < batch_size
+    return batches[:-1] if drop_last and short else batches
