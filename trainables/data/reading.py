@@ -118,7 +118,7 @@ def describe(value: object) -> str:
         return f"a {kind} with the keys {', '.join(map(str, list(value)[:6]))}"
     if isinstance(value, tuple | list):
         return f"a {kind} of {len(value)}"
-    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
 class _Orders:
