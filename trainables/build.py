@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
@@ -201,7 +201,7 @@ def _build_network(
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
     try:
         return find_last_layer(model, x)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ContractError(
             f"the network's forward fails on inputs {describe_nest(x)}: {describe_error(error)}"
         ) from error

@@ -52,13 +52,24 @@ def blame(where: str, name: str = "") -> Iterator[None]:
     except TrainableError as error:
         error.where = error.where or where
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         subject = f"{name} raised " if name else ""
         raise ContractError(f"{subject}{describe_error(error)}", where) from error
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: Exception | SystemExit) -> str:
     """An exception's type and message, and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     line = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{line}"
+    return f"{name_error(error)}{line}"
+
+
+def name_error(error: Exception | SystemExit) -> str:
+    """An exception's type and message; code that ends its process is told where it belongs."""
+    if not isinstance(error, SystemExit):
+        return f"{type(error).__name__}: {error}"
+    code = "" if error.code is None else repr(error.code)
+    return (
+        f"it ends the process, by SystemExit({code}); what is only for a script (argparse, "
+        'sys.exit) belongs under `if __name__ == "__main__":`'
+    )

@@ -35,7 +35,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
-            *(("not neutral", text) for text in found.examination.hidden),
+            *(("not neutral", text) for text in found.not_neutral),
             ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
             *_list_costs(spec, found),
             ("space", ", ".join(spec.space.parameters)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.run.user_code import find_code_problems
@@ -27,12 +27,16 @@ from trainables.loop import TrainingRun, try_step
 
 @dataclass(frozen=True)
 class Preflight:
-    """The samples, the search's splits, the baseline's training before its first step."""
+    """The samples, the search's splits, the baseline's training before its first step.
+
+    ``not_neutral`` says what regularises the baseline all the same.
+    """
 
     rows: Rows
     splits: Splits
     run: TrainingRun
     examination: Examination
+    not_neutral: tuple[str, ...]
 
 
 def run_preflight(spec: SweepSpec, source: str) -> Preflight:
@@ -54,7 +58,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     if problems:
         raise SpecError(source, problems)
     try:
-        run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
+        run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
         found = examine(run, splits, spec.resources.workers)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
@@ -64,7 +68,22 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     problems += _check_user_defined(spec, splits)
     if problems:
         raise SpecError(source, problems)
-    return Preflight(rows, splits, run, found)
+    not_neutral = (*found.hidden, *_list_sampled(spec))
+    return Preflight(rows, splits, run, found, not_neutral)
+
+
+def _list_sampled(spec: SweepSpec) -> Iterator[str]:
+    """The arguments of the trainable for which the spec gives the baseline no value."""
+    if not spec.search.baseline:
+        return
+    fixed = spec.neutral_point()
+    for name in spec.space.parameters:
+        if name.startswith(MODEL_PREFIX) and name not in fixed:
+            argument = name.removeprefix(MODEL_PREFIX)
+            yield (
+                f"{name} is sampled in the baseline too: give it a value there by "
+                f"`model: {{{argument}: …}}`, or, if it regularises, by `neutral` in the space"
+            )
 
 
 def _check_replicates(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
@@ -81,10 +100,11 @@ def _check_replicates(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
 
 def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:
     """Check that the trainable loads with the arguments that the spec and the space name."""
-    points: dict[str, dict[str, Value]] = {"trainable": {}}
+    example = {n: v for n, v in spec.example_point().items() if n.startswith(MODEL_PREFIX)}
+    points: dict[str, dict[str, Value]] = {"trainable": example}
     for name, parameter in spec.space.parameters.items():
         if name.startswith(MODEL_PREFIX):
-            points[f"space.{name}"] = {name: parameter.extremes()[0]}
+            points[f"space.{name}"] = {**example, name: parameter.extremes()[1]}
     for place, point in points.items():
         try:
             load_trainable(spec.trainable, read_point(spec, point).model)
@@ -168,7 +188,7 @@ def _list_user_defined(spec: SweepSpec) -> Iterator[tuple[str, SweepSpec, dict[s
     space = spec.space.parameters
     off = spec.model_copy(update={"regularisers": {}})
     prefixes = tuple(f"{label}." for label in spec.regularisers)
-    neutral = {k: v for k, v in spec.neutral_point().items() if not k.startswith(prefixes)}
+    neutral = {k: v for k, v in spec.example_point().items() if not k.startswith(prefixes)}
     if any(find_import_paths(spec.training)):
         yield "", off, neutral
     for name, value, _ in find_custom_choices(spec.space):

@@ -68,10 +68,12 @@ def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
 
 
 def _list_hidden(run: TrainingRun) -> Iterator[str]:
-    """Regularisation of the network and the optimiser that no strength of a space reaches."""
-    x, _ = run.data.train.head(_FEW)
-    for name in find_random_modules(run.model, x):
-        if not name:
+    """Regularisation of step, network and optimiser that no strength of a space reaches."""
+    batch = Batch(*run.data.train.head(_FEW))
+    for name in find_random_modules(run.trainable, run.model, batch):
+        if name is None:
+            yield f"random numbers in the training step of {type(run.trainable).__name__} itself"
+        elif not name:
             yield "random numbers in the network's own forward (dropout as a function?)"
         else:
             yield f"random numbers in {name} ({type(run.model.get_submodule(name)).__name__})"

@@ -27,7 +27,7 @@ from trainables.data.lazy import (
 from trainables.data.nests import Nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.data.reading import describe
-from trainables.errors import ContractError, DataError, blame
+from trainables.errors import ContractError, DataError, blame, name_error
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
@@ -171,11 +171,13 @@ def _call(
     anew: Mapping[str, Any],
 ) -> object:
     check_options(path, function, arguments, {})
+    shown = "".join(f" for {name} {value}" for name, value in anew.items())
     try:
         return function(**arguments)
     except Exception as error:
-        shown = "".join(f" for {name} {value}" for name, value in anew.items())
         raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
+    except SystemExit as error:
+        raise DataError(f"{path}{shown}: {name_error(error)}") from error
 
 
 def _read_parts(path: str, made: object, loading: Loading) -> dict[str, Part]:
