@@ -7,7 +7,7 @@ from functools import partial
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.values import Value
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
@@ -15,9 +15,10 @@ from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
+from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
-from trainables.data.samples import Placed, place
-from trainables.data.splits import Splits
+from trainables.data.placing import PROBE, Placed, place
+from trainables.data.splits import AnySplit, Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
@@ -138,13 +139,13 @@ def build_training(
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
-    subset = choose_train_subset(len(splits.train), len(splits.val), training.seed)
+    subset = _choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(
         Parts(
             trainable=trainable,
             training=training,
             data=data,
-            subset=data.train.move_indices(subset),
+            subset=subset,
             model=model,
             compiled=compiled,
             parallel=process.wrap_parallel(compiled),
@@ -158,6 +159,14 @@ def build_training(
             runs_to_end=runs_to_end,
         )
     )
+
+
+def _choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
+    """The training samples that are measured; None for a stream's, which are its first ones."""
+    if isinstance(train, StreamSplit):
+        return None
+    count = PROBE if isinstance(val, StreamSplit) else len(val)
+    return choose_train_subset(len(train), count, seed)
 
 
 def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
+from trainables.data.splits import describe_size
 from trainables.regularisers.dropout import find_dropout
 
 _MIB, _GIB = 2**20, 2**30
@@ -22,13 +23,14 @@ _MEASURED = 1.3
 def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     """The result of checking a spec without training."""
     splits, info = found.splits, found.splits.info
-    test = len(splits.test) if splits.test else "no"
+    sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
     weights = sum(p.numel() for p in found.run.model.parameters())
     penalised = sum(w.weight.numel() for w in found.run.penalised)
     examined, at_once = found.examination, spec.training.eval_batch_size
     return _build_grid(
         [
-            ("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples"),
+            ("data", "{} train, {} val, {} test samples".format(*sizes)),
+            *(("", note) for note in splits.notes),
             ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
@@ -50,7 +52,11 @@ def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
     confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
     yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"
-    epoch = found.examination.steps * found.examination.seconds * _MEASURED
+    steps = found.examination.steps
+    if steps is None:
+        yield "time", "not known: train is a stream, and training.steps_per_epoch is not set"
+        return
+    epoch = steps * found.examination.seconds * _MEASURED
     total = (budget.trials + after) * spec.training.max_epochs * epoch
     at_once = duration(round(total / spec.resources.concurrent))
     limit = "" if budget.minutes is None else f"; the budget ends it after {budget.minutes:g} min"

@@ -13,7 +13,7 @@ from service.run.user_code import find_code_problems
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
-from trainables.analysis.last_batch import find_smallest
+from trainables.analysis.last_batch import LastBatch, find_smallest
 from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, read_regularisers
@@ -21,6 +21,7 @@ from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
+from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
@@ -63,11 +64,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
         raise SpecError(source, problems)
     try:
         run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
-        smallest = find_smallest(
-            {len(splits.train), *sizes},
-            _list_batch_sizes(spec, len(splits.train)),
-            drop_last=spec.training.drop_last,
-        )
+        smallest = _find_smallest(spec, splits, sizes)
         found = examine(run, splits, spec.resources.workers, smallest)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
@@ -112,6 +109,20 @@ def _check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Colle
         return problems, rows.check_replicates(spec.confirm.replicates)
     except TrainableError as error:
         return [*problems, Problem("data", f"{error}; or set confirm to off")], ()
+
+
+def _find_smallest(spec: SweepSpec, splits: Splits, sizes: Collection[int]) -> LastBatch | None:
+    """The smallest batch of any trial; None where the data say how they are divided into batches.
+
+    ``sizes`` are numbers of training samples of replicates.
+    """
+    train, training = splits.train, spec.training
+    if isinstance(train, StreamSplit) or training.steps_per_epoch is not None:
+        return None
+    if isinstance(train, LazySplit) and (train.loading.sampler or train.loading.batch_size):
+        return None
+    batch_sizes = _list_batch_sizes(spec, len(train))
+    return find_smallest({len(train), *sizes}, batch_sizes, drop_last=training.drop_last)
 
 
 def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:

@@ -10,12 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.analysis.last_batch import LastBatch, count_steps, find_smallest
+from trainables.analysis.last_batch import LastBatch
 from trainables.analysis.memory import MemoryMeter
 from trainables.analysis.randomness import find_random_modules
+from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
-from trainables.data.nests import Nest, list_leaves
+from trainables.data.lazy import StreamSplit
+from trainables.data.nests import Nest, count_samples, list_leaves
+from trainables.data.samples import Pair
 from trainables.data.splits import Splits
+from trainables.devices import list_generators
 from trainables.distributed.process import Process, Share
 from trainables.distributed.rehearsal import Rehearsal
 from trainables.errors import ContractError, blame, locate
@@ -25,6 +29,8 @@ from trainables.losses import check_outputs
 from trainables.measure import measure
 
 _FEW = 8
+Part = tuple[Share, Pair]
+"""A process's share of a batch, and its samples."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,13 @@ class Examination:
 
     ``step_memory`` and ``eval_memory`` are in bytes, at their peaks: weights, gradients, the
     optimiser's state, the batch and activations, of one worker. ``seconds`` is the time of a step,
-    of which an epoch has ``steps``. ``hidden`` is regularisation that acts although every strength
-    is neutral, in words.
+    of which an epoch has ``steps`` (None: not known). ``hidden`` is regularisation that acts
+    although every strength is neutral, in words.
     """
 
     metrics: tuple[str, ...]
     seconds: float
-    steps: int
+    steps: int | None
     step_memory: int
     eval_memory: int
     hidden: tuple[str, ...]
@@ -50,8 +56,8 @@ def examine(
 ) -> Examination:
     """Rehearse a training, built anew, as each of several ``workers`` would train it.
 
-    ``smallest`` is the smallest batch that any trial will have, by default the last one of this
-    training's epochs.
+    ``smallest`` is the smallest batch that any other trial will have. A stream's last batch is not
+    known before it is read.
 
     Raises:
         ContractError: the contract is violated; the message says what to change.
@@ -59,55 +65,76 @@ def examine(
     with blame("trainable"):
         _check_network(run, splits)
         practice = run.parts.rebuild(Rehearsal(workers) if workers > 1 else Process())
+        sizes = _list_sizes(practice)
+        first = _take_part(practice, practice.parts.process.share(torch.arange(sizes[0])))
         meter = MemoryMeter((*practice.model.parameters(), *practice.model.buffers()))
         with meter:
             for number in ("first", "second"):
-                _rehearse(practice, number)
+                _rehearse(practice, number, first)
             step_memory = meter.take_peak()
             names = _evaluate(practice)
             eval_memory = meter.take_peak()
         _check_gradients(practice.model)
         start = time.perf_counter()
-        _rehearse(practice, "third")
+        _rehearse(practice, "third", first)
         seconds = time.perf_counter() - start
-        samples, training = len(run.data.train), practice.training
-        own = find_smallest([samples], [training.batch_size], drop_last=training.drop_last)
-        _rehearse_smallest(practice, smallest or own)
+        own = LastBatch(min(sizes), sum(sizes), practice.training.batch_size)
+        _rehearse_smallest(practice, own if smallest is None else min(own, smallest), first)
+        streamed = isinstance(splits.train, StreamSplit)
         return Examination(
             metrics=names,
             seconds=seconds,
-            steps=count_steps(samples, training.batch_size, drop_last=training.drop_last),
+            steps=run.training.steps_per_epoch if streamed else len(sizes),
             step_memory=step_memory,
             eval_memory=eval_memory,
             hidden=tuple(_list_hidden(run)),
         )
 
 
-def _rehearse(run: TrainingRun, number: str) -> None:
-    process = run.parts.process
-    hint = "" if process.world == 1 else "; with several workers a step must call the whole network"
+def _list_sizes(run: TrainingRun) -> list[int]:
+    """The sizes of the batches of an epoch; of a stream that of its first one."""
+    training = run.training
+    with torch.random.fork_rng(list_generators(run.data.device)):
+        plan = run.data.train.plan(training.batch_size, drop_last=training.drop_last)
+    if isinstance(plan, int):
+        _, y = run.data.train.head(plan)
+        return [count_samples(y)]
+    return [len(batch) for batch in plan][: training.steps_per_epoch]
+
+
+def _take_part(run: TrainingRun, share: Share) -> Part:
+    return share, run.data.train.spread(len(share.samples))
+
+
+def _rehearse(run: TrainingRun, number: str, part: Part) -> None:
     subject = f"the {number} training step"
     try:
         with blame("", subject):
-            loss = try_step(run)
+            loss = _step(run, part)
     except ContractError as error:
-        if isinstance(error.__cause__, AttributeError | TypeError):
-            error.args = (f"{error}{hint}",)
+        several = run.parts.process.world > 1
+        if several and isinstance(error.__cause__, AttributeError | TypeError):
+            error.args = (f"{error}; with several workers a step must call the whole network",)
         raise
     if not loss.isfinite():
         raise ContractError(f"the loss of {subject} is {float(loss)}")
 
 
-def _rehearse_smallest(run: TrainingRun, last: LastBatch) -> None:
+def _step(run: TrainingRun, part: Part) -> Tensor:
+    """The loss of a step on a copy of its samples, which it may write to."""
+    share, pair = part
+    return try_step(run, (share, move_nest(pair, Tensor.clone)))
+
+
+def _rehearse_smallest(run: TrainingRun, last: LastBatch, first: Part) -> None:
     """Run a step on the smallest part of the smallest batch, if it is smaller than the first."""
     process = run.parts.process
     share: Share = process.share_least(torch.arange(last.size))
-    first = process.share(torch.arange(min(run.training.batch_size, len(run.data.train))))
-    if len(share.samples) >= len(first.samples):
+    if len(share.samples) >= len(first[0].samples):
         return
     try:
         with blame(""):
-            loss = try_step(run, share)
+            loss = _step(run, _take_part(run, share))
             if not loss.isfinite():
                 raise ContractError(f"the loss is {float(loss)}")
     except ContractError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _TRIED = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class LastBatch:
     """The last batch of an epoch: its ``size``, of ``samples`` in batches of ``batch_size``."""
 
@@ -44,12 +43,7 @@ def find_smallest(
     """The smallest last batch over numbers of samples and batch sizes; neither is empty."""
     sizes = sorted(set(batch_sizes))
     found = (_find_last(n, size, drop_last) for n in sorted(set(samples)) for size in sizes)
-    return min(found, key=lambda batch: batch.size)
-
-
-def count_steps(samples: int, batch_size: int, *, drop_last: bool = False) -> int:
-    """How many steps an epoch has."""
-    return max(1, samples // batch_size if drop_last else math.ceil(samples / batch_size))
+    return min(found)
 
 
 def _find_last(samples: int, batch_size: int, drop_last: bool) -> LastBatch:

@@ -67,7 +67,7 @@ class CalledRows(Rows):
         return frozenset((len(parts["train"]),))
 
     def _draw(self, replicate: int, redraw_test: bool) -> dict[str, Raw]:
-        parts = take_column(self.function.call(replicate), self.rule, self.function.path)
+        parts = take_column(_check_arrays(self.function, replicate), self.rule, self.function.path)
         if not self.tested or (redraw_test and self.gives_test):
             return parts
         parts.pop("test", None)
@@ -78,6 +78,14 @@ class CalledRows(Rows):
         if not self.gives_test:
             parts = _leave_out(parts, test)
         return {**parts, "test": test}
+
+
+def _check_arrays(function: DataFunction, replicate: int) -> dict[str, Raw]:
+    parts = function.call(replicate)
+    arrays = {name: part for name, part in parts.items() if isinstance(part, Raw)}
+    if len(arrays) < len(parts):
+        raise DataError(f"{function.path} returned arrays first and now a Dataset")
+    return arrays
 
 
 def _leave_out(parts: Mapping[str, Raw], test: Raw) -> dict[str, Raw]:

@@ -8,7 +8,7 @@ samples. Each rank draws its own random numbers for its samples (dropout, augmen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
@@ -41,7 +41,7 @@ class Share:
     ``replicated`` batches are too small to be divided: every rank trains on the whole batch.
     """
 
-    samples: Tensor
+    samples: Tensor = field(default_factory=lambda: torch.arange(0))
     weight: float = 1.0
     replicated: bool = False
 
