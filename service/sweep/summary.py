@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from search_spaces.models import Frozen
-from search_spaces.space import Value
+from search_spaces.values import Value
 from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
@@ -58,8 +58,8 @@ class Summary(Frozen):
 
     ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
     ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
-    not show, tell or log; ``changes`` say from which trial on it ran on something else, ``reading``
-    how the data were read.
+    not show, tell or log; ``changes`` say from which trial on it ran on something else,
+    ``not_neutral`` what regularises the baseline all the same, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -77,6 +77,7 @@ class Summary(Frozen):
     losses: tuple[Loss, ...] = ()
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
+    not_neutral: tuple[str, ...] = ()
 
 
 def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
@@ -109,6 +110,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "replicates": len(sweep.trials) - len(sweep.searched),
         "changes": sweep.changes,
         "reading": sweep.reading,
+        "not_neutral": sweep.not_neutral,
     }
 
 

@@ -29,7 +29,8 @@ class Sweep:
 
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
-    say from which trial on it ran on something else, ``reading`` how the data were read.
+    say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
+    all the same, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -42,6 +43,7 @@ class Sweep:
     answer: Answer | None = None
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
+    not_neutral: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class Sweep:
         answer: Answer | None = None,
         changes: tuple[str, ...] = (),
         reading: tuple[str, ...] = (),
+        not_neutral: tuple[str, ...] = (),
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -68,6 +71,7 @@ class Sweep:
             answer=answer,
             changes=changes,
             reading=reading,
+            not_neutral=not_neutral,
         )
 
     @property

@@ -458,7 +458,7 @@ def test_a_list_of_folds_is_taken_in_turn(mine: str) -> None:
     assert all(t is not None and np.array_equal(t.x, tests[0].x) for t in tests if tests[0])
     with pytest.raises(Exception, match="has an argument `fold` and returns a list of folds"):
         opened(f"{mine}:folds_and_fold")
-    with pytest.raises(Exception, match="returned list, not a dict of train and val, or a list"):
+    with pytest.raises(Exception, match=r"returned a list of 0; .* or a list of dicts"):
         opened(f"{mine}:none")
 
 

@@ -27,6 +27,7 @@ from trainables.data.encoding import prepare
 from trainables.data.equal_rows import refuse_equal_rows
 from trainables.data.functions import bind
 from trainables.data.inputs import OF_FUNCTIONS, TableRules, read_inputs
+from trainables.data.lazy_rows import open_lazily
 from trainables.data.notes import Note
 from trainables.data.raw import Raw, join
 from trainables.data.remedies import OF_ARRAYS
@@ -145,9 +146,12 @@ def _open_parts(parts: Mapping[str, Raw], config: Npz, rules: TableRules) -> Row
 
 def _open_function(config: Function) -> Rows:
     function, rule = bind(config), build_rule(config.split)
+    called, varies = function.read()
+    arrays = {name: part for name, part in called.items() if isinstance(part, Raw)}
+    if len(arrays) < len(called):
+        return open_lazily(function, called, config.task, rule, varies=varies)
     with _blame(config.name):
-        called, varies = function.read()
-        parts, notes = read_inputs(take_column(called, rule, config.name), OF_FUNCTIONS)
+        parts, notes = read_inputs(take_column(arrays, rule, config.name), OF_FUNCTIONS)
         splits = prepare(parts, config.task, keep_numbers=True)
     if function.test_is_ours and function.test and splits.test is not None:
         raise DataError(f"{config.name} returns test rows, so `test` has no effect; leave it out")

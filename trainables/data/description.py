@@ -10,11 +10,12 @@ from trainables.config.data import DataSource
 from trainables.config.data_info import Kind, Task
 from trainables.config.splitters import SplitterConfig
 from trainables.data.called_rows import CalledRows
+from trainables.data.lazy_rows import LazyRows
 from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.notes import Note, count, list_some
 from trainables.data.preprocessing import Column, Preprocessing
 from trainables.data.rows import PooledRows, Rows
-from trainables.data.splits import Splits
+from trainables.data.splits import Split, Splits
 
 
 def describe_data(config: DataSource, rows: Rows, splits: Splits) -> tuple[Note, ...]:
@@ -27,6 +28,7 @@ def _list_notes(config: DataSource, rows: Rows, splits: Splits) -> Iterator[Note
     yield Note("targets", _describe_targets(splits))
     yield Note("task", _describe_task(config, splits))
     yield Note("division", _describe_division(config, rows))
+    yield from (Note("samples", text) for text in splits.notes)
     yield from rows.notes
 
 
@@ -34,10 +36,12 @@ def _describe_inputs(splits: Splits) -> str:
     made = splits.preprocessing
     if made.columns:
         return _describe_columns(made.columns)
-    shape = _describe_sample(splits.train.head(1).x)
     scaled = "as they came" if made.divisor == 1 else f"divided by {made.divisor:g}"
     kind = "" if splits.info.kind is Kind.OTHER else f"{splits.info.kind}, "
-    return f"{kind}{shape}, {scaled}"
+    train = splits.train
+    if not isinstance(train, Split):
+        return f"{kind}samples of shape {splits.info.input_shape}, as they came"
+    return f"{kind}{_describe_sample(train.head(1).x)}, {scaled}"
 
 
 def _describe_sample(nest: Nest) -> str:
@@ -58,14 +62,17 @@ def _describe_columns(columns: tuple[Column, ...]) -> str:
 
 
 def _describe_targets(splits: Splits) -> str:
-    y, info, made = splits.train.y, splits.info, splits.preprocessing
+    train, info, made = splits.train, splits.info, splits.preprocessing
     if info.task is Task.REGRESSION:
         return _describe_numbers(info.outputs, made)
     if info.task is Task.MULTILABEL:
         return f"{count(info.outputs, 'label')} of 0 and 1"
+    if not isinstance(train, Split):
+        return f"{info.outputs} classes" if info.task is Task.CLASSIFICATION else "as they came"
+    y = train.y
     if info.task is Task.CLASSIFICATION and isinstance(y, np.ndarray) and y.size == len(y):
         return _describe_classes(splits)
-    return f"{_describe_sample(splits.train.head(1).y)} for a sample, as they came"
+    return f"{_describe_sample(train.head(1).y)} for a sample, as they came"
 
 
 def _describe_numbers(outputs: int, made: Preprocessing) -> str:
@@ -77,8 +84,7 @@ def _describe_numbers(outputs: int, made: Preprocessing) -> str:
 
 
 def _describe_classes(splits: Splits) -> str:
-    given = (splits.train, splits.val, splits.test)
-    y = np.concatenate([split.y.reshape(-1) for split in given if split is not None])
+    y = np.concatenate([split.y.reshape(-1) for _, split in splits.list_arrays()])
     numbers, sizes = np.unique(y, return_counts=True)
     names = splits.preprocessing.classes
     known = [names[int(n)] if int(n) < len(names) else n for n in numbers]
@@ -115,7 +121,7 @@ def _describe_division(config: DataSource, rows: Rows) -> str:
     split = getattr(config, "split", None)
     if not rows.redraws or not isinstance(split, SplitterConfig):
         return "as they came, the same in every replicate"
-    if isinstance(rows, CalledRows):
+    if isinstance(rows, CalledRows | LazyRows):
         return "by the function; every replicate calls it anew"
     by = f" by {split.column}" if split.column else ""
     if split.fold_count:
