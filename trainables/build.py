@@ -15,7 +15,6 @@ from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
-from trainables.data.batch import Batch
 from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.placing import PROBE, Placed, place
@@ -30,7 +29,7 @@ from trainables.loop import Parts, TrainingRun
 from trainables.optimizers import build_optimizer
 from trainables.regularisers.base import Hooks, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
-from trainables.regularisers.needs import Offer, explain_misfit, explain_unread
+from trainables.regularisers.needs import Offer, explain_misfit
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
 from trainables.returned import describe_returned
 
@@ -179,7 +178,6 @@ def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Map
     for config in configs:
         regulariser = config.build()
         text = _explain_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
-        text = text or explain_unread(regulariser, run.trainable, run.model, Batch(*pair))
         if text is None and regulariser.acts_on_weights:
             text = explain_derived(run.penalised)
         found[_get_key(config)] = text

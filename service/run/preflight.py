@@ -14,6 +14,7 @@ from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
 from trainables.analysis.last_batch import LastBatch, find_smallest
+from trainables.analysis.unread import find_unread
 from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, RegulariserConfig, read_regularisers
@@ -207,7 +208,8 @@ def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> It
         texts: dict[str, None] = {}
         for point in _list_alone(spec, config, name, parameter):
             try:
-                found = find_misfits(read_regularisers(point), splits, run)
+                configs = read_regularisers(point)
+                found = find_misfits(configs, splits, run) or find_unread(configs, run)
             except TrainableError as error:
                 found = {name: str(error)}
             texts.update(dict.fromkeys(found.values()))

@@ -1,21 +1,16 @@
-"""What regularisers need of data and trainables, and how it is checked before a training."""
+"""Whether a regulariser fits the data, the targets and the network of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from search_spaces.words import not_one_of
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.contract import Trainable
-from trainables.data.batch import LABELS, Batch
+from trainables.data.batch import LABELS
 from trainables.data.nests import Nest, describe_nest, list_leaves, map_nest
-from trainables.devices import list_generators
-from trainables.errors import blame
-from trainables.functions import find_device
 from trainables.regularisers.base import Need, Regulariser
 from trainables.regularisers.parts import describe_part, list_parts
 
@@ -109,46 +104,3 @@ def _list_unmet(
 
 def _name_input(needs: Collection[Need]) -> str:
     return str((Need.IMAGES if Need.IMAGES in needs else Need.FLOATS).value)
-
-
-def explain_unread(
-    regulariser: Regulariser, trainable: Trainable, model: nn.Module, batch: Batch
-) -> str | None:
-    """Why the training step ignores what a regulariser changes in a batch; None if it does not.
-
-    Raises:
-        ContractError: the step fails on such a batch.
-    """
-    order = torch.arange(len(batch) - 1, -1, -1)
-    other = map_nest(lambda y: y[order.to(y.device)], batch.y)
-    pairs = zip(list_leaves(batch.y), list_leaves(other), strict=True)
-    differs = any(not torch.equal(one, another) for one, another in pairs)
-    changed = {
-        Need.SMOOTHING: replace(batch, smoothing=0.5),
-        Need.MIXING: replace(batch, other_y=other, share=torch.tensor(0.3)) if differs else None,
-    }
-    for need, given in changed.items():
-        if need in regulariser.needs and given is not None:
-            name = type(trainable).__name__
-            with blame("", f"the training step of {name} with such a batch"):
-                plain, regularised = (_compute_loss(trainable, model, b) for b in (batch, given))
-            if torch.equal(plain, regularised):
-                return f"requires {need.value}; that of {name} ignores it: {_explain(trainable)}"
-    return None
-
-
-def _explain(trainable: Trainable) -> str:
-    if type(trainable).step is not Trainable.step:
-        return "it is an override that does not use it"
-    return "the network computes the loss itself; name a loss by training.loss"
-
-
-@torch.no_grad()
-def _compute_loss(trainable: Trainable, model: nn.Module, batch: Batch) -> Tensor:
-    was_training = model.training
-    device = str(find_device((batch.x, batch.y)))
-    with torch.random.fork_rng(list_generators(device)):
-        torch.manual_seed(0)
-        loss = trainable.step(model.eval(), batch)
-    model.train(was_training)
-    return loss
