@@ -104,11 +104,11 @@ def _open_whole(
         with _blame(source):
             read, more = read_inputs({"all": raw}, rules)
         raw, notes = read["all"], (*notes, *more)
-    if not (config.allow_overlap or rule.keeps_equal_together):
-        refuse_equal_rows(raw, source)
     task = task or guess_task(raw.y)
     shares = Shares(config.val, config.test)
     rule.splitter.check(view(raw, task), 3 if config.test else 2)
+    if not (config.allow_overlap or rule.keeps_equal_together):
+        refuse_equal_rows(raw, source)
     pool, test = raw, None
     if config.test:
         stay, held = hold_out(rule.splitter, raw, task, config.test, Draw(config.seed))
