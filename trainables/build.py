@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -20,14 +21,16 @@ from trainables.data.placing import PROBE, Placed, place
 from trainables.data.splits import AnySplit, Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
-from trainables.errors import ContractError, blame, describe_error
+from trainables.errors import ContractError, blame
 from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
+from trainables.optimizers import build_optimizer
 from trainables.regularisers.base import Hooks, Subject
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
+from trainables.returned import describe_returned
 
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
 
@@ -95,8 +98,19 @@ def build_training(
             its data, or the network fails on a batch or has no parameters to train.
     """
     process = process or Process()
-    training = scale_for_workers(training, process.world)
     data = placed or place(splits, device)
+    rebuild = partial(
+        build_training,
+        trainable,
+        splits,
+        training.model_copy(update={"compile": False}),
+        regularisers,
+        early_stopping,
+        runs_to_end=runs_to_end,
+        device=device,
+        placed=data,
+    )
+    training = scale_for_workers(training, process.world)
     few, _ = data.train.head(2)
     model = _build_network(trainable, splits, training, few)
     outputs = _find_last_layer(model, few)
@@ -113,8 +127,7 @@ def build_training(
         derived = explain_derived(weights) if regulariser.acts_on_weights else None
         if derived:
             raise ContractError(f"{_get_key(config)}: {derived}")
-    with blame("training.optimizer"):
-        optimizer = trainable.optimizer(model.parameters(), training)
+    optimizer = build_optimizer(trainable, model, training)
     if runs_to_end:
         for group in optimizer.param_groups:
             if "weight_decay" in group:
@@ -142,6 +155,7 @@ def build_training(
             stopping=stopping,
             watched=early_stopping.metric if early_stopping else "",
             process=process,
+            rebuild=lambda process: rebuild(process=process),
             runs_to_end=runs_to_end,
         )
     )
@@ -184,7 +198,13 @@ def _build_network(
     with torch.random.fork_rng(list_generators("cpu")):
         torch.manual_seed(seed)
         with blame("trainable", type(trainable).__name__):
-            model = adopt_dropout(trainable.build(splits.info))
+            made = trainable.build(splits.info)
+            if not isinstance(made, nn.Module):
+                raise ContractError(
+                    f"{type(trainable).__name__}.build returned {describe_returned(made)}; "
+                    "expected: an nn.Module"
+                )
+            model = adopt_dropout(made)
         _find_last_layer(model, map_nest(lambda leaf: leaf.cpu(), few))  # initialises lazy layers
     device = find_device(few)
     model = model.to(device)
@@ -199,9 +219,5 @@ def _build_network(
 
 
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
-    try:
+    with blame("trainable", f"the network's forward, on inputs {describe_nest(x)},"):
         return find_last_layer(model, x)
-    except (Exception, SystemExit) as error:
-        raise ContractError(
-            f"the network's forward fails on inputs {describe_nest(x)}: {describe_error(error)}"
-        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice, starmap
@@ -22,15 +22,16 @@ from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.placing import Placed
-from trainables.data.samples import Samples
+from trainables.data.samples import Pair, Samples
 from trainables.devices import list_generators, set_precision
-from trainables.distributed.process import Process, derive_seed
-from trainables.errors import ContractError, DivergedError
+from trainables.distributed.process import Process, Share, derive_seed
+from trainables.errors import ContractError, DivergedError, locate
 from trainables.gap import compute_gaps
 from trainables.measure import measure
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
+from trainables.returned import check_step
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Parts:
     ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
     weights of ``model``. ``watched`` is the metric that ``stopping`` reads. With ``runs_to_end``
     the rule stops nothing: the last epoch's weights are kept, and those that the rule would have
-    kept are a second result of the training, its control.
+    kept are a second result of the training, its control. ``rebuild`` makes the same training
+    anew, not compiled, for another process.
     """
 
     trainable: Trainable
@@ -71,6 +73,7 @@ class Parts:
     stopping: StoppingRule | None
     watched: str
     process: Process
+    rebuild: Callable[[Process], TrainingRun]
     runs_to_end: bool = False
 
 
@@ -200,20 +203,23 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
         yield _train_epoch(run)
 
 
-def try_step(run: TrainingRun) -> None:
+def try_step(run: TrainingRun, part: tuple[Share, Pair] | None = None) -> Tensor:
     """Run one step with all hooks of the regularisers, to find errors of user-defined code.
 
-    The run is not usable afterwards.
+    ``part`` is this process's share of a batch and its samples; by default a whole batch of the
+    first ones. Returns the loss. The run is not usable afterwards.
     """
     hooks, now = run.parts.regularisers, _build_now(run, epoch=1)
-    x, y = run.data.train.head(run.training.batch_size)
+    share, (x, y) = part or (Share(), run.data.train.head(run.training.batch_size))
     run.model.train()
     with torch.random.fork_rng(list_generators(run.data.device)):
         for before in hooks.before_epoch:
             before(now)
-        _run_step(run, x, y, 1.0, now)
+        run.parts.process.begin_step(share)
+        loss = _run_step(run, x, y, share.weight, now)
         for after in hooks.after_epoch:
             after(1)
+    return loss
 
 
 def _train_epoch(run: TrainingRun) -> EpochResult:
@@ -243,10 +249,12 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
 
 def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
     """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
-    val = measure_samples(run, network, run.data.val)
+    with locate("val"):
+        val = measure_samples(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measure_samples(run, network, run.data.measured, run.parts.subset)
+        with locate("train"):
+            train = measure_samples(run, network, run.data.measured, run.parts.subset)
         gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
@@ -333,7 +341,7 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     parts.optimizer.zero_grad()
     with run.autocast():
         loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
-    loss = loss * weight
+    loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for hook in parts.regularisers.before_step:
         hook(now)

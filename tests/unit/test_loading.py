@@ -83,7 +83,7 @@ def test_ctrl_c_in_an_import_stays_what_it_is() -> None:
 
 
 def test_a_factory_that_exits_is_named() -> None:
-    with pytest.raises(ContractError, match=r"exits raised it ends the process.*SystemExit\(\)"):
+    with pytest.raises(ContractError, match=r"exits: it ends the process.*SystemExit\(\)"):
         load_trainable("my_models_for_loading:exits", {}).build(INFO)
 
 

@@ -16,6 +16,7 @@ from trainables.data.nests import Nest
 from trainables.data.placing import place_split
 from trainables.data.samples import Samples
 from trainables.data.splits import Splits
+from trainables.errors import locate
 from trainables.gap import compute_gaps
 from trainables.loop import TrainingRun
 from trainables.measure import measure_each
@@ -61,9 +62,9 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
     with _load(run, state):
         test = None if splits.test is None else place_split(splits.test, data.device)
         return HeldOut(
-            test={} if test is None else _measure(run, test),
-            val=_measure(run, data.val),
-            train=_measure(run, data.measured, run.parts.subset),
+            test={} if test is None else _measure(run, "test", test),
+            val=_measure(run, "val", data.val),
+            train=_measure(run, "train", data.measured, run.parts.subset),
             better_high=run.trainable.is_better_high,
         )
 
@@ -74,7 +75,7 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
         return {}
     test = place_split(splits.test, run.data.device)
     with _load(run, state):
-        return _measure(run, test)
+        return _measure(run, "test", test)
 
 
 def list_val_inputs(run: TrainingRun) -> Iterator[Nest]:
@@ -110,9 +111,9 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
         run.model.load_state_dict(before)
 
 
-def _measure(run: TrainingRun, samples: Samples, subset: Tensor | None = None) -> Rows:
+def _measure(run: TrainingRun, side: str, samples: Samples, subset: Tensor | None = None) -> Rows:
     batches = starmap(Batch, samples.read(run.training.eval_batch_size, subset=subset))
-    with run.autocast():
+    with run.autocast(), locate(side):
         return measure_each(run.model, run.trainable, batches)
 
 

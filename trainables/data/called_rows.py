@@ -57,13 +57,14 @@ class CalledRows(Rows):
                 check_overlap(splits)
         return splits
 
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Call the function for the last replicate only, since a call may take long."""
         if count < 1:
-            return
+            return frozenset()
         parts = self._draw(count, redraw_test=False)
         targets = [Raw(p.y, p.y) for p in parts.values()]
         check_training_part(parts["train"], join(targets), self.task, f"division {count}")
+        return frozenset((len(parts["train"]),))
 
     def _draw(self, replicate: int, redraw_test: bool) -> dict[str, Raw]:
         parts = take_column(_check_arrays(self.function, replicate), self.rule, self.function.path)

@@ -62,10 +62,11 @@ class LazyRows(Rows):
         made = build_splits(self.function.call(replicate), self.task)
         return made if redraw_test and self.gives_test else replace(made, test=self.first.test)
 
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Call the function for the last replicate only, since a call may take long."""
         if count and self.redraws:
             self.divide(count)
+        return frozenset()
 
 
 def open_lazily(

@@ -45,9 +45,9 @@ class LazySamples(IndexedSamples):
         made = self._reader.read(self._number(indices, seed))
         return (_move(pair, self._device) for pair in made)
 
-    def head(self, count: int) -> Pair:
-        """The first samples, read in this process."""
-        (order,) = self._number([slice(count)], 0)
+    def take(self, indices: Tensor) -> Pair:
+        """The samples at these indices, read in this process."""
+        (order,) = self._number([indices], 0)
         return _move(self._reader.read_here(order), self._device)
 
     def _number(self, indices: Iterable[Index], seed: int) -> Iterator[Order]:

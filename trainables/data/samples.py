@@ -63,6 +63,13 @@ class Samples(ABC):
     def head(self, count: int) -> Pair:
         """The first samples."""
 
+    def spread(self, count: int) -> Pair:
+        """Some samples from all over the split, which may be in the order of its classes.
+
+        Of a stream the first ones.
+        """
+        return self.head(count)
+
 
 class IndexedSamples(Samples):
     """Samples that are read by their positions."""
@@ -106,7 +113,15 @@ class IndexedSamples(Samples):
 
     def head(self, count: int) -> Pair:
         """The first samples, in one batch."""
-        return next(self.batches([slice(count)]))
+        return self.take(torch.arange(min(count, len(self))))
+
+    def spread(self, count: int) -> Pair:
+        """Samples at even distances, in one batch."""
+        return self.take(torch.linspace(0, len(self) - 1, min(count, len(self))).round().long())
+
+    def take(self, indices: Tensor) -> Pair:
+        """The samples at these indices, read in this process."""
+        return next(self.batches([self.move_indices(indices)]))
 
 
 def split_epoch(order: Tensor, batch_size: int, *, drop_last: bool) -> Sequence[Tensor]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from trainables.config.data_info import DataInfo, Shape, Task
-from trainables.config.training import Training
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
 from trainables.data.preprocessing import Preprocessing
@@ -116,16 +114,6 @@ def describe_size(split: AnySplit | None) -> str:
     if split is None:
         return "no"
     return "a stream of" if isinstance(split, StreamSplit) else str(len(split))
-
-
-def count_steps(train: AnySplit, training: Training) -> int | None:
-    """The steps of an epoch; None if they are not known before."""
-    limit = training.steps_per_epoch
-    if isinstance(train, StreamSplit):
-        return limit
-    size = train.loading.batch_size if isinstance(train, LazySplit) else None
-    steps = math.ceil(len(train) / (size or training.batch_size))
-    return steps if limit is None else min(steps, limit)
 
 
 def find_shape(x: Nest) -> Shape:
