@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
 
 from search_spaces.space import Int, Parameter
 from search_spaces.values import Value
@@ -23,6 +27,7 @@ from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
 from trainables.data.lazy import LazySplit, StreamSplit
+from trainables.data.lazy_rows import LazyRows
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
@@ -59,6 +64,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
         splits = rows.divide()
         replicated, sizes = _check_replicates(spec, rows)
         problems += replicated
+        problems += [*_check_sending(spec, rows), *_check_loader(spec, splits)]
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
@@ -139,6 +145,40 @@ def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:
     workers = spec.resources.workers
     factor = scale_for_workers(spec.training, workers).batch_size // spec.training.batch_size
     return {factor * size for size in sizes if isinstance(size, int)}
+
+
+def _check_sending(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
+    """Check that data which are read lazily can be sent to the processes that train."""
+    if spec.resources.executor != "ray" or not isinstance(rows, LazyRows):
+        return
+    try:
+        cloudpickle.dump(rows, _Nowhere())
+    except Exception as error:  # of the user's objects
+        yield Problem(
+            "data",
+            f"{rows.function.path}: what it returned cannot be sent to the processes that train: "
+            f"{error}; open files and connections when a sample is read, not in __init__, or set "
+            "resources.executor to local",
+        )
+
+
+def _check_loader(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
+    """Check that no size of batches is asked for beside that of a ready loader."""
+    if not isinstance(splits.train, LazySplit | StreamSplit):
+        return
+    size = splits.train.loading.batch_size
+    if size is None:
+        return
+    text = f"the DataLoader of train has batches of {size}; leave this key out"
+    if "batch_size" in spec.space.parameters:
+        yield Problem("space.batch_size", text)
+    if "batch_size" in spec.training.model_fields_set and spec.training.batch_size != size:
+        yield Problem("training.batch_size", text)
+
+
+class _Nowhere(io.RawIOBase):
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
 
 
 def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:
