@@ -26,8 +26,10 @@ from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
+from trainables.data.description import describe_data
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_rows import LazyRows
+from trainables.data.notes import Note
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
@@ -39,7 +41,8 @@ from trainables.loop import TrainingRun, try_step
 class Preflight:
     """The samples, the search's splits, the baseline's training before its first step.
 
-    ``not_neutral`` says what regularises the baseline all the same.
+    ``not_neutral`` says what regularises the baseline all the same, ``reading`` how the data were
+    read.
     """
 
     rows: Rows
@@ -47,6 +50,7 @@ class Preflight:
     run: TrainingRun
     examination: Examination
     not_neutral: tuple[str, ...]
+    reading: tuple[Note, ...]
 
 
 def run_preflight(spec: SweepSpec, source: str) -> Preflight:
@@ -84,7 +88,8 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     if problems:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
-    return Preflight(rows, splits, run, found, not_neutral)
+    reading = describe_data(spec.data, rows, splits)
+    return Preflight(rows, splits, run, found, not_neutral, reading)
 
 
 def _list_sampled(spec: SweepSpec) -> Iterator[str]:
