@@ -221,9 +221,10 @@ class Group(Process):
 
     def wrap_parallel(self, network: nn.Module) -> nn.Module:
         """Wrap in DistributedDataParallel; a step may leave parameters unused."""
-        return DistributedDataParallel(
-            network, forward_sync_buffers=False, find_unused_parameters=True
+        shared = DistributedDataParallel(
+            _Showing(network), forward_sync_buffers=False, find_unused_parameters=True
         )
+        return _Taking(shared)
 
     def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Replace batch norms by synchronised ones, in place."""
@@ -237,6 +238,36 @@ class Group(Process):
     def total(self, value: Tensor) -> Tensor:
         """The differentiable sum over the ranks; the value itself for a replicated batch."""
         return _Sum.apply(value) if self._divided else value  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+class _Showing(nn.Module):
+    """Returns a network's outputs with the tensors in them, which DDP looks for.
+
+    It looks into mappings, sequences and dataclasses, and not into other objects: it would take
+    all parameters for unused.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
+        """The outputs, and the values of their attributes."""
+        made = self.network(*args, **kwargs)
+        return made, list(getattr(made, "__dict__", {}).values())
+
+
+class _Taking(nn.Module):
+    """The outputs alone."""
+
+    def __init__(self, shared: nn.Module) -> None:
+        super().__init__()
+        self.shared = shared
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network."""
+        made, _ = self.shared(*args, **kwargs)
+        return made
 
 
 class _Sum(torch.autograd.Function):
