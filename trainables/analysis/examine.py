@@ -183,7 +183,7 @@ def _check_network(run: TrainingRun, splits: Splits) -> None:
     """Check the outputs of the network in eval mode."""
     x, y = run.data.train.head(_FEW)
     made = _forward(run.model, x)
-    if not run.trainable.has_own_loss and not computes_loss(x):
+    if not run.trainable.has_own_loss and not computes_loss(run.model, x):
         check_outputs(read_outputs(made), y, splits.info)
     again = _forward(run.model, x)
     if not all(map(_is_same, _list_tensors(made), _list_tensors(again))):
