@@ -92,6 +92,14 @@ def test_the_page_has_every_section_and_needs_nothing_else() -> None:
     assert "<script" not in page
 
 
+def test_a_report_says_how_the_data_were_read() -> None:
+    read = replace(WHOLE, reading=("inputs: table of 2 columns", "dropped: <b>3 of 9 rows"))
+    data = build_report(read, NONE)
+    assert "inputs: table of 2 columns\ndropped: <b>3 of 9 rows" in shown(data)
+    assert "<li>dropped: &lt;b&gt;3 of 9 rows</li>" in render(data)
+    assert "How the data were read" not in shown(build_report(WHOLE, NONE))
+
+
 def test_a_name_cannot_break_the_page() -> None:
     page = render(build_report(replace(WHOLE, name="<b>bold</b>"), NONE))
     assert "<b>bold</b>" not in page

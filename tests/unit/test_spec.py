@@ -56,6 +56,7 @@ def test_four_keys_are_enough() -> None:
         ({"space": {"dropuot": {"float": [0, 0.5]}}}, "space.dropuot", "did you mean 'dropout'?"),
         ({"space": {"dropout": {"float": [0, 1.5]}}}, "space.dropout", "invalid value 1.5"),
         ({"space": {"lambda": {"float": [0.1, 1]}}}, "space.lambda", "without `penalty`"),
+        ({"space": {"data.k": {"choice": [0, 1]}}}, "space.data.k", "let the function name `fold`"),
         ({"space": {"penalty": {"choice": ["none", "l2"]}}}, "space.penalty", "needs `lambda`"),
         (
             {"space": {"penalty": {"choice": ["l3", "l1"]}, "lambda": {"choice": [0.1]}}},

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gapsweep
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from service.cli.spec_tables import build_spec_table
+from service.run.preflight import run_preflight
+from tests.specs import parse
 from trainables.config.data import DataChoice
 from trainables.config.data_info import Task
 from trainables.data.datasets import open_rows
@@ -236,6 +240,19 @@ def test_numbers_are_scaled_before_they_lose_their_digits(csv: Csv) -> None:
     x = np.concatenate([s.x for s in (splits.train, splits.val, splits.test)])
     assert len(np.unique(y)) == len(np.unique(when))
     assert len(np.unique(x[:, 0])) == len(np.unique(other))
+
+
+def test_a_network_takes_and_returns_large_numbers_in_their_units(csv: Csv) -> None:
+    when, other = 1.7e9 + 60 * A, 1.7e9 + 60 * B
+    splits = opened(csv(PLAIN.assign(a=other, b=when, label=when), test=0)).divide()
+    network = torch.nn.Linear(2, 1)
+    torch.nn.init.constant_(network.bias, 0)
+    network.weight.data = torch.tensor([[0.0, 1.0]])  # the answer is among the inputs
+    raw = torch.tensor(np.stack([other, when], 1))
+    answered = WithPreprocessing(network, splits.preprocessing)(raw).detach().numpy()[:, 0]
+    assert answered == pytest.approx(when, abs=0.001)
+    small = opened(csv(PLAIN)).divide().preprocessing
+    assert small.raw_type == torch.float32
 
 
 # Missing values and columns that say nothing, named.
@@ -588,3 +605,27 @@ def test_task_and_targets_are_told(csv: Csv, target: Any, keys: Any, words: Any)
     told = dict(describe_data(config, rows, rows.divide()))
     assert told["task"].startswith(words[0])
     assert words[1] in told["targets"]
+
+
+def test_validate_and_the_summary_of_a_sweep_say_how_data_were_read(
+    csv: Csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
+    data = csv(PLAIN.assign(a=PLAIN.a.where(PLAIN.index >= 3)), missing="drop")
+    spec = parse(
+        data={**data, "path": str(csv.path)},
+        model={"hidden": [4]},
+        training={"max_epochs": 1},
+        budget={"trials": 1},
+        confirm="off",
+        objective={"metric": "val/accuracy"},
+        resources={"executor": "local", "concurrent": 1},
+    )
+    table = build_spec_table(spec, run_preflight(spec, "the spec"))
+    told = dict(zip(*(column.cells for column in table.columns), strict=True))
+    assert told["dropped"] == "3 of 240 rows, with missing values in a (3)"
+    assert told["objective"].startswith("val/accuracy, higher is better; early stopping: val/loss")
+    sweep = gapsweep.run(spec, home=tmp_path / "home")
+    assert "dropped: 3 of 240 rows, with missing values in a (3)" in sweep.report().reading
+    (summary,) = (tmp_path / "home").glob("sweeps/*/summary.json")
+    assert "dropped: 3 of 240 rows" in summary.read_text()

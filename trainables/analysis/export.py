@@ -82,7 +82,8 @@ def _add_preprocessing(
     if not isinstance(few, Tensor):
         return network, few
     shape = preprocessing.get_raw_shape(info.input_shape)
-    return WithPreprocessing(network, preprocessing).eval(), torch.zeros(2, *shape, dtype=few.dtype)
+    kind = preprocessing.raw_type if preprocessing.columns else few.dtype
+    return WithPreprocessing(network, preprocessing).eval(), torch.zeros(2, *shape, dtype=kind)
 
 
 def _describe_input(example: Nest) -> dict[str, Any]:

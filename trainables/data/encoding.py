@@ -226,7 +226,7 @@ def _encode_tables(
     assert isinstance(train, pd.DataFrame)
     numbers = [c for c in train if pd.api.types.is_numeric_dtype(train[c])]
     words = [c for c in train if c not in numbers]
-    doubles = dict.fromkeys(numbers, np.float64)
+    doubles = dict.fromkeys((c for c in numbers if train[c].dtype != np.float32), np.float64)
     frames = {n: x.astype(doubles) for n, x in raw.items() if isinstance(x, pd.DataFrame)}
     imputer = SimpleImputer(strategy="median", keep_empty_features=True)
     encoder = ColumnTransformer(

@@ -117,6 +117,8 @@ def _check_same(frames: Mapping[str, pd.DataFrame | None]) -> None:
 def _read_table(frame: pd.DataFrame, part: str, rules: TableRules) -> pd.DataFrame:
     """The table with columns of numbers and of text, in which values may be missing."""
     table = frame.rename(columns=str)
+    if not rules.categories and _is_plain(table):
+        return table
     made: dict[str, Any] = {}
     refuse_infinite(table, part)
     for name in map(str, table):
@@ -127,6 +129,15 @@ def _read_table(frame: pd.DataFrame, part: str, rules: TableRules) -> pd.DataFra
     if rules.missing != "impute":
         refuse_missing(table, part, rules.remedies)
     return pd.DataFrame(made, index=table.index)
+
+
+def _is_plain(table: pd.DataFrame) -> bool:
+    """Whether a table has numbers of one type of NumPy's only, all of them finite: a fast path."""
+    kinds = set(table.dtypes)
+    if len(kinds) != 1 or not isinstance(next(iter(kinds)), np.dtype):
+        return False
+    values = table.to_numpy()
+    return values.dtype.kind in "iuf" and bool(np.isfinite(values).all())
 
 
 def _to_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
