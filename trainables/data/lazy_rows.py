@@ -220,12 +220,9 @@ def _set_aside(splits: Splits, function: DataFunction, rule: Rule) -> Splits:
             f"{function.path} takes {function.varies!r} and returns no test samples, which must be "
             "the same in every call: return `test`, too, or set `test: 0`"
         )
-    if not isinstance(val, LazySplit):
-        if function.test_is_ours:
-            raise DataError(
-                f"{function.path}: test samples cannot be set aside from a stream; return `test`"
-            )
-        return splits
+    if isinstance(val, StreamSplit):
+        return _halve(splits, val, function)
+    assert isinstance(val, LazySplit)
     every = len(val) + (len(train) if isinstance(train, LazySplit) else 0)
     share = min(0.5, function.test * every / len(val))
     targets = val.find_targets()
@@ -239,6 +236,26 @@ def _set_aside(splits: Splits, function: DataFunction, rule: Rule) -> Splits:
         test=val.rows(held, "test"),
         notes=(*splits.notes, note),
     )
+
+
+def _halve(splits: Splits, val: StreamSplit, function: DataFunction) -> Splits:
+    """Splits with every second sample of the validation stream as test samples.
+
+    Those of a stream in another order at each pass would mix: it is left whole.
+    """
+    first, second = (list_leaves(read_head(val, _LOOKED_AT)) for _ in range(2))
+    if not all(torch.equal(a, b) for a, b in zip(first, second, strict=True)):
+        if function.test_is_ours:
+            raise DataError(
+                f"{function.path}: test samples cannot be set aside from a stream that has another "
+                "order at each pass; return `test`, too"
+            )
+        return splits
+    halves = (replace(val, name=name, half=half) for half, name in enumerate(("val", "test")))
+    held, test = halves
+    what = "batch" if val.owns_batches else "sample"
+    note = f"test: every second {what} of val, which has the same order at each pass"
+    return replace(splits, val=held, test=test, notes=(*splits.notes, note))
 
 
 def _describe(lazy: Mapping[str, Lazy]) -> Iterator[str]:
