@@ -321,6 +321,8 @@ def _encode_classes(
         gaps = pd.isna(y)
         if gaps.any():
             raise DataError(f"{name}, row {int(gaps.argmax())}: the target is missing")
+    if all(y.dtype.kind == "f" and (np.mod(y, 1) == 0).all() for y in raw.values()):
+        raw = {name: y.astype(np.int64) for name, y in raw.items()}
     classes = np.unique(raw["train"])
     _refuse_unseen(raw)
     numbered = {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}
