@@ -238,6 +238,21 @@ def _set_aside(splits: Splits, function: DataFunction, rule: Rule) -> Splits:
     )
 
 
+def _group(lazy: Mapping[str, Lazy]) -> dict[str, list[str]]:
+    """The names of splits by how they are read."""
+    groups: dict[str, list[str]] = {}
+    for name, split in lazy.items():
+        groups.setdefault(_describe_reading(split), []).append(name)
+    return groups
+
+
+def _describe_reading(split: Lazy) -> str:
+    if isinstance(split, StreamSplit):
+        return "a stream in its own order, of which only the seeds are the trial's"
+    workers = split.loading.workers
+    return f"each sample is read when it is needed, by {workers or 'no'} workers"
+
+
 def _halve(splits: Splits, val: StreamSplit, function: DataFunction) -> Splits:
     """Splits with every second sample of the validation stream as test samples.
 
@@ -260,15 +275,8 @@ def _halve(splits: Splits, val: StreamSplit, function: DataFunction) -> Splits:
 
 def _describe(lazy: Mapping[str, Lazy]) -> Iterator[str]:
     """How the splits are read, in sentences."""
-    for name, split in lazy.items():
-        if isinstance(split, StreamSplit):
-            yield (
-                f"{name}: a stream in its own order; a resumed trial repeats its seeds, and not "
-                "its samples unless it follows them"
-            )
-        else:
-            by = f"by {split.loading.workers} workers" if split.loading.workers else "in the trial"
-            yield f"{name}: each sample is read {by} when it is needed"
+    for how, names in _group(lazy).items():
+        yield f"{', '.join(names)}: {how}"
     train = lazy["train"]
     if isinstance(train, StreamSplit):
         yield "gap: its training side is measured on the first samples of the stream"
