@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from trainables.config.data_info import DataInfo, Task
 from trainables.data.division import hold_out
-from trainables.data.encoding import describe_inputs
+from trainables.data.encoding import find_kind
 from trainables.data.functions import DataFunction, Part
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_samples import StreamSamples
@@ -119,12 +119,11 @@ def build_splits(parts: Mapping[str, Part], task: Task | None) -> Splits:
     task = task or guess_task(targets[0] if targets else y)
     ends = [map_nest(_to_array, pair[1]) for pair in heads.values()]
     outputs, classes = _count_outputs(task, y, [*targets, *ends], lazy["train"])
-    kind, continuous = describe_inputs(x)
     return Splits(
         lazy["train"],
         lazy["val"],
         lazy.get("test"),
-        DataInfo(find_shape(x), task, outputs, kind, continuous),
+        DataInfo(find_shape(x), task, outputs, find_kind(x)),
         Preprocessing(classes=classes),
         tuple(_describe(lazy)),
     )
