@@ -626,6 +626,6 @@ def test_validate_and_the_summary_of_a_sweep_say_how_data_were_read(
     assert told["dropped"] == "3 of 240 rows, with missing values in a (3)"
     assert told["objective"].startswith("val/accuracy, higher is better; early stopping: val/loss")
     sweep = gapsweep.run(spec, home=tmp_path / "home")
-    assert "dropped: 3 of 240 rows, with missing values in a (3)" in sweep.report().reading
+    assert "dropped: 3 of 240 rows, with missing values in a (3)" in str(sweep.report())
     (summary,) = (tmp_path / "home").glob("sweeps/*/summary.json")
     assert "dropped: 3 of 240 rows" in summary.read_text()
