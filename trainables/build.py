@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from search_spaces.space import Value
+from trainables.compat import defer_compiler
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
@@ -93,6 +94,7 @@ def build_training(
         ContractError: the loss does not fit the task, a regulariser does not fit the network or
             its data, or the network fails on a batch or has no parameters to train.
     """
+    defer_compiler()
     process = process or Process()
     training = scale_for_workers(training, process.world)
     data = placed or place(splits, device)

@@ -50,9 +50,9 @@ def by_hand(trainable: Trainable, data: Splits, device: str) -> Callable[[], Non
 
     def epoch() -> None:
         model.train()
-        for batch in torch.randperm(len(x)).to(device).split(BATCH):
+        for batch in torch.split(torch.randperm(len(x)).to(device), BATCH):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(model(x[batch]), y[batch]))
             optimizer.step()
 
     return epoch

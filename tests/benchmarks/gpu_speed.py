@@ -44,7 +44,9 @@ def usual(data: Splits, device: str) -> Callable[[], None]:
         for x, y in loader:
             optimizer.zero_grad()
             outputs = model(x.to(device, non_blocking=True))
-            nn.functional.cross_entropy(outputs, y.to(device, non_blocking=True)).backward()
+            torch.autograd.backward(
+                nn.functional.cross_entropy(outputs, y.to(device, non_blocking=True))
+            )
             optimizer.step()
 
     return epoch

@@ -6,6 +6,7 @@ import numpy as np
 
 from trainables.data.raw import Array, Indices
 from trainables.data.splitters.base import Cases, Draw, Splitter
+from trainables.data.splitters.shuffle import shuffle_apart
 from trainables.errors import DataError
 
 
@@ -30,16 +31,10 @@ class Stratified(Splitter):
 
     def hold_out(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
         """Random rows."""
-        from sklearn.model_selection import train_test_split  # takes a second
-
-        rows = np.arange(cases.count, dtype=np.int64)
         try:
-            stay, held = train_test_split(
-                rows, test_size=share, random_state=draw.number, stratify=cases.classes
-            )
+            return shuffle_apart(cases.count, share, draw.number, cases.classes)
         except ValueError as error:
             raise DataError(f"{cases.count} rows are too few to split: {error}") from None
-        return stay, held
 
     def set_aside(self, cases: Cases, parts: Array, share: float, draw: Draw) -> Indices:
         """The same share of every part, and of every class in it as far as its rows suffice.
