@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value
+from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace
+from search_spaces.values import Value
 
 
 @dataclass(frozen=True)

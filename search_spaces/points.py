@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from search_spaces.space import SearchSpace, Value
+from search_spaces.space import SearchSpace
+from search_spaces.values import Value, encode, thaw
 from search_spaces.words import did_you_mean, join_names, show
 
 
-def select_representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
-    """The part of a point that a study can represent: active parameters, values in range."""
+def select_representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Any]:
+    """The part of a point that a study can represent, as it stores it.
+
+    These are active parameters with values in range.
+    """
     names = (n for n in space.find_active(point) if n in point)
-    return {n: point[n] for n in names if space.parameters[n].contains(point[n])}
+    return {n: encode(point[n]) for n in names if space.parameters[n].contains(point[n])}
 
 
 def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[str, str]]:
@@ -24,7 +29,7 @@ def check_point(space: SearchSpace, point: Mapping[str, Value]) -> list[tuple[st
             hint = did_you_mean(name, space.parameters)
             problems.append((name, f"not in the space ({join_names(space.parameters)}){hint}"))
         elif not parameter.contains(value):
-            problems.append((name, f"{show(value)} is not {parameter.describe()}"))
+            problems.append((name, f"{show(thaw(value))} is not {parameter.describe()}"))
         elif name not in active and all(p in point for p in parameter.when):
             problems.append((name, "its condition `when` is not met at this point"))
     return problems

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from search_spaces.points import select_representable
-from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace, Value
+from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace
+from search_spaces.values import Value, encode, find_stored
 
 if TYPE_CHECKING:
     import optuna
@@ -44,5 +45,5 @@ def _suggest(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
                 name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
             )
         case Choice():
-            choices: tuple[Value, ...] = parameter.values
-            return cast(Value, trial.suggest_categorical(name, choices))
+            stored = trial.suggest_categorical(name, [encode(v) for v in parameter.values])
+            return find_stored(parameter.values, stored)

@@ -6,55 +6,30 @@ import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import (
-    AllowInfNan,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     RootModel,
-    StrictBool,
-    StrictFloat,
     StrictInt,
-    StrictStr,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+from pydantic_core import InitErrorDetails, ValidationError
 
 from search_spaces.bounds import Bounds, MaxItems, bounds_apply
 from search_spaces.models import Problems, Strict, make_problem
+from search_spaces.values import Value, encode, identify, is_same, thaw, write
 from search_spaces.words import did_you_mean, join_names, shorten, show
 
-_LONGEST_TEXT = 1_000
 _MOST_CHOICES = 1_000
 _MOST_CONDITIONS = 50
 _MOST_PARAMETERS = 200
 _MOST_STEPS = 1e9
 _MOST_KEYS = 20
-_VALUES = Bounds(-1e15, 1e15)
 
-
-def _check_value(raw: Any, parse: ValidatorFunctionWrapHandler) -> Any:
-    """One message instead of one for each type that a value can have."""
-    if not isinstance(raw, bool | int | float | str):
-        raise PydanticCustomError("value_type", "A value must be a number, text, true or false")
-    if isinstance(raw, str) and len(raw) > _LONGEST_TEXT and bounds_apply():
-        raise PydanticCustomError(
-            "value_length", f"A value must have at most {_LONGEST_TEXT:,} characters"
-        )
-    return _VALUES.check(parse(raw))
-
-
-if TYPE_CHECKING:
-    Value = bool | int | float | str
-else:
-    Value = Annotated[
-        StrictBool | StrictInt | Annotated[StrictFloat, AllowInfNan(True)] | StrictStr,
-        WrapValidator(_check_value),
-    ]
 Values = Annotated[tuple[Value, ...], MaxItems(_MOST_CHOICES)]
 When = Annotated[Mapping[str, Values], MaxItems(_MOST_CONDITIONS)]
 
@@ -86,10 +61,40 @@ Conditions = Annotated[
 ]
 
 
+def _leave_out_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+Neutral = Annotated[
+    tuple[Value, ...],
+    BeforeValidator(lambda value: (value,), json_schema_input_type=Value),
+    PlainSerializer(lambda values: thaw(values[0])),
+]
+"""One value, or none: null is a value as well."""
+
+
 class _Parameter(Strict):
     when: Conditions = Field(
         default_factory=dict, description="only where other parameters have these values"
     )
+    neutral_values: Neutral = Field(
+        (),
+        alias="neutral",
+        exclude_if=lambda values: not values,
+        json_schema_extra=_leave_out_default,
+        description="of a `model.NAME` that regularises: its value without regularisation, which "
+        "baseline and controls have",
+    )
+
+    @property
+    def regularises(self) -> bool:
+        """Whether the spec says at which value the parameter does not regularise."""
+        return bool(self.neutral_values)
+
+    @property
+    def neutral(self) -> Value:
+        """The value at which it does not, see :attr:`regularises`."""
+        return self.neutral_values[0]
 
     def choices(self) -> tuple[Value, ...]:
         """All values of a parameter that lists them; empty for a range."""
@@ -150,8 +155,9 @@ class Float(_Range):
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not self.low <= float(value) <= self.high:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if not self.low <= float(value) <= self.high:
             return False
         if self.step is None:
             return True
@@ -208,16 +214,17 @@ class Choice(_Parameter):
 
     @model_validator(mode="after")
     def _check_distinct(self) -> Choice:
-        seen: set[tuple[bool, Value]] = set()
+        seen: set[tuple[bool, Any]] = set()
         for value in self.values:
-            if _identify(value) in seen:
-                raise ValueError(f"duplicate choice {show(value)}")
-            seen.add(_identify(value))
+            stored = identify(encode(value))
+            if stored in seen:
+                raise ValueError(f"duplicate choice {show(thaw(value))}")
+            seen.add(stored)
         return self
 
     @cached_property
-    def _known(self) -> frozenset[tuple[bool, Value]]:
-        return frozenset(_identify(value) for value in self.values)
+    def _known(self) -> frozenset[tuple[bool, Any]]:
+        return frozenset(identify(value) for value in self.values)
 
     def choices(self) -> tuple[Value, ...]:
         """All values, in the order of the spec."""
@@ -233,11 +240,11 @@ class Choice(_Parameter):
 
     def contains(self, value: Value) -> bool:
         """Whether the parameter can take the value."""
-        return _identify(value) in self._known
+        return identify(value) in self._known
 
     def describe(self) -> str:
         """The valid values, for messages."""
-        return f"one of {join_names(self.values)}"
+        return f"one of {join_names(map(write, self.values))}"
 
 
 Parameter = Float | Int | Choice
@@ -246,15 +253,6 @@ _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {
     "int": Int,
     "choice": Choice,
 }
-
-
-def is_same(a: Value, b: Value) -> bool:
-    """Equality that distinguishes ``True`` from ``1``, but not ``1`` from ``1.0``."""
-    return _identify(a) == _identify(b)
-
-
-def _identify(value: Value) -> tuple[bool, Value]:
-    return isinstance(value, bool), value
 
 
 class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="left_to_right")]]]):
@@ -405,9 +403,9 @@ def _describe_unknown_parent(space: Mapping[str, Parameter], name: str, parent: 
 
 
 def _describe_impossible(above: Parameter, parent: str, value: Value) -> str:
-    words = [str(v) for v in above.choices()]
+    words = [write(v) for v in above.choices()]
     return (
-        f"`when` requires {shorten(parent)} to be {show(value)}, but it is "
+        f"`when` requires {shorten(parent)} to be {show(thaw(value))}, but it is "
         f"{above.describe()}{did_you_mean(value, words)}"
     )
 

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from service.answer.arms import TestScores
 from service.answer.conclude import conclude
 from service.answer.planner import Planner

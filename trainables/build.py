@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from trainables.compat import defer_compiler
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
+from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
-from trainables.data.samples import Placed, place
-from trainables.data.splits import Splits
+from trainables.data.placing import PROBE, Placed, place
+from trainables.data.splits import AnySplit, Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
-from trainables.errors import ContractError, blame, describe_error
+from trainables.errors import ContractError, blame
 from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
+from trainables.optimizers import build_optimizer
 from trainables.regularisers.base import Hooks, Subject
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
+from trainables.returned import describe_returned
 
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
 
@@ -96,8 +100,19 @@ def build_training(
     """
     defer_compiler()
     process = process or Process()
-    training = scale_for_workers(training, process.world)
     data = placed or place(splits, device)
+    rebuild = partial(
+        build_training,
+        trainable,
+        splits,
+        training.model_copy(update={"compile": False}),
+        regularisers,
+        early_stopping,
+        runs_to_end=runs_to_end,
+        device=device,
+        placed=data,
+    )
+    training = scale_for_workers(training, process.world)
     few, _ = data.train.head(2)
     model = _build_network(trainable, splits, training, few)
     outputs = _find_last_layer(model, few)
@@ -114,8 +129,7 @@ def build_training(
         derived = explain_derived(weights) if regulariser.acts_on_weights else None
         if derived:
             raise ContractError(f"{_get_key(config)}: {derived}")
-    with blame("training.optimizer"):
-        optimizer = trainable.optimizer(model.parameters(), training)
+    optimizer = build_optimizer(trainable, model, training)
     if runs_to_end:
         for group in optimizer.param_groups:
             if "weight_decay" in group:
@@ -127,13 +141,13 @@ def build_training(
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
-    subset = choose_train_subset(len(splits.train), len(splits.val), training.seed)
+    subset = _choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(
         Parts(
             trainable=trainable,
             training=training,
             data=data,
-            subset=data.train.move_indices(subset),
+            subset=subset,
             model=model,
             compiled=compiled,
             parallel=process.wrap_parallel(compiled),
@@ -143,9 +157,18 @@ def build_training(
             stopping=stopping,
             watched=early_stopping.metric if early_stopping else "",
             process=process,
+            rebuild=lambda process: rebuild(process=process),
             runs_to_end=runs_to_end,
         )
     )
+
+
+def _choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
+    """The training samples that are measured; None for a stream's, which are its first ones."""
+    if isinstance(train, StreamSplit):
+        return None
+    count = PROBE if isinstance(val, StreamSplit) else len(val)
+    return choose_train_subset(len(train), count, seed)
 
 
 def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Mapping[str, str]:
@@ -177,7 +200,13 @@ def _build_network(
     with torch.random.fork_rng(list_generators("cpu")):
         torch.manual_seed(seed)
         with blame("trainable", type(trainable).__name__):
-            model = adopt_dropout(trainable.build(splits.info))
+            made = trainable.build(splits.info)
+            if not isinstance(made, nn.Module):
+                raise ContractError(
+                    f"{type(trainable).__name__}.build returned {describe_returned(made)}; "
+                    "expected: an nn.Module"
+                )
+            model = adopt_dropout(made)
         _find_last_layer(model, map_nest(lambda leaf: leaf.cpu(), few))  # initialises lazy layers
     device = find_device(few)
     model = model.to(device)
@@ -192,9 +221,5 @@ def _build_network(
 
 
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
-    try:
+    with blame("trainable", f"the network's forward, on inputs {describe_nest(x)},"):
         return find_last_layer(model, x)
-    except Exception as error:
-        raise ContractError(
-            f"the network's forward fails on inputs {describe_nest(x)}: {describe_error(error)}"
-        ) from error

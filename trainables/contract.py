@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from trainables.config.data_info import DataInfo, Task
 from trainables.config.training import Training
 from trainables.data.batch import Batch
-from trainables.errors import ContractError
-from trainables.forward import call_network, computes_loss, read_outputs
+from trainables.data.nests import count_samples
+from trainables.errors import ContractError, blame
+from trainables.forward import call_network, computes_loss, read_loss, read_outputs
 from trainables.functions import Function, Measured, Pooled
 from trainables.losses import (
     IGNORED,
+    check_shapes,
     compute_losses,
     compute_metrics,
     fits,
@@ -25,6 +27,7 @@ from trainables.losses import (
     smooth_labels,
 )
 from trainables.metrics import OwnMetric, load_metrics
+from trainables.returned import check_losses, check_named, read_values
 
 
 class Trainable(ABC):
@@ -86,13 +89,13 @@ class Trainable(ABC):
         """
         made = self.forward(model, batch)
         if self._takes_loss_of(batch):
-            loss: Tensor = made.loss
-            return loss
+            return read_loss(made)
         outputs = read_outputs(made)
-        losses = self.losses(outputs, batch.y)
+        losses = self._compute_losses(outputs, batch.y)
         if batch.other_y is not None:
             assert batch.share is not None
-            losses = batch.share * losses + (1 - batch.share) * self.losses(outputs, batch.other_y)
+            others = self._compute_losses(outputs, batch.other_y)
+            losses = batch.share * losses + (1 - batch.share) * others
         if batch.smoothing:
             losses = smooth_labels(losses, outputs, batch.y, batch.smoothing)
         return losses.mean()
@@ -102,6 +105,7 @@ class Trainable(ABC):
         if self._loss is not None:
             losses: Tensor = self._loss(outputs, targets)
             return losses
+        check_shapes(outputs, targets, self.info)
         return compute_losses(outputs, targets, self.info.task)
 
     def metrics(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
@@ -139,25 +143,51 @@ class Trainable(ABC):
         """Whether the network computes the loss, from labels among its inputs."""
         return computes_loss(batch.x) and not self.has_own_loss
 
+    def _compute_losses(self, outputs: Any, targets: Any) -> Tensor:
+        """The losses of a batch, of each sample or one of all; an own loss is checked."""
+        if not self.has_own_loss:
+            return self.losses(outputs, targets)
+        where, name = self._loss_names
+        with blame(where, name):
+            return check_losses(self.losses(outputs, targets), count_samples(targets), name)
+
+    @property
+    def _loss_names(self) -> tuple[str, str]:
+        """The key of the loss in the spec, and what it is called in errors."""
+        if self._loss is not None:
+            return "training.loss", "the loss of training.loss"
+        return "trainable", f"{type(self).__name__}.losses"
+
     def _measure_loss_of(self, made: Any, targets: Tensor) -> Iterator[tuple[str, Measured]]:
         """The network's own loss, which is a mean over labels, and accuracy where it is plain."""
         labels = int((targets != IGNORED).sum())
-        yield "loss", (made.loss.double() * labels, labels)
-        if self.info.task is Task.CLASSIFICATION and targets.numel() == len(targets):
-            yield from compute_metrics(made.logits, targets, self.info.task).items()
+        yield "loss", (read_loss(made).double() * labels, labels)
+        outputs, task = read_outputs(made), self.info.task
+        plain = task is Task.CLASSIFICATION and targets.numel() == len(targets)
+        if plain and fits(outputs, targets, task):
+            yield from compute_metrics(outputs, targets, task).items()
 
     def _measure_loss(self, outputs: Any, targets: Any) -> Measured:
+        where, name = self._loss_names
         if self._loss is not None:
-            return Pooled(self._loss, outputs, targets)
-        losses = self.losses(outputs, targets)
-        return losses if losses.ndim else Pooled(self.losses, outputs, targets)
+            return Pooled(self._loss, outputs, targets, where, name)
+        losses = self._compute_losses(outputs, targets)
+        return losses if losses.ndim else Pooled(self.losses, outputs, targets, where, name)
 
     def _measure_metrics(self, outputs: Any, targets: Any) -> Iterator[tuple[str, Measured]]:
-        for name, value in self.metrics(outputs, targets).items():
-            if torch.as_tensor(value).ndim:
+        owner = f"{type(self).__name__}.metrics"
+        with blame("trainable", owner):
+            found = check_named(self.metrics(outputs, targets), owner)
+        if "loss" in found:
+            raise ContractError(f"{owner} returned 'loss', which is the name of the losses' mean")
+        for name, values in found.items():
+            what = f"{name!r} of {owner}"
+            value = read_values(values, count_samples(targets), what)
+            if value.ndim:
                 yield name, value
             else:
-                yield name, Pooled(partial(self._compute_metric, name), outputs, targets)
+                compute = partial(self._compute_metric, name)
+                yield name, Pooled(compute, outputs, targets, "trainable", what)
 
     def _compute_metric(self, name: str, outputs: Any, targets: Any) -> Tensor:
         return self.metrics(outputs, targets)[name]

@@ -8,10 +8,25 @@ TrainableError
 
 from __future__ import annotations
 
+import site
+import sys
+import sysconfig
 import traceback
+from bdb import BdbQuit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_OF_OTHERS = tuple(
+    str(Path(folder).resolve())
+    for folder in {
+        str(Path(__file__).parent),
+        sysconfig.get_path("stdlib"),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+    }
+)
+"""Folders of code that is not the user's: ours, Python's, and installed packages."""
 
 
 class TrainableError(Exception):
@@ -42,23 +57,59 @@ def blame(where: str, name: str = "") -> Iterator[None]:
     """Report errors of user-defined code at this key of the spec.
 
     ``name`` is what is called, for the message. A ``TrainableError`` only gets ``where``, if it
-    has none.
+    has none. Errors that are none of the code, see :func:`is_from_outside`, pass.
 
     Raises:
-        ContractError: the code raised any other exception.
+        ContractError: the code raised any other exception, or ended the process.
     """
     try:
         yield
     except TrainableError as error:
         error.where = error.where or where
         raise
-    except Exception as error:
-        subject = f"{name} raised " if name else ""
+    except (Exception, SystemExit) as error:
+        if is_from_outside(error):
+            raise
+        verb = ": " if isinstance(error, SystemExit) else " raised "
+        subject = f"{name}{verb}" if name else ""
         raise ContractError(f"{subject}{describe_error(error)}", where) from error
 
 
-def describe_error(error: Exception) -> str:
-    """An exception's type and message, and the line that raised it."""
+@contextmanager
+def locate(place: str) -> Iterator[None]:
+    """Begin the messages of errors with the place that they are about: a split, a batch."""
+    try:
+        yield
+    except TrainableError as error:
+        error.args = (f"{place}: {error}",)
+        raise
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Whether memory ran out, the device failed, or the user quit a debugger.
+
+    Whoever runs a trial tells these apart.
+    """
+    torch = sys.modules.get("torch")
+    of_device = (torch.OutOfMemoryError, torch.AcceleratorError) if torch else ()
+    return isinstance(error, (MemoryError, BdbQuit, *of_device))
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception's type and message, and the line that raised it, the user's own if there is."""
     frames = traceback.extract_tb(error.__traceback__)
-    line = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{line}"
+    own = [f for f in frames if not f.filename.startswith(("<", *_OF_OTHERS))]
+    last = (own or frames)[-1:]
+    line = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
+    return f"{' '.join(name_error(error).split())}{line}"
+
+
+def name_error(error: BaseException) -> str:
+    """An exception's type and message; code that ends its process is told where it belongs."""
+    if not isinstance(error, SystemExit):
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    code = "" if error.code is None else repr(error.code)
+    return (
+        f"it ends the process, by SystemExit({code}); what is only for a script (argparse, "
+        'sys.exit) belongs under `if __name__ == "__main__":`'
+    )

@@ -39,11 +39,14 @@ class Pooled:
 
     ``outputs`` and ``targets`` are those of one batch; those of all batches are joined along the
     first dimension. It returns a value for each sample, ``(N,)``, or one of all of them, ``()``.
+    ``where`` and ``name`` are the key of the spec and the name of the function in errors.
     """
 
     function: Function
     outputs: Any
     targets: Any
+    where: str = "trainable"
+    name: str = ""
 
 
 Measured = Tensor | tuple[Any, Any] | Pooled | MetricObject

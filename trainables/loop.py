@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import starmap
+from itertools import islice, starmap
 from typing import Any
 
 import torch
@@ -21,15 +21,17 @@ from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
-from trainables.data.samples import Placed, Samples, divide_samples
+from trainables.data.placing import Placed
+from trainables.data.samples import Pair, Samples
 from trainables.devices import list_generators, set_precision
-from trainables.distributed.process import Process, derive_seed
-from trainables.errors import ContractError, DivergedError
+from trainables.distributed.process import Process, Share, derive_seed
+from trainables.errors import ContractError, DivergedError, locate
 from trainables.gap import compute_gaps
 from trainables.measure import measure
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
+from trainables.returned import check_step
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class EpochResult:
     done: bool
 
 
-_NOISE = 2**20  # larger than the rank of any process
+_NOISE, _READ = 2**20, 2**21  # larger than the rank of any process
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 
 
@@ -49,17 +51,19 @@ EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 class Parts:
     """The parts of a training in one process, made by ``build_training``.
 
-    ``subset`` holds the indices of the training samples that train metrics are measured on.
+    ``subset`` holds the indices of the training samples that train metrics are measured on; None
+    measures all that ``data.measured`` has.
     ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
     weights of ``model``. ``watched`` is the metric that ``stopping`` reads. With ``runs_to_end``
     the rule stops nothing: the last epoch's weights are kept, and those that the rule would have
-    kept are a second result of the training, its control.
+    kept are a second result of the training, its control. ``rebuild`` makes the same training
+    anew, not compiled, for another process.
     """
 
     trainable: Trainable
     training: Training
     data: Placed
-    subset: Tensor
+    subset: Tensor | None
     model: nn.Module
     compiled: nn.Module
     parallel: nn.Module
@@ -69,6 +73,7 @@ class Parts:
     stopping: StoppingRule | None
     watched: str
     process: Process
+    rebuild: Callable[[Process], TrainingRun]
     runs_to_end: bool = False
 
 
@@ -90,6 +95,7 @@ class TrainingRun:
         self.last_result: EpochResult | None = None
         self.control: Kept | None = None
         self.control_ended = False
+        self.steps = 0
         self._kept: Kept | None = None
 
     @property
@@ -170,6 +176,7 @@ class TrainingRun:
             "control": _to_plain(self.control.result if self.control else None),
             "control_state": self.control.state if self.control else {},
             "control_ended": self.control_ended,
+            "steps": self.steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -183,6 +190,7 @@ class TrainingRun:
         self._kept = _load_kept(state["best"], state["best_state"])
         self.control = _load_kept(state.get("control"), state.get("control_state", {}))
         self.control_ended = bool(state.get("control_ended"))
+        self.steps = int(state.get("steps", 0))
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
@@ -195,20 +203,23 @@ def train(run: TrainingRun) -> Iterator[EpochResult]:
         yield _train_epoch(run)
 
 
-def try_step(run: TrainingRun) -> None:
+def try_step(run: TrainingRun, part: tuple[Share, Pair] | None = None) -> Tensor:
     """Run one step with all hooks of the regularisers, to find errors of user-defined code.
 
-    The run is not usable afterwards.
+    ``part`` is this process's share of a batch and its samples; by default a whole batch of the
+    first ones. Returns the loss. The run is not usable afterwards.
     """
-    hooks, now = run.parts.regularisers, _build_now(run, epoch=1, steps=1)
-    x, y = run.data.train.head(run.training.batch_size)
+    hooks, now = run.parts.regularisers, _build_now(run, epoch=1)
+    share, (x, y) = part or (Share(), run.data.train.head(run.training.batch_size))
     run.model.train()
     with torch.random.fork_rng(list_generators(run.data.device)):
         for before in hooks.before_epoch:
             before(now)
-        _run_step(run, x, y, 1.0, now)
+        run.parts.process.begin_step(share)
+        loss = _run_step(run, x, y, share.weight, now)
         for after in hooks.after_epoch:
             after(1)
+    return loss
 
 
 def _train_epoch(run: TrainingRun) -> EpochResult:
@@ -238,10 +249,12 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
 
 def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
     """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
-    val = measure_samples(run, network, run.data.val)
+    with locate("val"):
+        val = measure_samples(run, network, run.data.val)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
-        train = measure_samples(run, network, run.data.train, run.parts.subset)
+        with locate("train"):
+            train = measure_samples(run, network, run.data.measured, run.parts.subset)
         gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
@@ -252,10 +265,8 @@ def measure_samples(
     run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None = None
 ) -> dict[str, float]:
     """``loss`` and metrics of all samples, or of those at the indices ``subset``."""
-    count, process = len(samples) if subset is None else len(subset), run.parts.process
-    size = min(run.training.eval_batch_size, math.ceil(count / process.world))
-    batches = divide_samples(count, size, subset)
-    own = starmap(Batch, samples.batches(process.select_batches(batches)))
+    process = run.parts.process
+    own = starmap(Batch, samples.read(run.training.eval_batch_size, process, subset))
     with run.autocast():
         return measure(network, run.trainable, own, process)
 
@@ -296,38 +307,31 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     for group in parts.optimizer.param_groups:
         group["lr"] = run.training.lr_at(epoch)
     torch.manual_seed(derive_seed(seed, epoch))
-    order = run.data.train.move_indices(torch.randperm(len(run.data.train)))
+    plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
     parts.process.seed_rank(seed, epoch)
-    batches = split_epoch(order, run.training)
-    shares = [parts.process.share(batch) for batch in batches]
-    now = _build_now(run, epoch, len(batches))
+    now = _build_now(run, epoch)
     for hook in parts.regularisers.before_epoch:
         hook(now)
-    total = torch.zeros((), device=run.data.device)
-    fed = run.data.train.batches(share.samples for share in shares)
-    for batch, share, (x, y) in zip(batches, shares, fed, strict=True):
-        parts.process.begin_step(share)
-        total += _run_step(run, x, y, share.weight, now) * len(batch)
+    total, count = torch.zeros((), device=run.data.device), 0
+    fed_batches = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
+    for fed in islice(fed_batches, run.training.steps_per_epoch):
+        parts.process.begin_step(fed.share)
+        total += _run_step(run, fed.x, fed.y, fed.share.weight, now) * fed.count
+        count += fed.count
         now.step += 1
+    run.steps = now.step
     running = parts.process.sum({"loss": float(total)})["loss"]
-    return running / (sum(map(len, batches)) * parts.process.world)
+    return running / (count * parts.process.world)
 
 
-def split_epoch(order: Tensor, training: Training) -> Sequence[Tensor]:
-    """The batches of an epoch; with ``drop_last`` those of ``batch_size`` samples, if there are."""
-    batches = torch.split(order, training.batch_size)
-    short = len(batches) > 1 and len(batches[-1]) < training.batch_size
-    return batches[:-1] if training.drop_last and short else batches
-
-
-def _build_now(run: TrainingRun, epoch: int, steps: int) -> Now:
+def _build_now(run: TrainingRun, epoch: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
         lr=torch.tensor(training.lr_at(epoch), device=device),
         lambda_factor=training.lambda_factor(epoch),
         noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
-        step=(epoch - 1) * steps,
+        step=run.steps,
     )
 
 
@@ -337,7 +341,7 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     parts.optimizer.zero_grad()
     with run.autocast():
         loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
-    loss = loss * weight
+    loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for hook in parts.regularisers.before_step:
         hook(now)

@@ -53,6 +53,19 @@ def check_outputs(outputs: Any, targets: Any, info: DataInfo) -> None:
     Raises:
         ContractError: the shapes of outputs and targets do not fit, or a class has no output.
     """
+    check_shapes(outputs, targets, info)
+    if info.task is Task.CLASSIFICATION and not is_one_logit(outputs, targets):
+        _check_classes(outputs.shape[_find_class_axis(outputs, targets)], targets)
+
+
+def check_shapes(outputs: Any, targets: Any, info: DataInfo) -> None:
+    """Check that the built-in loss of the task is for outputs and targets like these.
+
+    Raises:
+        ContractError: it is not.
+    """
+    if fits(outputs, targets, info.task):
+        return
     if info.task is Task.OTHER or not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         several = isinstance(outputs, Tensor)
         what = "such targets" if several else f"outputs of type {type(outputs).__name__}"
@@ -61,12 +74,9 @@ def check_outputs(outputs: Any, targets: Any, info: DataInfo) -> None:
             "targets, or subclass gapsweep.Trainable and define `losses`"
         )
     shapes = f"outputs of shape {tuple(outputs.shape)} for targets of shape {tuple(targets.shape)}"
-    if not fits(outputs, targets, info.task):
-        raise ContractError(
-            f"the network returns {shapes}; {info.task} needs {_describe_shapes(targets, info)}"
-        )
-    if info.task is Task.CLASSIFICATION and not is_one_logit(outputs, targets):
-        _check_classes(outputs.shape[_find_class_axis(outputs, targets)], targets)
+    raise ContractError(
+        f"the network returns {shapes}; {info.task} needs {_describe_shapes(targets, info)}"
+    )
 
 
 def _check_classes(classes: int, targets: Tensor) -> None:

@@ -6,6 +6,7 @@ split: a metric of part of it (AUROC, F1, a weighted mean) is another number.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,8 +23,9 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import count_samples, map_nest
 from trainables.distributed.process import Process
-from trainables.errors import ContractError
+from trainables.errors import ContractError, blame, locate
 from trainables.functions import Measured, MetricObject, Pooled, find_device
+from trainables.returned import check_named, describe_returned, read_number, read_values
 
 _COUNT = "count of samples"
 _PAIR = "count of "
@@ -41,14 +43,14 @@ def measure(
     Measured without dropout, augmentation and penalty. The model's mode is restored.
 
     Raises:
-        ContractError: a metric has an invalid shape, or cannot be computed over processes.
+        ContractError: a loss or metric fails, is no metric, or cannot be computed over processes.
     """
     process = process or Process()
     with _collect(model, trainable, batches, keep_each=False) as found:
         totals = process.sum(found.sums())
         samples = totals.pop(_COUNT)
         pairs = {n: totals.pop(_PAIR + n) for n in found.pairs}
-        means = {n: total / pairs.get(n, samples) for n, total in totals.items()}
+        means = {n: _divide(total, pairs.get(n, samples)) for n, total in totals.items()}
         return {**means, **_to_means(found.compute(process))}
 
 
@@ -61,7 +63,7 @@ def measure_each(
     A metric that has no value for each sample is one number, ``(1,)``.
     """
     with _collect(model, trainable, batches, keep_each=True) as found:
-        pairs = {n: np.asarray([float(s) / c]) for n, (s, c) in found.pairs.items()}
+        pairs = {n: np.asarray([_divide(float(s), c)]) for n, (s, c) in found.pairs.items()}
         pooled = {n: np.atleast_1d(v) for n, v in found.compute(Process()).items()}
         return {**found.join_each(), **pairs, **pooled}
 
@@ -72,6 +74,7 @@ class _Found:
 
     keep_each: bool
     count: int = 0
+    kinds: dict[str, str] = field(default_factory=dict)
     totals: dict[str, Tensor] = field(default_factory=dict)
     each: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     pairs: dict[str, tuple[Tensor, float]] = field(default_factory=dict)
@@ -79,25 +82,45 @@ class _Found:
     objects: dict[str, MetricObject] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, Measured], samples: int) -> None:
-        """Add what was measured of a batch."""
-        self.count += samples
-        for name, value in values.items():
-            match value:
-                case Tensor():
-                    self._add_samples(name, value, samples)
-                case (total, count):
-                    self._add_pair(name, total, count)
-                case Pooled():
-                    self.pooled[name].append(value)
-                case _:
-                    self.objects[name] = value
+        """Add what was measured of a batch.
 
-    def _add_samples(self, name: str, value: Tensor, samples: int) -> None:
-        if tuple(value.shape) != (samples,):
-            raise ContractError(
-                f"{name!r} has shape {tuple(value.shape)} for a batch of {samples}; it must be one "
-                f"value per sample, ({samples},), or a pair (sum, count)"
-            )
+        Raises:
+            ContractError: something is no metric, or not what it was for an earlier batch.
+        """
+        self.count += samples
+        kinds = {name: self._add_value(name, value, samples) for name, value in values.items()}
+        self.kinds = self.kinds or kinds
+        for name in (*self.kinds, *kinds):
+            before, now = (found.get(name, "missing") for found in (self.kinds, kinds))
+            if before != now:
+                raise ContractError(
+                    f"{name!r} is {now} for this batch of {samples}, and was {before} before; "
+                    "expected: the same for every batch (a `squeeze` of a batch of one drops its "
+                    "axis)"
+                )
+
+    def _add_value(self, name: str, value: Any, samples: int) -> str:
+        """Add a value; returns what it is."""
+        match value:
+            case Pooled():
+                self.pooled[name].append(value)
+                return "one of all samples"
+            case (total, count):
+                self._add_pair(name, total, count)
+                return "a pair (sum, count)"
+            case MetricObject():
+                self.objects[name] = value
+                return f"of {type(value).__name__}"
+            case Tensor() if tuple(value.shape) == (samples,):
+                self._add_samples(name, value)
+                return "one value per sample"
+        raise ContractError(
+            f"{name!r} is {describe_returned(value)} for a batch of {samples}; expected: one value "
+            f"per sample, a tensor ({samples},), a pair (sum, count), or an object with `update`, "
+            "`compute` and `reset`"
+        )
+
+    def _add_samples(self, name: str, value: Tensor) -> None:
         if self.keep_each:
             self.each[name].append(value.double().cpu())
             return
@@ -106,7 +129,11 @@ class _Found:
 
     def _add_pair(self, name: str, total: Any, count: Any) -> None:
         before, number = self.pairs.get(name, (torch.zeros((), dtype=torch.float64), 0.0))
-        self.pairs[name] = before + torch.as_tensor(total).double().cpu(), number + float(count)
+        added = (
+            read_number(total, f"the sum of {name!r}"),
+            read_number(count, f"the count of {name!r}"),
+        )
+        self.pairs[name] = before + added[0], number + added[1]
 
     def sums(self) -> dict[str, float]:
         """Everything that is a sum over samples, with what divides it."""
@@ -133,8 +160,9 @@ def _collect(
     was_training, found = model.training, _Found(keep_each)
     model.eval()
     try:
-        for batch in batches:
-            found.add(trainable.evaluate(model, batch), len(batch))
+        for number, batch in enumerate(batches, 1):
+            with locate(f"batch {number}"):
+                found.add(_evaluate(trainable, model, batch), len(batch))
         yield found
     finally:
         model.train(was_training)
@@ -142,20 +170,26 @@ def _collect(
             metric.reset()
 
 
+def _evaluate(trainable: Trainable, model: nn.Module, batch: Batch) -> Mapping[str, Measured]:
+    own = type(trainable).evaluate is not Trainable.evaluate
+    owner = f"{type(trainable).__name__}.evaluate" if own else "the network's forward"
+    with blame("trainable", owner):
+        values = check_named(trainable.evaluate(model, batch), owner)
+        if "loss" not in values:
+            raise ContractError(f"{owner} returned no 'loss'; expected: 'loss' and the metrics")
+    return values
+
+
 def _call_once(name: str, parts: Sequence[Pooled], process: Process) -> NDArray[np.float64]:
-    device = find_device(parts[0].outputs)
+    device, called = find_device(parts[0].outputs), parts[0]
     mine = [(part.outputs, part.targets) for part in parts]
     by_rank = process.gather(mine)
     batches = [b for row in zip_longest(*by_rank) for b in row if b is not None]
-    outputs, targets = (_join(side, device) for side in zip(*batches, strict=True))
-    value = torch.as_tensor(parts[0].function(outputs, targets)).double().cpu()
-    count = count_samples(targets)
-    if value.ndim > 1 or (value.ndim and len(value) != count):
-        raise ContractError(
-            f"{name!r} has shape {tuple(value.shape)} for {count} samples; it must be one value "
-            "for each of them, or one of all"
-        )
-    return value.numpy()
+    what = called.name or repr(name)
+    with blame(called.where, what):
+        outputs, targets = (_join(side, device) for side in zip(*batches, strict=True))
+        value = called.function(outputs, targets)
+        return read_values(value, count_samples(targets), what).double().cpu().numpy()
 
 
 def _join(batches: Sequence[Any], device: torch.device) -> Any:
@@ -166,16 +200,15 @@ def _join(batches: Sequence[Any], device: torch.device) -> Any:
 def _compute(name: str, metric: MetricObject, process: Process) -> dict[str, NDArray[np.float64]]:
     """The value of a metric object, or its values by name if there are several."""
     _synchronise(name, metric, process.world > 1)
-    found = metric.compute()
-    values = {f"{name}_{k}": v for k, v in found.items()} if isinstance(found, Mapping) else None
-    made = {k: torch.as_tensor(v).double().cpu() for k, v in (values or {name: found}).items()}
-    for key, value in made.items():
-        if value.numel() != 1:
-            raise ContractError(
-                f"{key!r} is {tuple(value.shape)} values; a metric is one number: average it, for "
-                "example by `average: macro`"
-            )
-    return {key: value.reshape(()).numpy() for key, value in made.items()}
+    what = f"the metric {name!r}"
+    with blame("training.metrics", what):
+        found = metric.compute()
+        if isinstance(found, Mapping):
+            values = {f"{name}_{k}": v for k, v in check_named(found, what).items()}
+        else:
+            values = {name: found}
+        hint = ": average it, for example by `average: macro`"
+        return {k: np.asarray(read_number(v, repr(k), hint)) for k, v in values.items()}
 
 
 def _synchronise(name: str, metric: MetricObject, shared: bool) -> None:
@@ -189,6 +222,11 @@ def _synchronise(name: str, metric: MetricObject, shared: bool) -> None:
             f"{name!r} cannot be computed over several workers: {type(metric).__name__} is not a "
             "torchmetrics metric; use one, or a function of outputs and targets"
         )
+
+
+def _divide(total: float, count: float) -> float:
+    """The mean; NaN of nothing."""
+    return total / count if count else math.nan
 
 
 def _to_means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

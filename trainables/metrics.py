@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from trainables.config.training import MetricSpec, prefers_high
 from trainables.data.nests import count_samples
 from trainables.errors import blame
 from trainables.functions import Function, Measured, MetricObject, Pooled, find_device, load
+from trainables.returned import read_values
+
+_KEY = "training.metrics"
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,23 @@ class OwnMetric:
     additive: bool = False
 
     def measure(self, outputs: Any, targets: Any) -> Measured:
-        """The metric of a batch."""
+        """The metric of a batch.
+
+        Raises:
+            ContractError: it failed, or returned no metric.
+        """
+        what = f"the metric {self.name!r}"
         if isinstance(self.metric, MetricObject):
-            if isinstance(self.metric, nn.Module):
-                self.metric.to(find_device(outputs))
-            self.metric.update(outputs, targets)
+            with blame(_KEY, what):
+                if isinstance(self.metric, nn.Module):
+                    self.metric.to(find_device(outputs))
+                self.metric.update(outputs, targets)
             return self.metric
         if not self.additive:
-            return Pooled(self.metric, outputs, targets)
-        value = torch.as_tensor(self.metric(outputs, targets))
+            return Pooled(self.metric, outputs, targets, _KEY, what)
         count = count_samples(targets)
+        with blame(_KEY, what):
+            value = read_values(self.metric(outputs, targets), count, what)
         return value if value.ndim else (value.double() * count, count)
 
 
@@ -47,7 +56,7 @@ def load_metrics(specs: Iterable[MetricSpec]) -> tuple[OwnMetric, ...]:
     Raises:
         ContractError: a path does not name a metric, or it does not take its arguments.
     """
-    with blame("training.metrics"):
+    with blame(_KEY):
         return tuple(_load(spec) for spec in specs)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from service.answer.arms import EVERYTHING, Arm, Race, TestScores, list_arm_parts, take_away
 from service.answer.effects import (
     PartJudgement,
@@ -31,7 +31,7 @@ from service.study.confirmation import ReplicateRun
 from service.study.records import Role, Trial
 from service.study.study import SweepStudy
 from service.sweep.answer import PartState
-from trainables.config.trial_parameters import EARLY_STOPPING, remove_parts, tunes_training
+from trainables.config.trial_parameters import EARLY_STOPPING, remove_parts
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -131,8 +131,8 @@ class Planner:
     def _configure(self, trial: Trial, arm: Arm) -> dict[str, Value]:
         """The parameters of an arm; those of a control are neutral, but for the tuned ones."""
         if not arm.keeps_nothing:
-            return remove_parts(trial.params, arm.without)
-        tuned = {k: v for k, v in trial.params.items() if tunes_training(k)}
+            return remove_parts(trial.params, arm.without, self.spec.neutral)
+        tuned = {k: v for k, v in trial.params.items() if self.spec.tunes(k)}
         return {**self.spec.neutral_point(), **tuned}
 
     def _advance(self, race: Race) -> Stage:

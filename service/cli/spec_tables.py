@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -13,29 +12,32 @@ from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.config.precision import PRECISIONS
+from trainables.data.splits import describe_size
 from trainables.regularisers.dropout import find_dropout
 
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 _MEASURED = 1.3
-"""An epoch by its steps alone: the optimiser and the measurement of the gap are added."""
+"""An epoch by its steps alone: the measurement of the gap is added."""
 
 
 def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     """The result of checking a spec without training."""
     splits, info = found.splits, found.splits.info
-    test = len(splits.test) if splits.test else "no"
+    sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
     weights = sum(p.numel() for p in found.run.model.parameters())
     penalised = sum(w.weight.numel() for w in found.run.penalised)
-    seconds, memory = found.examination.seconds, found.examination.memory
+    examined, at_once = found.examination, spec.training.eval_batch_size
     return _build_grid(
         [
-            ("data", f"{len(splits.train)} train, {len(splits.val)} val, {test} test samples"),
+            ("data", "{} train, {} val, {} test samples".format(*sizes)),
+            *(("", note) for note in splits.notes),
             ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
-            *(("not neutral", text) for text in found.examination.hidden),
-            ("one step", f"{1000 * seconds:.1f} ms, {memory / 2**20:.1f} MiB"),
+            *(("not neutral", text) for text in found.not_neutral),
+            ("one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"),
+            ("evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"),
             *_list_costs(spec, found),
             ("space", ", ".join(spec.space.parameters)),
             ("metrics", ", ".join(found.examination.metrics)),
@@ -50,7 +52,10 @@ def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
     confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
     yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"
-    steps = math.ceil(len(found.splits.train) / spec.training.batch_size)
+    steps = found.examination.steps
+    if steps is None:
+        yield "time", "not known: train is a stream, and training.steps_per_epoch is not set"
+        return
     epoch = steps * found.examination.seconds * _MEASURED
     total = (budget.trials + after) * spec.training.max_epochs * epoch
     at_once = duration(round(total / spec.resources.concurrent))
@@ -102,6 +107,10 @@ def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
             ("at once", f"{format_count(at_once, 'trial')} ({fits})"),
         ]
     )
+
+
+def _format_size(memory: int) -> str:
+    return f"{memory / _MIB:.1f} MiB" if memory >= _MIB else f"{memory / 2**10:.0f} KiB"
 
 
 def _format_precisions(node: Node) -> str:

@@ -35,7 +35,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Metrics = Annotated[dict[Name, float], Field(max_length=1000)]
 Value = Annotated[str, StringConstraints(max_length=_MAX_TEXT)]
-Params = Annotated[dict[Name, bool | Integer | float | Value], Field(max_length=1000)]
+_Scalar = bool | Integer | float | Value | None
+_List = Annotated[tuple[_Scalar | tuple[Any, ...], ...], Field(max_length=1000)]
+Params = Annotated[dict[Name, _Scalar | _List], Field(max_length=1000)]
 
 
 class _Message(BaseModel):

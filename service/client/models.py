@@ -84,7 +84,7 @@ class TrialOut(_Response):
     number: int
     state: TrialState
     role: Role
-    params: dict[str, bool | int | float | str]
+    params: dict[str, bool | int | float | str | tuple[Any, ...] | None]
     value: float | None
     best: dict[str, Number]
     stopped_epoch: int | None

@@ -23,8 +23,8 @@ from service.sweep.home import SweepFolder
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.build import build_run
 from trainables.config.code_policy import CodePolicy
+from trainables.data.placing import Placed, place
 from trainables.data.rows import Rows
-from trainables.data.samples import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search_spaces.space import Value
+from search_spaces.values import Value, write
 from service.base.number_format import MISSING, number
 from service.study.records import Params
 from trainables.config.regularisers import NEUTRAL, SYMBOLS
@@ -33,11 +33,13 @@ def format_bounds(bounds: Bounds | None) -> str:
     return "" if bounds is None else f"{format_signed(bounds[0])} to {format_signed(bounds[1])}"
 
 
-def format_value(value: Value | None) -> str:
+def format_value(value: Value) -> str:
     """A parameter's value: three significant digits for a float, a dash for None."""
-    if value is None:
-        return MISSING
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return MISSING if value is None else _write(value)
+
+
+def _write(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else write(value)
 
 
 def format_share(share: float | None) -> str:
@@ -52,8 +54,10 @@ def format_configuration(params: Params) -> str:
     """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
-    shown = {k: v for k, v in params.items() if k != "penalty" and NEUTRAL.get(k) != v}
+    shown = {
+        k: v for k, v in params.items() if k != "penalty" and (k not in NEUTRAL or NEUTRAL[k] != v)
+    }
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
-    parts += [f"{SYMBOLS.get(k, k)} = {format_value(shown[k])}" for k in first + rest]
+    parts += [f"{SYMBOLS.get(k, k)} = {_write(shown[k])}" for k in first + rest]
     return ", ".join(parts)

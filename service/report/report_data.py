@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
@@ -52,8 +52,8 @@ class GroupRow:
     trial: int | None
     value: float | None
     gaps: tuple[float | None, ...]
-    lam: Value | None
-    dropout: Value | None
+    lam: Value
+    dropout: Value
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ class ReportData:
     importances: Importances
     savings: Savings
     answer: Answer
+    not_neutral: tuple[str, ...]
     verdict: str
 
 
@@ -155,6 +156,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         importances=importances,
         savings=_count_savings(sweep),
         answer=answer,
+        not_neutral=sweep.not_neutral,
         verdict=_write_verdict(sweep, answer),
     )
 
@@ -327,4 +329,5 @@ def _count_epochs(trial: Trial) -> int:
 
 def _get_max_epochs(sweep: Sweep, trial: Trial) -> int:
     """The epoch budget of a trial: ``max_epochs`` may be a searched parameter."""
-    return int(trial.params.get("max_epochs", sweep.max_epochs))
+    searched = trial.params.get("max_epochs")
+    return searched if isinstance(searched, int) else sweep.max_epochs

@@ -49,6 +49,8 @@ def print_report(data: ReportData, console: Console) -> None:
 
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
     yield "Baseline, control and best: one training each", _build_comparison(data)
+    if data.not_neutral:
+        yield "What regularises the baseline all the same", Text("\n".join(data.not_neutral))
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"Best trial by {what}", _build_groups(data, what, rows)

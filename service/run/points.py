@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 from search_spaces.grid import choose_spread, iterate_grid
-from search_spaces.space import Value
+from search_spaces.values import Value
 from service.spec.model import SweepSpec
 from service.study.records import Params, Role
-from trainables.config.trial_parameters import tunes_training
 
 
 def plan_search(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
@@ -30,11 +29,11 @@ def plan_search(spec: SweepSpec) -> tuple[int, list[tuple[Role, Params]]]:
 def _list_controls(spec: SweepSpec) -> list[Params]:
     """Points without regularisers, at which the sampler chooses the other parameters."""
     neutral: dict[str, Value] = {
-        name: value for name, value in spec.neutral_point().items() if not tunes_training(name)
+        name: value for name, value in spec.neutral_point().items() if not spec.tunes(name)
     }
     count = spec.controls
     if spec.search.sampler.name != "grid" or not count:
         return [neutral] * count
-    tuned = (name for name in spec.space.parameters if tunes_training(name))
+    tuned = (name for name in spec.space.parameters if spec.tunes(name))
     spread = choose_spread(spec.space, tuned, spec.search.grid_points, count)
     return [{**neutral, **point} for point in spread]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from search_spaces.space import Value
+from search_spaces.space import Int
+from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.run.user_code import find_code_problems
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
+from trainables.analysis.last_batch import LastBatch, find_smallest
 from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, read_regularisers
+from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
+from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
@@ -27,12 +31,16 @@ from trainables.loop import TrainingRun, try_step
 
 @dataclass(frozen=True)
 class Preflight:
-    """The samples, the search's splits, the baseline's training before its first step."""
+    """The samples, the search's splits, the baseline's training before its first step.
+
+    ``not_neutral`` says what regularises the baseline all the same.
+    """
 
     rows: Rows
     splits: Splits
     run: TrainingRun
     examination: Examination
+    not_neutral: tuple[str, ...]
 
 
 def run_preflight(spec: SweepSpec, source: str) -> Preflight:
@@ -48,43 +56,97 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     try:
         rows = open_rows(spec.data)
         splits = rows.divide()
-        problems += _check_replicates(spec, rows)
+        replicated, sizes = _check_replicates(spec, rows)
+        problems += replicated
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
     try:
-        run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
-        found = examine(run, splits, spec.resources.workers)
+        run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
+        smallest = _find_smallest(spec, splits, sizes)
+        found = examine(run, splits, spec.resources.workers, smallest)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
+    except MemoryError as error:
+        raise SpecError(source, [Problem("trainable", f"out of memory: {error}")]) from None
     problems += _check_metrics(spec, found.metrics)
     problems += _check_directions(spec, run.trainable)
     problems += _check_regularisers(spec, run, splits)
     problems += _check_user_defined(spec, splits)
     if problems:
         raise SpecError(source, problems)
-    return Preflight(rows, splits, run, found)
+    not_neutral = (*found.hidden, *_list_sampled(spec))
+    return Preflight(rows, splits, run, found, not_neutral)
 
 
-def _check_replicates(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
-    """Check that every replicate of the confirmation can be divided and tested."""
-    if spec.confirm is None:
+def _list_sampled(spec: SweepSpec) -> Iterator[str]:
+    """The arguments of the trainable for which the spec gives the baseline no value."""
+    if not spec.search.baseline:
         return
+    fixed = spec.neutral_point()
+    for name in spec.space.parameters:
+        if name.startswith(MODEL_PREFIX) and name not in fixed:
+            argument = name.removeprefix(MODEL_PREFIX)
+            yield (
+                f"{name} is sampled in the baseline too: give it a value there by "
+                f"`model: {{{argument}: …}}`, or, if it regularises, by `neutral` in the space"
+            )
+
+
+def _check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
+    """Check that every replicate of the confirmation can be divided and tested.
+
+    Returns the sizes of their training parts too.
+    """
+    problems: list[Problem] = []
+    if spec.confirm is None:
+        return problems, ()
     if not rows.tested:
-        yield Problem("confirm", "needs test rows, and the data have none; set confirm to off")
+        text = "needs test rows, and the data have none; set confirm to off"
+        problems.append(Problem("confirm", text))
     try:
-        rows.check_replicates(spec.confirm.replicates)
+        return problems, rows.check_replicates(spec.confirm.replicates)
     except TrainableError as error:
-        yield Problem("data", f"{error}; or set confirm to off")
+        return [*problems, Problem("data", f"{error}; or set confirm to off")], ()
+
+
+def _find_smallest(spec: SweepSpec, splits: Splits, sizes: Collection[int]) -> LastBatch | None:
+    """The smallest batch of any trial; None where the data say how they are divided into batches.
+
+    ``sizes`` are numbers of training samples of replicates.
+    """
+    train, training = splits.train, spec.training
+    if isinstance(train, StreamSplit) or training.steps_per_epoch is not None:
+        return None
+    if isinstance(train, LazySplit) and (train.loading.sampler or train.loading.batch_size):
+        return None
+    batch_sizes = _list_batch_sizes(spec, len(train))
+    return find_smallest({len(train), *sizes}, batch_sizes, drop_last=training.drop_last)
+
+
+def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:
+    """The batch sizes that trials may have, of all workers together."""
+    varied = spec.space.parameters.get("batch_size")
+    match varied:
+        case None:
+            sizes: Iterable[Value] = [spec.training.batch_size]
+        case Int():
+            sizes = range(varied.low, max(varied.low, min(varied.high, samples)) + 1, varied.step)
+        case _:
+            sizes = varied.choices()
+    workers = spec.resources.workers
+    factor = scale_for_workers(spec.training, workers).batch_size // spec.training.batch_size
+    return {factor * size for size in sizes if isinstance(size, int)}
 
 
 def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:
     """Check that the trainable loads with the arguments that the spec and the space name."""
-    points: dict[str, dict[str, Value]] = {"trainable": {}}
+    example = {n: v for n, v in spec.example_point().items() if n.startswith(MODEL_PREFIX)}
+    points: dict[str, dict[str, Value]] = {"trainable": example}
     for name, parameter in spec.space.parameters.items():
         if name.startswith(MODEL_PREFIX):
-            points[f"space.{name}"] = {name: parameter.extremes()[0]}
+            points[f"space.{name}"] = {**example, name: parameter.extremes()[1]}
     for place, point in points.items():
         try:
             load_trainable(spec.trainable, read_point(spec, point).model)
@@ -168,7 +230,7 @@ def _list_user_defined(spec: SweepSpec) -> Iterator[tuple[str, SweepSpec, dict[s
     space = spec.space.parameters
     off = spec.model_copy(update={"regularisers": {}})
     prefixes = tuple(f"{label}." for label in spec.regularisers)
-    neutral = {k: v for k, v in spec.neutral_point().items() if not k.startswith(prefixes)}
+    neutral = {k: v for k, v in spec.example_point().items() if not k.startswith(prefixes)}
     if any(find_import_paths(spec.training)):
         yield "", off, neutral
     for name, value, _ in find_custom_choices(spec.space):

@@ -146,6 +146,7 @@ def start_sweep(
             home,
             observers,
             cluster=cluster,
+            not_neutral=prepared.not_neutral,
             concurrent=prepared.slots,
         )
     return ending, folder
@@ -183,6 +184,7 @@ def resume_sweep(
             home,
             observers,
             cluster=cluster,
+            not_neutral=prepared.not_neutral,
             concurrent=prepared.slots,
             more_trials=more_trials,
             accept_changes=accept_changes,
@@ -225,6 +227,7 @@ def continue_sweep(
             home,
             observers,
             cluster=cluster,
+            not_neutral=prepared.not_neutral,
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
             orders=orders,
@@ -234,11 +237,15 @@ def continue_sweep(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A valid spec's samples, how many trials fit at once, and the files of its code."""
+    """A valid spec's samples, how many trials fit at once, and the files of its code.
+
+    ``not_neutral`` says what regularises the baseline all the same.
+    """
 
     rows: Rows
     slots: int
     code: tuple[CodeFile, ...]
+    not_neutral: tuple[str, ...]
 
 
 def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Path]) -> Prepared:
@@ -258,8 +265,9 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
         inventory = executor.submit(cluster.take_inventory, shared)
         code = fingerprint_code(spec, get_policy().all_folders)
         pin_code(code)
-        rows = run_preflight(spec, source).rows
-        return Prepared(rows, inventory.result().check(spec), code)
+        found = run_preflight(spec, source)
+        slots = inventory.result().check(spec)
+        return Prepared(found.rows, slots, code, found.not_neutral)
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:

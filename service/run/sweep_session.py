@@ -120,12 +120,14 @@ def run_sweep(
     extension: int = 0,
     orders: Orders | None = None,
     accept_changes: bool = False,
+    not_neutral: Sequence[str] = (),
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
     At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
     sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
+    ``not_neutral`` says what regularises the baseline all the same.
 
     Raises:
         SweepBusyError: another process runs it.
@@ -149,6 +151,7 @@ def run_sweep(
             *(spec, rows, folder, home, history),
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
+            not_neutral=tuple(not_neutral),
         )
         try:
             session.drive(cluster)
@@ -208,6 +211,7 @@ class _Session:
         orders: Orders | None,
         interrupts: Interrupts,
         accept_changes: bool,
+        not_neutral: tuple[str, ...],
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
         self._splits = rows.divide()
@@ -218,7 +222,8 @@ class _Session:
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
         record_fingerprint(folder, fingerprint, changes, self._study)
-        self._study.store(replace(self._study.attributes, answer=None))
+        cleared = replace(self._study.attributes, answer=None, not_neutral=not_neutral)
+        self._study.store(cleared)
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)
         self._stopwatch = Stopwatch(self._study)
@@ -360,7 +365,7 @@ class _Session:
         spec, folder = self._spec, self._folder
         if spec.confirm is None:
             return None
-        run = build_run(spec, spec.neutral_point(), self._splits, baseline=True, device="cpu")
+        run = build_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
         scores = TestScores.of(
             Ranking.of(spec), run.trainable.is_better_high, lambda t: read_test_rows(folder, t)
         )
@@ -442,7 +447,7 @@ def _show(value: object) -> str:
 def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
     from service.tracking.mlflow_runs import TrackedSweep
 
-    run = build_run(spec, spec.neutral_point(), splits, baseline=True, device="cpu")
+    run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
     params = {
         "penalised": ", ".join(
             w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised

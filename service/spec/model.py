@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from search_spaces.bounds import Bounds, MaxItems, Number, Positive, Seed, SomeTrials
 from search_spaces.models import Strict, raise_problems
 from search_spaces.points import check_point
-from search_spaces.space import SearchSpace, Value
+from search_spaces.space import SearchSpace
+from search_spaces.values import Value, freeze
 from service.spec.directions import fill_directions
 from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
@@ -263,7 +264,7 @@ class SweepSpec(Strict):
         A quarter, at least five, where the space has such parameters; otherwise 0. A sweep without
         confirmation keeps at least one trial for the search.
         """
-        if not any(tunes_training(name) for name in self.space.parameters):
+        if not any(map(self.tunes, self.space.parameters)):
             return 0
         wanted = max(5, self.budget.trials // 4)
         left = self.budget.trials - self.search.baseline - len(self.search.enqueue) - 1
@@ -279,6 +280,16 @@ class SweepSpec(Strict):
         """Top-level names of the modules that running this spec would import."""
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
+    def tunes(self, name: str) -> bool:
+        """Whether a parameter changes a training that nothing regularises."""
+        return tunes_training(name) and name not in self.neutral
+
+    @property
+    def neutral(self) -> dict[str, Value]:
+        """The arguments of the trainable that regularise, with their values without it."""
+        found = self.space.parameters.items()
+        return {name: p.neutral for name, p in found if p.regularises}
+
     def neutral_point(self) -> dict[str, Value]:
         """The baseline's parameters: no regularisation, the spec's values for everything else."""
         fixed: dict[str, Value] = dict(NEUTRAL)
@@ -287,13 +298,22 @@ class SweepSpec(Strict):
                 value = getattr(self.training, name)
                 value = value.name if isinstance(value, Component) else value
             elif name.startswith(MODEL_PREFIX):
-                value = self.model.get(name.removeprefix(MODEL_PREFIX))
+                argument = name.removeprefix(MODEL_PREFIX)
+                if argument in self.model:
+                    fixed[name] = freeze(self.model[argument])
+                continue
             else:
                 label, _, option = name.partition(".")
                 value = getattr(self.regularisers.get(label), option, None) if option else None
             if name not in NEUTRAL and isinstance(value, bool | int | float | str):
                 fixed[name] = value
-        return fixed
+        return {**fixed, **self.neutral}
+
+    def example_point(self) -> dict[str, Value]:
+        """The baseline's parameters, those that it samples at their first value."""
+        of_model = (n for n in self.space.parameters if n.startswith(MODEL_PREFIX))
+        sampled = {name: self.space.parameters[name].extremes()[0] for name in of_model}
+        return {**sampled, **self.neutral_point()}
 
 
 def _has_test_rows(raw: Mapping[str, Any]) -> bool:

@@ -9,13 +9,15 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from search_spaces.models import get_first_message
-from search_spaces.space import Parameter, SearchSpace, Value
+from search_spaces.space import Parameter, SearchSpace
+from search_spaces.values import Value, thaw
 from search_spaces.words import join_names, show
 from trainables.config.optimizers import optimizers
 from trainables.config.registry import Custom, Registry
 from trainables.config.regularisers import BUILT_IN, BY_KEY, RegulariserConfig
 from trainables.config.schedules import schedules
 from trainables.config.trial_parameters import (
+    MODEL_PREFIX,
     TrainingSpec,
     check_value,
     explain_unknown_parameter,
@@ -63,13 +65,16 @@ def find_custom_choices(space: SearchSpace) -> Iterator[tuple[str, Value, Custom
 
 
 def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
-    for value in parameter.samples():
+    if parameter.regularises and not name.startswith(MODEL_PREFIX):
+        return "`neutral` is only for `model.NAME`; the neutral value of this key is known"
+    neutral = (parameter.neutral,) if parameter.regularises else ()
+    for value in (*parameter.samples(), *neutral):
         try:
             check_value(spec, name, value)
         except ValidationError as error:
-            return f"invalid value {show(value)}: {get_first_message(error)}"
+            return f"invalid value {show(thaw(value))}: {get_first_message(error)}"
         except ValueError as error:
-            return f"invalid value {show(value)}: {error}"
+            return f"invalid value {show(thaw(value))}: {error}"
     return ""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial
 
+from search_spaces.values import freeze, thaw
 from service.study.attribution import Record
 from service.study.records import Metrics, Params, Role
 from trainables.config.anatomy import Anatomy
@@ -35,6 +36,17 @@ _PAIR = _define_storage(
     load=lambda value: None if value is None else tuple(value),
     dump=lambda value: None if value is None else list(value),
 )
+
+
+def _load_params(stored: Stored | None) -> Params | None:
+    return None if stored is None else {name: freeze(value) for name, value in stored.items()}
+
+
+def _dump_params(params: Params | None) -> Stored | None:
+    return None if params is None else {name: thaw(value) for name, value in params.items()}
+
+
+_PARAMS = _define_storage(load=_load_params, dump=_dump_params)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +87,8 @@ class TrialAttributes(_Attributes):
     """
 
     role: Role = field(default=Role.SEARCH, metadata=_define_storage(load=Role, dump=str))
-    params: Params | None = field(default=None, metadata=_define_storage())
-    fixed: Params = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    params: Params | None = field(default=None, metadata=_PARAMS)
+    fixed: Params = field(default_factory=dict, metadata=_PARAMS)
     baseline: bool = field(default=False, metadata=_define_storage(key="unregularised"))
     confirms: int | None = field(default=None, metadata=_define_storage())
     seed: int | None = field(default=None, metadata=_define_storage())
@@ -159,10 +171,11 @@ def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
 class StudyAttributes(_Attributes):
     """The attributes of a study.
 
-    ``budget`` is how many trials the search may start, None before the study is prepared;
-    ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
-    used when the sweep was last given more trials: budgets count from there. ``looks`` are the
-    tests that were made on test samples, ``answer`` is what they came to, both as JSON.
+    ``not_neutral`` says what regularises the baseline all the same. ``budget`` is how many
+    trials the search may start, None before the study is prepared; ``seconds`` is the time
+    spent over all sessions. The ``…_before_extension`` are what was used when the sweep was
+    last given more trials: budgets count from there. ``looks`` are the tests that were made on
+    test samples, ``answer`` is what they came to, both as JSON.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
@@ -170,6 +183,9 @@ class StudyAttributes(_Attributes):
     seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    not_neutral: tuple[str, ...] = field(
+        default=(), metadata=_define_storage(load=tuple, dump=list)
+    )
     looks: Sequence[Stored] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     answer: Stored | None = field(default=None, metadata=_define_storage())
     findings: Mapping[int, Finding] = field(

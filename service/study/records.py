@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from search_spaces.space import Value
+from search_spaces.values import Value
 from trainables.config.anatomy import Anatomy
 
 Params = Mapping[str, Value]

@@ -130,15 +130,17 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
     Raises:
         DamagedFileError: the history cannot be used.
     """
-    stored = study.attributes.answer
+    attributes = study.attributes
+    stored = attributes.answer
     return Sweep.of(
         spec,
         sweep_id=folder.sweep_id,
         state=state,
-        seconds=study.attributes.seconds,
+        seconds=attributes.seconds,
         trials=study.trials(read_history(folder)),
         answer=None if stored is None else Answer.model_validate(stored),
         changes=tuple(w for r in read_records(folder) if (w := r.describe())),
+        not_neutral=attributes.not_neutral,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from search_spaces.models import Frozen
-from search_spaces.space import Value
+from search_spaces.values import Value
 from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
@@ -58,7 +58,8 @@ class Summary(Frozen):
 
     ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
     ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
-    not show, tell or log; ``changes`` say from which trial on it ran on something else.
+    not show, tell or log; ``changes`` say from which trial on it ran on something else,
+    ``not_neutral`` what regularises the baseline all the same.
     """
 
     sweep_id: str
@@ -75,6 +76,7 @@ class Summary(Frozen):
     environment: dict[str, str]
     losses: tuple[Loss, ...] = ()
     changes: tuple[str, ...] = ()
+    not_neutral: tuple[str, ...] = ()
 
 
 def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
@@ -106,6 +108,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
         "replicates": len(sweep.trials) - len(sweep.searched),
         "changes": sweep.changes,
+        "not_neutral": sweep.not_neutral,
     }
 
 

@@ -29,7 +29,8 @@ class Sweep:
 
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
-    say from which trial on it ran on something else.
+    say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
+    all the same.
     """
 
     sweep_id: str
@@ -41,6 +42,7 @@ class Sweep:
     trials: tuple[Trial, ...]
     answer: Answer | None = None
     changes: tuple[str, ...] = ()
+    not_neutral: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class Sweep:
         trials: tuple[Trial, ...],
         answer: Answer | None = None,
         changes: tuple[str, ...] = (),
+        not_neutral: tuple[str, ...] = (),
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -65,6 +68,7 @@ class Sweep:
             trials=trials,
             answer=answer,
             changes=changes,
+            not_neutral=not_neutral,
         )
 
     @property

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
+from search_spaces.values import Value, write
 from service.base.storable import make_storable
 
 MAX_NAME = 250
@@ -51,9 +52,11 @@ def make_metrics(values: Mapping[str, float], when: int, step: int) -> list[Metr
     return [Metric(make_name(k), float(v), when, step) for k, v in values.items()]
 
 
-def make_params(values: Mapping[str, object]) -> list[Param]:
+def make_params(values: Mapping[str, Value]) -> list[Param]:
     """Parameters, their values cut to MLflow's limit."""
-    return [Param(make_name(k), make_text(str(v), MAX_PARAM_VAL_LENGTH)) for k, v in values.items()]
+    return [
+        Param(make_name(k), make_text(write(v), MAX_PARAM_VAL_LENGTH)) for k, v in values.items()
+    ]
 
 
 def make_tags(values: Mapping[str, str]) -> list[RunTag]:

@@ -99,7 +99,7 @@ def main() -> None:
 
 def _measure_both(run: TrainingRun) -> None:
     measure_samples(run, run.model, run.data.val)
-    measure_samples(run, run.model, run.data.train, run.parts.subset)
+    measure_samples(run, run.model, run.data.measured, run.parts.subset)
 
 
 if __name__ == "__main__":

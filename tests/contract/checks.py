@@ -48,7 +48,7 @@ def passes_the_examination(trainable: Trainable, splits: Splits) -> None:
     found = examine(begin(trainable, splits), splits)
     assert {"train/loss", "val/loss", "gap/loss", "sparsity", "lr"} <= set(found.metrics)
     assert found.seconds > 0
-    assert found.memory > 0
+    assert found.step_memory > 0
 
 
 def losses_and_metrics_are_finite(trainable: Trainable, splits: Splits) -> None:

@@ -22,7 +22,7 @@ from trainables.build import build_training
 from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.contract import Trainable
-from trainables.data.samples import Placed, Samples
+from trainables.data.placing import Placed, place_split
 from trainables.distributed.process import Group, Rendezvous
 from trainables.loop import train
 from trainables.models import CNN, MLP
@@ -81,7 +81,8 @@ def test_a_gpu_has_the_curve_of_a_cpu(trainable: Trainable, penalty: str) -> Non
 
 def test_batches_that_are_fetched_give_the_same_curve() -> None:
     data = splits(300, 100)
-    fetched = Placed("cuda", *(Samples(s, "cuda", resident=False) for s in (data.train, data.val)))
+    train, val = (place_split(s, "cuda") for s in (data.train, data.val))
+    fetched = Placed("cuda", train, val, train)
     network = CNN([8], 16)
     assert alike(curve(network, "cuda", fetched), curve(network, "cuda"), 1e-4)
 

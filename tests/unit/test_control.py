@@ -91,13 +91,13 @@ def test_parts_are_found_and_removed() -> None:
     spec = SPEC
     params = {"penalty": "l1", "lambda": 0.1, "dropout": 0.2, "swa": 0.25, "lr": 0.1}
     assert list_parts(spec, params) == ("penalty", "dropout", "averaging", "early_stopping")
-    assert remove_parts(params, ["penalty"]) == {
+    assert remove_parts(params, ["penalty"], {}) == {
         "penalty": "none",
         "dropout": 0.2,
         "swa": 0.25,
         "lr": 0.1,
     }
-    assert remove_parts(params, ["dropout", "averaging"]) == {
+    assert remove_parts(params, ["dropout", "averaging"], {}) == {
         "penalty": "l1",
         "lambda": 0.1,
         "dropout": 0.0,

@@ -188,7 +188,7 @@ def test_a_functions_targets_tell_the_task(mine: str) -> None:
         ("nan", "val, row 3: the input is NaN"),
         ("no_val", "returned no 'val'"),
         ("odd", "'tset'; valid: train, val, test"),
-        ("number", "returned int, not a dict"),
+        ("number", "returned an int; return a dict"),
         ("raises", "RuntimeError: the disk is gone"),
         ("lables", "did you mean 'labels'"),
     ],

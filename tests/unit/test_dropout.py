@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainables.config.regularisers import NEUTRAL, read_regularisers
 from trainables.regularisers.dropout import (
     Dropout,
     adopt_dropout,
@@ -154,6 +155,27 @@ def test_a_rate_of_zero_by_number_is_left_alone() -> None:
     assert find_dropout(model) == ("1",)
 
 
+class ShortNames(nn.Module):
+    """Keeps rates under names without the word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p, self.attn_p, self.p_hidden, self.eps = 0.4, 0.3, 0.2, 0.1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for rate in (self.p, self.attn_p, self.p_hidden):
+            x = nn.functional.dropout(x, rate, self.training)
+        return x * (1 + self.eps)
+
+
+def test_rates_with_short_names_are_set_as_well() -> None:
+    model = adopt_dropout(nn.Sequential(ShortNames(), nn.Dropout2d(0.1)))
+    assert find_dropout(model) == ("0.p", "0.attn_p", "0.p_hidden", "1")
+    set_rate(model, 0.0)
+    assert not differ(model, torch.randn(4, 8, 2, 2))
+    assert model[0].eps == 0.1
+
+
 class DropPath(nn.Module):
     """As timm writes it: the rate is an attribute."""
 
@@ -166,6 +188,18 @@ def test_stochastic_depth_grows_with_the_depth() -> None:
     model = nn.Sequential(DropPath(0.5), nn.ReLU(), DropPath(0.5))
     set_depth_rate(model, 0.2)
     assert [layer.drop_prob for layer in find_depth_layers(model).values()] == [0.1, 0.2]
+
+
+class OneDropPath(DropPath):
+    """As transformers name theirs, one class for each model."""
+
+
+def test_stochastic_depth_is_no_dropout_and_neutral_at_zero() -> None:
+    model = adopt_dropout(nn.Sequential(OneDropPath(0.5), nn.Dropout(0.1)))
+    assert find_dropout(model) == ("1",)
+    assert [*find_depth_layers(model)] == ["0"]
+    neutral = next(r for r in read_regularisers(NEUTRAL) if r.key == "stochastic_depth")
+    assert neutral.build().on_model(model)[0].drop_prob == 0.0
 
 
 def test_activations_are_where_dropout_could_follow() -> None:

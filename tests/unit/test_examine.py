@@ -101,7 +101,7 @@ def examined(network: type[nn.Module], **reg: Any) -> Examination:
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (Fails, r"forward fails on inputs float32 \(2, 4\)"),
+        (Fails, r"forward, on inputs float32 \(2, 4\), raised RuntimeError"),
         (
             WrongShape,
             r"returns outputs of shape \(8, 2, 2\) for targets of shape \(8,\); .* \(8, 2\)",
@@ -109,7 +109,7 @@ def examined(network: type[nn.Module], **reg: Any) -> Examination:
         (NoParameters, "has no parameters to train"),
         (Unused, "no gradient reaches forgotten.weight, forgotten.bias"),
         (Counts, "keeps state between batches"),
-        (Remembers, "the second training step fails"),
+        (Remembers, "the second training step raised RuntimeError"),
         (Tuple, "no built-in loss is for outputs of type tuple; name one by training.loss"),
     ],
 )
@@ -139,7 +139,7 @@ def test_several_workers_need_a_step_that_calls_the_whole_network(
     data = splits()
     run = build_training(InParts(whole), data, Training(), (), None)
     if whole or workers == 1:
-        assert examine(run, data, workers).memory > 0
+        assert examine(run, data, workers).step_memory > 0
         return
     with pytest.raises(ContractError, match="a step must call the whole network"):
         examine(run, data, workers)
@@ -160,4 +160,4 @@ def test_a_regulariser_that_does_not_fit(point: dict[str, Any], words: str) -> N
 
     with pytest.raises(ContractError, match=words):
         examined(Sound, **point)
-    assert examined(Sound, dropout=0.0).memory > 0
+    assert examined(Sound, dropout=0.0).step_memory > 0

@@ -12,7 +12,8 @@ import torch
 from tests.trainings import splits
 from trainables.build import build_training
 from trainables.config.training import Training
-from trainables.data.samples import Placed, Samples, place
+from trainables.data.array_samples import ArraySamples
+from trainables.data.placing import Placed, place, place_split
 from trainables.data.splits import Splits
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN
@@ -20,7 +21,8 @@ from trainables.models import CNN
 
 def streamed(data: Splits) -> Placed:
     """As on a GPU that the data do not fit."""
-    return Placed("cpu", *(Samples(s, "cpu", resident=False) for s in (data.train, data.val)))
+    train, val = (place_split(s, "cpu") for s in (data.train, data.val))
+    return Placed("cpu", train, val, train)
 
 
 def run(data: Splits, placed: Placed | None, **training: Any) -> TrainingRun:
@@ -37,7 +39,7 @@ def test_batches_are_fetched_ahead_and_come_in_order() -> None:
     data = splits(40, 5)
     order = torch.randperm(40)
     indices = [*order.split(7), slice(3, 9)]
-    lying, coming = Samples(data.train, "cpu"), Samples(data.train, "cpu", resident=False)
+    lying, coming = ArraySamples(data.train, "cpu"), ArraySamples(data.train, "cpu", resident=False)
     for (x, y), (other_x, other_y) in zip(
         lying.batches(indices), coming.batches(indices), strict=True
     ):
@@ -46,7 +48,7 @@ def test_batches_are_fetched_ahead_and_come_in_order() -> None:
 
 
 def test_an_error_while_fetching_reaches_the_training() -> None:
-    coming = Samples(splits(10, 5).train, "cpu", resident=False)
+    coming = ArraySamples(splits(10, 5).train, "cpu", resident=False)
     with pytest.raises(IndexError):
         list(coming.batches([torch.tensor([99])]))
 
@@ -58,7 +60,7 @@ def test_arrays_that_may_not_be_written_are_taken_without_a_warning(resident: bo
         values.setflags(write=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        x, _ = Samples(data.train, "cpu", resident=resident).head(4)
+        x, _ = ArraySamples(data.train, "cpu", resident=resident).head(4)
     x.add_(1)
     assert np.all(data.train.x <= 1)
 
@@ -72,7 +74,7 @@ def test_data_lie_on_a_gpu_where_they_take_no_more_than_half_of_it(
     def record(split: object, device: str, *, resident: bool) -> None:
         made.append(resident)
 
-    monkeypatch.setattr("trainables.data.samples.get_free_memory", lambda: free)
-    monkeypatch.setattr("trainables.data.samples.Samples", record)
+    monkeypatch.setattr("trainables.data.placing.get_free_memory", lambda: free)
+    monkeypatch.setattr("trainables.data.placing.ArraySamples", record)
     place(splits(20, 5), "cuda")
     assert made == [resident, resident]

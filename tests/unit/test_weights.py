@@ -40,6 +40,12 @@ class Own(nn.Module):
         self.shift = nn.Parameter(torch.zeros(1, 4, 1))
         self.token = nn.Parameter(torch.zeros(1, 1, 8))
         self.positions = nn.Parameter(torch.zeros(1, 4, 8))
+        self.mask_tokens = nn.Parameter(torch.zeros(2, 8))
+        self.pos_embed = nn.Parameter(torch.zeros(4, 8))
+        self.layer_scale = nn.Parameter(torch.ones(4, 8))
+        self.prompts = nn.ParameterDict(
+            {"tokens": nn.Parameter(torch.zeros(2, 8)), "mixing": nn.Parameter(torch.zeros(8, 8))}
+        )
         self.mixing = nn.Parameter(torch.zeros(8, 8))
         self.head_weight = nn.Parameter(torch.zeros(1, 8))
         self.attention = nn.MultiheadAttention(8, 2, add_bias_kv=True)
@@ -51,6 +57,7 @@ def test_only_matrices_and_kernels_are_penalised() -> None:
     chosen = {w.name: w.unit_axis for w in select_penalised(Own(), Selection())}
     assert chosen == {
         "mixing": 0,
+        "prompts.mixing": 0,
         "head_weight": 0,
         "inp.weight": 0,
         "attention.in_proj_weight": 0,

@@ -1,77 +1,170 @@
-"""Checks of a training before its first step."""
+"""Checks of a training before its first step, and a rehearsal of its steps."""
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainables.analysis.last_batch import LastBatch
+from trainables.analysis.memory import MemoryMeter
 from trainables.analysis.randomness import find_random_modules
+from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
-from trainables.data.nests import Nest, list_leaves
+from trainables.data.lazy import StreamSplit
+from trainables.data.nests import Nest, count_samples, list_leaves
+from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
-from trainables.errors import ContractError, describe_error
+from trainables.distributed.process import Process, Share
+from trainables.distributed.rehearsal import Rehearsal
+from trainables.errors import ContractError, blame, locate
 from trainables.forward import call_network, computes_loss, read_outputs
-from trainables.loop import EPOCH_METRICS, TrainingRun
+from trainables.loop import EPOCH_METRICS, TrainingRun, try_step
 from trainables.losses import check_outputs
 from trainables.measure import measure
 
 _FEW = 8
+Part = tuple[Share, Pair]
+"""A process's share of a batch, and its samples."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """The result of running one batch forward and backward.
+    """What a rehearsal found: two steps on the first batch of an epoch, then an evaluation.
 
-    ``memory`` is in bytes: weights, gradients, optimiser state and the activations that a batch
-    saves for its backward pass. ``seconds`` is the time of one step without the optimiser.
-    ``hidden`` is regularisation that acts although every strength is neutral, in words.
+    ``step_memory`` and ``eval_memory`` are in bytes, at their peaks: weights, gradients, the
+    optimiser's state, the batch and activations, of one worker. ``seconds`` is the time of a step,
+    of which an epoch has ``steps`` (None: not known). ``hidden`` is regularisation that acts
+    although every strength is neutral, in words.
     """
 
     metrics: tuple[str, ...]
     seconds: float
-    memory: int
+    steps: int | None
+    step_memory: int
+    eval_memory: int
     hidden: tuple[str, ...]
 
 
-class _Whole(nn.Module):
-    """A network that can only be called, as on several workers: its attributes are hidden."""
+def examine(
+    run: TrainingRun, splits: Splits, workers: int = 1, smallest: LastBatch | None = None
+) -> Examination:
+    """Rehearse a training, built anew, as each of several ``workers`` would train it.
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.add_module("network", network)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs of the network."""
-        return self.get_submodule("network")(*args, **kwargs)
-
-
-def examine(run: TrainingRun, splits: Splits, workers: int = 1) -> Examination:
-    """Run a batch through a copy of the network, as a training on ``workers`` processes would.
+    ``smallest`` is the smallest batch that any other trial will have. A stream's last batch is not
+    known before it is read.
 
     Raises:
         ContractError: the contract is violated; the message says what to change.
     """
-    names = find_metric_names(run, splits)
-    seconds, saved = _time_step(run, workers)
-    weights = sum(p.numel() * p.element_size() for p in run.model.parameters())
-    copies = 2 + (2 if isinstance(run.parts.optimizer, torch.optim.Adam) else 1)
-    hidden = tuple(_list_hidden(run))
-    return Examination(names, seconds, weights * copies + saved, hidden)
+    with blame("trainable"):
+        _check_network(run, splits)
+        practice = run.parts.rebuild(Rehearsal(workers) if workers > 1 else Process())
+        sizes = _list_sizes(practice)
+        first = _take_part(practice, practice.parts.process.share(torch.arange(sizes[0])))
+        meter = MemoryMeter((*practice.model.parameters(), *practice.model.buffers()))
+        with meter:
+            for number in ("first", "second"):
+                _rehearse(practice, number, first)
+            step_memory = meter.take_peak()
+            names = _evaluate(practice)
+            eval_memory = meter.take_peak()
+        _check_gradients(practice.model)
+        start = time.perf_counter()
+        _rehearse(practice, "third", first)
+        seconds = time.perf_counter() - start
+        own = LastBatch(min(sizes), sum(sizes), practice.training.batch_size)
+        _rehearse_smallest(practice, own if smallest is None else min(own, smallest), first)
+        streamed = isinstance(splits.train, StreamSplit)
+        return Examination(
+            metrics=names,
+            seconds=seconds,
+            steps=run.training.steps_per_epoch if streamed else len(sizes),
+            step_memory=step_memory,
+            eval_memory=eval_memory,
+            hidden=tuple(_list_hidden(run)),
+        )
+
+
+def _list_sizes(run: TrainingRun) -> list[int]:
+    """The sizes of the batches of an epoch; of a stream that of its first one."""
+    training = run.training
+    with torch.random.fork_rng(list_generators(run.data.device)):
+        plan = run.data.train.plan(training.batch_size, drop_last=training.drop_last)
+    if isinstance(plan, int):
+        _, y = run.data.train.head(plan)
+        return [count_samples(y)]
+    return [len(batch) for batch in plan][: training.steps_per_epoch]
+
+
+def _take_part(run: TrainingRun, share: Share) -> Part:
+    return share, run.data.train.spread(len(share.samples))
+
+
+def _rehearse(run: TrainingRun, number: str, part: Part) -> None:
+    subject = f"the {number} training step"
+    try:
+        with blame("", subject):
+            loss = _step(run, part)
+    except ContractError as error:
+        several = run.parts.process.world > 1
+        if several and isinstance(error.__cause__, AttributeError | TypeError):
+            error.args = (f"{error}; with several workers a step must call the whole network",)
+        raise
+    if not loss.isfinite():
+        raise ContractError(f"the loss of {subject} is {float(loss)}")
+
+
+def _step(run: TrainingRun, part: Part) -> Tensor:
+    """The loss of a step on a copy of its samples, which it may write to."""
+    share, pair = part
+    return try_step(run, (share, move_nest(pair, Tensor.clone)))
+
+
+def _rehearse_smallest(run: TrainingRun, last: LastBatch, first: Part) -> None:
+    """Run a step on the smallest part of the smallest batch, if it is smaller than the first."""
+    process = run.parts.process
+    share: Share = process.share_least(torch.arange(last.size))
+    if len(share.samples) >= len(first[0].samples):
+        return
+    try:
+        with blame(""):
+            loss = _step(run, _take_part(run, share))
+            if not loss.isfinite():
+                raise ContractError(f"the loss is {float(loss)}")
+    except ContractError as error:
+        part = len(share.samples)
+        whose = f", {part} of them on a worker" if process.world > 1 else ""
+        varied = last.batch_size != run.training.batch_size
+        raise ContractError(
+            f"no step can be trained on {last}{whose}: {error}; {last.advise()}",
+            "space.batch_size" if varied else "training.batch_size",
+        ) from error
+
+
+def _evaluate(run: TrainingRun) -> tuple[str, ...]:
+    """The names of all metrics that an epoch of this training logs, by measuring some samples."""
+    batch = Batch(*run.data.val.spread(run.training.eval_batch_size))
+    with locate("val"), run.autocast():
+        values = measure(run.model, run.trainable, [batch], run.parts.process)
+    if values["loss"] != values["loss"]:
+        raise ContractError("the loss of the first validation samples is NaN")
+    sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
+    return (*sides, *EPOCH_METRICS)
 
 
 def _list_hidden(run: TrainingRun) -> Iterator[str]:
-    """Regularisation of the network and the optimiser that no strength of a space reaches."""
-    x, _ = run.data.train.head(_FEW)
-    for name in find_random_modules(run.model, x):
-        if not name:
+    """Regularisation of step, network and optimiser that no strength of a space reaches."""
+    batch = Batch(*run.data.train.head(_FEW))
+    for name in find_random_modules(run.trainable, run.model, batch):
+        if name is None:
+            yield f"random numbers in the training step of {type(run.trainable).__name__} itself"
+        elif not name:
             yield "random numbers in the network's own forward (dropout as a function?)"
         else:
             yield f"random numbers in {name} ({type(run.model.get_submodule(name)).__name__})"
@@ -80,62 +173,19 @@ def _list_hidden(run: TrainingRun) -> Iterator[str]:
         yield f"weight_decay {decay:g} of the optimizer, in every trial but the baseline"
 
 
-def find_metric_names(run: TrainingRun, splits: Splits) -> tuple[str, ...]:
-    """The names of all metrics that an epoch of this training logs.
-
-    Raises:
-        ContractError: the network, its losses or its metrics fail on a batch, or what they return
-            has the wrong shape.
-    """
+def _check_network(run: TrainingRun, splits: Splits) -> None:
+    """Check the outputs of the network in eval mode."""
     x, y = run.data.train.head(_FEW)
     made = _forward(run.model, x)
     if not run.trainable.has_own_loss and not computes_loss(x):
         check_outputs(read_outputs(made), y, splits.info)
     again = _forward(run.model, x)
-    if not all(map(torch.equal, _list_tensors(made), _list_tensors(again))):
+    if not all(map(_is_same, _list_tensors(made), _list_tensors(again))):
         raise ContractError(
             "the network returns different outputs for the same batch in eval mode: it keeps state "
             "between batches or draws random numbers; reset the state in forward, or draw only if "
             "self.training is true"
         )
-    try:
-        values = measure(run.model, run.trainable, [Batch(x, y)])
-    except ContractError:
-        raise
-    except Exception as error:
-        raise ContractError(
-            f"the losses or metrics fail on a batch: {describe_error(error)}"
-        ) from error
-    sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
-    return (*sides, *EPOCH_METRICS)
-
-
-def _time_step(run: TrainingRun, workers: int) -> tuple[float, int]:
-    """Seconds and saved bytes of a step on a copy of the network; the second of two steps."""
-    model = copy.deepcopy(run.model).train()
-    given = model if workers == 1 else _Whole(model)
-    hint = "" if workers == 1 else "; with several workers a step must call the whole network"
-    batch = Batch(*run.data.train.head(run.training.batch_size))
-    with torch.random.fork_rng(list_generators(run.data.device)):
-        for number in ("first", "second"):
-            try:
-                with _count_saved_bytes() as saved:
-                    start = time.perf_counter()
-                    loss = run.trainable.step(given, batch)
-                    if loss.ndim:
-                        raise ContractError(
-                            f"the loss of a step has shape {tuple(loss.shape)}; it must be 0-dim"
-                        )
-                    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                    seconds = time.perf_counter() - start
-            except ContractError:
-                raise
-            except Exception as error:
-                raise ContractError(
-                    f"the {number} training step fails: {type(error).__name__}: {error}{hint}"
-                ) from error
-    _check_gradients(model)
-    return seconds, saved[0]
 
 
 def _check_gradients(model: nn.Module) -> None:
@@ -147,26 +197,14 @@ def _check_gradients(model: nn.Module) -> None:
         )
 
 
-@contextmanager
-def _count_saved_bytes() -> Iterator[list[int]]:
-    """Count the bytes that autograd saves for the backward pass, each storage once."""
-    seen: set[int] = set()
-    total = [0]
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            total[0] += storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield total
-
-
 @torch.no_grad()
 def _forward(model: nn.Module, x: Nest) -> Any:
     return call_network(model.eval(), x)
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    """Whether all values are equal, or both NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _list_tensors(made: Any) -> list[Tensor]:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest
-from trainables.data.samples import Samples, divide_samples
+from trainables.data.placing import place_split
+from trainables.data.samples import Samples
 from trainables.data.splits import Splits
+from trainables.errors import locate
 from trainables.gap import compute_gaps
 from trainables.loop import TrainingRun
 from trainables.measure import measure_each
@@ -58,11 +60,11 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
     """Score a finished training at the weights ``state``; its own weights stay as they are."""
     data = run.data
     with _load(run, state):
-        test = None if splits.test is None else Samples(splits.test, data.device, resident=False)
+        test = None if splits.test is None else place_split(splits.test, data.device)
         return HeldOut(
-            test={} if test is None else _measure(run, test),
-            val=_measure(run, data.val),
-            train=_measure(run, data.train, run.parts.subset),
+            test={} if test is None else _measure(run, "test", test),
+            val=_measure(run, "val", data.val),
+            train=_measure(run, "train", data.measured, run.parts.subset),
             better_high=run.trainable.is_better_high,
         )
 
@@ -71,15 +73,14 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
     """Score a finished training on the test samples alone; empty without a test split."""
     if splits.test is None:
         return {}
-    test = Samples(splits.test, run.data.device, resident=False)
+    test = place_split(splits.test, run.data.device)
     with _load(run, state):
-        return _measure(run, test)
+        return _measure(run, "test", test)
 
 
 def list_val_inputs(run: TrainingRun) -> Iterator[Nest]:
     """The inputs of the validation samples, in batches of ``training.eval_batch_size``."""
-    samples = run.data.val
-    for x, _ in samples.batches(divide_samples(len(samples), run.training.eval_batch_size)):
+    for x, _ in run.data.val.read(run.training.eval_batch_size):
         yield x
 
 
@@ -110,10 +111,10 @@ def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
         run.model.load_state_dict(before)
 
 
-def _measure(run: TrainingRun, samples: Samples, subset: Tensor | None = None) -> Rows:
-    batches = divide_samples(len(samples), run.training.eval_batch_size, subset)
-    with run.autocast():
-        return measure_each(run.model, run.trainable, starmap(Batch, samples.batches(batches)))
+def _measure(run: TrainingRun, side: str, samples: Samples, subset: Tensor | None = None) -> Rows:
+    batches = starmap(Batch, samples.read(run.training.eval_batch_size, subset=subset))
+    with run.autocast(), locate(side):
+        return measure_each(run.model, run.trainable, batches)
 
 
 def _name_test(

@@ -1,81 +1,141 @@
-"""Finds the modules of a network that still draw random numbers, by what they do."""
+"""Finds what still draws random numbers in a training step, by what it does."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from trainables.data.nests import Nest
+from trainables.contract import Trainable
+from trainables.data.batch import Batch
+from trainables.data.nests import list_leaves
 from trainables.devices import list_generators
-from trainables.forward import call_network
 from trainables.functions import find_device
 
+_Call = tuple[str, list[Tensor], list[Tensor]]
 _MOST = 32
+_SEEDS = (1, 2, 3, 4, 5)
+"""A rare draw, of a layer that is left out once in ten steps, may agree for two of them."""
 
 
-def find_random_modules(model: nn.Module, inputs: Nest) -> tuple[str, ...]:
+class _Step(nn.Module):
+    """The training step of a trainable, as the module around the network."""
+
+    def __init__(self, trainable: Trainable, network: nn.Module) -> None:
+        super().__init__()
+        self.trainable = trainable
+        self.add_module("network", network)
+
+    def forward(self, batch: Batch) -> Any:
+        """The loss of a batch."""
+        return self.trainable.step(self.get_submodule("network"), batch)
+
+
+def find_random_modules(
+    trainable: Trainable, model: nn.Module, batch: Batch
+) -> tuple[str | None, ...]:
     """The modules whose outputs in training mode depend on the random seed, innermost first.
 
-    The network runs twice in training mode from the same state, with different seeds. The first
-    module that turns equal inputs into different outputs is named and put into eval mode, until
-    both passes agree. A batch norm draws nothing: it depends on the batch alone. The network
-    itself has the empty name.
+    The training step runs from the same state with several seeds, of torch's, numpy's and Python's
+    generators, those that modules keep included. The first module that turns equal inputs into
+    different outputs is named and put into eval mode, without those that it contains, until all
+    runs agree. A batch norm draws nothing: it depends on the batch alone. The network itself has
+    the empty name, and the step around it None.
     """
-    probe = copy.deepcopy(model).train()
-    found: list[str] = []
-    while len(found) < _MOST:
-        name = _find_first(probe, inputs)
-        if name is None or name in found:
-            break
-        found.append(name)
-        if not name:
-            break
-        probe.get_submodule(name).eval()
+    with torch.no_grad(), _keep_generators(batch):
+        trainable.forward(model.eval(), batch)  # old weight_norm: a weight without a graph
+        probe = copy.deepcopy(_Step(trainable, model)).train()
+        found: list[str | None] = []
+        while len(found) < _MOST:
+            place = _find_first(probe, batch)
+            if place is None:
+                break
+            name = place.removeprefix("network").removeprefix(".") if place else None
+            if name in found:
+                break
+            found.append(name)
+            if name is None:
+                break
+            probe.get_submodule(place).training = False
     return tuple(found)
 
 
-def _find_first(model: nn.Module, inputs: Nest) -> str | None:
-    """The name of the first module whose outputs differ while its inputs are equal."""
-    first, second = (_record(copy.deepcopy(model), inputs, seed) for seed in (1, 2))
-    for (name, before, after), (_, other_before, other_after) in zip(first, second, strict=False):
-        if _is_equal(before, other_before) and not _is_equal(after, other_after):
-            return name
+def _find_first(step: _Step, batch: Batch) -> str | None:
+    """The place of the first module whose outputs differ while its inputs are equal."""
+    first = _record(step, batch, _SEEDS[0])
+    for seed in _SEEDS[1:]:
+        other = _record(step, batch, seed)
+        for (name, before, after), (_, other_before, other_after) in zip(
+            first, other, strict=False
+        ):
+            if _is_equal(before, other_before) and not _is_equal(after, other_after):
+                return name
     return None
 
 
-@torch.no_grad()
-def _record(model: nn.Module, inputs: Nest, seed: int) -> list[tuple[str, Any, Any]]:
+def _record(step: _Step, batch: Batch, seed: int) -> list[_Call]:
     """Name, inputs and outputs of every module in the order in which their calls end."""
-    calls: list[tuple[str, Any, Any]] = []
+    calls: list[_Call] = []
+    pending: list[list[Tensor]] = []
+
+    def remember_inputs(_: nn.Module, args: Any, kwargs: Any) -> None:
+        pending.append(_copy((args, kwargs)))
 
     def remember(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
-            calls.append((name, _copy((args, kwargs)), _copy(outputs)))
+        def hook(_: nn.Module, _inputs: Any, outputs: Any) -> None:
+            calls.append((name, pending.pop(), _copy(outputs)))
 
         return hook
 
-    for name, module in model.named_modules():
-        module.register_forward_hook(remember(name), with_kwargs=True)
-    with torch.random.fork_rng(list_generators(str(find_device(inputs)))):
-        torch.manual_seed(seed)
-        call_network(model, inputs)
+    probe, batch = copy.deepcopy(step), copy.deepcopy(batch)
+    for name, module in probe.named_modules():
+        module.register_forward_pre_hook(remember_inputs, with_kwargs=True)
+        module.register_forward_hook(remember(name))
+    _seed_all(probe, seed)
+    probe(batch)
     return calls
 
 
-def _copy(values: Any) -> Any:
-    """A nest with copies of its tensors, which later calls may change in place."""
-    return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), values)
+def _seed_all(step: _Step, seed: int) -> None:
+    """Seed the global generators, and those that the modules and the trainable keep."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    for owner in (step.trainable, *step.modules()):
+        for name, value in vars(owner).items():
+            match value:
+                case torch.Generator():
+                    value.manual_seed(seed)
+                case random.Random():
+                    value.seed(seed)
+                case np.random.Generator():
+                    setattr(owner, name, np.random.default_rng(seed))
 
 
-def _is_equal(a: Any, b: Any) -> bool:
-    left, right = (
-        [leaf for leaf in pytree.tree_leaves(nest) if isinstance(leaf, Tensor)] for nest in (a, b)
-    )
+@contextmanager
+def _keep_generators(batch: Batch) -> Iterator[None]:
+    """Restore the states of all global generators."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(list_generators(str(find_device((batch.x, batch.y))))):
+            yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
+
+
+def _copy(values: Any) -> list[Tensor]:
+    """Copies of the tensors of a nest, which later calls may change in place."""
+    return [t.detach().clone() for t in list_leaves(values) if isinstance(t, Tensor)]
+
+
+def _is_equal(left: list[Tensor], right: list[Tensor]) -> bool:
     return len(left) == len(right) and all(
         x.shape == y.shape and torch.equal(x, y) for x, y in zip(left, right, strict=True)
     )

@@ -59,6 +59,7 @@ LOSS = Kind(
     of_tensors=True,
 )
 DATA = Kind("a data function")
+COLLATE = Kind("a function that makes a batch of a list of samples")
 ARGUMENT = Kind(
     "an nn.Module, or a function of outputs and targets", ("torch.nn:Module",), of_tensors=True
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from search_spaces.bounds import MaxItems, Seed
+from search_spaces.bounds import Bounds, MaxItems, Seed
+from search_spaces.models import Strict
 from trainables.config.data_info import Task
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
@@ -39,6 +40,17 @@ class DataSource(Component):
 Redraw = Literal["given", "pooled"]
 
 
+class LoaderOptions(Strict):
+    """How the samples of a ``Dataset`` become batches, where no ready ``DataLoader`` says so."""
+
+    workers: Annotated[int, Bounds(0, 256)] = Field(
+        0, description="processes that read samples of a Dataset; 0: the trial's own process"
+    )
+    collate: ImportPath | None = Field(
+        None, description="function that makes a batch of a list of samples; default: torch's"
+    )
+
+
 class Function(DataSource, Custom):
     """A user-defined function that returns the splits; other keys are its arguments.
 
@@ -51,6 +63,9 @@ class Function(DataSource, Custom):
     allow_overlap: bool = Field(False, description="allow equal samples in two splits")
     split: SplitterChoice = Field(StratifiedSplit(), description=_SPLIT)
     redraw: Redraw = Field("given", description=_REDRAW)
+    loader: LoaderOptions = Field(
+        LoaderOptions(), description="how samples of a Dataset become batches"
+    )
     test: Any = Field(
         None, description="fraction of the samples for the test, or 0, if it returns none; 0.2"
     )

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from search_spaces.words import did_you_mean
 from trainables.config.code_files import OWN_PACKAGES
-from trainables.errors import ContractError
+from trainables.errors import ContractError, name_error
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
@@ -62,9 +62,9 @@ def load_object(path: str) -> object:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ContractError(f"{path}: {_explain_missing(error.name)}") from None
         raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ContractError(
-            f"{path}: importing {module_name} failed: {type(error).__name__}: {error}"
+            f"{path}: importing {module_name} failed: {name_error(error)}"
         ) from error
     if not hasattr(module, attribute):
         hint = did_you_mean(attribute, dir(module))

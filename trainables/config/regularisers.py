@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from search_spaces.bounds import Amount, Positive
 from search_spaces.models import Strict, get_first_message
-from search_spaces.space import Value
+from search_spaces.values import Value
 from trainables.config.augmentations import augmentations
 from trainables.config.imports import ImportPath, load_object
 from trainables.config.penalties import penalties
@@ -137,6 +137,7 @@ class StochasticDepth(RegulariserConfig):
     """The drop rate of stochastic-depth layers."""
 
     implementation = "trainables.regularisers.stochastic_depth:SetStochasticDepth"
+    neutral: ClassVar[Mapping[str, Value]] = {"stochastic_depth": 0.0}
 
     stochastic_depth: Share | None = Field(
         None, description="rate of the layers that drop branches"

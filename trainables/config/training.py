@@ -112,6 +112,9 @@ class Training(Strict):
 
     max_epochs: SomeEpochs = Field(40, description="epochs of a trial that nothing stops")
     batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(64, description="samples per step")
+    steps_per_epoch: Annotated[int, Bounds(1, 10_000_000)] | None = Field(
+        None, description="at most so many steps an epoch, for streams; default: all samples"
+    )
     drop_last: bool = Field(
         False, description="leave out an epoch's last batch if it has fewer samples than the others"
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search_spaces.space import Value
+from search_spaces.values import Value, is_same, thaw
 from search_spaces.words import did_you_mean, join_names
 from trainables.config import regularisers, training
 from trainables.config.models import find_size_problems
@@ -41,6 +41,13 @@ class TrainingSpec(Protocol):
     @property
     def regularisers(self) -> Mapping[str, OwnRegulariser]:
         """User-defined regularisers by their names in the spec."""
+
+    @property
+    def neutral(self) -> Mapping[str, Value]:
+        """The parameters of the space, arguments of the trainable, that regularise.
+
+        Each with its value without regularisation.
+        """
 
     @property
     def early_stopping(self) -> StoppingConfig | None:
@@ -101,7 +108,7 @@ def check_value(spec: TrainingSpec, name: str, value: Value) -> None:
     """
     if name.startswith(MODEL_PREFIX):
         argument = name.removeprefix(MODEL_PREFIX)
-        for _, text in find_size_problems(spec.trainable, {argument: value}):
+        for _, text in find_size_problems(spec.trainable, {argument: thaw(value)}):
             raise ValueError(text)
     elif name in regularisers.BY_KEY:
         regularisers.BY_KEY[name].model_validate({name: value})
@@ -109,14 +116,15 @@ def check_value(spec: TrainingSpec, name: str, value: Value) -> None:
         Training.model_validate({name: value})
     else:
         label, _, option = name.partition(".")
-        _with_options(spec.regularisers[label], {option: value})
+        _with_options(spec.regularisers[label], {option: thaw(value)})
 
 
-def _strip_prefix(prefix: str, params: Mapping[str, Value]) -> dict[str, Value]:
-    return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
+def _strip_prefix(prefix: str, params: Mapping[str, Value]) -> dict[str, Any]:
+    """The arguments below a prefix, as code gets them."""
+    return {k.removeprefix(prefix): thaw(v) for k, v in params.items() if k.startswith(prefix)}
 
 
-def _with_options(component: OwnRegulariser, options: Mapping[str, Value]) -> OwnRegulariser:
+def _with_options(component: OwnRegulariser, options: Mapping[str, Any]) -> OwnRegulariser:
     return type(component).model_validate({**component.model_dump(), **options})
 
 
@@ -127,19 +135,25 @@ def tunes_training(name: str) -> bool:
 
 
 def list_parts(spec: TrainingSpec, params: Mapping[str, Value]) -> tuple[str, ...]:
-    """The parts of a configuration that regularise: built-in, user-defined, early stopping."""
+    """The parts of a configuration that regularise, early stopping last."""
     built_in = (
         config.part()
         for config in read_regularisers(params)
         if config != type(config).model_validate(config.neutral)
     )
     stopping = () if spec.early_stopping is None else (EARLY_STOPPING,)
-    return (*built_in, *spec.regularisers, *stopping)
+    of_model = (n for n, v in spec.neutral.items() if n in params and not is_same(params[n], v))
+    return (*built_in, *of_model, *spec.regularisers, *stopping)
 
 
-def remove_parts(params: Mapping[str, Value], parts: Collection[str]) -> dict[str, Value]:
-    """A configuration with the keys of some parts at their neutral values."""
-    kept = dict(params)
+def remove_parts(
+    params: Mapping[str, Value], parts: Collection[str], neutral: Mapping[str, Value]
+) -> dict[str, Value]:
+    """A configuration with the keys of some parts at their neutral values.
+
+    ``neutral`` has those of the arguments of the trainable.
+    """
+    kept = {**params, **{name: value for name, value in neutral.items() if name in parts}}
     for config in regularisers.BUILT_IN:
         if config.part() in parts:
             kept = {k: v for k, v in kept.items() if k not in config.names()}

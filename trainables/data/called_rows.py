@@ -57,16 +57,17 @@ class CalledRows(Rows):
                 check_overlap(splits)
         return splits
 
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Call the function for the last replicate only, since a call may take long."""
         if count < 1:
-            return
+            return frozenset()
         parts = self._draw(count, redraw_test=False)
         targets = [Raw(p.y, p.y) for p in parts.values()]
         check_training_part(parts["train"], join(targets), self.task, f"division {count}")
+        return frozenset((len(parts["train"]),))
 
     def _draw(self, replicate: int, redraw_test: bool) -> dict[str, Raw]:
-        parts = take_column(self.function.call(replicate), self.rule, self.function.path)
+        parts = take_column(_check_arrays(self.function, replicate), self.rule, self.function.path)
         if not self.tested or (redraw_test and self.gives_test):
             return parts
         parts.pop("test", None)
@@ -77,6 +78,14 @@ class CalledRows(Rows):
         if not self.gives_test:
             parts = _leave_out(parts, test)
         return {**parts, "test": test}
+
+
+def _check_arrays(function: DataFunction, replicate: int) -> dict[str, Raw]:
+    parts = function.call(replicate)
+    arrays = {name: part for name, part in parts.items() if isinstance(part, Raw)}
+    if len(arrays) < len(parts):
+        raise DataError(f"{function.path} returned arrays first and now a Dataset")
+    return arrays
 
 
 def _leave_out(parts: Mapping[str, Raw], test: Raw) -> dict[str, Raw]:

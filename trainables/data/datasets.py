@@ -24,6 +24,7 @@ from trainables.data.columns import take_column
 from trainables.data.division import Shares, hold_out, set_test_aside, view
 from trainables.data.encoding import guess_task, prepare
 from trainables.data.functions import bind
+from trainables.data.lazy_rows import open_lazily
 from trainables.data.raw import Raw
 from trainables.data.rows import DrawnRows, GivenRows, PooledRows, Rows
 from trainables.data.splits import Splits, check_overlap
@@ -110,7 +111,11 @@ def _open_parts(parts: Mapping[str, Raw], config: Npz) -> Rows:
 
 def _open_function(config: Function) -> Rows:
     function, rule = bind(config), build_rule(config.split)
-    parts = take_column(function.call(), rule, config.name)
+    called = function.call()
+    arrays = {name: part for name, part in called.items() if isinstance(part, Raw)}
+    if len(arrays) < len(called):
+        return open_lazily(function, called, config.task, rule)
+    parts = take_column(arrays, rule, config.name)
     splits = prepare(parts, config.task, keep_numbers=True)
     if not config.allow_overlap:
         check_overlap(splits)

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainables.data.nests import list_leaves
+from trainables.data.lazy import LazySplit, StreamSplit
+from trainables.data.lazy_rows import LazyRows, read_head
+from trainables.data.nests import list_leaves, map_nest
 from trainables.data.raw import Raw
 from trainables.data.rows import Rows
 from trainables.data.splits import Split, Splits, find_shape
 
 _Hashes = NDArray[np.uint64]
+_LOOKED_AT = 64
 _CHUNK = 1 << 24
 """Bytes that are hashed at a time."""
 
@@ -35,7 +38,7 @@ def digest_rows(rows: Rows) -> dict[str, str]:
     inputs = np.concatenate([_hash_samples(part.x) for part in parts])
     both = _mix(inputs, np.concatenate([_hash_samples(part.y) for part in parts]))
     digests = {
-        "samples": str(len(inputs)),
+        "samples": str(sum(_count(rows)) or len(inputs)),
         "inputs": _digest(np.sort(inputs), *(_describe(part.x) for part in parts)),
         "targets": _digest(np.sort(both)),
     }
@@ -51,6 +54,8 @@ def _list_parts(value: object) -> Iterator[Raw | Split]:
     match value:
         case Raw() | Split():
             yield value
+        case LazySplit() | StreamSplit():
+            yield _read_some(value)
         case Splits():
             for part in (value.train, value.val, value.test):
                 yield from _list_parts(part)
@@ -60,6 +65,24 @@ def _list_parts(value: object) -> Iterator[Raw | Split]:
         case Rows():
             for field in fields(value):
                 yield from _list_parts(getattr(value, field.name))
+
+
+def _read_some(split: LazySplit | StreamSplit) -> Raw:
+    """Some samples of a split that is read lazily; only targets where samples vary.
+
+    So they do with transforms, and of a stream that owns its order.
+    """
+    x, y = (map_nest(lambda leaf: leaf.numpy(), side) for side in read_head(split, _LOOKED_AT))
+    steady = isinstance(split, LazySplit) and not split.varies
+    aligned = all(len(leaf) == len(next(list_leaves(y))) for leaf in list_leaves(x))
+    return Raw(x if steady and aligned else y, y)
+
+
+def _count(rows: Rows) -> Iterator[int]:
+    """The numbers of samples of splits that are read lazily."""
+    if isinstance(rows, LazyRows):
+        splits = (rows.first.train, rows.first.val, rows.first.test)
+        yield from (len(split) for split in splits if isinstance(split, LazySplit))
 
 
 def _describe(inputs: Any) -> str:

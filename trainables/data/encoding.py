@@ -91,7 +91,7 @@ def keep(raw: Mapping[str, Raw], task: Task) -> Splits:
     targets, outputs, classes = _keep_targets({n: r.y for n, r in raw.items()}, task)
     made = {n: Split(inputs[n], targets[n]) for n in raw}
     x = inputs["train"]
-    info = DataInfo(find_shape(x), task, outputs, _find_kind(x), _is_continuous(x))
+    info = DataInfo(find_shape(x), task, outputs, *describe_inputs(x))
     preprocessing = replace(first, classes=classes)
     return Splits(made["train"], made["val"], made.get("test"), info, preprocessing)
 
@@ -137,12 +137,12 @@ def _refuse_sparse(classes: Array, count: int) -> None:
 def _keep_array(values: Array) -> Array:
     """Floats as float32, other numbers as they are, but for int64 in place of smaller integers.
 
-    Bytes stay bytes: they are images most often, and eight times as large as int64.
+    Bytes stay bytes, which are images most often, and masks of booleans stay masks.
 
     Raises:
         DataError: they are no numbers.
     """
-    return values if values.dtype == np.uint8 else _keep_target(values)
+    return values if values.dtype in (np.uint8, np.bool_) else _keep_target(values)
 
 
 def _keep_target(values: Array) -> Array:
@@ -151,6 +151,11 @@ def _keep_target(values: Array) -> Array:
     if np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
         return np.ascontiguousarray(values, dtype=np.int64)
     raise DataError(f"arrays must be of numbers, not of {values.dtype}")
+
+
+def describe_inputs(x: Nest) -> tuple[Kind, bool]:
+    """The kind of inputs, and whether they are one array of floats."""
+    return _find_kind(x), _is_continuous(x)
 
 
 def _is_continuous(x: Nest) -> bool:

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch.utils.data import Dataset
+import torch
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
-from trainables.config.code_policy import DATA, load_named
+from trainables.config.code_policy import COLLATE, DATA, load_named
 from trainables.config.construct import check_options
-from trainables.config.data import Function
+from trainables.config.data import Function, LoaderOptions
 from trainables.data.batch import LABELS
-from trainables.data.nests import Nest, map_nest
+from trainables.data.lazy import (
+    LazySplit,
+    Loading,
+    StreamSplit,
+    find_view,
+    is_map_style,
+    take_apart,
+)
+from trainables.data.nests import Nest
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
-from trainables.errors import ContractError, DataError, blame
+from trainables.data.reading import describe
+from trainables.errors import ContractError, DataError, blame, name_error
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
 _DEFAULT_TEST = 0.2
 _VALID = (
-    "a torch.utils.data.Dataset with a length, a pair (inputs, targets) of tensors, arrays, or "
-    "tuples and dicts of them, or a dict of tensors with `labels`"
+    "a pair (inputs, targets) of tensors, arrays, or tuples and dicts of them, a dict of tensors "
+    "with `labels`, or a torch.utils.data Dataset, IterableDataset or DataLoader"
 )
+VIEW = "train_eval"
+"""The name of training samples without the transforms of a training."""
+_ORDERS = {2: ("train", "val"), 3: ("train", VIEW, "val")}
+
+Part = Raw | LazySplit | StreamSplit
+"""A split as arrays, or as what is read while it is needed."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,7 @@ class DataFunction:
         test: the share of rows to set aside, where it returns no test rows.
         test_is_ours: whether the spec gives this share, and the function does not read it.
         seed: the seed of our own divisions.
+        loader: how a Dataset's samples become batches.
     """
 
     path: str
@@ -49,12 +66,13 @@ class DataFunction:
     test: float
     test_is_ours: bool
     seed: int
+    loader: LoaderOptions
 
-    def call(self, replicate: int = 0) -> dict[str, Raw]:
+    def call(self, replicate: int = 0) -> dict[str, Part]:
         """The splits ``train``, ``val`` and maybe ``test``.
 
-        Each is a ``torch.utils.data.Dataset`` of ``(input, target)``, a pair of nests of tensors
-        or arrays, or a mapping of them with ``labels``.
+        A function returns each as a pair of nests of tensors or arrays, or a mapping of them with
+        ``labels``; or as a ``Dataset``, an ``IterableDataset`` or a ``DataLoader``.
 
         Raises:
             ContractError: it cannot be imported or called, or returns something else.
@@ -62,7 +80,7 @@ class DataFunction:
         """
         anew = {self.varies: self.first + replicate} if self.varies else {}
         made = _call(self.path, _load(self.path, self.arguments), {**self.arguments, **anew}, anew)
-        return _read_parts(self.path, made)
+        return _read_parts(self.path, made, _build_loading(self.loader))
 
 
 def bind(config: Function) -> DataFunction:
@@ -90,6 +108,7 @@ def bind(config: Function) -> DataFunction:
         _read_share(shared, passed),
         "test" in shared and "test" not in passed,
         _read_seed(shared, passed),
+        config.loader,
     )
 
 
@@ -152,91 +171,113 @@ def _call(
     anew: Mapping[str, Any],
 ) -> object:
     check_options(path, function, arguments, {})
+    shown = "".join(f" for {name} {value}" for name, value in anew.items())
     try:
         return function(**arguments)
     except Exception as error:
-        shown = "".join(f" for {name} {value}" for name, value in anew.items())
         raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
+    except SystemExit as error:
+        raise DataError(f"{path}{shown}: {name_error(error)}") from error
 
 
-def _read_parts(path: str, made: object) -> dict[str, Raw]:
-    if not isinstance(made, Mapping):
-        raise ContractError(f"{path} returned {type(made).__name__}, not a dict of train and val")
-    for name in made:
-        if name not in SPLIT_NAMES:
-            raise ContractError(f"{path} returned a split {name!r}; valid: train, val, test")
+def _read_parts(path: str, made: object, loading: Loading) -> dict[str, Part]:
+    named = _name_parts(path, made)
+    for name in named:
+        if name not in (*SPLIT_NAMES, VIEW):
+            raise ContractError(
+                f"{path} returned a split {name!r}; valid: train, val, test, {VIEW}"
+            )
     for name in ("train", "val"):
-        if name not in made:
-            raise ContractError(f"{path} returned no {name!r}; it returned {', '.join(made)}")
-    return {n: _to_raw(path, n, split) for n, split in made.items() if split is not None}
+        if named.get(name) is None:
+            raise ContractError(f"{path} returned no {name!r}; it returned {', '.join(named)}")
+    view = named.pop(VIEW, None)
+    read = {n: _read_part(path, n, part, loading) for n, part in named.items() if part is not None}
+    return read if view is None else {**read, "train": _give_view(path, read["train"], view)}
 
 
-def _to_raw(path: str, name: str, split: object) -> Raw:
-    """A split as arrays: of a Dataset, a pair, or a mapping with labels.
+def _name_parts(path: str, made: object) -> dict[str, Any]:
+    """What a function returned by name: a mapping, or two or three splits in a tuple."""
+    if isinstance(made, Mapping):
+        return {str(name): part for name, part in made.items()}
+    if isinstance(made, tuple) and len(made) in _ORDERS:
+        return dict(zip(_ORDERS[len(made)], made, strict=True))
+    raise ContractError(
+        f"{path} returned {describe(made)}; return a dict of train, val and maybe test and {VIEW}, "
+        f"or a tuple (train, val) or (train, {VIEW}, val)"
+    )
+
+
+def _read_part(path: str, name: str, split: Any, loading: Loading) -> Part:
+    """A split as arrays, or as what is read while it is needed.
 
     Raises:
-        ContractError: it is something else, or its items are.
+        ContractError: it is something else.
     """
     with blame("data", f"{path}: reading {name!r}"):
-        if isinstance(split, Dataset):
-            return _read_dataset(path, name, split)
+        arrays = _find_tensors(split)
+        if arrays is not None:
+            split = arrays
         if isinstance(split, Mapping) and LABELS in split:
             return Raw(_to_arrays(split), _to_arrays(split[LABELS]))
         if isinstance(split, tuple | list) and len(split) == 2:
             x, y = split
             return Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
-    raise ContractError(f"{path}: {name!r} is {_describe(split)}; it must be {_VALID}")
+        if isinstance(split, DataLoader):
+            return _read_loader(path, name, split)
+        if isinstance(split, IterableDataset):
+            return StreamSplit(name, path, split, loading)
+        if is_map_style(split):
+            return _make_lazy(path, name, split, loading)
+    raise ContractError(f"{path}: {name!r} is {describe(split)}; it must be {_VALID}")
 
 
-def _read_dataset(path: str, name: str, dataset: Dataset[Any]) -> Raw:
-    count = len(dataset) if hasattr(dataset, "__len__") else None
-    if count is None:
-        raise ContractError(
-            f"{path}: {name!r} is {type(dataset).__name__}, a stream without a length; it must be "
-            f"{_VALID}"
-        )
-    if not count:
+def _find_tensors(split: Any) -> tuple[Any, ...] | None:
+    """The tensors of a ``TensorDataset``, or of a part of one."""
+    if type(split) is TensorDataset:
+        return split.tensors
+    if type(split) is Subset and type(split.dataset) is TensorDataset:
+        return tuple(t[torch.as_tensor(list(split.indices))] for t in split.dataset.tensors)
+    return None
+
+
+def _read_loader(path: str, name: str, loader: DataLoader[Any]) -> Part:
+    parts = take_apart(loader)
+    if parts is None:
+        return StreamSplit(name, path, loader, Loading(batch_size=loader.batch_size))
+    dataset, loading = parts
+    return _make_lazy(path, name, dataset, loading)
+
+
+def _make_lazy(path: str, name: str, dataset: Any, loading: Loading) -> LazySplit:
+    if not len(dataset):
         raise ContractError(f"{path}: {name!r} is empty")
-    items = []
-    for number in range(count):
-        item = dataset[number]
-        is_batch = isinstance(item, Mapping) and LABELS in item
-        if not is_batch and not (isinstance(item, tuple | list) and len(item) == 2):
-            raise ContractError(
-                f"{path}: item {number} of {name!r} is {_describe(item)}; it must be a pair "
-                "(input, target), each of which may be a tuple or dict, or a dict with `labels`"
-            )
-        items.append((item, item[LABELS]) if is_batch else tuple(item))
-    inputs, targets = zip(*items, strict=True)
-    return Raw(_stack(path, name, inputs), _stack(path, name, targets))
+    return LazySplit(name, path, dataset, loading, find_view(dataset))
 
 
-def _stack(path: str, name: str, items: Sequence[Nest]) -> Nest:
-    """One nest of arrays with samples on the first axis.
+def _give_view(path: str, train: Part, view: Any) -> Part:
+    dataset: Any = view.dataset if isinstance(view, DataLoader) else view
+    if not isinstance(train, LazySplit) or not is_map_style(dataset):
+        raise ContractError(f"{path}: {VIEW!r} must be a Dataset, beside a train that is one")
+    if len(dataset) != len(train):
+        raise ContractError(
+            f"{path}: {VIEW!r} has {len(dataset)} samples and train {len(train)}; it must have the "
+            "same samples in the same order, without the transforms of a training"
+        )
+    return replace(train, view=dataset)
+
+
+def _build_loading(options: LoaderOptions) -> Loading:
+    """How samples become batches by the spec.
 
     Raises:
-        ContractError: the samples differ in structure or shape.
+        ContractError: the function that makes a batch cannot be imported or called.
     """
-    arrays = [_to_arrays(item) for item in items]
-    try:
-        return map_nest(lambda *leaves: np.stack(leaves), arrays[0], *arrays[1:])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        shapes = {str(map_nest(lambda leaf: leaf.shape, a)) for a in arrays}
-        some = ", ".join(sorted(shapes)[:3])
-        raise ContractError(
-            f"{path}: samples of {name!r} differ in shape: {some}"
-            f"{', …' if len(shapes) > 3 else ''}; pad or resize them to one"
-        ) from None
-
-
-def _describe(value: object) -> str:
-    """A value by its type, and what is in it."""
-    kind = type(value).__name__
-    if isinstance(value, Mapping):
-        return f"a {kind} with the keys {', '.join(map(str, list(value)[:6]))}"
-    if isinstance(value, tuple | list):
-        return f"a {kind} of {len(value)}"
-    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
+    if options.collate is None:
+        return Loading(workers=options.workers)
+    found = load_named(options.collate, COLLATE)
+    if not callable(found):
+        raise ContractError(f"{options.collate} is {type(found).__name__}, not a function")
+    return Loading(found, options.workers)
 
 
 def _to_arrays(values: Any) -> Nest:

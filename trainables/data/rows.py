@@ -45,8 +45,10 @@ class Rows(ABC):
         """
 
     @abstractmethod
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Check the divisions 1 to ``count``, without encoding them.
+
+        Returns the sizes of their training parts, as far as they are known beforehand.
 
         Raises:
             DataError: one of them cannot be made, or lacks a class in its training part.
@@ -73,8 +75,9 @@ class GivenRows(Rows):
         """The same splits, always."""
         return self.splits
 
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Nothing to check."""
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -104,18 +107,21 @@ class DrawnRows(Rows):
             parts["test"] = source.test
         return prepare(parts, self.task, keep_numbers=self.keep_numbers)
 
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Divide ``count`` times, and look for the classes in each training part."""
         cases = view(self.pool, self.task)
         self.splitter.check(cases, 2)
         self.splitter.check_replicates(cases, self.share, count)
         targets = Raw(self.pool.y, self.pool.y, self.pool.by)
         others = targets if self.test is None else join([targets, Raw(self.test.y, self.test.y)])
+        sizes = set()
         for replicate in range(1, count + 1):
             draw = Draw(self.seed, replicate)
             stay, _ = hold_out(self.splitter, targets, self.task, self.share, draw)
             which = f"division {replicate} of {count}"
             check_training_part(targets.rows(stay), others, self.task, which)
+            sizes.add(len(stay))
+        return frozenset(sizes)
 
     def _redraw_test(self, draw: Draw) -> DrawnRows:
         if self.test is None:
@@ -155,9 +161,9 @@ class PooledRows(Rows):
             return prepare(self.parts, self.task, keep_numbers=self.keep_numbers)
         return self._pool().divide(replicate, redraw_test=redraw_test)
 
-    def check_replicates(self, count: int) -> None:
+    def check_replicates(self, count: int) -> frozenset[int]:
         """Divide the pool ``count`` times, and look for the classes in each training part."""
-        self._pool().check_replicates(count)
+        return self._pool().check_replicates(count)
 
     def _pool(self) -> DrawnRows:
         train, val = self.parts["train"], self.parts["val"]

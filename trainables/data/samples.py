@@ -1,140 +1,131 @@
-"""The samples of a split in batches: resident on the device if they fit, else prefetched."""
+"""The samples of a split on a device, as trainings read them: in batches."""
 
 from __future__ import annotations
 
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data.nests import Nest, list_leaves, map_nest
-from trainables.data.splits import Split, Splits
-from trainables.devices import get_free_memory
+from trainables.data.nests import Nest
+from trainables.distributed.process import Process, Share
 
 Index = Tensor | slice
 Pair = tuple[Nest, Nest]
-
-SHARE = 0.5
-"""Fraction of the device's free memory that data may take."""
-_AHEAD = 2
-
-
-class Samples:
-    """Inputs and targets, read in batches on ``device``.
-
-    If ``resident``, all samples are on the device; otherwise they stay in the host's memory, and a
-    thread pins and copies batches ahead of their use.
-    """
-
-    def __init__(self, split: Split, device: str, *, resident: bool = True) -> None:
-        self._device = torch.device(device)
-        self._cuda = cuda = self._device.type == "cuda"
-        self.resident, self._count = resident, len(split)
-        if resident:
-            self.x, self.y = (
-                map_nest(lambda a: _to_image_layout(torch.tensor(a, device=device), cuda), nest)
-                for nest in (split.x, split.y)
-            )
-        else:
-            self.x, self.y = (map_nest(_as_tensor, nest) for nest in (split.x, split.y))
-            self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
-
-    def __len__(self) -> int:
-        return self._count
-
-    def move_indices(self, indices: Tensor) -> Tensor:
-        """Move indices to the device of the samples, so that no step waits for them."""
-        return indices.to(next(list_leaves(self.y)).device)
-
-    def batches(self, indices: Iterable[Index]) -> Iterator[Pair]:
-        """One batch for each index tensor or slice; tensors from :meth:`move_indices`."""
-        if self.resident:
-            return ((_take(self.x, i), _take(self.y, i)) for i in indices)
-        return self._prefetch(indices)
-
-    def head(self, count: int) -> Pair:
-        """The first samples."""
-        return next(self.batches([slice(count)]))
-
-    def _prefetch(self, indices: Iterable[Index]) -> Iterator[Pair]:
-        with ThreadPoolExecutor(1, "samples") as thread:
-            coming: deque[Future[Pair]] = deque()
-            for index in indices:
-                coming.append(thread.submit(self._fetch, index))
-                if len(coming) > _AHEAD:
-                    yield self._receive(coming.popleft())
-            while coming:
-                yield self._receive(coming.popleft())
-
-    def _fetch(self, index: Index) -> Pair:
-        pair = _take(self.x, index), _take(self.y, index)
-        if self._stream is None:  # a slice is a view, but a step may write to its batch
-            return move_nest(pair, lambda leaf: leaf.to(self._device, copy=True))
-        with torch.cuda.stream(self._stream):
-            return move_nest(pair, self._send)
-
-    def _send(self, leaf: Tensor) -> Tensor:
-        return _to_image_layout(leaf.pin_memory().to(self._device, non_blocking=True), True)
-
-    def _receive(self, batch: Future[Pair]) -> Pair:
-        pair = batch.result()
-        if self._stream is not None:
-            now = torch.cuda.current_stream()
-            now.wait_stream(self._stream)
-            for tensor in list_leaves(pair):
-                tensor.record_stream(now)
-        return pair
+Plan = Sequence[Tensor] | int
+"""What an epoch reads: the indices of each batch, or of a stream the size of its batches."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """The samples of a training, for one device; all trials of a process share them."""
+class Fed:
+    """This process's part of one training batch, which has ``count`` samples in all."""
 
-    device: str
-    train: Samples
-    val: Samples
-
-
-def place(splits: Splits, device: str) -> Placed:
-    """Move the training and validation splits to a device if they fit."""
-    size = sum(split.nbytes for split in (splits.train, splits.val))
-    resident = device == "cpu" or size <= SHARE * get_free_memory()
-    train, val = (Samples(s, device, resident=resident) for s in (splits.train, splits.val))
-    return Placed(device, train, val)
+    count: int
+    share: Share
+    x: Nest
+    y: Nest
 
 
-def divide_samples(count: int, size: int, subset: Tensor | None = None) -> list[Index]:
-    """Slices or indices of batches of ``size``: of all samples, or of those in ``subset``."""
-    if subset is not None:
-        return [*torch.split(subset, size)]
-    return [slice(start, start + size) for start in range(0, count, size)]
+class Samples(ABC):
+    """Inputs and targets of a split."""
+
+    @abstractmethod
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+        """Draw the order of an epoch from torch's generator, equal in all processes.
+
+        With ``drop_last`` without a batch that is smaller, if there is another.
+        """
+
+    @abstractmethod
+    def feed(self, plan: Plan, process: Process, seed: int) -> Iterator[Fed]:
+        """The batches of an epoch; ``seed`` is of what reading a sample draws.
+
+        Raises:
+            ContractError: the user's code failed, or returned no batch.
+        """
+
+    @abstractmethod
+    def read(
+        self, size: int, process: Process | None = None, subset: Tensor | None = None
+    ) -> Iterator[Pair]:
+        """This process's batches of all samples, or of those at ``subset``, in their order.
+
+        A batch has at most ``size`` samples, except where a loader makes the batches.
+
+        Raises:
+            ContractError: see :meth:`feed`.
+        """
+
+    @abstractmethod
+    def head(self, count: int) -> Pair:
+        """The first samples."""
+
+    def spread(self, count: int) -> Pair:
+        """Some samples from all over the split, which may be in the order of its classes.
+
+        Of a stream the first ones.
+        """
+        return self.head(count)
 
 
-def _take(nest: Nest, index: Index) -> Nest:
-    if isinstance(nest, Tensor):  # the fast path
-        return nest[index]
-    return map_nest(lambda leaf: leaf[index], nest)
+class IndexedSamples(Samples):
+    """Samples that are read by their positions."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    @abstractmethod
+    def batches(self, indices: Iterable[Index], seed: int = 0) -> Iterator[Pair]:
+        """One batch for each index tensor or slice; tensors from :meth:`move_indices`."""
+
+    def move_indices(self, indices: Tensor) -> Tensor:
+        """Move indices to where :meth:`batches` needs them, so that no step waits for them."""
+        return indices
+
+    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+        """All samples in a random order."""
+        order = self.move_indices(torch.randperm(len(self)))
+        return split_epoch(order, batch_size, drop_last=drop_last)
+
+    def feed(self, plan: Plan, process: Process, seed: int) -> Iterator[Fed]:
+        """Each batch divided among the processes."""
+        assert not isinstance(plan, int)
+        shares = [process.share(batch) for batch in plan]
+        fed = self.batches((share.samples for share in shares), seed)
+        for batch, share, (x, y) in zip(plan, shares, fed, strict=True):
+            yield Fed(len(batch), share, x, y)
+
+    def read(
+        self, size: int, process: Process | None = None, subset: Tensor | None = None
+    ) -> Iterator[Pair]:
+        """Whole batches, each in one process."""
+        process = process or Process()
+        count = len(self) if subset is None else len(subset)
+        size = min(size, math.ceil(count / process.world))
+        batches: list[Index] = [slice(start, start + size) for start in range(0, count, size)]
+        if subset is not None:
+            batches = [*torch.split(self.move_indices(subset), size)]
+        return self.batches(process.select_batches(batches))
+
+    def head(self, count: int) -> Pair:
+        """The first samples, in one batch."""
+        return self.take(torch.arange(min(count, len(self))))
+
+    def spread(self, count: int) -> Pair:
+        """Samples at even distances, in one batch."""
+        return self.take(torch.linspace(0, len(self) - 1, min(count, len(self))).round().long())
+
+    def take(self, indices: Tensor) -> Pair:
+        """The samples at these indices, read in this process."""
+        return next(self.batches([self.move_indices(indices)]))
 
 
-def move_nest(pair: Pair, move: Callable[[Tensor], Tensor]) -> Pair:
-    """A batch with every tensor moved."""
-    x, y = (map_nest(move, nest) for nest in pair)
-    return x, y
-
-
-def _as_tensor(values: NDArray[Any]) -> Tensor:
-    """A tensor without a copy. Ray's arrays are read-only, which torch warns about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(values)
-
-
-def _to_image_layout(x: Tensor, cuda: bool) -> Tensor:
-    """Images in channels-last layout on a GPU, where convolutions are fastest."""
-    return x.contiguous(memory_format=torch.channels_last) if cuda and x.ndim == 4 else x
+def split_epoch(order: Tensor, batch_size: int, *, drop_last: bool) -> Sequence[Tensor]:
+    """The batches of an epoch; with ``drop_last`` those of ``batch_size`` samples, if there are."""
+    batches = torch.split(order, batch_size)
+    short = len(batches) > 1 and len(batches[-1]) < batch_size
+    return batches[:-1] if drop_last and short else batches

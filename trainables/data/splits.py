@@ -1,12 +1,14 @@
-"""The splits of a training as plain arrays, which Ray shares without copies."""
+"""The splits of a training: plain arrays, which Ray shares without copies, or lazily read ones."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from trainables.config.data_info import DataInfo, Shape, Task
+from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.raw import hash_rows
@@ -37,33 +39,48 @@ class Split:
         return Split(*(map_nest(lambda leaf: leaf[:count], nest) for nest in (self.x, self.y)))
 
 
+AnySplit = Split | LazySplit | StreamSplit
+"""Samples in memory, or read while they are needed."""
+
+
 @dataclass(frozen=True)
 class Splits:
-    """The splits and their description. Only the finalists are measured on the test split."""
+    """The splits and their description. Only the finalists are measured on the test split.
 
-    train: Split
-    val: Split
-    test: Split | None
+    ``notes`` are sentences on how the data are read, for people.
+    """
+
+    train: AnySplit
+    val: AnySplit
+    test: AnySplit | None
     info: DataInfo
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_split("train", self.train, self.info)
-        _check_split("val", self.val, self.info)
-        if self.test is not None:
-            _check_split("test", self.test, self.info)
-        self._check_types()
-        classes = next(list_leaves(self.train.y))
+        arrays = dict(self.list_arrays())
+        for name, split in arrays.items():
+            _check_split(name, split, self.info)
+        if "train" not in arrays:
+            return
+        _check_types(arrays)
+        classes = next(list_leaves(arrays["train"].y))
         if self.info.task is Task.CLASSIFICATION and len(np.unique(classes)) < 2:
             raise DataError("the training split has only one class; at least two are needed")
 
-    def _check_types(self) -> None:
-        given = {"val": self.val, "test": self.test}
-        for name, split in given.items():
-            pairs = zip(*map(_list_types, (self.train, split or self.train)), strict=True)
-            for ours, theirs in pairs:
-                if ours != theirs:
-                    raise DataError(f"train has {ours}, {name} has {theirs}: give one type")
+    def list_arrays(self) -> Iterator[tuple[str, Split]]:
+        """The names and samples of the splits that are in memory."""
+        for name, split in (("train", self.train), ("val", self.val), ("test", self.test)):
+            if isinstance(split, Split):
+                yield name, split
+
+
+def _check_types(arrays: Mapping[str, Split]) -> None:
+    for name, split in arrays.items():
+        pairs = zip(*map(_list_types, (arrays["train"], split)), strict=True)
+        for ours, theirs in pairs:
+            if ours != theirs:
+                raise DataError(f"train has {ours}, {name} has {theirs}: give one type")
 
 
 def _list_types(split: Split) -> list[str]:
@@ -76,11 +93,10 @@ def check_overlap(splits: Splits) -> None:
     Raises:
         DataError: two splits share a sample.
     """
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     seen: dict[bytes, tuple[str, int]] = {}
-    for name, split in parts.items():
+    for name, split in splits.list_arrays():
         own: dict[bytes, tuple[str, int]] = {}
-        leaves = [*list_leaves((split.x, split.y))] if split else []
+        leaves = [*list_leaves((split.x, split.y))]
         for row, digest in enumerate(hash_rows(leaves)):
             if digest in seen:
                 other, number = seen[digest]
@@ -91,6 +107,13 @@ def check_overlap(splits: Splits) -> None:
                 )
             own[digest] = (name, row)
         seen |= own
+
+
+def describe_size(split: AnySplit | None) -> str:
+    """The number of samples, in words."""
+    if split is None:
+        return "no"
+    return "a stream of" if isinstance(split, StreamSplit) else str(len(split))
 
 
 def find_shape(x: Nest) -> Shape:

@@ -8,7 +8,7 @@ samples. Each rank draws its own random numbers for its samples (dropout, augmen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
@@ -41,9 +41,17 @@ class Share:
     ``replicated`` batches are too small to be divided: every rank trains on the whole batch.
     """
 
-    samples: Tensor
+    samples: Tensor = field(default_factory=lambda: torch.arange(0))
     weight: float = 1.0
     replicated: bool = False
+
+    @classmethod
+    def of(cls, batch: Tensor, rank: int, world: int) -> Self:
+        """A rank's part of a batch; the sizes of the parts differ by one sample at most."""
+        if len(batch) < world:
+            return cls(batch, replicated=True)
+        part = batch.tensor_split(world)[rank]
+        return cls(part, len(part) * world / len(batch))
 
 
 class Rendezvous:
@@ -82,6 +90,10 @@ class Process:
 
     def share(self, batch: Tensor) -> Share:
         """This rank's part of a batch's indices."""
+        return Share(batch)
+
+    def share_least(self, batch: Tensor) -> Share:
+        """The smallest part that a rank has of a batch's indices."""
         return Share(batch)
 
     def begin_step(self, share: Share) -> None:
@@ -153,10 +165,7 @@ class Group(Process):
 
     def share(self, batch: Tensor) -> Share:
         """A part of the batch; the sizes of the parts differ by one sample at most."""
-        if len(batch) < self.world:
-            return Share(batch, replicated=True)
-        part = batch.tensor_split(self.world)[self.rank]
-        return Share(part, len(part) * self.world / len(batch))
+        return Share.of(batch, self.rank, self.world)
 
     def begin_step(self, share: Share) -> None:
         """Sum batch statistics over the ranks unless every rank has the whole batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ _ALPHA = (nn.AlphaDropout, nn.FeatureAlphaDropout)
 _OF_TORCH = (nn.Dropout, *_CHANNELWISE, *_ALPHA)
 _SATURATION = -1.7580993408473766  # of SELU: −λα, Klambauer et al. 2017
 _RATES = "_gapsweep_dropout_rates"
+_NAMES = re.compile(r".*drop.*|p|.+_p|p_.+", re.IGNORECASE)
 
 
 class Dropout(nn.Module):
@@ -82,7 +84,8 @@ def adopt_dropout(model: nn.Module) -> nn.Module:
     model = _replace(model, {})
     depth = set(find_depth_layers(model).values())
     for module in model.modules():
-        rates = () if isinstance(module, Dropout) or module in depth else tuple(_find_rates(module))
+        whole = isinstance(module, (Dropout, *_OF_TORCH)) or module in depth
+        rates = () if whole else tuple(_find_rates(module))
         if rates:
             setattr(module, _RATES, rates)
     return model
@@ -108,7 +111,7 @@ def _replace(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
 def _find_rates(module: nn.Module) -> Iterator[str]:
     """The attributes of a module that are rates of dropout."""
     for name, value in vars(module).items():
-        if "drop" in name and isinstance(value, float) and 0 < value < 1:
+        if _NAMES.fullmatch(name) and isinstance(value, float) and 0 < value < 1:
             yield name
 
 

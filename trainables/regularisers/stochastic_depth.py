@@ -32,8 +32,8 @@ class SetStochasticDepth(Regulariser):
 
 
 def find_depth_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that drop whole branches, by name: those of torchvision, timm or similar."""
-    return {n: m for n, m in model.named_modules() if type(m).__name__ in _DEPTH_LAYERS}
+    """The layers that drop whole branches, by name: of torchvision, timm, transformers or alike."""
+    return {n: m for n, m in model.named_modules() if type(m).__name__.endswith(_DEPTH_LAYERS)}
 
 
 def set_depth_rate(model: nn.Module, rate: float) -> None:

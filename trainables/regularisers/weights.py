@@ -17,6 +17,9 @@ from trainables.forward import call_network
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_CONTAINERS = (nn.ParameterList, nn.ParameterDict)
+_NO_MATRIX = re.compile(r"token|scale|gamma|beta|(^|_)(cls|pos)", re.IGNORECASE)
+"""Names of a module's own parameters that are added or multiplied, whatever their dimensions."""
 _PARAMETRISED = "parametrizations"
 _OLD_PARTS = ("_g", "_v", "_orig")
 _SHOWN = 4
@@ -55,9 +58,9 @@ class _Place:
         shape, kind = self.parameter.shape, type(self.module)
         if len(shape) < 2 or "bias" in self.own or isinstance(self.module, _NORMS):
             return False
-        if kind.__module__.startswith("torch.nn."):
+        if kind.__module__.startswith("torch.nn.") and not isinstance(self.module, _CONTAINERS):
             return True
-        if "norm" in kind.__name__.lower():
+        if "norm" in kind.__name__.lower() or _NO_MATRIX.search(self.own):
             return False
         is_named = "weight" in self.own or "kernel" in self.own
         return is_named or (shape[0] > 1 and sum(size > 1 for size in shape) > 1)

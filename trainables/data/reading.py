@@ -1,0 +1,217 @@
+"""Reads samples of a user's ``Dataset``, in the training's process or in workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainables.data.batch import LABELS
+from trainables.data.lazy import LazySplit, Loading, StreamSplit
+from trainables.data.nests import Nest, count_samples, map_nest
+from trainables.data.randomness import ReadingState, seeded
+from trainables.errors import ContractError, describe_error
+
+Pair = tuple[Nest, Nest]
+Order = list[int]
+"""The seed of a batch, and the positions of its samples."""
+
+EXPECTED = (
+    "a pair (input, target), each of which may be a tuple or dict of tensors, or a dict with "
+    "`labels`"
+)
+
+
+class Reader(Dataset[Any]):
+    """Reads one batch for each :data:`Order`. What the user's code raises is a returned value."""
+
+    def __init__(self, split: LazySplit) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitems__(self, order: Order) -> list[Pair | Failure]:
+        """The batch, in a list of one."""
+        seed, *positions = order
+        with seeded(seed):
+            return [self._read(positions)]
+
+    def _read(self, positions: Sequence[int]) -> Pair | Failure:
+        dataset: Any = self._split.dataset
+        place = f"{self._split.source}: {self._split.name!r}"
+        try:
+            if hasattr(dataset, "__getitems__"):
+                where = f"items {positions[0]}, …"
+                items = dataset.__getitems__(list(positions))
+            else:
+                items = []
+                for position in positions:
+                    where = f"item {position}"
+                    items.append(dataset[position])
+        except Exception as error:  # the user's code
+            return Failure(f"{place}: {where} raised {describe_error(error)}")
+        return collate(items, self._split.loading, f"{place}, item {positions[0]}")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of the user's code in words, sent from a worker."""
+
+    text: str
+
+
+def collate(items: list[Any], loading: Loading, place: str) -> Pair | Failure:
+    """A batch of samples by the user's or torch's function."""
+    try:
+        made = loading.collate(items)
+    except Exception as error:  # the user's code, or samples that do not fit together
+        what = f"collating {len(items)} samples like {describe(items[0])}"
+        return Failure(
+            f"{place}: {what} raised {describe_error(error)}; give samples of one shape, or a "
+            "collate_fn that pads them"
+        )
+    return split_batch(made, place, f"samples like {describe(items[0])}")
+
+
+def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
+    """Inputs and targets of a batch, as nests of tensors that a network takes."""
+    if isinstance(batch, Mapping) and LABELS in batch:
+        pair = batch, batch[LABELS]
+    elif isinstance(batch, tuple | list) and len(batch) == 2:
+        pair = batch[0], batch[1]
+    else:
+        return Failure(f"{place}: {what} gave {describe(batch)}; a sample must be {EXPECTED}")
+    try:
+        x, y = (conform(side) for side in pair)
+        count_samples(y)
+    except (TypeError, ValueError) as error:
+        return Failure(f"{place}: {what} gave {describe(batch)}: {error}")
+    return x, y
+
+
+def conform(nest: Nest) -> Nest:
+    """A nest of tensors; float64, NumPy's and Python's type, becomes float32.
+
+    Raises:
+        TypeError: an array is not of numbers.
+    """
+    if is_dataclass(nest) and not isinstance(nest, type):
+        nest = {f.name: getattr(nest, f.name) for f in fields(nest)}
+    return map_nest(_conform, nest)
+
+
+def _conform(leaf: Any) -> Tensor:
+    tensor = torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+def describe(value: object) -> str:
+    """A value by its type, and what is in it."""
+    kind = type(value).__name__
+    if isinstance(value, Mapping):
+        return f"a {kind} with the keys {', '.join(map(str, list(value)[:6]))}"
+    if isinstance(value, tuple | list):
+        return f"a {kind} of {len(value)}"
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+class _Orders:
+    """The orders of the next pass of a loader."""
+
+    def __init__(self) -> None:
+        self.next: Iterable[Order] = ()
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self.next)
+
+
+class LazyReader:
+    """The batches of a split that is read lazily; worker processes stay for all passes."""
+
+    def __init__(self, split: LazySplit, *, pin: bool = False) -> None:
+        self._reader, self._orders = Reader(split), _Orders()
+        loading = split.loading
+        self._loader: DataLoader[Any] = DataLoader(
+            self._reader,
+            batch_sampler=self._orders,
+            collate_fn=_take_only,
+            num_workers=loading.workers,
+            pin_memory=pin,
+            persistent_workers=loading.workers > 0,
+            generator=torch.Generator(),
+            **loading.options,
+        )
+
+    def read(self, orders: Iterable[Order]) -> Iterator[Pair]:
+        """A batch for each order.
+
+        Raises:
+            ContractError: reading a sample or collating a batch failed.
+        """
+        self._orders.next = orders
+        return map(_check, self._loader)
+
+    def read_here(self, order: Order) -> Pair:
+        """One batch, in this process.
+
+        Raises:
+            ContractError: see :meth:`read`.
+        """
+        return _check(self._reader.__getitems__(order)[0])
+
+
+def read_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -> Iterator[Pair]:
+    """One pass over a stream, in batches of its own or of this size.
+
+    Raises:
+        ContractError: the stream, collating or a batch failed.
+    """
+    state = ReadingState.from_seed(seed)
+    place = f"{split.source}: {split.name!r}"
+    with state.active():
+        batches = iter(_open_stream(split, batch_size, seed, pin=pin))
+    number = 0
+    while True:
+        with state.active():
+            try:
+                batch = next(batches, None)
+            except Exception as error:  # the user's code
+                raise ContractError(
+                    f"{place}: batch {number} raised {describe_error(error)}"
+                ) from error
+        if batch is None:
+            return
+        yield _check(split_batch(batch, place, f"batch {number}"))
+        number += 1
+
+
+def _open_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -> Iterable[Any]:
+    if isinstance(split.stream, DataLoader):
+        return split.stream
+    loading = split.loading
+    return DataLoader(
+        split.stream,
+        batch_size=batch_size,
+        collate_fn=loading.collate,
+        num_workers=loading.workers,
+        drop_last=loading.drop_last,
+        pin_memory=pin,
+        generator=torch.Generator().manual_seed(seed),
+        **loading.options,
+    )
+
+
+def _take_only(batches: list[Any]) -> Any:
+    return batches[0]
+
+
+def _check(made: Pair | Failure) -> Pair:
+    if isinstance(made, Failure):
+        raise ContractError(made.text)
+    return made
