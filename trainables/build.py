@@ -28,11 +28,13 @@ from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.optimizers import build_optimizer
-from trainables.regularisers.base import Hooks, Subject
+from trainables.regularisers.base import Hooks, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
+from trainables.regularisers.needs import Offer, explain_misfit
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
 from trainables.returned import describe_returned
 
+_FEW = 8
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
 
 
@@ -113,13 +115,14 @@ def build_training(
         placed=data,
     )
     training = scale_for_workers(training, process.world)
-    few, _ = data.train.head(2)
+    pair = data.train.head(2)
+    few, _ = pair
     model = _build_network(trainable, splits, training, few)
     outputs = _find_last_layer(model, few)
     built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
     for regulariser, config in built:
         with blame("", _get_key(config)):
-            misfit = regulariser.misfit(splits.info, model)
+            misfit = _explain_misfit(regulariser, config, Offer(splits.info, *pair, model))
             if misfit:
                 raise ContractError(f"{_get_key(config)}: {misfit}")
             model = regulariser.on_model(model)
@@ -173,14 +176,21 @@ def _choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
 
 def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Mapping[str, str]:
     """Why regularisers cannot work with these data and this network, by key of the space."""
-    found = {}
+    found, pair = {}, run.data.train.head(_FEW)
     for config in configs:
         regulariser = config.build()
-        text = regulariser.misfit(splits.info, run.model)
+        text = _explain_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
         if text is None and regulariser.acts_on_weights:
             text = explain_derived(run.penalised)
         found[_get_key(config)] = text
     return {key: text for key, text in found.items() if text}
+
+
+def _explain_misfit(
+    regulariser: Regulariser, config: RegulariserConfig | OwnRegulariser, offer: Offer
+) -> str | None:
+    on = config.on if isinstance(config, RegulariserConfig) else ""
+    return explain_misfit(regulariser, on, offer)
 
 
 def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from search_spaces.space import Int
+from search_spaces.space import Int, Parameter
 from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
@@ -14,9 +14,10 @@ from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
 from trainables.analysis.last_batch import LastBatch, find_smallest
+from trainables.analysis.unread import find_unread
 from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
-from trainables.config.regularisers import BY_KEY, read_regularisers
+from trainables.config.regularisers import BY_KEY, RegulariserConfig, read_regularisers
 from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
@@ -199,17 +200,32 @@ def _check_components(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> Iterator[Problem]:
-    """Check built-in regularisers at their largest strength against the network and the data."""
+    """Check each built-in regulariser by itself against the network and the data."""
     for name, parameter in spec.space.parameters.items():
         config = BY_KEY.get(name)
-        if config and name == config.selector:
-            chosen = [v for v in parameter.choices() if v in config.registry.built_in()]
-            points = [{name: value, config.strength: 1.0} for value in chosen]
-        else:
-            points = [{name: parameter.extremes()[1]}] if config else []
-        for point in points:
-            found = find_misfits(read_regularisers(point), splits, run)
-            yield from (Problem(f"space.{name}", text) for text in found.values())
+        if config is None or name == config.on:
+            continue
+        texts: dict[str, None] = {}
+        for point in _list_alone(spec, config, name, parameter):
+            try:
+                configs = read_regularisers(point)
+                found = find_misfits(configs, splits, run) or find_unread(configs, run)
+            except TrainableError as error:
+                found = {name: str(error)}
+            texts.update(dict.fromkeys(found.values()))
+        yield from (Problem(f"space.{name}", text) for text in texts)
+
+
+def _list_alone(
+    spec: SweepSpec, config: type[RegulariserConfig], name: str, parameter: Parameter
+) -> Iterator[dict[str, Value]]:
+    """Points at which nothing but this regulariser acts, by each of the parameter's values."""
+    strength: dict[str, Value] = {config.strength: 1.0} if name == config.selector else {}
+    on = spec.space.parameters.get(config.on)
+    for value in parameter.samples():
+        if ":" not in str(value):  # a user's own is tried by a step
+            for part in on.samples() if on else [None]:
+                yield {**strength, name: value} | ({config.on: part} if on else {})
 
 
 def _check_user_defined(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
@@ -234,9 +250,12 @@ def _list_user_defined(spec: SweepSpec) -> Iterator[tuple[str, SweepSpec, dict[s
     if any(find_import_paths(spec.training)):
         yield "", off, neutral
     for name, value, _ in find_custom_choices(spec.space):
-        strength: dict[str, Value] = {BY_KEY[name].strength: 1.0} if name in BY_KEY else {}
-        yield f"space.{name}", off, {**neutral, **strength, name: value}
-    for label, config in spec.regularisers.items():
+        config = BY_KEY.get(name)
+        strength: dict[str, Value] = {config.strength: 1.0} if config else {}
+        on = space.get(config.on) if config else None
+        parts = {config.on: on.samples()[0]} if config and on else {}
+        yield f"space.{name}", off, {**neutral, **strength, **parts, name: value}
+    for label, own in spec.regularisers.items():
         options = {n: p.extremes()[1] for n, p in space.items() if n.startswith(f"{label}.")}
-        alone = spec.model_copy(update={"regularisers": {label: config}})
+        alone = spec.model_copy(update={"regularisers": {label: own}})
         yield f"regularisers.{label}", alone, {**neutral, **options}

@@ -83,6 +83,10 @@ def _check_effect(name: str, space: SearchSpace) -> str:
     config = BY_KEY.get(name)
     if config is None:
         return ""
+    if name == config.on:
+        others = [key for key in config.names() if key not in (name, config.strength)]
+        lonely = not any(key in space.parameters for key in others)
+        return f"has no effect without {' or '.join(f'`{o}`' for o in others)}" if lonely else ""
     if name == config.selector:
         return _check_strength(config, space)
     if config.selector:

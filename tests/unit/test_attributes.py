@@ -41,6 +41,7 @@ STUDY = StudyAttributes(
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
     trainings_before_extension=20,
+    not_neutral=("random numbers in the network's own forward",),
     looks=({"family": "trial 3", "replicates": 5, "alpha": 0.005},),
     answer={"claim": "helps"},
     findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1})},
@@ -66,6 +67,7 @@ def test_the_released_keys_are_there() -> None:
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
         "trainings_before_extension": 20,
+        "not_neutral": ["random numbers in the network's own forward"],
         "looks": [{"family": "trial 3", "replicates": 5, "alpha": 0.005}],
         "answer": {"claim": "helps"},
         "finalists": {

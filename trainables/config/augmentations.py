@@ -12,7 +12,7 @@ from trainables.config.registry import Component, Custom, Registry
 class AugmentationKind(Component):
     """An augmentation by name: the kinds of input that it supports, and its keys in a space."""
 
-    reads: ClassVar[tuple[str, ...]] = ("augmentation_strength",)
+    reads: ClassVar[tuple[str, ...]] = ("augmentation_strength", "augmentation_on")
     kinds: ClassVar[frozenset[Kind]] = frozenset(Kind)
 
 
@@ -46,6 +46,8 @@ class ImageAugmentation(AugmentationKind):
 @augmentations.register
 class Noise(AugmentationKind):
     """Gaussian noise on images and tables."""
+
+    kinds = frozenset({Kind.IMAGE, Kind.TABLE})
 
     name: Literal["noise"]
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from search_spaces.bounds import Amount, Positive
 from search_spaces.models import Strict, get_first_message
@@ -26,12 +33,29 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+def _list_names(parts: Any) -> Any:
+    """One part, or several, as names: an index in a tuple becomes text."""
+    listed = parts if isinstance(parts, list | tuple) else (parts,)
+    if any(isinstance(part, bool) or not isinstance(part, int | str) for part in listed):
+        raise ValueError("must be a key, an index, or a list of them")
+    return tuple(map(str, listed))
+
+
+InputParts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_list_names, json_schema_input_type=str | int | tuple[str | int, ...]),
+]
+_PARTS = "of nested inputs: the part to act on, a key or an index (`image`, `0`), or a list of them"
+
+
 class RegulariserConfig(Strict):
     """One regulariser's parameters, by the keys of a space; every default switches it off.
 
     ``implementation`` is the import path of its class, which is built with this model.
     ``neutral`` are the values at which the baseline fixes its keys. ``symbols`` are what reports
     write for a key, where it is not the key itself.
+
+    Of nested inputs it acts on the parts that the key ``on`` names, if it has one.
 
     Where it stands for a family of components, ``selector`` is the key that names one of
     ``registry``, or ``none``; ``strength`` is the key of its strength. Of the keys ``exclusive``
@@ -43,13 +67,15 @@ class RegulariserConfig(Strict):
     registry: ClassVar[Registry[Any]]
     strength: ClassVar[str] = ""
     exclusive: ClassVar[tuple[str, ...]] = ()
+    on: ClassVar[str] = ""
     neutral: ClassVar[Mapping[str, Value]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
 
     @property
     def active(self) -> bool:
         """Whether it has an effect; inactive ones are not built."""
-        return self != type(self)()
+        fields = type(self).model_fields.items()
+        return any(getattr(self, name) != f.default for name, f in fields if name != self.on)
 
     @property
     def key(self) -> str:
@@ -151,11 +177,13 @@ class Augmentation(RegulariserConfig):
     selector = "augmentation"
     registry = augmentations
     strength = "augmentation_strength"
+    on = "augmentation_on"
     neutral: ClassVar[Mapping[str, Value]] = {"augmentation": "none"}
     symbols: ClassVar[Mapping[str, str]] = {"augmentation_strength": "strength"}
 
     augmentation: str = Field("none", description="of training batches only")
     augmentation_strength: Probability = Field(0.5, description="0 changes nothing")
+    augmentation_on: InputParts = Field((), description=_PARTS)
 
     @property
     def active(self) -> bool:
@@ -168,31 +196,38 @@ class RandomErasing(RegulariserConfig):
 
     implementation = "trainables.regularisers.random_erasing:RandomErasing"
 
+    on = "random_erasing_on"
+
     random_erasing: Probability = Field(0.0, description="probability per image")
+    random_erasing_on: InputParts = Field((), description=_PARTS)
 
 
 class InputNoise(RegulariserConfig):
     """Gaussian noise on the inputs."""
 
     implementation = "trainables.regularisers.noise:InputNoise"
+    on = "input_noise_on"
 
     input_noise: Amount = Field(
         0.0, description="standard deviation of Gaussian noise on the inputs"
     )
+    input_noise_on: InputParts = Field((), description=_PARTS)
 
 
 class Mixing(RegulariserConfig):
     """Mixup (convex combinations) or CutMix (swapped boxes); one of them per batch."""
 
     implementation = "trainables.regularisers.mixing:Mixing"
+    on = "mixing_on"
 
     mixup: Amount = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
     cutmix: Amount = Field(0.0, description="alpha of the Beta distribution; 0 turns it off")
+    mixing_on: InputParts = Field((), description=_PARTS)
 
     @property
     def key(self) -> str:
-        """``cutmix``: only this one requires images."""
-        return "cutmix"
+        """``cutmix`` if it is on: it needs more than mixup."""
+        return "cutmix" if self.cutmix else "mixup"
 
     @classmethod
     def part(cls) -> str:

@@ -21,7 +21,8 @@ from trainables.config.augmentations import CustomAugmentation, augmentations, l
 from trainables.config.data_info import DataInfo, Kind
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
-from trainables.regularisers.base import Regulariser, Subject
+from trainables.regularisers.base import Need, Regulariser, Subject
+from trainables.regularisers.parts import change_parts, describe_part
 
 Augment = Callable[[Tensor], Tensor]
 _Make = Callable[[float, DataInfo], Augment]
@@ -34,15 +35,16 @@ class Augmentation(Regulariser):
 
     def __init__(self, config: config.Augmentation) -> None:
         self._name, self._strength = config.augmentation, config.augmentation_strength
+        self.acts_on = config.augmentation_on
+        self.needs = _find_needs(self._name)
+        self._augment: dict[str, Augment] = {}
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that the augmentation supports the kind of input; build a user-defined one."""
         if ":" in self._name:
             build_augmentation(self._name, self._strength, info)
             return None
-        if self._name in list_augmentations(info.kind):
-            return None
-        return f"{not_one_of(self._name, list_augmentations(info.kind))} (for {info.kind} inputs)"
+        return _explain_kind(self._name, info)
 
     def attach(self, subject: Subject) -> None:
         """Build the augmentation for the kind and shape of the inputs.
@@ -51,11 +53,39 @@ class Augmentation(Regulariser):
             ContractError: a user-defined augmentation cannot be imported.
         """
         super().attach(subject)
-        self._augment = build_augmentation(self._name, self._strength, subject.info)
+        for part in self.acts_on or ("",):
+            info = describe_part(subject.info, part)
+            self._augment[part] = build_augmentation(self._name, self._strength, info)
 
     def on_batch(self, batch: Batch) -> Batch:
         """The augmented batch."""
-        return replace(batch, x=self._augment(batch.x))
+        return replace(
+            batch, x=change_parts(batch.x, self.acts_on, lambda n, x: self._augment[n](x))
+        )
+
+
+def _find_needs(name: str) -> frozenset[Need]:
+    """Those of a built-in augmentation; what a user's own one needs is not known."""
+    if ":" in name:
+        return frozenset()
+    moves = Kind.TABLE not in augmentations.parse(name).kinds
+    if moves:
+        return frozenset({Need.IMAGES, Need.ONE_TARGET})
+    return frozenset({Need.FLOATS})
+
+
+def _explain_kind(name: str, info: DataInfo) -> str | None:
+    """Why a built-in augmentation is not for such inputs; None if it is."""
+    valid = list_augmentations(info.kind)
+    if name in valid:
+        return None
+    if info.kind is Kind.OTHER:
+        return (
+            f"{name!r} is not for inputs of shape {info.input_shape}: built-in ones are for images "
+            "of floats, (channels, height, width), and for rows of tables, (features,); valid: "
+            "none, or one of your own, module:Name"
+        )
+    return f"{not_one_of(name, valid)} (for {info.kind} inputs)"
 
 
 def build_augmentation(name: str, strength: float, info: DataInfo) -> Augment:
@@ -71,13 +101,10 @@ def build_augmentation(name: str, strength: float, info: DataInfo) -> Augment:
     if isinstance(kind, CustomAugmentation):
         made: Augment = kind.create(strength=strength, info=info)
         return made
-    make = _MAKERS[info.kind].get(name)
-    if make is None:
-        raise ContractError(
-            f"{not_one_of(name, list_augmentations(info.kind))} (for {info.kind} inputs)",
-            "augmentation",
-        )
-    return make(strength, info)
+    text = _explain_kind(name, info)
+    if text is not None:
+        raise ContractError(text, "augmentation")
+    return _MAKERS[info.kind][name](strength, info)
 
 
 def _shift(strength: float, _info: DataInfo) -> Augment:

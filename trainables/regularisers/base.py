@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar
 
 import torch
@@ -55,6 +56,17 @@ class Subject:
     training: Training
 
 
+class Need(Enum):
+    """What a regulariser can need, in words for the user."""
+
+    FLOATS = "inputs of floats"
+    IMAGES = "images of floats, (channels, height, width)"
+    CLASSES = "classes as targets"
+    ONE_TARGET = "one target for a whole sample"
+    SMOOTHING = "a training step that reads `batch.smoothing`"
+    MIXING = "a training step that reads `batch.other_y` and `batch.share`"
+
+
 class Regulariser:
     """Changes a training so that it generalises better. By default every hook does nothing.
 
@@ -74,15 +86,22 @@ class Regulariser:
             and average weights last (90).
         acts_on_weights: whether it changes the penalised weights; it is refused where they are
             only parts of what the network computes with.
+        needs: what the data and the trainable must have; it is refused where they do not.
+        acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
         subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
     order: ClassVar[int] = 50
     acts_on_weights: ClassVar[bool] = False
+    needs: frozenset[Need] = frozenset()
+    acts_on: tuple[str, ...] = ()
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Why it cannot work with these data and this network, for the user; None if it can."""
+        """Why it cannot work with these data and this network, for the user; None if it can.
+
+        Where it acts on parts of nested inputs, it is asked for each of them, as ``info``.
+        """
         return None
 
     def on_model(self, model: nn.Module) -> nn.Module:
@@ -133,13 +152,6 @@ class Regulariser:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of :meth:`state_dict`, in a new instance."""
-
-
-def explain_discrete(info: DataInfo) -> str | None:
-    """Why noise and mixtures do not fit these inputs, for the user; None if they do."""
-    if info.continuous:
-        return None
-    return "requires inputs that are one array of floats; these are whole numbers or several arrays"
 
 
 class Hooks:

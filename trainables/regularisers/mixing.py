@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from trainables.config import regularisers as config
-from trainables.config.data_info import DataInfo, Kind
+from trainables.config.data_info import DataInfo
 from trainables.data.batch import Batch
-from trainables.regularisers.base import Regulariser, explain_discrete
+from trainables.data.nests import Nest, map_nest
+from trainables.functions import find_device
+from trainables.regularisers.base import Need, Regulariser
+from trainables.regularisers.parts import change_parts
 
 
 class Mixing(Regulariser):
@@ -20,45 +24,67 @@ class Mixing(Regulariser):
 
     def __init__(self, config: config.Mixing) -> None:
         self._mixup, self._cutmix = config.mixup, config.cutmix
+        self.acts_on = config.mixing_on
+        of_images = {Need.IMAGES, Need.ONE_TARGET} if self._cutmix else set()
+        self.needs = frozenset({Need.FLOATS, Need.MIXING, *of_images})
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Check that inputs can be mixed: images if CutMix is on, else floats."""
-        if self._cutmix and info.kind is not Kind.IMAGE:
-            return (
-                f"requires images of shape (channels, height, width); {info.kind} inputs are none"
-            )
-        return explain_discrete(info)
+        """Check that CutMix has one part to take boxes from."""
+        if self._cutmix and len(self.acts_on) > 1:
+            return f"CutMix acts on one part; `mixing_on` names {', '.join(self.acts_on)}"
+        return None
 
     def on_batch(self, batch: Batch) -> Batch:
         """The mixed batch."""
         both = self._mixup and self._cutmix
         if self._cutmix and (not both or torch.rand(()) < 0.5):
-            return cutmix(batch, self._cutmix)
-        return mixup(batch, self._mixup)
+            return cutmix(batch, self._cutmix, self.acts_on)
+        return mixup(batch, self._mixup, self.acts_on)
 
 
-def mixup(batch: Batch, alpha: float) -> Batch:
-    """Convex combinations of pairs, one share per batch. Zhang et al. 2018, mixup."""
-    order = torch.randperm(len(batch.x)).to(batch.x.device)
-    share = _draw_beta(alpha).to(batch.x.device)
-    mixed = share * batch.x + (1 - share) * batch.x[order]
-    return replace(batch, x=mixed, other_y=batch.y[order], share=share)
+def mixup(batch: Batch, alpha: float, on: Sequence[str] = ()) -> Batch:
+    """Convex combinations of pairs, one share per batch. Zhang et al. 2018, mixup.
+
+    Of nested inputs the parts ``on`` are mixed.
+    """
+    order, share = _draw_order(batch), _draw_beta(alpha).to(find_device(batch.x))
+
+    def mix(_part: str, x: Tensor) -> Tensor:
+        return share * x + (1 - share) * x[order]
+
+    return _pair(batch, change_parts(batch.x, on, mix), order, share)
 
 
-def cutmix(batch: Batch, alpha: float) -> Batch:
+def cutmix(batch: Batch, alpha: float, on: Sequence[str] = ()) -> Batch:
     """Copy a box into each image ``(B, C, H, W)`` from another one. Yun et al. 2019, CutMix.
 
-    The share is the fraction of pixels outside of the box, which is clipped at the borders.
+    The share is the fraction of pixels outside of the box, which is clipped at the borders. Of
+    nested inputs, the images are the part ``on``.
     """
-    height, width = batch.x.shape[-2:]
-    order = torch.randperm(len(batch.x)).to(batch.x.device)
+    order = _draw_order(batch)
     side = float((1 - _draw_beta(alpha)).sqrt())
-    top, bottom = _draw_interval(height, side)
-    left, right = _draw_interval(width, side)
-    x = batch.x.clone()
-    x[..., top:bottom, left:right] = batch.x[order][..., top:bottom, left:right]
-    share = 1 - (bottom - top) * (right - left) / (height * width)
-    return replace(batch, x=x, other_y=batch.y[order], share=torch.tensor(share, device=x.device))
+    shares = []
+
+    def swap(_part: str, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        top, bottom = _draw_interval(height, side)
+        left, right = _draw_interval(width, side)
+        shares.append(1 - (bottom - top) * (right - left) / (height * width))
+        x = images.clone()
+        x[..., top:bottom, left:right] = images[order][..., top:bottom, left:right]
+        return x
+
+    x = change_parts(batch.x, on, swap)
+    return _pair(batch, x, order, torch.tensor(shares[0], device=order.device))
+
+
+def _draw_order(batch: Batch) -> Tensor:
+    return torch.randperm(len(batch)).to(find_device(batch.x))
+
+
+def _pair(batch: Batch, x: Nest, order: Tensor, share: Tensor) -> Batch:
+    """The batch with the targets of the samples mixed in."""
+    return replace(batch, x=x, other_y=map_nest(lambda y: y[order], batch.y), share=share)
 
 
 def _draw_beta(alpha: float) -> Tensor:

@@ -5,29 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from trainables.config import regularisers as config
-from trainables.config.data_info import DataInfo
 from trainables.data.batch import Batch
-from trainables.regularisers.base import Now, Regulariser, explain_discrete
+from trainables.regularisers.base import Need, Now, Regulariser
+from trainables.regularisers.parts import change_parts
 
 
 class InputNoise(Regulariser):
     """Adds noise with one standard deviation to all inputs."""
 
     order = 30
+    needs = frozenset({Need.FLOATS})
 
     def __init__(self, config: config.InputNoise) -> None:
         self._deviation = config.input_noise
-
-    def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
-        """Check that the inputs are floats: noise would make other ids of ids."""
-        return explain_discrete(info)
+        self.acts_on = config.input_noise_on
 
     def on_batch(self, batch: Batch) -> Batch:
         """The noisy batch."""
-        return replace(batch, x=batch.x + self._deviation * torch.randn_like(batch.x))
+        return replace(batch, x=change_parts(batch.x, self.acts_on, self._add_noise))
+
+    def _add_noise(self, _part: str, x: Tensor) -> Tensor:
+        return x + self._deviation * torch.randn_like(x)
 
 
 class GradientNoise(Regulariser):
