@@ -20,7 +20,7 @@ def patience(seconds: float) -> float:
 
 
 def wait_for(condition: Callable[[], object], seconds: float) -> None:
-    """Wait until a condition holds; asking takes a tenth of a processor at most.
+    """Wait until a condition holds; asking takes a twentieth of a processor at most.
 
     Raises:
         AssertionError: it did not hold within ``patience(seconds)``.
@@ -36,5 +36,5 @@ def _ask(condition: Callable[[], object]) -> bool:
     before = time.thread_time()
     if condition():
         return True
-    time.sleep(max(0.02, 9 * (time.thread_time() - before)))
+    time.sleep(max(0.02, 19 * (time.thread_time() - before)))
     return False

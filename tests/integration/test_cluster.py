@@ -73,7 +73,7 @@ def test_what_the_cluster_lacks_is_refused_before_any_trial(
     change: str,
     words: str,
 ) -> None:
-    monkeypatch.setattr(Cluster, "take_inventory", lambda cluster, shared=(): inventory)
+    monkeypatch.setattr(Cluster, "take_inventory", lambda *_: inventory)
     home = {"GAPSWEEP_HOME": str(tmp_path), **ray.env}
     asked = (str(DIGITS), *ray.options, *settings(*PAIR, change))
     done = gapsweep(command, *asked, env=home)

@@ -15,14 +15,17 @@ import os
 import torch
 from torch import nn
 
+REHEARSED = 8
+
 class Fragile(nn.Module):
     def __init__(self, input_shape, outputs, way="fine"):
         super().__init__()
         self.layer = nn.Linear(input_shape[0], outputs)
-        self.way = way
+        self.way, self.steps = way, 0
 
     def forward(self, x):
-        if self.training:
+        self.steps += self.training
+        if self.training and self.steps > REHEARSED:
             if self.way == "raises":
                 raise RuntimeError("this layer had enough")
             if self.way == "dies":
@@ -41,7 +44,7 @@ def _write(folder: Path, ways: tuple[str, ...], trials: int) -> Path:
         "name": "fragile",
         "trainable": "fragile:Fragile",
         "data": {"name": "breast_cancer"},
-        "training": {"max_epochs": 3},
+        "training": {"max_epochs": 3, "batch_size": 16},
         "space": {"model.way": {"choice": list(ways)}},
         "search": {
             "baseline": False,
@@ -79,7 +82,8 @@ def test_the_sweep_goes_on_and_keeps_each_error(tmp_path: Path) -> None:
 
 def test_the_sweep_goes_on_where_a_trials_process_dies(tmp_path: Path, shared_ray: Ray) -> None:
     spec = _write(tmp_path, ("dies", "fine"), 2)
-    done = _run(spec, *shared_ray.options, env=shared_ray.env)
+    options = settings("resources.retries=0")
+    done = _run(spec, *options, *shared_ray.options, env=shared_ray.env)
     _assert_only_the_last_is_complete(done, failed=1)
     assert "process died" in done.stderr
 
