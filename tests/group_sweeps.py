@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import yaml
@@ -113,6 +116,21 @@ def run(folder: Path, ray: Ray, **spec: Any) -> Finished:
     """A small sweep of the network above on that Ray, from its start to a good end."""
     path, home = _written(folder, spec), folder / "home"
     return _finished(home, gapsweep("run", *_words(path, home, ray), env=_environment(ray)))
+
+
+def run_beside(
+    act: Callable[[GroupSweep, Event], None], folder: Path, ray: Ray, **spec: Any
+) -> Finished:
+    """Such a sweep; another thread does something with it, and is told when it has ended."""
+    ended = Event()
+    with ThreadPoolExecutor(1) as other:
+        acted = other.submit(act, GroupSweep(folder / "home"), ended)
+        try:
+            finished = run(folder, ray, **spec)
+        finally:
+            ended.set()
+        acted.result()
+    return finished
 
 
 def run_here(folder: Path, **spec: Any) -> Finished:

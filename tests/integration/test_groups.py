@@ -8,11 +8,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from tests.group_sweeps import curves, run, run_here, start
+from tests.group_sweeps import GroupSweep, curves, run, run_beside, run_here, start
 from tests.patience import wait_for
 from tests.rays import Ray, ray_cluster
 
@@ -41,7 +42,17 @@ def ray() -> Iterator[Ray]:
 
 def test_groups_prune_and_complete_within_the_logical_cpus(tmp_path: Path, ray: Ray) -> None:
     pruner = {"name": "median", "startup_trials": 3, "warmup_epochs": 1}
-    sweep = start(
+    at_once: set[int] = set()
+
+    def count(_: GroupSweep, ended: Event) -> None:
+        def over() -> bool:
+            at_once.add(len(ray.ranks()))
+            return ended.is_set()
+
+        wait_for(over, 240)
+
+    sweep = run_beside(
+        count,
         tmp_path,
         ray,
         search={"pruner": pruner, "sampler": "random"},
@@ -50,19 +61,11 @@ def test_groups_prune_and_complete_within_the_logical_cpus(tmp_path: Path, ray: 
         space={"lr": {"float": [1e-5, 1e-1], "log": True}, "dropout": {"float": [0.0, 0.7]}},
         model={"seconds": 0.01},
     )
-    at_once: set[int] = set()
-
-    def ended() -> bool:
-        at_once.add(len(ray.ranks()))
-        return sweep.process.poll() is not None
-
-    wait_for(ended, 240)
-    assert sweep.finish() == 0, sweep.text
     assert max(at_once) == 6  # three trials of two workers
     counts = sweep.summary()["trials"]
     assert counts["complete"] + counts["pruned"] == 12
     assert counts["pruned"] >= 2
-    ended = re.findall(r"^trial +(\d+) (complete|pruned)", sweep.text, re.MULTILINE)
+    ended = re.findall(r"^trial +(\d+) (complete|pruned)", sweep.done.stdout, re.M)
     whole = {int(number): state == "complete" for number, state in ended}
     for number, curve in curves(sweep.epochs()).items():
         assert (len(curve) == 6) == whole[number]
@@ -92,22 +95,26 @@ def reference(
 def test_killing_a_worker_in_the_middle_of_an_epoch_loses_nothing(
     tmp_path: Path, ray: Ray, rank: int, undisturbed: dict[int, list[dict[str, float]]]
 ) -> None:
-    sweep = start(tmp_path, ray, model={"seconds": 0.1, "pids": str(tmp_path)})
-    wait_for(lambda: len(sweep.epochs()) >= 2, 90)
-    time.sleep(0.2)  # an epoch takes six steps of a tenth of a second
-    os.kill(int((tmp_path / str(rank)).read_text()), signal.SIGKILL)
-    assert sweep.finish() == 0, sweep.text
+
+    def kill(sweep: GroupSweep, _: Event) -> None:
+        wait_for(lambda: len(sweep.epochs()) >= 2, 90)
+        time.sleep(0.2)  # an epoch takes six steps of a tenth of a second
+        os.kill(int((tmp_path / str(rank)).read_text()), signal.SIGKILL)
+
+    sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.1, "pids": str(tmp_path)})
     assert sweep.summary()["trials"] == {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
     assert curves(sweep.epochs()) == undisturbed
 
 
 def test_killing_a_trials_only_process_loses_nothing_either(tmp_path: Path, ray: Ray) -> None:
     whole = run_here(tmp_path / "whole")
-    sweep = start(tmp_path, ray, model={"seconds": 0.1}, resources={"workers": 1})
-    wait_for(lambda: len(sweep.epochs()) >= 2, 90)
-    (actor,) = ray.tune_actors()
-    os.kill(actor, signal.SIGKILL)
-    assert sweep.finish() == 0, sweep.text
+
+    def kill(sweep: GroupSweep, _: Event) -> None:
+        wait_for(lambda: len(sweep.epochs()) >= 2, 90)
+        (actor,) = ray.tune_actors()
+        os.kill(actor, signal.SIGKILL)
+
+    sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.1}, resources={"workers": 1})
     assert curves(sweep.epochs()) == curves(whole.epochs())
 
 
