@@ -22,7 +22,7 @@ _MEASURED = 1.3
 
 def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     """The result of checking a spec without training."""
-    splits, info = found.splits, found.splits.info
+    splits = found.splits
     sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
     weights = sum(p.numel() for p in found.run.model.parameters())
     penalised = sum(w.weight.numel() for w in found.run.penalised)
@@ -30,8 +30,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     return _build_grid(
         [
             ("data", "{} train, {} val, {} test samples".format(*sizes)),
-            *(("", note) for note in splits.notes),
-            ("", f"{info.kind} of shape {info.input_shape}, {info.task}, {info.outputs} outputs"),
+            *found.reading,
             ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
@@ -41,8 +40,19 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             *_list_costs(spec, found),
             ("space", ", ".join(spec.space.parameters)),
             ("metrics", ", ".join(found.examination.metrics)),
+            ("objective", _describe_direction(spec)),
         ]
     )
+
+
+def _describe_direction(spec: SweepSpec) -> str:
+    better = {"min": "lower", "max": "higher"}
+    found = [f"{spec.objective.metric}, {better[spec.objective.mode]} is better"]
+    if spec.early_stopping is not None:
+        watched = spec.early_stopping
+        found.append(f"{watched.metric}, {better[watched.mode]} is better")
+    same = len(set(found)) < len(found)
+    return found[0] if same else "; early stopping: ".join(found)
 
 
 def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:

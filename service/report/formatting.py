@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from search_spaces.values import Value, write
 from service.base.number_format import MISSING, number
 from service.study.records import Params
-from trainables.config.regularisers import NEUTRAL, SYMBOLS
+from trainables.config.regularisers import OFF, SYMBOLS
 
 if TYPE_CHECKING:
     from service.sweep.answer import Bounds, Mean
@@ -54,9 +54,7 @@ def format_configuration(params: Params) -> str:
     """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
-    shown = {
-        k: v for k, v in params.items() if k != "penalty" and (k not in NEUTRAL or NEUTRAL[k] != v)
-    }
+    shown = {k: v for k, v in params.items() if k != "penalty" and (k not in OFF or OFF[k] != v)}
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
     parts += [f"{SYMBOLS.get(k, k)} = {_write(shown[k])}" for k in first + rest]

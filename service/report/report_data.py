@@ -126,6 +126,7 @@ class ReportData:
     answer: Answer
     not_neutral: tuple[str, ...]
     verdict: str
+    reading: tuple[str, ...] = ()
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
@@ -158,6 +159,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         answer=answer,
         not_neutral=sweep.not_neutral,
         verdict=_write_verdict(sweep, answer),
+        reading=sweep.reading,
     )
 
 

@@ -73,11 +73,16 @@ def check_changes(folder: SweepFolder, now: Fingerprint, *, accept: bool) -> tup
 
 
 def record_fingerprint(
-    folder: SweepFolder, now: Fingerprint, changes: tuple[Change, ...], study: SweepStudy
+    folder: SweepFolder,
+    now: Fingerprint,
+    changes: tuple[Change, ...],
+    study: SweepStudy,
+    reading: tuple[str, ...] = (),
 ) -> None:
-    """Write down what the trials from now on run on."""
+    """Write down what the trials from now on run on, and how its data were read."""
     first = find_next_trial(study)
-    append_record(folder, Record(from_trial=first, fingerprint=now, changes=changes))
+    record = Record(from_trial=first, fingerprint=now, changes=changes, reading=reading)
+    append_record(folder, record)
 
 
 def find_next_trial(study: SweepStudy) -> int:

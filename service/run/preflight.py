@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
 
 from search_spaces.space import Int, Parameter
 from search_spaces.values import Value
@@ -22,7 +26,10 @@ from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
+from trainables.data.description import describe_data
 from trainables.data.lazy import LazySplit, StreamSplit
+from trainables.data.lazy_rows import LazyRows
+from trainables.data.notes import Note
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
@@ -34,7 +41,8 @@ from trainables.loop import TrainingRun, try_step
 class Preflight:
     """The samples, the search's splits, the baseline's training before its first step.
 
-    ``not_neutral`` says what regularises the baseline all the same.
+    ``not_neutral`` says what regularises the baseline all the same, ``reading`` how the data were
+    read.
     """
 
     rows: Rows
@@ -42,6 +50,7 @@ class Preflight:
     run: TrainingRun
     examination: Examination
     not_neutral: tuple[str, ...]
+    reading: tuple[Note, ...]
 
 
 def run_preflight(spec: SweepSpec, source: str) -> Preflight:
@@ -59,6 +68,7 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
         splits = rows.divide()
         replicated, sizes = _check_replicates(spec, rows)
         problems += replicated
+        problems += [*_check_sending(spec, rows), *_check_loader(spec, splits)]
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
@@ -78,7 +88,8 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
     if problems:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
-    return Preflight(rows, splits, run, found, not_neutral)
+    reading = describe_data(spec.data, rows, splits)
+    return Preflight(rows, splits, run, found, not_neutral, reading)
 
 
 def _list_sampled(spec: SweepSpec) -> Iterator[str]:
@@ -139,6 +150,40 @@ def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:
     workers = spec.resources.workers
     factor = scale_for_workers(spec.training, workers).batch_size // spec.training.batch_size
     return {factor * size for size in sizes if isinstance(size, int)}
+
+
+def _check_sending(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
+    """Check that data which are read lazily can be sent to the processes that train."""
+    if spec.resources.executor != "ray" or not isinstance(rows, LazyRows):
+        return
+    try:
+        cloudpickle.dump(rows, _Nowhere())
+    except Exception as error:  # of the user's objects
+        yield Problem(
+            "data",
+            f"{rows.function.path}: what it returned cannot be sent to the processes that train: "
+            f"{error}; open files and connections when a sample is read, not in __init__, or set "
+            "resources.executor to local",
+        )
+
+
+def _check_loader(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
+    """Check that no size of batches is asked for beside that of a ready loader."""
+    if not isinstance(splits.train, LazySplit | StreamSplit):
+        return
+    size = splits.train.loading.batch_size
+    if size is None:
+        return
+    text = f"the DataLoader of train has batches of {size}; leave this key out"
+    if "batch_size" in spec.space.parameters:
+        yield Problem("space.batch_size", text)
+    if "batch_size" in spec.training.model_fields_set and spec.training.batch_size != size:
+        yield Problem("training.batch_size", text)
+
+
+class _Nowhere(io.RawIOBase):
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
 
 
 def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:

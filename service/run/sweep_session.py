@@ -50,6 +50,7 @@ from service.tracking.outbox import Outbox
 from trainables.build import build_run
 from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
+from trainables.data.description import describe_data
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 
@@ -221,7 +222,9 @@ class _Session:
         changes = check_changes(folder, fingerprint, accept=accept_changes)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
-        record_fingerprint(folder, fingerprint, changes, self._study)
+        notes = describe_data(spec.data, rows, self._splits)
+        reading = tuple(f"{note.subject}: {note.text}" for note in notes)
+        record_fingerprint(folder, fingerprint, changes, self._study, reading)
         cleared = replace(self._study.attributes, answer=None, not_neutral=not_neutral)
         self._study.store(cleared)
         budget, points = plan_search(spec)

@@ -21,7 +21,7 @@ from trainables.config.data import DataChoice
 from trainables.config.imports import ImportPath, find_import_paths
 from trainables.config.models import find_size_problems
 from trainables.config.registry import Component
-from trainables.config.regularisers import NEUTRAL, OwnRegulariser, regularisers
+from trainables.config.regularisers import NEUTRAL, OFF, OwnRegulariser, regularisers
 from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
 from trainables.config.training import KEYS as TRAINING_KEYS
 from trainables.config.training import Training
@@ -294,6 +294,9 @@ class SweepSpec(Strict):
         """The baseline's parameters: no regularisation, the spec's values for everything else."""
         fixed: dict[str, Value] = dict(NEUTRAL)
         for name in self.space.parameters:
+            if name in OFF:
+                fixed[name] = OFF[name]
+                continue
             if name in TRAINING_KEYS:
                 value = getattr(self.training, name)
                 value = value.name if isinstance(value, Component) else value
@@ -305,7 +308,7 @@ class SweepSpec(Strict):
             else:
                 label, _, option = name.partition(".")
                 value = getattr(self.regularisers.get(label), option, None) if option else None
-            if name not in NEUTRAL and isinstance(value, bool | int | float | str):
+            if isinstance(value, bool | int | float | str):
                 fixed[name] = value
         return {**fixed, **self.neutral}
 

@@ -48,11 +48,12 @@ class Change(Frozen):
 
 
 class Record(Frozen):
-    """What trials ran on from one on, and what that changed."""
+    """What trials ran on from one on, what that changed, and how the data were read."""
 
     from_trial: int
     fingerprint: Fingerprint
     changes: tuple[Change, ...] = ()
+    reading: tuple[str, ...] = ()
 
     def describe(self) -> str | None:
         """The changes that matter in one sentence; None if there is none."""

@@ -130,7 +130,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
     Raises:
         DamagedFileError: the history cannot be used.
     """
-    attributes = study.attributes
+    attributes, records = study.attributes, read_records(folder)
     stored = attributes.answer
     return Sweep.of(
         spec,
@@ -139,8 +139,9 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         seconds=attributes.seconds,
         trials=study.trials(read_history(folder)),
         answer=None if stored is None else Answer.model_validate(stored),
-        changes=tuple(w for r in read_records(folder) if (w := r.describe())),
+        changes=tuple(w for r in records if (w := r.describe())),
         not_neutral=attributes.not_neutral,
+        reading=records[-1].reading if records else (),
     )
 
 

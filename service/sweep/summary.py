@@ -59,7 +59,7 @@ class Summary(Frozen):
     ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
     ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
     not show, tell or log; ``changes`` say from which trial on it ran on something else,
-    ``not_neutral`` what regularises the baseline all the same.
+    ``not_neutral`` what regularises the baseline all the same, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -76,6 +76,7 @@ class Summary(Frozen):
     environment: dict[str, str]
     losses: tuple[Loss, ...] = ()
     changes: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
 
 
@@ -108,6 +109,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
         "replicates": len(sweep.trials) - len(sweep.searched),
         "changes": sweep.changes,
+        "reading": sweep.reading,
         "not_neutral": sweep.not_neutral,
     }
 

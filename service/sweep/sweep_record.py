@@ -30,7 +30,7 @@ class Sweep:
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
-    all the same.
+    all the same, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -42,6 +42,7 @@ class Sweep:
     trials: tuple[Trial, ...]
     answer: Answer | None = None
     changes: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
 
     @classmethod
@@ -55,6 +56,7 @@ class Sweep:
         trials: tuple[Trial, ...],
         answer: Answer | None = None,
         changes: tuple[str, ...] = (),
+        reading: tuple[str, ...] = (),
         not_neutral: tuple[str, ...] = (),
     ) -> Sweep:
         """Build the sweep of a spec."""
@@ -68,6 +70,7 @@ class Sweep:
             trials=trials,
             answer=answer,
             changes=changes,
+            reading=reading,
             not_neutral=not_neutral,
         )
 

@@ -1,9 +1,10 @@
 """What an epoch costs here beside a minimal loop written by hand, and what measuring the gap adds.
 
-    python -m tests.benchmarks.epoch_cost [--device cuda]
+    python -m tests.benchmarks.epoch_cost [--device cuda] [--workers 0 | 1 | …]
 
 Every regulariser is off. Random images of Fashion-MNIST's size, in memory (the time does not
-depend on what they show); both sides take turns.
+depend on what they show); both sides take turns. With `--workers` both sides read a ``Dataset``
+that gives one image at a time, by a ``DataLoader`` of so many workers.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
 from trainables.contract import Trainable
+from trainables.data.lazy import LazySplit, Loading
 from trainables.data.splits import Split, Splits
 from trainables.loop import TrainingRun, measure_samples, train
 from trainables.models import CNN, MLP
@@ -40,8 +43,54 @@ def splits(train_size: int, val_size: int) -> Splits:
     return Splits(part(train_size), part(val_size), None, INFO)
 
 
+class Images(Dataset[tuple[Tensor, Tensor]]):
+    """One image at a time."""
+
+    def __init__(self, split: Split) -> None:
+        self._x, self._y = torch.from_numpy(split.x), torch.from_numpy(split.y)
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._x[index], self._y[index]
+
+
+def make_lazy(data: Splits, workers: int) -> Splits:
+    """The same images, read one at a time."""
+    loading = Loading(workers=workers)
+    train, val = (
+        LazySplit(name, "the benchmark", Images(split), loading)
+        for name, split in data.list_arrays()
+    )
+    return Splits(train, val, None, INFO)
+
+
+def by_hand_lazily(trainable: Trainable, data: Splits, device: str) -> Callable[[], None]:
+    """An epoch of the same loop over a loader, whose workers stay."""
+    assert isinstance(data.train, LazySplit)
+    model = trainable.build(INFO).to(device)
+    workers = data.train.loading.workers
+    loader = DataLoader(
+        data.train.dataset, BATCH, True, num_workers=workers, persistent_workers=workers > 0
+    )
+    model(next(iter(loader))[0].to(device))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+    def epoch() -> None:
+        model.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x.to(device)), y.to(device)).backward()
+            optimizer.step()
+
+    return epoch
+
+
 def by_hand(trainable: Trainable, data: Splits, device: str) -> Callable[[], None]:
     """An epoch of the loop that everybody writes."""
+    if not isinstance(data.train, Split):
+        return by_hand_lazily(trainable, data, device)
     model = trainable.build(INFO).to(device)
     x = torch.from_numpy(data.train.x).to(device)
     y = torch.from_numpy(data.train.y).to(device)
@@ -74,12 +123,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--train", type=int, default=54000)
     parser.add_argument("--val", type=int, default=6000)
+    parser.add_argument("--workers", type=int, help="read a Dataset; default: arrays")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data, device = splits(options.train, options.val), options.device
+    data = data if options.workers is None else make_lazy(data, options.workers)
     for name, trainable in (("MLP", MLP()), ("CNN", CNN())):
         epoch = by_hand(trainable, data, device)
-        training = Training(max_epochs=10**6, batch_size=BATCH, schedule="constant")
+        training = Training(max_epochs=10**5, batch_size=BATCH, schedule="constant")
         run = build_training(trainable, data, training, (), None, device=device)
         ours = train(run)
         epoch(), next(ours)

@@ -55,7 +55,7 @@ def usual(data: Splits, device: str) -> Callable[[], None]:
 def ours(data: Splits, device: str, precision: Precision) -> Callable[[], object]:
     """An epoch of the loop's."""
     training = Training(
-        max_epochs=10**6, batch_size=BATCH, schedule="constant", precision=precision
+        max_epochs=10**5, batch_size=BATCH, schedule="constant", precision=precision
     )
     run = build_training(CNN(), data, training, (), None, device=device)
     return partial(next, train(run))

@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.points import select_representable
+from search_spaces.sampling import suggest
 from service.run.points import plan_search
 from service.run.start_and_resume import run
 from tests.contract.sweeps import BASE
 from tests.specs import parse, problems
+from trainables.config.regularisers import BUILT_IN, read_regularisers
 from trainables.config.trial_parameters import list_parts, remove_parts
 
 
@@ -50,6 +54,7 @@ SPEC: dict[str, Any] = {
     "resources": {"executor": "local"},
     "confirm": "off",
 }
+ON = {"float": [0.1, 0.5]}
 SAMPLED = "model.hidden is sampled in the baseline too"
 DRAWS = "random numbers in the network's own forward"
 
@@ -86,6 +91,32 @@ def test_a_neutral_value_makes_an_argument_a_part_that_regularises() -> None:
     params = {"model.rate": 0.3, "model.shrink": None, "model.hidden": (3, 3)}
     assert list_parts(spec, params) == ("model.rate",)
     assert remove_parts(params, ["model.rate"], spec.neutral) == {**params, "model.rate": 0.0}
+
+
+ALL = {
+    "penalty": {"choice": ["l1", "l2"]},
+    "lambda": ON,
+    "augmentation": {"choice": ["shift", "affine"]},
+    "augmentation_strength": ON,
+    **dict.fromkeys(("dropout", "stochastic_depth", "max_norm", "random_erasing"), ON),
+    **dict.fromkeys(("input_noise", "mixup", "cutmix", "label_smoothing"), ON),
+    **dict.fromkeys(("gradient_noise", "ema"), ON),
+}
+
+
+def test_a_baseline_has_every_regulariser_of_the_space_off() -> None:
+    spec = parse(space=ALL)
+    on = {**dict.fromkeys(ALL, 0.3), "penalty": "l1", "augmentation": "shift"}
+    assert [type(config) for config in read_regularisers(on)] == list(BUILT_IN)
+    study = optuna.create_study()
+    for _, point in plan_search(spec)[1]:
+        study.enqueue_trial(select_representable(spec.space, point))
+        trained = suggest(spec.space, study.ask(), point)
+        active = read_regularisers(trained)
+        assert {c.key: list(c.model_dump().values()) for c in active} == {
+            "dropout": [0.0],
+            "stochastic_depth": [0.0],
+        }
 
 
 def test_neutral_values_are_for_arguments_of_the_trainable_alone() -> None:

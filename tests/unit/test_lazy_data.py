@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from service.base.errors import SpecError
+from service.run.preflight import run_preflight
+from service.spec.model import SweepSpec
 from tests.specs import parse
 from trainables.analysis.examine import examine
 from trainables.analysis.held_out import measure_held_out
@@ -318,6 +322,54 @@ def test_test_samples_are_set_aside_from_val() -> None:
     assert splits.test is not None
     assert len(splits.test) == 6  # type: ignore[arg-type]  # of a dataset
     assert len(splits.val) == VAL - 6  # type: ignore[arg-type]  # of a dataset
+
+
+class Locked(Items):
+    """A dataset that no other process can have."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        super().__init__(x, y)
+        self.lock = threading.Lock()
+
+
+def locked() -> Any:
+    return parts(Locked)
+
+
+def test_data_that_cannot_be_sent_to_other_processes_are_refused() -> None:
+    def spec(executor: str) -> SweepSpec:
+        return parse(
+            data={"name": f"{__name__}:locked", "test": 0},
+            trainable=f"{__name__}:linear",
+            resources={"executor": executor},
+            confirm="off",
+        )
+
+    run_preflight(spec("local"), "it")
+    with pytest.raises(SpecError, match=r"locked: .* cannot be sent .* cannot pickle '_thread"):
+        run_preflight(spec("ray"), "it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"training": {"batch_size": 3}}, "training.batch_size"),
+        ({"space": {"batch_size": {"choice": [3, 4]}}}, "space.batch_size"),
+    ],
+)
+def test_a_size_of_batches_beside_that_of_a_ready_loader_is_refused(
+    changes: dict[str, Any], place: str
+) -> None:
+    spec = parse(
+        **{
+            "data": {"name": f"{__name__}:loaders", "test": 0},
+            "trainable": f"{__name__}:linear",
+            "confirm": "off",
+            **changes,
+        }
+    )
+    with pytest.raises(SpecError, match=rf"{place}: the DataLoader of train has batches of 8"):
+        run_preflight(spec, "it")
 
 
 class Breaks(Items):

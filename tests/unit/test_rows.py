@@ -56,7 +56,7 @@ def _equal_arrays(a: Any, b: Any) -> bool:
     return bool(a.dtype == b.dtype and np.array_equal(a, b))
 
 
-def frame(rows: int = 120) -> pd.DataFrame:
+def frame(rows: int = 120, *, dated: bool = False) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     made = pd.DataFrame({"number": 1.0 * np.arange(rows), "a": rng.normal(5, 3, rows)})
     made["b"] = rng.choice(["x", "y"], rows)
@@ -64,7 +64,7 @@ def frame(rows: int = 120) -> pd.DataFrame:
     made["patient"] = rng.choice(list("ABCDEFGHIJKLMNOPQRST"), rows)
     days = pd.date_range("2026-01-01", periods=rows).to_series().dt.strftime("%Y-%m-%d")
     made["day"] = rng.permutation(days.to_numpy())
-    return made
+    return made if dated else made.drop(columns=["day"])
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of every kind, and a module of functions."""
     path = tmp_path_factory.mktemp("rows")
     frame().to_csv(path / "t.csv", index=False)
+    frame(dated=True).to_csv(path / "dated.csv", index=False)
     frame().to_parquet(path / "t.parquet")
     x = np.arange(90, dtype=float).reshape(90, 1) * [[1.0, -2.0]]
     y, day = np.arange(90) % 3, np.arange(90)[::-1]
@@ -326,12 +327,13 @@ def test_time_is_in_order_for_every_replicate(folder: Path) -> None:
 
 
 def test_the_column_is_an_input_only_if_the_spec_keeps_it(folder: Path) -> None:
-    source = {"name": "csv", "path": folder / "t.csv", "target": "label"}
+    source = {"name": "csv", "path": folder / "dated.csv", "target": "label"}
     without = opened({**source, "split": {"name": "time", "by": "day"}}).divide()
     names = [c.name for c in without.preprocessing.columns]
     assert names == ["number", "a", "b", "patient"]
+    source["path"] = folder / "t.csv"
     kept = opened({**source, "split": {"name": "group", "by": "patient", "keep": True}}).divide()
-    assert [c.name for c in kept.preprocessing.columns] == ["number", "a", "b", "patient", "day"]
+    assert [c.name for c in kept.preprocessing.columns] == ["number", "a", "b", "patient"]
 
 
 def test_the_example_of_the_readme_divides_by_patient(tmp_path: Path) -> None:
@@ -430,7 +432,7 @@ def test_a_replicate_that_trains_on_a_test_row_is_refused_by_name(mine: str) -> 
 
 
 def table_with(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame], **keys: Any) -> Any:
-    change(frame()).to_csv(folder / "changed.csv", index=False)
+    change(frame(dated="day" in str(keys))).to_csv(folder / "changed.csv", index=False)
     return {"name": "csv", "path": folder / "changed.csv", "target": "label", **keys}
 
 
@@ -495,6 +497,7 @@ def test_an_argument_that_is_a_key_of_data_is_refused(mine: str) -> None:
     with pytest.raises(ContractError, match="argument 'split', which is a key of `data`"):
         opened({"name": f"{mine}:own_keys", "split": "stratified"})
     opened(f"{mine}:own_keys")
+    opened({"name": f"{mine}:own_keys", "split": "stratified", "args": {"split": 0.3}})
 
 
 @pytest.mark.parametrize(
@@ -512,7 +515,7 @@ def test_a_spec_with_an_invalid_division_is_refused(config: Any, words: str) -> 
 
 def divided_npz(folder: Path, train: list[int], val: list[int], **keys: Any) -> Any:
     test = sorted(set(train))
-    x = [np.arange(len(p), dtype=float).reshape(-1, 1) for p in (train, val, test)]
+    x = [i + np.arange(0.0, len(p)).reshape(-1, 1) / 100 for i, p in enumerate((train, val, test))]
     named = zip(("train", "val", "test"), x, (train, val, test), strict=True)
     arrays = {f"{k}_{n}": np.asarray(v) for n, a, y in named for k, v in (("x", a), ("y", y))}
     np.savez(folder / "rare.npz", **arrays)

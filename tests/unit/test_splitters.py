@@ -161,7 +161,7 @@ class Unwritten(Splitter):
 
 def test_splitters_are_a_registry_as_the_others_are() -> None:
     assert (splitters.kind, splitters.group) == ("splitter", "gapsweep.splitters")
-    assert splitters.names()[:3] == ("stratified", "group", "time")
+    assert splitters.names()[:4] == ("stratified", "distinct", "group", "time")
     own = splitters.parse({"name": "mine:Own", "option": 1})
     assert list(find_import_paths(own)) == ["mine:Own"]
     assert own.model_dump()["option"] == 1

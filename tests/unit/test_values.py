@@ -135,7 +135,8 @@ def test_code_gets_lists() -> None:
 
 def test_reports_and_messages_show_them() -> None:
     params: Values = {"model.hidden": (32, 32), "max_norm": None}
-    assert format_configuration(params) == "no penalty, max_norm = null, model.hidden = [32, 32]"
+    shown = format_configuration({**params, "model.act": None})
+    assert shown == "no penalty, model.act = null, model.hidden = [32, 32]"
     assert [p.value for p in make_params(params)] == ["[32, 32]", "null"]
     trial = Trial(number=0, state=TrialState.COMPLETE, role=Role.SEARCH, params=params)
     report = TrialReport.model_validate_json(TrialReport.model_validate(trial).model_dump_json())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from search_spaces.bounds import Bounds, MaxItems, Seed
 from search_spaces.models import Strict
@@ -20,6 +20,9 @@ NO_REDRAW = (
     "`redraw` has no effect on data in one piece, which every replicate divides anew; leave it out"
 )
 _SPLIT = "how rows are divided: a splitter, or your own class"
+_OVERLAP = "allow equal samples in two splits"
+_MISSING = "what happens to missing values: an error, the training rows' median, or no such rows"
+_TASK = "default: guessed from the targets; `gapsweep validate` prints it"
 _REDRAW = "`pooled`: replicates divide the training and validation samples anew"
 
 
@@ -37,7 +40,19 @@ class DataSource(Component):
         return tuple(v for _, v in self if isinstance(v, Path))
 
 
+def _check_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError(f"unknown encoding {name!r}; valid: utf-8, latin-1, cp1252, …") from None
+    return name
+
+
 Redraw = Literal["given", "pooled"]
+Missing = Literal["refuse", "impute", "drop"]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+Encoding = Annotated[str, AfterValidator(_check_encoding)]
+Columns = Annotated[tuple[str, ...], MaxItems(10_000)]
 
 
 class LoaderOptions(Strict):
@@ -52,15 +67,15 @@ class LoaderOptions(Strict):
 
 
 class Function(DataSource, Custom):
-    """A user-defined function that returns the splits; other keys are its arguments.
+    """A user-defined function that returns the splits, or a list of folds.
 
-    `test` and `seed` are arguments, too, if its signature names them.
+    Its arguments are `args`, or other keys; `test` and `seed` are arguments, too, if it names them.
     """
 
     name: ImportPath
 
-    task: Task | None = Field(None, description="default: inferred from the type of the target")
-    allow_overlap: bool = Field(False, description="allow equal samples in two splits")
+    task: Task | None = Field(None, description=_TASK)
+    allow_overlap: bool = Field(False, description=_OVERLAP)
     split: SplitterChoice = Field(StratifiedSplit(), description=_SPLIT)
     redraw: Redraw = Field("given", description=_REDRAW)
     loader: LoaderOptions = Field(
@@ -70,11 +85,22 @@ class Function(DataSource, Custom):
         None, description="fraction of the samples for the test, or 0, if it returns none; 0.2"
     )
     seed: Any = Field(None, description="seed of divisions; 0")
+    args: Annotated[dict[str, Any], MaxItems(1000)] = Field(
+        {}, description="arguments of the function, also of names that are keys of `data`"
+    )
+
+    @model_validator(mode="after")
+    def _check_arguments(self) -> Self:
+        beside = {"test": self.test, "seed": self.seed, **(self.model_extra or {})}
+        for key in self.args:
+            if beside.get(key) is not None:
+                raise ValueError(f"{key!r} is given twice, in `args` and beside it")
+        return self
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """The function's arguments, but for ``test`` and ``seed``."""
-        return self.model_extra or {}
+        """The function's arguments, but for ``test`` and ``seed`` outside of ``args``."""
+        return {**(self.model_extra or {}), **self.args}
 
 
 data_sources: Registry[DataSource] = Registry("data source", Function, group="data_sources")
@@ -84,6 +110,17 @@ class _Divided(DataSource):
     val: float = Field(0.2, gt=0, lt=1, description="fraction of the samples for validation")
     seed: Seed = Field(0, description="seed of the splits")
     split: SplitterChoice = Field(StratifiedSplit(), description=_SPLIT)
+    allow_overlap: bool = Field(False, description=_OVERLAP)
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        folds = self.split.fold_count
+        if folds and self.val != type(self).model_fields["val"].default:
+            raise ValueError(
+                f"`val` has no effect with `split.folds: {folds}`: one fold of {folds} is for "
+                "validation; leave it out"
+            )
+        return self
 
 
 class Whole(_Divided):
@@ -136,26 +173,47 @@ class Npz(Whole):
     name: Literal["npz"]
     path: Path
     redraw: Redraw = Field("given", description=f"of given splits. {_REDRAW}")
-    task: Task | None = Field(None, description="default: inferred from the type of the target")
+    task: Task | None = Field(None, description=_TASK)
+    missing: Missing = Field("refuse", description=f"in inputs ``(N, features)``: {_MISSING}")
 
 
-class _Table(Whole):
+class Table(Whole):
+    """A file of rows and named columns."""
+
     path: Path
     target: str | Annotated[tuple[str, ...], Field(min_length=1), MaxItems(10_000)] = Field(
         description="the column to predict, or several: 0/1 labels, or numbers"
     )
-    task: Task | None = Field(None, description="default: inferred from the type of the target")
+    task: Task | None = Field(None, description=_TASK)
+    exclude: Columns = Field((), description="columns that are no inputs")
+    categories: Columns = Field(
+        (), description="columns that are categories, although they are numbers or very different"
+    )
+    missing: Missing = Field("refuse", description=_MISSING)
 
 
 @data_sources.register
-class Csv(_Table):
+class Csv(Table):
     """A CSV file with a header."""
 
     name: Literal["csv"]
+    separator: Character = Field(",", description="what is between two columns")
+    decimal: Character = Field(".", description="the decimal mark of numbers")
+    thousands: Character | None = Field(None, description="what groups the digits of numbers")
+    encoding: Encoding = Field("utf-8", description="the encoding of the text")
+    missing_values: Annotated[tuple[str, ...], MaxItems(1000)] | None = Field(
+        None, description="texts that mean a missing value; default: NA, NaN, null, None and such"
+    )
+
+    @model_validator(mode="after")
+    def _check_characters(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError("decimal and thousands must be different characters")
+        return self
 
 
 @data_sources.register
-class Parquet(_Table):
+class Parquet(Table):
     """A Parquet file."""
 
     name: Literal["parquet"]

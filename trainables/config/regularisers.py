@@ -315,6 +315,17 @@ BUILT_IN: tuple[type[RegulariserConfig], ...] = (
 BY_KEY: Mapping[str, type[RegulariserConfig]] = {k: c for c in BUILT_IN for k in c.names()}
 KEYS: tuple[str, ...] = tuple(BY_KEY)
 NEUTRAL: Mapping[str, Value] = {k: v for config in BUILT_IN for k, v in config.neutral.items()}
+OFF: Mapping[str, Value] = {
+    **{
+        field.alias or name: field.default
+        for config in BUILT_IN
+        if not config.selector
+        for name, field in config.model_fields.items()
+        if name != config.on
+    },
+    **NEUTRAL,
+}
+"""The values of keys at which their regularisers do not act."""
 SYMBOLS: Mapping[str, str] = {k: v for config in BUILT_IN for k, v in config.symbols.items()}
 
 

@@ -29,6 +29,11 @@ class SplitterConfig(Component):
         """Whether the column is an input, too."""
         return False
 
+    @property
+    def fold_count(self) -> int | None:
+        """The number of folds, if replicates validate on one fold each."""
+        return None
+
 
 class CustomSplitter(SplitterConfig, Custom):
     """A user-defined subclass of `Splitter`; other keys are its arguments."""
@@ -55,13 +60,36 @@ splitters: Registry[SplitterConfig] = Registry(
 )
 
 
+class _InFolds(SplitterConfig):
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="K: replicates validate on one fold of K each, not on `val`",
+    )
+
+    @property
+    def fold_count(self) -> int | None:
+        """As the spec says."""
+        return self.folds
+
+
 @splitters.register
-class StratifiedSplit(SplitterConfig):
+class StratifiedSplit(_InFolds):
     """Random rows; every class keeps its share of each part. Plain random for a regression."""
 
     path = "trainables.data.splitters.stratified:Stratified"
 
     name: Literal["stratified"] = "stratified"
+
+
+@splitters.register
+class DistinctSplit(_InFolds):
+    """As stratified, but rows that are equal, inputs and target together, are in one part."""
+
+    path = "trainables.data.splitters.distinct:Distinct"
+
+    name: Literal["distinct"]
 
 
 class _ByColumn(SplitterConfig):
@@ -80,7 +108,7 @@ class _ByColumn(SplitterConfig):
 
 
 @splitters.register
-class GroupSplit(_ByColumn):
+class GroupSplit(_ByColumn, _InFolds):
     """Whole groups, for example all rows of a patient, are in one part."""
 
     path = "trainables.data.splitters.group:Group"

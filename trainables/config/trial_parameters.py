@@ -69,6 +69,12 @@ def explain_unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> s
     prefix, dot, option = name.partition(".")
     if name in known or (dot and option and (f"{prefix}." == MODEL_PREFIX or prefix in own)):
         return ""
+    if prefix == "data":
+        return (
+            "the data are the same in all trials, which are compared on them; give the value in "
+            "`data`, and where it is a fold, let the function name `fold` or `seed` or return a "
+            "list of folds, so that every replicate has another one"
+        )
     named = [f"{MODEL_PREFIX}NAME for an argument of the trainable"]
     named += [f"{label}.OPTION" for label in own]
     return (

@@ -13,6 +13,7 @@ from trainables.data.columns import take_column
 from trainables.data.division import check_training_part, set_test_aside
 from trainables.data.encoding import prepare
 from trainables.data.functions import DataFunction
+from trainables.data.inputs import OF_FUNCTIONS, read_inputs
 from trainables.data.raw import Raw, join
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits, check_overlap
@@ -67,7 +68,8 @@ class CalledRows(Rows):
         return frozenset((len(parts["train"]),))
 
     def _draw(self, replicate: int, redraw_test: bool) -> dict[str, Raw]:
-        parts = take_column(_check_arrays(self.function, replicate), self.rule, self.function.path)
+        called = _check_arrays(self.function, replicate)
+        parts, _ = read_inputs(take_column(called, self.rule, self.function.path), OF_FUNCTIONS)
         if not self.tested or (redraw_test and self.gives_test):
             return parts
         parts.pop("test", None)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from search_spaces.words import did_you_mean
+from trainables.data.equal_rows import number_contents
 from trainables.data.raw import Array, Raw
 from trainables.data.splitters.build import Rule
 from trainables.errors import DataError
@@ -19,11 +20,16 @@ _SHOWN = 20
 def take_column(parts: Mapping[str, Raw], rule: Rule, source: str) -> dict[str, Raw]:
     """The parts with the values that the rule divides by, and without this column as an input.
 
+    A rule that keeps equal samples together divides by a number of their contents.
+
     Values that a part has already, from an array of an NPZ file, are only read.
 
     Raises:
         DataError: there is no such column, or its values are missing or cannot be used.
     """
+    if rule.splitter.by_contents:
+        numbers = number_contents([*parts.values()])
+        return {n: replace(p, by=by) for (n, p), by in zip(parts.items(), numbers, strict=True)}
     if rule.column is None:
         return dict(parts)
     found = {n: _separate(part, rule.column, rule, source) for n, part in parts.items()}
@@ -47,7 +53,7 @@ def _separate(part: Raw, column: str, rule: Rule, source: str) -> Raw:
     rest = part.x if rule.keeps_column else part.x.drop(columns=[column])
     if not len(rest.columns):
         raise DataError(f"{source} has no input but {column!r}; set `keep: true` to use it as one")
-    return Raw(rest, part.y, part.x[column].to_numpy())
+    return replace(part, x=rest, by=part.x[column].to_numpy())
 
 
 def _check_present(part: Raw, column: str, source: str) -> Array:

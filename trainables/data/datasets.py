@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from trainables.config.data import (
     NO_REDRAW,
     BreastCancer,
-    Csv,
     DataSource,
     Digits,
     FashionMnist,
     Function,
     Mnist5k,
     Npz,
-    Parquet,
+    Redraw,
+    Table,
     Whole,
 )
 from trainables.config.data_info import Task
@@ -22,14 +23,20 @@ from trainables.data import sources
 from trainables.data.called_rows import CalledRows
 from trainables.data.columns import take_column
 from trainables.data.division import Shares, hold_out, set_test_aside, view
-from trainables.data.encoding import guess_task, prepare
+from trainables.data.encoding import prepare
+from trainables.data.equal_rows import refuse_equal_rows
 from trainables.data.functions import bind
+from trainables.data.inputs import OF_FUNCTIONS, TableRules, read_inputs
 from trainables.data.lazy_rows import open_lazily
-from trainables.data.raw import Raw
+from trainables.data.notes import Note
+from trainables.data.raw import Raw, join
+from trainables.data.remedies import OF_ARRAYS
 from trainables.data.rows import DrawnRows, GivenRows, PooledRows, Rows
 from trainables.data.splits import Splits, check_overlap
 from trainables.data.splitters.base import Draw
 from trainables.data.splitters.build import Rule, build_rule
+from trainables.data.tables import find_remedies, read_table
+from trainables.data.tasks import guess_task
 from trainables.errors import DataError
 
 
@@ -62,72 +69,128 @@ def open_rows(config: DataSource) -> Rows:
         case FashionMnist():
             return _open_idx(config)
         case Npz():
-            parts = sources.read_npz(config.path, config.split.column)
-            if "all" in parts:
-                return _open_whole(parts["all"], config, config.task)
-            return _open_parts(parts, config)
-        case Csv():
-            return _open_whole(sources.read_csv(config.path, config.target), config, config.task)
-        case Parquet():
-            table = sources.read_parquet(config.path, config.target)
-            return _open_whole(table, config, config.task)
+            return _open_npz(config)
+        case Table():
+            return _open_table(config)
     raise TypeError(f"no loader for {config!r}")
 
 
-def _open_whole(raw: Raw, config: Whole, task: Task | None) -> Rows:
-    if isinstance(config, Npz) and config.redraw == "pooled":
+def _open_table(config: Table) -> Rows:
+    reading = read_table(config)
+    rules = TableRules(find_remedies(config), config.categories, config.missing)
+    return _open_whole(reading.raw, config, config.task, rules, reading.notes)
+
+
+def _open_npz(config: Npz) -> Rows:
+    parts = sources.read_npz(config.path, config.split.column)
+    rules = TableRules(OF_ARRAYS, missing=config.missing, arrays=True)
+    if "all" not in parts:
+        return _open_parts(parts, config, rules)
+    if config.redraw == "pooled":
         raise DataError(NO_REDRAW)
-    task, rule = task or guess_task(raw.y), build_rule(config.split)
-    raw = take_column({"all": raw}, rule, _describe(config))["all"]
+    return _open_whole(parts["all"], config, config.task, rules)
+
+
+def _open_whole(
+    raw: Raw,
+    config: Whole,
+    task: Task | None,
+    rules: TableRules | None = None,
+    notes: tuple[Note, ...] = (),
+) -> Rows:
+    rule, source = build_rule(config.split), _describe(config)
+    raw = take_column({"all": raw}, rule, source)["all"]
+    if rules is not None:
+        with _blame(source):
+            read, more = read_inputs({"all": raw}, rules)
+        raw, notes = read["all"], (*notes, *more)
+    task = task or guess_task(raw.y)
     shares = Shares(config.val, config.test)
     rule.splitter.check(view(raw, task), 3 if config.test else 2)
+    if not (config.allow_overlap or rule.keeps_equal_together):
+        refuse_equal_rows(raw, source)
     pool, test = raw, None
     if config.test:
         stay, held = hold_out(rule.splitter, raw, task, config.test, Draw(config.seed))
         pool, test = raw.rows(stay), raw.rows(held)
-    return DrawnRows(pool, test, rule.splitter, shares.val_of_rest, config.seed, task)
+    share = shares.val_of_rest
+    return DrawnRows(pool, test, rule.splitter, share, config.seed, task, notes=notes)
 
 
 def _open_idx(config: FashionMnist) -> Rows:
     train, test = sources.read_idx(config.folder)
     task, rule = Task.CLASSIFICATION, build_rule(config.split)
     parts = take_column({"train": train, "test": test}, rule, _describe(config))
+    if not (config.allow_overlap or rule.keeps_equal_together):
+        refuse_equal_rows(join([*parts.values()]), str(config.folder))
     rule.splitter.check(view(parts["train"], task), 2)
     rows = DrawnRows(parts["train"], parts["test"], rule.splitter, config.val, config.seed, task)
     return rows if config.redraw == "pooled" else GivenRows(rows.divide())
 
 
-def _open_parts(parts: Mapping[str, Raw], config: Npz) -> Rows:
-    rule = build_rule(config.split)
-    parts = take_column(parts, rule, _describe(config))
+def _open_parts(parts: Mapping[str, Raw], config: Npz, rules: TableRules) -> Rows:
+    rule, source = build_rule(config.split), _describe(config)
+    parts = take_column(parts, rule, source)
+    with _blame(source):
+        parts, notes = read_inputs(parts, rules)
     task = config.task or guess_task(parts["train"].y)
     splits = prepare(parts, task)
-    draw = Draw(config.seed)
-    aside = _set_aside(parts, rule, task, config.test, draw)
+    if not config.allow_overlap:
+        check_overlap(splits)
+        _check_redrawn(parts, rule, source, aside=config.test > 0, redraw=config.redraw)
+    aside = _set_aside(parts, rule, task, config.test, Draw(config.seed))
     if config.redraw == "pooled":
-        return PooledRows(aside, rule.splitter, config.seed, task)
-    return GivenRows(splits if aside is parts else prepare(aside, task))
+        return PooledRows(aside, rule.splitter, config.seed, task, notes=notes)
+    return GivenRows(splits if aside is parts else prepare(aside, task), notes=notes)
 
 
 def _open_function(config: Function) -> Rows:
     function, rule = bind(config), build_rule(config.split)
-    called = function.call()
+    called, varies = function.read()
     arrays = {name: part for name, part in called.items() if isinstance(part, Raw)}
     if len(arrays) < len(called):
-        return open_lazily(function, called, config.task, rule)
-    parts = take_column(arrays, rule, config.name)
-    splits = prepare(parts, config.task, keep_numbers=True)
-    if not config.allow_overlap:
-        check_overlap(splits)
+        return open_lazily(function, called, config.task, rule, varies=varies)
+    with _blame(config.name):
+        parts, notes = read_inputs(take_column(arrays, rule, config.name), OF_FUNCTIONS)
+        splits = prepare(parts, config.task, keep_numbers=True)
     if function.test_is_ours and function.test and splits.test is not None:
         raise DataError(f"{config.name} returns test rows, so `test` has no effect; leave it out")
+    if not config.allow_overlap:
+        check_overlap(splits)
+        more = function.test > 0
+        _check_redrawn(parts, rule, config.name, aside=more, redraw=config.redraw)
     task, gives_test = splits.info.task, splits.test is not None
     aside = _set_aside(parts, rule, task, function.test, Draw(function.seed))
     if config.redraw == "pooled":
-        return PooledRows(aside, rule.splitter, function.seed, task, keep_numbers=True)
-    if function.varies:
-        return CalledRows(function, aside, gives_test, rule, task, config.allow_overlap)
-    return GivenRows(splits if aside is parts else prepare(aside, task, keep_numbers=True))
+        return PooledRows(aside, rule.splitter, function.seed, task, keep_numbers=True, notes=notes)
+    if varies:
+        allowed = config.allow_overlap
+        return CalledRows(function, aside, gives_test, rule, task, allowed, notes=notes)
+    given = splits if aside is parts else prepare(aside, task, keep_numbers=True)
+    return GivenRows(given, notes=notes)
+
+
+def _check_redrawn(
+    parts: Mapping[str, Raw], rule: Rule, source: str, *, aside: bool, redraw: Redraw
+) -> None:
+    """Check that parts which are divided again have no equal samples within themselves.
+
+    Raises:
+        DataError: they have some, and the rule does not keep them together.
+    """
+    if rule.keeps_equal_together:
+        return
+    if redraw == "pooled" or (aside and "test" not in parts):
+        refuse_equal_rows(join([part for name, part in parts.items() if name != "test"]), source)
+
+
+@contextmanager
+def _blame(source: str) -> Iterator[None]:
+    """Name the source of the data in an error."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}", error.where) from error
 
 
 def _set_aside(

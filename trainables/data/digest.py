@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import reduce
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from trainables.data.hashing import Hashes, hash_samples, mix
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_rows import LazyRows, read_head
 from trainables.data.nests import list_leaves, map_nest
@@ -19,10 +18,7 @@ from trainables.data.raw import Raw
 from trainables.data.rows import Rows
 from trainables.data.splits import Split, Splits, find_shape
 
-_Hashes = NDArray[np.uint64]
 _LOOKED_AT = 64
-_CHUNK = 1 << 24
-"""Bytes that are hashed at a time."""
 
 
 def digest_rows(rows: Rows) -> dict[str, str]:
@@ -35,8 +31,8 @@ def digest_rows(rows: Rows) -> dict[str, str]:
     parts = list(_list_parts(rows))
     if not parts:
         return {}
-    inputs = np.concatenate([_hash_samples(part.x) for part in parts])
-    both = _mix(inputs, np.concatenate([_hash_samples(part.y) for part in parts]))
+    inputs = np.concatenate([hash_samples(part.x) for part in parts])
+    both = mix(inputs, np.concatenate([hash_samples(part.y) for part in parts]))
     digests = {
         "samples": str(sum(_count(rows)) or len(inputs)),
         "inputs": _digest(np.sort(inputs), *(_describe(part.x) for part in parts)),
@@ -44,8 +40,8 @@ def digest_rows(rows: Rows) -> dict[str, str]:
     }
     groups = [part.by for part in parts if isinstance(part, Raw) and part.by is not None]
     if sum(map(len, groups)) == len(inputs):
-        columns = np.concatenate([_hash_samples(column) for column in groups])
-        digests["groups"] = _digest(np.sort(_mix(inputs, columns)))
+        columns = np.concatenate([hash_samples(column) for column in groups])
+        digests["groups"] = _digest(np.sort(mix(inputs, columns)))
     return {**digests, "order": _digest(both)}
 
 
@@ -92,45 +88,7 @@ def _describe(inputs: Any) -> str:
     return str(find_shape(inputs))
 
 
-def _hash_samples(values: Any) -> _Hashes:
-    """64 bits for each sample."""
-    if isinstance(values, pd.DataFrame):
-        return _hash_table(values)
-    return reduce(_mix, (_hash_array(leaf) for leaf in list_leaves(values)))
-
-
-def _hash_array(array: NDArray[Any]) -> _Hashes:
-    if array.dtype.kind not in "biufc":  # texts, times, objects
-        return _hash_table(pd.DataFrame(array.reshape(len(array), -1)))
-    flat = np.ascontiguousarray(array).reshape(len(array), -1)
-    size = max(1, _CHUNK // max(1, flat[:1].nbytes))
-    chunks = [_hash_numbers(flat[i : i + size]) for i in range(0, len(flat), size)]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.uint64)
-
-
-def _hash_table(table: pd.DataFrame) -> _Hashes:
-    hashes = pd.util.hash_pandas_object(table, index=False)
-    return np.asarray(hashes.to_numpy(), np.uint64)
-
-
-def _hash_numbers(rows: NDArray[Any]) -> _Hashes:
-    """Sums of the eight-byte words of each row, each times an odd random number, modulo 2⁶⁴."""
-    raw = rows.view(np.uint8).reshape(len(rows), -1)
-    padded = np.pad(raw, ((0, 0), (0, -raw.shape[1] % 8)))
-    words = np.ascontiguousarray(padded).view(np.uint64)
-    factors: _Hashes = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64)
-    factors |= np.uint64(1)
-    hashes: _Hashes = ((words ^ (words >> np.uint64(32))) * factors).sum(axis=1, dtype=np.uint64)
-    return hashes
-
-
-def _mix(first: _Hashes, second: _Hashes) -> _Hashes:
-    factors = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-    mixed = first * factors[0] ^ (second * factors[1] + (first >> np.uint64(29)))
-    return mixed ^ (mixed >> np.uint64(32))
-
-
-def _digest(hashes: _Hashes, *words: str) -> str:
+def _digest(hashes: Hashes, *words: str) -> str:
     digest = blake2b(hashes.tobytes(), digest_size=16)
     for word in words:
         digest.update(word.encode("utf-8", "backslashreplace"))

@@ -34,7 +34,24 @@ def hold_out(
         DataError: these rows cannot be divided.
         ContractError: a user-defined splitter returned something else.
     """
-    made = splitter.hold_out(view(raw, task), share, draw)
+    return _check_parts(splitter, splitter.hold_out(view(raw, task), share, draw), len(raw))
+
+
+def choose_validation(
+    splitter: Splitter, raw: Raw, task: Task, share: float, draw: Draw
+) -> tuple[Indices, Indices]:
+    """Positions of the training samples, and of the validation samples.
+
+    Raises:
+        DataError, ContractError: as :func:`hold_out`.
+    """
+    made = splitter.choose_validation(view(raw, task), share, draw)
+    return _check_parts(splitter, made, len(raw))
+
+
+def _check_parts(
+    splitter: Splitter, made: tuple[Indices, Indices], count: int
+) -> tuple[Indices, Indices]:
     try:
         stay, held = (np.asarray(rows, dtype=np.int64) for rows in made)
     except (TypeError, ValueError) as error:
@@ -47,7 +64,7 @@ def hold_out(
             f"{type(splitter).__name__}.hold_out must return two parts, neither empty, that share "
             f"no row; it returned {len(stay)} and {len(held)} rows"
         )
-    if used.min() < 0 or used.max() >= len(raw):
+    if used.min() < 0 or used.max() >= count:
         raise ContractError(f"{type(splitter).__name__}.hold_out named a row that does not exist")
     return stay, held
 

@@ -15,30 +15,18 @@ from trainables.data.nests import Nest, map_nest
 from trainables.data.preprocessing import Column, Preprocessing
 from trainables.data.raw import Array, Raw
 from trainables.data.splits import Split, Splits, find_shape
+from trainables.data.tasks import doubt_classes, guess_task
 from trainables.errors import DataError
 
 _CHANNELS = 4
 _MANY = 1000
+_LOOKED_AT = 10_000
+"""Samples that are looked at for what float32 would lose."""
+_STEPS = 10
+"""Steps of float32 that the deviation of numbers has at least."""
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
-
-
-def guess_task(y: Nest) -> Task:
-    """Floats mean regression; strings, booleans, integers, and 0 and 1 mean classification.
-
-    Several columns of booleans or of 0 and 1 mean multi-label classification, other integers in
-    several columns a class for each position. Several arrays are a task of the user's own.
-    """
-    if not isinstance(y, np.ndarray):
-        return Task.OTHER
-    is_float = np.issubdtype(y.dtype, np.floating)
-    if is_float and y.ndim > 2:
-        return Task.REGRESSION
-    is_one = y.size == len(y)
-    if y.ndim <= 2 and set(np.unique(y)) <= {0, 1}:
-        return Task.CLASSIFICATION if is_one else Task.MULTILABEL
-    return Task.REGRESSION if is_float else Task.CLASSIFICATION
 
 
 def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = False) -> Splits:
@@ -107,17 +95,35 @@ def _keep_targets(
         labels = _encode_labels(raw)
         return labels, labels["train"].shape[1], ()
     if task is Task.REGRESSION:
+        for y in raw.values():
+            _refuse_lost(y)
         return {n: _to_floats(n, y) for n, y in raw.items()}, int(np.prod(train.shape[1:])) or 1, ()
     if not np.issubdtype(train.dtype, np.number):
         made, count, found = _encode_classes({n: _flatten_column(n, y) for n, y in raw.items()})
         return made, count, found.classes
-    kept = {n: _keep_target(y) for n, y in raw.items()}
+    kept = {n: _keep_classes(n, y) for n, y in raw.items()}
     count = max(2, *(int(y.max(initial=0)) + 1 for y in kept.values()))
     if train.size > len(train):
         return kept, count, ()
     _refuse_unseen(kept)
     _refuse_sparse(kept["train"], count)
     return kept, count, tuple(range(count))
+
+
+def _keep_classes(name: str, y: Array) -> Array:
+    """Whole numbers as int64, but for floats of only 0 and 1, which a loss of one logit takes.
+
+    Raises:
+        DataError: one is no whole number.
+    """
+    kept = _keep_target(y)
+    if not np.issubdtype(kept.dtype, np.floating) or np.isin(kept, (0, 1)).all():
+        return kept
+    wrong = ~np.isfinite(kept) | (kept % 1 != 0)
+    if wrong.any():
+        row = int(wrong.reshape(len(kept), -1).any(axis=1).argmax())
+        raise DataError(f"{name}, row {row}: the target is {kept[row]}; classes are whole numbers")
+    return kept.astype(np.int64)
 
 
 def _refuse_sparse(classes: Array, count: int) -> None:
@@ -147,10 +153,34 @@ def _keep_array(values: Array) -> Array:
 
 def _keep_target(values: Array) -> Array:
     if np.issubdtype(values.dtype, np.floating):
+        _refuse_lost(values)
         return np.ascontiguousarray(values, dtype=np.float32)
     if np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
         return np.ascontiguousarray(values, dtype=np.int64)
     raise DataError(f"arrays must be of numbers, not of {values.dtype}")
+
+
+def _refuse_lost(values: Array) -> None:
+    """Refuse numbers whose differences float32 does not keep, such as seconds since 1970.
+
+    Raises:
+        DataError: the steps of float32 at these numbers are as large as their deviation.
+    """
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize < np.dtype(np.float64).itemsize:
+        return
+    some = values[:_LOOKED_AT]
+    numbers = np.asarray(some, dtype=np.float64).reshape(len(some), -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.spacing(np.abs(numbers).max(axis=0, initial=0).astype(np.float32))
+        deviation = numbers.std(axis=0) if len(numbers) else np.zeros(0)
+        lost = (deviation > 0) & (steps > deviation / _STEPS)
+    if lost.any():
+        column = numbers[:, int(lost.argmax())]
+        different, left = (len(np.unique(column.astype(t))) for t in (np.float64, np.float32))
+        raise DataError(
+            f"float32, in which networks compute, keeps {left} of {different} different numbers, "
+            f"such as {column[0]:.10g}; subtract their mean, and divide by their deviation"
+        )
 
 
 def describe_inputs(x: Nest) -> tuple[Kind, bool]:
@@ -188,20 +218,23 @@ def _encode_tables(
     raw: Mapping[str, pd.DataFrame | Array],
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
     from sklearn.compose import ColumnTransformer  # takes a second, not for workers
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    frames = {name: x for name, x in raw.items() if isinstance(x, pd.DataFrame)}
-    for name, frame in frames.items():
-        _refuse_missing(name, frame)
-    train = frames["train"]
+    train = raw["train"]
+    assert isinstance(train, pd.DataFrame)
     numbers = [c for c in train if pd.api.types.is_numeric_dtype(train[c])]
     words = [c for c in train if c not in numbers]
+    doubles = dict.fromkeys(numbers, np.float64)
+    frames = {n: x.astype(doubles) for n, x in raw.items() if isinstance(x, pd.DataFrame)}
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
     encoder = ColumnTransformer(
         [
-            ("numbers", StandardScaler(), numbers),
+            ("numbers", make_pipeline(imputer, StandardScaler()), numbers),
             ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
         ]
-    ).fit(train)
+    ).fit(frames["train"])
     columns = {**_read_scales(encoder, numbers), **_read_categories(encoder, words)}
     made = {name: encoder.transform(f).astype(np.float32) for name, f in frames.items()}
     return made, Preprocessing(columns=tuple(columns[c] for c in train))
@@ -210,9 +243,9 @@ def _encode_tables(
 def _read_scales(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
     if not names:
         return {}
-    scaler = encoder.named_transformers_["numbers"]
-    fitted = zip(names, scaler.mean_, scaler.scale_, strict=True)
-    return {n: Column(str(n), float(mean), float(scale)) for n, mean, scale in fitted}
+    imputer, scaler = (step for _, step in encoder.named_transformers_["numbers"].steps)
+    fitted = zip(names, scaler.mean_, scaler.scale_, imputer.statistics_, strict=True)
+    return {n: Column(str(n), float(m), float(s), float(fill)) for n, m, s, fill in fitted}
 
 
 def _read_categories(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
@@ -220,18 +253,6 @@ def _read_categories(encoder: ColumnTransformer, names: list[Hashable]) -> dict[
         return {}
     found = zip(names, encoder.named_transformers_["words"].categories_, strict=True)
     return {n: Column(str(n), categories=tuple(str(v) for v in values)) for n, values in found}
-
-
-def _refuse_missing(name: str, frame: pd.DataFrame) -> None:
-    missing = frame.isna() | frame.isin([np.inf, -np.inf])
-    if missing.to_numpy().any():
-        row = int(missing.to_numpy().any(axis=1).argmax())
-        column = frame.columns[int(missing.iloc[row].to_numpy().argmax())]
-        count = int(missing.to_numpy().sum())
-        raise DataError(
-            f"row {frame.index[row]}, column {column!r} is missing, NaN or infinite ({count} such "
-            f"values in {name}); drop or fill them first"
-        )
 
 
 def _to_pixels(name: str, x: Array, divisor: float) -> NDArray[np.float32]:
@@ -312,7 +333,9 @@ def _refuse_unseen(raw: Mapping[str, Array]) -> None:
         unseen = np.setdiff1d(y, classes)
         if len(unseen):
             words = ", ".join(str(u) for u in unseen[:5])
-            raise DataError(f"{name} has classes that the training split lacks: {words}")
+            raise DataError(
+                f"{name} has classes that the training split lacks: {words}{doubt_classes(classes)}"
+            )
 
 
 def _standardise(

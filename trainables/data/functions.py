@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -78,9 +78,27 @@ class DataFunction:
             ContractError: it cannot be imported or called, or returns something else.
             DataError: it raised an error.
         """
+        return self.read(replicate)[0]
+
+    def read(self, replicate: int = 0) -> tuple[dict[str, Part], bool]:
+        """The splits as :meth:`call`, and whether other replicates have others.
+
+        Raises:
+            ContractError, DataError: as :meth:`call`.
+        """
         anew = {self.varies: self.first + replicate} if self.varies else {}
         made = _call(self.path, _load(self.path, self.arguments), {**self.arguments, **anew}, anew)
-        return _read_parts(self.path, made, _build_loading(self.loader))
+        folds = made if _are_folds(made) else None
+        if folds is not None:
+            made = self._choose(folds, replicate)
+        parts = _read_parts(self.path, made, _build_loading(self.loader))
+        return parts, bool(self.varies or folds)
+
+    def _choose(self, folds: list[object], replicate: int) -> object:
+        """The fold of a replicate; they take the folds in turn."""
+        if self.varies == "fold":
+            raise ContractError(f"{self.path} has an argument `fold` and returns a list of folds")
+        return folds[replicate % len(folds)]
 
 
 def bind(config: Function) -> DataFunction:
@@ -92,13 +110,19 @@ def bind(config: Function) -> DataFunction:
     """
     parameters = _read_parameters(_load(config.name, (config.arguments, config.test, config.seed)))
     for key in _OUR_KEYS:
-        if key in parameters and (key in config.model_fields_set or _is_required(parameters[key])):
+        wanted = key in config.model_fields_set or (
+            key in parameters and _is_required(parameters[key])
+        )
+        if key in parameters and key not in config.args and wanted:
             raise ContractError(
-                f"{config.name} has an argument {key!r}, which is a key of `data` itself; rename it"
+                f"{config.name} has an argument {key!r}, which is a key of `data` itself; give it "
+                f"as `args: {{{key}: …}}`"
             )
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     shared = {k: v for k in _SHARED_KEYS if (v := getattr(config, k)) is not None}
     passed = {k: v for k, v in shared.items() if takes_all or k in parameters}
+    own = {k: v for k, v in config.args.items() if k in _SHARED_KEYS}
+    shared, passed = {**shared, **own}, {**passed, **own}
     varies = _find_varying(config, parameters)
     return DataFunction(
         config.name,
@@ -180,6 +204,13 @@ def _call(
         raise DataError(f"{path}{shown}: {name_error(error)}") from error
 
 
+def _are_folds(made: object) -> TypeGuard[list[object]]:
+    """Whether a function returned a list of folds, each of them a dict of splits."""
+    if not isinstance(made, list) or not made:
+        return False
+    return all(isinstance(fold, Mapping) and "train" in fold for fold in made)
+
+
 def _read_parts(path: str, made: object, loading: Loading) -> dict[str, Part]:
     named = _name_parts(path, made)
     for name in named:
@@ -203,7 +234,7 @@ def _name_parts(path: str, made: object) -> dict[str, Any]:
         return dict(zip(_ORDERS[len(made)], made, strict=True))
     raise ContractError(
         f"{path} returned {describe(made)}; return a dict of train, val and maybe test and {VIEW}, "
-        f"or a tuple (train, val) or (train, {VIEW}, val)"
+        f"a tuple (train, val) or (train, {VIEW}, val), or a list of dicts, one for each fold"
     )
 
 

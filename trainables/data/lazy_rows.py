@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from trainables.config.data_info import DataInfo, Task
 from trainables.data.division import hold_out
-from trainables.data.encoding import describe_inputs, guess_task
+from trainables.data.encoding import describe_inputs
 from trainables.data.functions import DataFunction, Part
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_samples import StreamSamples
@@ -26,6 +26,7 @@ from trainables.data.rows import Rows
 from trainables.data.splits import Splits, find_shape
 from trainables.data.splitters.base import Draw
 from trainables.data.splitters.build import Rule
+from trainables.data.tasks import guess_task
 from trainables.errors import DataError
 
 _LOOKED_AT = 64
@@ -44,11 +45,12 @@ class LazyRows(Rows):
     first: Splits
     gives_test: bool
     task: Task | None
+    varies: bool = False
 
     @property
     def redraws(self) -> bool:
         """Whether the function is called anew for every replicate."""
-        return self.function.varies is not None
+        return self.varies
 
     @property
     def tested(self) -> bool:
@@ -70,9 +72,14 @@ class LazyRows(Rows):
 
 
 def open_lazily(
-    function: DataFunction, parts: Mapping[str, Part], task: Task | None, rule: Rule
+    function: DataFunction,
+    parts: Mapping[str, Part],
+    task: Task | None,
+    rule: Rule,
+    *,
+    varies: bool = False,
 ) -> LazyRows:
-    """The rows of a function whose first call returned ``parts``.
+    """The rows of a function whose first call returned ``parts``, and others if it ``varies``.
 
     Raises:
         DataError: the parts do not fit together, or test samples cannot be set aside.
@@ -85,8 +92,13 @@ def open_lazily(
     if function.test_is_ours and function.test and gives_test:
         raise DataError(f"{function.path} returns test rows, so `test` has no effect; leave it out")
     if not gives_test and function.test:
+        if varies:
+            raise DataError(
+                f"{function.path} returns other samples for every replicate, which may be test "
+                "samples of the first call: return the same `test` every time, or set `test: 0`"
+            )
         splits = _set_aside(splits, function, rule)
-    return LazyRows(function, splits, gives_test, task)
+    return LazyRows(function, splits, gives_test, task, varies)
 
 
 def build_splits(parts: Mapping[str, Part], task: Task | None) -> Splits:

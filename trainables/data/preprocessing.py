@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: a number to standardise, or one of several categories."""
+    """A column of a table: a number to standardise, or one of several categories.
+
+    ``fill`` stands for a missing number.
+    """
 
     name: str
     mean: float = 0.0
     scale: float = 1.0
+    fill: float = 0.0
     categories: tuple[str, ...] | None = None
 
 
@@ -43,7 +47,7 @@ class WithPreprocessing(nn.Module):
     """A network that takes raw inputs and returns regression outputs in the target's units.
 
     A category of a table is given by its index; any other number means an unknown category. The
-    network's inputs start with the numeric columns, as in training.
+    network's inputs start with the numeric columns, as in training. A missing number is NaN.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
@@ -58,11 +62,13 @@ class WithPreprocessing(nn.Module):
         self._rescale = bool(preprocessing.target_scale)
         self.register_buffer("mean", torch.tensor([c.mean for _, c in numbers]))
         self.register_buffer("scale", torch.tensor([c.scale for _, c in numbers]))
+        self.register_buffer("fill", torch.tensor([c.fill for _, c in numbers]))
         self.register_buffer("target_mean", torch.tensor(preprocessing.target_mean))
         self.register_buffer("target_scale", torch.tensor(preprocessing.target_scale))
 
     mean: Tensor
     scale: Tensor
+    fill: Tensor
     target_mean: Tensor
     target_scale: Tensor
 
@@ -74,8 +80,12 @@ class WithPreprocessing(nn.Module):
     def _prepare(self, x: Tensor) -> Tensor:
         if not self._is_table:
             return x if self._divisor == 1 else x / self._divisor
-        parts = [(x[:, self._numbers] - self.mean) / self.scale] if self._numbers else []
+        parts = [self._standardise(x[:, self._numbers])] if self._numbers else []
         for position, count in self._words:
             categories = torch.arange(count, device=x.device)
             parts.append((x[:, position : position + 1] == categories).to(x.dtype))
         return torch.cat(parts, 1)
+
+    def _standardise(self, numbers: Tensor) -> Tensor:
+        known = torch.where(torch.isnan(numbers), self.fill, numbers)
+        return (known - self.mean) / self.scale

@@ -23,11 +23,14 @@ class Raw:
     """Inputs as a table, or as a nest of arrays with samples on the first axis; targets likewise.
 
     ``by`` is what the splitter divides by, one value per sample, where the spec names a column.
+    ``identity`` is a hash of each row of a file, with columns that are no inputs; samples that have
+    been divided have none.
     """
 
     x: pd.DataFrame | Nest
     y: Nest
     by: Array | None = None
+    identity: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return count_samples(self.y)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainables.config.data_info import Task
-from trainables.data.division import check_training_part, hold_out, view
+from trainables.data.division import check_training_part, choose_validation, hold_out, view
 from trainables.data.encoding import prepare
+from trainables.data.notes import Note
 from trainables.data.raw import Raw, join
 from trainables.data.splits import Splits
 from trainables.data.splitters.base import Draw, Splitter
@@ -19,8 +20,11 @@ from trainables.errors import DataError
 class Rows(ABC):
     """All samples of a sweep, as arrays that Ray shares without copies.
 
-    Test rows are set aside once; the others are divided anew for every replicate.
+    Test rows are set aside once; the others are divided anew for every replicate. ``notes`` say how
+    the data were read.
     """
+
+    notes: tuple[Note, ...] = field(default=(), kw_only=True)
 
     @property
     def redraws(self) -> bool:
@@ -101,7 +105,7 @@ class DrawnRows(Rows):
         """The splitter's division for this replicate."""
         draw = Draw(self.seed, replicate)
         source = self._redraw_test(draw) if redraw_test and replicate else self
-        stay, held = hold_out(source.splitter, source.pool, self.task, self.share, draw)
+        stay, held = choose_validation(source.splitter, source.pool, self.task, self.share, draw)
         parts = {"train": source.pool.rows(stay), "val": source.pool.rows(held)}
         if source.test is not None:
             parts["test"] = source.test
@@ -117,7 +121,7 @@ class DrawnRows(Rows):
         sizes = set()
         for replicate in range(1, count + 1):
             draw = Draw(self.seed, replicate)
-            stay, _ = hold_out(self.splitter, targets, self.task, self.share, draw)
+            stay, _ = choose_validation(self.splitter, targets, self.task, self.share, draw)
             which = f"division {replicate} of {count}"
             check_training_part(targets.rows(stay), others, self.task, which)
             sizes.add(len(stay))

@@ -1,4 +1,4 @@
-"""Reads raw data: data sets bundled with libraries, and files."""
+"""Reads raw data: data sets bundled with libraries, and files of arrays."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from search_spaces.words import did_you_mean
-from trainables.data.columns import check_column
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.errors import DataError
-
-Targets = str | tuple[str, ...]
 
 
 def read_digits() -> Raw:
@@ -77,7 +73,7 @@ def read_npz(path: Path, by: str | None = None) -> dict[str, Raw]:
     Raises:
         DataError: the file does not exist, is not NPZ or lacks arrays.
     """
-    with _translate_errors(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
+    with translate_errors(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, Array] = dict(file)
     if {"x", "y"} <= arrays.keys():
         return {"all": Raw(arrays["x"], arrays["y"], _find_by(arrays, by, "", path))}
@@ -106,58 +102,13 @@ def _find_by(arrays: Mapping[str, Array], by: str | None, suffix: str, path: Pat
     return arrays[name]
 
 
-def read_csv(path: Path, target: Targets) -> Raw:
-    """A table with a header and a named target column, or several.
-
-    Raises:
-        DataError: the file does not exist, is not CSV or lacks a target column.
-    """
-    with _translate_errors(path, "a CSV file"):
-        frame = pd.read_csv(path)
-    return _separate_target(frame, target, path)
-
-
-def read_parquet(path: Path, target: Targets) -> Raw:
-    """A table with a named target column, or several.
-
-    Raises:
-         DataError: the file does not exist, is not Parquet or lacks a target column, or pyarrow is
-             not installed.
-    """
-    try:
-        import pyarrow  # noqa: F401  # only to report how to install it
-    except ImportError:
-        raise DataError("Parquet needs pyarrow: pip install 'gapsweep[parquet]'") from None
-    with _translate_errors(path, "a Parquet file"):
-        frame = pd.read_parquet(path)
-    return _separate_target(frame, target, path)
-
-
-def _separate_target(frame: pd.DataFrame, target: Targets, path: Path) -> Raw:
-    wanted = [target] if isinstance(target, str) else list(target)
-    for name in wanted:
-        _check_target(frame, name, path)
-    y = frame[wanted].to_numpy()
-    return Raw(frame.drop(columns=wanted), y[:, 0] if isinstance(target, str) else y)
-
-
-def _check_target(frame: pd.DataFrame, name: str, path: Path) -> None:
-    check_column(frame, name, path)
-    missing = frame[name].isna().to_numpy()
-    if missing.any():
-        raise DataError(
-            f"{path}: row {int(missing.argmax())} has no target ({name!r} is missing in "
-            f"{int(missing.sum())} rows)"
-        )
-
-
 def _read_idx_file(folder: Path, name: str) -> Array:
     candidates = [folder / name, folder / f"{name}.gz"]
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
         raise DataError(f"{folder} has neither {name} nor {name}.gz")
     with (
-        _translate_errors(path, "an IDX file"),
+        translate_errors(path, "an IDX file"),
         gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file,
     ):
         content = file.read()
@@ -170,12 +121,14 @@ def _read_idx_file(folder: Path, name: str) -> Array:
 
 
 @contextmanager
-def _translate_errors(path: Path, kind: str) -> Iterator[None]:
+def translate_errors(path: Path, kind: str) -> Iterator[None]:
     """Translate any error of a reader into a DataError that names the file."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} cannot be read as {kind}: {first}") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.data.raw import Array, Indices
+from trainables.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,12 @@ class Draw:
 
 
 class Splitter(ABC):
-    """The rule of a division. It sees classes and one column, never inputs."""
+    """The rule of a division. It sees classes and one column, never inputs.
+
+    Where ``by_contents`` is true, the column is a number that only equal samples share.
+    """
+
+    by_contents: bool = False
 
     @abstractmethod
     def hold_out(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
@@ -68,6 +74,22 @@ class Splitter(ABC):
         Raises:
             DataError: these rows cannot be divided.
         """
+
+    def choose_validation(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
+        """Positions of the training rows and the validation rows, of rows that are not the test's.
+
+        Raises:
+            DataError: these rows cannot be divided.
+        """
+        return self.hold_out(cases, share, draw)
+
+    def divide_into(self, cases: Cases, folds: int, number: int) -> list[Indices]:
+        """Positions of the rows of each fold; ``number`` is a seed.
+
+        Raises:
+            DataError: these rows cannot be divided so, or this rule has no folds.
+        """
+        raise DataError(f"{type(self).__name__} has no folds")
 
     def read(self, by: Array, column: str) -> Array:
         """The values of the column ``by`` as :meth:`hold_out` gets them.

@@ -8,6 +8,7 @@ from typing import Any
 from trainables.config.imports import load_object
 from trainables.config.splitters import CustomSplitter, SplitterConfig
 from trainables.data.splitters.base import Splitter
+from trainables.data.splitters.folds import Folds
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Rule:
     splitter: Splitter
     column: str | None = None
     keeps_column: bool = False
+
+    @property
+    def keeps_equal_together(self) -> bool:
+        """Whether equal rows, the column included, are in one part."""
+        return self.splitter.by_contents or self.column is not None
 
 
 def build_rule(config: SplitterConfig) -> Rule:
@@ -30,4 +36,6 @@ def build_rule(config: SplitterConfig) -> Rule:
     else:
         implementation: Any = load_object(config.path)
         splitter = implementation()
+    if config.fold_count is not None:
+        splitter = Folds(splitter, config.fold_count)
     return Rule(splitter, config.column, config.keeps_column)

@@ -28,8 +28,9 @@ class Group(Splitter):
         """Check that there is a group for every part."""
         count = len(np.unique(get_by(cases)))
         if count < parts:
-            names = {2: "training and validation", 3: "training, validation and test"}[parts]
-            raise DataError(f"there are {count} groups; {names} need at least {parts}")
+            names = {2: "training and validation", 3: "training, validation and test"}
+            need = names.get(parts, "the folds and the test")
+            raise DataError(f"there are {count} groups; {need} need at least {parts}")
 
     def hold_out(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
         """Random groups. At least two stay if there are more than two, for the next division."""
@@ -42,6 +43,19 @@ class Group(Splitter):
             if _leaves_classes(cases, mask):
                 break
         return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+    def divide_into(self, cases: Cases, folds: int, number: int) -> list[Indices]:
+        """Folds of whole groups, random and of about the same size; classes keep their shares."""
+        from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+        self.check(cases, folds)
+        rows, by = np.zeros(cases.count), get_by(cases)
+        if cases.classes is None:
+            made = GroupKFold(folds, shuffle=True, random_state=number).split(rows, groups=by)
+        else:
+            stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=number)
+            made = stratified.split(rows, cases.classes, by)
+        return [held for _, held in made]
 
 
 def _choose(groups: Array, sizes: Array, share: float, rng: np.random.Generator) -> Array:

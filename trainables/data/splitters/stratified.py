@@ -7,6 +7,7 @@ import numpy as np
 from trainables.data.raw import Array, Indices
 from trainables.data.splitters.base import Cases, Draw, Splitter
 from trainables.data.splitters.shuffle import shuffle_apart
+from trainables.data.tasks import doubt_classes
 from trainables.errors import DataError
 
 
@@ -26,7 +27,7 @@ class Stratified(Splitter):
             rare = classes[counts.argmin()]
             raise DataError(
                 f"class {str(rare)!r} has {counts.min()} rows, too few for each of {parts} splits; "
-                f"every class needs at least {parts}"
+                f"every class needs at least {parts}{doubt_classes(classes)}"
             )
 
     def hold_out(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
@@ -35,6 +36,21 @@ class Stratified(Splitter):
             return shuffle_apart(cases.count, share, draw.number, cases.classes)
         except ValueError as error:
             raise DataError(f"{cases.count} rows are too few to split: {error}") from None
+
+    def divide_into(self, cases: Cases, folds: int, number: int) -> list[Indices]:
+        """Random folds of about the same size, with the same share of every class."""
+        from sklearn.model_selection import KFold, StratifiedKFold  # takes a second
+
+        rows = np.zeros(cases.count)
+        self.check(cases, folds)
+        if cases.count < folds:
+            raise DataError(f"{cases.count} rows are too few for {folds} folds")
+        if cases.classes is None:
+            made = KFold(folds, shuffle=True, random_state=number).split(rows)
+        else:
+            stratified = StratifiedKFold(folds, shuffle=True, random_state=number)
+            made = stratified.split(rows, cases.classes)
+        return [held for _, held in made]
 
     def set_aside(self, cases: Cases, parts: Array, share: float, draw: Draw) -> Indices:
         """The same share of every part, and of every class in it as far as its rows suffice.
