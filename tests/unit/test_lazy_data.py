@@ -451,7 +451,7 @@ def generator() -> Any:
     ("data", "error", "message"),
     [
         ("breaks", ContractError, r"'train': item 3 raised OSError: disk \(test_lazy"),
-        ("triples", ContractError, r"'train', item 0: .* a tuple of 3 gave a list of 3; a sample"),
+        ("triples", DataError, r"train is float32, int64, float32, one of val float32, int64"),
         ("nothing", ContractError, r"collating 41 samples like a NoneType raised TypeError"),
         ("texts", ContractError, r"gave a list of 2: it has no tensor with samples"),
         ("empty", ContractError, r"'train' is empty"),

@@ -22,9 +22,10 @@ Order = list[int]
 """The seed of a batch, and the positions of its samples."""
 
 EXPECTED = (
-    "a pair (input, target), each of which may be a tuple or dict of tensors, or a dict with "
-    "`labels`"
+    "a pair (input, target), each of which may be a tuple or dict of tensors, a tuple of inputs "
+    "and, last, the target, or a dict with `labels`"
 )
+_PAIR = 2
 
 
 class Reader(Dataset[Any]):
@@ -82,13 +83,14 @@ def collate(items: list[Any], loading: Loading, place: str) -> Pair | Failure:
 def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
     """Inputs and targets of a batch, as nests of tensors that a network takes."""
     if isinstance(batch, Mapping) and LABELS in batch:
-        pair = batch, batch[LABELS]
-    elif isinstance(batch, tuple | list) and len(batch) == 2:
-        pair = batch[0], batch[1]
+        sides: tuple[Any, Any] = batch, batch[LABELS]
+    elif isinstance(batch, tuple | list) and len(batch) >= _PAIR:
+        *inputs, targets = batch
+        sides = inputs[0] if len(batch) == _PAIR else tuple(inputs), targets
     else:
         return Failure(f"{place}: {what} gave {describe(batch)}; a sample must be {EXPECTED}")
     try:
-        x, y = (conform(side) for side in pair)
+        x, y = (conform(side) for side in sides)
         count_samples(y)
     except (TypeError, ValueError) as error:
         return Failure(f"{place}: {what} gave {describe(batch)}: {error}")
@@ -103,6 +105,8 @@ def conform(nest: Nest) -> Nest:
     """
     if is_dataclass(nest) and not isinstance(nest, type):
         nest = {f.name: getattr(nest, f.name) for f in fields(nest)}
+    if isinstance(nest, list):  # torch's collate function makes one of a tuple
+        nest = tuple(nest)
     return map_nest(_conform, nest)
 
 

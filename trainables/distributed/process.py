@@ -28,6 +28,30 @@ COLLECTIVE_TIMEOUT = timedelta(hours=12)
 """Timeout of a collective; the group's driver notices a dead rank earlier and ends the others."""
 
 
+class Whole(nn.Module):
+    """A network that can only be called, as one that several processes share."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.add_module("network", network)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network."""
+        return self.get_submodule("network")(*args, **kwargs)
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """The user's network in a compiled or a parallel one."""
+    match network:
+        case DistributedDataParallel():
+            return unwrap(network.module)
+        case Whole():
+            return unwrap(network.get_submodule("network"))
+        case nn.Module(_orig_mod=nn.Module() as compiled):
+            return unwrap(compiled)
+    return network
+
+
 def derive_seed(*numbers: int) -> int:
     """A seed derived from several numbers; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
@@ -197,9 +221,10 @@ class Group(Process):
 
     def wrap_parallel(self, network: nn.Module) -> nn.Module:
         """Wrap in DistributedDataParallel; a step may leave parameters unused."""
-        return DistributedDataParallel(
-            network, forward_sync_buffers=False, find_unused_parameters=True
+        shared = DistributedDataParallel(
+            _Showing(network), forward_sync_buffers=False, find_unused_parameters=True
         )
+        return _Taking(shared)
 
     def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Replace batch norms by synchronised ones, in place."""
@@ -213,6 +238,36 @@ class Group(Process):
     def total(self, value: Tensor) -> Tensor:
         """The differentiable sum over the ranks; the value itself for a replicated batch."""
         return _Sum.apply(value) if self._divided else value  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+class _Showing(nn.Module):
+    """Returns a network's outputs with the tensors in them, which DDP looks for.
+
+    It looks into mappings, sequences and dataclasses, and not into other objects: it would take
+    all parameters for unused.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
+        """The outputs, and the values of their attributes."""
+        made = self.network(*args, **kwargs)
+        return made, list(getattr(made, "__dict__", {}).values())
+
+
+class _Taking(nn.Module):
+    """The outputs alone."""
+
+    def __init__(self, shared: nn.Module) -> None:
+        super().__init__()
+        self.shared = shared
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network."""
+        made, _ = self.shared(*args, **kwargs)
+        return made
 
 
 class _Sum(torch.autograd.Function):
