@@ -132,7 +132,10 @@ def test_a_trial_that_fails_in_a_group_leaves_the_slot_to_the_next(
     sweep = run(
         tmp_path,
         ray,
-        space={"model.way": {"choice": sorted(set(ways))}, "dropout": {"float": [0.0, 0.7]}},
+        space={
+            "model.way": {"choice": sorted(set(ways), reverse=True)},
+            "dropout": {"float": [0.0, 0.7]},
+        },
         search={
             "baseline": False,
             "pruner": "none",
