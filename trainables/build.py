@@ -28,7 +28,7 @@ from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
-from trainables.optimizers import build_optimizer
+from trainables.optimizers import build_optimizer, switch_off_decay
 from trainables.regularisers.base import Hooks, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer, explain_misfit
@@ -134,9 +134,7 @@ def build_training(
             raise ContractError(f"{_get_key(config)}: {derived}")
     optimizer = build_optimizer(trainable, model, training)
     if runs_to_end:
-        for group in optimizer.param_groups:
-            if "weight_decay" in group:
-                group["weight_decay"] = 0.0
+        switch_off_decay(optimizer)
     with blame("training.schedule"):
         training.lr_at(1)
     hooks = Hooks([regulariser for regulariser, _ in built])

@@ -88,7 +88,7 @@ class Trainable(ABC):
         ``batch.smoothing`` has no mixup, CutMix or label smoothing.
         """
         made = self.forward(model, batch)
-        if self._takes_loss_of(batch):
+        if self._takes_loss_of(model, batch):
             return read_loss(made)
         outputs = read_outputs(made)
         losses = self._compute_losses(outputs, batch.y)
@@ -126,7 +126,7 @@ class Trainable(ABC):
         made, targets = self.forward(model, batch), batch.y
         outputs = read_outputs(made)
         own = {metric.name: metric.measure(outputs, targets) for metric in self._metrics}
-        if self._takes_loss_of(batch):
+        if self._takes_loss_of(model, batch):
             return {**dict(self._measure_loss_of(made, targets)), **own}
         return {
             "loss": self._measure_loss(outputs, targets),
@@ -139,9 +139,9 @@ class Trainable(ABC):
         """Whether the loss is not a built-in one."""
         return self._loss is not None or type(self).losses is not Trainable.losses
 
-    def _takes_loss_of(self, batch: Batch) -> bool:
+    def _takes_loss_of(self, model: nn.Module, batch: Batch) -> bool:
         """Whether the network computes the loss, from labels among its inputs."""
-        return computes_loss(batch.x) and not self.has_own_loss
+        return computes_loss(model, batch.x) and not self.has_own_loss
 
     def _compute_losses(self, outputs: Any, targets: Any) -> Tensor:
         """The losses of a batch, of each sample or one of all; an own loss is checked."""

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
 
 from trainables.data.batch import LABELS
 from trainables.data.nests import Nest
+from trainables.distributed.process import unwrap
 from trainables.errors import ContractError
 from trainables.returned import describe_returned
 
 
 def call_network(model: nn.Module, inputs: Nest) -> Any:
-    """``model(x)``; ``model(*x)`` for a tuple or list of inputs, ``model(**x)`` for a mapping."""
+    """``model(x)``; ``model(*x)`` for a tuple or list of inputs, ``model(**x)`` for a mapping.
+
+    A network that does not take ``labels`` is called without them.
+    """
     if isinstance(inputs, Mapping):
-        return model(**inputs)
+        given = {n: v for n, v in inputs.items() if n != LABELS or computes_loss(model, inputs)}
+        return model(**given)
     if isinstance(inputs, tuple | list):
         return model(*inputs)
     return model(inputs)
 
 
-def computes_loss(inputs: Nest) -> bool:
+def computes_loss(model: nn.Module, inputs: Nest) -> bool:
     """Whether the network is given its ``labels``, and returns a loss as models of HF do."""
-    return isinstance(inputs, Mapping) and LABELS in inputs
+    if not isinstance(inputs, Mapping) or LABELS not in inputs:
+        return False
+    return _takes_labels(type(unwrap(model)).forward)
+
+
+@cache
+def _takes_labels(forward: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(forward).parameters
+    return LABELS in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def read_loss(made: Any) -> Tensor:
@@ -36,10 +51,9 @@ def read_loss(made: Any) -> Tensor:
     loss = getattr(made, "loss", None)
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not hasattr(made, "logits"):
         raise ContractError(
-            f"a network whose inputs have the key {LABELS!r} computes its loss itself, as models "
-            f"of transformers do: it returns an object with `.loss` and `.logits`. "
-            f"{_describe_made(made)}; name a loss by training.loss, or rename the key and return "
-            "inputs and targets as a pair"
+            f"a network that takes {LABELS!r} computes its loss itself, as models of transformers "
+            f"do: it returns an object with `.loss` and `.logits`. "
+            f"{_describe_made(made)}; name a loss by training.loss, or do not take {LABELS!r}"
         )
     return loss.reshape(())
 

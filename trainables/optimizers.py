@@ -13,6 +13,8 @@ from trainables.errors import ContractError, blame
 from trainables.returned import describe_returned
 
 _SHOWN = 4
+_DECAYS = ("weight_decay", "lambd")
+"""The options of torch's optimisers that decay weights; ``lambd`` is that of ASGD."""
 
 
 def build_optimizer(
@@ -35,6 +37,18 @@ def build_optimizer(
         _check_parameters(made, model, name)
         _check_step(made)
     return made
+
+
+def list_decays(optimizer: torch.optim.Optimizer) -> list[str]:
+    """The weight decay that an optimiser has by itself: ``weight_decay 0.01``, each once."""
+    found = {(key, group.get(key, 0.0)) for group in optimizer.param_groups for key in _DECAYS}
+    return [f"{key} {value:g}" for key, value in sorted(found) if value]
+
+
+def switch_off_decay(optimizer: torch.optim.Optimizer) -> None:
+    """Set the weight decay that an optimiser has by itself to 0."""
+    for group in optimizer.param_groups:
+        group.update({key: 0.0 for key in _DECAYS if key in group})
 
 
 def _check_parameters(optimizer: torch.optim.Optimizer, model: nn.Module, name: str) -> None:

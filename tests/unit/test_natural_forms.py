@@ -226,6 +226,8 @@ CASES = {
     "ids and mask": ("ids_and_mask", "TextClassifier", {}, "accuracy"),
     "named inputs": ("named_inputs", "TextClassifier", {}, "accuracy"),
     "BERT": ("encoded", "bert", {}, "accuracy"),
+    "ids, mask, target": ("triples", "TextClassifier", {}, "accuracy"),
+    "labels apart": ("encoded", "PlainClassifier", {}, "accuracy"),
     "GPT-2": ("language", "gpt2", {}, None),
     "tokens": ("next_tokens", "next_token_model", {}, "accuracy"),
     "segmentation": ("images", "segmentation", {}, "accuracy"),
@@ -306,6 +308,13 @@ def triples() -> Any:
     return {name: tuple(part) for name, part in split_up(*tokens()).items()}
 
 
+class PlainClassifier(TextClassifier):
+    """It takes a tokenizer's dict, without the labels."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return super().forward(input_ids, attention_mask)
+
+
 def ragged() -> Any:
     items = [(np.zeros((1 + i % 3, 2)), i % 2) for i in range(N)]
     return {"train": Items(items), "val": Items(items)}
@@ -353,7 +362,7 @@ def check(spec: SweepSpec) -> None:
     [
         ("minus_one", "linear", ContractError, r"classes from -1 to 1, and the network has 2 out"),
         ("prices", "linear", DataError, r"4 different whole numbers up to 120000: .*regression"),
-        ("triples", "linear", ContractError, r"'train' is a tuple of 3; it must be a pair"),
+        ("triples", "linear", ContractError, r"forward, on inputs .*TypeError"),
         (
             "ragged",
             "linear",

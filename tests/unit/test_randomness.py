@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
+from torch.nn.utils import weight_norm as old_weight_norm
 from transformers import BartConfig, BartForConditionalGeneration
 
 from tests.trainings import splits
@@ -20,6 +22,7 @@ from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
+from trainables.optimizers import list_decays, switch_off_decay
 from trainables.regularisers.dropout import adopt_dropout, set_rate
 
 INFO = DataInfo((1, 4, 4), Task.CLASSIFICATION, 2, Kind.IMAGE)
@@ -147,6 +150,33 @@ def test_the_networks_own_forward_has_no_name_and_hides_no_layer() -> None:
     assert found(OwnForward()) == ("", "noise")
 
 
+class WithLock(Trainable):
+    """Holds what cannot be copied, and takes gradients in its step."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def build(self, info: DataInfo) -> nn.Module:
+        return network()
+
+    def step(self, model: nn.Module, batch: Batch) -> Tensor:
+        loss = super().step(model, batch)
+        (slope,) = torch.autograd.grad(loss, [next(model.parameters())], create_graph=True)
+        with self.lock:
+            return loss + slope.square().sum()
+
+
+def test_a_step_that_takes_gradients_and_holds_a_lock() -> None:
+    assert found(network(Noise()), trainable=WithLock()) == ("2",)
+    assert found(network(), trainable=WithLock()) == ()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_weight_with_a_graph_does_not_hinder() -> None:
+    model = network(old_weight_norm(nn.Linear(16, 16)), Noise())
+    assert found(model) == ("3",)
+
+
 class NoisyStep(Trainable):
     """A step that draws before or after the network."""
 
@@ -218,3 +248,16 @@ def test_the_baseline_has_no_weight_decay_of_the_optimizer() -> None:
     for baseline, decay in ((True, 0.0), (False, 0.1)):
         run = build_training(Hidden(), splits(), Training(), runs_to_end=baseline)
         assert [g["weight_decay"] for g in run.parts.optimizer.param_groups] == [decay]
+
+
+def test_every_decay_of_an_optimizer_is_listed_and_switched_off() -> None:
+    first, second = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    adamw = torch.optim.AdamW(
+        [{"params": first.parameters(), "weight_decay": 0.0}, {"params": second.parameters()}]
+    )
+    asgd = torch.optim.ASGD(first.parameters())
+    assert list_decays(adamw) == ["weight_decay 0.01"]
+    assert list_decays(asgd) == ["lambd 0.0001"]
+    for optimizer in (adamw, asgd):
+        switch_off_decay(optimizer)
+        assert list_decays(optimizer) == []

@@ -71,8 +71,19 @@ DAYS = pd.date_range("2020-01-01", periods=ROWS)
         ({"a": stray("?")}, r"1 of 240 values: row 7 is '\?'; .*`missing_values`"),
         ({"a": stray("unknown")}, r"row 7 is 'unknown'"),
         ({"a": [*map(str, range(9)), "?"]}, r"24 of 240 values: row 9 is '\?'"),
-        ({"a": [str(v).replace(".", ",") for v in A]}, r"with commas: row 0 .* `decimal: ','`"),
-        ({"a": [f"{5000 + i:,}" for i in range(ROWS)]}, r"row 0 is '5,000'; .*`thousands: ','`"),
+        (
+            {"a": [str(v).replace(".", ",") for v in A]},
+            r"with commas: row 0 is '0,126'; set `decimal` or",
+        ),
+        ({"a": [f"{5000 + i:,}" for i in range(ROWS)]}, r"row 0 is '5,000'; .*`thousands`"),
+        (
+            {"a": [f"{10_000 + i * 7:,}".replace(",", " ") for i in range(ROWS)]},
+            r"are grouped: row 0",
+        ),
+        ({"a": ["$5", "$7.50", "$1,000"]}, r"has numbers with a unit: row 0 is '.5'"),
+        ({"a": ["?"]}, r"has no values but '\?'"),
+        ({"label": DAYS.strftime("%Y-%m-%d")}, "the target 'label' has dates"),
+        ({"label": [f"{v:.1f}%" for v in A]}, "has numbers with a unit"),
         ({"d": DAYS.strftime("%Y-%m-%d")}, r"'d' has dates .* `exclude: \[d\]`.* `split: {name: t"),
         ({"d": DAYS.strftime("%d.%m.%Y")}, r"'d' has dates or times \('01.01.2020'\)"),
         ({"d": DAYS.strftime("%b %d, %Y")}, r"'d' has dates or times"),
@@ -210,7 +221,9 @@ def test_floats_that_are_few_whole_numbers_are_classes(
 @pytest.mark.parametrize("split", ["stratified", {"name": "group", "by": "patient"}])
 def test_prices_that_are_read_as_classes_are_refused_with_the_guess(csv: Csv, split: Any) -> None:
     table = PLAIN.assign(label=100_000 + np.arange(ROWS) * 7, patient=np.arange(ROWS) // 8)
-    with pytest.raises(DataError, match=r"read as classes, as they are whole .*`task: regression`"):
+    with pytest.raises(
+        DataError, match=r"are whole numbers, .* read as classes: .*`task: regression`"
+    ):
         opened(csv(table, split=split)).divide()
     assert opened(csv(table, split=split, task="regression")).divide().info.outputs == 1
 
@@ -294,6 +307,56 @@ def test_equal_rows_can_be_kept_in_one_part(csv: Csv, folds: int | None) -> None
         parts = [{r.tobytes() for r in s.x} for s in (splits.train, splits.val, splits.test)]
         assert sum(map(len, parts)) == len(set.union(*parts)) == ROWS
         assert splits.val.y.mean() == pytest.approx(LABEL.mean(), abs=0.05)
+
+
+def test_folds_of_data_that_come_divided_are_refused_unless_they_are_pooled(mine: str) -> None:
+    config = {"name": f"{mine}:codes", "split": {"name": "stratified", "folds": 4}}
+    with pytest.raises(DataError, match="no effect on data that come divided; set `redraw: pool"):
+        opened(config)
+    rows = opened({**config, "redraw": "pooled"})
+    assert {len(rows.divide(n).val) for n in (1, 2, 3)} == {24}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": A[:9], "y": LABEL}, r"x and y have shapes \(9,\) and \(240,\)"),
+        ({"x": PLAIN[["a"]].to_numpy(), "y": np.where(LABEL, A, np.nan)}, "the target is NaN"),
+        ({"x": np.full((ROWS, 1, 2, 2), np.nan), "y": LABEL}, "row 0: the input is NaN, as in 240"),
+    ],
+)
+def test_arrays_that_cannot_be_read(tmp_path: Path, arrays: Any, words: str) -> None:
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(DataError, match=words):
+        opened({"name": "npz", "path": tmp_path / "t.npz"})
+
+
+PARQUET = {
+    "dates": (pd.date_range("2020", periods=ROWS), "'k' has dates or times"),
+    "durations": (pd.to_timedelta(np.arange(ROWS), "h"), "'k' has dates or times"),
+    "lists": ([[1, 2]] * ROWS, "row 0 is array.*of type ndarray"),
+    "missing": (pd.array([None, *range(ROWS - 1)], dtype="Int64"), "row 0, column 'k' is missing"),
+}
+
+
+@pytest.mark.parametrize("name", PARQUET)
+def test_columns_of_parquet_that_are_no_inputs(tmp_path: Path, name: str) -> None:
+    values, words = PARQUET[name]
+    PLAIN.assign(k=values).to_parquet(tmp_path / "t.parquet")
+    config = {"name": "parquet", "path": tmp_path / "t.parquet", "target": "label"}
+    with pytest.raises(DataError, match=words):
+        opened(config)
+    assert opened({**config, "exclude": ["k"]}).divide().info.input_shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "task"), [("Int64", Task.CLASSIFICATION), ("boolean", Task.CLASSIFICATION)]
+)
+def test_targets_of_nullable_types(tmp_path: Path, dtype: str, task: Task) -> None:
+    PLAIN.assign(label=pd.array(LABEL, dtype=dtype)).to_parquet(tmp_path / "t.parquet")
+    config = {"name": "parquet", "path": tmp_path / "t.parquet", "target": "label"}
+    splits = opened(config).divide()
+    assert (splits.info.task, splits.preprocessing.classes) == (task, (0, 1))
 
 
 @pytest.mark.parametrize("keys", [{}, {"redraw": "pooled"}])

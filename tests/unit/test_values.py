@@ -26,6 +26,7 @@ from service.study.session import StudySession
 from service.study.study import SweepStudy
 from service.tracking.entities import make_params
 from tests.specs import parse, problems
+from trainables.config.code_policy import find_paths_in
 from trainables.config.trial_parameters import read_point
 
 SPACE = """
@@ -159,3 +160,15 @@ def test_a_key_that_takes_none_of_them_says_so(parameter: Values, words: str) ->
     found = problems(space=parameter)[f"space.{name}"]
     assert words in found
     assert "\n" not in found
+
+
+def test_sizes_and_import_paths_in_lists_are_checked_as_those_of_the_model_are() -> None:
+    huge = {"model.hidden": {"choice": [[16], [16_384] * 10]}}
+    assert "more than 1,000,000,000 weights" in problems(space=huge)["space.model.hidden"]
+    assert (
+        "unable to parse"
+        in problems(space={"model.hidden": {"choice": [["x"]]}})["space.model.hidden"]
+    )
+    hidden = {"model.hidden": {"choice": [[16], ["os:system"]], "neutral": ["sys:exit"]}}
+    spec = parse(space=hidden, trainable="mine:Net")
+    assert {*find_paths_in(spec)} == {"os:system", "sys:exit"}

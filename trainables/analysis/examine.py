@@ -22,11 +22,12 @@ from trainables.data.splits import Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process, Share
 from trainables.distributed.rehearsal import Rehearsal
-from trainables.errors import ContractError, blame, locate
+from trainables.errors import ContractError, blame, describe_error, locate
 from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.loop import EPOCH_METRICS, TrainingRun, try_step
 from trainables.losses import check_outputs
 from trainables.measure import measure
+from trainables.optimizers import list_decays
 
 _FEW = 8
 Part = tuple[Share, Pair]
@@ -161,7 +162,12 @@ def _evaluate(run: TrainingRun) -> tuple[str, ...]:
 def _list_hidden(run: TrainingRun) -> Iterator[str]:
     """Regularisation of step, network and optimiser that no strength of a space reaches."""
     batch = Batch(*run.data.train.head(_FEW))
-    for name in find_random_modules(run.trainable, run.model, batch):
+    try:
+        drawing = find_random_modules(run.trainable, run.model, batch)
+    except Exception as error:  # a copy of users' code may fail in any way
+        drawing = ()
+        yield f"random numbers, maybe: the network cannot be copied ({describe_error(error)})"
+    for name in drawing:
         if name is None:
             yield f"random numbers in the training step of {type(run.trainable).__name__} itself"
         elif not name:
@@ -169,15 +175,15 @@ def _list_hidden(run: TrainingRun) -> Iterator[str]:
         else:
             yield f"random numbers in {name} ({type(run.model.get_submodule(name)).__name__})"
     own = run.trainable.optimizer(run.model.parameters(), run.training)
-    for decay in sorted({group.get("weight_decay", 0.0) for group in own.param_groups} - {0.0}):
-        yield f"weight_decay {decay:g} of the optimizer, in every trial but the baseline"
+    for decay in list_decays(own):
+        yield f"{decay} of the optimizer, in every trial but the baseline"
 
 
 def _check_network(run: TrainingRun, splits: Splits) -> None:
     """Check the outputs of the network in eval mode."""
     x, y = run.data.train.head(_FEW)
     made = _forward(run.model, x)
-    if not run.trainable.has_own_loss and not computes_loss(x):
+    if not run.trainable.has_own_loss and not computes_loss(run.model, x):
         check_outputs(read_outputs(made), y, splits.info)
     again = _forward(run.model, x)
     if not all(map(_is_same, _list_tensors(made), _list_tensors(again))):

@@ -48,9 +48,8 @@ def find_random_modules(
     runs agree. A batch norm draws nothing: it depends on the batch alone. The network itself has
     the empty name, and the step around it None.
     """
-    with torch.no_grad(), _keep_generators(batch):
-        trainable.forward(model.eval(), batch)  # old weight_norm: a weight without a graph
-        probe = copy.deepcopy(_Step(trainable, model)).train()
+    with keep_generators(batch):
+        probe = _Step(*duplicate(trainable, model.eval(), batch)[:2]).train()
         found: list[str | None] = []
         while len(found) < _MOST:
             place = _find_first(probe, batch)
@@ -93,21 +92,40 @@ def _record(step: _Step, batch: Batch, seed: int) -> list[_Call]:
 
         return hook
 
-    probe, batch = copy.deepcopy(step), copy.deepcopy(batch)
+    trainable, network, batch = duplicate(step.trainable, step.get_submodule("network"), batch)
+    probe = _Step(trainable, network)
+    probe.training = True
     for name, module in probe.named_modules():
         module.register_forward_pre_hook(remember_inputs, with_kwargs=True)
         module.register_forward_hook(remember(name))
-    _seed_all(probe, seed)
+    seed_all(probe.trainable, probe, seed)
     probe(batch)
     return calls
 
 
-def _seed_all(step: _Step, seed: int) -> None:
+def duplicate(
+    trainable: Trainable, model: nn.Module, batch: Batch
+) -> tuple[Trainable, nn.Module, Batch]:
+    """Copies that belong together, so that a step on them changes nothing else.
+
+    A trainable that cannot be copied (it may hold a lock or a file) is shared.
+    """
+    if not model.training:
+        with torch.no_grad():
+            trainable.forward(model, batch)  # old weight_norm: its weight has no graph then
+    try:
+        return copy.deepcopy((trainable, model, batch))
+    except Exception:
+        copied = copy.deepcopy((model, batch), {id(trainable): trainable})
+        return trainable, *copied
+
+
+def seed_all(trainable: Trainable, model: nn.Module, seed: int) -> None:
     """Seed the global generators, and those that the modules and the trainable keep."""
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
-    for owner in (step.trainable, *step.modules()):
+    for owner in (trainable, *model.modules()):
         for name, value in vars(owner).items():
             match value:
                 case torch.Generator():
@@ -119,7 +137,7 @@ def _seed_all(step: _Step, seed: int) -> None:
 
 
 @contextmanager
-def _keep_generators(batch: Batch) -> Iterator[None]:
+def keep_generators(batch: Batch) -> Iterator[None]:
     """Restore the states of all global generators."""
     of_numpy, of_python = np.random.get_state(), random.getstate()
     try:

@@ -8,13 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from trainables.analysis.randomness import duplicate, keep_generators, seed_all
 from trainables.config.regularisers import RegulariserConfig
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import list_leaves, map_nest
-from trainables.devices import list_generators
 from trainables.errors import blame
-from trainables.functions import find_device
 from trainables.loop import TrainingRun
 from trainables.regularisers.base import Need, Regulariser
 
@@ -59,12 +58,8 @@ def _explain(trainable: Trainable) -> str:
     return "the network computes the loss itself; name a loss by training.loss"
 
 
-@torch.no_grad()
 def _compute_loss(trainable: Trainable, model: nn.Module, batch: Batch) -> Tensor:
-    was_training = model.training
-    device = str(find_device((batch.x, batch.y)))
-    with torch.random.fork_rng(list_generators(device)):
-        torch.manual_seed(0)
-        loss = trainable.step(model.eval(), batch)
-    model.train(was_training)
-    return loss
+    with keep_generators(batch):
+        own, network, given = duplicate(trainable, model.eval(), batch)
+        seed_all(own, network, 0)
+        return torch.as_tensor(own.step(network, given)).detach()

@@ -37,7 +37,6 @@ Shape = tuple[int, ...] | Mapping[str, Any] | tuple[Any, ...]
 class DataInfo:
     """``input_shape`` is the shape of one sample, or a nest of shapes where inputs are a nest.
 
-    ``continuous`` inputs are one array of floats, which noise and mixtures of samples fit.
     ``outputs`` is the number of classes, of labels, or of target dimensions.
     """
 
@@ -45,4 +44,3 @@ class DataInfo:
     task: Task
     outputs: int
     kind: Kind
-    continuous: bool = True

@@ -118,6 +118,7 @@ def _open_whole(
 
 
 def _open_idx(config: FashionMnist) -> Rows:
+    _refuse_idle_folds(config)
     train, test = sources.read_idx(config.folder)
     task, rule = Task.CLASSIFICATION, build_rule(config.split)
     parts = take_column({"train": train, "test": test}, rule, _describe(config))
@@ -129,6 +130,7 @@ def _open_idx(config: FashionMnist) -> Rows:
 
 
 def _open_parts(parts: Mapping[str, Raw], config: Npz, rules: TableRules) -> Rows:
+    _refuse_idle_folds(config)
     rule, source = build_rule(config.split), _describe(config)
     parts = take_column(parts, rule, source)
     with _blame(source):
@@ -146,6 +148,7 @@ def _open_parts(parts: Mapping[str, Raw], config: Npz, rules: TableRules) -> Row
 
 def _open_function(config: Function) -> Rows:
     function, rule = bind(config), build_rule(config.split)
+    _refuse_idle_folds(config)
     called, varies = function.read()
     arrays = {name: part for name, part in called.items() if isinstance(part, Raw)}
     if len(arrays) < len(called):
@@ -168,6 +171,15 @@ def _open_function(config: Function) -> Rows:
         return CalledRows(function, aside, gives_test, rule, task, allowed, notes=notes)
     given = splits if aside is parts else prepare(aside, task, keep_numbers=True)
     return GivenRows(given, notes=notes)
+
+
+def _refuse_idle_folds(config: Npz | FashionMnist | Function) -> None:
+    """Refuse folds of data that are not divided here."""
+    if config.split.fold_count and config.redraw == "given":
+        raise DataError(
+            "`split.folds` has no effect on data that come divided; set `redraw: pooled` to divide "
+            "their training and validation samples"
+        )
 
 
 def _check_redrawn(

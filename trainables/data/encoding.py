@@ -79,7 +79,7 @@ def keep(raw: Mapping[str, Raw], task: Task) -> Splits:
     targets, outputs, classes = _keep_targets({n: r.y for n, r in raw.items()}, task)
     made = {n: Split(inputs[n], targets[n]) for n in raw}
     x = inputs["train"]
-    info = DataInfo(find_shape(x), task, outputs, *describe_inputs(x))
+    info = DataInfo(find_shape(x), task, outputs, find_kind(x))
     preprocessing = replace(first, classes=classes)
     return Splits(made["train"], made["val"], made.get("test"), info, preprocessing)
 
@@ -183,17 +183,9 @@ def _refuse_lost(values: Array) -> None:
         )
 
 
-def describe_inputs(x: Nest) -> tuple[Kind, bool]:
-    """The kind of inputs, and whether they are one array of floats."""
-    return _find_kind(x), _is_continuous(x)
-
-
-def _is_continuous(x: Nest) -> bool:
-    return isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating)
-
-
-def _find_kind(x: Nest) -> Kind:
-    if not _is_continuous(x):
+def find_kind(x: Nest) -> Kind:
+    """The kind of inputs: images and tables are one array of floats."""
+    if not (isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating)):
         return Kind.OTHER
     if x.ndim == 4 and x.shape[1] <= _CHANNELS:
         return Kind.IMAGE
@@ -321,6 +313,8 @@ def _encode_classes(
         gaps = pd.isna(y)
         if gaps.any():
             raise DataError(f"{name}, row {int(gaps.argmax())}: the target is missing")
+    if all(y.dtype.kind == "f" and (np.mod(y, 1) == 0).all() for y in raw.values()):
+        raw = {name: y.astype(np.int64) for name, y in raw.items()}
     classes = np.unique(raw["train"])
     _refuse_unseen(raw)
     numbered = {n: np.searchsorted(classes, y).astype(np.int64) for n, y in raw.items()}

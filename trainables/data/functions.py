@@ -33,9 +33,11 @@ _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
 _DEFAULT_TEST = 0.2
 _VALID = (
-    "a pair (inputs, targets) of tensors, arrays, or tuples and dicts of them, a dict of tensors "
-    "with `labels`, or a torch.utils.data Dataset, IterableDataset or DataLoader"
+    "a pair (inputs, targets) of tensors, arrays, or tuples and dicts of them, a tuple of inputs "
+    "and, last, the targets, a dict of tensors with `labels`, or a torch.utils.data Dataset, "
+    "IterableDataset or DataLoader"
 )
+_PAIR = 2
 VIEW = "train_eval"
 """The name of training samples without the transforms of a training."""
 _ORDERS = {2: ("train", "val"), 3: ("train", VIEW, "val")}
@@ -250,7 +252,9 @@ def _read_part(path: str, name: str, split: Any, loading: Loading) -> Part:
             split = arrays
         if isinstance(split, Mapping) and LABELS in split:
             return Raw(_to_arrays(split), _to_arrays(split[LABELS]))
-        if isinstance(split, tuple | list) and len(split) == 2:
+        if isinstance(split, tuple) and len(split) > _PAIR:
+            split = split[:-1], split[-1]
+        if isinstance(split, tuple | list) and len(split) == _PAIR:
             x, y = split
             return Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
         if isinstance(split, DataLoader):

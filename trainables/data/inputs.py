@@ -17,6 +17,7 @@ from trainables.data.missing import (
     impute,
     refuse_infinite,
     refuse_missing,
+    refuse_missing_in_arrays,
 )
 from trainables.data.notes import Note, list_some
 from trainables.data.raw import Raw
@@ -61,12 +62,16 @@ def read_inputs(
     frames = {name: _view_table(part.x, rules) for name, part in parts.items()}
     tables = {name: frame for name, frame in frames.items() if frame is not None}
     if not tables:
+        if rules.arrays:
+            refuse_missing_in_arrays(parts, inputs=True)
         return dict(parts), tuple(dropped)
     _check_same(frames)
     read = {n: _read_table(t, f"{n}, " if len(parts) > 1 else "", rules) for n, t in tables.items()}
     _check_same_kinds(read)
     whole = pd.concat(read.values(), ignore_index=True)
     notes = [*dropped, *(impute(whole) if rules.missing == "impute" else ()), *_list_notes(whole)]
+    if rules.arrays:
+        refuse_missing_in_arrays(parts, inputs=False)
     made = {
         name: replace(part, x=_fill(read[name])) if isinstance(part.x, pd.DataFrame) else part
         for name, part in parts.items()

@@ -22,6 +22,7 @@ from trainables.data.remedies import Remedies
 from trainables.errors import DataError
 
 _NAME_OF_ROWS = re.compile(r"(.*[_ ])?(id|index|uuid|guid|key|nr|no|number|row)", re.IGNORECASE)
+_SAMPLED = 200
 _FEW = 20
 """Different numbers that may be codes."""
 _MANY = 1000
@@ -36,7 +37,20 @@ _DATE = re.compile(
     r"|\d{1,2}\.?[ -](jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?([ ,-].*)?",
     re.IGNORECASE,
 )
-_COMMA = re.compile(r"[-+]?\d+(,\d+)+(\.\d+)?|[-+]?\d+(\.\d{3})*,\d+")
+_MARKED = (
+    (
+        re.compile(r"[-+]?\d+(,\d+)+(\.\d+)?|[-+]?\d+(\.\d{3})*,\d+"),
+        "numbers with commas",
+    ),
+    (
+        re.compile(r"[-+]?\d{1,3}([ '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?"),
+        "numbers whose digits are grouped",
+    ),
+    (
+        re.compile(r"[-+]?\s?[$€£¥]\s?[-+]?\d[\d,.]*|[-+]?\d[\d,.]*\s?[$€£¥%]"),
+        "numbers with a unit",
+    ),
+)
 _TIMES = (
     datetime.date,
     datetime.time,
@@ -63,7 +77,7 @@ def find_kind(column: pd.Series[Any], part: str, remedies: Remedies) -> ColumnKi
     dtype, name = column.dtype, column.name
     if isinstance(dtype, pd.CategoricalDtype):
         return ColumnKind.CATEGORY
-    if dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype):
+    if not pd.api.types.is_numeric_dtype(dtype) and holds_times(column):
         raise DataError(_describe_dates(column, part, remedies))
     if dtype.kind == "c":
         raise DataError(f"{part}column {name!r} has complex numbers; give two columns of floats")
@@ -71,8 +85,6 @@ def find_kind(column: pd.Series[Any], part: str, remedies: Remedies) -> ColumnKi
         return ColumnKind.NUMBER
     values = column.dropna()
     kinds = find_types(values)
-    if any(issubclass(kind, _TIMES) for kind in kinds):
-        raise DataError(_describe_dates(values, part, remedies))
     if are_numbers(kinds):
         _refuse_large(values, part, remedies)
         return ColumnKind.NUMBER
@@ -101,6 +113,20 @@ def are_numbers(kinds: Collection[type]) -> bool:
     return bool(kinds) and all(issubclass(kind, Number | Decimal | np.bool_) for kind in kinds)
 
 
+def holds_times(column: pd.Series[Any]) -> bool:
+    """Whether a column has dates, times or durations, also as text."""
+    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype | pd.IntervalDtype):
+        return True
+    values = column.dropna()
+    kinds = find_types(values)
+    if any(issubclass(kind, _TIMES) for kind in kinds):
+        return True
+    if kinds != {str} or not len(values):
+        return False
+    sample = values.drop_duplicates().head(_SAMPLED)
+    return bool(sample.str.strip().str.fullmatch(_DATE).mean() >= 0.8)
+
+
 def check_labels(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
     """Check that text targets are classes, and not numbers with a few strays.
 
@@ -111,22 +137,21 @@ def check_labels(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
     strays = texts[numbers.isna()]
     if strays.map(_is_marker).any() or numbers.nunique() > _FEW:
         _refuse_strays(texts, part, remedies)
-    _refuse_commas(texts, part, remedies)
+    if texts.nunique() > _FEW:
+        _refuse_marks(texts, part, remedies)
 
 
 def _check_texts(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
     if not len(texts):
         return
-    _refuse_dates(texts, part, remedies)
-    _refuse_commas(texts, part, remedies)
+    if texts.map(_is_marker).all():
+        raise DataError(
+            f"{part}column {texts.name!r} has no values but {texts.iloc[0]!r}: "
+            f"{remedies.say_leave_out(texts.name)}"
+        )
+    _refuse_marks(texts, part, remedies)
     _refuse_strays(texts, part, remedies)
     _refuse_different(texts, part, remedies)
-
-
-def _refuse_dates(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
-    sample = texts.drop_duplicates().head(200)
-    if sample.str.strip().str.fullmatch(_DATE).mean() >= 0.8:
-        raise DataError(_describe_dates(texts, part, remedies))
 
 
 def _describe_dates(column: pd.Series[Any], part: str, remedies: Remedies) -> str:
@@ -138,15 +163,18 @@ def _describe_dates(column: pd.Series[Any], part: str, remedies: Remedies) -> st
     )
 
 
-def _refuse_commas(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
-    comma = texts.str.strip().str.fullmatch(_COMMA)
+def _refuse_marks(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
+    """Refuse numbers that are text because of a comma, a space or a unit in them."""
     plain = pd.to_numeric(texts, errors="coerce").notna()
-    if comma.any() and (comma | plain).mean() >= 0.9 and (comma.mean() > 0.1 or plain.any()):
-        row, value = next(iter(texts[comma].items()))
-        raise DataError(
-            f"{part}column {texts.name!r} has numbers with commas: row {row} is {value!r}; "
-            f"{remedies.commas}, or, if they are categories, {remedies.say_category(texts.name)}"
-        )
+    for pattern, what in _MARKED:
+        marked = texts.str.strip().str.fullmatch(pattern)
+        if marked.mean() > 0.1 and (marked | plain).mean() >= 0.9:
+            row, value = next(iter(texts[marked].items()))
+            remedy = "give the numbers alone" if "unit" in what else remedies.commas
+            raise DataError(
+                f"{part}column {texts.name!r} has {what}: row {row} is {value!r}; "
+                f"{remedy}, or, if they are categories, {remedies.say_category(texts.name)}"
+            )
 
 
 def _refuse_strays(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:

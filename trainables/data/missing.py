@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from trainables.data.nests import list_leaves
+from trainables.data.nests import Nest, list_leaves
 from trainables.data.notes import Note, count, list_some
 from trainables.data.raw import Raw
 from trainables.data.remedies import Remedies
@@ -17,7 +18,7 @@ MISSING = "(missing)"
 """The category of a missing value in a column of categories."""
 
 
-def drop_incomplete(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
+def drop_incomplete(frame: pd.DataFrame, source: object) -> tuple[pd.DataFrame, list[Note]]:
     """The rows without missing values, which keep their index, and how many were dropped.
 
     Raises:
@@ -29,7 +30,7 @@ def drop_incomplete(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
         return frame, []
     where = _list_counts(missing)
     if rows.all():
-        raise DataError(f"every row has a missing value, so none is left: {where}")
+        raise DataError(f"{source}: every row has a missing value, so none is left: {where}")
     dropped = f"{int(rows.sum()):,} of {count(len(frame), 'row')}, with missing values in {where}"
     return frame.loc[~rows].infer_objects(), [Note("dropped", dropped)]
 
@@ -42,10 +43,7 @@ def drop_from_arrays(parts: Mapping[str, Raw]) -> tuple[dict[str, Raw], list[Not
     """
     made, notes = {}, []
     for name, part in parts.items():
-        missing = np.zeros(len(part), dtype=bool)
-        for leaf in list_leaves((part.x, part.y)):
-            if np.issubdtype(leaf.dtype, np.floating):
-                missing |= np.isnan(leaf).reshape(len(leaf), -1).any(axis=1)
+        missing = _find_missing((part.x, part.y), len(part))
         if missing.all():
             raise DataError(f"{name}: every row has a missing value, so none is left")
         made[name] = part
@@ -55,6 +53,32 @@ def drop_from_arrays(parts: Mapping[str, Raw]) -> tuple[dict[str, Raw], list[Not
             counted = f"{int(missing.sum()):,} of {count(len(part), 'row')}"
             notes.append(Note("dropped", f"{counted}{where}, with missing values"))
     return made, notes
+
+
+def refuse_missing_in_arrays(parts: Mapping[str, Raw], *, inputs: bool) -> None:
+    """Check that no target, and no input if so wished, is missing.
+
+    Raises:
+        DataError: one is.
+    """
+    for name, part in parts.items():
+        for what, nest in (("input", part.x if inputs else ()), ("target", part.y)):
+            missing = _find_missing(nest, len(part))
+            if missing.any():
+                where = "" if name == "all" else f"{name}, "
+                raise DataError(
+                    f"{where}row {int(missing.argmax())}: the {what} is NaN, as in "
+                    f"{count(int(missing.sum()), 'row')}; fill them, or set `missing: drop`"
+                )
+
+
+def _find_missing(nest: Nest, rows: int) -> NDArray[np.bool_]:
+    """Which samples have a NaN."""
+    missing = np.zeros(rows, dtype=bool)
+    for leaf in list_leaves(nest):
+        if np.issubdtype(leaf.dtype, np.floating):
+            missing |= np.isnan(leaf).reshape(rows, -1).any(axis=1)
+    return missing
 
 
 def impute(frame: pd.DataFrame) -> list[Note]:

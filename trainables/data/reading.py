@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainables.data.batch import LABELS
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
@@ -22,9 +23,10 @@ Order = list[int]
 """The seed of a batch, and the positions of its samples."""
 
 EXPECTED = (
-    "a pair (input, target), each of which may be a tuple or dict of tensors, or a dict with "
-    "`labels`"
+    "a pair (input, target), each of which may be a tuple or dict of tensors, a tuple of inputs "
+    "and, last, the target, or a dict with `labels`"
 )
+_PAIR = 2
 
 
 class Reader(Dataset[Any]):
@@ -82,13 +84,14 @@ def collate(items: list[Any], loading: Loading, place: str) -> Pair | Failure:
 def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
     """Inputs and targets of a batch, as nests of tensors that a network takes."""
     if isinstance(batch, Mapping) and LABELS in batch:
-        pair = batch, batch[LABELS]
-    elif isinstance(batch, tuple | list) and len(batch) == 2:
-        pair = batch[0], batch[1]
+        sides: tuple[Any, Any] = batch, batch[LABELS]
+    elif isinstance(batch, tuple | list) and len(batch) >= _PAIR:
+        *inputs, targets = batch
+        sides = inputs[0] if len(batch) == _PAIR else tuple(inputs), targets
     else:
         return Failure(f"{place}: {what} gave {describe(batch)}; a sample must be {EXPECTED}")
     try:
-        x, y = (conform(side) for side in pair)
+        x, y = (conform(side) for side in sides)
         count_samples(y)
     except (TypeError, ValueError) as error:
         return Failure(f"{place}: {what} gave {describe(batch)}: {error}")
@@ -103,6 +106,8 @@ def conform(nest: Nest) -> Nest:
     """
     if is_dataclass(nest) and not isinstance(nest, type):
         nest = {f.name: getattr(nest, f.name) for f in fields(nest)}
+    if isinstance(nest, list):  # torch's collate function makes one of a tuple
+        nest = tuple(nest)
     return map_nest(_conform, nest)
 
 
@@ -193,10 +198,10 @@ def read_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) ->
 
 def _open_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -> Iterable[Any]:
     if isinstance(split.stream, DataLoader):
-        return split.stream
+        return split.stream if split.half is None else islice(split.stream, split.half, None, 2)
     loading = split.loading
     return DataLoader(
-        split.stream,
+        split.stream if split.half is None else _Half(split.stream, split.half),
         batch_size=batch_size,
         collate_fn=loading.collate,
         num_workers=loading.workers,
@@ -205,6 +210,16 @@ def _open_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -
         generator=torch.Generator().manual_seed(seed),
         **loading.options,
     )
+
+
+class _Half(IterableDataset[Any]):
+    """Every second sample of a stream."""
+
+    def __init__(self, stream: IterableDataset[Any], half: int) -> None:
+        self._stream, self._half = stream, half
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._stream, self._half, None, 2)
 
 
 def _take_only(batches: list[Any]) -> Any:

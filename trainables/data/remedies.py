@@ -35,7 +35,7 @@ OF_CSV = Remedies(
         "value, list the texts that are none in `missing_values`"
     ),
     stray="correct them, or name them in `missing_values` and set `missing` to impute or drop",
-    commas="set `decimal: ','` or `thousands: ','`",
+    commas="set `decimal` or `thousands` to the mark, such as ',', or remove it",
 )
 OF_PARQUET = Remedies(
     **_FILE,

@@ -75,6 +75,7 @@ def read_npz(path: Path, by: str | None = None) -> dict[str, Raw]:
     """
     with translate_errors(path, "an NPZ file"), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, Array] = dict(file)
+    _check_lengths(arrays, path)
     if {"x", "y"} <= arrays.keys():
         return {"all": Raw(arrays["x"], arrays["y"], _find_by(arrays, by, "", path))}
     found = [n for n in SPLIT_NAMES if {f"x_{n}", f"y_{n}"} <= arrays.keys()]
@@ -87,6 +88,16 @@ def read_npz(path: Path, by: str | None = None) -> dict[str, Raw]:
         n: Raw(arrays[f"x_{n}"], arrays[f"y_{n}"], _find_by(arrays, by, f"_{n}", path))
         for n in found
     }
+
+
+def _check_lengths(arrays: Mapping[str, Array], path: Path) -> None:
+    for suffix in ("", *(f"_{name}" for name in SPLIT_NAMES)):
+        shapes = [arrays[n].shape for n in (f"x{suffix}", f"y{suffix}") if n in arrays]
+        if len({shape[:1] for shape in shapes}) > 1 or () in shapes:
+            raise DataError(
+                f"{path}: x{suffix} and y{suffix} have shapes {shapes[0]} and {shapes[-1]}; they "
+                "need the same number of rows, on the first axis"
+            )
 
 
 def _find_by(arrays: Mapping[str, Array], by: str | None, suffix: str, path: Path) -> Array | None:

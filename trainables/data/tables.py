@@ -13,12 +13,13 @@ import pandas as pd
 from trainables.config.data import Csv, Parquet, Table
 from trainables.data.columns import check_column
 from trainables.data.hashing import Hashes, hash_samples
-from trainables.data.kinds import are_numbers, check_labels, find_types, is_name_of_rows
+from trainables.data.kinds import is_name_of_rows
 from trainables.data.missing import drop_incomplete
 from trainables.data.notes import Note
 from trainables.data.raw import Raw
 from trainables.data.remedies import OF_CSV, OF_PARQUET, Remedies
 from trainables.data.sources import translate_errors
+from trainables.data.targets import read_targets
 from trainables.errors import DataError
 
 _NAMELESS = "Unnamed: "
@@ -48,12 +49,14 @@ def read_table(config: Table) -> Reading:
     whole = frame
     frame, notes = _leave_out(frame, config, wanted)
     if config.missing == "drop":
-        frame, dropped = drop_incomplete(frame)
+        frame, dropped = drop_incomplete(frame, config.path)
         notes = [*notes, *dropped]
-    targets = pd.DataFrame({name: _read_target(frame[name], config) for name in wanted})
+    source, remedies = str(config.path), find_remedies(config)
+    if not len(frame):
+        raise DataError(f"{source} has a header and no rows")
     if not len(frame.columns.difference(wanted)):
-        raise DataError(f"{config.path} has no column for the inputs")
-    y = targets.to_numpy()
+        raise DataError(f"{source} has no column for the inputs")
+    y = read_targets(frame, wanted, config.task, source, remedies)
     raw = Raw(
         frame.drop(columns=wanted),
         y[:, 0] if isinstance(config.target, str) else y,
@@ -70,8 +73,9 @@ def _identify(frame: pd.DataFrame, excluded: Sequence[str]) -> Hashes:
         if (column.startswith(_NAMELESS) or column in excluded or is_name_of_rows(column))
         and numbers_rows(frame[column])
     ]
-    telling = frame.drop(columns=counting)
-    return hash_samples(telling if len(telling.columns) else frame)
+    telling = frame.drop(columns=counting) if len(counting) < len(frame.columns) else frame
+    objects = {c: str for c in telling if telling[c].dtype.kind == "O"}
+    return hash_samples(telling.astype(objects))
 
 
 def _read_csv(config: Table) -> pd.DataFrame:
@@ -196,37 +200,6 @@ def numbers_rows(values: pd.Series) -> bool:
         return False
     numbers = values.to_numpy(np.int64)
     return bool((np.diff(numbers) == 1).all())
-
-
-def _read_target(column: pd.Series[Any], config: Table) -> pd.Series[Any]:
-    """The targets in a type of NumPy's: numbers, booleans or text."""
-    name, missing = column.name, column.isna().to_numpy()
-    if missing.any():
-        row = column.index[np.flatnonzero(missing)].tolist()[0]
-        raise DataError(
-            f"{config.path}: row {row} has no target ({name!r} is missing in {int(missing.sum())} "
-            "rows); fill it, or drop such rows with `missing: drop`"
-        )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if column.dtype.kind in "mM":
-        raise DataError(
-            f"{config.path}: the target {name!r} has dates; predict a number or a class"
-        )
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        own = isinstance(column.dtype, np.dtype)
-        return (
-            column
-            if own
-            else column.convert_dtypes(dtype_backend="numpy_nullable").astype(np.float64)
-        )
-    kinds = find_types(column)
-    if are_numbers(kinds):
-        return column.astype(np.float64)
-    if kinds != {str}:
-        raise DataError(f"{config.path}: the target {name!r} is neither numbers nor text")
-    check_labels(column, f"{config.path}: ", find_remedies(config))
-    return column
 
 
 def find_remedies(config: Table) -> Remedies:

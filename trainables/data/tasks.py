@@ -49,8 +49,9 @@ def doubt_classes(classes: Array) -> str:
     """The end of an error about classes that may be numbers to predict; empty if they cannot."""
     if np.asarray(classes).dtype.kind not in "iuf":
         return ""
-    different = len(np.unique(classes))
+    values: Any = np.unique(classes)
+    whole = " whole" if (values % 1 == 0).all() else ""
     return (
-        f"; the targets are read as classes, as they are whole numbers ({different:,} different "
-        "ones): if they are amounts to predict, set `task: regression` in data"
+        f"; the targets are{whole} numbers, {len(values):,} different ones, and are read as "
+        "classes: if they are amounts to predict, set `task: regression` in data"
     )

@@ -28,6 +28,30 @@ COLLECTIVE_TIMEOUT = timedelta(hours=12)
 """Timeout of a collective; the group's driver notices a dead rank earlier and ends the others."""
 
 
+class Whole(nn.Module):
+    """A network that can only be called, as one that several processes share."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.add_module("network", network)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network."""
+        return self.get_submodule("network")(*args, **kwargs)
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """The user's network in a compiled or a parallel one."""
+    match network:
+        case DistributedDataParallel():
+            return unwrap(network.module)
+        case Whole():
+            return unwrap(network.get_submodule("network"))
+        case nn.Module(_orig_mod=nn.Module() as compiled):
+            return unwrap(compiled)
+    return network
+
+
 def derive_seed(*numbers: int) -> int:
     """A seed derived from several numbers; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

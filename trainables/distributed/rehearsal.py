@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 
 from trainables.distributed.batch_norm import synchronise
-from trainables.distributed.process import Process, Share
+from trainables.distributed.process import Process, Share, Whole
 
 
 class Rehearsal(Process):
@@ -38,7 +38,7 @@ class Rehearsal(Process):
 
     def wrap_parallel(self, network: nn.Module) -> nn.Module:
         """A network that can only be called, as one that several processes share."""
-        return _Whole(network)
+        return Whole(network)
 
     def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Replace batch norms by ones whose statistics are those of all ranks."""
@@ -46,15 +46,3 @@ class Rehearsal(Process):
 
     def _total(self, value: Tensor) -> Tensor:
         return value * self.world if self._divided else value
-
-
-class _Whole(nn.Module):
-    """A network whose attributes are hidden."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.add_module("network", network)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs of the network."""
-        return self.get_submodule("network")(*args, **kwargs)
