@@ -31,6 +31,7 @@ from trainables.build import build_run
 from trainables.data.datasets import load, open_rows
 from trainables.data.digest import digest_rows
 from trainables.data.lazy import LazySplit
+from trainables.data.placing import place_split
 from trainables.data.splits import Split, Splits
 from trainables.errors import ContractError, DataError
 from trainables.loop import EpochResult, TrainingRun, train
@@ -370,6 +371,52 @@ def test_a_size_of_batches_beside_that_of_a_ready_loader_is_refused(
     )
     with pytest.raises(SpecError, match=rf"{place}: the DataLoader of train has batches of 8"):
         run_preflight(spec, "it")
+
+
+def ordered() -> Any:
+    return {**stream(), "val": Ordered(X[N:], Y[N:])}
+
+
+class Ordered(Stream):
+    """A stream with the same order at every pass."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self.x, self.y, strict=True)
+
+
+class Unsteady(Ordered):
+    """A stream that goes on where it was."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        Unsteady.passes += 1
+        return iter([*super().__iter__()][Unsteady.passes % 2 :])
+
+
+def unsteady() -> Any:
+    return {**stream(), "val": Unsteady(X[N:], Y[N:])}
+
+
+def ready_streams() -> Any:
+    made = ordered()
+    return {name: DataLoader(part, 4) for name, part in made.items()}
+
+
+@pytest.mark.parametrize(("data", "size"), [("ordered", 1), ("ready_streams", 4)])
+def test_half_of_a_steady_validation_stream_is_for_the_test(data: str, size: int) -> None:
+    splits = load(parse(data=f"{__name__}:{data}").data)
+    assert splits.test is not None
+    places = torch.arange(VAL) // size
+    for half, split in enumerate((splits.val, splits.test)):
+        found = torch.cat([x for x, _ in place_split(split, "cpu").read(3)])
+        assert torch.equal(found, X[N:][places % 2 == half])
+
+
+def test_a_validation_stream_in_another_order_stays_whole() -> None:
+    assert load(parse(data=f"{__name__}:unsteady").data).test is None
+    with pytest.raises(DataError, match="another order at each pass; return `test`"):
+        load(parse(data={"name": f"{__name__}:unsteady", "test": 0.3}).data)
 
 
 class Breaks(Items):

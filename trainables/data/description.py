@@ -104,7 +104,8 @@ def _describe_task(config: DataSource, splits: Splits) -> str:
 def _explain(splits: Splits) -> str:
     """Why targets were read as this task, and what to set if that is wrong."""
     task, classes = splits.info.task, splits.preprocessing.classes
-    if task is Task.CLASSIFICATION and classes and isinstance(classes[0], str):
+    in_memory = isinstance(splits.train, Split)
+    if task is Task.CLASSIFICATION and in_memory and classes and isinstance(classes[0], str):
         return "the targets are text"
     if task is Task.CLASSIFICATION and classes and isinstance(classes[0], bool):
         return "the targets are booleans"

@@ -81,13 +81,15 @@ class LazySplit:
 class StreamSplit:
     """Samples of an ``IterableDataset``, or the batches of a loader that owns its order.
 
-    An epoch is one pass, or its beginning.
+    An epoch is one pass, or its beginning. With ``half`` 0 or 1 it is every second sample, or batch
+    of such a loader.
     """
 
     name: str
     source: str
     stream: IterableDataset[Any] | DataLoader[Any]
     loading: Loading = Loading()
+    half: int | None = None
 
     @property
     def owns_batches(self) -> bool:

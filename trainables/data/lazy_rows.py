@@ -219,12 +219,9 @@ def _set_aside(splits: Splits, function: DataFunction, rule: Rule) -> Splits:
             f"{function.path} takes {function.varies!r} and returns no test samples, which must be "
             "the same in every call: return `test`, too, or set `test: 0`"
         )
-    if not isinstance(val, LazySplit):
-        if function.test_is_ours:
-            raise DataError(
-                f"{function.path}: test samples cannot be set aside from a stream; return `test`"
-            )
-        return splits
+    if isinstance(val, StreamSplit):
+        return _halve(splits, val, function)
+    assert isinstance(val, LazySplit)
     every = len(val) + (len(train) if isinstance(train, LazySplit) else 0)
     share = min(0.5, function.test * every / len(val))
     targets = val.find_targets()
@@ -240,17 +237,45 @@ def _set_aside(splits: Splits, function: DataFunction, rule: Rule) -> Splits:
     )
 
 
+def _group(lazy: Mapping[str, Lazy]) -> dict[str, list[str]]:
+    """The names of splits by how they are read."""
+    groups: dict[str, list[str]] = {}
+    for name, split in lazy.items():
+        groups.setdefault(_describe_reading(split), []).append(name)
+    return groups
+
+
+def _describe_reading(split: Lazy) -> str:
+    if isinstance(split, StreamSplit):
+        return "a stream in its own order, of which only the seeds are the trial's"
+    workers = split.loading.workers
+    return f"each sample is read when it is needed, by {workers or 'no'} workers"
+
+
+def _halve(splits: Splits, val: StreamSplit, function: DataFunction) -> Splits:
+    """Splits with every second sample of the validation stream as test samples.
+
+    Those of a stream in another order at each pass would mix: it is left whole.
+    """
+    first, second = (list_leaves(read_head(val, _LOOKED_AT)) for _ in range(2))
+    if not all(torch.equal(a, b) for a, b in zip(first, second, strict=True)):
+        if function.test_is_ours:
+            raise DataError(
+                f"{function.path}: test samples cannot be set aside from a stream that has another "
+                "order at each pass; return `test`, too"
+            )
+        return splits
+    halves = (replace(val, name=name, half=half) for half, name in enumerate(("val", "test")))
+    held, test = halves
+    what = "batch" if val.owns_batches else "sample"
+    note = f"test: every second {what} of val, which has the same order at each pass"
+    return replace(splits, val=held, test=test, notes=(*splits.notes, note))
+
+
 def _describe(lazy: Mapping[str, Lazy]) -> Iterator[str]:
     """How the splits are read, in sentences."""
-    for name, split in lazy.items():
-        if isinstance(split, StreamSplit):
-            yield (
-                f"{name}: a stream in its own order; a resumed trial repeats its seeds, and not "
-                "its samples unless it follows them"
-            )
-        else:
-            by = f"by {split.loading.workers} workers" if split.loading.workers else "in the trial"
-            yield f"{name}: each sample is read {by} when it is needed"
+    for how, names in _group(lazy).items():
+        yield f"{', '.join(names)}: {how}"
     train = lazy["train"]
     if isinstance(train, StreamSplit):
         yield "gap: its training side is measured on the first samples of the stream"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainables.data.batch import LABELS
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
@@ -197,10 +198,10 @@ def read_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) ->
 
 def _open_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -> Iterable[Any]:
     if isinstance(split.stream, DataLoader):
-        return split.stream
+        return split.stream if split.half is None else islice(split.stream, split.half, None, 2)
     loading = split.loading
     return DataLoader(
-        split.stream,
+        split.stream if split.half is None else _Half(split.stream, split.half),
         batch_size=batch_size,
         collate_fn=loading.collate,
         num_workers=loading.workers,
@@ -209,6 +210,16 @@ def _open_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -
         generator=torch.Generator().manual_seed(seed),
         **loading.options,
     )
+
+
+class _Half(IterableDataset[Any]):
+    """Every second sample of a stream."""
+
+    def __init__(self, stream: IterableDataset[Any], half: int) -> None:
+        self._stream, self._half = stream, half
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self._stream, self._half, None, 2)
 
 
 def _take_only(batches: list[Any]) -> Any:
