@@ -15,7 +15,6 @@ from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
-from trainables.data.batch import LABELS
 from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.placing import PROBE, Placed, place
@@ -23,7 +22,6 @@ from trainables.data.splits import AnySplit, Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
-from trainables.forward import computes_loss
 from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
@@ -229,13 +227,5 @@ def _build_network(
 
 
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
-    try:
-        with blame("trainable", f"the network's forward, on inputs {describe_nest(x)},"):
-            return find_last_layer(model, x)
-    except ContractError as error:
-        if computes_loss(x):
-            error.args = (
-                f"{error}; inputs with {LABELS!r} are for a network that computes its loss from "
-                "them: for another one return a pair of the other inputs and the labels",
-            )
-        raise
+    with blame("trainable", f"the network's forward, on inputs {describe_nest(x)},"):
+        return find_last_layer(model, x)
