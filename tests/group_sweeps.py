@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import yaml
@@ -45,6 +48,9 @@ class Network(nn.Module):
                 os._exit(7)
         return self.last(self.layers(x))
 """
+
+
+_NO_MLFLOW = {"GAPSWEEP_MLFLOW_URI": "off"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,32 @@ class Started(GroupSweep):
 def run(folder: Path, ray: Ray, **spec: Any) -> Finished:
     """A small sweep of the network above on that Ray, from its start to a good end."""
     path, home = _written(folder, spec), folder / "home"
-    done = gapsweep("run", *_words(path, home, ray), env=_environment(ray))
+    return _finished(home, gapsweep("run", *_words(path, home, ray), env=_environment(ray)))
+
+
+def run_beside(
+    act: Callable[[GroupSweep, Event], None], folder: Path, ray: Ray, **spec: Any
+) -> Finished:
+    """Such a sweep; another thread does something with it, and is told when it has ended."""
+    ended = Event()
+    with ThreadPoolExecutor(1) as other:
+        acted = other.submit(act, GroupSweep(folder / "home"), ended)
+        try:
+            finished = run(folder, ray, **spec)
+        finally:
+            ended.set()
+        acted.result()
+    return finished
+
+
+def run_here(folder: Path, **spec: Any) -> Finished:
+    """Such a sweep of trials of one worker, in this process."""
+    resources = {"workers": 1, "executor": "local"}
+    path, home = _written(folder, {**spec, "resources": resources}), folder / "home"
+    return _finished(home, gapsweep("run", str(path), "--home", str(home), env=_NO_MLFLOW))
+
+
+def _finished(home: Path, done: Done) -> Finished:
     assert done.returncode == 0, done.stdout + done.stderr
     return Finished(home, done)
 
@@ -153,7 +184,7 @@ def _words(spec: Path, home: Path, ray: Ray) -> tuple[str, ...]:
 
 
 def _environment(ray: Ray) -> dict[str, str]:
-    return {**ray.env, "GAPSWEEP_MLFLOW_URI": "off"}
+    return {**ray.env, **_NO_MLFLOW}
 
 
 def curves(epochs: list[dict[str, Any]]) -> dict[int, list[dict[str, float]]]:

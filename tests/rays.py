@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.base.ports import find_free_port
+from service.cluster.compat import LOCAL_RAY
 from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
@@ -118,7 +119,6 @@ def ray_cluster(
 
 def _head(ray: Ray) -> list[str]:
     words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}", "--no-monitor"]
-    words.append(f"--ray-client-server-port={find_free_port()}")  # two Rays would want the same
     if not ray.dashboard:
         return [*words, "--include-dashboard=false"]
     where = ["--dashboard-host=127.0.0.1", f"--dashboard-port={ray.dashboard.rpartition(':')[2]}"]
@@ -135,12 +135,12 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """A node; ``before`` is the command that runs its own as its arguments.
 
-    It starts no process that nothing here uses, such as a log monitor or an autoscaler: each takes
-    seconds of CPU to start, and some of them go on to work while idle.
+    It starts no process that nothing here uses, such as a log monitor, an autoscaler or a server of
+    Ray's client: each takes seconds of CPU to start, and some of them go on to work while idle.
     """
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words += ["--disable-usage-stats", "--include-log-monitor=false"]
-    own = {_MARK: mark, _NODE: str(number), **TOKEN}
+    own = {_MARK: mark, _NODE: str(number), "RAY_START_HOOK": LOCAL_RAY["RAY_START_HOOK"], **TOKEN}
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, f"--dashboard-agent-listen-port={find_free_port()}", *options],

@@ -1,6 +1,6 @@
 """How the whole suite is divided among several processes, the workers of pytest-xdist.
 
-Nearly half of its time the suite waits for processes and containers that start. A worker runs
+Some of its time the suite waits: for containers that start, for deadlines. A worker runs
 whole files, and all files of a group, which share what takes longest to start: the stack in
 Docker, the service, a Ray. The longest groups are begun first.
 """
@@ -33,6 +33,8 @@ _GROUPS = (
     ),
     ("tests/integration/test_groups.py",),
     ("tests/e2e/",),
+    ("tests/integration/test_kills.py",),
+    ("tests/integration/test_cluster.py",),
     ("tests/integration/test_fashion.py",),
 )
 """The beginnings of the paths of each group's files. Any other file is a group of its own."""
@@ -55,8 +57,8 @@ def use_workers(config: pytest.Config) -> None:
 
 
 def workers() -> int:
-    """How many workers there are: one a processor, which its tests' processes keep busy."""
-    return max(2, min(os.cpu_count() or 1, _MOST_WORKERS))
+    """How many workers there are: one more than processors, as one of them often waits."""
+    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,23 +127,28 @@ class Stack:
 
     def wait(self, sweep_id: str, state: JobState, seconds: float = 120) -> Job:
         """Until a sweep is in a state; another end than that fails."""
-        deadline = time.monotonic() + patience(seconds)
-        while (job := self.job(sweep_id)).state is not state:
-            over = job.state.is_over and job.state is not state
-            assert not over, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
-            late = time.monotonic() > deadline
-            assert not late, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
-            time.sleep(0.2)
-        return job
+
+        def arrived() -> bool:
+            job = self.job(sweep_id)
+            assert job.state is state or not job.state.is_over, self._describe(sweep_id)
+            return job.state is state
+
+        self._wait_for(sweep_id, arrived, seconds)
+        return self.job(sweep_id)
 
     def reach(self, sweep_id: str, count: int, seconds: float = 120) -> None:
         """Until so many of a sweep's trials are over."""
-        deadline = time.monotonic() + patience(seconds)
-        while self.trials(sweep_id) < count:
-            job = self.job(sweep_id)
-            late = time.monotonic() > deadline
-            assert not late, f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
-            time.sleep(0.05)
+        self._wait_for(sweep_id, lambda: self.trials(sweep_id) >= count, seconds)
+
+    def _wait_for(self, sweep_id: str, condition: Callable[[], bool], seconds: float) -> None:
+        try:
+            wait_for(condition, seconds)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self._describe(sweep_id)}") from None
+
+    def _describe(self, sweep_id: str) -> str:
+        job = self.job(sweep_id)
+        return f"{job.state}: {job.cause}\n{self.log(sweep_id)}"
 
     def log(self, sweep_id: str) -> str:
         """What the sweep's drivers wrote."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.values import Value
+from trainables.compat import defer_compiler
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
@@ -99,6 +100,7 @@ def build_training(
         ContractError: the loss does not fit the task, a regulariser does not fit the network or
             its data, or the network fails on a batch or has no parameters to train.
     """
+    defer_compiler()
     process = process or Process()
     data = placed or place(splits, device)
     rebuild = partial(

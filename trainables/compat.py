@@ -2,13 +2,64 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.optim import Optimizer
+from torch.optim.optimizer import _use_grad_for_differentiable
 
-__all__ = ["BatchNorm", "compute_adam_steps"]
+__all__ = ["BatchNorm", "compute_adam_steps", "defer_compiler"]
+
+_COMPILER = "torch._dynamo"
+
+
+def defer_compiler() -> None:
+    """Let torch's optimizers work without importing its compiler until something compiles.
+
+    An optimizer of torch 2.13 imports ``torch._dynamo`` when it is built and in each step, only to
+    make a compiler that traces it leave it out; the import takes more than a second in each
+    process. The methods that do so are called without that as long as the compiler is not loaded.
+    """
+    leaves_out = _disable_dynamo(_do_nothing).__code__
+    breaks_graph = _use_grad_for_differentiable(_do_nothing).__code__
+    found = (kind for kind in vars(torch.optim).values() if isinstance(kind, type))
+    for kind in {Optimizer, *(kind for kind in found if issubclass(kind, Optimizer))}:
+        for name, method in list(vars(kind).items()):
+            code = getattr(method, "__code__", None)
+            if code is leaves_out:
+                setattr(kind, name, _defer(method, method.__wrapped__))
+            elif code is breaks_graph:
+                setattr(kind, name, _defer(method, _switch_gradients(method.__wrapped__)))
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _defer(method: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    """``plain``; ``method`` as soon as the compiler is loaded."""
+
+    @functools.wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return (method if _COMPILER in sys.modules else plain)(*arguments, **options)
+
+    return call
+
+
+def _switch_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step of an optimizer with gradients recorded only if it is differentiable, as torch's."""
+
+    def switched(optimizer: Optimizer, *arguments: Any, **options: Any) -> Any:
+        with torch.set_grad_enabled(optimizer.defaults["differentiable"]):
+            return step(optimizer, *arguments, **options)
+
+    return switched
 
 
 def compute_adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from service.cli import local, remote, serving, serving_mlflow
 from service.cli.app import INTERRUPTED, app
 from service.report.console import open_console, print_error
 from service.sweep.environment import use_ray_token
+from trainables.errors import TrainableError
 
 __all__ = ["app", "local", "main", "remote", "serving", "serving_mlflow"]
 
@@ -38,6 +39,9 @@ def _run() -> None:
     except GapsweepError as error:
         print_error(errors, redact(str(error)))
         sys.exit(error.exit_code)
+    except TrainableError as error:
+        print_error(errors, redact(str(error)))
+        sys.exit(2)
     except OSError as error:
         if not is_disk_full(error):
             raise

@@ -11,7 +11,8 @@ from ray import tune
 
 from service.base.versions import get_installed_version
 from service.cluster.group_actor import GroupActor
-from service.cluster.trial_actor import Shared, TrialActor
+from service.cluster.shared import Shared
+from service.cluster.trial_actor import TrialActor
 from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
 from service.cluster.worker import TrialContext
 from service.spec.resources import Resources

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import traceback
 from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
+from trainables.errors import TrainableError, describe_error
 from trainables.loop import EpochResult, TrainingRun, train
 
 
@@ -219,7 +219,5 @@ class Worker:
 
 
 def _describe(error: Exception) -> str:
-    """Return the error's text and the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    """An error for people: a sentence of ours, or type, text and the line that raised it."""
+    return str(error) if isinstance(error, TrainableError) else describe_error(error)

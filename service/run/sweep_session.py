@@ -53,6 +53,7 @@ from trainables.config.registry import Component
 from trainables.data.description import describe_data
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
+from trainables.errors import TrainableError
 
 if TYPE_CHECKING:
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
@@ -157,6 +158,12 @@ def run_sweep(
         try:
             session.drive(cluster)
             return session.conclude()
+        except TrainableError as error:  # of user-defined code, in the driver
+            session.abandon()
+            raise SweepFailedError(
+                f"{folder.sweep_id} stopped: {error}; finished trials are kept; correct it, then: "
+                f"gapsweep resume {folder.sweep_id}"
+            ) from error
         except BaseException:
             session.abandon()
             raise

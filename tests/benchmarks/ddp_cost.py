@@ -58,11 +58,11 @@ def by_hand(name: str, epochs: int) -> None:
     seconds = []
     for _ in range(epochs):
         start = time.perf_counter()
-        model.train()
-        for batch in torch.randperm(len(x)).split(BATCH):
+        model.train()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        for batch in torch.split(torch.randperm(len(x)), BATCH):
             own = batch[rank::WORKERS]
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[own]), y[own]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(model(x[own]), y[own]))
             optimizer.step()
         for inputs, targets in (val, (x[:VAL], y[:VAL])):
             measure_by_hand(network, inputs[rank::WORKERS], targets[rank::WORKERS])
@@ -79,7 +79,7 @@ def measure_by_hand(network: nn.Module, x: Tensor, y: Tensor) -> None:
     """Loss and accuracy over all processes."""
     network.eval()
     totals = torch.zeros(3, dtype=torch.float64)
-    for inputs, targets in zip(x.split(256), y.split(256), strict=True):
+    for inputs, targets in zip(torch.split(x, 256), torch.split(y, 256), strict=True):
         outputs = network(inputs)
         loss = nn.functional.cross_entropy(outputs, targets, reduction="sum")
         right = (outputs.argmax(1) == targets).sum()

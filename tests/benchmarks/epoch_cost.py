@@ -25,7 +25,7 @@ from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.lazy import LazySplit, Loading
-from trainables.data.splits import Split, Splits
+from trainables.data.splits import AnySplit, Split, Splits
 from trainables.loop import TrainingRun, measure_samples, train
 from trainables.models import CNN, MLP
 
@@ -81,10 +81,17 @@ def by_hand_lazily(trainable: Trainable, data: Splits, device: str) -> Callable[
         model.train()
         for x, y in loader:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x.to(device)), y.to(device)).backward()
+            loss = nn.functional.cross_entropy(model(x.to(device)), y.to(device))
+            torch.autograd.backward(loss)
             optimizer.step()
 
     return epoch
+
+
+def tensors(split: AnySplit) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a split that is in memory."""
+    assert isinstance(split, Split)
+    return torch.from_numpy(split.x), torch.from_numpy(split.y)
 
 
 def by_hand(trainable: Trainable, data: Splits, device: str) -> Callable[[], None]:
@@ -99,9 +106,9 @@ def by_hand(trainable: Trainable, data: Splits, device: str) -> Callable[[], Non
 
     def epoch() -> None:
         model.train()
-        for batch in torch.randperm(len(x)).to(device).split(BATCH):
+        for batch in torch.split(torch.randperm(len(x)).to(device), BATCH):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(model(x[batch]), y[batch]))
             optimizer.step()
 
     return epoch

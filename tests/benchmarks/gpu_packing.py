@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import argparse
 
-import torch
 from torch import Tensor
 
-from tests.benchmarks.epoch_cost import BATCH, splits
+from tests.benchmarks.epoch_cost import BATCH, splits, tensors
 from tests.benchmarks.sweeps import Finished, sweep_of
 from trainables.devices import get_device_name
 
@@ -23,7 +22,7 @@ def data() -> dict[str, tuple[Tensor, Tensor]]:
     """As large as Fashion-MNIST."""
     made = splits(54_000, 6_000)
     parts = {"train": made.train, "val": made.val}
-    return {k: (torch.from_numpy(s.x), torch.from_numpy(s.y)) for k, s in parts.items()}
+    return {name: tensors(split) for name, split in parts.items()}
 
 
 def packed(trials: int, epochs: int) -> Finished:

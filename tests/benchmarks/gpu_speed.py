@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.benchmarks.epoch_cost import BATCH, INFO, splits, timed
+from tests.benchmarks.epoch_cost import BATCH, INFO, splits, tensors, timed
 from trainables.build import build_training
 from trainables.config.precision import Precision
 from trainables.config.training import Training
@@ -34,7 +34,7 @@ def usual(data: Splits, device: str) -> Callable[[], None]:
     model(torch.zeros(2, *INFO.input_shape))
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    samples = TensorDataset(torch.from_numpy(data.train.x), torch.from_numpy(data.train.y))
+    samples = TensorDataset(*tensors(data.train))
     loader = DataLoader(
         samples, BATCH, shuffle=True, num_workers=4, pin_memory=True, persistent_workers=True
     )
@@ -44,7 +44,9 @@ def usual(data: Splits, device: str) -> Callable[[], None]:
         for x, y in loader:
             optimizer.zero_grad()
             outputs = model(x.to(device, non_blocking=True))
-            nn.functional.cross_entropy(outputs, y.to(device, non_blocking=True)).backward()
+            torch.autograd.backward(
+                nn.functional.cross_entropy(outputs, y.to(device, non_blocking=True))
+            )
             optimizer.step()
 
     return epoch

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=4)
     options = parser.parse_args()
-    changes = settings(f"budget.trials={options.trials}")
+    changes = settings(f"budget.trials={options.trials}", "confirm=off")
     pairs: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, stack(2) as service:
         home = Path(folder)

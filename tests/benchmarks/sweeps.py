@@ -41,7 +41,7 @@ class Finished:
     @property
     def best_value(self) -> float:
         """The best trial's objective."""
-        return self.trials[self.summary["best"]["number"]].values[0]
+        return float(self.trials[self.summary["best"]["number"]].values[0])
 
     @property
     def epochs(self) -> int:

@@ -127,7 +127,7 @@ def test_one_spec_and_seed_give_the_same_sweep_on_each(
 
 
 def test_ctrl_c_interrupts_it_and_it_goes_on_where_it_stood(
-    executor: Executor, tmp_path: Path
+    executor: Executor, local: Executor, tmp_path: Path
 ) -> None:
     def interrupt(epoch: Epoch) -> None:
         if (epoch.trial, epoch.epoch) == (1, 2):
@@ -150,8 +150,10 @@ def test_ctrl_c_interrupts_it_and_it_goes_on_where_it_stood(
     assert {t.state for t in second.sweep.trials} == {TrialState.COMPLETE}
     assert [[e.epoch for e in t.epochs] for t in second.sweep.trials] == [[*range(1, 21)]] * 3
     assert watcher.epochs[0].epoch == at_least + 1
-    undisturbed = executor.new(tmp_path / "undisturbed", spec)
-    whole = executor.run(spec, undisturbed).sweep
+    undisturbed = local.spec(
+        training={"max_epochs": 20}, search={"sampler": "random", "pruner": "none"}
+    )
+    whole = local.run(undisturbed, local.new(tmp_path / "undisturbed", undisturbed)).sweep
     for trial, expected in zip(second.sweep.trials[:2], whole.trials[:2], strict=True):
         assert facts(trial) == facts(expected)
 

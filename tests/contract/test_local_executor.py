@@ -212,3 +212,57 @@ def test_a_sweep_of_this_format_is_read_with_its_answer(tmp_path: Path) -> None:
     replicate = next(t for t in sweep.trials if t.replicate)
     rows = read_test_rows(folder, replicate)
     assert rows["control/loss"].mean() == pytest.approx(replicate.control["test/loss"])
+
+
+LATE = """
+import torch
+
+calls = 0
+
+
+def rows(outputs, targets):
+    global calls
+    calls += 1
+    if calls == 9:  # four epochs of validation and training samples, then the test samples
+        raise ValueError("nine")
+    return (outputs.argmax(1) == targets).float()
+
+
+def none(outputs, targets):
+    global calls
+    calls += outputs.requires_grad
+    return None if calls == 9 else torch.nn.functional.cross_entropy(outputs, targets)
+"""
+
+
+@pytest.fixture
+def late(local: Executor) -> Iterator[str]:
+    """The name of a user's module that fails late."""
+    (local.modules / "fails_late.py").write_text(LATE)
+    yield "fails_late"
+    sys.modules.pop("fails_late", None)
+
+
+def test_an_error_of_a_users_metric_after_the_trials_is_one_sentence(
+    local: Executor, tmp_path: Path, late: str
+) -> None:
+    training = {"max_epochs": 4, "metrics": [f"{late}:rows"]}
+    spec = local.spec(training=training, budget={"trials": 1})
+    folder = local.new(tmp_path / "home", spec)
+    words = r"stopped: test: the metric 'rows' raised ValueError: nine \(fails_late\.py, line \d+\)"
+    with pytest.raises(SweepFailedError, match=words + r"; finished .* gapsweep resume contract-"):
+        local.run(spec, folder)
+    assert [t.state for t in local.run(spec, folder).sweep.trials] == [TrialState.COMPLETE]
+
+
+def test_a_users_loss_that_fails_in_a_later_step_is_the_reason_of_the_trial(
+    local: Executor, tmp_path: Path, late: str
+) -> None:
+    training = {"max_epochs": 4, "loss": f"{late}:none"}
+    spec = local.spec(training=training, budget={"trials": 2})
+    sweep = local.run(spec, local.new(tmp_path / "home", spec)).sweep
+    assert [t.state for t in sweep.trials] == [TrialState.FAILED, TrialState.COMPLETE]
+    assert sweep.trials[0].reason == (
+        "the loss of training.loss returned None; expected: a float tensor with one loss per "
+        "sample, (64,), or one of all of them, ()"
+    )

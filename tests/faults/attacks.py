@@ -103,8 +103,8 @@ SPEC: dict[str, Any] = {
 
 def shadow_packages(service: Service) -> str | None:
     """Bundles with modules of the names of Python's or of installed packages."""
-    names = ("torch.py", "sitecustomize.py", "Ray/__init__.py", "json.py", "pydantic/x.py")
-    names += ("gapsweep.py", "numpy.so", "evil.pth", "x-1.dist-info/RECORD", "../out.py")
+    names = ["torch.py", "sitecustomize.py", "Ray/__init__.py", "json.py", "pydantic/x.py"]
+    names += ["gapsweep.py", "numpy.so", "evil.pth", "x-1.dist-info/RECORD", "../out.py"]
     taken = [name for name in names if not service.upload({name: ""}).refused]
     return f"taken: {', '.join(taken)}" if taken else None
 
@@ -224,12 +224,11 @@ class Net(nn.Module):
 def plant_files(service: Service, home: str) -> str | None:
     """Links and pipes that a sweep's code leaves in its folder, read by a viewer."""
     environment = "/proc/self/environ"
-    for number, links in enumerate(
-        (
-            [("report.html", environment), ("driver.log", environment)],
-            [("driver.log", None), ("summary.json", None), ("trials/00000/best.pt", environment)],
-        )
-    ):
+    planted: tuple[list[tuple[str, str | None]], ...] = (
+        [("report.html", environment), ("driver.log", environment)],
+        [("driver.log", None), ("summary.json", None), ("trials/00000/best.pt", environment)],
+    )
+    for number, links in enumerate(planted):
         found = _plant(service, home, f"planted-{number}", links)
         if found:
             return found
@@ -297,7 +296,8 @@ ATTACKS: Mapping[str, Attempt] = {
 
 def run_all(service: Service, home: str) -> dict[str, str | None]:
     """What each attack achieved, None if it was refused. ``home`` is that of Ray's nodes."""
-    attacks = {**ATTACKS, "planted links and pipes": lambda s: plant_files(s, home)}
+    attacks: dict[str, Attempt] = {**ATTACKS}
+    attacks["planted links and pipes"] = lambda s: plant_files(s, home)
     return {name: attack(service) for name, attack in attacks.items()}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from service.cluster.connection import Cluster
+from service.cluster.inventory import Inventory
 from tests.commands import DIGITS, gapsweep, settings
 from tests.group_sweeps import run
 from tests.rays import Ray, ray_cluster
@@ -17,9 +20,24 @@ PAIR = ("resources.workers=2", "resources.concurrent=4")
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[Ray]:
-    with ray_cluster(1, 1) as cluster:
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the second node does not see, where root runs the tests."""
+    return tmp_path_factory.mktemp("hidden")
+
+
+@pytest.fixture(scope="module")
+def ray(hidden: Path) -> Iterator[Ray]:
+    """Two nodes; the second has an empty file system of its own in the hidden folder."""
+    hide = f'mount -t tmpfs none {hidden} && exec "$@"'
+    words = ("unshare", "--mount", "sh", "-c", hide, "sh") if os.geteuid() == 0 else ()
+    with ray_cluster(1, 1, before=words) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def inventory(ray: Ray) -> Inventory:
+    """What the nodes said, whom it takes seconds to ask."""
+    return Cluster(ray.address).take_inventory()
 
 
 def test_a_group_spans_nodes(tmp_path: Path, ray: Ray) -> None:
@@ -47,8 +65,15 @@ def test_devices_shows_every_node_and_what_a_spec_would_use(ray: Ray) -> None:
     ],
 )
 def test_what_the_cluster_lacks_is_refused_before_any_trial(
-    tmp_path: Path, ray: Ray, command: str, change: str, words: str
+    tmp_path: Path,
+    ray: Ray,
+    inventory: Inventory,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    change: str,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(Cluster, "take_inventory", lambda *_: inventory)
     home = {"GAPSWEEP_HOME": str(tmp_path), **ray.env}
     asked = (str(DIGITS), *ray.options, *settings(*PAIR, change))
     done = gapsweep(command, *asked, env=home)
@@ -59,14 +84,10 @@ def test_what_the_cluster_lacks_is_refused_before_any_trial(
 
 
 @pytest.mark.root
-def test_a_home_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
-    """The second node has an empty file system of its own where the home is."""
-    home = tmp_path / "home"
+def test_a_home_that_a_node_does_not_see_is_refused(hidden: Path, ray: Ray) -> None:
+    home = hidden / "home"
     home.mkdir()
-    hide = f'mount -t tmpfs none {home} && exec "$@"'
-    with ray_cluster(1, 1, before=("unshare", "--mount", "sh", "-c", hide, "sh")) as ray:
-        asked = ("run", str(DIGITS), *ray.options, "--home", str(home))
-        done = gapsweep(*asked, env=ray.env)
+    done = gapsweep("run", str(DIGITS), *ray.options, "--home", str(home), env=ray.env)
     assert done.returncode == 2
     assert f"does not see {home}" in done.stderr
     assert not list(home.glob("sweeps/*"))

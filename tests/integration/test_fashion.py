@@ -29,7 +29,8 @@ def test_four_epochs_on_a_quarter_of_it_are_well_on_the_way() -> None:
     assert whole.test is not None
     assert len(whole.test) == 10000
     part = Split(whole.train.x[:13500], whole.train.y[:13500])
-    splits = Splits(part, whole.val, whole.test, whole.info, whole.preprocessing)
+    few = Split(whole.val.x[:1500], whole.val.y[:1500])
+    splits = Splits(part, few, whole.test, whole.info, whole.preprocessing)
     (point,) = yaml.safe_load(Path(SPEC).read_text(encoding="utf-8"))["search"]["enqueue"]
     run = build_run(spec, point, splits, baseline=False, device="cpu")
     *_, last = train(run)

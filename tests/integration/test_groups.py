@@ -8,14 +8,30 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
-from tests.group_sweeps import Finished, curves, run, start
+from tests.group_sweeps import GroupSweep, curves, run, run_beside, run_here, start
 from tests.patience import wait_for
 from tests.rays import Ray, ray_cluster
 
 pytestmark = pytest.mark.ray
+
+PLAIN: dict[str, Any] = {
+    "space": {
+        "penalty": {"choice": ["none", "l1"]},
+        "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": "l1"}},
+        "dropout": {"choice": [0.0]},
+    },
+    "search": {
+        "pruner": "none",
+        "enqueue": [{"penalty": "l1", "lambda": 0.01, "dropout": 0.0}],
+    },
+    "budget": {"trials": 2},
+}
+"""The baseline and an L1 trial, without anything that is drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +42,17 @@ def ray() -> Iterator[Ray]:
 
 def test_groups_prune_and_complete_within_the_logical_cpus(tmp_path: Path, ray: Ray) -> None:
     pruner = {"name": "median", "startup_trials": 3, "warmup_epochs": 1}
-    sweep = start(
+    at_once: set[int] = set()
+
+    def count(_: GroupSweep, ended: Event) -> None:
+        def over() -> bool:
+            at_once.add(len(ray.ranks()))
+            return ended.is_set()
+
+        wait_for(over, 240)
+
+    sweep = run_beside(
+        count,
         tmp_path,
         ray,
         search={"pruner": pruner, "sampler": "random"},
@@ -35,18 +61,11 @@ def test_groups_prune_and_complete_within_the_logical_cpus(tmp_path: Path, ray: 
         space={"lr": {"float": [1e-5, 1e-1], "log": True}, "dropout": {"float": [0.0, 0.7]}},
         model={"seconds": 0.01},
     )
-    most = 0
-    while sweep.process.poll() is None:
-        workers = len(ray.ranks())
-        assert workers <= 6
-        most = max(most, workers)
-        time.sleep(0.05)
-    assert sweep.finish() == 0, sweep.text
-    assert most == 6  # three trials of two workers at once
+    assert max(at_once) == 6  # three trials of two workers
     counts = sweep.summary()["trials"]
     assert counts["complete"] + counts["pruned"] == 12
     assert counts["pruned"] >= 2
-    ended = re.findall(r"^trial +(\d+) (complete|pruned)", sweep.text, re.MULTILINE)
+    ended = re.findall(r"^trial +(\d+) (complete|pruned)", sweep.done.stdout, re.M)
     whole = {int(number): state == "complete" for number, state in ended}
     for number, curve in curves(sweep.epochs()).items():
         assert (len(curve) == 6) == whole[number]
@@ -56,7 +75,8 @@ def test_groups_prune_and_complete_within_the_logical_cpus(tmp_path: Path, ray: 
 def test_a_whole_sweep_has_the_curves_of_one_worker(
     tmp_path: Path, ray: Ray, workers: int, reference: dict[int, list[dict[str, float]]]
 ) -> None:
-    found = curves(_plain_sweep(tmp_path, ray, workers).epochs())
+    resources = {"workers": workers, "concurrent": 1}
+    found = curves(run(tmp_path, ray, **PLAIN, resources=resources).epochs())
     assert found.keys() == reference.keys() == {0, 1}
     for number, curve in reference.items():
         assert len(curve) == 6
@@ -66,48 +86,35 @@ def test_a_whole_sweep_has_the_curves_of_one_worker(
 
 @pytest.fixture(scope="module")
 def reference(
-    tmp_path_factory: pytest.TempPathFactory, ray: Ray
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[int, list[dict[str, float]]]:
-    return curves(_plain_sweep(tmp_path_factory.mktemp("one"), ray, 1).epochs())
-
-
-def _plain_sweep(folder: Path, ray: Ray, workers: int) -> Finished:
-    """The baseline and an L1 trial, without anything that is drawn."""
-    point = {"penalty": "l1", "lambda": 0.01}
-    space = {
-        "penalty": {"choice": ["none", "l1"]},
-        "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": "l1"}},
-    }
-    return run(
-        folder,
-        ray,
-        space={**space, "dropout": {"choice": [0.0]}},
-        search={"pruner": "none", "enqueue": [{**point, "dropout": 0.0}]},
-        budget={"trials": 2},
-        resources={"workers": workers, "concurrent": 1},
-    )
+    return curves(run_here(tmp_path_factory.mktemp("one"), **PLAIN).epochs())
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_killing_a_worker_in_the_middle_of_an_epoch_loses_nothing(
     tmp_path: Path, ray: Ray, rank: int, undisturbed: dict[int, list[dict[str, float]]]
 ) -> None:
-    sweep = start(tmp_path, ray, model={"seconds": 0.1, "pids": str(tmp_path)})
-    wait_for(lambda: len(sweep.epochs()) >= 2, 90)
-    time.sleep(0.2)  # an epoch takes six steps of a tenth of a second
-    os.kill(int((tmp_path / str(rank)).read_text()), signal.SIGKILL)
-    assert sweep.finish() == 0, sweep.text
+
+    def kill(sweep: GroupSweep, _: Event) -> None:
+        wait_for(lambda: len(sweep.epochs()) >= 2, 90)
+        time.sleep(0.2)  # an epoch takes six steps of a tenth of a second
+        os.kill(int((tmp_path / str(rank)).read_text()), signal.SIGKILL)
+
+    sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.1, "pids": str(tmp_path)})
     assert sweep.summary()["trials"] == {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
     assert curves(sweep.epochs()) == undisturbed
 
 
 def test_killing_a_trials_only_process_loses_nothing_either(tmp_path: Path, ray: Ray) -> None:
-    whole = run(tmp_path / "whole", ray, resources={"workers": 1})
-    sweep = start(tmp_path, ray, model={"seconds": 0.1}, resources={"workers": 1})
-    wait_for(lambda: len(sweep.epochs()) >= 2, 90)
-    (actor,) = ray.tune_actors()
-    os.kill(actor, signal.SIGKILL)
-    assert sweep.finish() == 0, sweep.text
+    whole = run_here(tmp_path / "whole")
+
+    def kill(sweep: GroupSweep, _: Event) -> None:
+        wait_for(lambda: len(sweep.epochs()) >= 2, 90)
+        (actor,) = ray.tune_actors()
+        os.kill(actor, signal.SIGKILL)
+
+    sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.1}, resources={"workers": 1})
     assert curves(sweep.epochs()) == curves(whole.epochs())
 
 
@@ -125,7 +132,10 @@ def test_a_trial_that_fails_in_a_group_leaves_the_slot_to_the_next(
     sweep = run(
         tmp_path,
         ray,
-        space={"model.way": {"choice": sorted(set(ways))}, "dropout": {"float": [0.0, 0.7]}},
+        space={
+            "model.way": {"choice": sorted(set(ways), reverse=True)},
+            "dropout": {"float": [0.0, 0.7]},
+        },
         search={
             "baseline": False,
             "pruner": "none",

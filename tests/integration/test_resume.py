@@ -15,9 +15,10 @@ from tests.patience import patience, wait_for
 from tests.rays import Ray
 
 pytestmark = pytest.mark.ray
+TRIALS, EPOCHS = 4, 20
 CHANGES = (
-    "training.max_epochs=30",
-    "budget.trials=6",
+    f"training.max_epochs={EPOCHS}",
+    f"budget.trials={TRIALS}",
     "search.pruner=none",
     "early_stopping=off",
     "confirm=off",
@@ -46,15 +47,15 @@ def _check(home: Path, folder: Path, ray: Ray) -> None:
     resumed = gapsweep(*words, env=ray.env)
     assert resumed.returncode == 0, resumed.stderr
     summary = json.loads(resumed.stdout)
-    assert summary["trials"] == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
+    assert summary["trials"] == {"complete": TRIALS, "pruned": 0, "failed": 0, "running": 0}
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [(e["trial"], e["epoch"]) for e in map(json.loads, lines)]
-    assert sorted(epochs) == [(t, e) for t in range(6) for e in range(1, 31)]
+    assert sorted(epochs) == [(t, e) for t in range(TRIALS) for e in range(1, EPOCHS + 1)]
 
 
 def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path, shared_ray: Ray) -> None:
     process = _start(tmp_path)
-    folder = _wait_for_epochs(tmp_path, 40)
+    folder = _wait_for_epochs(tmp_path, 24)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     _check(tmp_path, folder, shared_ray)
@@ -62,7 +63,7 @@ def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path, shared_
 
 def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path, shared_ray: Ray) -> None:
     process = _start(tmp_path)
-    folder = _wait_for_epochs(tmp_path, 40)
+    folder = _wait_for_epochs(tmp_path, 24)
     process.send_signal(signal.SIGINT)
     assert process.wait(patience(60)) == 130
     assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"

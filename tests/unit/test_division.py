@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from trainables.config.data_info import Task
 from trainables.data.division import Shares, hold_out, view
 from trainables.data.raw import Indices, Raw
-from trainables.data.splitters.base import Draw
+from trainables.data.splitters.base import Cases, Draw
 from trainables.data.splitters.stratified import Stratified
 from trainables.errors import DataError
 
@@ -82,3 +83,26 @@ def test_test_rows_of_divided_data_come_from_every_part_and_leave_each_class_a_r
         assert set(classes[stay]) == set(classes[rows])
         most = len(rows) - len(set(classes[rows]))
         assert len(rows) - len(stay) == min(max(1, round(share * len(rows))), most)
+
+
+@pytest.mark.parametrize("kind", ["no classes", "numbers", "names"])
+def test_the_rows_are_those_of_scikit_learn(kind: str) -> None:
+    random, count_divided = np.random.default_rng(1), 0
+    for _ in range(200):
+        count, share = int(random.integers(1, 120)), float(random.choice([0.5, 1 / 3, 0.2, 0.01]))
+        names = np.array(list("abcde")) if kind == "names" else np.arange(5)
+        classes = names[random.integers(0, random.integers(1, 6), count)]
+        strata = None if kind == "no classes" else classes
+        seed = int(random.integers(2**32))
+        try:
+            expected = train_test_split(
+                np.arange(count), test_size=share, random_state=seed, stratify=strata
+            )
+        except ValueError:
+            with pytest.raises(DataError, match=f"{count} rows are too few to split"):
+                Stratified().hold_out(Cases(count, strata), share, Draw(seed))
+            continue
+        count_divided += 1
+        found = Stratified().hold_out(Cases(count, strata), share, Draw(seed))
+        assert [list(rows) for rows in found] == [list(rows) for rows in expected]
+    assert count_divided > 100

@@ -54,6 +54,10 @@ def images() -> Any:
     return split_up(draw(3, 8, 8), LABELS)
 
 
+def two_channels() -> Any:
+    return split_up(draw(2, 8, 8), LABELS)
+
+
 def masks() -> Any:
     x = draw(3, 8, 8)
     return split_up(x, (x.mean(1) > 0.5).astype(np.int64))
@@ -180,6 +184,7 @@ WHOLE = "whole numbers may be ids or codes"
         ),
         (series, {"random_erasing": {"choice": [0.5, 0.0]}}, "the inputs are float32 (12, 3)"),
         (rows, {"augmentation": "shift"}, "'shift' is not one of none, noise, mask"),
+        (two_channels, {"augmentation": "trivial"}, "need images with 1 or 3 channels, not 2"),
         (rows, {"cutmix": ON}, "requires images of floats"),
         (numbers, {"label_smoothing": ON}, "requires classes as targets; the task is regression"),
         (rows, {"stochastic_depth": ON}, "no layer of class StochasticDepth or DropPath"),

@@ -60,7 +60,7 @@ def fitted(
     x: NDArray[np.float32],
     y: NDArray[Any],
     regularisation: dict[str, Any],
-    epochs: int = 1500,
+    epochs: int = 500,
     **training: Any,
 ) -> tuple[NDArray[np.float64], float]:
     """Coefficients and intercept of a full-batch training here."""
@@ -107,7 +107,7 @@ def test_lasso_by_adams_own_steps() -> None:
     x, y = regression()
     oracle = Lasso(alpha=0.3, tol=1e-10, max_iter=100000).fit(x.astype(np.float64), y)
     adam = {"optimizer": "adam", "lr": 0.02, "schedule": "cosine", "proximal_step": "adaptive"}
-    check(fitted(linear, x, y, {"penalty": "l1", "lambda": 0.6}, **adam), oracle)
+    check(fitted(linear, x, y, {"penalty": "l1", "lambda": 0.6}, epochs=1500, **adam), oracle)
 
 
 def test_ridge() -> None:
@@ -144,12 +144,10 @@ def test_logistic_regression(ratio: int, penalty: str) -> None:
     ).fit(x.astype(np.float64), y)
     lam = 1 / (N * c) if penalty == "l1" else 1 / (2 * N * c)
     point = {"penalty": penalty, "lambda": lam}
-    check(fitted(Logit, x, y, point, l2_update="coupled", lr=1.0, epochs=3000), oracle)
+    check(fitted(Logit, x, y, point, l2_update="coupled", lr=3.0, epochs=800), oracle)
 
 
 def test_a_subgradient_reaches_no_exact_zero() -> None:
     x, y = regression()
-    weights, _ = fitted(
-        linear, x, y, {"penalty": "l1", "lambda": 0.6}, l1_update="subgradient", epochs=500
-    )
+    weights, _ = fitted(linear, x, y, {"penalty": "l1", "lambda": 0.6}, l1_update="subgradient")
     assert (weights != 0).all()

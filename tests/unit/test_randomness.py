@@ -171,6 +171,31 @@ def test_a_step_that_takes_gradients_and_holds_a_lock() -> None:
     assert found(network(), trainable=WithLock()) == ()
 
 
+class Unique(nn.Module):
+    """Refuses to be copied."""
+
+    def __deepcopy__(self, memo: object) -> Unique:
+        raise TypeError("there is only one")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_network_that_cannot_be_copied_is_said_to_be_unchecked() -> None:
+    class Single(Plain):
+        def build(self, info: DataInfo) -> nn.Module:
+            return network(Unique())
+
+    (text,) = examine(build_training(Single(), splits(), Training()), splits()).hidden
+    assert "cannot be compared (TypeError: there is only one" in text
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_network_is_seen_from_outside() -> None:
+    assert found(torch.jit.script(network(nn.Dropout(0.5)))) == (None,)
+    assert found(torch.jit.script(network())) == ()
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_weight_with_a_graph_does_not_hinder() -> None:
     model = network(old_weight_norm(nn.Linear(16, 16)), Noise())

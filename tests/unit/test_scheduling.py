@@ -36,8 +36,8 @@ def test_the_longest_are_begun_first_and_units_last() -> None:
     assert set(order[order.index("unit") :]) == {"unit"}
 
 
-@pytest.mark.parametrize(("processors", "expected"), [(1, 2), (2, 2), (4, 4), (64, 6)])
-def test_there_is_one_worker_a_processor(
+@pytest.mark.parametrize(("processors", "expected"), [(1, 2), (2, 3), (4, 5), (64, 6)])
+def test_there_is_one_worker_more_than_processors(
     monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: processors)

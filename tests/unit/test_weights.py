@@ -139,3 +139,38 @@ def test_a_penalty_on_parts_of_a_parametrisation_is_refused(
     assert explain_derived(build().penalised)
     (result,) = train(build(("1",), **active))
     assert result.done
+
+
+class Frozen(Trainable):
+    """A first layer, and the bias of a second one, that are not trained."""
+
+    def build(self, info: DataInfo) -> nn.Module:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, info.outputs))
+        for parameter in (*model[1].parameters(), model[3].bias):
+            parameter.requires_grad_(False)
+        return model
+
+    def optimizer(self, parameters: Any, training: Training) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=0.5)
+
+
+@pytest.mark.parametrize(
+    "active",
+    [
+        {"penalty": "group_lasso", "lambda": 1.0},
+        {"penalty": "l1", "lambda": 1.0},
+        {"penalty": "l2", "lambda": 1.0},
+        {"max_norm": 0.01},
+        {"gradient_noise": 1.0},
+        {"ema": 0.5},
+    ],
+)
+def test_what_is_frozen_stays_to_the_last_bit_under_each_regulariser(
+    active: dict[str, Any],
+) -> None:
+    training = Training(max_epochs=2, lr=0.05, weight_init_seed=1)
+    run = build_training(Frozen(), splits(), training, read_regularisers(active))
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    list(train(run))
+    moved = {n for n, v in run.evaluated.state_dict().items() if not torch.equal(v, before[n])}
+    assert moved == {"3.weight"}

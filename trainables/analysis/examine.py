@@ -166,7 +166,8 @@ def _list_hidden(run: TrainingRun) -> Iterator[str]:
         drawing = find_random_modules(run.trainable, run.model, batch)
     except Exception as error:  # a copy of users' code may fail in any way
         drawing = ()
-        yield f"random numbers, maybe: the network cannot be copied ({describe_error(error)})"
+        why = describe_error(error)
+        yield f"random numbers, maybe: two runs of the training step cannot be compared ({why})"
     for name in drawing:
         if name is None:
             yield f"random numbers in the training step of {type(run.trainable).__name__} itself"

@@ -96,6 +96,8 @@ def _record(step: _Step, batch: Batch, seed: int) -> list[_Call]:
     probe = _Step(trainable, network)
     probe.training = True
     for name, module in probe.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
+            continue
         module.register_forward_pre_hook(remember_inputs, with_kwargs=True)
         module.register_forward_hook(remember(name))
     seed_all(probe.trainable, probe, seed)

@@ -18,7 +18,8 @@ from trainables.data.splits import Split, Splits, find_shape
 from trainables.data.tasks import doubt_classes, guess_task
 from trainables.errors import DataError
 
-_CHANNELS = 4
+CHANNELS = 4
+"""An array with more on the axis of channels is no image."""
 _MANY = 1000
 _LOOKED_AT = 10_000
 """Samples that are looked at for what float32 would lose."""
@@ -187,7 +188,7 @@ def find_kind(x: Nest) -> Kind:
     """The kind of inputs: images and tables are one array of floats."""
     if not (isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating)):
         return Kind.OTHER
-    if x.ndim == 4 and x.shape[1] <= _CHANNELS:
+    if x.ndim == 4 and x.shape[1] <= CHANNELS:
         return Kind.IMAGE
     return Kind.TABLE if x.ndim == 2 else Kind.OTHER
 

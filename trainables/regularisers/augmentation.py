@@ -41,10 +41,13 @@ class Augmentation(Regulariser):
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that the augmentation supports the kind of input; build a user-defined one."""
-        if ":" in self._name:
+        try:
             build_augmentation(self._name, self._strength, info)
-            return None
-        return _explain_kind(self._name, info)
+        except ContractError as error:
+            if ":" in self._name:
+                raise
+            return str(error)
+        return None
 
     def attach(self, subject: Subject) -> None:
         """Build the augmentation for the kind and shape of the inputs.

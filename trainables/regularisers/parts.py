@@ -15,10 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from trainables.config.data_info import DataInfo, Kind
+from trainables.data.encoding import CHANNELS
 from trainables.data.nests import Nest, is_leaf
-
-CHANNELS = 16
-"""An array with more on the axis of channels is no image."""
 
 
 def list_parts(nest: Nest) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from trainables.data.raw import Array, Indices
 from trainables.data.splitters.base import Cases, Draw, Splitter
+from trainables.data.splitters.shuffle import shuffle_apart
 from trainables.data.tasks import doubt_classes
 from trainables.errors import DataError
 
@@ -31,20 +32,14 @@ class Stratified(Splitter):
 
     def hold_out(self, cases: Cases, share: float, draw: Draw) -> tuple[Indices, Indices]:
         """Random rows."""
-        from sklearn.model_selection import train_test_split  # takes a second
-
-        rows = np.arange(cases.count, dtype=np.int64)
         try:
-            stay, held = train_test_split(
-                rows, test_size=share, random_state=draw.number, stratify=cases.classes
-            )
+            return shuffle_apart(cases.count, share, draw.number, cases.classes)
         except ValueError as error:
             raise DataError(f"{cases.count} rows are too few to split: {error}") from None
-        return stay, held
 
     def divide_into(self, cases: Cases, folds: int, number: int) -> list[Indices]:
         """Random folds of about the same size, with the same share of every class."""
-        from sklearn.model_selection import KFold, StratifiedKFold
+        from sklearn.model_selection import KFold, StratifiedKFold  # takes a second
 
         rows = np.zeros(cases.count)
         self.check(cases, folds)
