@@ -70,9 +70,8 @@ def blame(where: str, name: str = "") -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if is_from_outside(error):
             raise
-        verb = ": " if isinstance(error, SystemExit) else " raised "
-        subject = f"{name}{verb}" if name else ""
-        raise ContractError(f"{subject}{describe_error(error)}", where) from error
+        text = f"{name}{tell_error(error)}" if name else describe_error(error)
+        raise ContractError(text, where) from error
 
 
 @contextmanager
@@ -93,6 +92,11 @@ def is_from_outside(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     of_device = (torch.OutOfMemoryError, torch.AcceleratorError) if torch else ()
     return isinstance(error, (MemoryError, BdbQuit, *of_device))
+
+
+def tell_error(error: BaseException) -> str:
+    """What follows the name of the code that raised it: `` raised ValueError: …``."""
+    return f"{': ' if isinstance(error, SystemExit) else ' raised '}{describe_error(error)}"
 
 
 def describe_error(error: BaseException) -> str:

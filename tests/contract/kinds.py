@@ -192,6 +192,7 @@ KINDS: dict[str, Kind] = {
     "a tuple of inputs": Kind("tuples", "Reader"),
     "named inputs": Kind("dicts", "Reader"),
     "labels among the inputs": Kind("labelled", "LossReader", exports=False),
+    "labels that the network does not take": Kind("labelled", "Reader", exports=False),
     "a class for each token": Kind("tokens", "Tagger"),
     "two heads": Kind("heads", "Heads", {"loss": f"{__name__}:both_losses"}),
     "a dataset": Kind("dataset", "Reader"),

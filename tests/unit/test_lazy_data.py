@@ -485,6 +485,48 @@ class Spent(Stream):
     """A stream without samples."""
 
 
+class Exits(Items):
+    """Item 4 ends the process."""
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 4:
+            raise SystemExit(1)
+        return super().__getitem__(index)
+
+
+def exits() -> Any:
+    return parts(Exits)
+
+
+class NoIterator(Stream):
+    def __iter__(self) -> Any:
+        return None
+
+
+def no_iterator() -> Any:
+    return {**parts(), "train": NoIterator(X, Y)}
+
+
+def one_value() -> Any:
+    return {**arrays(), "train": (X, 3)}
+
+
+def no_rows() -> Any:
+    return {**arrays(), "val": (X[:0], Y[:0])}
+
+
+def objects() -> Any:
+    return {**arrays(), "train": (X[:2], np.array([object(), object()]))}
+
+
+def brain_floats() -> Any:
+    return {"train": (X[:N].bfloat16(), Y[:N]), "val": (X[N:].bfloat16(), Y[N:])}
+
+
+def test_arrays_of_short_floats_are_read() -> None:
+    assert curve("brain_floats")[-1].done
+
+
 def short_view() -> Any:
     return {**parts(), "train_eval": Items(X[:3], Y[:3])}
 
@@ -500,10 +542,15 @@ def generator() -> Any:
         ("breaks", ContractError, r"'train': item 3 raised OSError: disk \(test_lazy"),
         ("triples", DataError, r"train is float32, int64, float32, one of val float32, int64"),
         ("nothing", ContractError, r"collating 41 samples like a NoneType raised TypeError"),
-        ("texts", ContractError, r"gave a list of 2: it has no tensor with samples"),
+        ("texts", ContractError, r"gave a tuple of 41 str as targets: it has no tensor"),
         ("empty", ContractError, r"'train' is empty"),
         ("halves", DataError, r"train is float16, int64, one of val float32, int64: give one"),
         ("spent", ContractError, r"'train' gave no batch in a pass"),
+        ("exits", ContractError, r"'train': item 4: it ends the process, by SystemExit\(1\)"),
+        ("no_iterator", ContractError, r"'train': batch 0 raised TypeError: iter\(\) returned"),
+        ("one_value", ContractError, r"'train' has one value, 3, in place of one for each"),
+        ("no_rows", ContractError, r"'val' is empty"),
+        ("objects", ContractError, r"'train' has an object among its values; give numbers"),
         ("short_view", ContractError, r"'train_eval' has 3 samples and train 41"),
         ("generator", ContractError, r"'train' is a generator; it must be a pair"),
         ("ragged", ContractError, r"collating 28 samples .* give samples of one shape, or a coll"),

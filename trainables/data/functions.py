@@ -24,7 +24,7 @@ from trainables.data.lazy import (
     is_map_style,
     take_apart,
 )
-from trainables.data.nests import Nest
+from trainables.data.nests import Nest, list_leaves
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.data.reading import describe
 from trainables.errors import ContractError, DataError, blame, name_error
@@ -251,12 +251,14 @@ def _read_part(path: str, name: str, split: Any, loading: Loading) -> Part:
         if arrays is not None:
             split = arrays
         if isinstance(split, Mapping) and LABELS in split:
-            return Raw(_to_arrays(split), _to_arrays(split[LABELS]))
+            made = Raw(_to_arrays(split), _to_arrays(split[LABELS]))
+            return _check_raw(made, f"{path}: {name!r}")
         if isinstance(split, tuple) and len(split) > _PAIR:
             split = split[:-1], split[-1]
         if isinstance(split, tuple | list) and len(split) == _PAIR:
             x, y = split
-            return Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
+            made = Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
+            return _check_raw(made, f"{path}: {name!r}")
         if isinstance(split, DataLoader):
             return _read_loader(path, name, split)
         if isinstance(split, IterableDataset):
@@ -327,6 +329,28 @@ def _to_arrays(values: Any) -> Nest:
 
 
 def _to_array(values: Any) -> Array:
-    detached = values.detach().cpu() if hasattr(values, "detach") else values
-    array: Array = np.asarray(detached)
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{describe(values)} is sparse; use its toarray()")
+    if isinstance(values, torch.Tensor):
+        tensor = values.detach().cpu()
+        values = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    array: Array = np.asarray(values)
     return array
+
+
+def _check_raw(raw: Raw, what: str) -> Raw:
+    """Arrays of a split, if they have samples.
+
+    Raises:
+        ContractError: they have none, or are not of numbers or texts.
+    """
+    leaves = [*list_leaves(raw.y), *([] if isinstance(raw.x, pd.DataFrame) else list_leaves(raw.x))]
+    for leaf in leaves:
+        if not leaf.ndim:
+            raise ContractError(f"{what} has one value, {leaf}, in place of one for each sample")
+        if not len(leaf):
+            raise ContractError(f"{what} is empty")
+        if leaf.dtype == object and not all(isinstance(v, str | float | int) for v in leaf.flat):
+            odd = next(v for v in leaf.flat if not isinstance(v, str | float | int))
+            raise ContractError(f"{what} has {describe(odd)} among its values; give numbers")
+    return raw

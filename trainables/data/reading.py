@@ -16,7 +16,7 @@ from trainables.data.batch import LABELS
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
 from trainables.data.nests import Nest, count_samples, map_nest
 from trainables.data.randomness import ReadingState, seeded
-from trainables.errors import ContractError, describe_error
+from trainables.errors import ContractError, is_from_outside, tell_error
 
 Pair = tuple[Nest, Nest]
 Order = list[int]
@@ -27,6 +27,7 @@ EXPECTED = (
     "and, last, the target, or a dict with `labels`"
 )
 _PAIR = 2
+_OF_WORKER = "in DataLoader worker process"
 
 
 class Reader(Dataset[Any]):
@@ -56,8 +57,10 @@ class Reader(Dataset[Any]):
                 for position in positions:
                     where = f"item {position}"
                     items.append(dataset[position])
-        except Exception as error:  # the user's code
-            return Failure(f"{place}: {where} raised {describe_error(error)}")
+        except (Exception, SystemExit) as error:  # the user's code
+            if is_from_outside(error):
+                raise
+            return Failure(f"{place}: {where}{tell_error(error)}")
         return collate(items, self._split.loading, f"{place}, item {positions[0]}")
 
 
@@ -72,10 +75,12 @@ def collate(items: list[Any], loading: Loading, place: str) -> Pair | Failure:
     """A batch of samples by the user's or torch's function."""
     try:
         made = loading.collate(items)
-    except Exception as error:  # the user's code, or samples that do not fit together
+    except (Exception, SystemExit) as error:  # the user's code, or samples that do not fit
+        if is_from_outside(error):
+            raise
         what = f"collating {len(items)} samples like {describe(items[0])}"
         return Failure(
-            f"{place}: {what} raised {describe_error(error)}; give samples of one shape, or a "
+            f"{place}: {what}{tell_error(error)}; give samples of one shape, or a "
             "collate_fn that pads them"
         )
     return split_batch(made, place, f"samples like {describe(items[0])}")
@@ -94,7 +99,7 @@ def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
         x, y = (conform(side) for side in sides)
         count_samples(y)
     except (TypeError, ValueError) as error:
-        return Failure(f"{place}: {what} gave {describe(batch)}: {error}")
+        return Failure(f"{place}: {what} gave {describe(sides[1])} as targets: {error}")
     return x, y
 
 
@@ -122,7 +127,8 @@ def describe(value: object) -> str:
     if isinstance(value, Mapping):
         return f"a {kind} with the keys {', '.join(map(str, list(value)[:6]))}"
     if isinstance(value, tuple | list):
-        return f"a {kind} of {len(value)}"
+        types = {type(item).__name__ for item in value}
+        return f"a {kind} of {len(value)}{f' {types.pop()}' if len(types) == 1 else ''}"
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
@@ -179,21 +185,30 @@ def read_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) ->
     """
     state = ReadingState.from_seed(seed)
     place = f"{split.source}: {split.name!r}"
-    with state.active():
-        batches = iter(_open_stream(split, batch_size, seed, pin=pin))
+    batches: Iterator[Any] | None = None
     number = 0
     while True:
         with state.active():
             try:
+                if batches is None:
+                    batches = iter(_open_stream(split, batch_size, seed, pin=pin))
                 batch = next(batches, None)
-            except Exception as error:  # the user's code
-                raise ContractError(
-                    f"{place}: batch {number} raised {describe_error(error)}"
-                ) from error
+            except (Exception, SystemExit) as error:  # the user's code
+                if is_from_outside(error):
+                    raise
+                raise ContractError(f"{place}: batch {number}{_tell(error)}") from error
         if batch is None:
             return
         yield _check(split_batch(batch, place, f"batch {number}"))
         number += 1
+
+
+def _tell(error: BaseException) -> str:
+    """The error in words; torch has the traceback of a worker in the text."""
+    text = str(error).strip()
+    if _OF_WORKER not in text:
+        return tell_error(error)
+    return f" raised {text.splitlines()[-1]}"
 
 
 def _open_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) -> Iterable[Any]:

@@ -45,8 +45,10 @@ def unwrap(network: nn.Module) -> nn.Module:
     match network:
         case DistributedDataParallel():
             return unwrap(network.module)
-        case Whole():
+        case Whole() | _Showing():
             return unwrap(network.get_submodule("network"))
+        case _Taking():
+            return unwrap(network.shared)
         case nn.Module(_orig_mod=nn.Module() as compiled):
             return unwrap(compiled)
     return network
