@@ -39,7 +39,12 @@ def test_every_trial_is_told_and_the_first_is_the_baseline(ran: Ran, study: optu
     first = study.trials[0]
     assert first.state is TrialState.COMPLETE
     assert first.user_attrs["role"] == "baseline"
-    assert first.user_attrs["params"] == {"penalty": "none", "dropout": 0.0, "augmentation": "none"}
+    assert first.user_attrs["params"] == {
+        "penalty": "none",
+        "dropout": 0.0,
+        "augmentation": "none",
+        "stochastic_depth": 0.0,
+    }
     assert len(first.intermediate_values) == 8
 
 
