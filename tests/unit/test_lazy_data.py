@@ -419,6 +419,63 @@ def test_a_validation_stream_in_another_order_stays_whole() -> None:
         load(parse(data={"name": f"{__name__}:unsteady", "test": 0.3}).data)
 
 
+def overlapping() -> Any:
+    whole = Items(X, Y)
+    return {
+        "train": Subset(whole, range(N)),
+        "val": Subset(Subset(whole, range(N - 2, 50)), [0, 5]),
+    }
+
+
+def twice() -> Any:
+    whole = Items(X, Y)
+    return {"train": whole, "val": DataLoader(whole)}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("overlapping", r"train and val share 1 sample of one Dataset, such as number 39"),
+        ("twice", rf"train and val share {N + VAL} samples"),
+    ],
+)
+def test_positions_of_a_dataset_that_are_in_two_splits_are_refused(data: str, message: str) -> None:
+    config = {"name": f"{__name__}:{data}", "test": 0}
+    with pytest.raises(DataError, match=message):
+        load(parse(data=config, confirm="off").data)
+    load(parse(data={**config, "allow_overlap": True}, confirm="off").data)
+
+
+def seeded(seed: int) -> Any:
+    order = torch.randperm(N + VAL, generator=torch.Generator().manual_seed(seed))
+    x, y = X[order], Y[order]
+    return {"train": Items(x[:N], y[:N]), "val": Items(x[N:], y[N:])}
+
+
+def test_replicates_of_a_dataset_are_what_the_function_returns_for_their_seed() -> None:
+    rows = open_rows(parse(data={"name": f"{__name__}:seeded", "test": 0}, confirm="off").data)
+    assert rows.redraws
+    found = [place_split(rows.divide(r).val, "cpu").head(VAL)[0] for r in (0, 1, 1)]
+    assert not torch.equal(found[0], found[1])
+    assert torch.equal(found[1], found[2])
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "message"),
+    [
+        ("seeded", {}, r"other samples for every replicate, .* return the same `test`"),
+        ("items", {"redraw": "pooled"}, r"samples are not pooled; let it take `seed` or `fold`"),
+        ("items", {"split": {"name": "group", "by": "patient"}}, r"has no columns; `by` names"),
+    ],
+)
+def test_divisions_that_lazy_data_do_not_have_are_refused(
+    data: str, changes: dict[str, Any], message: str
+) -> None:
+    spec = parse(data={"name": f"{__name__}:{data}", **changes}, confirm="off")
+    with pytest.raises(DataError, match=message):
+        load(spec.data)
+
+
 class Breaks(Items):
     """Item 3 cannot be read."""
 

@@ -152,7 +152,7 @@ def _open_function(config: Function) -> Rows:
     called, varies = function.read()
     arrays = {name: part for name, part in called.items() if isinstance(part, Raw)}
     if len(arrays) < len(called):
-        return open_lazily(function, called, config.task, rule, varies=varies)
+        return open_lazily(function, called, config, rule, varies=varies)
     with _blame(config.name):
         parts, notes = read_inputs(take_column(arrays, rule, config.name), OF_FUNCTIONS)
         splits = prepare(parts, config.task, keep_numbers=True)

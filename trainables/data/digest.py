@@ -12,7 +12,8 @@ import pandas as pd
 
 from trainables.data.hashing import Hashes, hash_samples, mix
 from trainables.data.lazy import LazySplit, StreamSplit
-from trainables.data.lazy_rows import LazyRows, read_head
+from trainables.data.lazy_rows import LazyRows
+from trainables.data.lazy_splits import read_head
 from trainables.data.nests import list_leaves, map_nest
 from trainables.data.raw import Raw
 from trainables.data.rows import Rows
