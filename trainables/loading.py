@@ -16,6 +16,7 @@ from trainables.contract import Trainable
 from trainables.errors import ContractError, blame
 
 _FROM_DATA = ("input_shape", "outputs")
+_LIGHTNING = ("training_step", "configure_optimizers")
 
 
 class ModuleTrainable(Trainable):
@@ -32,7 +33,8 @@ class ModuleTrainable(Trainable):
         """The user's network.
 
         Raises:
-            ContractError: the factory returned something else.
+            ContractError: the factory returned something else, or a network that has its own
+                training step, which would not be run.
         """
         known = {k: v for k, v in asdict(info).items() if k in _FROM_DATA}
         wanted = {
@@ -43,6 +45,12 @@ class ModuleTrainable(Trainable):
         if not isinstance(network, nn.Module):
             raise ContractError(
                 f"{self._factory.__name__} returned {type(network).__name__}, not an nn.Module"
+            )
+        if all(callable(getattr(network, name, None)) for name in _LIGHTNING):
+            raise ContractError(
+                f"{type(network).__name__} has {' and '.join(_LIGHTNING)}, as modules of Lightning "
+                "do, which are not run here; sweep the network inside of it, and name its loss by "
+                "training.loss, or subclass gapsweep.Trainable and call them there"
             )
         return network
 

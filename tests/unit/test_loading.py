@@ -24,6 +24,9 @@ def factory(width): return Net(3, width)
 def wrong(): return 3
 def exits(): raise SystemExit
 class Empty: pass
+class Lit(Net):
+    def training_step(self, batch, index): ...
+    def configure_optimizers(self): ...
 number = 3
 """
 SCRIPTS = {
@@ -90,3 +93,8 @@ def test_a_factory_that_exits_is_named() -> None:
 def test_a_factory_that_returns_no_network_is_named() -> None:
     with pytest.raises(ContractError, match="wrong returned int"):
         load_trainable("my_models_for_loading:wrong", {}).build(INFO)
+
+
+def test_a_training_step_of_its_own_is_not_ignored() -> None:
+    with pytest.raises(ContractError, match=r"Lit has training_step and configure_optimizers"):
+        load_trainable("my_models_for_loading:Lit", {"outputs": 2}).build(INFO)
