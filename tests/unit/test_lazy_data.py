@@ -253,6 +253,12 @@ def test_an_endless_stream_has_epochs_of_some_steps() -> None:
     assert run.steps == 4
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_steps_per_epoch_shorten_an_epoch_of_a_dataset(workers: int) -> None:
+    whole = curve("noisy", steps_per_epoch=2)
+    assert curve("noisy", steps_per_epoch=2, loader={"workers": workers}) == whole
+
+
 def test_steps_per_epoch_shorten_an_epoch_of_arrays() -> None:
     run, _ = build("arrays", steps_per_epoch=2)
     next(train(run))
