@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 from torch.optim.optimizer import _use_grad_for_differentiable
 
-__all__ = ["BatchNorm", "compute_adam_steps", "defer_compiler"]
+__all__ = ["BatchNorm", "compute_adam_curvature", "defer_compiler"]
 
 _COMPILER = "torch._dynamo"
 
@@ -62,17 +62,18 @@ def _switch_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
     return switched
 
 
-def compute_adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:
-    """The step of each entry of a weight per unit of gradient, ``lr/(√v̂ + ε)``.
+def compute_adam_curvature(
+    optimizer: torch.optim.Adam, group: Mapping[str, Any], weight: Tensor
+) -> Tensor:
+    """``√v̂ + ε`` of each entry of a weight, by which Adam divides its step.
 
-    Reads ``exp_avg_sq`` and ``step`` of Adam's state, as torch 2.13 names them. Returns 0, 0-dim,
-    for a weight that has had no gradient yet.
+    Reads ``exp_avg_sq``, ``max_exp_avg_sq`` and ``step`` of Adam's state, as torch 2.13 names them.
+    Returns infinity, 0-dim, for a weight that has had no gradient yet.
     """
-    group = optimizer.param_groups[0]
-    _, beta = group["betas"]
     state: dict[str, Any] = optimizer.state[weight]
     if not state:
-        return torch.zeros_like(lr)
-    corrected = state["exp_avg_sq"] / (1 - beta ** state["step"])
-    steps: Tensor = lr / (corrected.sqrt() + group["eps"])
-    return steps
+        return torch.full((), torch.inf, device=weight.device)
+    _, beta = group["betas"]
+    squares: Tensor = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
+    curvature: Tensor = (squares / (1 - beta ** state["step"])).sqrt() + group["eps"]
+    return curvature

@@ -103,11 +103,46 @@ def test_lasso() -> None:
     check(fitted(linear, x, y, {"penalty": "l1", "lambda": 2 * 0.3}), oracle)
 
 
-def test_lasso_by_adams_own_steps() -> None:
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "momentum": 0.0, "lr": 0.2},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9, "lr": 0.02},
+    "nesterov": {"optimizer": {"name": "sgd", "nesterov": True, "momentum": 0.9}, "lr": 0.02},
+    "adam": {"optimizer": "adam", "lr": 0.02, "schedule": "cosine"},
+    "adamw": {"optimizer": "adamw", "lr": 0.02, "schedule": "cosine"},
+}
+any_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+@any_optimizer
+def test_lasso_by_every_optimizer(optimizer: str) -> None:
     x, y = regression()
     oracle = Lasso(alpha=0.3, tol=1e-10, max_iter=100000).fit(x.astype(np.float64), y)
-    adam = {"optimizer": "adam", "lr": 0.02, "schedule": "cosine", "proximal_step": "adaptive"}
-    check(fitted(linear, x, y, {"penalty": "l1", "lambda": 0.6}, epochs=1500, **adam), oracle)
+    point = {"penalty": "l1", "lambda": 0.6}
+    check(fitted(linear, x, y, point, epochs=1500, **OPTIMIZERS[optimizer]), oracle)
+
+
+@any_optimizer
+def test_elastic_net_by_every_optimizer(optimizer: str) -> None:
+    x, y = regression()
+    alpha, ratio = 0.3, 0.5
+    oracle = ElasticNet(alpha=alpha, l1_ratio=ratio, tol=1e-10, max_iter=100000).fit(
+        x.astype(np.float64), y
+    )
+    l1, l2 = 2 * alpha * ratio, alpha * (1 - ratio)
+    point = {"penalty": "elastic_net", "lambda": l1 + l2, "l1_ratio": l1 / (l1 + l2)}
+    check(fitted(linear, x, y, point, epochs=1500, **OPTIMIZERS[optimizer]), oracle)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov"])
+@pytest.mark.parametrize("update", ["coupled", "decoupled"])
+def test_ridge_by_momentum(optimizer: str, update: str) -> None:
+    x, y = regression()
+    oracle = Ridge(alpha=30.0, tol=1e-12).fit(x, y)
+    options = {**OPTIMIZERS[optimizer], "l2_update": update}
+    options["lr"] /= 4
+    check(
+        fitted(linear, x, y, {"penalty": "l2", "lambda": 30.0 / N}, epochs=1500, **options), oracle
+    )
 
 
 def test_ridge() -> None:

@@ -147,8 +147,10 @@ class Training(Strict):
         description="shrink the weights directly, or add to the gradient; default: as the "
         "optimizer does: `adam` couples, the others decouple",
     )
-    proximal_step: Literal["lr", "adaptive"] = Field(
-        "lr", description="step of the threshold: `lr`, or each weight's own step of Adam"
+    proximal_step: Literal["adaptive", "lr"] = Field(
+        "adaptive",
+        description="step of the threshold: the optimizer's own for each weight, with which λ is "
+        "the objective's, or `lr`",
     )
     lambda_schedule: Literal["constant", "warmup", "cosine"] = Field(
         "constant", description="λ over the epochs"

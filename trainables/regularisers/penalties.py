@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainables.compat import compute_adam_steps
 from trainables.config import regularisers as config
 from trainables.config.construct import construct
 from trainables.config.penalties import CustomPenalty, penalties
-from trainables.errors import ContractError
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
+from trainables.regularisers.step_sizes import WeightSteps
 
 
 def build_penalty(config: config.Penalty) -> Penalty:
@@ -69,8 +68,10 @@ class Penalty(Regulariser):
 class ElasticNet(Penalty):
     """λ·(l1_ratio·Σ|w| + (1 − l1_ratio)·Σw²).
 
-    The L1 term is applied by soft-thresholding (``training.l1_update: proximal``) or by its
-    subgradient, the L2 term by weight decay (``l2_update: decoupled``) or by its gradient.
+    With ``training.l1_update: proximal`` both terms are applied by their proximal operator in the
+    metric of the optimiser's step, so that λ is the objective's; ``l2_update`` takes the second
+    term out: to decay beside the step, or into the gradient. Without the first term ``l2_update``
+    says how the second is applied, or else the optimiser does.
     """
 
     def __init__(self, lam: float, l1_ratio: float) -> None:
@@ -78,31 +79,22 @@ class ElasticNet(Penalty):
         self._l1, self._l2 = lam * l1_ratio, lam * (1.0 - l1_ratio)
 
     def attach(self, subject: Subject) -> None:
-        """Choose how to apply both terms.
-
-        Raises:
-            ContractError: the optimiser does not support an adaptive threshold.
-        """
+        """Choose how to apply both terms."""
         super().attach(subject)
         training = subject.training
         self._proximal = bool(self._l1) and training.l1_update == "proximal"
         self._subgradient = bool(self._l1) and not self._proximal
-        self._coupled = bool(self._l2) and training.couples_l2
-        self._decoupled = bool(self._l2) and not self._coupled
-        self._adaptive = self._proximal and training.proximal_step == "adaptive"
-        if self._adaptive and isinstance(subject.optimizer, torch.optim.SGD):
-            self._adaptive = False
-        elif self._adaptive and not isinstance(subject.optimizer, torch.optim.Adam):
-            raise ContractError(
-                f"`adaptive` requires torch.optim.Adam, not {type(subject.optimizer).__name__}; "
-                "`lr` works with any optimiser",
-                "training.proximal_step",
-            )
+        together = self._proximal and training.l2_update is None
+        self._l2_inside = self._l2 if together else 0.0
+        self._coupled = bool(self._l2) and not together and training.couples_l2
+        self._decoupled = bool(self._l2) and not together and not self._coupled
+        self._steps = WeightSteps(subject)
 
     def before_epoch(self, now: Now) -> None:
         """Move the strengths of both terms to the device of the weights."""
-        strengths = [now.lambda_factor * self._l1, now.lambda_factor * self._l2]
-        self._l1_now, self._l2_now = torch.tensor(strengths, device=now.lr.device).unbind()
+        strengths = [now.lambda_factor * s for s in (self._l1, self._l2, self._l2_inside)]
+        made = torch.tensor(strengths, device=now.lr.device).unbind()
+        self._l1_now, self._l2_now, self._inside_now = made
 
     def before_step(self, now: Now) -> None:
         """Add gradients, then decay the weights at which the gradient was computed."""
@@ -112,20 +104,16 @@ class ElasticNet(Penalty):
         if self._coupled:
             penalty_steps.add_coupled_gradient(weights, self._l2_now)
         if self._decoupled:
-            penalty_steps.apply_decoupled_decay(weights, now.lr, self._l2_now)
+            for w in weights:
+                step = self._steps.decay(w.weight, now.lr)
+                penalty_steps.apply_decoupled_decay(w, step, self._l2_now)
 
     def after_step(self, now: Now) -> None:
-        """Soft-threshold the weights, which gives exact zeros."""
+        """Apply the proximal operator, which gives exact zeros."""
         if self._proximal:
-            weights = self.subject.weights
-            steps = self._adaptive_steps(now.lr) if self._adaptive else [now.lr] * len(weights)
-            penalty_steps.apply_proximal_step(weights, steps, self._l1_now)
-
-    def _adaptive_steps(self, lr: Tensor) -> list[Tensor]:
-        """``lr/(√v̂ + ε)``, the metric of Adam's step. Melchior et al. 2019, Proximal Adam."""
-        optimizer = self.subject.optimizer
-        assert isinstance(optimizer, torch.optim.Adam)
-        return [compute_adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
+            for w in self.subject.weights:
+                step = self._steps.threshold(w.weight, self._l1_now * w.factor, now.lr)
+                penalty_steps.apply_proximal_step(w, step, self._l1_now, self._inside_now)
 
 
 class L1(ElasticNet):
@@ -145,6 +133,11 @@ class L2(ElasticNet):
 class GroupLasso(Penalty):
     """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
 
+    def attach(self, subject: Subject) -> None:
+        """Find the steps of the optimiser."""
+        super().attach(subject)
+        self._steps = WeightSteps(subject)
+
     def before_epoch(self, now: Now) -> None:
         """Move the strength to the device of the weights."""
         self._now = torch.tensor(now.lambda_factor * self.lam, device=now.lr.device)
@@ -154,4 +147,8 @@ class GroupLasso(Penalty):
 
     def after_step(self, now: Now) -> None:
         """Shrink every unit towards 0."""
-        penalty_steps.apply_group_step(self.subject.weights, now.lr, self._now)
+        for w in self.subject.weights:
+            strength = self._now * w.factor
+            step = self._steps.threshold(w.weight, strength, now.lr)
+            bias = now.lr if w.bias is None else self._steps.threshold(w.bias, strength, now.lr)
+            penalty_steps.apply_group_step(w, step, bias, self._now)
