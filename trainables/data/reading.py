@@ -95,12 +95,15 @@ def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
         sides = inputs[0] if len(batch) == _PAIR else tuple(inputs), targets
     else:
         return Failure(f"{place}: {what} gave {describe(batch)}; a sample must be {EXPECTED}")
-    try:
-        x, y = (conform(side) for side in sides)
-        count_samples(y)
-    except (TypeError, ValueError) as error:
-        return Failure(f"{place}: {what} gave {describe(sides[1])} as targets: {error}")
-    return x, y
+    made = []
+    for side, name in zip(sides, ("inputs", "targets"), strict=True):
+        try:
+            made.append(conform(side))
+            if name == "targets":
+                count_samples(made[-1])
+        except (TypeError, ValueError) as error:
+            return Failure(f"{place}: {what} gave {describe(side)} as {name}: {error}")
+    return made[0], made[1]
 
 
 def conform(nest: Nest) -> Nest:
