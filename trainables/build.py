@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.values import Value
-from trainables.compat import defer_compiler
+from trainables.compat import defer_compiler, seed_torch
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
@@ -206,7 +206,7 @@ def _build_network(
         trainable.setup(splits.info, training)
     seed = training.seed if training.weight_init_seed is None else training.weight_init_seed
     with torch.random.fork_rng(list_generators("cpu")):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         with blame("trainable", type(trainable).__name__):
             made = trainable.build(splits.info)
             if not isinstance(made, nn.Module):

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 from torch.optim.optimizer import _use_grad_for_differentiable
 
-__all__ = ["BatchNorm", "compute_adam_curvature", "defer_compiler"]
+__all__ = ["BatchNorm", "compute_adam_curvature", "defer_compiler", "seed_torch"]
 
 _COMPILER = "torch._dynamo"
 
@@ -60,6 +60,17 @@ def _switch_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
             return step(optimizer, *arguments, **options)
 
     return switched
+
+
+def seed_torch(seed: int) -> None:
+    """Seed the generators of the CPU and of GPUs in use, as ``torch.manual_seed`` does.
+
+    That of torch 2.13 formats the stack for every kind of device which is not in use, to seed it
+    later: on a CPU this takes as long as a small epoch.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        torch.cuda.manual_seed_all(seed)
 
 
 def compute_adam_curvature(

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.compat import seed_torch
 from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
 from trainables.contract import Trainable
@@ -306,7 +307,7 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     run.model.train()
     for group in parts.optimizer.param_groups:
         group["lr"] = run.training.lr_at(epoch)
-    torch.manual_seed(derive_seed(seed, epoch))
+    seed_torch(derive_seed(seed, epoch))
     plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
     parts.process.seed_rank(seed, epoch)
     now = _build_now(run, epoch)

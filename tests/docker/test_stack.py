@@ -52,6 +52,7 @@ MNIST = {
 SPY = """
 import os
 import socket
+import time
 from pathlib import Path
 
 from torch import nn
@@ -83,12 +84,23 @@ def look():
             file.write(b"PostgreSQL is out of reach")
 
 
+def wait_for_others():  # so that both workers train; the first to look is the driver
+    deadline = time.monotonic() + 120
+    found = sorted(PLACE.iterdir(), key=lambda path: path.stat().st_mtime)
+    if not found[0].name.startswith(socket.gethostname()):
+        while len({p.name.rpartition("-")[0] for p in PLACE.iterdir()}) < 3:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+
+
 look()
 
 
 class Small(nn.Module):
     def __init__(self, outputs):
         super().__init__()
+        wait_for_others()
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, outputs))
 
     def forward(self, x):

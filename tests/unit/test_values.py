@@ -125,8 +125,9 @@ def test_points_are_checked_and_stored_by_value() -> None:
     assert select_representable(space(), point) == {"model.hidden": "[32, 32]", "max_norm": None}
     ((_, message),) = check_point(space(), {"model.hidden": (8,)})
     assert message == "[8] is not one of [16], [32, 32], []"
-    fixed = suggest(space(), optuna.create_study().ask(), {"max_norm": None})
-    assert fixed["max_norm"] is None
+    study = optuna.create_study()
+    study.enqueue_trial(select_representable(space(), {"max_norm": None}))
+    assert suggest(space(), study.ask(), {"max_norm": None})["max_norm"] is None
 
 
 def test_code_gets_lists() -> None:

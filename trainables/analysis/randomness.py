@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.compat import seed_torch
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import list_leaves
@@ -124,7 +125,7 @@ def duplicate(
 
 def seed_all(trainable: Trainable, model: nn.Module, seed: int) -> None:
     """Seed the global generators, and those that the modules and the trainable keep."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     np.random.seed(seed)
     random.seed(seed)
     for owner in (trainable, *model.modules()):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from trainables.data.rows import Rows
 from trainables.data.splits import Splits, check_overlap
 from trainables.data.splitters.base import Draw
 from trainables.data.splitters.build import Rule
-from trainables.errors import DataError
+from trainables.errors import DataError, locate
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class CalledRows(Rows):
         """The parts of a call for this replicate, with the test rows of the first call."""
         if not replicate:
             return prepare(self.first, self.task, keep_numbers=True)
-        with _named(replicate):
+        with locate(f"replicate {replicate}"):
             parts = self._draw(replicate, redraw_test)
             splits = prepare(parts, self.task, keep_numbers=True)
             if not self.allow_overlap and (self.gives_test or not redraw_test):
@@ -100,11 +99,3 @@ def _leave_out(parts: Mapping[str, Raw], test: Raw) -> dict[str, Raw]:
             raise DataError(f"all rows of {name} are test rows of the first call")
         made[name] = part.rows(np.flatnonzero(keep))
     return made
-
-
-@contextmanager
-def _named(replicate: int) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"replicate {replicate}: {error}", error.where) from error

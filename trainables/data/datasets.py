@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from trainables.config.data import (
     NO_REDRAW,
@@ -37,7 +36,7 @@ from trainables.data.splitters.base import Draw
 from trainables.data.splitters.build import Rule, build_rule
 from trainables.data.tables import find_remedies, read_table
 from trainables.data.tasks import guess_task
-from trainables.errors import DataError
+from trainables.errors import DataError, locate
 
 
 def load(config: DataSource) -> Splits:
@@ -101,7 +100,7 @@ def _open_whole(
     rule, source = build_rule(config.split), _describe(config)
     raw = take_column({"all": raw}, rule, source)["all"]
     if rules is not None:
-        with _blame(source):
+        with locate(source):
             read, more = read_inputs({"all": raw}, rules)
         raw, notes = read["all"], (*notes, *more)
     task = task or guess_task(raw.y)
@@ -133,7 +132,7 @@ def _open_parts(parts: Mapping[str, Raw], config: Npz, rules: TableRules) -> Row
     _refuse_idle_folds(config)
     rule, source = build_rule(config.split), _describe(config)
     parts = take_column(parts, rule, source)
-    with _blame(source):
+    with locate(source):
         parts, notes = read_inputs(parts, rules)
     task = config.task or guess_task(parts["train"].y)
     splits = prepare(parts, task)
@@ -153,7 +152,7 @@ def _open_function(config: Function) -> Rows:
     arrays = {name: part for name, part in called.items() if isinstance(part, Raw)}
     if len(arrays) < len(called):
         return open_lazily(function, called, config, rule, varies=varies)
-    with _blame(config.name):
+    with locate(config.name):
         parts, notes = read_inputs(take_column(arrays, rule, config.name), OF_FUNCTIONS)
         splits = prepare(parts, config.task, keep_numbers=True)
     if function.test_is_ours and function.test and splits.test is not None:
@@ -194,15 +193,6 @@ def _check_redrawn(
         return
     if redraw == "pooled" or (aside and "test" not in parts):
         refuse_equal_rows(join([part for name, part in parts.items() if name != "test"]), source)
-
-
-@contextmanager
-def _blame(source: str) -> Iterator[None]:
-    """Name the source of the data in an error."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{source}: {error}", error.where) from error
 
 
 def _set_aside(

@@ -9,65 +9,57 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.random import mtrand
 
 
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Seed all three generators from some numbers; afterwards they go on as before."""
-    before = ReadingState.current()
-    _seed(*numbers)
-    try:
-        yield
-    finally:
-        before.restore()
-
-
-@dataclass
 class ReadingState:
-    """The states of Python's, NumPy's and torch's generators on the CPU."""
+    """States of Python's, NumPy's and torch's generators on the CPU, seeded from some numbers.
 
-    python: Any
-    numpy: Any
-    torch: Tensor
+    NumPy's is a bit generator of its own, because to copy its state would take as long as to read a
+    small batch.
+    """
 
-    @classmethod
-    def current(cls) -> ReadingState:
-        """The states as they are."""
-        return cls(random.getstate(), np.random.get_state(), torch.default_generator.get_state())
+    def __init__(self, *numbers: int) -> None:
+        self._numpy = np.random.MT19937()
+        with self.seeded(*numbers):
+            self._keep()
 
-    @classmethod
-    def from_seed(cls, *numbers: int) -> ReadingState:
-        """The states of generators that were seeded from some numbers."""
-        with seeded(*numbers):
-            return cls.current()
-
-    def restore(self) -> None:
-        """Give the generators these states."""
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)
-        torch.default_generator.set_state(self.torch)
+    @contextmanager
+    def seeded(self, *numbers: int) -> Iterator[None]:
+        """Use generators seeded from some numbers while the block runs."""
+        with _put_in_place(self._numpy):
+            first, second = (int(n) for n in np.random.SeedSequence(numbers).generate_state(2))
+            random.seed(first)
+            np.random.seed(second)
+            torch.default_generator.manual_seed(first)
+            yield
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Use these states while the block runs, and keep what they became."""
-        before = ReadingState.current()
-        self.restore()
-        try:
-            yield
-        finally:
-            after = ReadingState.current()
-            self.python, self.numpy, self.torch = after.python, after.numpy, after.torch
-            before.restore()
+        with _put_in_place(self._numpy):
+            random.setstate(self._python)
+            torch.default_generator.set_state(self._torch)
+            try:
+                yield
+            finally:
+                self._keep()
+
+    def _keep(self) -> None:
+        self._python, self._torch = random.getstate(), torch.default_generator.get_state()
 
 
-def _seed(*numbers: int) -> None:
-    first, second = (int(n) for n in np.random.SeedSequence(numbers).generate_state(2))
-    random.seed(first)
-    np.random.seed(second)
-    torch.default_generator.manual_seed(first)
+@contextmanager
+def _put_in_place(numpy: np.random.BitGenerator) -> Iterator[None]:
+    """Put all generators back afterwards; NumPy's forgets the second of two normal numbers."""
+    python, bits, state = random.getstate(), mtrand.get_bit_generator(), torch.get_rng_state()
+    mtrand.set_bit_generator(numpy)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        mtrand.set_bit_generator(bits)
+        torch.default_generator.set_state(state)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from trainables.data.batch import LABELS
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
 from trainables.data.nests import Nest, count_samples, map_nest
-from trainables.data.randomness import ReadingState, seeded
+from trainables.data.randomness import ReadingState
 from trainables.errors import ContractError, is_from_outside, tell_error
 
 Pair = tuple[Nest, Nest]
@@ -34,7 +34,7 @@ class Reader(Dataset[Any]):
     """Reads one batch for each :data:`Order`. What the user's code raises is a returned value."""
 
     def __init__(self, split: LazySplit) -> None:
-        self._split = split
+        self._split, self._state = split, ReadingState()
 
     def __len__(self) -> int:
         return len(self._split)
@@ -42,7 +42,7 @@ class Reader(Dataset[Any]):
     def __getitems__(self, order: Order) -> list[Pair | Failure]:
         """The batch, in a list of one."""
         seed, *positions = order
-        with seeded(seed):
+        with self._state.seeded(seed):
             return [self._read(positions)]
 
     def _read(self, positions: Sequence[int]) -> Pair | Failure:
@@ -95,12 +95,15 @@ def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
         sides = inputs[0] if len(batch) == _PAIR else tuple(inputs), targets
     else:
         return Failure(f"{place}: {what} gave {describe(batch)}; a sample must be {EXPECTED}")
-    try:
-        x, y = (conform(side) for side in sides)
-        count_samples(y)
-    except (TypeError, ValueError) as error:
-        return Failure(f"{place}: {what} gave {describe(sides[1])} as targets: {error}")
-    return x, y
+    made = []
+    for side, name in zip(sides, ("inputs", "targets"), strict=True):
+        try:
+            made.append(conform(side))
+            if name == "targets":
+                count_samples(made[-1])
+        except (TypeError, ValueError) as error:
+            return Failure(f"{place}: {what} gave {describe(side)} as {name}: {error}")
+    return made[0], made[1]
 
 
 def conform(nest: Nest) -> Nest:
@@ -183,7 +186,7 @@ def read_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) ->
     Raises:
         ContractError: the stream, collating or a batch failed.
     """
-    state = ReadingState.from_seed(seed)
+    state = ReadingState(seed)
     place = f"{split.source}: {split.name!r}"
     batches: Iterator[Any] | None = None
     number = 0

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree as pytree
 
+from trainables.compat import seed_torch
 from trainables.distributed.batch_norm import synchronise
 
 T = TypeVar("T")
@@ -187,7 +188,7 @@ class Group(Process):
     def seed_rank(self, *numbers: int) -> None:
         """Seed torch by the numbers and the rank."""
         if self.rank:
-            torch.manual_seed(derive_seed(*numbers, self.rank))
+            seed_torch(derive_seed(*numbers, self.rank))
 
     def share(self, batch: Tensor) -> Share:
         """A part of the batch; the sizes of the parts differ by one sample at most."""
