@@ -340,16 +340,25 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()
+    now.gradient_scale = torch.ones_like(now.lr)
     with run.autocast():
         loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
     loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for hook in parts.regularisers.before_step:
         hook(now)
+    if run.training.clip_norm is not None:
+        now.gradient_scale = now.gradient_scale * _clip_gradients(run.model, run.training.clip_norm)
     parts.optimizer.step()
     for hook in parts.regularisers.after_step:
         hook(now)
     return loss.detach()
+
+
+def _clip_gradients(model: nn.Module, limit: float) -> Tensor:
+    """Scale all gradients so that their norm is at most the limit; returns the factor, 0-dim."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    return (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
 def _load_kept(result: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> Kept | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -28,12 +28,16 @@ class Now:
         noise: a generator on the weights' device for noise on gradients, which every process of a
             group seeds alike.
         step: the number of the optimiser's step, from 0 over the whole training.
+        gradient_scale: the factor, 0-dim, by which the gradients of this step were scaled. A hook
+            that scales all of them (clipping) multiplies it, so that thresholds, which come after
+            the step, are scaled as well and λ stays the objective's.
     """
 
     lr: Tensor
     lambda_factor: float
     noise: torch.Generator
     step: int = 0
+    gradient_scale: Tensor = field(default_factory=lambda: torch.ones(()))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from trainables.config.penalties import CustomPenalty, penalties
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
 from trainables.regularisers.step_sizes import WeightSteps
+from trainables.regularisers.weights import Penalised
 
 
 def build_penalty(config: config.Penalty) -> Penalty:
@@ -69,10 +70,12 @@ class ElasticNet(Penalty):
     """λ·(l1_ratio·Σ|w| + (1 − l1_ratio)·Σw²).
 
     With ``training.l1_update: proximal`` both terms are applied by their proximal operator in the
-    metric of the optimiser's step, so that λ is the objective's; ``l2_update`` takes the second
-    term out: to decay beside the step, or into the gradient. Without the first term ``l2_update``
-    says how the second is applied, or else the optimiser does.
+    metric of the optimiser's step, with ``subgradient`` both are in the gradient: λ is the
+    objective's. ``l2_update`` takes the second term out: to decay beside the step, or into the
+    gradient.
     """
+
+    has_l1 = True
 
     def __init__(self, lam: float, l1_ratio: float) -> None:
         super().__init__(lam)
@@ -82,12 +85,13 @@ class ElasticNet(Penalty):
         """Choose how to apply both terms."""
         super().attach(subject)
         training = subject.training
-        self._proximal = bool(self._l1) and training.l1_update == "proximal"
-        self._subgradient = bool(self._l1) and not self._proximal
-        together = self._proximal and training.l2_update is None
-        self._l2_inside = self._l2 if together else 0.0
-        self._coupled = bool(self._l2) and not together and training.couples_l2
-        self._decoupled = bool(self._l2) and not together and not self._coupled
+        proximal = training.l1_update == "proximal"
+        together = self.has_l1 and training.l2_update is None
+        self._proximal, self._subgradient = self.has_l1 and proximal, self.has_l1 and not proximal
+        self._l2_inside = self._l2 if together and proximal else 0.0
+        coupled = not proximal if together else training.couples_l2
+        self._coupled = bool(self._l2) and coupled
+        self._decoupled = bool(self._l2) and not coupled and not self._l2_inside
         self._steps = WeightSteps(subject)
 
     def before_epoch(self, now: Now) -> None:
@@ -105,15 +109,21 @@ class ElasticNet(Penalty):
             penalty_steps.add_coupled_gradient(weights, self._l2_now)
         if self._decoupled:
             for w in weights:
-                step = self._steps.decay(w.weight, now.lr)
+                step = self._steps.decay(w.weight, now)
                 penalty_steps.apply_decoupled_decay(w, step, self._l2_now)
 
     def after_step(self, now: Now) -> None:
         """Apply the proximal operator, which gives exact zeros."""
         if self._proximal:
             for w in self.subject.weights:
-                step = self._steps.threshold(w.weight, self._l1_now * w.factor, now.lr)
+                step = self._steps.threshold(w.weight, self._measure_strength(w), now)
                 penalty_steps.apply_proximal_step(w, step, self._l1_now, self._inside_now)
+
+    @torch.no_grad()
+    def _measure_strength(self, w: Penalised) -> Tensor:
+        """The size of the gradient of the terms that the proximal operator applies."""
+        l1 = self._l1_now * w.factor
+        return l1 + 2 * self._inside_now * w.factor * w.weight.abs() if self._l2_inside else l1
 
 
 class L1(ElasticNet):
@@ -124,7 +134,12 @@ class L1(ElasticNet):
 
 
 class L2(ElasticNet):
-    """λ·Σw²; ``weight_decay`` of torch's optimisers is 2λ."""
+    """λ·Σw²; ``weight_decay`` of torch's optimisers is 2λ.
+
+    ``training.l2_update`` says how it is applied, or else the optimiser does.
+    """
+
+    has_l1 = False
 
     def __init__(self, lam: float) -> None:
         super().__init__(lam, 0.0)
@@ -148,7 +163,8 @@ class GroupLasso(Penalty):
     def after_step(self, now: Now) -> None:
         """Shrink every unit towards 0."""
         for w in self.subject.weights:
-            strength = self._now * w.factor
-            step = self._steps.threshold(w.weight, strength, now.lr)
-            bias = now.lr if w.bias is None else self._steps.threshold(w.bias, strength, now.lr)
-            penalty_steps.apply_group_step(w, step, bias, self._now)
+            if w.unit_axis is not None:
+                weight, bias = penalty_steps.measure_group_gradient(w, self._now)
+                step = self._steps.threshold(w.weight, weight, now)
+                bias_step = step if w.bias is None else self._steps.threshold(w.bias, bias, now)
+                penalty_steps.apply_group_step(w, step, bias_step, self._now)

@@ -45,8 +45,7 @@ def apply_group_step(w: Penalised, step: Tensor, bias_step: Tensor, group: Tenso
     of what it is for. Yuan & Lin 2006, Model selection and estimation in regression with grouped
     variables; for one step of all Parikh & Boyd 2014, section 6.5.1.
     """
-    if w.unit_axis is None:
-        return
+    assert w.unit_axis is not None
     values = w.weight.movedim(w.unit_axis, 0).flatten(1)
     steps = step.expand_as(w.weight).movedim(w.unit_axis, 0).flatten(1)
     if w.bias is not None:
@@ -57,6 +56,15 @@ def apply_group_step(w: Penalised, step: Tensor, bias_step: Tensor, group: Tenso
     w.weight.copy_(_restore_units(weight, w))
     if w.bias is not None:
         w.bias.copy_(shrunk[:, -1])
+
+
+@torch.no_grad()
+def measure_group_gradient(w: Penalised, group: Tensor) -> tuple[Tensor, Tensor]:
+    """``group·√n·|w|/‖u‖`` of every entry of the weight and of its bias; 0 where the unit is 0."""
+    norms = compute_unit_norms(w).clamp(min=torch.finfo(w.weight.dtype).tiny)
+    scale = group * w.factor * _count_unit_parameters(w) ** 0.5 / norms
+    bias = scale if w.bias is None else scale * w.bias.abs()
+    return w.weight.abs() * _align_units(scale, w), bias
 
 
 def shrink_units(values: Tensor, steps: Tensor, strength: Tensor) -> Tensor:
@@ -150,9 +158,14 @@ def _restore_units(rows: Tensor, w: Penalised) -> Tensor:
 
 
 def _scale_units(w: Penalised, scale: Tensor, *, bias: bool) -> None:
+    w.weight.mul_(_align_units(scale, w))
+    if bias and w.bias is not None:
+        w.bias.mul_(scale)
+
+
+def _align_units(values: Tensor, w: Penalised) -> Tensor:
+    """One value per unit ``(units,)``, in a shape that broadcasts with the weight."""
     assert w.unit_axis is not None
     shape = [1] * w.weight.ndim
     shape[w.unit_axis] = -1
-    w.weight.mul_(scale.view(shape))
-    if bias and w.bias is not None:
-        w.bias.mul_(scale)
+    return values.view(shape)

@@ -13,42 +13,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.compat import compute_adam_curvature
-from trainables.regularisers.base import Subject
+from trainables.compat import find_curvature, is_sgd
+from trainables.regularisers.base import Now, Subject
 
 _FASTEST = 2.0
+
+
+def knows_step(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether thresholds can have the step of this optimiser; others have its learning rate."""
+    return is_sgd(optimizer) or find_curvature(optimizer) is not None
 
 
 class WeightSteps:
     """The steps of a training's optimiser; the learning rate where its metric is not known."""
 
     def __init__(self, subject: Subject) -> None:
-        groups = subject.optimizer.param_groups
-        self._groups = {id(p): group for group in groups for p in group["params"]}
-        self._optimizer = subject.optimizer
+        optimizer = subject.optimizer
+        self._optimizer = optimizer
+        self._groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        self._is_sgd = is_sgd(optimizer)
         self._adaptive = subject.training.proximal_step == "adaptive"
+        self._curvature = find_curvature(optimizer) if self._adaptive else None
 
-    def threshold(self, weight: Tensor, strength: Tensor, lr: Tensor) -> Tensor:
-        """The step of a threshold of this strength, of the weight's shape or 0-dim.
+    def threshold(self, weight: Tensor, strength: Tensor, now: Now) -> Tensor:
+        """The step of a threshold, of the weight's shape or 0-dim.
 
-        With Adam the threshold is at most twice the learning rate, by about which a weight moves
-        at most: an entry without gradient so far (an input that is always 0, a unit that was
-        inactive) shrinks steadily, and not at once.
+        ``strength`` is the size of the penalty's gradient, of the weight's shape or 0-dim. With
+        Adam and its kind a weight moves by at most about the learning rate; a threshold does by at
+        most twice that, so that an entry without gradient so far (an input that is always 0, a unit
+        that was inactive) shrinks steadily, and not at once.
         """
-        group = self._groups[id(weight)]
-        if self._adaptive and isinstance(self._optimizer, torch.optim.Adam):
-            curvature = compute_adam_curvature(self._optimizer, group, weight)
-            return lr / torch.maximum(curvature, strength / _FASTEST)
-        return self.decay(weight, lr) if self._adaptive else lr
+        if self._curvature is None:
+            return self.decay(weight, now) if self._adaptive else now.lr
+        state, group = self._optimizer.state[weight], self._groups[id(weight)]
+        if not state:  # it has had no gradient, so that the optimiser has not moved it either
+            return torch.zeros_like(now.lr)
+        curvature = self._curvature(state, group)
+        least = now.gradient_scale * strength / _FASTEST
+        scale = now.lr * now.gradient_scale * _accumulate(group)
+        return scale / torch.maximum(curvature, least)
 
-    def decay(self, weight: Tensor, lr: Tensor) -> Tensor:
+    def decay(self, weight: Tensor, now: Now) -> Tensor:
         """The step of a decay beside the gradient, 0-dim."""
-        if isinstance(self._optimizer, torch.optim.SGD):
-            return lr * _accumulate(self._groups[id(weight)])
-        return lr
+        if self._is_sgd:
+            return now.lr * now.gradient_scale * _accumulate(self._groups[id(weight)])
+        return now.lr
 
 
 def _accumulate(group: Mapping[str, Any]) -> float:
     """What momentum makes of a constant gradient in the steady state: (1 − τ)/(1 − μ)."""
-    momentum: float = group["momentum"]
-    return (1 - group["dampening"]) / (1 - momentum) if momentum else 1.0
+    momentum: float = group.get("momentum", 0.0)
+    return (1 - group.get("dampening", 0.0)) / (1 - momentum) if momentum else 1.0
