@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.compat import seed_torch
 from trainables.config.stopping import StoppingRule, Verdict
-from trainables.config.training import Training
+from trainables.config.training import HALF_LIFE, Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.placing import Placed
@@ -144,11 +144,18 @@ class TrainingRun:
         """
         if self._kept is None:
             raise RuntimeError("the training has not finished an epoch")
-        return self._metrics_of(self._kept)
+        return {**self._metrics_of(self._kept), **self._measure_decay()}
 
     def control_metrics(self) -> dict[str, float] | None:
         """The metrics at the control's weights; None for a training without a control."""
         return None if self.control is None else self._metrics_of(self.control)
+
+    def _measure_decay(self) -> dict[str, float]:
+        """The half-life of a weight under decay, over the epochs that ran; empty without decay."""
+        training, strength = self.training, sum(r.decay for r in self.parts.regularisers.all)
+        rates = (training.lambda_factor(e) * training.lr_at(e) for e in range(1, self.epoch + 1))
+        shrunk = 2 * strength * sum(rates) * self.steps / max(self.epoch, 1) ** 2
+        return {HALF_LIFE: math.log(2) / shrunk} if shrunk else {}
 
     def _copy(self, result: EpochResult) -> Kept:
         state = self.evaluated.state_dict()

@@ -13,10 +13,10 @@ from rich.text import Text
 from service.base.number_format import MISSING, duration, number
 from service.report.formatting import (
     format_bounds,
-    format_configuration,
     format_mean,
     format_share,
     format_signed,
+    format_trial,
     format_value,
     format_with_error,
 )
@@ -96,7 +96,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         values = zip((row.baseline, row.control, row.best), row.errors, strict=True)
         table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
-        table.caption = f"best: {format_configuration(data.best.params)}"
+        table.caption = f"best: {format_trial(data.best)}"
         table.caption_justify = "left"
     return table
 

@@ -26,6 +26,8 @@ else:
 
 
 Patterns = Annotated[tuple[str, ...], MaxItems(1_000)]
+HALF_LIFE = "decay/half_life"
+"""The metric of a weight's half-life under decay that is no part of an objective, in epochs."""
 _LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
 
 

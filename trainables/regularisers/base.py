@@ -91,12 +91,14 @@ class Regulariser:
         acts_on_weights: whether it changes the penalised weights; it is refused where they are
             only parts of what the network computes with.
         needs: what the data and the trainable must have; it is refused where they do not.
+        decay: λ of ``λ·w²`` that shrinks weights beside the loss and is no part of an objective.
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
         subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
     order: ClassVar[int] = 50
     acts_on_weights: ClassVar[bool] = False
+    decay: float = 0.0
     needs: frozenset[Need] = frozenset()
     acts_on: tuple[str, ...] = ()
     subject: Subject

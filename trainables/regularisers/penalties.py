@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainables.compat import is_sgd
 from trainables.config import regularisers as config
 from trainables.config.construct import construct
 from trainables.config.penalties import CustomPenalty, penalties
@@ -93,6 +94,8 @@ class ElasticNet(Penalty):
         self._coupled = bool(self._l2) and coupled
         self._decoupled = bool(self._l2) and not coupled and not self._l2_inside
         self._steps = WeightSteps(subject)
+        objective = is_sgd(subject.optimizer) and training.proximal_step == "adaptive"
+        self.decay = self._l2 if self._decoupled and not objective else 0.0
 
     def before_epoch(self, now: Now) -> None:
         """Move the strengths of both terms to the device of the weights."""

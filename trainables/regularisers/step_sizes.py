@@ -17,6 +17,8 @@ from trainables.compat import find_curvature, is_sgd
 from trainables.regularisers.base import Now, Subject
 
 _FASTEST = 2.0
+_NEXT_TO_NONE = 0.01
+"""Of the mean over a weight's entries."""
 
 
 def knows_step(optimizer: torch.optim.Optimizer) -> bool:
@@ -38,24 +40,25 @@ class WeightSteps:
     def threshold(self, weight: Tensor, strength: Tensor, now: Now) -> Tensor:
         """The step of a threshold, of the weight's shape or 0-dim.
 
-        ``strength`` is the size of the penalty's gradient, of the weight's shape or 0-dim. With
-        Adam and its kind a weight moves by at most about the learning rate; a threshold does by at
-        most twice that, so that an entry without gradient so far (an input that is always 0, a unit
-        that was inactive) shrinks steadily, and not at once.
+        ``strength`` is the size of the penalty's gradient, of the weight's shape or 0-dim. Adam and
+        its kind move a weight by about the learning rate, however small its gradient. An entry with
+        next to none (an input that is always 0, a unit that was inactive so far) would have an
+        endless threshold; it has one of twice the learning rate, and shrinks steadily.
         """
         if self._curvature is None:
-            return self.decay(weight, now) if self._adaptive else now.lr
+            return self.decay(weight, now)
         state, group = self._optimizer.state[weight], self._groups[id(weight)]
         if not state:  # it has had no gradient, so that the optimiser has not moved it either
             return torch.zeros_like(now.lr)
         curvature = self._curvature(state, group)
-        least = now.gradient_scale * strength / _FASTEST
+        steady = now.gradient_scale * strength / _FASTEST
+        least = torch.minimum(steady, _NEXT_TO_NONE * curvature.mean())
         scale = now.lr * now.gradient_scale * _accumulate(group)
         return scale / torch.maximum(curvature, least)
 
     def decay(self, weight: Tensor, now: Now) -> Tensor:
         """The step of a decay beside the gradient, 0-dim."""
-        if self._is_sgd:
+        if self._is_sgd and self._adaptive:
             return now.lr * now.gradient_scale * _accumulate(self._groups[id(weight)])
         return now.lr
 
