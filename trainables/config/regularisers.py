@@ -256,12 +256,12 @@ class GradientNoise(RegulariserConfig):
 class Averaging(RegulariserConfig):
     """An average of the weights, evaluated and kept instead of them."""
 
-    implementation = "trainables.regularisers.averaging:Averaging"
+    implementation = "trainables.regularisers.averaging:build_averaging"
     exclusive = ("ema", "swa")
 
     ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
     swa: Share = Field(
-        0.0, description="share of the epochs, the last ones, whose weights are averaged"
+        0.0, description="share of the epochs that run, the last ones, whose weights are averaged"
     )
 
     @classmethod

@@ -88,6 +88,8 @@ class Regulariser:
             only parts of what the network computes with.
         needs: what the data and the trainable must have; it is refused where they do not.
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
+        recomputes_norms: whether the statistics of batch norms in the network that ``evaluated``
+            names are computed anew, from training batches, each time before it is measured.
         subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
@@ -95,6 +97,7 @@ class Regulariser:
     acts_on_weights: ClassVar[bool] = False
     needs: frozenset[Need] = frozenset()
     acts_on: tuple[str, ...] = ()
+    recomputes_norms: bool = False
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
@@ -118,6 +121,10 @@ class Regulariser:
             ContractError: it does not support the optimiser or the network.
         """
         self.subject = subject
+
+    def learning_rate(self, epoch: int, lr: float) -> float:
+        """The learning rate of an epoch, counted from 1, where the schedule says ``lr``."""
+        return lr
 
     def before_epoch(self, now: Now) -> None:
         """Called before the first step of an epoch."""
@@ -146,6 +153,14 @@ class Regulariser:
         """
         return None
 
+    def count_more_epochs(self, epoch: int) -> int:
+        """How many epochs it needs after this one, where early stopping would end the training.
+
+        The training ends after them, or after ``max_epochs``; early stopping still decides which
+        epoch's weights are kept.
+        """
+        return 0
+
     def state_dict(self) -> dict[str, Any]:
         """What :meth:`load_state_dict` needs, in types that ``torch.load`` reads without pickle."""
         return {}
@@ -164,7 +179,7 @@ class Hooks:
         self.before_step: list[Callable[[Now], None]] = self._find_overridden("before_step")
         self.after_step: list[Callable[[Now], None]] = self._find_overridden("after_step")
         self.after_epoch: list[Callable[[int], None]] = self._find_overridden("after_epoch")
-        self._evaluated: list[Callable[[], nn.Module | None]] = self._find_overridden("evaluated")
+        self._rates: list[Callable[[int, float], float]] = self._find_overridden("learning_rate")
 
     def attach(self, subject: Subject) -> None:
         """Attach every regulariser.
@@ -183,10 +198,30 @@ class Hooks:
             batch = hook(batch)
         return batch
 
+    def learning_rate(self, epoch: int, lr: float) -> float:
+        """The learning rate of an epoch where the schedule says ``lr``."""
+        for hook in self._rates:
+            lr = hook(epoch, lr)
+        return lr
+
     def evaluated(self, model: nn.Module) -> nn.Module:
         """The network to evaluate: the last one that a regulariser returns, else the model."""
-        named = [network for hook in self._evaluated if (network := hook()) is not None]
-        return named[-1] if named else model
+        named = self._name_evaluated()
+        return model if named is None else named[1]
+
+    @property
+    def recomputes_norms(self) -> bool:
+        """Whether the network to evaluate needs new statistics of its batch norms."""
+        named = self._name_evaluated()
+        return named is not None and named[0].recomputes_norms
+
+    def count_more_epochs(self, epoch: int) -> int:
+        """How many epochs follow this one, where early stopping would end the training."""
+        return max((r.count_more_epochs(epoch) for r in self.all), default=0)
+
+    def _name_evaluated(self) -> tuple[Regulariser, nn.Module] | None:
+        named = [(r, network) for r in self.all if (network := r.evaluated()) is not None]
+        return named[-1] if named else None
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the regularisers that have one, by position and class."""
