@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trainables.compat import seed_torch
 from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import Training
+from trainables.config.trial_parameters import EARLY_STOPPING
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.placing import Placed
@@ -153,6 +154,19 @@ class TrainingRun:
         if self._kept is None:
             raise RuntimeError("the training has not finished an epoch")
         return self._metrics_of(self._kept)
+
+    def list_idle(self) -> tuple[str, ...]:
+        """The parts without any effect on the kept weights; call it after the last epoch.
+
+        Of a training that is not regularised there are none. Every process of a group calls it.
+        """
+        kept = self._kept.result.epoch if self._kept else 0
+        idle = self.parts.regularisers.list_idle(kept)
+        stopping = self.parts.stopping is not None and not self.parts.runs_to_end
+        if stopping and kept >= self.training.max_epochs:
+            idle = (*idle, EARLY_STOPPING)
+        by_rank = self.parts.process.gather(idle)
+        return tuple(part for part in idle if all(part in others for others in by_rank))
 
     def control_metrics(self) -> dict[str, float] | None:
         """The metrics at the control's weights; None for a training without a control."""

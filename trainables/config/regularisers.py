@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -272,6 +273,19 @@ class Averaging(RegulariserConfig):
 
 class OwnRegulariser(Component):
     """An entry of a spec's ``regularisers``, under the label that the spec gives it."""
+
+    _part: str = PrivateAttr("")
+
+    @property
+    def label(self) -> str:
+        """The spec's label, by which it is a part of a configuration; else the class's name."""
+        return self._part or super().label
+
+    def named(self, label: str) -> Self:
+        """This entry under a label."""
+        made = self.model_copy()
+        made._part = label
+        return made
 
     def build(self) -> Regulariser:
         """The regulariser at the start of a training.

@@ -99,7 +99,7 @@ def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
     changed = {k: v for k, v in params.items() if k in training.KEYS}
     arguments = _strip_prefix(MODEL_PREFIX, params)
     own = (
-        _with_options(c, _strip_prefix(f"{label}.", params))
+        _with_options(c, _strip_prefix(f"{label}.", params)).named(label)
         for label, c in spec.regularisers.items()
     )
     return Point(

@@ -120,6 +120,10 @@ class LastEpochsAverage(Averaging):
         if epoch >= self._first and (epoch - self._first + 1) % self._cycle == 0:
             self._move(1 / (self._count + 1))
 
+    def acted(self, epoch: int) -> bool:
+        """Whether the weights after this epoch are an average of several."""
+        return (epoch - self._first + 1) // self._cycle >= _FEWEST
+
     def state_dict(self) -> dict[str, Any]:
         """The average, and which epochs it is of."""
         return {**super().state_dict(), "first": self._first, "last": self._last}
