@@ -121,7 +121,7 @@ class Batches:
     tolerance: float
 
 
-BATCHES = (Batches("all samples", N, 500, 1e-3), Batches("30 of 120 samples", 30, 150, 1e-2))
+BATCHES = (Batches("all samples", N, 600, 1e-3), Batches("30 of 120 samples", 30, 150, 1e-2))
 
 
 def render() -> str:

@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.batchnorm import _NormBase as NormOfBatches
 from torch.optim import Optimizer
 from torch.optim.optimizer import _use_grad_for_differentiable
 
-__all__ = ["BatchNorm", "Curvature", "defer_compiler", "find_curvature", "is_sgd", "seed_torch"]
+__all__ = [
+    "BatchNorm",
+    "Curvature",
+    "NormOfBatches",
+    "defer_compiler",
+    "find_curvature",
+    "is_sgd",
+    "seed_torch",
+]
 
 _COMPILER = "torch._dynamo"
 

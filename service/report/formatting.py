@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from search_spaces.values import Value, write
@@ -62,16 +63,24 @@ class Configured(Protocol):
     def best(self) -> Metrics:
         """Its metrics at the kept weights."""
 
+    @property
+    def not_acting(self) -> Sequence[str]:
+        """The parts without any effect."""
+
 
 def format_trial(trial: Configured) -> str:
-    """A trial's parameters in one line, with what decay is in epochs."""
-    return format_configuration(trial.params, trial.best.get(HALF_LIFE))
+    """A trial's configuration in one line, with what decay is in epochs, and idle parts."""
+    half_life = trial.best.get(HALF_LIFE)
+    return format_configuration(trial.params, trial.not_acting, half_life=half_life)
 
 
-def format_configuration(params: Params, half_life: float | None = None) -> str:
+def format_configuration(
+    params: Params, not_acting: Sequence[str] = (), *, half_life: float | None = None
+) -> str:
     """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``.
 
-    ``half_life`` is that of weights under decay, in epochs.
+    Parts ``not_acting`` follow: ``l2, λ = 0.003, swa = 0.2; no effect: averaging``. ``half_life``
+    is that of weights under decay, in epochs.
     """
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
@@ -82,4 +91,15 @@ def format_configuration(params: Params, half_life: float | None = None) -> str:
     if half_life is not None and "lambda" in named:
         named["lambda"] += f" (decay, half-life {_write(half_life)} epochs)"
     parts += named.values()
-    return ", ".join(parts)
+    return ", ".join(parts) + (f"; no effect: {format_parts(not_acting)}" if not_acting else "")
+
+
+def format_parts(parts: Sequence[str]) -> str:
+    """Names of parts in words."""
+    return ", ".join(part.replace("_", " ") for part in parts)
+
+
+def write_trials(numbers: Sequence[int]) -> str:
+    """``trial 3``, ``trials 3, 4 and 9``."""
+    *first, last = map(str, numbers)
+    return f"trials {', '.join(first)} and {last}" if first else f"trial {last}"

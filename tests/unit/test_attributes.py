@@ -29,6 +29,7 @@ TRIAL = TrialAttributes(
     batch=(12, 10),
     control={"val/loss": 0.4},
     best={"val/loss": 0.5, "epoch": 4.0},
+    not_acting=("averaging",),
     stopped_epoch=6,
     ran_on={"device": "CPU"},
     reason="pruned by the study",
@@ -41,6 +42,7 @@ STUDY = StudyAttributes(
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
     trainings_before_extension=20,
+    space={"dropout": {"float": [0.0, 0.5]}},
     not_neutral=("random numbers in the network's own forward",),
     looks=({"family": "trial 3", "replicates": 5, "alpha": 0.005},),
     answer={"claim": "helps"},
@@ -59,7 +61,7 @@ def test_the_released_keys_are_there() -> None:
         *("role", "params", "fixed", "unregularised", "confirms", "seed", "attempts", "best"),
         *("stopped_epoch", "ran_on", "reason", "seconds"),
         *("replicate", "without", "redraws_test", "control"),
-        *("crashes", "idle", "stalls", "handed_out", "batch"),
+        *("crashes", "idle", "stalls", "handed_out", "batch", "not_acting"),
     }
     assert STUDY.dump() == {
         "budget": 40,
@@ -67,6 +69,7 @@ def test_the_released_keys_are_there() -> None:
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
         "trainings_before_extension": 20,
+        "space": {"dropout": {"float": [0.0, 0.5]}},
         "not_neutral": ["random numbers in the network's own forward"],
         "looks": [{"family": "trial 3", "replicates": 5, "alpha": 0.005}],
         "answer": {"claim": "helps"},

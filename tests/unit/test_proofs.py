@@ -139,7 +139,7 @@ def test_a_constant_model_has_no_gap() -> None:
 
 
 def test_the_half_life_of_decay_is_what_weights_without_gradient_do() -> None:
-    """Weights of inputs that are always 0 decay alone; the objective's updates have no half-life."""
+    """Weights of inputs that are always 0 decay alone; an update of the objective has none."""
     data = splits()
     data.train.x[:, 2:] = 0
     point = {"penalty": "l2", "lambda": 0.1}
