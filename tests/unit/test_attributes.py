@@ -37,6 +37,7 @@ TRIAL = TrialAttributes(
 ANATOMY = Anatomy(10, 8, (LayerAnatomy("fc.weight", 6, 2, 1.5, 3, 1),))
 STUDY = StudyAttributes(
     budget=40,
+    planned=30,
     seconds=60.0,
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
@@ -64,6 +65,7 @@ def test_the_released_keys_are_there() -> None:
     }
     assert STUDY.dump() == {
         "budget": 40,
+        "planned": 30,
         "seconds": 60.0,
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
