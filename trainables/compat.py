@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.batchnorm import _NormBase as NormOfBatches
 from torch.optim import Optimizer
 from torch.optim.optimizer import _use_grad_for_differentiable
 
-__all__ = ["BatchNorm", "compute_adam_steps", "defer_compiler", "seed_torch"]
+__all__ = ["BatchNorm", "NormOfBatches", "compute_adam_steps", "defer_compiler", "seed_torch"]
 
 _COMPILER = "torch._dynamo"
 

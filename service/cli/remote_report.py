@@ -101,7 +101,7 @@ def trials_table(trials: Sequence[TrialOut]) -> Table:
             str(trial.role),
             number(trial.value),
             number(trial.best.get("gap/loss")),
-            format_configuration(trial.params),
+            format_configuration(trial.params, trial.not_acting),
         )
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search_spaces.values import Value, write
@@ -50,12 +51,26 @@ def format_share(share: float | None) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def format_configuration(params: Params) -> str:
-    """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
+def format_configuration(params: Params, not_acting: Sequence[str] = ()) -> str:
+    """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``.
+
+    Parts ``not_acting`` follow: ``l2, λ = 0.003, swa = 0.2; no effect: averaging``.
+    """
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
     shown = {k: v for k, v in params.items() if k != "penalty" and (k not in OFF or OFF[k] != v)}
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
     parts += [f"{SYMBOLS.get(k, k)} = {_write(shown[k])}" for k in first + rest]
-    return ", ".join(parts)
+    return ", ".join(parts) + (f"; no effect: {format_parts(not_acting)}" if not_acting else "")
+
+
+def format_parts(parts: Sequence[str]) -> str:
+    """Names of parts in words."""
+    return ", ".join(part.replace("_", " ") for part in parts)
+
+
+def write_trials(numbers: Sequence[int]) -> str:
+    """``trial 3``, ``trials 3, 4 and 9``."""
+    *first, last = map(str, numbers)
+    return f"trials {', '.join(first)} and {last}" if first else f"trial {last}"

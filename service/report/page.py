@@ -12,7 +12,12 @@ from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
-from service.report.report_data import ReportData, list_arm_metrics
+from service.report.report_data import (
+    IDLE_MARK,
+    ReportData,
+    describe_idle,
+    list_arm_metrics,
+)
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 
@@ -22,6 +27,7 @@ def render(data: ReportData) -> str:
     return _load_template().render(
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
+        idle_mark=IDLE_MARK,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
         effects_plot=Markup(draw_effects_plot(data)),
@@ -48,7 +54,10 @@ def _load_template() -> Template:
         f.__name__: f
         for f in (
             number,
+            describe_idle,
             formatting.format_mean,
+            formatting.format_parts,
+            formatting.write_trials,
             formatting.format_with_error,
             formatting.format_bounds,
             formatting.format_signed,

@@ -255,7 +255,8 @@ def _describe_states(sweep: Sweep) -> str:
 
 def _name(trial: Trial, answer: Answer) -> str:
     without = "".join(f", without {part.replace('_', ' ')}" for part in answer.without)
-    return f"trial {trial.number} ({format_configuration(trial.params)}{without})"
+    shown = format_configuration(trial.params, trial.not_acting)
+    return f"trial {trial.number} ({shown}{without})"
 
 
 def _change(answer: Answer) -> str:

@@ -103,6 +103,7 @@ class TrialAttributes(_Attributes):
     batch: tuple[int, int] | None = field(default=None, metadata=_PAIR)
     control: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    not_acting: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
     ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
     reason: str | None = field(default=None, metadata=_define_storage())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -105,6 +106,12 @@ class Sweep:
     def searched(self) -> tuple[Trial, ...]:
         """Every trial of the search; no replicate."""
         return select_searched(self.trials)
+
+    @property
+    def not_acting(self) -> Mapping[str, tuple[int, ...]]:
+        """The parts without any effect in trials of the search, with the numbers of those."""
+        parts = sorted({part for t in self.searched for part in t.not_acting})
+        return {p: tuple(t.number for t in self.searched if p in t.not_acting) for p in parts}
 
     @property
     def best(self) -> Trial | None:

@@ -29,6 +29,7 @@ TRIAL = TrialAttributes(
     batch=(12, 10),
     control={"val/loss": 0.4},
     best={"val/loss": 0.5, "epoch": 4.0},
+    not_acting=("averaging",),
     stopped_epoch=6,
     ran_on={"device": "CPU"},
     reason="pruned by the study",
@@ -61,7 +62,7 @@ def test_the_released_keys_are_there() -> None:
         *("role", "params", "fixed", "unregularised", "confirms", "seed", "attempts", "best"),
         *("stopped_epoch", "ran_on", "reason", "seconds"),
         *("replicate", "without", "redraws_test", "control"),
-        *("crashes", "idle", "stalls", "handed_out", "batch"),
+        *("crashes", "idle", "stalls", "handed_out", "batch", "not_acting"),
     }
     assert STUDY.dump() == {
         "budget": 40,

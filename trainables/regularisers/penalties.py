@@ -52,6 +52,12 @@ class Penalty(Regulariser):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define value(weight)")
 
+    def acted(self, epoch: int) -> bool:
+        """Whether λ was above 0 in an epoch up to then, and for a weight."""
+        factor = self.subject.training.lambda_factor
+        scheduled = any(factor(e) > 0 for e in range(1, epoch + 1))
+        return self.lam > 0 and scheduled and any(w.factor > 0 for w in self.subject.weights)
+
     def before_epoch(self, now: Now) -> None:
         """Apply the schedule of λ."""
         self._strength = now.lambda_factor * self.lam
@@ -144,6 +150,10 @@ class L2(ElasticNet):
 
 class GroupLasso(Penalty):
     """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
+
+    def acted(self, epoch: int) -> bool:
+        """Whether λ was above 0, for weights that have units."""
+        return super().acted(epoch) and any(w.unit_axis is not None for w in self.subject.weights)
 
     def before_epoch(self, now: Now) -> None:
         """Move the strength to the device of the weights."""

@@ -50,12 +50,18 @@ def apply_group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
 
 
 @torch.no_grad()
-def apply_max_norm(weights: Weights, limit: Tensor) -> None:
-    """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014."""
+def apply_max_norm(weights: Weights, limit: Tensor) -> Tensor:
+    """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014.
+
+    Returns whether a unit exceeded the limit, 0-dim.
+    """
+    exceeded = []
     for w in weights:
         if w.unit_axis is not None:
             norms = compute_unit_norms(w, bias=False).clamp(min=1e-30)
+            exceeded.append((norms > limit).any())
             _scale_units(w, (limit / norms).clamp(max=1), bias=False)
+    return torch.stack(exceeded).any() if exceeded else torch.tensor(False)
 
 
 @torch.no_grad()
