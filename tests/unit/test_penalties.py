@@ -159,6 +159,16 @@ def test_a_group_step_with_steps_of_each_entry_is_the_minimiser_of_its_own_probl
     assert float(relative.max()) < 1e-6
 
 
+@pytest.mark.parametrize("strength", [0.0, 1e-38, 1e-20, 1e-6])
+def test_a_group_step_of_next_to_no_strength_changes_next_to_nothing(strength: float) -> None:
+    """λ may be 0 in an epoch, by its schedule."""
+    start = torch.tensor([[1.0, -0.5], [1e-3, 2.0], [0.0, 0.0]])
+    steps = torch.tensor([[1.0, 1e-6], [1e4, 1.0], [1.0, 1.0]])
+    got = penalties.shrink_units(start, steps, scalar(strength))
+    assert torch.allclose(got, start, rtol=1e-5, atol=1e-5)
+    assert torch.equal(got, start) or strength
+
+
 def test_max_norm_projects_long_units_and_leaves_short_ones() -> None:
     w = weight([3.0, 4.0], [0.3, 0.4], bias=[9.0, 9.0])
     penalties.apply_max_norm([w], scalar(1.0))

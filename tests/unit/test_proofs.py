@@ -162,3 +162,13 @@ def test_the_half_life_of_decay_is_what_weights_without_gradient_do() -> None:
     for objective in ({"optimizer": "sgd"}, {"l2_update": "coupled"}, {"optimizer": "adam"}):
         run, _ = train_one(**objective)
         assert HALF_LIFE not in run.best_metrics()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_group_lasso_goes_on_where_units_are_zero(optimizer: str) -> None:
+    """A unit of zeros has no gradient; the last layer's units are outputs and stay."""
+    point, options = {"penalty": "group_lasso", "lambda": 1.0}, {"optimizer": optimizer}
+    got, _ = after(splits(), point, max_epochs=30, lr=0.05, **options)
+    assert not got["0.weight"].any()
+    assert all(value.isfinite().all() for value in got.values())
+    assert got["2.weight"].any()

@@ -62,9 +62,9 @@ def apply_group_step(w: Penalised, step: Tensor, bias_step: Tensor, group: Tenso
 def measure_group_gradient(w: Penalised, group: Tensor) -> tuple[Tensor, Tensor]:
     """``group·√n·|w|/‖u‖`` of every entry of the weight and of its bias; 0 where the unit is 0."""
     norms = compute_unit_norms(w).clamp(min=torch.finfo(w.weight.dtype).tiny)
-    scale = group * w.factor * _count_unit_parameters(w) ** 0.5 / norms
-    bias = scale if w.bias is None else scale * w.bias.abs()
-    return w.weight.abs() * _align_units(scale, w), bias
+    scale = group * w.factor * _count_unit_parameters(w) ** 0.5
+    bias = norms if w.bias is None else w.bias.abs() / norms
+    return w.weight.abs() / _align_units(norms, w) * scale, bias * scale
 
 
 def shrink_units(values: Tensor, steps: Tensor, strength: Tensor) -> Tensor:
@@ -72,11 +72,12 @@ def shrink_units(values: Tensor, steps: Tensor, strength: Tensor) -> Tensor:
 
     A row is 0 where ``‖v/step‖ ≤ strength``. Others are ``v·r/(r + step·strength)``, with the norm
     ``r`` of the result from ``1/‖v/(r + step·strength)‖ = 1``: the left side is concave and grows,
-    so that Newton's steps from 0 approach the root from below (Moré & Sorensen 1983, Computing a
-    trust region step). With equal steps the first one is exact.
+    so that Newton's steps approach the root from a bound below it (Moré & Sorensen 1983, Computing
+    a trust region step). With equal steps the bound ``‖v‖ − step·strength`` is exact.
     """
     shift = (steps * strength).clamp(min=torch.finfo(values.dtype).tiny)
-    norm = torch.zeros_like(values[:, :1])
+    longest = values.norm(dim=1, keepdim=True) - shift.amax(1, keepdim=True)
+    norm = torch.maximum(longest, (values.abs() - shift).amax(1, keepdim=True)).clamp(min=0)
     for _ in range(_NEWTON_STEPS):
         ratios = values / (norm + shift)
         length = ratios.norm(dim=1, keepdim=True)
