@@ -11,10 +11,12 @@ from markupsafe import Markup
 from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
+from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
 from service.report.report_data import ReportData, list_arm_metrics
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
+from trainables.config.anatomy import DERIVATIVE_ROWS
 
 
 def render(data: ReportData) -> str:
@@ -27,6 +29,10 @@ def render(data: ReportData) -> str:
         effects_plot=Markup(draw_effects_plot(data)),
         arm_metrics=list_arm_metrics(data.answer),
         describe_part=describe_part,
+        networks=tuple(list_network_rows(data)),
+        networks_note=NETWORKS_NOTE,
+        finalists=name_finalists(data),
+        derivative_rows=DERIVATIVE_ROWS,
     )
 
 

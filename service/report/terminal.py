@@ -20,6 +20,7 @@ from service.report.formatting import (
     format_value,
     format_with_error,
 )
+from service.report.networks import NETWORKS_NOTE, NetworkRow, list_network_rows, name_finalists
 from service.report.report_data import ComparisonRow, GroupRow, ReportData, list_arm_metrics
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
@@ -58,6 +59,9 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
         yield "Parts of the pick: its difference to the pick without", _build_parts(data)
+    networks = tuple(list_network_rows(data))
+    if networks:
+        yield "Networks: what they consist of", _build_networks(data, networks)
     if data.best is not None and data.best.anatomy is not None:
         yield (
             f"Layers of the best network (trial {data.best.number})",
@@ -87,9 +91,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         return Text("no trial completed")
     table = _make_table()
     table.add_column("metric")
-    finalists = (("baseline", data.baseline), ("control", data.control), ("best", data.best))
-    for role, trial in finalists:
-        title = f"{role} ({trial.number})" if trial else f"{role} (none)"
+    for title in name_finalists(data):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("closed", justify="right")
     for row in data.comparison:
@@ -157,6 +159,17 @@ def _build_parts(data: ReportData) -> Table:
     return table
 
 
+def _build_networks(data: ReportData, rows: Sequence[NetworkRow]) -> Table:
+    table = _make_table()
+    table.add_column("")
+    for title in name_finalists(data):
+        table.add_column(title, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, *row.cells)
+    table.caption, table.caption_justify = NETWORKS_NOTE, "left"
+    return table
+
+
 def _build_anatomy(anatomy: Anatomy) -> Table:
     table = _make_table()
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
@@ -166,8 +179,6 @@ def _build_anatomy(anatomy: Anatomy) -> Table:
         dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
         cells = (f"{layer.weights:,}", format_share(layer.sparsity), dead, number(layer.norm))
         table.add_row(layer.name, *cells)
-    table.caption = f"{anatomy.effective:,} of {anatomy.parameters:,} parameters are not zero"
-    table.caption_justify = "left"
     return table
 
 

@@ -22,6 +22,7 @@ from trainables.analysis.held_out import (
 )
 from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.build import build_run
+from trainables.config.anatomy import Anatomy
 from trainables.data.splits import Splits
 from trainables.loop import TrainingRun
 
@@ -38,14 +39,19 @@ def measure_finalists(
         state = _read(folder.best_weights(trial.number))
         found = measure_held_out(run, splits, state)
         metrics, errors = dict(found.metrics), dict(found.errors)
-        marked = folder.control_weights(trial.number)
+        marked, control_anatomy = folder.control_weights(trial.number), None
         if marked.exists():
-            control = measure_held_out(run, splits, _read(marked))
+            kept = _read(marked)
+            control = measure_held_out(run, splits, kept)
             metrics |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.metrics.items()}
             errors |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.errors.items()}
-        run.model.load_state_dict(state)
-        anatomy = measure_anatomy(run.model, run.penalised, list_val_inputs(run))
-        yield trial.number, Finding(metrics, anatomy, errors)
+            control_anatomy = _inspect(run, kept)
+        yield trial.number, Finding(metrics, _inspect(run, state), errors, control_anatomy)
+
+
+def _inspect(run: TrainingRun, state: Mapping[str, Tensor]) -> Anatomy:
+    run.model.load_state_dict(state)
+    return measure_anatomy(run.model, run.penalised, list_val_inputs(run))
 
 
 def measure_difference(

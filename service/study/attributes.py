@@ -139,18 +139,25 @@ class TrialAttributes(_Attributes):
 class Finding:
     """What the end of a sweep measured on a finalist: test metrics, gaps' errors, its anatomy.
 
+    ``control`` is the anatomy at the epoch that early stopping would have kept, of a training that
+    has such weights.
+
     It is stored in the study, because Optuna adds no attributes to a finished trial.
     """
 
     metrics: Metrics
     anatomy: Anatomy
     errors: Metrics = field(default_factory=dict)
+    control: Anatomy | None = None
 
 
 def _load_findings(stored: Mapping[str, Any]) -> dict[int, Finding]:
     return {
         int(number): Finding(
-            found["metrics"], Anatomy.from_dict(found["anatomy"]), found.get("errors", {})
+            found["metrics"],
+            Anatomy.from_dict(found["anatomy"]),
+            found.get("errors", {}),
+            Anatomy.from_dict(found["control"]) if "control" in found else None,
         )
         for number, found in stored.items()
     }
@@ -162,6 +169,7 @@ def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
             "metrics": dict(found.metrics),
             "anatomy": found.anatomy.to_dict(),
             "errors": dict(found.errors),
+            **({"control": found.control.to_dict()} if found.control else {}),
         }
         for number, found in findings.items()
     }

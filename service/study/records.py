@@ -65,8 +65,8 @@ class Trial:
     ``replicate``-th, where 0 is the search's; its parts ``without`` are left out. ``redraws_test``
     marks a replicate whose test samples are others too. A training without regularisation has
     ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
-    an ``anatomy`` and ``errors``, the standard errors of their gaps. ``ran_on`` holds the device
-    and the precision.
+    an ``anatomy`` and ``errors``, the standard errors of their gaps; ``control_anatomy`` is that at
+    the control's weights. ``ran_on`` holds the device and the precision.
     """
 
     number: int
@@ -85,6 +85,7 @@ class Trial:
     redraws_test: bool = False
     control: Metrics = field(default_factory=dict)
     anatomy: Anatomy | None = None
+    control_anatomy: Anatomy | None = None
     errors: Metrics = field(default_factory=dict)
     ran_on: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
