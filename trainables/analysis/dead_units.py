@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.analysis.layers import Layer, find_first, list_layers
+from trainables.analysis.layers import Layer, find_first, watch_layers
 from trainables.data.nests import Nest, list_leaves, map_nest
 from trainables.forward import call_network, read_outputs
 
@@ -61,7 +60,7 @@ class DeadUnits:
         try:
             self._look(inputs)
         except RuntimeError:  # a forward that cannot be differentiated in eval mode
-            with torch.no_grad(), _watch(self.model, self._see_outputs):
+            with torch.no_grad(), watch_layers(self.model, self._see_outputs):
                 call_network(self.model, inputs)
 
     @property
@@ -102,7 +101,7 @@ class DeadUnits:
                 leaves.append((layer, own))
             return map_nest(_copy, replaced)  # what follows may change it in place
 
-        with torch.enable_grad(), _watch(self.model, see, add):
+        with torch.enable_grad(), watch_layers(self.model, see, add):
             add(read_outputs(call_network(self.model, inputs)))
             total = sum(sums, torch.zeros(()))
             found = (
@@ -123,28 +122,3 @@ class DeadUnits:
 
 def _copy(leaf: Tensor) -> Tensor:
     return leaf.clone() if leaf.requires_grad else leaf
-
-
-@contextmanager
-def _watch(
-    model: nn.Module,
-    see: Callable[[Layer, Any], Any],
-    before: Callable[[Nest], None] = lambda _: None,
-) -> Iterator[None]:
-    """Call ``before`` with the inputs of each layer, and ``see`` with its outputs.
-
-    What ``see`` returns takes the place of the outputs, unless it is None.
-    """
-    hooks = []
-    for layer in list_layers(model):
-        hooks += [
-            layer.module.register_forward_pre_hook(
-                lambda _m, args, named: before((args, named)), with_kwargs=True
-            ),
-            layer.module.register_forward_hook(lambda _m, _i, made, of=layer: see(of, made)),
-        ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from trainables.data.nests import Nest
 
 _CONVOLUTIONS = nn.modules.conv._ConvNd
 _PARTS = "parametrizations"
@@ -74,3 +78,28 @@ def split_units(model: nn.Module, name: str, weight: Tensor, units: Tensor) -> T
 def find_owner(name: str) -> str:
     """The name of the layer that computes with the parameter ``name``."""
     return name.split(f".{_PARTS}.")[0] if _PARTS in name.split(".") else name.rpartition(".")[0]
+
+
+@contextmanager
+def watch_layers(
+    model: nn.Module,
+    see: Callable[[Layer, Any], Any],
+    before: Callable[[Nest], None] = lambda _: None,
+) -> Iterator[None]:
+    """Call ``before`` with the inputs of each layer, and ``see`` with its outputs.
+
+    What ``see`` returns takes the place of the outputs, unless it is None.
+    """
+    hooks = []
+    for layer in list_layers(model):
+        hooks += [
+            layer.module.register_forward_pre_hook(
+                lambda _m, args, named: before((args, named)), with_kwargs=True
+            ),
+            layer.module.register_forward_hook(lambda _m, _i, made, of=layer: see(of, made)),
+        ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
