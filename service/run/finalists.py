@@ -35,13 +35,13 @@ def measure_finalists(
     for trial in finalists.values():
         if trial.anatomy is not None or not folder.best_weights(trial.number).exists():
             continue
-        run = _build(spec, trial, splits)
-        state = _read(folder.best_weights(trial.number))
+        run = build_finalist(spec, trial, splits)
+        state = read_weights(folder.best_weights(trial.number))
         found = measure_held_out(run, splits, state)
         metrics, errors = dict(found.metrics), dict(found.errors)
         marked, control_anatomy = folder.control_weights(trial.number), None
         if marked.exists():
-            kept = _read(marked)
+            kept = read_weights(marked)
             control = measure_held_out(run, splits, kept)
             metrics |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.metrics.items()}
             errors |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.errors.items()}
@@ -77,14 +77,16 @@ def measure_difference(
 def _score(spec: SweepSpec, splits: Splits, trial: Trial, weights: Path) -> HeldOut | None:
     if not weights.exists():
         return None
-    return measure_held_out(_build(spec, trial, splits), splits, _read(weights))
+    return measure_held_out(build_finalist(spec, trial, splits), splits, read_weights(weights))
 
 
-def _build(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
+def build_finalist(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
+    """The training of a trial of the search, on the CPU."""
     baseline = trial.role is Role.BASELINE
     return build_run(spec, trial.params, splits, baseline=baseline, device="cpu", seed=trial.seed)
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Weights that a trial has kept."""
     state: Mapping[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
     return state

@@ -23,6 +23,7 @@ from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.finalists import measure_difference, measure_finalists
 from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
+from service.run.inspect_finalists import inspect_finalists
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
@@ -232,7 +233,9 @@ class _Session:
         notes = describe_data(spec.data, rows, self._splits)
         reading = tuple(f"{note.subject}: {note.text}" for note in notes)
         record_fingerprint(folder, fingerprint, changes, self._study, reading)
-        cleared = replace(self._study.attributes, answer=None, not_neutral=not_neutral)
+        cleared = replace(
+            self._study.attributes, answer=None, inspection=None, not_neutral=not_neutral
+        )
         self._study.store(cleared)
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)
@@ -398,6 +401,9 @@ class _Session:
         sweep = self._read(sweep.state)
         for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
             self._trials.record_finalist(number, finding)
+        found = inspect_finalists(spec, self._splits, self._folder, sweep)
+        stored = found.model_dump(mode="json")
+        self._study.store(replace(self._study.attributes, inspection=stored))
         self._drop_weights(sweep)
         return self._read(sweep.state)
 

@@ -183,7 +183,8 @@ class StudyAttributes(_Attributes):
     trials the search may start, None before the study is prepared; ``seconds`` is the time
     spent over all sessions. The ``…_before_extension`` are what was used when the sweep was
     last given more trials: budgets count from there. ``looks`` are the tests that were made on
-    test samples, ``answer`` is what they came to, both as JSON.
+    test samples, ``answer`` is what they came to, ``inspection`` what the networks are like beside
+    their scores, all as JSON.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
@@ -196,6 +197,7 @@ class StudyAttributes(_Attributes):
     )
     looks: Sequence[Stored] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     answer: Stored | None = field(default=None, metadata=_define_storage())
+    inspection: Stored | None = field(default=None, metadata=_define_storage())
     findings: Mapping[int, Finding] = field(
         default_factory=dict,
         metadata=_define_storage(key="finalists", load=_load_findings, dump=_dump_findings),

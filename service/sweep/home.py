@@ -234,6 +234,10 @@ class SweepFolder:
         """The metrics of a replicate on every test sample."""
         return self.path / "test_rows" / f"{number}.npz"
 
+    def inspected(self, number: int) -> Path:
+        """What a replicate found of its weights beside its scores, one JSON object."""
+        return self.path / "inspected" / f"{number}.json"
+
     def checkpoint(self, number: int) -> Path:
         """Return the file of a running trial's last checkpoint."""
         return self.trial(number) / "last.pt"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from service.study.ranking import Mode, Ranking, find_baseline, select_searched
 from service.study.records import Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.inspection import Inspection
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -28,7 +29,8 @@ class Sweep:
     """A sweep with its started trials, by number.
 
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
-    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
+    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran;
+    ``inspection`` is what its networks are like beside their scores. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
     all the same, ``reading`` how the data were read.
     """
@@ -41,6 +43,7 @@ class Sweep:
     max_epochs: int
     trials: tuple[Trial, ...]
     answer: Answer | None = None
+    inspection: Inspection | None = None
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
@@ -55,6 +58,7 @@ class Sweep:
         seconds: float,
         trials: tuple[Trial, ...],
         answer: Answer | None = None,
+        inspection: Inspection | None = None,
         changes: tuple[str, ...] = (),
         reading: tuple[str, ...] = (),
         not_neutral: tuple[str, ...] = (),
@@ -69,6 +73,7 @@ class Sweep:
             max_epochs=spec.training.max_epochs,
             trials=trials,
             answer=answer,
+            inspection=inspection,
             changes=changes,
             reading=reading,
             not_neutral=not_neutral,

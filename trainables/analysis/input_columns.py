@@ -15,6 +15,7 @@ from trainables.config.input_columns import KeptColumns
 from trainables.data.nests import Nest, list_leaves, map_nest
 from trainables.data.splits import Splits
 from trainables.data.table_columns import name_columns, read_columns
+from trainables.errors import ContractError, TrainableError, blame, locate
 from trainables.forward import call_network, read_outputs
 from trainables.loop import TrainingRun
 
@@ -34,26 +35,26 @@ def find_kept_columns(run: TrainingRun, splits: Splits) -> KeptColumns | None:
         return None
     (features,) = splits.info.input_shape
     columns = read_columns(splits.preprocessing) or name_columns(features, torch.zeros(features))
-    x = _read_rows(run)
     try:
-        used = find_used_features(run.model, x)
-    except RuntimeError as error:  # a forward that cannot be differentiated
-        return KeptColumns(columns.names, reason=_UNKNOWN + str(error).splitlines()[0])
-    if used is None:
-        return KeptColumns(columns.names, reason=f"{_UNKNOWN}its inputs have no derivative")
-    if _differs(run.model, x, used):
-        return KeptColumns(
-            columns.names,
-            reason=f"{_UNKNOWN}the outputs depend on columns by which they have no derivative",
-        )
+        with locate("val"), blame("trainable", "the network's forward"):
+            used = _find_used(run)
+    except TrainableError as error:
+        return KeptColumns(columns.names, reason=f"{_UNKNOWN}{error}")
     kept = torch.zeros(len(columns.names), dtype=torch.bool)
     kept[columns.owner[used.cpu()]] = True
     return KeptColumns(columns.names, tuple(kept.tolist()))
 
 
-def _read_rows(run: TrainingRun) -> Tensor:
+def _find_used(run: TrainingRun) -> Tensor:
     x: Tensor = next(run.data.val.read(min(_ROWS, run.training.eval_batch_size)))[0]
-    return x[:_ROWS]
+    x = x[:_ROWS]
+    with run.autocast():
+        used = find_used_features(run.model, x)
+        if used is None:
+            raise ContractError("its inputs have no derivative")
+        if _differs(run.model, x, used):
+            raise ContractError("the outputs depend on columns by which they have no derivative")
+    return used
 
 
 def find_used_features(model: nn.Module, x: Tensor) -> Tensor | None:
