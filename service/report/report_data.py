@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from search_spaces.values import Value
@@ -12,6 +12,7 @@ from service.report.verdict import EARLIER_RULE, compute_closed_share, write_ver
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep, SweepState
 from trainables.config.penalties import penalties
 
@@ -127,6 +128,7 @@ class ReportData:
     not_neutral: tuple[str, ...]
     verdict: str
     reading: tuple[str, ...] = ()
+    inspection: Inspection = field(default_factory=Inspection)
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
@@ -160,6 +162,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         not_neutral=sweep.not_neutral,
         verdict=_write_verdict(sweep, answer),
         reading=sweep.reading,
+        inspection=sweep.inspection or Inspection(),
     )
 
 

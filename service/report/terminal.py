@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
+from service.report.columns import describe_columns, list_column_groups
 from service.report.formatting import (
     format_bounds,
     format_configuration,
@@ -22,9 +23,11 @@ from service.report.formatting import (
 )
 from service.report.networks import NETWORKS_NOTE, NetworkRow, list_network_rows, name_finalists
 from service.report.report_data import ComparisonRow, GroupRow, ReportData, list_arm_metrics
+from service.report.robustness import describe_scores, list_robust_rows
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.answer import Answer, Claim
+from service.sweep.inspection import InputColumns, Inspection, RobustnessSummary
 from trainables.config.anatomy import Anatomy
 
 _BAR = 28
@@ -67,6 +70,7 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
             f"Layers of the best network (trial {data.best.number})",
             _build_anatomy(data.best.anatomy),
         )
+    yield from _build_inspection(data.inspection)
     found = data.importances
     objective = _draw_bars(found.objective, found.objective_intervals)
     yield "What mattered for the objective", objective
@@ -179,6 +183,44 @@ def _build_anatomy(anatomy: Anatomy) -> Table:
         dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
         cells = (f"{layer.weights:,}", format_share(layer.sparsity), dead, number(layer.norm))
         table.add_row(layer.name, *cells)
+    return table
+
+
+def _build_inspection(found: Inspection) -> Iterator[tuple[str, Table | Text]]:
+    if found.columns is not None:
+        yield "Input columns that the pick keeps", _build_columns(found.columns)
+    robustness = found.robustness
+    if any(arm.curves for arm in robustness.arms):
+        yield (
+            f"Corrupted test inputs: {describe_scores(robustness)}",
+            _build_robustness(robustness),
+        )
+    elif robustness.reason:
+        yield "Corrupted test inputs", Text(f"Not measured: {robustness.reason}.")
+
+
+def _build_columns(found: InputColumns) -> Table | Text:
+    sentence = describe_columns(found)
+    if sentence:
+        return Text(sentence)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for kept, names in list_column_groups(found):
+        table.add_row(kept, names)
+    return table
+
+
+def _build_robustness(found: RobustnessSummary) -> Table:
+    table = _make_table()
+    table.add_column("inputs", overflow="fold")
+    for arm in found.arms:
+        table.add_column(f"{arm.arm} ({arm.trainings})", justify="right", overflow="fold")
+    for row in list_robust_rows(found):
+        table.add_row(row.inputs, *row.cells)
+    more = f"; {found.reason}" if found.reason else ""
+    table.caption = f"{found.rows:,} test samples, means of ( ) trainings{more}"
+    table.caption_justify = "left"
     return table
 
 

@@ -349,7 +349,8 @@ class _Session:
         if tracker is None or runs is None:
             return None
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
-        artifacts = (self._folder.report, self._folder.summary)
+        folder = self._folder
+        artifacts = (folder.report, folder.summary, folder.robustness, folder.columns)
         logged = tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
         return None if logged else tracker.error
 

@@ -200,6 +200,16 @@ class SweepFolder:
         return self.path / "report.html"
 
     @property
+    def robustness(self) -> Path:
+        """The file of the plot of scores on corrupted inputs; missing if none were measured."""
+        return self.path / "robustness.png"
+
+    @property
+    def columns(self) -> Path:
+        """The file of the input columns that the pick keeps; missing for inputs of no table."""
+        return self.path / "input_columns.csv"
+
+    @property
     def ray_log(self) -> Path:
         """The file of Ray's messages."""
         return self.path / "ray.log"
