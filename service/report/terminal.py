@@ -64,7 +64,7 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
         yield "Parts of the pick: its difference to the pick without", _build_parts(data)
     networks = tuple(list_network_rows(data))
     if networks:
-        yield "Networks: what they consist of", _build_networks(data, networks)
+        yield "Networks", _build_networks(data, networks)
     if data.best is not None and data.best.anatomy is not None:
         yield (
             f"Layers of the best network (trial {data.best.number})",
@@ -215,11 +215,11 @@ def _build_robustness(found: RobustnessSummary) -> Table:
     table = _make_table()
     table.add_column("inputs", overflow="fold")
     for arm in found.arms:
-        table.add_column(f"{arm.arm} ({arm.trainings})", justify="right", overflow="fold")
+        table.add_column(f"{arm.arm} (n = {arm.trainings})", justify="right", overflow="fold")
     for row in list_robust_rows(found):
         table.add_row(row.inputs, *row.cells)
     more = f"; {found.reason}" if found.reason else ""
-    table.caption = f"{found.rows:,} test samples, means of ( ) trainings{more}"
+    table.caption = f"{found.rows:,} test samples, means over n trainings{more}"
     table.caption_justify = "left"
     return table
 

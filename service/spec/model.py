@@ -314,9 +314,12 @@ class SweepSpec(Strict):
 
     def example_point(self) -> dict[str, Value]:
         """The baseline's parameters, those that it samples at their first value."""
-        of_model = (n for n in self.space.parameters if n.startswith(MODEL_PREFIX))
-        sampled = {name: self.space.parameters[name].extremes()[0] for name in of_model}
-        return {**sampled, **self.neutral_point()}
+        space, point = self.space, self.neutral_point()
+        for name in space.order_names():
+            if name.startswith(MODEL_PREFIX) and name not in point:
+                active = space.find_dimension(name, point)
+                point[name] = (active.plain if active else space.parameters[name]).extremes()[0]
+        return point
 
 
 def _has_test_rows(raw: Mapping[str, Any]) -> bool:

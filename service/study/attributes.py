@@ -184,7 +184,9 @@ class StudyAttributes(_Attributes):
     spent over all sessions. The ``…_before_extension`` are what was used when the sweep was
     last given more trials: budgets count from there. ``looks`` are the tests that were made on
     test samples, ``answer`` is what they came to, ``inspection`` what the networks are like beside
-    their scores, all as JSON.
+    their scores, all as JSON. ``space`` is the space that is sampled, as JSON: the spec's, its
+    automatic ranges computed, and widened where the sweep was extended with wider ranges. None in
+    studies of older versions, which sample the spec's.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
@@ -192,6 +194,7 @@ class StudyAttributes(_Attributes):
     seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    space: Stored | None = field(default=None, metadata=_define_storage())
     not_neutral: tuple[str, ...] = field(
         default=(), metadata=_define_storage(load=tuple, dump=list)
     )

@@ -33,6 +33,7 @@ from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
 from service.study.records import Epoch, Metrics, Params, Role, Trial
+from service.study.space import store_space
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
 
@@ -122,6 +123,8 @@ class StudySession:
         """
         if self.study.attributes.budget is not None:
             return
+        if self.study.attributes.space is None:
+            store_space(self._optuna, self._space)
         for role, point in points[len(list_frozen_trials(self._optuna)) :]:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
