@@ -24,7 +24,7 @@ def describe_columns(found: InputColumns) -> str:
         return f"Not known: {found.reason}."
     if all(column.share == 1 for column in found.columns):
         each = "training" if found.trainings == 1 else f"of {found.trainings} trainings"
-        return f"The pick keeps all {len(found.columns):,} columns in each {each}."
+        return f"The pick keeps every column ({len(found.columns):,}) in each {each}."
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
 from service.base.plain_text import clean
 from service.report.plots import BASELINE_COLOUR, BEST_COLOUR, render_svg, save_figure
@@ -24,14 +24,16 @@ _WIDTH, _ROW = 9.6, 2.1  # inches
 
 def draw_robustness_plot(found: RobustnessSummary) -> str:
     """Every score against every corruption's levels, as inline SVG; empty without levels."""
-    if not _list_kinds(found):
+    if not found.has_curves:
         return ""
-    return render_svg("robustness", _measure(found), lambda figure: _draw_all(figure, found))
+    return render_svg(
+        "robustness", measure_robustness_plot(found), lambda figure: draw_robustness(figure, found)
+    )
 
 
 def save_robustness_png(found: RobustnessSummary, path: Path) -> None:
     """Save the plot on white."""
-    save_figure(path, _measure(found), lambda figure: _draw_all(figure, found))
+    save_figure(path, measure_robustness_plot(found), lambda figure: draw_robustness(figure, found))
 
 
 def draw_columns_plot(found: InputColumns) -> str:
@@ -48,11 +50,13 @@ def _list_kinds(found: RobustnessSummary) -> list[str]:
     return list(dict.fromkeys(c.corruption for arm in found.arms for c in arm.curves))
 
 
-def _measure(found: RobustnessSummary) -> tuple[float, float]:
+def measure_robustness_plot(found: RobustnessSummary) -> tuple[float, float]:
+    """The size of the plot in inches."""
     return _WIDTH, 0.5 + _ROW * len(list_scores(found))
 
 
-def _draw_all(figure: Figure, found: RobustnessSummary) -> None:
+def draw_robustness(figure: FigureBase, found: RobustnessSummary) -> None:
+    """A grid of plots: one row for each score, one column for each kind of corruption."""
     kinds, scores = _list_kinds(found), list_scores(found)
     grid = figure.subplots(len(scores), len(kinds), squeeze=False, sharex="col", sharey="row")
     for row, score in zip(grid, scores, strict=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from service.base.plain_text import clean
@@ -82,16 +82,12 @@ def draw_effects_plot(data: ReportData) -> str:
     )
 
 
-def save_png(data: ReportData, path: Path) -> None:
-    """Save both plots in one wide figure on white; plots without data contain a note."""
-
-    def draw(figure: Figure) -> None:
-        gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-        _draw_gap(gap, data)
-        _draw_losses(losses, data)
-        _draw_gap_curve(curve, data)
-
-    save_figure(path, (13.5, 4.2), draw)
+def draw_trials(figure: FigureBase, data: ReportData) -> None:
+    """The gap against λ and the learning curves, side by side; without data with a note."""
+    gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    _draw_gap(gap, data)
+    _draw_losses(losses, data)
+    _draw_gap_curve(curve, data)
 
 
 def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:

@@ -190,7 +190,7 @@ def _build_inspection(found: Inspection) -> Iterator[tuple[str, Table | Text]]:
     if found.columns is not None:
         yield "Input columns that the pick keeps", _build_columns(found.columns)
     robustness = found.robustness
-    if any(arm.curves for arm in robustness.arms):
+    if robustness.has_curves:
         yield (
             f"Corrupted test inputs: {describe_scores(robustness)}",
             _build_robustness(robustness),

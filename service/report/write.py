@@ -28,7 +28,7 @@ def _write_inspection(found: Inspection, folder: SweepFolder) -> None:
         write_atomically(folder.columns, write_columns(columns))
     else:
         folder.columns.unlink(missing_ok=True)
-    if any(arm.curves for arm in found.robustness.arms):
+    if found.robustness.has_curves:
         save_robustness_png(found.robustness, folder.robustness)
     else:
         folder.robustness.unlink(missing_ok=True)

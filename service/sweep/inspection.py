@@ -44,6 +44,11 @@ class RobustnessSummary(Frozen):
     arms: tuple[ArmRobustness, ...] = ()
     reason: str = ""
 
+    @property
+    def has_curves(self) -> bool:
+        """Whether scores on corrupted inputs are known."""
+        return any(arm.curves for arm in self.arms)
+
 
 class ColumnShare(Frozen):
     """A column of a table, and the share of the pick's trainings that keep it."""
