@@ -15,7 +15,12 @@ from service.report.columns import COLUMNS_NOTE, describe_columns
 from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
 from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
-from service.report.report_data import ReportData, list_arm_metrics
+from service.report.report_data import (
+    IDLE_MARK,
+    ReportData,
+    describe_idle,
+    list_arm_metrics,
+)
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.inspection import Inspection
@@ -27,6 +32,7 @@ def render(data: ReportData) -> str:
     return _load_template().render(
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
+        idle_mark=IDLE_MARK,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
         effects_plot=Markup(draw_effects_plot(data)),
@@ -71,14 +77,17 @@ def _load_template() -> Template:
         f.__name__: f
         for f in (
             number,
+            describe_idle,
             formatting.format_mean,
+            formatting.format_parts,
+            formatting.write_trials,
             formatting.format_with_error,
             formatting.format_bounds,
             formatting.format_signed,
             formatting.format_value,
             formatting.format_share,
             duration,
-            formatting.format_configuration,
+            formatting.format_trial,
         )
     }
     source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from math import isfinite
 
 from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
+from service.report.formatting import format_parts
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
@@ -44,7 +45,8 @@ class ComparisonRow:
 class GroupRow:
     """The trials of one penalty or augmentation, and the best completed one of them.
 
-    ``gaps`` belong to that trial, in the order of :attr:`ReportData.gap_metrics`.
+    ``gaps`` belong to that trial, in the order of :attr:`ReportData.gap_metrics`, and so do the
+    parts ``not_acting``.
     """
 
     name: str
@@ -55,6 +57,7 @@ class GroupRow:
     gaps: tuple[float | None, ...]
     lam: Value
     dropout: Value
+    not_acting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,10 @@ class Savings:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """A whole report. ``best`` is None if no trial except the baseline completed."""
+    """A whole report. ``best`` is None if no trial except the baseline completed.
+
+    ``not_acting`` has the parts that had no effect in a trial of the search, with those trials.
+    """
 
     sweep_id: str
     name: str
@@ -129,6 +135,7 @@ class ReportData:
     verdict: str
     reading: tuple[str, ...] = ()
     inspection: Inspection = field(default_factory=Inspection)
+    not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
@@ -163,6 +170,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         verdict=_write_verdict(sweep, answer),
         reading=sweep.reading,
         inspection=sweep.inspection or Inspection(),
+        not_acting=sweep.not_acting,
     )
 
 
@@ -183,6 +191,15 @@ def _explain_missing(sweep: Sweep) -> str:
 
 def _used_earlier_rule(sweep: Sweep) -> bool:
     return sweep.answer is None and any(t.role is Role.CONFIRM for t in sweep.trials)
+
+
+IDLE_MARK = "*"
+"""What stands behind the number of a trial of which a part had no effect."""
+
+
+def describe_idle(row: GroupRow) -> str:
+    """Which parts of a row's trial had no effect."""
+    return f"{IDLE_MARK} trial {row.trial}: no effect of {format_parts(row.not_acting)}"
 
 
 def list_arm_metrics(answer: Answer) -> tuple[str, ...]:
@@ -289,6 +306,7 @@ def _build_group(
         gaps=tuple(best.best.get(m) if best else None for m in gap_metrics),
         lam=best.params.get("lambda") if best else None,
         dropout=best.params.get("dropout") if best else None,
+        not_acting=best.not_acting if best else (),
     )
 
 

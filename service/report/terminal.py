@@ -14,15 +14,24 @@ from service.base.number_format import MISSING, duration, number
 from service.report.columns import describe_columns, list_column_groups
 from service.report.formatting import (
     format_bounds,
-    format_configuration,
     format_mean,
+    format_parts,
     format_share,
     format_signed,
+    format_trial,
     format_value,
     format_with_error,
+    write_trials,
 )
 from service.report.networks import NETWORKS_NOTE, NetworkRow, list_network_rows, name_finalists
-from service.report.report_data import ComparisonRow, GroupRow, ReportData, list_arm_metrics
+from service.report.report_data import (
+    IDLE_MARK,
+    ComparisonRow,
+    GroupRow,
+    ReportData,
+    describe_idle,
+    list_arm_metrics,
+)
 from service.report.robustness import describe_scores, list_robust_rows
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
@@ -58,6 +67,8 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"Best trial by {what}", _build_groups(data, what, rows)
+    if data.not_acting:
+        yield "Parts without any effect on what a trial kept", _build_idle(data)
     if data.answer.arms:
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
@@ -102,7 +113,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         values = zip((row.baseline, row.control, row.best), row.errors, strict=True)
         table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
-        table.caption = f"best: {format_configuration(data.best.params)}"
+        table.caption = f"best: {format_trial(data.best)}"
         table.caption_justify = "left"
     return table
 
@@ -123,14 +134,24 @@ def _build_groups(data: ReportData, what: str, rows: Sequence[GroupRow]) -> Tabl
         table.add_column(title, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*_build_cells(row, len(gaps)))
+    table.caption = "\n".join(describe_idle(row) for row in rows if row.not_acting) or None
+    table.caption_justify = "left"
     return table
 
 
 def _build_cells(row: GroupRow, gaps: int) -> list[str]:
     shown = [number(gap) for gap in row.gaps[:gaps]]
     counts = [str(row.complete), str(row.pruned)]
-    last = [format_value(row.lam), format_value(row.dropout), format_value(row.trial)]
+    mark = IDLE_MARK if row.not_acting else ""
+    last = [format_value(row.lam), format_value(row.dropout), f"{format_value(row.trial)}{mark}"]
     return [row.name, *counts, number(row.value), *shown, *last]
+
+
+def _build_idle(data: ReportData) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for part, trials in data.not_acting.items():
+        table.add_row(format_parts([part]), f"in {write_trials(trials)}")
+    return table
 
 
 def _build_arms(answer: Answer) -> Table:

@@ -66,7 +66,8 @@ class Trial:
     marks a replicate whose test samples are others too. A training without regularisation has
     ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
     an ``anatomy`` and ``errors``, the standard errors of their gaps; ``control_anatomy`` is that at
-    the control's weights. ``ran_on`` holds the device and the precision.
+    the control's weights. ``not_acting`` are the parts of its configuration that had no effect on
+    the kept weights, known at its end. ``ran_on`` holds the device and the precision.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Trial:
     without: tuple[str, ...] = ()
     redraws_test: bool = False
     control: Metrics = field(default_factory=dict)
+    not_acting: tuple[str, ...] = ()
     anatomy: Anatomy | None = None
     control_anatomy: Anatomy | None = None
     errors: Metrics = field(default_factory=dict)

@@ -74,6 +74,7 @@ def read_trial(
         without=attributes.without,
         redraws_test=attributes.redraws_test,
         control=attributes.control,
+        not_acting=attributes.not_acting,
         ran_on=attributes.ran_on,
         seconds=attributes.seconds,
         started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,

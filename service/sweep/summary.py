@@ -9,6 +9,8 @@ from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
+from pydantic import Field
+
 from search_spaces.models import Frozen
 from search_spaces.values import Value
 from service.base.json_numbers import Number
@@ -37,11 +39,15 @@ class TrialCounts(Frozen):
 
 
 class TrialSummary(Frozen):
-    """A finalist. ``checkpoint`` is relative to the home folder."""
+    """A finalist. ``checkpoint`` is relative to the home folder.
+
+    The parts ``not_acting`` of its configuration had no effect on its kept weights.
+    """
 
     number: int
     params: dict[str, Value]
     metrics: dict[str, Number]
+    not_acting: tuple[str, ...] = ()
     checkpoint: str | None
 
 
@@ -81,6 +87,9 @@ class Summary(Frozen):
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
+    not_acting: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="parts without effect, with the trials of the search"
+    )
 
 
 def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
@@ -115,6 +124,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "changes": sweep.changes,
         "reading": sweep.reading,
         "not_neutral": sweep.not_neutral,
+        "not_acting": dict(sweep.not_acting),
     }
 
 
@@ -138,6 +148,7 @@ def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary |
         number=trial.number,
         params=dict(trial.params),
         metrics=dict(trial.best),
+        not_acting=trial.not_acting,
         checkpoint=weights.relative_to(home).as_posix() if folder.has(weights) else None,
     )
 

@@ -44,6 +44,7 @@ TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
 ROLE_TAG = "gapsweep.role"
 REASON_TAG = "gapsweep.reason"
+NOT_ACTING_TAG = "gapsweep.not_acting"
 ARM_TAG = "gapsweep.arm"
 REPLICATE_TAG = "gapsweep.replicate"
 PART_TAG = "gapsweep.part"
@@ -164,6 +165,7 @@ class SweepRuns:
             best["stopped_epoch"] = float(trial.stopped_epoch)
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
         tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
+        tags |= {NOT_ACTING_TAG: ", ".join(trial.not_acting)} if trial.not_acting else {}
         ended = int(1000 * (trial.ended or 0))
         self._batches.log(run, [*make_metrics(best, ended, 0), *make_tags(tags)])
         status = _RUN_STATUS[trial.state]

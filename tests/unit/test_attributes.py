@@ -29,6 +29,7 @@ TRIAL = TrialAttributes(
     batch=(12, 10),
     control={"val/loss": 0.4},
     best={"val/loss": 0.5, "epoch": 4.0},
+    not_acting=("averaging",),
     stopped_epoch=6,
     ran_on={"device": "CPU"},
     reason="pruned by the study",
@@ -37,6 +38,7 @@ TRIAL = TrialAttributes(
 ANATOMY = Anatomy(10, 8, (LayerAnatomy("fc.weight", 6, 2, 1.5, 3, 1),))
 STUDY = StudyAttributes(
     budget=40,
+    planned=30,
     seconds=60.0,
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
@@ -61,10 +63,11 @@ def test_the_released_keys_are_there() -> None:
         *("role", "params", "fixed", "unregularised", "confirms", "seed", "attempts", "best"),
         *("stopped_epoch", "ran_on", "reason", "seconds"),
         *("replicate", "without", "redraws_test", "control"),
-        *("crashes", "idle", "stalls", "handed_out", "batch"),
+        *("crashes", "idle", "stalls", "handed_out", "batch", "not_acting"),
     }
     assert STUDY.dump() == {
         "budget": 40,
+        "planned": 30,
         "seconds": 60.0,
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
