@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.test_robustness import build
+from tests.kinds_of_inputs import build
 from trainables.analysis.input_columns import find_kept_columns, find_used_features
 
 X = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
