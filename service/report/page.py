@@ -11,6 +11,7 @@ from markupsafe import Markup
 from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
+from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
 from service.report.report_data import (
     IDLE_MARK,
@@ -28,6 +29,7 @@ def render(data: ReportData) -> str:
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
         idle_mark=IDLE_MARK,
+        audit_columns=AUDIT_COLUMNS,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
         effects_plot=Markup(draw_effects_plot(data)),
@@ -55,6 +57,8 @@ def _load_template() -> Template:
         for f in (
             number,
             describe_idle,
+            write_audit,
+            list_audit_rows,
             formatting.format_mean,
             formatting.format_parts,
             formatting.write_trials,

@@ -256,7 +256,8 @@ def _describe_states(sweep: Sweep) -> str:
 def _name(trial: Trial, answer: Answer) -> str:
     without = "".join(f", without {part.replace('_', ' ')}" for part in answer.without)
     shown = format_configuration(trial.params, trial.not_acting)
-    return f"trial {trial.number} ({shown}{without})"
+    audited = f", which was pruned as trial {trial.confirms}" if trial.role is Role.AUDIT else ""
+    return f"trial {trial.number} ({shown}{without}){audited}"
 
 
 def _change(answer: Answer) -> str:
