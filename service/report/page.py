@@ -68,7 +68,7 @@ def _load_template() -> Template:
             formatting.format_value,
             formatting.format_share,
             duration,
-            formatting.format_configuration,
+            formatting.format_trial,
         )
     }
     source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")

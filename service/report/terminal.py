@@ -14,11 +14,11 @@ from service.base.number_format import MISSING, duration, number
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.formatting import (
     format_bounds,
-    format_configuration,
     format_mean,
     format_parts,
     format_share,
     format_signed,
+    format_trial,
     format_value,
     format_with_error,
     write_trials,
@@ -110,7 +110,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         values = zip((row.baseline, row.control, row.best), row.errors, strict=True)
         table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
-        table.caption = f"best: {format_configuration(data.best.params, data.best.not_acting)}"
+        table.caption = f"best: {format_trial(data.best)}"
         table.caption_justify = "left"
     return table
 

@@ -200,8 +200,8 @@ class More:
 
     def count(self, study: SweepStudy, budget: int) -> int:
         """The number of trials to add to the study's current budget."""
-        now = study.attributes.budget
-        extended = 0 if now is None else max(0, now - budget)
+        now, planned = study.attributes.budget, study.attributes.planned
+        extended = 0 if now is None else max(0, now - (planned or budget))
         return self.trials or max(0, self.extension - extended)
 
 
@@ -231,6 +231,7 @@ class _Session:
         changes = check_changes(folder, fingerprint, accept=accept_changes)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
+        self._spec = spec = spec.with_space(self._study.space)
         notes = describe_data(spec.data, rows, self._splits)
         reading = tuple(f"{note.subject}: {note.text}" for note in notes)
         record_fingerprint(folder, fingerprint, changes, self._study, reading)

@@ -298,6 +298,10 @@ class SweepSpec(Strict):
         """Top-level names of the modules that running this spec would import."""
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
+    def with_space(self, space: SearchSpace) -> Self:
+        """The spec with another space: the one that its study samples."""
+        return self.model_copy(update={"space": space})
+
     def tunes(self, name: str) -> bool:
         """Whether a parameter changes a training that nothing regularises."""
         return tunes_training(name) and name not in self.neutral

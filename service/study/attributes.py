@@ -173,15 +173,17 @@ class StudyAttributes(_Attributes):
     """The attributes of a study.
 
     ``not_neutral`` says what regularises the baseline all the same. ``budget`` is how many
-    trials the search may start, None before the study is prepared; ``seconds`` is the time
-    spent over all sessions. The ``…_before_extension`` are what was used when the sweep was
-    last given more trials: budgets count from there. ``looks`` are the tests that were made on
-    test samples, ``answer`` is what they came to, both as JSON. ``space`` is the space that is
-    sampled, as JSON: the spec's, its automatic ranges computed, and widened where the sweep was
-    extended with wider ranges. None in studies of older versions, which sample the spec's.
+    trials the search may start, None before the study is prepared; it was prepared for ``planned``
+    ones. ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
+    used when the sweep was last given more trials: budgets count from there. ``looks`` are the
+    tests that were made on test samples, ``answer`` is what they came to, both as JSON. ``space``
+    is the space that is sampled, as JSON: the spec's, its automatic ranges computed, and widened
+    where the sweep was extended with wider ranges. Studies of older versions have neither
+    ``planned`` nor ``space``: they sample the spec's.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
+    planned: int | None = field(default=None, metadata=_define_storage())
     seconds: float = field(default=0.0, metadata=_define_storage(load=float))
     seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))

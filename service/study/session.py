@@ -33,7 +33,6 @@ from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
 from service.study.records import Epoch, Metrics, Params, Role, Trial
-from service.study.space import store_space
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
 
@@ -124,13 +123,14 @@ class StudySession:
         if self.study.attributes.budget is not None:
             return
         if self.study.attributes.space is None:
-            store_space(self._optuna, self._space)
+            self.study.store_space(self._space)
         for role, point in points[len(list_frozen_trials(self._optuna)) :]:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
                 user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
             )
-        self.extend(budget)
+        planned = replace(self.study.attributes, budget=budget, planned=budget)
+        self.study.store(planned)
 
     def record_finalist(self, number: int, finding: Finding) -> None:
         """Store what the end of the sweep measured on a trial."""

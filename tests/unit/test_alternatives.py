@@ -15,7 +15,6 @@ from search_spaces.kinds import Alternatives, Auto, Float, UnknownRangeError
 from search_spaces.points import check_point, select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from service.base.errors import SpecError
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.attributes import TrialAttributes
@@ -24,6 +23,7 @@ from service.study.records import Role
 from service.study.session import StudySession
 from service.study.space import store_space
 from service.study.study import SweepStudy
+from tests import specs
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 PENALTIES = """
@@ -40,15 +40,12 @@ def space(text: str = PENALTIES) -> SearchSpace:
     return SearchSpace.model_validate(yaml.safe_load(text))
 
 
-def spec(text: str, **more: Any) -> SweepSpec:
-    raw = {"name": "a", "trainable": "trainables.models:MLP", "data": "digits", **more}
-    return parse_spec({**raw, "space": yaml.safe_load(text)}, "the spec", Path.cwd())
+def spec(text: str) -> SweepSpec:
+    return specs.parse(space=yaml.safe_load(text))
 
 
-def problems(text: str, **more: Any) -> dict[str, str]:
-    with pytest.raises(SpecError) as caught:
-        spec(text, **more)
-    return {problem.path: problem.message for problem in caught.value.problems}
+def problems(text: str) -> dict[str, str]:
+    return specs.problems(space=yaml.safe_load(text))
 
 
 def test_each_alternative_has_a_name_of_its_own_in_the_study() -> None:

@@ -38,6 +38,7 @@ TRIAL = TrialAttributes(
 ANATOMY = Anatomy(10, 8, (LayerAnatomy("fc.weight", 6, 2, 1.5, 3, 1),))
 STUDY = StudyAttributes(
     budget=40,
+    planned=30,
     seconds=60.0,
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
@@ -66,6 +67,7 @@ def test_the_released_keys_are_there() -> None:
     }
     assert STUDY.dump() == {
         "budget": 40,
+        "planned": 30,
         "seconds": 60.0,
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
