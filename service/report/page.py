@@ -11,6 +11,7 @@ from markupsafe import Markup
 from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
+from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import COLUMNS_NOTE, describe_columns
 from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
 from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
@@ -33,6 +34,7 @@ def render(data: ReportData) -> str:
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
         idle_mark=IDLE_MARK,
+        audit_columns=AUDIT_COLUMNS,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
         effects_plot=Markup(draw_effects_plot(data)),
@@ -78,6 +80,8 @@ def _load_template() -> Template:
         for f in (
             number,
             describe_idle,
+            write_audit,
+            list_audit_rows,
             formatting.format_mean,
             formatting.format_parts,
             formatting.write_trials,

@@ -210,10 +210,11 @@ def list_arm_metrics(answer: Answer) -> tuple[str, ...]:
 
 
 def _count_states(sweep: Sweep) -> dict[str, int]:
-    """The search's trials by state, and the replicates that completed."""
+    """The search's trials by state, and the audits and replicates that completed."""
     counts = {s.value: sum(t.state is s for t in sweep.searched) for s in TrialState}
     return counts | {
-        "replicated": sum(t.replicate > 0 for t in sweep.of_state(TrialState.COMPLETE))
+        "audited": sum(t.role is Role.AUDIT for t in sweep.of_state(TrialState.COMPLETE)),
+        "replicated": sum(t.replicate > 0 for t in sweep.of_state(TrialState.COMPLETE)),
     }
 
 

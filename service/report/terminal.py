@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
+from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import describe_columns, list_column_groups
 from service.report.formatting import (
     format_bounds,
@@ -35,7 +36,7 @@ from service.report.report_data import (
 from service.report.robustness import describe_scores, list_robust_rows
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
-from service.sweep.answer import Answer, Claim
+from service.sweep.answer import Answer, Audit, Claim
 from service.sweep.inspection import InputColumns, Inspection, RobustnessSummary
 from trainables.config.anatomy import Anatomy
 
@@ -69,6 +70,8 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
             yield f"Best trial by {what}", _build_groups(data, what, rows)
     if data.not_acting:
         yield "Parts without any effect on what a trial kept", _build_idle(data)
+    if data.answer.audit is not None:
+        yield "Audit of the pruner", _build_audit(data.answer.audit, data.metric)
     if data.answer.arms:
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
@@ -151,6 +154,21 @@ def _build_idle(data: ReportData) -> Table:
     table = Table.grid(padding=(0, 2))
     for part, trials in data.not_acting.items():
         table.add_row(format_parts([part]), f"in {write_trials(trials)}")
+    return table
+
+
+def _build_audit(audit: Audit, metric: str) -> Table | Text:
+    if not audit.overall.audited:
+        return Text(write_audit(audit))
+    table = _make_table()
+    first, *others = AUDIT_COLUMNS
+    table.add_column(first)
+    for title in (*others, f"regret, {metric}"):
+        table.add_column(title, justify="right", overflow="fold")
+    for cells in list_audit_rows(audit):
+        table.add_row(*cells)
+    table.caption = write_audit(audit)
+    table.caption_justify = "left"
     return table
 
 

@@ -197,6 +197,7 @@ class StudyAttributes(_Attributes):
     seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    audits_before_extension: int = field(default=0, metadata=_define_storage(load=int))
     space: Stored | None = field(default=None, metadata=_define_storage())
     not_neutral: tuple[str, ...] = field(
         default=(), metadata=_define_storage(load=tuple, dump=list)
