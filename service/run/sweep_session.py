@@ -413,8 +413,8 @@ class _Session:
         sweep = self._read(sweep.state)
         for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
             self._trials.record_finalist(number, finding)
-        found = inspect_finalists(spec, self._splits, self._folder, sweep)
-        stored = found.model_dump(mode="json")
+        inspection = inspect_finalists(spec, self._splits, self._folder, sweep)
+        stored = inspection.model_dump(mode="json")
         self._study.store(replace(self._study.attributes, inspection=stored))
         self._drop_weights(sweep)
         return self._read(sweep.state)
