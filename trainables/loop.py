@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.compat import seed_torch
 from trainables.config.stopping import StoppingRule, Verdict
-from trainables.config.training import Training
+from trainables.config.training import HALF_LIFE, Training
 from trainables.config.trial_parameters import EARLY_STOPPING
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
@@ -153,7 +153,7 @@ class TrainingRun:
         """
         if self._kept is None:
             raise RuntimeError("the training has not finished an epoch")
-        return self._metrics_of(self._kept)
+        return {**self._metrics_of(self._kept), **self._measure_decay()}
 
     def list_idle(self) -> tuple[str, ...]:
         """The parts without any effect on the kept weights; call it after the last epoch.
@@ -171,6 +171,13 @@ class TrainingRun:
     def control_metrics(self) -> dict[str, float] | None:
         """The metrics at the control's weights; None for a training without a control."""
         return None if self.control is None else self._metrics_of(self.control)
+
+    def _measure_decay(self) -> dict[str, float]:
+        """The half-life of a weight under decay, over the epochs that ran; empty without decay."""
+        training, strength = self.training, sum(r.decay for r in self.parts.regularisers.all)
+        rates = (training.lambda_factor(e) * training.lr_at(e) for e in range(1, self.epoch + 1))
+        shrunk = 2 * strength * sum(rates) * self.steps / max(self.epoch, 1) ** 2
+        return {HALF_LIFE: math.log(2) / shrunk} if shrunk else {}
 
     def _copy(self, result: EpochResult) -> Kept:
         state = self.evaluated.state_dict()
@@ -391,16 +398,25 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()
+    now.gradient_scale = torch.ones_like(now.lr)
     with run.autocast():
         loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
     loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for hook in parts.regularisers.before_step:
         hook(now)
+    if run.training.clip_norm is not None:
+        now.gradient_scale = now.gradient_scale * _clip_gradients(run.model, run.training.clip_norm)
     parts.optimizer.step()
     for hook in parts.regularisers.after_step:
         hook(now)
     return loss.detach()
+
+
+def _clip_gradients(model: nn.Module, limit: float) -> Tensor:
+    """Scale all gradients so that their norm is at most the limit; returns the factor, 0-dim."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    return (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
 def _load_kept(result: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> Kept | None:

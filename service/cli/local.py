@@ -123,7 +123,7 @@ def report(
         return
     from service.base.files import write_atomically
     from service.report.page import render
-    from service.report.plots import save_png
+    from service.report.png import save_png
     from service.report.report_data import build_report
     from service.report.terminal import print_report
     from service.sweep.load import blame, read_sweep

@@ -49,7 +49,7 @@ class _Message(BaseModel):
 
 
 class TrialReport(_Message):
-    """A trial without its epochs and its anatomy."""
+    """A trial without its epochs and its anatomies."""
 
     number: Count
     state: TrialState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -29,12 +29,16 @@ class Now:
         noise: a generator on the weights' device for noise on gradients, which every process of a
             group seeds alike.
         step: the number of the optimiser's step, from 0 over the whole training.
+        gradient_scale: the factor, 0-dim, by which the gradients of this step were scaled. A hook
+            that scales all of them (clipping) multiplies it, so that thresholds, which come after
+            the step, are scaled as well and λ stays the objective's.
     """
 
     lr: Tensor
     lambda_factor: float
     noise: torch.Generator
     step: int = 0
+    gradient_scale: Tensor = field(default_factory=lambda: torch.ones(()))
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Regulariser:
         acts_on_weights: whether it changes the penalised weights; it is refused where they are
             only parts of what the network computes with.
         needs: what the data and the trainable must have; it is refused where they do not.
+        decay: λ of ``λ·w²`` that shrinks weights beside the loss and is no part of an objective.
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
         recomputes_norms: whether the statistics of batch norms in the network that ``evaluated``
             names are computed anew, from training batches, each time before it is measured.
@@ -96,6 +101,7 @@ class Regulariser:
 
     order: ClassVar[int] = 50
     acts_on_weights: ClassVar[bool] = False
+    decay: float = 0.0
     needs: frozenset[Need] = frozenset()
     acts_on: tuple[str, ...] = ()
     recomputes_norms: bool = False
