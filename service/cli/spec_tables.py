@@ -70,6 +70,9 @@ def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
     confirm, budget = spec.confirm, spec.budget
     after = confirm.total_trainings if confirm else 0
     confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
+    if spec.audit:
+        confirming = f"at most {spec.audit.trials} to audit the pruner; {confirming}"
+        after += spec.audit.trials
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
     yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"
     steps = found.examination.steps

@@ -22,7 +22,7 @@ from service.base.number_format import duration, number
 from service.base.streams import make_safe
 from service.report.console import open_console
 from service.report.formatting import format_trial
-from service.study.records import Epoch, Trial, TrialState
+from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.losses import describe_error
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep
@@ -223,6 +223,8 @@ def _format_figures(sweep: Sweep | None, trial: Trial) -> list[str]:
 
 def _describe_run(trial: Trial) -> str:
     """A trial's configuration; that of a replicate by the trial that it repeats."""
+    if trial.role is Role.AUDIT:
+        return f"pruned trial {trial.confirms} to its end"
     if not trial.replicate:
         return format_trial(trial)
     without = f" without {', '.join(trial.without)}" if trial.without else ""

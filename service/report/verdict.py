@@ -255,7 +255,8 @@ def _describe_states(sweep: Sweep) -> str:
 
 def _name(trial: Trial, answer: Answer) -> str:
     without = "".join(f", without {part.replace('_', ' ')}" for part in answer.without)
-    return f"trial {trial.number} ({format_trial(trial)}{without})"
+    audited = f", which was pruned as trial {trial.confirms}" if trial.role is Role.AUDIT else ""
+    return f"trial {trial.number} ({format_trial(trial)}{without}){audited}"
 
 
 def _change(answer: Answer) -> str:

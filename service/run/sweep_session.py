@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from search_spaces.widening import Wider
 from service.answer.arms import TestScores
+from service.answer.audit import AfterSearch, Auditor, measure_audit
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
 from service.answer.unconfirmed import leave_unconfirmed
@@ -23,23 +25,27 @@ from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.finalists import measure_difference, measure_finalists
 from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
+from service.run.inspect_finalists import inspect_finalists
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
+from service.spec.widened import widen_spec
+from service.study.confirmation import Confirmation
 from service.study.ranking import Ranking
-from service.study.records import OUT_OF_BUDGET
+from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
+from service.study.widen import widen_study
 from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History, read_history
 from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
-from service.sweep.load import assemble
+from service.sweep.load import assemble, read_sampled_spec
 from service.sweep.losses import Loss, Losses, attempt
 from service.sweep.summary import Summary, summarise, summarise_state
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
@@ -123,15 +129,18 @@ def run_sweep(
     orders: Orders | None = None,
     accept_changes: bool = False,
     not_neutral: Sequence[str] = (),
+    wider: Wider | None = None,
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
     At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
     sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
-    ``not_neutral`` says what regularises the baseline all the same.
+    ``not_neutral`` says what regularises the baseline all the same. With ``wider`` ranges, the
+    study has these from now on.
 
     Raises:
+        ProblemsError: a range cannot be widened so.
         SweepBusyError: another process runs it.
         ChangedSweepError: what it was run on has changed.
         InputError: the cluster cannot be reached, or a newer gapsweep wrote the folder.
@@ -154,6 +163,7 @@ def run_sweep(
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
+            wider=wider or {},
         )
         try:
             session.drive(cluster)
@@ -220,6 +230,7 @@ class _Session:
         interrupts: Interrupts,
         accept_changes: bool,
         not_neutral: tuple[str, ...],
+        wider: Wider,
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
         self._splits = rows.divide()
@@ -227,13 +238,17 @@ class _Session:
         self._losses = Losses()
         fingerprint = take_fingerprint(spec, rows, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
+        if wider:
+            _widen(spec, folder, wider)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
         self._spec = spec = spec.with_space(self._study.space)
         notes = describe_data(spec.data, rows, self._splits)
         reading = tuple(f"{note.subject}: {note.text}" for note in notes)
         record_fingerprint(folder, fingerprint, changes, self._study, reading)
-        cleared = replace(self._study.attributes, answer=None, not_neutral=not_neutral)
+        cleared = replace(
+            self._study.attributes, answer=None, inspection=None, not_neutral=not_neutral
+        )
         self._study.store(cleared)
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)
@@ -263,7 +278,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            confirm=self._planner,
+            confirm=self._after_search(),
             search_over=self._control.is_search_over,
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
@@ -347,7 +362,8 @@ class _Session:
         if tracker is None or runs is None:
             return None
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
-        artifacts = (self._folder.report, self._folder.summary)
+        folder = self._folder
+        artifacts = (folder.report, folder.summary, folder.robustness, folder.columns)
         logged = tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
         return None if logged else tracker.error
 
@@ -382,6 +398,12 @@ class _Session:
         )
         return Planner(spec, scores, self._study)
 
+    def _after_search(self) -> Confirmation | None:
+        """What is trained when the search is over."""
+        if self._spec.audit is None:
+            return self._planner
+        return AfterSearch(Auditor(self._spec, self._study), self._planner)
+
     def _conclude(self, sweep: Sweep) -> Sweep:
         """Store the answer, and what is measured when no choice is left to make."""
         spec, trials = self._spec, sweep.trials
@@ -394,11 +416,16 @@ class _Session:
         else:
             redraws = self._rows.redraws
             answer = conclude(self._planner, trials, redraws=redraws, measure_error=measure_error)
-        answer = answer.model_copy(update={"target_scale": _find_target_scale(self._splits)})
+        audit = measure_audit(sweep.ranking, trials, spec.neutral) if spec.audit else None
+        found = {"target_scale": _find_target_scale(self._splits), "audit": audit}
+        answer = answer.model_copy(update=found)
         self._study.store(replace(self._study.attributes, answer=answer.model_dump(mode="json")))
         sweep = self._read(sweep.state)
         for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
             self._trials.record_finalist(number, finding)
+        inspection = inspect_finalists(spec, self._splits, self._folder, sweep)
+        stored = inspection.model_dump(mode="json")
+        self._study.store(replace(self._study.attributes, inspection=stored))
         self._drop_weights(sweep)
         return self._read(sweep.state)
 
@@ -418,16 +445,34 @@ def _find_target_scale(splits: Splits) -> float | None:
 
 
 def _reserve(spec: SweepSpec) -> Reserve:
-    """What a search leaves of the budgets of time for the confirmation."""
-    share = RESERVED if spec.confirm else 0.0
-    budget = spec.budget
+    """What a search leaves of the budgets of time for its audit and for the confirmation."""
+    share, budget = RESERVED if spec.confirm else 0.0, spec.budget
+    if spec.audit:
+        audited = spec.audit.trials / (spec.budget.trials + spec.audit.trials)
+        share += (1 - share) * audited
     return Reserve(share * 60 * (budget.minutes or 0), share * 3600 * (budget.gpu_hours or 0))
 
 
 def _grant_trainings(study: SweepStudy) -> None:
-    """Let an extended sweep use its trainings for replicates again."""
-    used = sum(t.replicate > 0 for t in study.trials())
-    study.store(replace(study.attributes, trainings_before_extension=used))
+    """Let an extended sweep use its trainings for audits and replicates again."""
+    trials = study.trials()
+    used, audits = sum(t.replicate > 0 for t in trials), sum(t.role is Role.AUDIT for t in trials)
+    study.store(
+        replace(study.attributes, trainings_before_extension=used, audits_before_extension=audits)
+    )
+
+
+def _widen(spec: SweepSpec, folder: SweepFolder, wider: Wider) -> None:
+    """Give the sweep's study wider ranges; nothing changes if it has them already.
+
+    Raises:
+        ProblemsError: a range cannot be widened so.
+    """
+    open_study(spec, folder.journal)  # it may not exist yet
+    now = read_sampled_spec(spec, folder)
+    widened = widen_spec(now, wider, folder.sweep_id)
+    if widened.space != now.space:
+        widen_study(spec.name, folder.journal, widened.space)
 
 
 def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:

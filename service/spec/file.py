@@ -175,4 +175,5 @@ def build_json_schema() -> dict[str, Any]:
     constant = {"type": ["boolean", "number", "string"], "description": "a constant, or `auto`"}
     schema["$defs"]["SearchSpace"]["additionalProperties"]["anyOf"].append(constant)
     properties["early_stopping"]["anyOf"].append({"enum": [False, "off"]})
+    properties["audit"]["anyOf"].append({"enum": [False, "off", True, "on"]})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -17,6 +17,7 @@ from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.home import SweepFolder
+from service.sweep.inspection import Inspection
 from service.sweep.losses import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -62,10 +63,11 @@ class PenaltySummary(Frozen):
 class Summary(Frozen):
     """A sweep, its counts, its answer, its finalists, and where it ran.
 
-    ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
-    ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
-    not show, tell or log; ``changes`` say from which trial on it ran on something else,
-    ``not_neutral`` what regularises the baseline all the same, ``reading`` how the data were read.
+    ``replicates`` and ``audits`` count the trainings after the search. ``answer`` is None before
+    the sweep has ended, and for sweeps that an older gapsweep ran; ``inspection`` is what its
+    networks are like beside their scores. ``losses`` are what the last session could not show, tell
+    or log; ``changes`` say from which trial on it ran on something else, ``not_neutral`` what
+    regularises the baseline all the same, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -74,7 +76,9 @@ class Summary(Frozen):
     seconds: Number
     trials: TrialCounts
     replicates: int = 0
+    audits: int = 0
     answer: Answer | None = None
+    inspection: Inspection | None = None
     baseline: TrialSummary | None
     control: TrialSummary | None = None
     best: TrialSummary | None
@@ -94,6 +98,7 @@ def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) 
     return Summary(
         **_describe_state(sweep),
         answer=sweep.answer,
+        inspection=sweep.inspection,
         baseline=_summarise_trial(sweep.baseline, folder),
         control=_summarise_trial(sweep.control, folder),
         best=_summarise_trial(sweep.best, folder),
@@ -110,13 +115,15 @@ def summarise_state(sweep: Sweep, losses: tuple[Loss, ...]) -> Summary:
 
 
 def _describe_state(sweep: Sweep) -> dict[str, Any]:
+    audits = sum(t.role is Role.AUDIT for t in sweep.trials)
     return {
         "sweep_id": sweep.sweep_id,
         "name": sweep.name,
         "state": sweep.state,
         "seconds": round(sweep.seconds, 3),
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
-        "replicates": len(sweep.trials) - len(sweep.searched),
+        "replicates": sum(t.confirms is not None for t in sweep.trials) - audits,
+        "audits": audits,
         "changes": sweep.changes,
         "reading": sweep.reading,
         "not_neutral": sweep.not_neutral,

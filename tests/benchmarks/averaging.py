@@ -38,7 +38,7 @@ from trainables.data.splitters.build import build_rule
 from trainables.loop import TrainingRun, train
 from trainables.regularisers.averaging import Averaging, LastEpochsAverage, build_averaging
 
-EPOCHS, PATIENCE = 40, 6
+PATIENCE = 6
 
 
 class NormedCNN(Trainable):
@@ -136,12 +136,12 @@ def splits(seed: int) -> Splits:
     return DrawnRows(raw.rows(stay), raw.rows(held), splitter, 0.25, seed, task).divide()
 
 
-def trained(job: tuple[str, str, int]) -> tuple[float, float, int, bool]:
+def trained(job: tuple[str, str, int, int]) -> tuple[float, float, int, bool]:
     """Test loss, test accuracy, epochs that ran, and whether the average is what was kept."""
-    schedule, name, seed = job
+    schedule, name, seed, most = job
     torch.set_num_threads(1)
     data, variant = splits(seed), VARIANTS[name]
-    options = {"max_epochs": EPOCHS, "lr": 3e-3, "seed": seed, "schedule": schedule}
+    options = {"max_epochs": most, "lr": 3e-3, "seed": seed, "schedule": schedule}
     run = build_training(
         NormedCNN(),
         data,
@@ -166,15 +166,17 @@ def main() -> None:
     """A row for every schedule and variant, with the paired difference from no average."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--only", default="", help="variants with this in their names, and none")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    seeds = range(options.seeds)
+    seeds, only = range(options.seeds), options.only
     print("| schedule | average | test loss | difference ± SE | test accuracy | epochs | kept |")
     with get_context("spawn").Pool(options.processes) as pool:
         for schedule in SCHEDULES:
             plain = np.zeros(len(seeds))
-            for name in VARIANTS:
-                jobs = [(schedule, name, seed) for seed in seeds]
+            for name in ("none", *(n for n in VARIANTS if n != "none" and only in n)):
+                jobs = [(schedule, name, seed, options.epochs) for seed in seeds]
                 rows = np.asarray(pool.map(trained, jobs, chunksize=1), dtype=float)
                 plain = rows[:, 0] if name == "none" else plain
                 differences = rows[:, 0] - plain

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from tests.specs import parse
-from tests.trainings import run, splits
-from tests.unit.test_regularisers import EACH, name
+from tests.trainings import EACH, name, run, splits
 from trainables.build import build_run
 from trainables.config.regularisers import read_regularisers
 from trainables.config.stopping import Patience

@@ -43,11 +43,13 @@ STUDY = StudyAttributes(
     seconds_before_extension=30.0,
     gpu_seconds_before_extension=15.0,
     trainings_before_extension=20,
+    audits_before_extension=4,
     space={"dropout": {"float": [0.0, 0.5]}},
     not_neutral=("random numbers in the network's own forward",),
     looks=({"family": "trial 3", "replicates": 5, "alpha": 0.005},),
     answer={"claim": "helps"},
-    findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1})},
+    inspection={"columns": None},
+    findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1}, ANATOMY)},
 )
 
 
@@ -71,15 +73,18 @@ def test_the_released_keys_are_there() -> None:
         "seconds_before_extension": 30.0,
         "gpu_seconds_before_extension": 15.0,
         "trainings_before_extension": 20,
+        "audits_before_extension": 4,
         "space": {"dropout": {"float": [0.0, 0.5]}},
         "not_neutral": ["random numbers in the network's own forward"],
         "looks": [{"family": "trial 3", "replicates": 5, "alpha": 0.005}],
         "answer": {"claim": "helps"},
+        "inspection": {"columns": None},
         "finalists": {
             "3": {
                 "metrics": {"test/loss": 0.6},
                 "anatomy": ANATOMY.to_dict(),
                 "errors": {"gap/loss": 0.1},
+                "control": ANATOMY.to_dict(),
             }
         },
     }
