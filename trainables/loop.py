@@ -241,14 +241,14 @@ def try_step(run: TrainingRun, part: tuple[Share, Pair] | None = None) -> Tensor
     ``part`` is this process's share of a batch and its samples; by default a whole batch of the
     first ones. Returns the loss. The run is not usable afterwards.
     """
-    hooks, now = run.parts.regularisers, _build_now(run, epoch=1)
+    hooks, now = run.parts.regularisers, build_now(run, epoch=1)
     share, (x, y) = part or (Share(), run.data.train.head(run.training.batch_size))
     run.model.train()
     with torch.random.fork_rng(list_generators(run.data.device)):
         for before in hooks.before_epoch:
             before(now)
         run.parts.process.begin_step(share)
-        loss = _run_step(run, x, y, share.weight, now)
+        loss = run_step(run, x, y, share.weight, now)
         for after in hooks.after_epoch:
             after(1)
     return loss
@@ -368,14 +368,14 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     seed_torch(derive_seed(seed, epoch))
     plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
     parts.process.seed_rank(seed, epoch)
-    now = _build_now(run, epoch)
+    now = build_now(run, epoch)
     for hook in parts.regularisers.before_epoch:
         hook(now)
     total, count = torch.zeros((), device=run.data.device), 0
     fed_batches = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
     for fed in islice(fed_batches, run.training.steps_per_epoch):
         parts.process.begin_step(fed.share)
-        total += _run_step(run, fed.x, fed.y, fed.share.weight, now) * fed.count
+        total += run_step(run, fed.x, fed.y, fed.share.weight, now) * fed.count
         count += fed.count
         now.step += 1
     run.steps = now.step
@@ -383,7 +383,7 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     return running / (count * parts.process.world)
 
 
-def _build_now(run: TrainingRun, epoch: int) -> Now:
+def build_now(run: TrainingRun, epoch: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
@@ -394,7 +394,7 @@ def _build_now(run: TrainingRun, epoch: int) -> Now:
     )
 
 
-def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
+def run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
     """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()

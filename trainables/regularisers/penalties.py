@@ -53,11 +53,39 @@ class Penalty(Regulariser):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define value(weight)")
 
+    def attach(self, subject: Subject) -> None:
+        """Find the steps of the optimiser."""
+        super().attach(subject)
+        self._steps = WeightSteps(subject)
+
+    def acts_on_weight(self, w: Penalised) -> bool:
+        """Whether it changes this weight."""
+        return w.factor > 0
+
+    def measure_pull(self, w: Penalised, now: Now) -> Tensor:
+        """How far a step moves each entry of a weight towards 0, if the loss does not resist.
+
+        At λ as built, of the weight's shape, after a step of the optimiser. Of an entry with next
+        to no gradient, which the optimiser would move without bound, it is that of an entry with a
+        hundredth of the mean.
+        """
+        return self._differentiate(w.weight).abs() * self.lam * w.factor * self._bound(w, now)
+
+    def _bound(self, w: Penalised, now: Now) -> Tensor:
+        """The bounded step of each entry per unit of the penalty's gradient."""
+        return self._steps.threshold(w.weight, torch.full_like(now.lr, torch.inf), now)
+
+    def _differentiate(self, weight: Tensor) -> Tensor:
+        leaf = weight.detach().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self.value(leaf), leaf)
+        return gradient
+
     def acted(self, epoch: int) -> bool:
         """Whether λ was above 0 in an epoch up to then, and for a weight."""
         factor = self.subject.training.lambda_factor
         scheduled = any(factor(e) > 0 for e in range(1, epoch + 1))
-        return self.lam > 0 and scheduled and any(w.factor > 0 for w in self.subject.weights)
+        return self.lam > 0 and scheduled and any(map(self.acts_on_weight, self.subject.weights))
 
     def before_epoch(self, now: Now) -> None:
         """Apply the schedule of λ."""
@@ -66,10 +94,8 @@ class Penalty(Regulariser):
     def before_step(self, now: Now) -> None:
         """Add the penalty's gradient to that of each weight which has one."""
         for w in self.subject.weights:
-            leaf = w.weight.detach().requires_grad_()
-            with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(self.value(leaf), leaf)
             if w.weight.grad is not None:
+                gradient = self._differentiate(w.weight)
                 w.weight.grad.add_(self._strength * w.factor * gradient)
 
 
@@ -99,7 +125,6 @@ class ElasticNet(Penalty):
         coupled = not proximal if together else training.couples_l2
         self._coupled = bool(self._l2) and coupled
         self._decoupled = bool(self._l2) and not coupled and not self._l2_inside
-        self._steps = WeightSteps(subject)
         objective = is_sgd(subject.optimizer) and training.proximal_step == "adaptive"
         self.decay = self._l2 if self._decoupled and not objective else 0.0
 
@@ -127,6 +152,14 @@ class ElasticNet(Penalty):
             for w in self.subject.weights:
                 step = self._steps.threshold(w.weight, self._measure_strength(w), now)
                 penalty_steps.apply_proximal_step(w, step, self._l1_now, self._inside_now)
+
+    @torch.no_grad()
+    def measure_pull(self, w: Penalised, now: Now) -> Tensor:
+        """As of any penalty; of both terms, each by its update."""
+        step = self._bound(w, now)
+        other = self._steps.decay(w.weight, now) if self._decoupled else step
+        pull: Tensor = self._l1 * step + 2 * self._l2 * other * w.weight.abs()
+        return pull * w.factor
 
     @torch.no_grad()
     def _measure_strength(self, w: Penalised) -> Tensor:
@@ -157,10 +190,15 @@ class L2(ElasticNet):
 class GroupLasso(Penalty):
     """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
 
-    def attach(self, subject: Subject) -> None:
-        """Find the steps of the optimiser."""
-        super().attach(subject)
-        self._steps = WeightSteps(subject)
+    def acts_on_weight(self, w: Penalised) -> bool:
+        """Whether the weight has units that the penalty can make 0."""
+        return super().acts_on_weight(w) and w.unit_axis is not None
+
+    @torch.no_grad()
+    def measure_pull(self, w: Penalised, now: Now) -> Tensor:
+        """As of any penalty, for weights that have units."""
+        gradient, _ = penalty_steps.measure_group_gradient(w, torch.full_like(now.lr, self.lam))
+        return gradient * self._bound(w, now)
 
     def acted(self, epoch: int) -> bool:
         """Whether λ was above 0, for weights that have units."""
@@ -176,7 +214,7 @@ class GroupLasso(Penalty):
     def after_step(self, now: Now) -> None:
         """Shrink every unit towards 0."""
         for w in self.subject.weights:
-            if w.unit_axis is not None:
+            if self.acts_on_weight(w):
                 weight, bias = penalty_steps.measure_group_gradient(w, self._now)
                 step = self._steps.threshold(w.weight, weight, now)
                 bias_step = step if w.bias is None else self._steps.threshold(w.bias, bias, now)
