@@ -25,7 +25,7 @@ from service.report.report_data import (
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.inspection import Inspection
-from trainables.config.anatomy import DERIVATIVE_ROWS
+from trainables.config.anatomy import ANATOMY_ROWS
 
 
 def render(data: ReportData) -> str:
@@ -44,7 +44,7 @@ def render(data: ReportData) -> str:
         networks=tuple(list_network_rows(data)),
         networks_note=NETWORKS_NOTE,
         finalists=name_finalists(data),
-        derivative_rows=DERIVATIVE_ROWS,
+        anatomy_rows=ANATOMY_ROWS,
     )
 
 
