@@ -179,3 +179,4 @@ class DriverJobOut(_Message):
     spec: str
     more_trials: int
     accept_changes: bool
+    wider: dict[str, list[Any]]

@@ -53,6 +53,7 @@ def test_a_driver_gets_its_job_reports_it_and_ends_it(world: Driven) -> None:
     job = world.call("GET", "/v1/driver/job", world.mine).json()
     assert (job["sweep_id"], job["attempt"], job["more_trials"]) == (world.mine, 1, 0)
     assert "digits-mlp" in job["spec"]
+    assert job["wider"] == {}
     assert world.say("report", {"trials": [TRIAL]}).json() == {
         "requested_action": None,
         "slots": None,
