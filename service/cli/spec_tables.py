@@ -40,7 +40,8 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"),
             ("evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"),
             *_list_costs(spec, found),
-            *_list_ranges(spec.space),
+            *_list_ranges(spec.space if found.ranges is None else found.ranges.space),
+            *_list_meanings(found),
             ("metrics", ", ".join(found.examination.metrics)),
             ("objective", _describe_direction(spec)),
         ]
@@ -53,6 +54,13 @@ def _list_ranges(space: SearchSpace) -> Iterator[tuple[str, str]]:
     for title, dimension in zip(titles, space.dimensions, strict=False):
         where = f", where {dimension.condition}" if dimension.condition else ""
         yield title, f"{dimension.name}: {dimension.plain.summarise()}{where}"
+
+
+def _list_meanings(found: Preflight) -> Iterator[tuple[str, str]]:
+    """What the ranges of λ mean, and a warning for each that cannot act."""
+    if found.ranges is not None:
+        yield from itertools.zip_longest(("what λ means",), found.ranges.notes, fillvalue="")
+        yield from (("warning", text) for text in found.ranges.warnings)
 
 
 def _describe_direction(spec: SweepSpec) -> str:

@@ -132,6 +132,8 @@ class ReportData:
     savings: Savings
     answer: Answer
     not_neutral: tuple[str, ...]
+    ranges: tuple[str, ...]
+    idle_ranges: tuple[str, ...]
     verdict: str
     reading: tuple[str, ...] = ()
     inspection: Inspection = field(default_factory=Inspection)
@@ -167,6 +169,8 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         savings=_count_savings(sweep),
         answer=answer,
         not_neutral=sweep.not_neutral,
+        ranges=sweep.ranges,
+        idle_ranges=sweep.idle_ranges,
         verdict=_write_verdict(sweep, answer),
         reading=sweep.reading,
         inspection=sweep.inspection or Inspection(),

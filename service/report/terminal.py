@@ -65,6 +65,10 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     yield "Baseline, control and best: one training each", _build_comparison(data)
     if data.not_neutral:
         yield "What regularises the baseline all the same", Text("\n".join(data.not_neutral))
+    if data.idle_ranges:
+        yield "Ranges that cannot act", Text("\n".join(data.idle_ranges), style="yellow")
+    if data.ranges:
+        yield "What the ranges of λ mean", Text("\n".join(data.ranges))
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"Best trial by {what}", _build_groups(data, what, rows)

@@ -14,6 +14,7 @@ from search_spaces.kinds import Int, Parameter, list_alternatives
 from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
+from service.run.ranges import Ranges, compute_ranges
 from service.run.user_code import find_code_problems
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
@@ -43,7 +44,7 @@ class Preflight:
     """The samples, the search's splits, the baseline's training before its first step.
 
     ``not_neutral`` says what regularises the baseline all the same, ``reading`` how the data were
-    read.
+    read, ``ranges`` what the space's ranges of λ mean, if they were measured.
     """
 
     rows: Rows
@@ -52,10 +53,13 @@ class Preflight:
     examination: Examination
     not_neutral: tuple[str, ...]
     reading: tuple[Note, ...]
+    ranges: Ranges | None
 
 
-def run_preflight(spec: SweepSpec, source: str) -> Preflight:
+def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) -> Preflight:
     """Load the data, build the network, run one batch and check every name in the spec.
+
+    With ``measure_ranges`` some steps are trained with each penalty, to compute automatic ranges.
 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
@@ -90,7 +94,15 @@ def run_preflight(spec: SweepSpec, source: str) -> Preflight:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
     reading = describe_data(spec.data, rows, splits)
-    return Preflight(rows, splits, run, found, not_neutral, reading)
+    ranges = _measure_ranges(spec, source, splits, found.steps) if measure_ranges else None
+    return Preflight(rows, splits, run, found, not_neutral, reading, ranges)
+
+
+def _measure_ranges(spec: SweepSpec, source: str, splits: Splits, steps: int | None) -> Ranges:
+    try:
+        return compute_ranges(spec, splits, steps)
+    except TrainableError as error:
+        raise SpecError(source, [Problem(error.where or "space.lambda", str(error))]) from None
 
 
 def _list_sampled(spec: SweepSpec) -> Iterator[str]:

@@ -89,7 +89,7 @@ def _refuse_unknown_steps(automatic: bool) -> None:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A range of one penalty, and what λ does there; ``computed`` is what its ends are."""
+    """A range of one penalty, and what λ does there; ``computed`` says what is so at its high end."""
 
     plain: Float | Int | Choice
     penalty: str
@@ -100,15 +100,12 @@ class _Measured:
     def describe(self) -> str:
         """The range, and what its ends mean."""
         low, high = self._ends()
-        where = f"{self.penalty}{_name_update(self.update)}: λ {low:.3g} to {high:.3g}"
+        named = f"{self.penalty}{_name_update(self.update)}: λ {low:.3g} to {high:.3g}"
         if not self.strength.pull:
-            return f"{where}; it acts on no weight of this network"
-        slow, fast = self.strength.half_life(low), self.strength.half_life(high)
-        lives = f"half-life of a weight {_count_epochs(slow)} at the low end"
-        found = [f"{where}; {lives}, {_count_epochs(fast)} at the high end"]
-        found += [self.computed] if self.computed else []
-        zeros = self.strength.zeros
-        found += [f"{format_share(zeros)} zeros in the probe at the high end"] if zeros else []
+            return f"{named} acts on no weight of this network"
+        slow, fast = (_write_epochs(self.strength.half_life(end)) for end in (low, high))
+        found = [f"{named} halves weights in {slow} to {fast} epochs"]
+        found += [f"at the high end {text}" for text in self._describe_high()]
         idle = self._find_idle_share()
         if 0.5 <= idle < 1:
             found.append(
@@ -116,6 +113,13 @@ class _Measured:
                 f"{format_share(SHRINKS)} over the run (λ below {self.strength.low:.2g})"
             )
         return "; ".join(found)
+
+    def _describe_high(self) -> Iterator[str]:
+        zeros = self.strength.zeros
+        shown = f"{format_share(zeros)} of weights are 0 in the probe" if zeros else ""
+        texts = [text for text in (self.computed, shown) if text]
+        if texts:
+            yield " and ".join(texts)
 
     def warn(self) -> Iterator[str]:
         """That the penalty does nothing anywhere in its range, if so."""
@@ -127,7 +131,7 @@ class _Measured:
             shrinks = -math.expm1(-self.strength.pull * high)
             yield (
                 f"{name} cannot act: at its highest value, {high:.3g}, weights shrink by "
-                f"{format_share(shrinks)} over {_count_epochs(self.strength.epochs)}; use "
+                f"{format_share(shrinks)} over {self.strength.epochs} epochs; use "
                 f"`auto`, or values from {self.strength.low:.2g} on"
             )
 
@@ -196,12 +200,12 @@ class _Meter:
         if largest:
             high = largest / (_RATIO if penalty == "elastic_net" else 1)
             low, strength = high / _GLMNET, self._probe(penalty, update, 0.0)
-            computed = "the high end is the smallest λ at which all coefficients are 0"
+            computed = "all coefficients are 0"
             strength = replace(strength, zeros=None)
         else:
             strength = self._probe_whole(penalty, update)
             low, high = _choose_ends(strength)
-            computed = _describe_high(strength)
+            computed = _describe_reached(strength)
         when = {**plain.when, Penalty.selector: (penalty,), **{k: (v,) for k, v in update.items()}}
         ends = tuple(float(f"{end:.2g}") for end in (low, high))
         sampled = Float.model_validate({"float": ends, "log": True, "when": when})
@@ -250,12 +254,12 @@ def _choose_ends(strength: Strength) -> tuple[float, float]:
     return strength.low, max(strength.high, _LEAST_RATIO * strength.low)
 
 
-def _describe_high(strength: Strength) -> str:
+def _describe_reached(strength: Strength) -> str:
     if strength.high is None:
         return ""
     if strength.diverges:
-        return "the training diverges above the high end"
-    return "there the training loss is that of the constant predictor"
+        return "the training is about to diverge"
+    return "the training loss is that of the constant predictor"
 
 
 def _name_update(update: Point) -> str:
@@ -263,5 +267,5 @@ def _name_update(update: Point) -> str:
     return f" ({named})" if named else ""
 
 
-def _count_epochs(epochs: float) -> str:
-    return f"{epochs:.2g} epochs" if epochs < 100 else f"{epochs:,.0f} epochs"
+def _write_epochs(epochs: float) -> str:
+    return f"{epochs:.2g}" if epochs < 100 else f"{epochs:,.0f}"

@@ -22,13 +22,19 @@ from service.study.records import TrialState
 from service.sweep.code_record import record_code
 from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
-from service.sweep.load import load_stored_spec, read_sampled_spec, read_trials_of
+from service.sweep.load import (
+    has_ranges,
+    load_stored_spec,
+    read_sampled_spec,
+    read_trials_of,
+)
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
 from trainables.config.code_policy import get_policy
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
+    from service.run.ranges import Ranges
     from service.run.sweep_control import Orders
     from service.run.sweep_session import Ending
     from trainables.config.code_files import CodeFile
@@ -155,6 +161,7 @@ def start_sweep(
             observers,
             cluster=cluster,
             not_neutral=prepared.not_neutral,
+            ranges=prepared.ranges,
             concurrent=prepared.slots,
         )
     return ending, folder
@@ -189,7 +196,8 @@ def resume_sweep(
         if wider:
             sampled = widen_spec(sampled, wider, folder.sweep_id)
             _check_more(spec, folder, more_trials)
-        prepared = prepare(sampled, str(folder.spec), cluster, shared)
+        measure = bool(wider) or not has_ranges(spec, folder)
+        prepared = prepare(sampled, str(folder.spec), cluster, shared, measure_ranges=measure)
         record_code(folder, prepared.code)
         return run_sweep(
             spec,
@@ -199,6 +207,7 @@ def resume_sweep(
             observers,
             cluster=cluster,
             not_neutral=prepared.not_neutral,
+            ranges=prepared.ranges,
             concurrent=prepared.slots,
             more_trials=more_trials,
             wider=wider,
@@ -251,7 +260,8 @@ def continue_sweep(
         sampled = read_sampled_spec(spec, folder)
         if wider:
             sampled = widen_spec(sampled, wider, folder.sweep_id)
-        prepared = prepare(sampled, "the spec", cluster, [home.path])
+        measure = bool(wider) or not has_ranges(spec, folder)
+        prepared = prepare(sampled, "the spec", cluster, [home.path], measure_ranges=measure)
         record_code(folder, prepared.code, get_policy().bundle)
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
@@ -262,6 +272,7 @@ def continue_sweep(
             observers,
             cluster=cluster,
             not_neutral=prepared.not_neutral,
+            ranges=prepared.ranges,
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
             orders=orders,
@@ -274,19 +285,29 @@ def continue_sweep(
 class Prepared:
     """A valid spec's samples, how many trials fit at once, and the files of its code.
 
-    ``not_neutral`` says what regularises the baseline all the same.
+    ``not_neutral`` says what regularises the baseline all the same, ``ranges`` what the space's
+    ranges of λ mean, if they were measured.
     """
 
     rows: Rows
     slots: int
     code: tuple[CodeFile, ...]
     not_neutral: tuple[str, ...]
+    ranges: Ranges | None
 
 
-def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Path]) -> Prepared:
+def prepare(
+    spec: SweepSpec,
+    source: str,
+    cluster: Cluster,
+    shared: Sequence[Path],
+    *,
+    measure_ranges: bool = True,
+) -> Prepared:
     """Check a spec against its data and network and, in parallel, against the cluster.
 
-    All nodes of a cluster with several nodes must see the ``shared`` folders.
+    All nodes of a cluster with several nodes must see the ``shared`` folders. Ranges of λ need not
+    be measured again for a sweep that has begun.
 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
@@ -300,9 +321,9 @@ def prepare(spec: SweepSpec, source: str, cluster: Cluster, shared: Sequence[Pat
         inventory = executor.submit(cluster.take_inventory, shared)
         code = fingerprint_code(spec, get_policy().all_folders)
         pin_code(code)
-        found = run_preflight(spec, source)
+        found = run_preflight(spec, source, measure_ranges=measure_ranges)
         slots = inventory.result().check(spec)
-        return Prepared(found.rows, slots, code, found.not_neutral)
+        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges)
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:

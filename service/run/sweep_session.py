@@ -62,6 +62,7 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
 if TYPE_CHECKING:
+    from service.run.ranges import Ranges
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 
 
@@ -129,6 +130,7 @@ def run_sweep(
     orders: Orders | None = None,
     accept_changes: bool = False,
     not_neutral: Sequence[str] = (),
+    ranges: Ranges | None = None,
     wider: Wider | None = None,
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
@@ -136,7 +138,8 @@ def run_sweep(
     At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
     sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
-    ``not_neutral`` says what regularises the baseline all the same. With ``wider`` ranges, the
+    ``not_neutral`` says what regularises the baseline all the same. ``ranges`` were measured for
+    this session: a new study samples their space. With ``wider`` ranges, the
     study has these from now on.
 
     Raises:
@@ -163,6 +166,7 @@ def run_sweep(
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
+            ranges=ranges,
             wider=wider or {},
         )
         try:
@@ -230,6 +234,7 @@ class _Session:
         interrupts: Interrupts,
         accept_changes: bool,
         not_neutral: tuple[str, ...],
+        ranges: Ranges | None,
         wider: Wider,
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
@@ -242,6 +247,8 @@ class _Session:
             _widen(spec, folder, wider)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
+        if ranges is not None and self._study.attributes.space is None:
+            self._study.store_space(ranges.space)
         self._spec = spec = spec.with_space(self._study.space)
         notes = describe_data(spec.data, rows, self._splits)
         reading = tuple(f"{note.subject}: {note.text}" for note in notes)
@@ -249,6 +256,8 @@ class _Session:
         cleared = replace(
             self._study.attributes, answer=None, inspection=None, not_neutral=not_neutral
         )
+        if ranges is not None:
+            cleared = replace(cleared, ranges=ranges.notes, idle_ranges=ranges.warnings)
         self._study.store(cleared)
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)

@@ -180,7 +180,8 @@ def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
 class StudyAttributes(_Attributes):
     """The attributes of a study.
 
-    ``not_neutral`` says what regularises the baseline all the same. ``budget`` is how many
+    ``not_neutral`` says what regularises the baseline all the same, ``ranges`` what the ranges of λ
+    mean (None: not measured), ``idle_ranges`` which of them cannot act. ``budget`` is how many
     trials the search may start, None before the study is prepared; it was prepared for ``planned``
     ones. ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
     used when the sweep was last given more trials: budgets count from there. ``looks`` are the
@@ -199,6 +200,16 @@ class StudyAttributes(_Attributes):
     trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
     audits_before_extension: int = field(default=0, metadata=_define_storage(load=int))
     space: Stored | None = field(default=None, metadata=_define_storage())
+    ranges: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_define_storage(
+            load=lambda value: None if value is None else tuple(value),
+            dump=lambda value: None if value is None else list(value),
+        ),
+    )
+    idle_ranges: tuple[str, ...] = field(
+        default=(), metadata=_define_storage(load=tuple, dump=list)
+    )
     not_neutral: tuple[str, ...] = field(
         default=(), metadata=_define_storage(load=tuple, dump=list)
     )

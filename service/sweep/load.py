@@ -76,6 +76,21 @@ def read_sampled_spec(spec: SweepSpec, folder: SweepFolder) -> SweepSpec:
         return spec.with_space(read_study(spec, partial(folder.open, folder.journal)).space)
 
 
+def has_ranges(spec: SweepSpec, folder: SweepFolder) -> bool:
+    """Whether a session of the sweep has stored what its ranges of λ mean.
+
+    Raises:
+        DamagedFileError: the study cannot be used.
+    """
+    from service.study.study import read_study
+
+    if not _has_begun(folder):
+        return False
+    with blame(folder, folder.journal):
+        study = read_study(spec, partial(folder.open, folder.journal))
+        return study.attributes.ranges is not None
+
+
 def _has_begun(folder: SweepFolder) -> bool:
     """Whether the sweep's study was created.
 
@@ -157,6 +172,8 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         inspection=None if seen is None else Inspection.model_validate(seen),
         changes=tuple(w for r in records if (w := r.describe())),
         not_neutral=attributes.not_neutral,
+        ranges=attributes.ranges or (),
+        idle_ranges=attributes.idle_ranges,
         reading=records[-1].reading if records else (),
     )
 

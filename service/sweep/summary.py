@@ -67,7 +67,8 @@ class Summary(Frozen):
     the sweep has ended, and for sweeps that an older gapsweep ran; ``inspection`` is what its
     networks are like beside their scores. ``losses`` are what the last session could not show, tell
     or log; ``changes`` say from which trial on it ran on something else, ``not_neutral`` what
-    regularises the baseline all the same, ``reading`` how the data were read.
+    regularises the baseline all the same, ``reading`` how the data were read, ``ranges`` what the
+    ranges of λ mean, ``idle_ranges`` which of them cannot act.
     """
 
     sweep_id: str
@@ -88,6 +89,8 @@ class Summary(Frozen):
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    idle_ranges: tuple[str, ...] = ()
     not_acting: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="parts without effect, with the trials of the search"
     )
@@ -127,6 +130,8 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "changes": sweep.changes,
         "reading": sweep.reading,
         "not_neutral": sweep.not_neutral,
+        "ranges": sweep.ranges,
+        "idle_ranges": sweep.idle_ranges,
         "not_acting": dict(sweep.not_acting),
     }
 

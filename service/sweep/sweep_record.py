@@ -34,7 +34,8 @@ class Sweep:
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran;
     ``inspection`` is what its networks are like beside their scores. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
-    all the same, ``reading`` how the data were read. ``space`` is what its study samples.
+    all the same, ``reading`` how the data were read, ``ranges`` what the
+    ranges of λ mean, ``idle_ranges`` which of them cannot act. ``space`` is what its study samples.
     """
 
     sweep_id: str
@@ -49,6 +50,8 @@ class Sweep:
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    idle_ranges: tuple[str, ...] = ()
     space: SearchSpace | None = None
 
     @classmethod
@@ -65,6 +68,8 @@ class Sweep:
         changes: tuple[str, ...] = (),
         reading: tuple[str, ...] = (),
         not_neutral: tuple[str, ...] = (),
+        ranges: tuple[str, ...] = (),
+        idle_ranges: tuple[str, ...] = (),
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -81,6 +86,8 @@ class Sweep:
             changes=changes,
             reading=reading,
             not_neutral=not_neutral,
+            ranges=ranges,
+            idle_ranges=idle_ranges,
         )
 
     @property
