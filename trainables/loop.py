@@ -175,7 +175,7 @@ class TrainingRun:
     def _measure_decay(self) -> dict[str, float]:
         """The half-life of a weight under decay, over the epochs that ran; empty without decay."""
         training, strength = self.training, sum(r.decay for r in self.parts.regularisers.all)
-        rates = (training.lambda_factor(e) * training.lr_at(e) for e in range(1, self.epoch + 1))
+        rates = (training.lambda_factor(e) * self.lr_at(e) for e in range(1, self.epoch + 1))
         shrunk = 2 * strength * sum(rates) * self.steps / max(self.epoch, 1) ** 2
         return {HALF_LIFE: math.log(2) / shrunk} if shrunk else {}
 

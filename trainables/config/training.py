@@ -169,7 +169,7 @@ class Training(Strict):
     swa_cycle: SomeEpochs = Field(
         1,
         description="with `swa`: epochs in which the rate falls to a tenth, before weights are "
-        "averaged and it starts again; 1 keeps it constant",
+        "averaged and it starts again, at most half of `max_epochs`; 1 keeps it constant",
     )
     penalised: Selection = Selection()
     measure_every: SomeEpochs = Field(
