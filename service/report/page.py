@@ -23,10 +23,12 @@ from service.report.report_data import (
     describe_idle,
     list_arm_metrics,
 )
+from service.report.robustness import list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.inspection import Inspection
-from trainables.config.anatomy import DERIVATIVE_ROWS
+from trainables.config.anatomy import ANATOMY_ROWS
+from trainables.config.robustness import CALIBRATION
 
 
 def render(data: ReportData) -> str:
@@ -47,7 +49,7 @@ def render(data: ReportData) -> str:
         networks=tuple(list_network_rows(data)),
         networks_note=NETWORKS_NOTE,
         finalists=name_finalists(data),
-        derivative_rows=DERIVATIVE_ROWS,
+        anatomy_rows=ANATOMY_ROWS,
     )
 
 
@@ -57,6 +59,7 @@ def _show_inspection(found: Inspection) -> dict[str, object]:
     plot = "" if columns is None or sentence else draw_columns_plot(columns)
     return {
         "robustness_plot": Markup(draw_robustness_plot(found.robustness)),
+        "has_calibration": CALIBRATION in list_scores(found.robustness),
         "columns_plot": Markup(plot),
         "columns_sentence": sentence,
         "columns_note": COLUMNS_NOTE,

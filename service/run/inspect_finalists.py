@@ -8,7 +8,7 @@ from statistics import fmean
 from service.answer.conclude import average
 from service.run.finalists import build_finalist, read_weights
 from service.spec.model import SweepSpec
-from service.study.records import TrialState
+from service.study.records import Role, TrialState
 from service.sweep.answer import Mean
 from service.sweep.home import SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, read_inspected
@@ -64,7 +64,7 @@ def _measure_search(
     spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep
 ) -> Iterator[tuple[str, tuple[Inspected, ...]]]:
     for arm, trial in zip(_ARMS, (sweep.baseline, sweep.control, sweep.best), strict=True):
-        if trial is None:
+        if trial is None or (arm == PICK and trial.role is Role.BASELINE):
             continue
         marked = folder.control_weights(trial.number)
         path = marked if arm == CONTROL and marked.exists() else folder.best_weights(trial.number)
