@@ -13,6 +13,7 @@ from service.base.plain_text import clean
 from service.report import formatting
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import COLUMNS_NOTE, describe_columns
+from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
 from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
@@ -36,6 +37,8 @@ def render(data: ReportData) -> str:
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
         idle_mark=IDLE_MARK,
+        edges_title=EDGES_TITLE,
+        search_on=SEARCH_ON,
         audit_columns=AUDIT_COLUMNS,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
@@ -83,6 +86,7 @@ def _load_template() -> Template:
         for f in (
             number,
             describe_idle,
+            write_edge,
             write_audit,
             list_audit_rows,
             formatting.format_mean,

@@ -343,7 +343,7 @@ class _Session:
             self._losses, "report.html", lambda: write_report(sweep, self._study, folder)
         )
         self._write_summary(sweep)
-        unlogged = self._finish_log(sweep, "" if data is None else data.verdict)
+        unlogged = self._finish_log(sweep, "" if data is None else data.description)
         summary = self._write_summary(sweep)  # again: MLflow's losses are known now
         return Ending(sweep, summary, stopped, unlogged, self._list_losses())
 
