@@ -13,7 +13,7 @@ from service.cli.spec_tables import build_cluster_table, build_use_table
 from service.cluster.inventory import Inventory, Node
 from service.spec.resources import Resources
 from tests.specs import parse as spec
-from trainables.devices import Gpu, Machine
+from trainables.machine import Gpu, Machine
 
 H100 = Gpu("NVIDIA H100", 80 * 2**30, (9, 0))
 V100 = Gpu("Tesla V100", 16 * 2**30, (7, 0))
