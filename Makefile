@@ -26,8 +26,9 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
-keys: .venv/ready # the list of a spec's keys, from its JSON Schema
+keys: .venv/ready # what is generated in READMEs: a spec's keys, λ in scikit-learn's terms
 	$(BIN)/python -m tests.spec_keys
+	$(BIN)/python -m tests.scikit_table
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

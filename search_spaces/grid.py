@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace
+from search_spaces.dimensions import Dimension
+from search_spaces.kinds import Auto, Choice, Float, Int, Plain, UnknownRangeError
+from search_spaces.space import SearchSpace
 from search_spaces.values import Value
 
 
@@ -18,18 +20,20 @@ class Axis:
     at: Callable[[int], Value]
 
 
-def build_axis(parameter: Parameter, points_per_range: int) -> Axis:
+def build_axis(plain: Plain, points_per_range: int) -> Axis:
     """All choices, or evenly spaced values of a range, both of its bounds included."""
-    match parameter:
+    match plain:
         case Choice():
-            return Axis(len(parameter.values), parameter.values.__getitem__)
+            return Axis(len(plain.values), plain.values.__getitem__)
         case Int():
-            low, step = parameter.low, parameter.step
+            low, step = plain.low, plain.step
             return _space_steps(
-                (parameter.high - low) // step, points_per_range, lambda i: low + i * step
+                (plain.high - low) // step, points_per_range, lambda i: low + i * step
             )
         case Float():
-            return _space_range(parameter, points_per_range)
+            return _space_range(plain, points_per_range)
+        case Auto():
+            raise UnknownRangeError
 
 
 def iterate_grid(space: SearchSpace, points_per_range: int) -> Iterator[dict[str, Value]]:
@@ -40,24 +44,24 @@ def iterate_grid(space: SearchSpace, points_per_range: int) -> Iterator[dict[str
     an error outside ``optimize``.
     """
     names = space.order_names()
-    axes = {n: build_axis(space.parameters[n], points_per_range) for n in names}
+    axes = {d.stored: build_axis(d.plain, points_per_range) for d in space.dimensions}
     point: dict[str, Value] = {}
-    chosen: list[tuple[int, int]] = []  # positions in `names` and in the axis of that name
+    chosen: list[tuple[int, Axis, int]] = []  # place in `names`, its axis, position in the axis
     start = 0
     while True:
         for place in range(start, len(names)):
-            name = names[place]
-            if space.is_active(name, point):
-                point[name] = axes[name].at(0)
-                chosen.append((place, 0))
+            dimension = space.find_dimension(names[place], point)
+            if dimension is not None:
+                axis = axes[dimension.stored]
+                point[dimension.name] = axis.at(0)
+                chosen.append((place, axis, 0))
         yield dict(point)
         while chosen:
-            place, index = chosen.pop()
-            axis = axes[names[place]]
+            place, axis, index = chosen.pop()
             del point[names[place]]
             if index + 1 < axis.length:
                 point[names[place]] = axis.at(index + 1)
-                chosen.append((place, index + 1))
+                chosen.append((place, axis, index + 1))
                 start = place + 1
                 break
         else:
@@ -65,18 +69,26 @@ def iterate_grid(space: SearchSpace, points_per_range: int) -> Iterator[dict[str
 
 
 def choose_spread(
-    space: SearchSpace, names: Iterable[str], points_per_range: int, count: int
+    space: SearchSpace,
+    names: Iterable[str],
+    points_per_range: int,
+    count: int,
+    others: Mapping[str, Value] | None = None,
 ) -> list[dict[str, Value]]:
     """At most ``count`` different points of the grid of some parameters, spread over it.
 
-    Conditions on parameters that are not among ``names`` count as met.
+    The ``others`` have these values; conditions on parameters without a value count as met.
     """
     wanted = set(names)
-    order = [n for n in space.order_names() if n in wanted]
-    axes = {n: build_axis(space.parameters[n], points_per_range) for n in order}
+    order = [d for d in space.dimensions if d.name in wanted]
+    axes = {d.stored: build_axis(d.plain, points_per_range) for d in order}
     total = math.prod(axis.length for axis in axes.values())
     step = max(1, total // count)
-    spread = (_drop_inactive(space, _decode(axes, i * step)) for i in range(min(count, total)))
+    fixed = {n: v for n, v in (others or {}).items() if n not in wanted}
+    spread = (
+        _drop_inactive(space, order, _decode(axes, i * step), fixed)
+        for i in range(min(count, total))
+    )
     return [dict(items) for items in dict.fromkeys(tuple(point.items()) for point in spread)]
 
 
@@ -89,12 +101,19 @@ def _decode(axes: Mapping[str, Axis], number: int) -> dict[str, Value]:
     return {name: point[name] for name in axes}
 
 
-def _drop_inactive(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
-    active: dict[str, Value] = {}
-    for name in point:
-        if space.is_active(name, active, among=point):
-            active[name] = point[name]
-    return active
+def _drop_inactive(
+    space: SearchSpace,
+    order: Sequence[Dimension],
+    values: Mapping[str, Value],
+    fixed: Mapping[str, Value],
+) -> dict[str, Value]:
+    """The values of active dimensions, by the names of their parameters."""
+    active = dict(fixed)
+    among = {*fixed, *(dimension.name for dimension in order)}
+    for dimension in order:
+        if space.find_dimension(dimension.name, active, among) is dimension:
+            active[dimension.name] = values[dimension.stored]
+    return {name: value for name, value in active.items() if name not in fixed}
 
 
 def _space_steps(steps: int, count: int, at: Callable[[int], Value]) -> Axis:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from search_spaces.dimensions import Dimension
+from search_spaces.kinds import Auto, Choice, Float, Int, UnknownRangeError
 from search_spaces.points import select_representable
-from search_spaces.space import Choice, Float, Int, Parameter, SearchSpace
+from search_spaces.space import SearchSpace
 from search_spaces.values import Value, encode, find_stored
 
 if TYPE_CHECKING:
@@ -26,24 +28,25 @@ def suggest(
     point: dict[str, Value] = dict(fixed)
     recorded = select_representable(space, fixed)
     for name in space.order_names():
-        if name not in space.find_active(point):
+        active = {dimension.name: dimension for dimension in space.find_dimensions(point)}
+        dimension = active.get(name)
+        if dimension is None:
             if name not in fixed:
                 point.pop(name, None)
-        elif name in recorded or name not in fixed:
-            point[name] = _suggest(name, space.parameters[name], trial)
+        elif dimension.stored in recorded or name not in fixed:
+            point[name] = _suggest(dimension, trial)
     return point
 
 
-def _suggest(name: str, parameter: Parameter, trial: optuna.Trial) -> Value:
-    match parameter:
+def _suggest(dimension: Dimension, trial: optuna.Trial) -> Value:
+    name, plain = dimension.stored, dimension.plain
+    match plain:
         case Float():
-            return trial.suggest_float(
-                name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
-            )
+            return trial.suggest_float(name, plain.low, plain.high, step=plain.step, log=plain.log)
         case Int():
-            return trial.suggest_int(
-                name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
-            )
+            return trial.suggest_int(name, plain.low, plain.high, step=plain.step, log=plain.log)
         case Choice():
-            stored = trial.suggest_categorical(name, [encode(v) for v in parameter.values])
-            return find_stored(parameter.values, stored)
+            stored = trial.suggest_categorical(name, [encode(v) for v in plain.values])
+            return find_stored(plain.values, stored)
+        case Auto():
+            raise UnknownRangeError

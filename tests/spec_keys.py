@@ -107,12 +107,17 @@ def _regularisers() -> str:
 
 def _merged(schema: Schema, definitions: Schema) -> Schema:
     """The keys of every kind of parameter together."""
-    kinds = [definitions[_name(m)] for m in schema["additionalProperties"]["anyOf"]]
+    members = schema["additionalProperties"]["anyOf"]
+    kinds = (definitions[_name(member)] for member in members if "$ref" in member)
     merged: dict[str, Any] = {}
     for kind in kinds:
-        merged = {**merged, **kind["properties"]}
-    first = {k: merged.pop(k) for k in ("float", "int", "choice")}
-    about = "A space is a mapping of names to parameters. Each has one of `float`, `int`, `choice`."
+        merged = {**merged, **kind.get("properties", {})}
+    first = {k: merged.pop(k) for k in ("float", "int", "choice", "auto")}
+    about = (
+        "A space is a mapping of names to parameters. Each has one of `float`, `int`, `choice` "
+        "and, for `lambda` only, `auto`; or it is a constant, or a list of alternatives, each with "
+        "its own `when`, of which no two can be met at the same point."
+    )
     return {"properties": {**first, **merged}, "description": about, "required": list(first)}
 
 

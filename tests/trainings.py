@@ -16,6 +16,33 @@ from trainables.data.splits import Split, Splits
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN, MLP
 
+EACH: list[dict[str, Any]] = [
+    {"penalty": "l1", "lambda": 0.02},
+    {"penalty": "l2", "lambda": 0.5},
+    {"penalty": "elastic_net", "lambda": 0.05},
+    {"penalty": "group_lasso", "lambda": 0.02},
+    {"penalty": "l1", "lambda": 0.05, "training": {"lambda_schedule": "warmup"}},
+    {"penalty": "l1", "lambda": 0.05, "training": {"lambda_schedule": "cosine"}},
+    {"penalty": "l1", "lambda": 0.05, "training": {"proximal_step": "adaptive"}},
+    {"max_norm": 0.3},
+    {"dropout": 0.4},
+    {"augmentation": "shift"},
+    {"random_erasing": 0.5},
+    {"input_noise": 0.3},
+    {"mixup": 0.5},
+    {"cutmix": 0.5},
+    {"label_smoothing": 0.2},
+    {"gradient_noise": 0.1},
+    {"ema": 0.8},
+    {"swa": 0.5},
+]
+"""Regularisers that each change what is learned, one of every kind."""
+
+
+def name(options: dict[str, Any]) -> str:
+    """The values of options, to name a test."""
+    return ",".join(str(v) for v in options.values())
+
 
 def splits(train_size: int = 60, val_size: int = 30) -> Splits:
     """Images of 4 × 4 pixels: is their mean above a half?"""

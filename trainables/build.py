@@ -137,7 +137,7 @@ def build_training(
         switch_off_decay(optimizer)
     with blame("training.schedule"):
         training.lr_at(1)
-    hooks = Hooks([regulariser for regulariser, _ in built])
+    hooks = Hooks([made for made, _ in built], [_get_part(config) for _, config in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None
@@ -193,6 +193,10 @@ def _explain_misfit(
 
 def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:
     return config.key if isinstance(config, RegulariserConfig) else config.label
+
+
+def _get_part(config: RegulariserConfig | OwnRegulariser) -> str:
+    return config.part() if isinstance(config, RegulariserConfig) else config.label
 
 
 def _build_network(

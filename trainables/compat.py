@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.batchnorm import _NormBase as NormOfBatches
 from torch.optim import Optimizer
 from torch.optim.optimizer import _use_grad_for_differentiable
 from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = [
     "BatchNorm",
-    "compute_adam_steps",
+    "Curvature",
+    "NormOfBatches",
     "defer_compiler",
     "defer_compiler_in_mode",
+    "find_curvature",
+    "is_sgd",
     "seed_torch",
 ]
 
@@ -92,17 +96,54 @@ def seed_torch(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def compute_adam_steps(optimizer: torch.optim.Adam, weight: Tensor, lr: Tensor) -> Tensor:
-    """The step of each entry of a weight per unit of gradient, ``lr/(√v̂ + ε)``.
+def find_curvature(optimizer: Optimizer) -> Curvature | None:
+    """What divides an optimiser's step of each entry of a weight; None where that is not known.
 
-    Reads ``exp_avg_sq`` and ``step`` of Adam's state, as torch 2.13 names them. Returns 0, 0-dim,
-    for a weight that has had no gradient yet.
+    The function reads the state and the group of one weight, as torch 2.13 names their items, after
+    a step. Not known are subclasses with a step of their own, and RMSprop if it is centered: its
+    steps have no bound.
     """
-    group = optimizer.param_groups[0]
-    _, beta = group["betas"]
-    state: dict[str, Any] = optimizer.state[weight]
-    if not state:
-        return torch.zeros_like(lr)
-    corrected = state["exp_avg_sq"] / (1 - beta ** state["step"])
-    steps: Tensor = lr / (corrected.sqrt() + group["eps"])
-    return steps
+    if any(group.get("centered") for group in optimizer.param_groups):
+        return None
+    return _CURVATURES.get(_name_step(optimizer))
+
+
+def is_sgd(optimizer: Optimizer) -> bool:
+    """Whether an optimiser's step is that of ``torch.optim.SGD``."""
+    return _name_step(optimizer) == "torch.optim.sgd.SGD.step"
+
+
+def _name_step(optimizer: Optimizer) -> str:
+    """Where the step is defined; torch replaces it by a wrapper once there is an optimiser."""
+    step = type(optimizer).step
+    return f"{step.__module__}.{step.__qualname__}"
+
+
+def _measure_adam(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+    """``√v̂ + ε`` (Kingma & Ba 2015; amsgrad: Reddi et al. 2018)."""
+    beta = group["betas"][1]
+    squares = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
+    curvature: Tensor = (squares / (1 - beta ** state["step"])).sqrt() + group["eps"]
+    return curvature
+
+
+def _measure_rmsprop(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+    """``√v + ε``."""
+    curvature: Tensor = state["square_avg"].sqrt() + group["eps"]
+    return curvature
+
+
+def _measure_adagrad(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+    """``√Σg² + ε``, and the decay of the learning rate (Duchi et al. 2011)."""
+    decay = 1 + (state["step"] - 1) * group["lr_decay"]
+    curvature: Tensor = (state["sum"].sqrt() + group["eps"]) * decay
+    return curvature
+
+
+Curvature = Callable[[Mapping[str, Any], Mapping[str, Any]], Tensor]
+_CURVATURES: Mapping[str, Curvature] = {
+    "torch.optim.adam.Adam.step": _measure_adam,
+    "torch.optim.nadam.NAdam.step": _measure_adam,
+    "torch.optim.rmsprop.RMSprop.step": _measure_rmsprop,
+    "torch.optim.adagrad.Adagrad.step": _measure_adagrad,
+}

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from trainables.compat import seed_torch
 from trainables.config.stopping import StoppingRule, Verdict
-from trainables.config.training import Training
+from trainables.config.training import HALF_LIFE, Training
+from trainables.config.trial_parameters import EARLY_STOPPING
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.placing import Placed
@@ -29,6 +30,7 @@ from trainables.distributed.process import Process, Share, derive_seed
 from trainables.errors import ContractError, DivergedError, locate
 from trainables.gap import compute_gaps
 from trainables.measure import measure
+from trainables.norm_statistics import find_norms, recompute_statistics
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
@@ -44,7 +46,9 @@ class EpochResult:
     done: bool
 
 
-_NOISE, _READ = 2**20, 2**21  # larger than the rank of any process
+_NOISE, _READ, _NORMS = 2**20, 2**21, 2**22  # larger than the rank of any process
+_NORM_BATCHES = 100
+"""Batches from which statistics of batch norms are computed, at most."""
 EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
 
 
@@ -97,6 +101,7 @@ class TrainingRun:
         self.control: Kept | None = None
         self.control_ended = False
         self.steps = 0
+        self.ends_at = parts.training.max_epochs
         self._kept: Kept | None = None
 
     @property
@@ -122,6 +127,10 @@ class TrainingRun:
         averaged = dict(self.evaluated.named_parameters())
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
 
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1."""
+        return self.parts.regularisers.learning_rate(epoch, self.training.lr_at(epoch))
+
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of the forward pass."""
         if self.training.precision != "bf16":
@@ -144,11 +153,31 @@ class TrainingRun:
         """
         if self._kept is None:
             raise RuntimeError("the training has not finished an epoch")
-        return self._metrics_of(self._kept)
+        return {**self._metrics_of(self._kept), **self._measure_decay()}
+
+    def list_idle(self) -> tuple[str, ...]:
+        """The parts without any effect on the kept weights; call it after the last epoch.
+
+        Of a training that is not regularised there are none. Every process of a group calls it.
+        """
+        kept = self._kept.result.epoch if self._kept else 0
+        idle = self.parts.regularisers.list_idle(kept)
+        stopping = self.parts.stopping is not None and not self.parts.runs_to_end
+        if stopping and kept >= self.training.max_epochs:
+            idle = (*idle, EARLY_STOPPING)
+        by_rank = self.parts.process.gather(idle)
+        return tuple(part for part in idle if all(part in others for others in by_rank))
 
     def control_metrics(self) -> dict[str, float] | None:
         """The metrics at the control's weights; None for a training without a control."""
         return None if self.control is None else self._metrics_of(self.control)
+
+    def _measure_decay(self) -> dict[str, float]:
+        """The half-life of a weight under decay, over the epochs that ran; empty without decay."""
+        training, strength = self.training, sum(r.decay for r in self.parts.regularisers.all)
+        rates = (training.lambda_factor(e) * training.lr_at(e) for e in range(1, self.epoch + 1))
+        shrunk = 2 * strength * sum(rates) * self.steps / max(self.epoch, 1) ** 2
+        return {HALF_LIFE: math.log(2) / shrunk} if shrunk else {}
 
     def _copy(self, result: EpochResult) -> Kept:
         state = self.evaluated.state_dict()
@@ -178,6 +207,7 @@ class TrainingRun:
             "control_state": self.control.state if self.control else {},
             "control_ended": self.control_ended,
             "steps": self.steps,
+            "ends_at": self.ends_at,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -192,6 +222,7 @@ class TrainingRun:
         self.control = _load_kept(state.get("control"), state.get("control_state", {}))
         self.control_ended = bool(state.get("control_ended"))
         self.steps = int(state.get("steps", 0))
+        self.ends_at = int(state.get("ends_at", self.ends_at))
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
@@ -230,9 +261,10 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
         running = _run_steps(run, epoch)
     for hook in run.parts.regularisers.after_epoch:
         hook(epoch)
+    _refresh_norms(run)
     for network in dict.fromkeys((run.model, run.evaluated)):  # in the same order on every rank
         process.broadcast_buffers(network)
-    last = epoch >= run.training.max_epochs
+    last = epoch >= run.ends_at
     train_side = last or epoch % run.training.measure_every == 0
     network = run.parts.compiled if run.evaluated is run.model else run.evaluated
     metrics = {
@@ -240,12 +272,37 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
         "train_running/loss": running,
         "sparsity": measure_sparsity(run.evaluated_weights),
         "weight_norm": measure_weight_norm(run.evaluated_weights),
-        "lr": run.training.lr_at(epoch),
+        "lr": run.lr_at(epoch),
     }
     for name in ("train_running/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
             raise DivergedError(f"{name} is {metrics[name]} in epoch {epoch}")
     return _conclude(run, epoch, metrics)
+
+
+def _refresh_norms(run: TrainingRun) -> None:
+    """Compute the statistics of batch norms anew where the network to measure is an average."""
+    network = run.evaluated
+    if not run.parts.regularisers.recomputes_norms or not find_norms(network):
+        return
+    with torch.random.fork_rng(list_generators(run.data.device)):
+        recompute_statistics(network, _pass_batches(run, network))
+
+
+def _pass_batches(run: TrainingRun, network: nn.Module) -> Iterator[Tensor]:
+    """The losses of training steps of a network that are not taken, on the same batches each time.
+
+    The batches are regularised as those of steps, on which usual statistics are.
+    """
+    parts, seed = run.parts, derive_seed(run.training.seed, _NORMS)
+    seed_torch(seed)
+    plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
+    parts.process.seed_rank(seed)
+    most = min(_NORM_BATCHES, run.training.steps_per_epoch or _NORM_BATCHES)
+    for fed in islice(run.data.train.feed(plan, parts.process, seed), most):
+        parts.process.begin_step(fed.share)
+        with run.autocast():
+            yield run.trainable.step(network, parts.regularisers.on_batch(fed.x, fed.y))
 
 
 def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
@@ -276,8 +333,9 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
     to_end = run.parts.runs_to_end
     verdict = Verdict.WAIT if run.control_ended else _judge(run.parts, epoch, metrics)
     verdict = run.parts.process.broadcast(verdict)
-    stops = verdict is Verdict.STOP and not to_end
-    result = EpochResult(epoch, metrics, stops or epoch >= run.training.max_epochs)
+    if verdict is Verdict.STOP and not to_end:
+        run.ends_at = min(run.ends_at, epoch + run.parts.regularisers.count_more_epochs(epoch))
+    result = EpochResult(epoch, metrics, epoch >= run.ends_at)
     run.last_result = result
     if to_end or verdict is Verdict.IMPROVED or not run.best_state:
         run.keep(result)
@@ -306,7 +364,7 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     parts, seed = run.parts, run.training.seed
     run.model.train()
     for group in parts.optimizer.param_groups:
-        group["lr"] = run.training.lr_at(epoch)
+        group["lr"] = run.lr_at(epoch)
     seed_torch(derive_seed(seed, epoch))
     plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
     parts.process.seed_rank(seed, epoch)
@@ -329,7 +387,7 @@ def _build_now(run: TrainingRun, epoch: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
     return Now(
-        lr=torch.tensor(training.lr_at(epoch), device=device),
+        lr=torch.tensor(run.lr_at(epoch), device=device),
         lambda_factor=training.lambda_factor(epoch),
         noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
         step=run.steps,
@@ -340,16 +398,25 @@ def _run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -
     """One step on this process's part of a batch; returns its mean loss times its weight."""
     parts = run.parts
     parts.optimizer.zero_grad()
+    now.gradient_scale = torch.ones_like(now.lr)
     with run.autocast():
         loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
     loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for hook in parts.regularisers.before_step:
         hook(now)
+    if run.training.clip_norm is not None:
+        now.gradient_scale = now.gradient_scale * _clip_gradients(run.model, run.training.clip_norm)
     parts.optimizer.step()
     for hook in parts.regularisers.after_step:
         hook(now)
     return loss.detach()
+
+
+def _clip_gradients(model: nn.Module, limit: float) -> Tensor:
+    """Scale all gradients so that their norm is at most the limit; returns the factor, 0-dim."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    return (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
 def _load_kept(result: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> Kept | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from service.base.number_format import MISSING, duration, number
 from service.client.job_states import JobState
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
-from service.report.formatting import format_configuration
+from service.report.formatting import format_trial
 
 _UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 """What a progress report of the wrong form makes its reader raise."""
@@ -101,7 +101,7 @@ def trials_table(trials: Sequence[TrialOut]) -> Table:
             str(trial.role),
             number(trial.value),
             number(trial.best.get("gap/loss")),
-            format_configuration(trial.params),
+            format_trial(trial),
         )
     return table
 

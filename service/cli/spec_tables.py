@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 
+from search_spaces.space import SearchSpace
 from service.base.number_format import duration
 from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
@@ -38,11 +40,19 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"),
             ("evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"),
             *_list_costs(spec, found),
-            ("space", ", ".join(spec.space.parameters)),
+            *_list_ranges(spec.space),
             ("metrics", ", ".join(found.examination.metrics)),
             ("objective", _describe_direction(spec)),
         ]
     )
+
+
+def _list_ranges(space: SearchSpace) -> Iterator[tuple[str, str]]:
+    """What varies: a row for each parameter, and for each alternative of one."""
+    titles = itertools.chain(["space"], itertools.repeat(""))
+    for title, dimension in zip(titles, space.dimensions, strict=False):
+        where = f", where {dimension.condition}" if dimension.condition else ""
+        yield title, f"{dimension.name}: {dimension.plain.summarise()}{where}"
 
 
 def _describe_direction(spec: SweepSpec) -> str:
@@ -60,6 +70,9 @@ def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
     confirm, budget = spec.confirm, spec.budget
     after = confirm.total_trainings if confirm else 0
     confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
+    if spec.audit:
+        confirming = f"at most {spec.audit.trials} to audit the pruner; {confirming}"
+        after += spec.audit.trials
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
     yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"
     steps = found.examination.steps

@@ -66,6 +66,7 @@ class TrialReport(_Message):
     without: Annotated[tuple[Name, ...], Field(max_length=1000)]
     redraws_test: bool
     control: Metrics
+    not_acting: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
     errors: Metrics
     ran_on: Annotated[dict[Name, Text], Field(max_length=100)]
     seconds: Finite

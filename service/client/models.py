@@ -92,6 +92,7 @@ class TrialOut(_Response):
     confirms: int | None = Field(description="of a replicate: the trial that it repeats")
     replicate: int = Field(description="of which division of the samples; 0 is the search's")
     without: tuple[str, ...] = Field(description="parts of the configuration that are left out")
+    not_acting: tuple[str, ...] = Field((), description="parts without effect on the kept weights")
     seed: int | None
     ran_on: dict[str, str]
     seconds: float

@@ -22,6 +22,7 @@ from service.sweep.home import SweepFolder
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.build import build_run
 from trainables.config.code_policy import CodePolicy
+from trainables.config.trial_parameters import list_parts
 from trainables.data.placing import Placed, place
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -147,7 +148,12 @@ class Worker:
             self._save(run.control.state, self._folder.control_weights(number))
         if self._trial.replicate and not self.process.rank:
             best, control = self._test(run, best, control)
-        return replace(report, best=best, control=control)
+        return replace(report, best=best, control=control, not_acting=self._list_idle(run))
+
+    def _list_idle(self, run: TrainingRun) -> tuple[str, ...]:
+        """The parts of the trial without any effect; every process of a group takes part."""
+        parts, idle = list_parts(self._context.spec, self._trial.params), run.list_idle()
+        return tuple(part for part in parts if part in idle)
 
     def _test(
         self, run: TrainingRun, best: dict[str, float], control: dict[str, float]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from search_spaces.values import Value, write
 from service.base.number_format import MISSING, number
-from service.study.records import Params
+from service.study.records import Metrics, Params
 from trainables.config.regularisers import OFF, SYMBOLS
+from trainables.config.training import HALF_LIFE
 
 if TYPE_CHECKING:
     from service.sweep.answer import Bounds, Mean
@@ -50,12 +52,54 @@ def format_share(share: float | None) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def format_configuration(params: Params) -> str:
-    """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``."""
+class Configured(Protocol):
+    """A trial's record, ours or that of a server."""
+
+    @property
+    def params(self) -> Params:
+        """Its parameters."""
+
+    @property
+    def best(self) -> Metrics:
+        """Its metrics at the kept weights."""
+
+    @property
+    def not_acting(self) -> Sequence[str]:
+        """The parts without any effect."""
+
+
+def format_trial(trial: Configured) -> str:
+    """A trial's configuration in one line, with what decay is in epochs, and idle parts."""
+    half_life = trial.best.get(HALF_LIFE)
+    return format_configuration(trial.params, trial.not_acting, half_life=half_life)
+
+
+def format_configuration(
+    params: Params, not_acting: Sequence[str] = (), *, half_life: float | None = None
+) -> str:
+    """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``.
+
+    Parts ``not_acting`` follow: ``l2, λ = 0.003, swa = 0.2; no effect: averaging``. ``half_life``
+    is that of weights under decay, in epochs.
+    """
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
     shown = {k: v for k, v in params.items() if k != "penalty" and (k not in OFF or OFF[k] != v)}
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
-    parts += [f"{SYMBOLS.get(k, k)} = {_write(shown[k])}" for k in first + rest]
-    return ", ".join(parts)
+    named = {k: f"{SYMBOLS.get(k, k)} = {_write(shown[k])}" for k in first + rest}
+    if half_life is not None and "lambda" in named:
+        named["lambda"] += f" (decay, half-life {_write(half_life)} epochs)"
+    parts += named.values()
+    return ", ".join(parts) + (f"; no effect: {format_parts(not_acting)}" if not_acting else "")
+
+
+def format_parts(parts: Sequence[str]) -> str:
+    """Names of parts in words."""
+    return ", ".join(part.replace("_", " ") for part in parts)
+
+
+def write_trials(numbers: Sequence[int]) -> str:
+    """``trial 3``, ``trials 3, 4 and 9``."""
+    *first, last = map(str, numbers)
+    return f"trials {', '.join(first)} and {last}" if first else f"trial {last}"

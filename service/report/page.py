@@ -11,8 +11,14 @@ from markupsafe import Markup
 from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
+from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
-from service.report.report_data import ReportData, list_arm_metrics
+from service.report.report_data import (
+    IDLE_MARK,
+    ReportData,
+    describe_idle,
+    list_arm_metrics,
+)
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 
@@ -22,6 +28,8 @@ def render(data: ReportData) -> str:
     return _load_template().render(
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
+        idle_mark=IDLE_MARK,
+        audit_columns=AUDIT_COLUMNS,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
         effects_plot=Markup(draw_effects_plot(data)),
@@ -48,14 +56,19 @@ def _load_template() -> Template:
         f.__name__: f
         for f in (
             number,
+            describe_idle,
+            write_audit,
+            list_audit_rows,
             formatting.format_mean,
+            formatting.format_parts,
+            formatting.write_trials,
             formatting.format_with_error,
             formatting.format_bounds,
             formatting.format_signed,
             formatting.format_value,
             formatting.format_share,
             duration,
-            formatting.format_configuration,
+            formatting.format_trial,
         )
     }
     source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")

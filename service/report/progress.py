@@ -21,8 +21,8 @@ from rich.text import Text
 from service.base.number_format import duration, number
 from service.base.streams import make_safe
 from service.report.console import open_console
-from service.report.formatting import format_configuration
-from service.study.records import Epoch, Trial, TrialState
+from service.report.formatting import format_trial
+from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.losses import describe_error
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep
@@ -195,7 +195,7 @@ class LiveView(SweepView):
             if trial is not None:
                 value, gap = number(trial.value), number(trial.best.get("gap/loss"))
                 epoch = f"{trial.best.get('epoch', 0):.0f}"
-                shown = format_configuration(trial.params)
+                shown = format_trial(trial)
                 table.add_row(str(trial.number), role, epoch, value, gap, shown)
         for trial in self.sweep.of_state(TrialState.RUNNING):
             last = self.last.get(trial.number)
@@ -223,8 +223,10 @@ def _format_figures(sweep: Sweep | None, trial: Trial) -> list[str]:
 
 def _describe_run(trial: Trial) -> str:
     """A trial's configuration; that of a replicate by the trial that it repeats."""
+    if trial.role is Role.AUDIT:
+        return f"pruned trial {trial.confirms} to its end"
     if not trial.replicate:
-        return format_configuration(trial.params)
+        return format_trial(trial)
     without = f" without {', '.join(trial.without)}" if trial.without else ""
     return f"replicate {trial.replicate} of trial {trial.confirms}{without}"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
+from service.report.formatting import format_parts
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
@@ -43,7 +44,8 @@ class ComparisonRow:
 class GroupRow:
     """The trials of one penalty or augmentation, and the best completed one of them.
 
-    ``gaps`` belong to that trial, in the order of :attr:`ReportData.gap_metrics`.
+    ``gaps`` belong to that trial, in the order of :attr:`ReportData.gap_metrics`, and so do the
+    parts ``not_acting``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class GroupRow:
     gaps: tuple[float | None, ...]
     lam: Value
     dropout: Value
+    not_acting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ class Savings:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """A whole report. ``best`` is None if no trial except the baseline completed."""
+    """A whole report. ``best`` is None if no trial except the baseline completed.
+
+    ``not_acting`` has the parts that had no effect in a trial of the search, with those trials.
+    """
 
     sweep_id: str
     name: str
@@ -127,6 +133,7 @@ class ReportData:
     not_neutral: tuple[str, ...]
     verdict: str
     reading: tuple[str, ...] = ()
+    not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
@@ -160,6 +167,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         not_neutral=sweep.not_neutral,
         verdict=_write_verdict(sweep, answer),
         reading=sweep.reading,
+        not_acting=sweep.not_acting,
     )
 
 
@@ -182,6 +190,15 @@ def _used_earlier_rule(sweep: Sweep) -> bool:
     return sweep.answer is None and any(t.role is Role.CONFIRM for t in sweep.trials)
 
 
+IDLE_MARK = "*"
+"""What stands behind the number of a trial of which a part had no effect."""
+
+
+def describe_idle(row: GroupRow) -> str:
+    """Which parts of a row's trial had no effect."""
+    return f"{IDLE_MARK} trial {row.trial}: no effect of {format_parts(row.not_acting)}"
+
+
 def list_arm_metrics(answer: Answer) -> tuple[str, ...]:
     """The metrics that a table of arms shows: the objective's on each side, and its gap."""
     name = answer.metric.partition("/")[2]
@@ -190,10 +207,11 @@ def list_arm_metrics(answer: Answer) -> tuple[str, ...]:
 
 
 def _count_states(sweep: Sweep) -> dict[str, int]:
-    """The search's trials by state, and the replicates that completed."""
+    """The search's trials by state, and the audits and replicates that completed."""
     counts = {s.value: sum(t.state is s for t in sweep.searched) for s in TrialState}
     return counts | {
-        "replicated": sum(t.replicate > 0 for t in sweep.of_state(TrialState.COMPLETE))
+        "audited": sum(t.role is Role.AUDIT for t in sweep.of_state(TrialState.COMPLETE)),
+        "replicated": sum(t.replicate > 0 for t in sweep.of_state(TrialState.COMPLETE)),
     }
 
 
@@ -286,6 +304,7 @@ def _build_group(
         gaps=tuple(best.best.get(m) if best else None for m in gap_metrics),
         lam=best.params.get("lambda") if best else None,
         dropout=best.params.get("dropout") if best else None,
+        not_acting=best.not_acting if best else (),
     )
 
 

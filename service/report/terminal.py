@@ -11,19 +11,29 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
+from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.formatting import (
     format_bounds,
-    format_configuration,
     format_mean,
+    format_parts,
     format_share,
     format_signed,
+    format_trial,
     format_value,
     format_with_error,
+    write_trials,
 )
-from service.report.report_data import ComparisonRow, GroupRow, ReportData, list_arm_metrics
+from service.report.report_data import (
+    IDLE_MARK,
+    ComparisonRow,
+    GroupRow,
+    ReportData,
+    describe_idle,
+    list_arm_metrics,
+)
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
-from service.sweep.answer import Answer, Claim
+from service.sweep.answer import Answer, Audit, Claim
 from trainables.config.anatomy import Anatomy
 
 _BAR = 28
@@ -54,6 +64,10 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     for what, rows in (("penalty", data.by_penalty), ("augmentation", data.by_augmentation)):
         if rows:
             yield f"Best trial by {what}", _build_groups(data, what, rows)
+    if data.not_acting:
+        yield "Parts without any effect on what a trial kept", _build_idle(data)
+    if data.answer.audit is not None:
+        yield "Audit of the pruner", _build_audit(data.answer.audit, data.metric)
     if data.answer.arms:
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
@@ -96,7 +110,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         values = zip((row.baseline, row.control, row.best), row.errors, strict=True)
         table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
-        table.caption = f"best: {format_configuration(data.best.params)}"
+        table.caption = f"best: {format_trial(data.best)}"
         table.caption_justify = "left"
     return table
 
@@ -117,14 +131,39 @@ def _build_groups(data: ReportData, what: str, rows: Sequence[GroupRow]) -> Tabl
         table.add_column(title, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*_build_cells(row, len(gaps)))
+    table.caption = "\n".join(describe_idle(row) for row in rows if row.not_acting) or None
+    table.caption_justify = "left"
     return table
 
 
 def _build_cells(row: GroupRow, gaps: int) -> list[str]:
     shown = [number(gap) for gap in row.gaps[:gaps]]
     counts = [str(row.complete), str(row.pruned)]
-    last = [format_value(row.lam), format_value(row.dropout), format_value(row.trial)]
+    mark = IDLE_MARK if row.not_acting else ""
+    last = [format_value(row.lam), format_value(row.dropout), f"{format_value(row.trial)}{mark}"]
     return [row.name, *counts, number(row.value), *shown, *last]
+
+
+def _build_idle(data: ReportData) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for part, trials in data.not_acting.items():
+        table.add_row(format_parts([part]), f"in {write_trials(trials)}")
+    return table
+
+
+def _build_audit(audit: Audit, metric: str) -> Table | Text:
+    if not audit.overall.audited:
+        return Text(write_audit(audit))
+    table = _make_table()
+    first, *others = AUDIT_COLUMNS
+    table.add_column(first)
+    for title in (*others, f"regret, {metric}"):
+        table.add_column(title, justify="right", overflow="fold")
+    for cells in list_audit_rows(audit):
+        table.add_row(*cells)
+    table.caption = write_audit(audit)
+    table.caption_justify = "left"
+    return table
 
 
 def _build_arms(answer: Answer) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.base.number_format import number
-from service.report.formatting import format_configuration, format_share, format_signed
+from service.report.formatting import format_share, format_signed, format_trial
 from service.study.records import Params, Role, Trial, TrialState
 from service.sweep.answer import Answer, Claim, Measured, Part, PartState
 from service.sweep.sweep_record import Sweep
@@ -255,7 +255,8 @@ def _describe_states(sweep: Sweep) -> str:
 
 def _name(trial: Trial, answer: Answer) -> str:
     without = "".join(f", without {part.replace('_', ' ')}" for part in answer.without)
-    return f"trial {trial.number} ({format_configuration(trial.params)}{without})"
+    audited = f", which was pruned as trial {trial.confirms}" if trial.role is Role.AUDIT else ""
+    return f"trial {trial.number} ({format_trial(trial)}{without}){audited}"
 
 
 def _change(answer: Answer) -> str:

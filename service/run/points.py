@@ -35,5 +35,5 @@ def _list_controls(spec: SweepSpec) -> list[Params]:
     if spec.search.sampler.name != "grid" or not count:
         return [neutral] * count
     tuned = (name for name in spec.space.parameters if spec.tunes(name))
-    spread = choose_spread(spec.space, tuned, spec.search.grid_points, count)
+    spread = choose_spread(spec.space, tuned, spec.search.grid_points, count, neutral)
     return [{**neutral, **point} for point in spread]

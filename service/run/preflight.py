@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
 
-from search_spaces.space import Int, Parameter
+from search_spaces.consistency import locate_alternatives
+from search_spaces.kinds import Int, Parameter, list_alternatives
 from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
@@ -139,14 +140,15 @@ def _find_smallest(spec: SweepSpec, splits: Splits, sizes: Collection[int]) -> L
 
 def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:
     """The batch sizes that trials may have, of all workers together."""
-    varied = spec.space.parameters.get("batch_size")
-    match varied:
-        case None:
-            sizes: Iterable[Value] = [spec.training.batch_size]
-        case Int():
-            sizes = range(varied.low, max(varied.low, min(varied.high, samples)) + 1, varied.step)
-        case _:
-            sizes = varied.choices()
+    parameter = spec.space.parameters.get("batch_size")
+    sizes: list[Value] = [] if parameter else [spec.training.batch_size]
+    for varied in list_alternatives(parameter) if parameter else ():
+        match varied:
+            case Int():
+                highest = max(varied.low, min(varied.high, samples))
+                sizes += range(varied.low, highest + 1, varied.step)
+            case _:
+                sizes += varied.choices()
     workers = spec.resources.workers
     factor = scale_for_workers(spec.training, workers).batch_size // spec.training.batch_size
     return {factor * size for size in sizes if isinstance(size, int)}
@@ -191,8 +193,10 @@ def _check_arguments(spec: SweepSpec) -> Iterator[Problem]:
     example = {n: v for n, v in spec.example_point().items() if n.startswith(MODEL_PREFIX)}
     points: dict[str, dict[str, Value]] = {"trainable": example}
     for name, parameter in spec.space.parameters.items():
-        if name.startswith(MODEL_PREFIX):
-            points[f"space.{name}"] = {**example, name: parameter.extremes()[1]}
+        for location, plain in locate_alternatives(name, parameter):
+            if name.startswith(MODEL_PREFIX):
+                where = ".".join(map(str, ("space", *location)))
+                points[where] = {**example, name: plain.extremes()[1]}
     for place, point in points.items():
         try:
             load_trainable(spec.trainable, read_point(spec, point).model)

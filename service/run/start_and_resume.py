@@ -21,7 +21,7 @@ from service.study.records import TrialState
 from service.sweep.code_record import record_code
 from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
-from service.sweep.load import load_stored_spec
+from service.sweep.load import load_stored_spec, read_sampled_spec
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
 from trainables.config.code_policy import get_policy
@@ -178,7 +178,8 @@ def resume_sweep(
     spec = load_stored_spec(folder)
     with use_folders(*folder.read_import_paths()) as paths, ExitStack() as joined:
         shared = [home.path, *find_user_code(spec, paths)]
-        prepared = prepare(spec, str(folder.spec), cluster, shared, joined)
+        sampled = read_sampled_spec(spec, folder)
+        prepared = prepare(sampled, str(folder.spec), cluster, shared, joined)
         record_code(folder, prepared.code)
         return run_sweep(
             spec,
@@ -220,7 +221,8 @@ def continue_sweep(
     if not folder.spec.exists():
         write_sweep_files(folder, spec, [])
     with cluster.connect(folder.ray_log), ExitStack() as joined:
-        prepared = prepare(spec, "the spec", cluster, [home.path], joined)
+        sampled = read_sampled_spec(spec, folder)
+        prepared = prepare(sampled, "the spec", cluster, [home.path], joined)
         record_code(folder, prepared.code, get_policy().bundle)
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(

@@ -132,7 +132,8 @@ class Sweep:
 
         Columns: ``state``, ``role``, ``value`` (the objective; NaN unless completed), the metrics
         at the kept weights (``val/loss``, ``gap/loss`` …), ``params.NAME`` for each parameter,
-        ``epochs`` (how many ran), ``seconds``, and ``reason`` (why it was pruned or failed).
+        ``epochs`` (how many ran), ``seconds``, ``reason`` (why it was pruned or failed), and
+        ``not_acting`` (regularisers without effect on the kept weights, separated by commas).
         """
         import pandas as pd
 
@@ -208,4 +209,5 @@ def _build_row(trial: Trial) -> dict[str, object]:
         "epochs": len(trial.epochs),
         "seconds": trial.seconds,
         "reason": trial.reason,
+        "not_acting": ", ".join(trial.not_acting),
     }

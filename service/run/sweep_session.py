@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from service.answer.arms import TestScores
+from service.answer.audit import AfterSearch, Auditor, measure_audit
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
 from service.answer.unconfirmed import leave_unconfirmed
@@ -28,8 +29,9 @@ from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
+from service.study.confirmation import Confirmation
 from service.study.ranking import Ranking
-from service.study.records import OUT_OF_BUDGET
+from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
@@ -198,8 +200,8 @@ class More:
 
     def count(self, study: SweepStudy, budget: int) -> int:
         """The number of trials to add to the study's current budget."""
-        now = study.attributes.budget
-        extended = 0 if now is None else max(0, now - budget)
+        now, planned = study.attributes.budget, study.attributes.planned
+        extended = 0 if now is None else max(0, now - (planned or budget))
         return self.trials or max(0, self.extension - extended)
 
 
@@ -229,6 +231,7 @@ class _Session:
         changes = check_changes(folder, fingerprint, accept=accept_changes)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
+        self._spec = spec = spec.with_space(self._study.space)
         notes = describe_data(spec.data, rows, self._splits)
         reading = tuple(f"{note.subject}: {note.text}" for note in notes)
         record_fingerprint(folder, fingerprint, changes, self._study, reading)
@@ -262,7 +265,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            confirm=self._planner,
+            confirm=self._after_search(),
             search_over=self._control.is_search_over,
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
@@ -381,6 +384,12 @@ class _Session:
         )
         return Planner(spec, scores, self._study)
 
+    def _after_search(self) -> Confirmation | None:
+        """What is trained when the search is over."""
+        if self._spec.audit is None:
+            return self._planner
+        return AfterSearch(Auditor(self._spec, self._study), self._planner)
+
     def _conclude(self, sweep: Sweep) -> Sweep:
         """Store the answer, and what is measured when no choice is left to make."""
         spec, trials = self._spec, sweep.trials
@@ -393,7 +402,9 @@ class _Session:
         else:
             redraws = self._rows.redraws
             answer = conclude(self._planner, trials, redraws=redraws, measure_error=measure_error)
-        answer = answer.model_copy(update={"target_scale": _find_target_scale(self._splits)})
+        audit = measure_audit(sweep.ranking, trials, spec.neutral) if spec.audit else None
+        found = {"target_scale": _find_target_scale(self._splits), "audit": audit}
+        answer = answer.model_copy(update=found)
         self._study.store(replace(self._study.attributes, answer=answer.model_dump(mode="json")))
         sweep = self._read(sweep.state)
         for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
@@ -417,16 +428,21 @@ def _find_target_scale(splits: Splits) -> float | None:
 
 
 def _reserve(spec: SweepSpec) -> Reserve:
-    """What a search leaves of the budgets of time for the confirmation."""
-    share = RESERVED if spec.confirm else 0.0
-    budget = spec.budget
+    """What a search leaves of the budgets of time for its audit and for the confirmation."""
+    share, budget = RESERVED if spec.confirm else 0.0, spec.budget
+    if spec.audit:
+        audited = spec.audit.trials / (spec.budget.trials + spec.audit.trials)
+        share += (1 - share) * audited
     return Reserve(share * 60 * (budget.minutes or 0), share * 3600 * (budget.gpu_hours or 0))
 
 
 def _grant_trainings(study: SweepStudy) -> None:
-    """Let an extended sweep use its trainings for replicates again."""
-    used = sum(t.replicate > 0 for t in study.trials())
-    study.store(replace(study.attributes, trainings_before_extension=used))
+    """Let an extended sweep use its trainings for audits and replicates again."""
+    trials = study.trials()
+    used, audits = sum(t.replicate > 0 for t in trials), sum(t.role is Role.AUDIT for t in trials)
+    study.store(
+        replace(study.attributes, trainings_before_extension=used, audits_before_extension=audits)
+    )
 
 
 def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:

@@ -172,5 +172,8 @@ def build_json_schema() -> dict[str, Any]:
     }
     of_file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string"}}}
     properties["space"] = {"anyOf": [of_preset, of_file, properties["space"]]}
+    constant = {"type": ["boolean", "number", "string"], "description": "a constant, or `auto`"}
+    schema["$defs"]["SearchSpace"]["additionalProperties"]["anyOf"].append(constant)
     properties["early_stopping"]["anyOf"].append({"enum": [False, "off"]})
+    properties["audit"]["anyOf"].append({"enum": [False, "off", True, "on"]})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

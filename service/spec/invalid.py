@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search_spaces.models import MORE, MOST_PROBLEMS
@@ -79,18 +79,26 @@ def _find_valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[s
         node = node[key]
         if isinstance(key, str):
             fields = [f for m in models for n, f in m.model_fields.items() if key in (n, f.alias)]
-            models = [m for f in fields for m in _find_models(f.annotation)]
+            if fields:  # otherwise it is a name in a mapping, whose values have these models
+                models = [m for f in fields for m in _find_models(f.annotation)]
     if isinstance(node, Mapping) and len(models) > 1:
         named = [m for m in models if node.get("name") in _list_names(m)]
-        models = named or models
+        whole = [m for m in models if _list_required(m) <= node.keys()]
+        models = named or whole or models
     return {f.alias or n for m in models for n, f in m.model_fields.items()}
 
 
 def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        yield from _find_models(annotation.model_fields["root"].annotation)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in typing.get_args(getattr(annotation, "__value__", annotation)):
         yield from _find_models(argument)
+
+
+def _list_required(model: type[BaseModel]) -> set[str]:
+    return {f.alias or n for n, f in model.model_fields.items() if f.is_required()}
 
 
 def _list_names(model: type[BaseModel]) -> tuple[Any, ...]:

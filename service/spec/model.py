@@ -136,6 +136,18 @@ class Confirm(Strict):
         return self.trainings + 2 * self.sensitivity
 
 
+class Audit(Strict):
+    """Train some pruned trials to their end after the search, and report what pruning cost."""
+
+    trials: int = Field(
+        8,
+        ge=2,
+        le=1_000,
+        description="at most so many, in addition to `budget.trials`; half of them strongly "
+        "regularised",
+    )
+
+
 class SweepSpec(Strict):
     """A whole sweep. Immutable; equal specs with `concurrent: 1` give equal trials."""
 
@@ -157,6 +169,9 @@ class SweepSpec(Strict):
     constraints: Annotated[tuple[Constraint, ...], MaxItems(100)] = ()
     search: Search = Search()
     budget: Budget = Budget()
+    audit: Audit | None = Field(
+        None, description="of the pruner, before `confirm`: `on`, or its keys; default: off"
+    )
     confirm: Confirm | None = Field(
         Confirm(), description="`off` ends the sweep with the search; its answer is unconfirmed"
     )
@@ -172,7 +187,10 @@ class SweepSpec(Strict):
         """
         if not isinstance(raw, Mapping):
             return raw
-        off = {k: None for k in ("early_stopping", "confirm") if raw.get(k) in (False, "off")}
+        switched = ("early_stopping", "audit", "confirm")
+        off: dict[str, Any] = {k: None for k in switched if raw.get(k) in (False, "off")}
+        if raw.get("audit") in (True, "on"):
+            off["audit"] = {}
         if "confirm" not in raw and (not _has_test_rows(raw) or not _has_baseline(raw)):
             off["confirm"] = None
         return fill_directions({**raw, **off})
@@ -280,6 +298,10 @@ class SweepSpec(Strict):
         """Top-level names of the modules that running this spec would import."""
         return frozenset(p.partition(":")[0].partition(".")[0] for p in self.import_paths())
 
+    def with_space(self, space: SearchSpace) -> Self:
+        """The spec with another space: the one that its study samples."""
+        return self.model_copy(update={"space": space})
+
     def tunes(self, name: str) -> bool:
         """Whether a parameter changes a training that nothing regularises."""
         return tunes_training(name) and name not in self.neutral
@@ -314,9 +336,12 @@ class SweepSpec(Strict):
 
     def example_point(self) -> dict[str, Value]:
         """The baseline's parameters, those that it samples at their first value."""
-        of_model = (n for n in self.space.parameters if n.startswith(MODEL_PREFIX))
-        sampled = {name: self.space.parameters[name].extremes()[0] for name in of_model}
-        return {**sampled, **self.neutral_point()}
+        space, point = self.space, self.neutral_point()
+        for name in space.order_names():
+            if name.startswith(MODEL_PREFIX) and name not in point:
+                active = space.find_dimension(name, point)
+                point[name] = (active.plain if active else space.parameters[name]).extremes()[0]
+        return point
 
 
 def _has_test_rows(raw: Mapping[str, Any]) -> bool:

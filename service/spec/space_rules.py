@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from search_spaces.bounds import bounds_apply
+from search_spaces.consistency import locate_alternatives
+from search_spaces.kinds import Plain
 from search_spaces.models import get_first_message
-from search_spaces.space import Parameter, SearchSpace
+from search_spaces.parsing import AUTO, AUTOMATIC
+from search_spaces.space import SearchSpace
 from search_spaces.values import Value, thaw
 from search_spaces.words import join_names, show
 from trainables.config.optimizers import optimizers
@@ -43,15 +48,35 @@ class SpacedSpec(TrainingSpec, Protocol):
 
 def find_space_problems(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
     """Problems of the space as (location in the spec, message)."""
-    space = spec.space
-    unusable = {
-        name: explain_unknown_parameter(name, spec.regularisers)
-        or _check_values(name, parameter, spec)
-        for name, parameter in space.parameters.items()
-    }
-    invalid = any(unusable.values())
-    found = unusable if invalid else {n: _check_effect(n, space) for n in space.parameters}
-    yield from ((("space", name), text) for name, text in found.items() if text)
+    unusable = list(_find_unusable(spec))
+    found = unusable or _find_idle(spec.space)
+    yield from ((("space", *place), text) for place, text in found)
+
+
+def _find_unusable(spec: SpacedSpec) -> Iterator[tuple[Location, str]]:
+    """Parameters that no training can have, as (location in the space, message)."""
+    for name, parameter in spec.space.parameters.items():
+        unknown = explain_unknown_parameter(name, spec.regularisers)
+        if unknown:
+            yield (name,), unknown
+            continue
+        for place, plain in locate_alternatives(name, parameter):
+            text = _check_values(name, plain, spec)
+            if text:
+                yield place, text
+
+
+def _find_idle(space: SearchSpace) -> Iterator[tuple[Location, str]]:
+    """Parameters without effect, or that contradict others, as (location in the space, message)."""
+    for name, parameter in space.parameters.items():
+        text = _check_effect(name, space)
+        if text:
+            yield (name,), text
+            continue
+        for place, plain in locate_alternatives(name, parameter):
+            text = _check_condition(name, plain, space)
+            if text:
+                yield place, text
 
 
 def find_custom_choices(space: SearchSpace) -> Iterator[tuple[str, Value, Custom]]:
@@ -64,7 +89,7 @@ def find_custom_choices(space: SearchSpace) -> Iterator[tuple[str, Value, Custom
                 yield name, value, component
 
 
-def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
+def _check_values(name: str, parameter: Plain, spec: SpacedSpec) -> str:
     if parameter.regularises and not name.startswith(MODEL_PREFIX):
         return "`neutral` is only for `model.NAME`; the neutral value of this key is known"
     neutral = (parameter.neutral,) if parameter.regularises else ()
@@ -72,10 +97,14 @@ def _check_values(name: str, parameter: Parameter, spec: SpacedSpec) -> str:
         try:
             check_value(spec, name, value)
         except ValidationError as error:
-            return f"invalid value {show(thaw(value))}: {get_first_message(error)}"
+            return f"invalid value {show(thaw(value))}: {get_first_message(error)}{_explain(value)}"
         except ValueError as error:
             return f"invalid value {show(thaw(value))}: {error}"
     return ""
+
+
+def _explain(value: Value) -> str:
+    return f"; `{AUTO}` is only for `{AUTOMATIC}`" if value == AUTO else ""
 
 
 def _check_effect(name: str, space: SearchSpace) -> str:
@@ -89,9 +118,8 @@ def _check_effect(name: str, space: SearchSpace) -> str:
         return f"has no effect without {' or '.join(f'`{o}`' for o in others)}" if lonely else ""
     if name == config.selector:
         return _check_strength(config, space)
-    if config.selector:
-        readers = _find_readers(config, name, space)
-        return _check_parent(config.selector, readers, name, space)
+    if config.selector and config.selector not in space.parameters:
+        return f"has no effect without `{config.selector}` in the space"
     for other in takewhile(lambda key: key != name, config.exclusive):
         if other in space.parameters and not _are_exclusive(other, name, space):
             return f"`{other}` and `{name}` are mutually exclusive; remove one"
@@ -99,11 +127,24 @@ def _check_effect(name: str, space: SearchSpace) -> str:
 
 
 def _check_strength(config: type[RegulariserConfig], space: SearchSpace) -> str:
-    """Why no component that the space names acts: its strength is 0 unless the space sets it."""
+    """Why a component that the space names never acts: its strength is 0 where none is set."""
     names = _list_active_values(config.selector, space)
-    idle = not any(config.model_validate({config.selector: name}).active for name in names)
-    missing = names and idle and config.strength not in space.parameters
-    return f"needs `{config.strength}`" if missing else ""
+    idle = [v for v in names if not config.model_validate({config.selector: v}).active]
+    if config.strength not in space.parameters:
+        return f"needs `{config.strength}`" if names and len(idle) == len(names) else ""
+    ranges = space.list_dimensions(config.strength)
+    unset = [v for v in idle if not any(_has(d.plain, config.selector, v, space) for d in ranges)]
+    if not unset or not bounds_apply():  # older specs may have such components
+        return ""
+    return (
+        f"{join_names(unset, ' and ')} would have no effect: `{config.strength}` has no range "
+        f"there; give it an alternative with `when: {{{config.selector}: [{join_names(unset)}]}}`"
+    )
+
+
+def _has(plain: Plain, selector: str, value: Value, space: SearchSpace) -> bool:
+    """Whether a parameter can be active where a selector has a value."""
+    return space.can_meet({selector: (value,)}, plain.when)
 
 
 def _find_readers(
@@ -116,21 +157,23 @@ def _find_readers(
 
 def _are_exclusive(one: str, other: str, space: SearchSpace) -> bool:
     """Whether conditions prevent two parameters from being active together."""
-    left, right = space.parameters[one].when, space.parameters[other].when
-    return any(set(left[p]).isdisjoint(right[p]) for p in left.keys() & right.keys())
+    pairs = itertools.product(space.list_dimensions(one), space.list_dimensions(other))
+    return not any(space.can_meet(a.plain.when, b.plain.when) for a, b in pairs)
 
 
-def _check_parent(parent: str, readers: tuple[Value, ...], name: str, space: SearchSpace) -> str:
-    """Why a child has no effect at some points: the parent is missing or has other values."""
-    above = space.parameters.get(parent)
-    if above is None:
-        return f"has no effect without `{parent}` in the space"
+def _check_condition(name: str, plain: Plain, space: SearchSpace) -> str:
+    """Why a parameter has no effect at some points where it is active; empty if it has."""
+    config = BY_KEY.get(name)
+    if config is None or not config.selector or name in (config.selector, config.on):
+        return ""
+    parent, readers = config.selector, _find_readers(config, name, space)
+    above = space.parameters[parent]
     known = set(readers)
     own = tuple(v for v in above.choices() if v in known)
     if not own:
         return f"has no effect: {parent} is never {join_names(readers, ' or ')}"
-    allowed = space.parameters[name].when.get(parent, above.choices())
-    idle = [v for v in allowed if v not in known]
+    allowed = plain.when.get(parent, above.choices())
+    idle = [v for v in allowed if v not in known and _has(plain, parent, v, space)]
     if idle:
         condition = f"when: {{{parent}: [{join_names(own)}]}}"
         return f"has no effect when {parent} is {join_names(idle, ' or ')}; add `{condition}`"

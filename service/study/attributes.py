@@ -103,6 +103,7 @@ class TrialAttributes(_Attributes):
     batch: tuple[int, int] | None = field(default=None, metadata=_PAIR)
     control: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
+    not_acting: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
     ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
     reason: str | None = field(default=None, metadata=_define_storage())
@@ -172,17 +173,23 @@ class StudyAttributes(_Attributes):
     """The attributes of a study.
 
     ``not_neutral`` says what regularises the baseline all the same. ``budget`` is how many
-    trials the search may start, None before the study is prepared; ``seconds`` is the time
-    spent over all sessions. The ``…_before_extension`` are what was used when the sweep was
-    last given more trials: budgets count from there. ``looks`` are the tests that were made on
-    test samples, ``answer`` is what they came to, both as JSON.
+    trials the search may start, None before the study is prepared; it was prepared for ``planned``
+    ones. ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
+    used when the sweep was last given more trials: budgets count from there. ``looks`` are the
+    tests that were made on test samples, ``answer`` is what they came to, both as JSON. ``space``
+    is the space that is sampled, as JSON: the spec's, its automatic ranges computed, and widened
+    where the sweep was extended with wider ranges. Studies of older versions have neither
+    ``planned`` nor ``space``: they sample the spec's.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
+    planned: int | None = field(default=None, metadata=_define_storage())
     seconds: float = field(default=0.0, metadata=_define_storage(load=float))
     seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    audits_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    space: Stored | None = field(default=None, metadata=_define_storage())
     not_neutral: tuple[str, ...] = field(
         default=(), metadata=_define_storage(load=tuple, dump=list)
     )

@@ -1,4 +1,4 @@
-"""The trainings that follow a search: replicates of its finalists and of the control."""
+"""The trainings that follow a search: audits, and replicates of finalists and of the control."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReplicateRun:
     confirms: int
     params: Params
     role: Role
-    seed: int
+    seed: int | None
     replicate: int
     baseline: bool = False
     without: tuple[str, ...] = ()

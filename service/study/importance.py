@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from service.study.attributes import TrialAttributes
 from service.study.records import Role
+from service.study.space import read_space
 
 MIN_TRIALS = 20
 TOO_FEW_TRIALS = "Not enough trials to tell what mattered."
@@ -50,7 +51,8 @@ def importances(study: optuna.Study) -> Importances:
 
     A parameter's share is what it explains of the variance of ranks (analysis of variance over its
     choices, or over fifths of its values), less what shuffled ranks give, among the trials that
-    have it: λ is judged within those with a penalty. A parameter is shown if shuffled ranks show
+    have it: λ is judged within those with a penalty, and where it has another range for each,
+    within those with the same. A parameter is shown if shuffled ranks show
     any with at most 5 % chance. A pruned trial counts for the objective with the best value it
     reached. For the gap only completed trials count, since that of an early epoch means nothing,
     and only those with an objective at least as good as the baseline's, or in the better half
@@ -63,10 +65,11 @@ def importances(study: optuna.Study) -> Importances:
         return min((sign * value for value in _values(trial)), default=math.nan)
 
     trials = _finished(study)
+    names = _name_dimensions(study)
     searched = [t for t in trials if TrialAttributes.of(t).role in _SEARCHED]
     limit = _acceptable(trials, searched, objective)
-    of_objective = _shares(searched, objective)
-    of_gap = _shares([t for t in searched if objective(t) <= limit], _gap)
+    of_objective = _shares(searched, objective, names)
+    of_gap = _shares([t for t in searched if objective(t) <= limit], _gap, names)
     return Importances(
         objective={name: share for name, (share, _) in of_objective.items()},
         gap={name: share for name, (share, _) in of_gap.items()},
@@ -96,10 +99,12 @@ class _Parameter:
         return np.asarray(between / ((ranks - mean[:, None]) ** 2 * weights).sum(axis=1))
 
 
-def _shares(trials: Sequence[FrozenTrial], target: Target) -> dict[str, tuple[float, Interval]]:
+def _shares(
+    trials: Sequence[FrozenTrial], target: Target, names: Mapping[str, str]
+) -> dict[str, tuple[float, Interval]]:
     """Share and interval of each parameter that stands out among trials with a finite target."""
     judged = [trial for trial in trials if math.isfinite(target(trial))]
-    parameters = _parameters(judged)
+    parameters = _parameters(judged, names)
     if len(judged) < MIN_TRIALS or not parameters:
         return {}
     ranks = rankdata([target(trial) for trial in judged])[None]
@@ -148,22 +153,33 @@ def _stands_out(found: Values, chance: Values) -> NDArray[np.bool_]:
     )
 
 
-def _parameters(trials: Sequence[FrozenTrial]) -> list[_Parameter]:
-    names = sorted({n for t in trials for n, d in t.distributions.items() if not d.single()})
-    found = (_parameter(name, trials) for name in names)
+def _name_dimensions(study: optuna.Study) -> dict[str, str]:
+    """The parameters of which the study has several dimensions, by the names of these."""
+    space = read_space(study)
+    return {} if space is None else {d.stored: d.name for d in space.dimensions}
+
+
+def _parameters(trials: Sequence[FrozenTrial], names: Mapping[str, str]) -> list[_Parameter]:
+    """The parameters that varied; the alternatives of one are one parameter."""
+    varied = {n for t in trials for n, d in t.distributions.items() if not d.single()}
+    dimensions: dict[str, list[str]] = defaultdict(list)
+    for stored in sorted(varied):
+        dimensions[names.get(stored, stored)].append(stored)
+    found = (_parameter(name, stored, trials) for name, stored in sorted(dimensions.items()))
     return [parameter for parameter in found if parameter.regimes]
 
 
-def _parameter(name: str, trials: Sequence[FrozenTrial]) -> _Parameter:
-    """One regime for each distribution that a parameter had; too small ones are left out."""
-    members: dict[BaseDistribution, list[int]] = defaultdict(list)
+def _parameter(name: str, dimensions: Sequence[str], trials: Sequence[FrozenTrial]) -> _Parameter:
+    """One regime for each distribution of each dimension; too small ones are left out."""
+    members: dict[tuple[str, BaseDistribution], list[int]] = defaultdict(list)
     for index, trial in enumerate(trials):
-        if name in trial.distributions:
-            members[trial.distributions[name]].append(index)
+        for stored in dimensions:
+            if stored in trial.distributions:
+                members[stored, trial.distributions[stored]].append(index)
     columns: list[Values] = []
     regimes = []
-    for distribution, indices in members.items():
-        raw = np.array([distribution.to_internal_repr(trials[i].params[name]) for i in indices])
+    for (stored, distribution), indices in members.items():
+        raw = np.array([distribution.to_internal_repr(trials[i].params[stored]) for i in indices])
         labels = _label(raw, isinstance(distribution, CategoricalDistribution))
         start = len(columns)
         for label in np.unique(labels):

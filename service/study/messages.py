@@ -38,14 +38,15 @@ class EpochReport:
     """A completed epoch; ``epoch`` counts from 1.
 
     With the last one, ``best`` holds the metrics at the kept weights and ``control`` those at the
-    control's, see :class:`service.study.records.Trial`. ``ran_on`` names the device and the
-    precision.
+    control's, see :class:`service.study.records.Trial`, and ``not_acting`` names the parts without
+    any effect on the former. ``ran_on`` names the device and the precision.
     """
 
     epoch: int
     metrics: Metrics
     best: Metrics | None = None
     control: Metrics = field(default_factory=dict)
+    not_acting: tuple[str, ...] = ()
     ran_on: Mapping[str, str] = field(default_factory=dict)
 
     @property

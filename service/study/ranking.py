@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a spec takes longer to import than the ranking
 Mode = Literal["min", "max"]
 CONTROL_PREFIX = "control/"
 """What is measured at the control's weights of a training that has other weights too."""
-_CHALLENGERS = (Role.SEARCH, Role.ENQUEUED)
+_CHALLENGERS = (Role.SEARCH, Role.ENQUEUED, Role.AUDIT)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def view_control(trial: Trial, metric: str) -> Trial:
 
 
 def list_challengers(trials: Iterable[Trial]) -> list[Trial]:
-    """The completed trials of the search that may regularise."""
+    """The completed trials that may regularise: the search's, and pruned ones that were audited."""
     return [t for t in trials if t.state is TrialState.COMPLETE and t.role in _CHALLENGERS]
 
 
@@ -80,5 +80,5 @@ def find_baseline(trials: Iterable[Trial]) -> Trial | None:
 
 
 def select_searched(trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """Every trial of the search, the baseline included; no replicate."""
+    """Every trial of the search, the baseline included; no replicate and no audit."""
     return tuple(t for t in trials if t.confirms is None)

@@ -39,6 +39,7 @@ class Role(StrEnum):
     SEARCH = "search"  # the sampler's choice
     REPLICATE = "replicate"  # a finalist or the control again: new seed, new division
     REMOVAL = "removal"  # a replicate of the pick without some of its parts
+    AUDIT = "audit"  # a pruned trial again, to its end
     CONFIRM = "confirm"  # of sweeps before format 2: another seed on the same division
 
 
@@ -62,11 +63,13 @@ class Trial:
     positive constraint excesses: 0.0 is feasible, None is not known (pruned, failed, running).
     ``started`` and ``ended`` are Unix seconds. ``confirms`` is the number of the trial that this
     one repeats, with ``seed`` instead of the spec's, in a division of the samples of its own, the
-    ``replicate``-th, where 0 is the search's; its parts ``without`` are left out. ``redraws_test``
+    ``replicate``-th, where 0 is the search's; its parts ``without`` are left out. An audit repeats
+    a pruned trial as it was. ``redraws_test``
     marks a replicate whose test samples are others too. A training without regularisation has
     ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
-    an ``anatomy`` and ``errors``, the standard errors of their gaps. ``ran_on`` holds the device
-    and the precision.
+    an ``anatomy`` and ``errors``, the standard errors of their gaps. ``not_acting`` are the parts
+    of its configuration that had no effect on the kept weights, known at its end. ``ran_on`` holds
+    the device and the precision.
     """
 
     number: int
@@ -84,6 +87,7 @@ class Trial:
     without: tuple[str, ...] = ()
     redraws_test: bool = False
     control: Metrics = field(default_factory=dict)
+    not_acting: tuple[str, ...] = ()
     anatomy: Anatomy | None = None
     errors: Metrics = field(default_factory=dict)
     ran_on: Mapping[str, str] = field(default_factory=dict)

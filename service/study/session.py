@@ -122,12 +122,15 @@ class StudySession:
         """
         if self.study.attributes.budget is not None:
             return
+        if self.study.attributes.space is None:
+            self.study.store_space(self._space)
         for role, point in points[len(list_frozen_trials(self._optuna)) :]:
             self._optuna.enqueue_trial(
                 select_representable(self._space, point),
                 user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
             )
-        self.extend(budget)
+        planned = replace(self.study.attributes, budget=budget, planned=budget)
+        self.study.store(planned)
 
     def record_finalist(self, number: int, finding: Finding) -> None:
         """Store what the end of the sweep measured on a trial."""
@@ -191,11 +194,13 @@ class StudySession:
         control: Metrics | None = None,
         *,
         last: Metrics | None = None,
+        not_acting: Sequence[str] = (),
     ) -> None:
         """End a trial that ran to its own end: its value is the objective at the kept weights.
 
-        ``last`` are the metrics of its last epoch, if that was not reported. The trial fails if its
-        value or a constrained metric is not a finite number.
+        ``last`` are the metrics of its last epoch, if that was not reported; ``not_acting`` are its
+        parts without any effect. The trial fails if its value or a constrained metric is not a
+        finite number.
         """
         handle = self._open[number]
         # first: a session after a kill must know that no decision follows from the last epoch
@@ -209,7 +214,11 @@ class StudySession:
             self.fail(number, f"{strange[0]} is {best[strange[0]]} at the kept weights")
             return
         handle.attributes = replace(
-            handle.attributes, best=best, stopped_epoch=stopped_epoch, control=control or {}
+            handle.attributes,
+            best=best,
+            stopped_epoch=stopped_epoch,
+            control=control or {},
+            not_acting=tuple(not_acting),
         )
         for constraint in self._constraints:
             if constraint.metric in best:

@@ -19,6 +19,7 @@ from service.study.ranking import Mode
 from service.study.records import Epoch, Params, Trial
 from service.study.rewind import decide_again, draw_again
 from service.study.sampling import ResumableSampler
+from service.study.space import read_space, store_space
 from service.study.trial_reader import read_trials
 
 
@@ -26,18 +27,31 @@ class SweepStudy:
     """A sweep's study for callers that do not use Optuna: records, attributes, importances.
 
     ``optuna`` is the Optuna study; only this package uses it. One process writes to a study.
-    Without a ``journal``, a study ends with its process.
+    Without a ``journal``, a study ends with its process. ``space`` is that of the sweep's spec.
     """
 
-    def __init__(self, study: optuna.Study, journal: Path | None = None) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        journal: Path | None = None,
+        space: SearchSpace | None = None,
+    ) -> None:
         self.optuna = study
         self._journal = journal
+        self._own_space = space
 
     @property
     def mode(self) -> Mode:
         """Whether a low or a high objective is good."""
         maximised = self.optuna.direction is optuna.study.StudyDirection.MAXIMIZE
         return "max" if maximised else "min"
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that the study samples: the one that it stores, or else its spec's."""
+        found = read_space(self.optuna) or self._own_space
+        assert found is not None, "neither the study nor a spec has a space"
+        return found
 
     @property
     def attributes(self) -> StudyAttributes:
@@ -47,6 +61,10 @@ class SweepStudy:
     def store(self, attributes: StudyAttributes) -> None:
         """Write the attributes that have changed."""
         attributes.store(self.optuna)
+
+    def store_space(self, space: SearchSpace) -> None:
+        """Sample another space from now on."""
+        store_space(self.optuna, space)
 
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
         """Every started trial as a record, by number, with its ``epochs`` if given."""
@@ -85,7 +103,7 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
         load_if_exists=True,
     )
     study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
-    return SweepStudy(study, path)
+    return SweepStudy(study, path, spec.space)
 
 
 def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:
@@ -96,7 +114,8 @@ def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:
         Exception: whatever Optuna raises for a damaged journal.
     """
     _silence_optuna()
-    return SweepStudy(optuna.load_study(study_name=spec.name, storage=read_journal(opener)))
+    study = optuna.load_study(study_name=spec.name, storage=read_journal(opener))
+    return SweepStudy(study, space=spec.space)
 
 
 def _silence_optuna() -> None:

@@ -87,7 +87,14 @@ class TrialFlow:
         if isinstance(last, TrialFailure):
             self.session.fail(number, last.reason)
         elif last is not None and last.best is not None:
-            self.session.complete(number, last.best, last.epoch, last.control, last=last.metrics)
+            self.session.complete(
+                number,
+                last.best,
+                last.epoch,
+                last.control,
+                last=last.metrics,
+                not_acting=last.not_acting,
+            )
         elif lost is not None and lost.own:
             self.session.crash(number, lost.reason)
         elif lost is not None:

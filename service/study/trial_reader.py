@@ -9,9 +9,11 @@ import optuna
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
+from search_spaces.space import SearchSpace
 from service.study.attributes import Finding, StudyAttributes, TrialAttributes
 from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Epoch, Trial, TrialState
+from service.study.space import read_space
 
 _STATES = {
     StudyTrialState.RUNNING: TrialState.RUNNING,
@@ -26,9 +28,9 @@ def read_trials(
 ) -> tuple[Trial, ...]:
     """Read every started trial of a study as a record, by number, with its ``epochs`` if given."""
     started = (t for t in list_frozen_trials(study) if t.state is not StudyTrialState.WAITING)
-    findings = StudyAttributes.of(study).findings
+    findings, space = StudyAttributes.of(study).findings, read_space(study)
     return tuple(
-        _add_finding(read_trial(t, (epochs or {}).get(t.number, ())), findings.get(t.number))
+        _add_finding(read_trial(t, (epochs or {}).get(t.number, ()), space), findings.get(t.number))
         for t in started
     )
 
@@ -48,15 +50,18 @@ def _add_finding(trial: Trial, found: Finding | None) -> Trial:
     )
 
 
-def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
-    """Read one trial of a study as a record."""
+def read_trial(
+    frozen: FrozenTrial, epochs: Sequence[Epoch] = (), space: SearchSpace | None = None
+) -> Trial:
+    """Read one trial of a study, which samples this ``space``, as a record."""
     attributes = TrialAttributes.of(frozen)
+    drawn = frozen.params if space is None else space.name_values(frozen.params)
     complete = frozen.state is StudyTrialState.COMPLETE
     return Trial(
         number=frozen.number,
         state=_STATES[frozen.state],
         role=attributes.role,
-        params=frozen.params if attributes.params is None else attributes.params,
+        params=drawn if attributes.params is None else attributes.params,
         value=frozen.value if complete else None,
         best=attributes.best,
         stopped_epoch=attributes.stopped_epoch,
@@ -68,6 +73,7 @@ def read_trial(frozen: FrozenTrial, epochs: Sequence[Epoch] = ()) -> Trial:
         without=attributes.without,
         redraws_test=attributes.redraws_test,
         control=attributes.control,
+        not_acting=attributes.not_acting,
         ran_on=attributes.ran_on,
         seconds=attributes.seconds,
         started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,

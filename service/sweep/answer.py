@@ -70,6 +70,47 @@ class Arm(Frozen):
     metrics: dict[str, Mean]
 
 
+class Audited(Frozen):
+    """A pruned trial that, trained to its end as ``trial``, is better than the search's best."""
+
+    pruned: int
+    trial: int
+    value: Number
+
+
+class AuditGroup(Frozen):
+    """Pruned trials, and those of them that were trained to their end.
+
+    ``better`` ones beat the search's best; a training that ``failed`` does not. ``share`` estimates
+    how many of all pruned trials would have, ``interval`` is at 95 %, or at a little more where
+    groups were put together. ``regret`` is by how much the best of those that were trained is
+    better than the search's best, 0 if none is: that of all pruned ones is at least as large.
+    """
+
+    pruned: int
+    audited: int
+    failed: int = 0
+    better: int = 0
+    share: Number | None = None
+    interval: Bounds | None = None
+    regret: Number | None = None
+
+
+class Audit(Frozen):
+    """What pruning cost a search: an audit of its pruner, in the objective ``metric``.
+
+    ``best`` is the search's best trial without the audited ones; ``strong`` are those in the more
+    strongly regularised half of the search's trials.
+    """
+
+    metric: str
+    best: int
+    overall: AuditGroup
+    strong: AuditGroup
+    weak: AuditGroup
+    better: tuple[Audited, ...] = ()
+
+
 class Answer(Frozen):
     """What a sweep found. Effects are differences from the control, in the objective's unit.
 
@@ -106,6 +147,7 @@ class Answer(Frozen):
         None, description="of a regression: the target's units per unit that the model predicts"
     )
     compared: int = Field(0, description="completed trials of the search that the pick is best of")
+    audit: Audit | None = Field(None, description="of the pruner, if the spec asks for one")
     reason: str = Field("", description="why the answer is unconfirmed")
 
     def find_arm(self, name: str) -> Arm | None:

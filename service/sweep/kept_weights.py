@@ -32,7 +32,8 @@ class FinalistWeights(Observer):
     def ended(self, trial: Trial) -> None:
         """Keep its weights if it is among the best of its kind, then not those of the last."""
         self._folder.checkpoint(trial.number).unlink(missing_ok=True)
-        if trial.state is not TrialState.COMPLETE or trial.confirms is not None:
+        again = trial.confirms is not None and trial.role is not Role.AUDIT
+        if trial.state is not TrialState.COMPLETE or again:
             self._folder.drop_trial(trial.number)
             return
         kind = trial.role if trial.role in self._keep else Role.SEARCH

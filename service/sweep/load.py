@@ -61,6 +61,20 @@ def read_trials_of(
         return study, assemble(spec, study, folder, state)
 
 
+def read_sampled_spec(spec: SweepSpec, folder: SweepFolder) -> SweepSpec:
+    """A sweep's spec with the space that its study samples; as it is before the first trial.
+
+    Raises:
+        DamagedFileError: the study cannot be used.
+    """
+    from service.study.study import read_study
+
+    if not _has_begun(folder):
+        return spec
+    with blame(folder, folder.journal):
+        return spec.with_space(read_study(spec, partial(folder.open, folder.journal)).space)
+
+
 def _has_begun(folder: SweepFolder) -> bool:
     """Whether the sweep's study was created.
 
@@ -133,7 +147,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
     attributes, records = study.attributes, read_records(folder)
     stored = attributes.answer
     return Sweep.of(
-        spec,
+        spec.with_space(study.space),
         sweep_id=folder.sweep_id,
         state=state,
         seconds=attributes.seconds,

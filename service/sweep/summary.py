@@ -9,6 +9,8 @@ from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
+from pydantic import Field
+
 from search_spaces.models import Frozen
 from search_spaces.values import Value
 from service.base.json_numbers import Number
@@ -36,11 +38,15 @@ class TrialCounts(Frozen):
 
 
 class TrialSummary(Frozen):
-    """A finalist. ``checkpoint`` is relative to the home folder."""
+    """A finalist. ``checkpoint`` is relative to the home folder.
+
+    The parts ``not_acting`` of its configuration had no effect on its kept weights.
+    """
 
     number: int
     params: dict[str, Value]
     metrics: dict[str, Number]
+    not_acting: tuple[str, ...] = ()
     checkpoint: str | None
 
 
@@ -56,10 +62,11 @@ class PenaltySummary(Frozen):
 class Summary(Frozen):
     """A sweep, its counts, its answer, its finalists, and where it ran.
 
-    ``replicates`` counts the trainings after the search. ``answer`` is None before the sweep has
-    ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last session could
-    not show, tell or log; ``changes`` say from which trial on it ran on something else,
-    ``not_neutral`` what regularises the baseline all the same, ``reading`` how the data were read.
+    ``replicates`` and ``audits`` count the trainings after the search. ``answer`` is None before
+    the sweep has ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last
+    session could not show, tell or log; ``changes`` say from which trial on it ran on something
+    else, ``not_neutral`` what regularises the baseline all the same, ``reading`` how the data were
+    read.
     """
 
     sweep_id: str
@@ -68,6 +75,7 @@ class Summary(Frozen):
     seconds: Number
     trials: TrialCounts
     replicates: int = 0
+    audits: int = 0
     answer: Answer | None = None
     baseline: TrialSummary | None
     control: TrialSummary | None = None
@@ -78,6 +86,9 @@ class Summary(Frozen):
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
+    not_acting: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="parts without effect, with the trials of the search"
+    )
 
 
 def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) -> Summary:
@@ -101,16 +112,19 @@ def summarise_state(sweep: Sweep, losses: tuple[Loss, ...]) -> Summary:
 
 
 def _describe_state(sweep: Sweep) -> dict[str, Any]:
+    audits = sum(t.role is Role.AUDIT for t in sweep.trials)
     return {
         "sweep_id": sweep.sweep_id,
         "name": sweep.name,
         "state": sweep.state,
         "seconds": round(sweep.seconds, 3),
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
-        "replicates": len(sweep.trials) - len(sweep.searched),
+        "replicates": sum(t.confirms is not None for t in sweep.trials) - audits,
+        "audits": audits,
         "changes": sweep.changes,
         "reading": sweep.reading,
         "not_neutral": sweep.not_neutral,
+        "not_acting": dict(sweep.not_acting),
     }
 
 
@@ -134,6 +148,7 @@ def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary |
         number=trial.number,
         params=dict(trial.params),
         metrics=dict(trial.best),
+        not_acting=trial.not_acting,
         checkpoint=weights.relative_to(home).as_posix() if folder.has(weights) else None,
     )
 

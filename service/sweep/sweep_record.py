@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from service.study.records import Trial, TrialState
 from service.sweep.answer import Answer
 
 if TYPE_CHECKING:
+    from search_spaces.space import SearchSpace
     from service.spec.model import SweepSpec
 
 
@@ -30,7 +32,7 @@ class Sweep:
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
-    all the same, ``reading`` how the data were read.
+    all the same, ``reading`` how the data were read. ``space`` is what its study samples.
     """
 
     sweep_id: str
@@ -44,6 +46,7 @@ class Sweep:
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
+    space: SearchSpace | None = None
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class Sweep:
             seconds=seconds,
             ranking=Ranking.of(spec),
             max_epochs=spec.training.max_epochs,
+            space=spec.space,
             trials=trials,
             answer=answer,
             changes=changes,
@@ -102,6 +106,12 @@ class Sweep:
     def searched(self) -> tuple[Trial, ...]:
         """Every trial of the search; no replicate."""
         return select_searched(self.trials)
+
+    @property
+    def not_acting(self) -> Mapping[str, tuple[int, ...]]:
+        """The parts without any effect in trials of the search, with the numbers of those."""
+        parts = sorted({part for t in self.searched for part in t.not_acting})
+        return {p: tuple(t.number for t in self.searched if p in t.not_acting) for p in parts}
 
     @property
     def best(self) -> Trial | None:

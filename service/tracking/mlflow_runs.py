@@ -44,11 +44,15 @@ TRIAL_TAG = "gapsweep.trial"
 STATE_TAG = "gapsweep.state"
 ROLE_TAG = "gapsweep.role"
 REASON_TAG = "gapsweep.reason"
+NOT_ACTING_TAG = "gapsweep.not_acting"
 ARM_TAG = "gapsweep.arm"
 REPLICATE_TAG = "gapsweep.replicate"
 PART_TAG = "gapsweep.part"
 ANSWER_TAG = "gapsweep.answer"
-SEARCHED = f"tags.`{ROLE_TAG}` != 'replicate' AND tags.`{ROLE_TAG}` != 'removal'"
+AUDITED_TAG = "gapsweep.audited"
+SEARCHED = " AND ".join(
+    f"tags.`{ROLE_TAG}` != '{role}'" for role in (Role.REPLICATE, Role.REMOVAL, Role.AUDIT)
+)
 """The filter that leaves a list of runs with the trials of searches."""
 
 _RUN_STATUS = {
@@ -164,6 +168,7 @@ class SweepRuns:
             best["stopped_epoch"] = float(trial.stopped_epoch)
         tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
         tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
+        tags |= {NOT_ACTING_TAG: ", ".join(trial.not_acting)} if trial.not_acting else {}
         ended = int(1000 * (trial.ended or 0))
         self._batches.log(run, [*make_metrics(best, ended, 0), *make_tags(tags)])
         status = _RUN_STATUS[trial.state]
@@ -234,6 +239,7 @@ class SweepRuns:
         }
         tags = {STATE_TAG: sweep.state.value, MLFLOW_RUN_NOTE: escape_markdown(verdict)}
         tags |= _answer_tags(sweep.answer)
+        metrics |= _list_audit_metrics(sweep.answer)
         tags |= {CODE_TAG: self._sweep.code} if self._sweep.code else {}
         self._batches.log(self.parent, [*make_metrics(metrics, now, 0), *make_tags(tags)])
 
@@ -380,6 +386,8 @@ def _name_run(trial: Trial) -> str:
     words = [f"{trial.number:03d}", trial.penalty]
     if trial.replicate:
         words.append(f"({_describe_arm(trial)}, replicate {trial.replicate})")
+    elif trial.role is Role.AUDIT:
+        words.append(f"(audit of trial {trial.confirms})")
     elif trial.role in (Role.BASELINE, Role.CONTROL, Role.CONFIRM):
         words.append(f"({trial.role.value})")
     return " ".join(words)
@@ -392,6 +400,8 @@ def _describe_arm(trial: Trial) -> str:
 
 
 def _replicate_tags(trial: Trial) -> dict[str, str]:
+    if trial.role is Role.AUDIT:
+        return {AUDITED_TAG: str(trial.confirms)}
     if not trial.replicate:
         return {}
     tags = {ARM_TAG: _describe_arm(trial), REPLICATE_TAG: str(trial.replicate)}
@@ -409,6 +419,17 @@ def _answer_tags(answer: Answer | None) -> dict[str, str]:
         **{f"{ANSWER_TAG}.{name}": str(value) for name, value in plain.items()},
         **{f"{ANSWER_TAG}.part.{part.name}": part.state.value for part in answer.parts},
     }
+
+
+def _list_audit_metrics(answer: Answer | None) -> dict[str, float]:
+    """The audit of the pruner in numbers: ``audit/strong/regret`` and alike."""
+    audit = None if answer is None else answer.audit
+    if audit is None:
+        return {}
+    groups = {"": audit.overall, "strong/": audit.strong, "weak/": audit.weak}
+    names = ("pruned", "audited", "better", "share", "regret")
+    found = {f"audit/{p}{n}": getattr(group, n) for p, group in groups.items() for n in names}
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _get_start_time(trial: Trial) -> int:

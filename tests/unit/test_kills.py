@@ -17,6 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from search_spaces.grid import iterate_grid
+from service.answer.audit import AfterSearch, Auditor
 from service.spec.model import SweepSpec
 from service.study import study as studies
 from service.study.confirmation import ReplicateRun
@@ -133,7 +134,7 @@ def live(spec: SweepSpec, path: Path) -> tuple[Trial, ...]:
         spec.space,
         metric="val/loss",
         max_epochs=EPOCHS,
-        confirm=TwoStages(),
+        confirm=AfterSearch(Auditor(spec, study), TwoStages()) if spec.audit else TwoStages(),
     )
     grid = spec.search.sampler.name == "grid"
     points: list[tuple[Role, Params]] = [(Role.BASELINE, spec.neutral_point())]
@@ -147,9 +148,10 @@ def live(spec: SweepSpec, path: Path) -> tuple[Trial, ...]:
     return tuple(replace(t, seconds=0.0, started=None, ended=None) for t in session.trials())
 
 
-def spec_of(sampler: Any, pruner: Any) -> SweepSpec:
+def spec_of(sampler: Any, pruner: Any, audit: Any = "off") -> SweepSpec:
     return parse(
         space=SPACE,
+        audit=audit,
         search={"sampler": sampler, "pruner": pruner},
         training={"max_epochs": EPOCHS},
     )
@@ -177,16 +179,37 @@ def test_kills_between_any_writes_change_no_trial(
     assert len(whole) == TRIALS + TwoStages.trainings
     if pruner != "none":
         assert {t.state for t in whole} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert live_between_kills(spec, tmp_path / "killed", fuse) == whole
+
+
+def live_between_kills(spec: SweepSpec, path: Path, fuse: Fuse) -> tuple[Trial, ...]:
+    """Sessions that are killed, until one comes to the end."""
     chance = random.Random(0)
     kills, found = 0, None
     while found is None:
         fuse.left = chance.randint(3, 30)
         try:
-            found = live(spec, tmp_path / "killed")
+            found = live(spec, path)
         except Killed:
             kills += 1
     assert kills > 10
-    assert found == whole
+    return found
+
+
+def test_kills_change_no_audit(tmp_path: Path, fuse: Fuse) -> None:
+    spec = spec_of({"name": "tpe", **FEW}, HALVING, {"trials": 4})
+    whole = live(spec, tmp_path / "whole")
+    audits = [t for t in whole if t.role is Role.AUDIT]
+    assert len(audits) == 4
+    assert [t.number for t in audits] == list(range(TRIALS, TRIALS + 4))  # before the replicates
+    assert len(whole) == TRIALS + 4 + TwoStages.trainings
+    by_number = {t.number: t for t in whole}
+    for trial in audits:
+        assert trial.confirms is not None
+        again = by_number[trial.confirms]
+        assert (again.state, trial.state) == (TrialState.PRUNED, TrialState.COMPLETE)
+        assert trial.params == again.params
+    assert live_between_kills(spec, tmp_path / "killed", fuse) == whole
 
 
 @pytest.mark.parametrize(("sampler", "pruner"), [("random", "none"), ("qmc", HYPERBAND)], ids=name)

@@ -37,9 +37,16 @@ def test_soft_threshold_is_the_minimiser_of_its_own_problem() -> None:
     assert torch.allclose(candidates[cost.argmin(0)], got, atol=2e-4)
 
 
-def test_elastic_net_step_shrinks_then_thresholds() -> None:
-    w = step_once({"penalty": "elastic_net", "lambda": 0.4, "l1_ratio": 0.25}, [1.0, -0.1])
-    assert w == pytest.approx([1.0 * (1 - 2 * 0.5 * 0.3) - 0.05, -0.02])
+def test_an_elastic_net_step_is_the_minimiser_of_its_own_problem() -> None:
+    start, steps = torch.tensor([[1.0, -0.1, 0.7, -2.0]]), torch.tensor([[0.5, 0.5, 0.1, 2.0]])
+    l1, l2 = scalar(0.2), scalar(0.3)
+    w = Penalised("w", start.clone())
+    penalties.apply_proximal_step(w, steps, l1, l2)
+    candidates = torch.linspace(-3, 3, 60001)[:, None]
+    cost = (candidates - start).square() / (2 * steps) + l1 * candidates.abs()
+    best = candidates[(cost + l2 * candidates.square()).argmin(0)]
+    assert torch.allclose(w.weight, best.T, atol=2e-4)
+    assert w.weight[0, 1] == 0
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,9 @@ def test_elastic_net_step_shrinks_then_thresholds() -> None:
         ("none", {}, [1.0, -0.1]),
         ("l1", {}, [0.9, 0.0]),
         ("l2", {}, [0.8, -0.08]),
-        ("elastic_net", {}, [1.0 * 0.95 - 0.075, -0.095 + 0.075]),
+        ("elastic_net", {}, [(1.0 - 0.075) / 1.05, -(0.1 - 0.075) / 1.05]),
+        ("elastic_net", {"l2_update": "decoupled"}, [1.0 * 0.95 - 0.075, -0.095 + 0.075]),
+        ("elastic_net", {"l1_update": "subgradient"}, [1 - 0.125, -0.1 + 0.08]),
         ("group_lasso", {}, [1.0 - 0.1 * 2**0.5 / 1.01**0.5, -0.1 + 0.01 * 2**0.5 / 1.01**0.5]),
         ("l1", {"l1_update": "subgradient"}, [0.9, 0.0]),
         ("l2", {"l2_update": "coupled"}, [0.8, -0.08]),
@@ -90,7 +99,7 @@ def trained(optimizer: type[torch.optim.Optimizer], coupled: bool) -> Tensor:
         if coupled:
             penalties.add_coupled_gradient([w], l2)
         else:
-            penalties.apply_decoupled_decay([w], scalar(0.05), l2)
+            penalties.apply_decoupled_decay(w, scalar(0.05), l2)
         optimiser.step()
     return w.weight.detach()
 
@@ -114,7 +123,7 @@ def test_value_and_its_gradients_agree_with_the_updates() -> None:
 
 def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
     w = weight([3.0, 0.0], [0.1, 0.1], bias=[4.0, 0.1])
-    penalties.apply_group_step([w], scalar(0.5), scalar(2.0))
+    penalties.apply_group_step(w, scalar(0.5), scalar(0.5), scalar(2.0))
     shorter = 1 - 0.5 * 2.0 * 3**0.5 / 5
     assert w.weight.tolist()[0] == pytest.approx([3 * shorter, 0.0])
     assert w.weight.tolist()[1] == [0.0, 0.0]
@@ -125,7 +134,7 @@ def test_a_group_step_zeroes_whole_units_and_shortens_the_others() -> None:
 def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
     start = torch.tensor([[1.0, -0.5, 2.0]])
     w = Penalised("w", start.clone())
-    penalties.apply_group_step([w], scalar(1.0), scalar(0.4))
+    penalties.apply_group_step(w, scalar(1.0), scalar(1.0), scalar(0.4))
 
     def cost(u: Tensor) -> Tensor:
         return 0.5 * (u - start).square().sum() + 0.4 * 3**0.5 * u.norm()
@@ -133,6 +142,21 @@ def test_a_group_step_is_the_minimiser_of_its_own_problem() -> None:
     torch.manual_seed(0)
     others = [w.weight + 0.01 * torch.randn_like(start) for _ in range(200)]
     assert all(cost(w.weight) <= cost(o) for o in others)
+
+
+def test_a_group_step_with_steps_of_each_entry_is_the_minimiser_of_its_own_problem() -> None:
+    """Steps over six decades: the gradient of the objective is 0 at every unit that is not 0."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(200, 5, generator=generator, dtype=torch.float64)
+    steps = 10 ** (6 * torch.rand(200, 5, generator=generator, dtype=torch.float64) - 3)
+    strengths = 10 ** (4 * torch.rand(200, 1, generator=generator, dtype=torch.float64) - 2)
+    got = penalties.shrink_units(start, steps, strengths)
+    zero = (start / steps).norm(dim=1) <= strengths[:, 0]
+    assert 0 < zero.sum() < 200
+    assert torch.equal((got == 0).all(1), zero)
+    kept = (got - start) / steps + strengths * got / got.norm(dim=1, keepdim=True)
+    relative = kept[~zero].abs() / (strengths[~zero] + (start / steps)[~zero].abs())
+    assert float(relative.max()) < 1e-6
 
 
 def test_max_norm_projects_long_units_and_leaves_short_ones() -> None:
@@ -164,8 +188,8 @@ def test_patterns_include_exclude_and_scale() -> None:
 
 def test_a_factor_of_a_tenth_is_a_tenth_of_the_strength() -> None:
     tenth, whole = weight([1.0, -1.0], factor=0.1), weight([1.0, -1.0])
-    penalties.apply_proximal_step([tenth], [scalar(1.0)], scalar(0.5))
-    penalties.apply_proximal_step([whole], [scalar(1.0)], scalar(0.05))
+    penalties.apply_proximal_step(tenth, scalar(1.0), scalar(0.5), scalar(0.0))
+    penalties.apply_proximal_step(whole, scalar(1.0), scalar(0.05), scalar(0.0))
     assert torch.equal(tenth.weight, whole.weight)
 
 
@@ -174,8 +198,13 @@ def test_the_units_of_the_last_layer_are_outputs_and_stay() -> None:
     assert find_last_layer(model, torch.ones(1, 2)) == "2"
     first, last = select_penalised(model, Selection(), "2")
     assert (first.unit_axis, last.unit_axis) == (0, None)
-    before = last.weight.clone()
-    penalties.apply_group_step([first, last], scalar(1.0), scalar(100.0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    hooks = Hooks([c.build() for c in read_regularisers({"penalty": "group_lasso", "lambda": 9})])
+    info, before = DataInfo((2,), Task.REGRESSION, 2, Kind.TABLE), last.weight.clone()
+    hooks.attach(Subject(info, model, [first, last], optimizer, Training()))
+    now = Now(lr=scalar(1.0), lambda_factor=1.0, noise=torch.Generator())
+    for hook in (*hooks.before_epoch, *hooks.after_step):
+        hook(now)
     assert not first.weight.any()
     assert torch.equal(last.weight, before)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.regularisers import read_regularisers
-from trainables.config.training import Training
+from trainables.config.training import HALF_LIFE, Training
 from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
 from trainables.loop import train
@@ -135,3 +136,29 @@ def test_a_constant_model_has_no_gap() -> None:
     metrics = last_metrics(Constant, data, 5)
     assert metrics["gap/accuracy"] == 0.0
     assert metrics["gap/loss"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_half_life_of_decay_is_what_weights_without_gradient_do() -> None:
+    """Weights of inputs that are always 0 decay alone; an update of the objective has none."""
+    data = splits()
+    data.train.x[:, 2:] = 0
+    point = {"penalty": "l2", "lambda": 0.1}
+    options = {"batch_size": 30, "max_epochs": 6, "schedule": "cosine", "lr": 0.02}
+
+    def train_one(**training: Any) -> tuple[Any, Tensor]:
+        run = build_training(
+            ModuleTrainable(network, {}),
+            data,
+            Training.model_validate({**options, **training}),
+            read_regularisers(point),
+        )
+        before = run.model[0].weight[:, 2:].norm().item()
+        for _ in train(run):
+            pass
+        return run, run.model[0].weight[:, 2:].norm().item() / before
+
+    run, left = train_one(optimizer="adamw")
+    assert math.log2(1 / left) == pytest.approx(6 / run.best_metrics()[HALF_LIFE], rel=1e-2)
+    for objective in ({"optimizer": "sgd"}, {"l2_update": "coupled"}, {"optimizer": "adam"}):
+        run, _ = train_one(**objective)
+        assert HALF_LIFE not in run.best_metrics()

@@ -9,37 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainings import run, same_state, splits
+from tests.trainings import EACH, name, run, same_state, splits
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.loop import train
 from trainables.regularisers.base import Hooks, Now, Subject
-
-EACH: list[dict[str, Any]] = [
-    {"penalty": "l1", "lambda": 0.02},
-    {"penalty": "l2", "lambda": 0.5},
-    {"penalty": "elastic_net", "lambda": 0.05},
-    {"penalty": "group_lasso", "lambda": 0.02},
-    {"penalty": "l1", "lambda": 0.05, "training": {"lambda_schedule": "warmup"}},
-    {"penalty": "l1", "lambda": 0.05, "training": {"lambda_schedule": "cosine"}},
-    {"penalty": "l1", "lambda": 0.05, "training": {"proximal_step": "adaptive"}},
-    {"max_norm": 0.3},
-    {"dropout": 0.4},
-    {"augmentation": "shift"},
-    {"random_erasing": 0.5},
-    {"input_noise": 0.3},
-    {"mixup": 0.5},
-    {"cutmix": 0.5},
-    {"label_smoothing": 0.2},
-    {"gradient_noise": 0.1},
-    {"ema": 0.8},
-    {"swa": 0.5},
-]
-
-
-def name(options: dict[str, Any]) -> str:
-    return ",".join(str(v) for v in options.values())
 
 
 @pytest.mark.parametrize("options", EACH, ids=name)

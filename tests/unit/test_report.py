@@ -129,3 +129,28 @@ def test_importance_finds_the_parameter_that_matters() -> None:
     few = optuna.create_study()
     few.add_trials(study.get_trials()[: MIN_TRIALS - 1])
     assert SweepStudy(few).importances() == NONE
+
+
+def test_parts_without_any_effect_are_marked_in_every_view() -> None:
+    parts = ("averaging", "early_stopping")
+    best = replace(trial(1, 0.4, 0.1, penalty="l2", swa=0.2, **{"lambda": 0.1}), not_acting=parts)
+    other = replace(trial(2, 0.6, 0.1, penalty="l1"), not_acting=("averaging",))
+    marked = sweep(trial(0, 0.5, 0.4), best, other, trial(3, 0.7, 0.1, penalty="none"))
+    data = build_report(marked, NONE)
+    assert data.not_acting == {"averaging": (1, 2), "early_stopping": (1,)}
+    text, page = shown(data, 100), render(data)
+    for view in (" ".join(text.split()), " ".join(page.split())):
+        assert "l2, λ = 0.1, swa = 0.2; no effect: averaging, early stopping" in view
+        assert "* trial 1: no effect of averaging, early stopping" in view
+        assert "* trial 2: no effect of averaging" in view
+        assert "Parts without any effect on what a trial kept" in view
+        assert "trials 1 and 2" in view
+    rows = [line for line in text.splitlines() if line.startswith(("l2 ", "l1 ", "none "))]
+    assert [line.rstrip()[-2:] for line in rows] == [
+        " 3",
+        "2*",
+        "1*",
+        "1*",
+    ]  # the last by augmentation
+    assert "no effect: averaging, early stopping" in data.verdict
+    assert "no effect" not in shown(build_report(WHOLE, NONE))

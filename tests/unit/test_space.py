@@ -110,10 +110,10 @@ def test_known_points_are_checked_by_name(regularisation: SearchSpace) -> None:
 
 
 def test_a_grid_stays_inside_its_ranges(regularisation: SearchSpace) -> None:
-    for parameter in regularisation.parameters.values():
-        axis = build_axis(parameter, 4)
+    for dimension in regularisation.dimensions:
+        axis = build_axis(dimension.plain, 4)
         assert axis.length > 0
-        assert all(parameter.contains(axis.at(i)) for i in range(axis.length))
+        assert all(dimension.plain.contains(axis.at(i)) for i in range(axis.length))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_grid_stays_inside_its_ranges(regularisation: SearchSpace) -> None:
     ],
 )
 def test_a_grid_has_evenly_spaced_values(text: str, count: int, values: list[Any]) -> None:
-    axis = build_axis(space(text).parameters["a"], count)
+    axis = build_axis(space(text).dimensions[0].plain, count)
     found = [axis.at(i) for i in range(axis.length)]
     numbers = all(isinstance(v, float) for v in values)
     assert found == (pytest.approx(values) if numbers else values)

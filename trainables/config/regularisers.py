@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -256,12 +257,12 @@ class GradientNoise(RegulariserConfig):
 class Averaging(RegulariserConfig):
     """An average of the weights, evaluated and kept instead of them."""
 
-    implementation = "trainables.regularisers.averaging:Averaging"
+    implementation = "trainables.regularisers.averaging:build_averaging"
     exclusive = ("ema", "swa")
 
     ema: Share = Field(0.0, description="decay of the weights' moving average; 0 is off")
     swa: Share = Field(
-        0.0, description="share of the epochs, the last ones, whose weights are averaged"
+        0.0, description="share of the epochs that run, the last ones, whose weights are averaged"
     )
 
     @classmethod
@@ -272,6 +273,19 @@ class Averaging(RegulariserConfig):
 
 class OwnRegulariser(Component):
     """An entry of a spec's ``regularisers``, under the label that the spec gives it."""
+
+    _part: str = PrivateAttr("")
+
+    @property
+    def label(self) -> str:
+        """The spec's label, by which it is a part of a configuration; else the class's name."""
+        return self._part or super().label
+
+    def named(self, label: str) -> Self:
+        """This entry under a label."""
+        made = self.model_copy()
+        made._part = label
+        return made
 
     def build(self) -> Regulariser:
         """The regulariser at the start of a training.

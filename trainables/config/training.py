@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from search_spaces.bounds import Amount, Bounds, MaxItems, Seed, SomeEpochs
+from search_spaces.bounds import Amount, Bounds, MaxItems, Positive, Seed, SomeEpochs
 from search_spaces.models import Strict
 from trainables.config.imports import ImportPath
 from trainables.config.optimizers import AdamW, L2Update, OptimizerConfig, optimizers
@@ -26,6 +26,8 @@ else:
 
 
 Patterns = Annotated[tuple[str, ...], MaxItems(1_000)]
+HALF_LIFE = "decay/half_life"
+"""The metric of a weight's half-life under decay that is no part of an objective, in epochs."""
 _LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
 
 
@@ -127,6 +129,9 @@ class Training(Strict):
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
+    clip_norm: Positive | None = Field(
+        None, description="largest norm of a step's gradient, over all weights; default: no limit"
+    )
     loss: Annotated[LossSpec | str | None, BeforeValidator(_expand_loss)] = Field(
         None,
         description="`cross_entropy`, `bce`, `mse`, an import path or `{path: …, ARGUMENT: …}`; "
@@ -145,16 +150,26 @@ class Training(Strict):
     l2_update: L2Update | None = Field(
         None,
         description="shrink the weights directly, or add to the gradient; default: as the "
-        "optimizer does: `adam` couples, the others decouple",
+        "optimizer does (`adam` couples, the others decouple), and in `elastic_net` as `l1_update`",
     )
-    proximal_step: Literal["lr", "adaptive"] = Field(
-        "lr", description="step of the threshold: `lr`, or each weight's own step of Adam"
+    proximal_step: Literal["adaptive", "lr"] = Field(
+        "adaptive",
+        description="step of the threshold: the optimizer's own for each weight, with which λ is "
+        "the objective's, or `lr`",
     )
     lambda_schedule: Literal["constant", "warmup", "cosine"] = Field(
         "constant", description="λ over the epochs"
     )
     lambda_warmup_epochs: SomeEpochs = Field(
         5, description="epochs until λ is reached, with `warmup`"
+    )
+    swa_lr_share: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = Field(
+        0.5, description="with `swa`: learning rate of the averaged epochs, as a share of `lr`"
+    )
+    swa_cycle: SomeEpochs = Field(
+        1,
+        description="with `swa`: epochs in which the rate falls to a tenth, before weights are "
+        "averaged and it starts again; 1 keeps it constant",
     )
     penalised: Selection = Selection()
     measure_every: SomeEpochs = Field(

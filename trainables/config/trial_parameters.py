@@ -17,10 +17,13 @@ from trainables.config.training import Training
 MODEL_PREFIX = "model."
 EARLY_STOPPING = "early_stopping"
 """The name of early stopping as a part of a configuration."""
-_OF_PENALTIES = frozenset(
-    ("l1_update", "l2_update", "proximal_step", "lambda_schedule", "lambda_warmup_epochs")
+_OF_REGULARISERS = frozenset(
+    (
+        *("l1_update", "l2_update", "proximal_step", "lambda_schedule", "lambda_warmup_epochs"),
+        *("swa_lr_share", "swa_cycle"),
+    )
 )
-"""Training options without effect where there is no penalty."""
+"""Training options without effect where there is no penalty and no average of the weights."""
 
 
 class TrainingSpec(Protocol):
@@ -96,7 +99,7 @@ def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
     changed = {k: v for k, v in params.items() if k in training.KEYS}
     arguments = _strip_prefix(MODEL_PREFIX, params)
     own = (
-        _with_options(c, _strip_prefix(f"{label}.", params))
+        _with_options(c, _strip_prefix(f"{label}.", params)).named(label)
         for label, c in spec.regularisers.items()
     )
     return Point(
@@ -136,7 +139,7 @@ def _with_options(component: OwnRegulariser, options: Mapping[str, Any]) -> OwnR
 
 def tunes_training(name: str) -> bool:
     """Whether a parameter of a space changes a training that nothing regularises."""
-    is_option = name in training.KEYS and name not in _OF_PENALTIES
+    is_option = name in training.KEYS and name not in _OF_REGULARISERS
     return is_option or name.startswith(MODEL_PREFIX)
 
 

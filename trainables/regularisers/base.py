@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from trainables.config.training import Training
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest
 from trainables.errors import blame
+from trainables.regularisers.acting import BatchWatch
 from trainables.regularisers.weights import Penalised
 
 
@@ -28,12 +29,16 @@ class Now:
         noise: a generator on the weights' device for noise on gradients, which every process of a
             group seeds alike.
         step: the number of the optimiser's step, from 0 over the whole training.
+        gradient_scale: the factor, 0-dim, by which the gradients of this step were scaled. A hook
+            that scales all of them (clipping) multiplies it, so that thresholds, which come after
+            the step, are scaled as well and λ stays the objective's.
     """
 
     lr: Tensor
     lambda_factor: float
     noise: torch.Generator
     step: int = 0
+    gradient_scale: Tensor = field(default_factory=lambda: torch.ones(()))
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,19 @@ class Regulariser:
         acts_on_weights: whether it changes the penalised weights; it is refused where they are
             only parts of what the network computes with.
         needs: what the data and the trainable must have; it is refused where they do not.
+        decay: λ of ``λ·w²`` that shrinks weights beside the loss and is no part of an objective.
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
+        recomputes_norms: whether the statistics of batch norms in the network that ``evaluated``
+            names are computed anew, from training batches, each time before it is measured.
         subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
     order: ClassVar[int] = 50
     acts_on_weights: ClassVar[bool] = False
+    decay: float = 0.0
     needs: frozenset[Need] = frozenset()
     acts_on: tuple[str, ...] = ()
+    recomputes_norms: bool = False
     subject: Subject
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
@@ -118,6 +128,10 @@ class Regulariser:
             ContractError: it does not support the optimiser or the network.
         """
         self.subject = subject
+
+    def learning_rate(self, epoch: int, lr: float) -> float:
+        """The learning rate of an epoch, counted from 1, where the schedule says ``lr``."""
+        return lr
 
     def before_epoch(self, now: Now) -> None:
         """Called before the first step of an epoch."""
@@ -146,6 +160,22 @@ class Regulariser:
         """
         return None
 
+    def count_more_epochs(self, epoch: int) -> int:
+        """How many epochs it needs after this one, where early stopping would end the training.
+
+        The training ends after them, or after ``max_epochs``; early stopping still decides which
+        epoch's weights are kept.
+        """
+        return 0
+
+    def acted(self, epoch: int) -> bool:
+        """Whether it had any effect on the weights after ``epoch``, which are those that are kept.
+
+        Asked once, after the last epoch, and reported where it had none. What only changes batches
+        is watched: it need not say so itself.
+        """
+        return True
+
     def state_dict(self) -> dict[str, Any]:
         """What :meth:`load_state_dict` needs, in types that ``torch.load`` reads without pickle."""
         return {}
@@ -154,17 +184,24 @@ class Regulariser:
         """Continue from a state of :meth:`state_dict`, in a new instance."""
 
 
-class Hooks:
-    """The regularisers of one training; only overridden hooks are called."""
+_ACTING = ("on_model", "before_step", "after_step", "evaluated", "learning_rate")
+"""Hooks by which a regulariser acts otherwise than on batches."""
 
-    def __init__(self, regularisers: Sequence[Regulariser]) -> None:
-        self.all = tuple(regularisers)
+
+class Hooks:
+    """The regularisers of one training; only overridden hooks are called.
+
+    ``parts`` are the names of what they are parts of, one for each.
+    """
+
+    def __init__(self, regularisers: Sequence[Regulariser], parts: Sequence[str] = ()) -> None:
+        self.all, self._parts = tuple(regularisers), tuple(parts)
         self.before_epoch: list[Callable[[Now], None]] = self._find_overridden("before_epoch")
-        self._on_batch: list[Callable[[Batch], Batch]] = self._find_overridden("on_batch")
+        self._on_batch = {k: BatchWatch(r.on_batch) for k, r in self._list_overriding("on_batch")}
         self.before_step: list[Callable[[Now], None]] = self._find_overridden("before_step")
         self.after_step: list[Callable[[Now], None]] = self._find_overridden("after_step")
         self.after_epoch: list[Callable[[int], None]] = self._find_overridden("after_epoch")
-        self._evaluated: list[Callable[[], nn.Module | None]] = self._find_overridden("evaluated")
+        self._rates: list[Callable[[int, float], float]] = self._find_overridden("learning_rate")
 
     def attach(self, subject: Subject) -> None:
         """Attach every regulariser.
@@ -179,29 +216,77 @@ class Hooks:
     def on_batch(self, x: Nest, y: Nest) -> Batch:
         """The regularised batch of inputs and targets, nests of tensors ``(B, …)``."""
         batch = Batch(x, y)
-        for hook in self._on_batch:
+        for hook in self._on_batch.values():
             batch = hook(batch)
         return batch
 
+    def learning_rate(self, epoch: int, lr: float) -> float:
+        """The learning rate of an epoch where the schedule says ``lr``."""
+        for hook in self._rates:
+            lr = hook(epoch, lr)
+        return lr
+
     def evaluated(self, model: nn.Module) -> nn.Module:
         """The network to evaluate: the last one that a regulariser returns, else the model."""
-        named = [network for hook in self._evaluated if (network := hook()) is not None]
-        return named[-1] if named else model
+        named = self._name_evaluated()
+        return model if named is None else named[1]
+
+    @property
+    def recomputes_norms(self) -> bool:
+        """Whether the network to evaluate needs new statistics of its batch norms."""
+        named = self._name_evaluated()
+        return named is not None and named[0].recomputes_norms
+
+    def count_more_epochs(self, epoch: int) -> int:
+        """How many epochs follow this one, where early stopping would end the training."""
+        return max((r.count_more_epochs(epoch) for r in self.all), default=0)
+
+    def _name_evaluated(self) -> tuple[Regulariser, nn.Module] | None:
+        named = [(r, network) for r in self.all if (network := r.evaluated()) is not None]
+        return named[-1] if named else None
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the regularisers that have one, by position and class."""
         states = {key: r.state_dict() for key, r in self._list_by_key()}
-        return {key: state for key, state in states.items() if state}
+        changed = [key for key, watch in self._on_batch.items() if watch.changed]
+        return {_CHANGED: changed, **{key: state for key, state in states.items() if state}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state of the same regularisers."""
         for key, regulariser in self._list_by_key():
             if key in state:
                 regulariser.load_state_dict(state[key])
+        for key, watch in self._on_batch.items():
+            watch.changed = key in state.get(_CHANGED, ())
+
+    def list_idle(self, epoch: int) -> tuple[str, ...]:
+        """The parts without any effect on the weights after ``epoch``, in this process."""
+        found = zip(self._parts, self._list_by_key(), strict=True)
+        return tuple(part for part, keyed in found if not self._has_acted(*keyed, epoch))
+
+    def _has_acted(self, key: str, regulariser: Regulariser, epoch: int) -> bool:
+        watch = self._on_batch.get(key)
+        if (
+            watch is not None
+            and not watch.changed
+            and not any(_overrides(regulariser, hook) for hook in _ACTING)
+        ):
+            return False
+        return regulariser.acted(epoch)
 
     def _list_by_key(self) -> list[tuple[str, Regulariser]]:
         return [(f"{n}-{type(r).__name__}", r) for n, r in enumerate(self.all)]
 
     def _find_overridden(self, name: str) -> list[Any]:
-        base = getattr(Regulariser, name)
-        return [getattr(r, name) for r in self.all if getattr(type(r), name) is not base]
+        return [getattr(r, name) for _, r in self._list_overriding(name)]
+
+    def _list_overriding(self, name: str) -> list[tuple[str, Regulariser]]:
+        return [(key, r) for key, r in self._list_by_key() if _overrides(r, name)]
+
+
+_CHANGED = "changed"
+"""The key of those that have changed a batch, in a state."""
+
+
+def _overrides(regulariser: Regulariser, hook: str) -> bool:
+    return getattr(type(regulariser), hook) is not getattr(Regulariser, hook)

@@ -151,6 +151,7 @@ class SetDropout(Regulariser):
     def __init__(self, config: config.Dropout) -> None:
         assert config.dropout is not None
         self._rate = config.dropout
+        self._places = 0
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that there is dropout to set if the rate is above 0."""
@@ -163,4 +164,9 @@ class SetDropout(Regulariser):
     def on_model(self, model: nn.Module) -> nn.Module:
         """Set the rate in place."""
         set_rate(model, self._rate)
+        self._places = len(find_dropout(model))
         return model
+
+    def acted(self, epoch: int) -> bool:
+        """Whether a layer drops anything."""
+        return self._rate > 0 and self._places > 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from trainables.functions import find_device
 from trainables.regularisers.base import Need, Regulariser
 from trainables.regularisers.parts import change_parts
 
+_LEAST = 1e-6
+"""The smallest share of a sample that changes another one in float32."""
+
 
 class Mixing(Regulariser):
     """Mixes every batch by mixup or CutMix, chosen with equal probability if both are on."""
@@ -25,6 +29,7 @@ class Mixing(Regulariser):
     def __init__(self, config: config.Mixing) -> None:
         self._mixup, self._cutmix = config.mixup, config.cutmix
         self.acts_on = config.mixing_on
+        self._mixed = False
         of_images = {Need.IMAGES, Need.ONE_TARGET} if self._cutmix else set()
         self.needs = frozenset({Need.FLOATS, Need.MIXING, *of_images})
 
@@ -38,8 +43,24 @@ class Mixing(Regulariser):
         """The mixed batch."""
         both = self._mixup and self._cutmix
         if self._cutmix and (not both or torch.rand(()) < 0.5):
-            return cutmix(batch, self._cutmix, self.acts_on)
-        return mixup(batch, self._mixup, self.acts_on)
+            mixed = cutmix(batch, self._cutmix, self.acts_on)
+        else:
+            mixed = mixup(batch, self._mixup, self.acts_on)
+        assert mixed.share is not None
+        self._mixed = self._mixed or _LEAST < float(mixed.share) < 1 - _LEAST
+        return mixed
+
+    def acted(self, epoch: int) -> bool:
+        """Whether a batch was mixed: with a small α a share is 0 or 1."""
+        return self._mixed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether it has acted."""
+        return {"mixed": self._mixed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state."""
+        self._mixed = bool(state["mixed"])
 
 
 def mixup(batch: Batch, alpha: float, on: Sequence[str] = ()) -> Batch:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainables.compat import compute_adam_steps
+from trainables.compat import is_sgd
 from trainables.config import regularisers as config
 from trainables.config.construct import construct
 from trainables.config.penalties import CustomPenalty, penalties
-from trainables.errors import ContractError
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
+from trainables.regularisers.step_sizes import WeightSteps
+from trainables.regularisers.weights import Penalised
 
 
 def build_penalty(config: config.Penalty) -> Penalty:
@@ -52,6 +53,12 @@ class Penalty(Regulariser):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define value(weight)")
 
+    def acted(self, epoch: int) -> bool:
+        """Whether λ was above 0 in an epoch up to then, and for a weight."""
+        factor = self.subject.training.lambda_factor
+        scheduled = any(factor(e) > 0 for e in range(1, epoch + 1))
+        return self.lam > 0 and scheduled and any(w.factor > 0 for w in self.subject.weights)
+
     def before_epoch(self, now: Now) -> None:
         """Apply the schedule of λ."""
         self._strength = now.lambda_factor * self.lam
@@ -69,40 +76,38 @@ class Penalty(Regulariser):
 class ElasticNet(Penalty):
     """λ·(l1_ratio·Σ|w| + (1 − l1_ratio)·Σw²).
 
-    The L1 term is applied by soft-thresholding (``training.l1_update: proximal``) or by its
-    subgradient, the L2 term by weight decay (``l2_update: decoupled``) or by its gradient.
+    With ``training.l1_update: proximal`` both terms are applied by their proximal operator in the
+    metric of the optimiser's step, with ``subgradient`` both are in the gradient: λ is the
+    objective's. ``l2_update`` takes the second term out: to decay beside the step, or into the
+    gradient.
     """
+
+    has_l1 = True
 
     def __init__(self, lam: float, l1_ratio: float) -> None:
         super().__init__(lam)
         self._l1, self._l2 = lam * l1_ratio, lam * (1.0 - l1_ratio)
 
     def attach(self, subject: Subject) -> None:
-        """Choose how to apply both terms.
-
-        Raises:
-            ContractError: the optimiser does not support an adaptive threshold.
-        """
+        """Choose how to apply both terms."""
         super().attach(subject)
         training = subject.training
-        self._proximal = bool(self._l1) and training.l1_update == "proximal"
-        self._subgradient = bool(self._l1) and not self._proximal
-        self._coupled = bool(self._l2) and training.couples_l2
-        self._decoupled = bool(self._l2) and not self._coupled
-        self._adaptive = self._proximal and training.proximal_step == "adaptive"
-        if self._adaptive and isinstance(subject.optimizer, torch.optim.SGD):
-            self._adaptive = False
-        elif self._adaptive and not isinstance(subject.optimizer, torch.optim.Adam):
-            raise ContractError(
-                f"`adaptive` requires torch.optim.Adam, not {type(subject.optimizer).__name__}; "
-                "`lr` works with any optimiser",
-                "training.proximal_step",
-            )
+        proximal = training.l1_update == "proximal"
+        together = self.has_l1 and training.l2_update is None
+        self._proximal, self._subgradient = self.has_l1 and proximal, self.has_l1 and not proximal
+        self._l2_inside = self._l2 if together and proximal else 0.0
+        coupled = not proximal if together else training.couples_l2
+        self._coupled = bool(self._l2) and coupled
+        self._decoupled = bool(self._l2) and not coupled and not self._l2_inside
+        self._steps = WeightSteps(subject)
+        objective = is_sgd(subject.optimizer) and training.proximal_step == "adaptive"
+        self.decay = self._l2 if self._decoupled and not objective else 0.0
 
     def before_epoch(self, now: Now) -> None:
         """Move the strengths of both terms to the device of the weights."""
-        strengths = [now.lambda_factor * self._l1, now.lambda_factor * self._l2]
-        self._l1_now, self._l2_now = torch.tensor(strengths, device=now.lr.device).unbind()
+        strengths = [now.lambda_factor * s for s in (self._l1, self._l2, self._l2_inside)]
+        made = torch.tensor(strengths, device=now.lr.device).unbind()
+        self._l1_now, self._l2_now, self._inside_now = made
 
     def before_step(self, now: Now) -> None:
         """Add gradients, then decay the weights at which the gradient was computed."""
@@ -112,20 +117,22 @@ class ElasticNet(Penalty):
         if self._coupled:
             penalty_steps.add_coupled_gradient(weights, self._l2_now)
         if self._decoupled:
-            penalty_steps.apply_decoupled_decay(weights, now.lr, self._l2_now)
+            for w in weights:
+                step = self._steps.decay(w.weight, now)
+                penalty_steps.apply_decoupled_decay(w, step, self._l2_now)
 
     def after_step(self, now: Now) -> None:
-        """Soft-threshold the weights, which gives exact zeros."""
+        """Apply the proximal operator, which gives exact zeros."""
         if self._proximal:
-            weights = self.subject.weights
-            steps = self._adaptive_steps(now.lr) if self._adaptive else [now.lr] * len(weights)
-            penalty_steps.apply_proximal_step(weights, steps, self._l1_now)
+            for w in self.subject.weights:
+                step = self._steps.threshold(w.weight, self._measure_strength(w), now)
+                penalty_steps.apply_proximal_step(w, step, self._l1_now, self._inside_now)
 
-    def _adaptive_steps(self, lr: Tensor) -> list[Tensor]:
-        """``lr/(√v̂ + ε)``, the metric of Adam's step. Melchior et al. 2019, Proximal Adam."""
-        optimizer = self.subject.optimizer
-        assert isinstance(optimizer, torch.optim.Adam)
-        return [compute_adam_steps(optimizer, w.weight, lr) for w in self.subject.weights]
+    @torch.no_grad()
+    def _measure_strength(self, w: Penalised) -> Tensor:
+        """The size of the gradient of the terms that the proximal operator applies."""
+        l1 = self._l1_now * w.factor
+        return l1 + 2 * self._inside_now * w.factor * w.weight.abs() if self._l2_inside else l1
 
 
 class L1(ElasticNet):
@@ -136,7 +143,12 @@ class L1(ElasticNet):
 
 
 class L2(ElasticNet):
-    """λ·Σw²; ``weight_decay`` of torch's optimisers is 2λ."""
+    """λ·Σw²; ``weight_decay`` of torch's optimisers is 2λ.
+
+    ``training.l2_update`` says how it is applied, or else the optimiser does.
+    """
+
+    has_l1 = False
 
     def __init__(self, lam: float) -> None:
         super().__init__(lam, 0.0)
@@ -144,6 +156,15 @@ class L2(ElasticNet):
 
 class GroupLasso(Penalty):
     """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
+
+    def attach(self, subject: Subject) -> None:
+        """Find the steps of the optimiser."""
+        super().attach(subject)
+        self._steps = WeightSteps(subject)
+
+    def acted(self, epoch: int) -> bool:
+        """Whether λ was above 0, for weights that have units."""
+        return super().acted(epoch) and any(w.unit_axis is not None for w in self.subject.weights)
 
     def before_epoch(self, now: Now) -> None:
         """Move the strength to the device of the weights."""
@@ -154,4 +175,9 @@ class GroupLasso(Penalty):
 
     def after_step(self, now: Now) -> None:
         """Shrink every unit towards 0."""
-        penalty_steps.apply_group_step(self.subject.weights, now.lr, self._now)
+        for w in self.subject.weights:
+            if w.unit_axis is not None:
+                weight, bias = penalty_steps.measure_group_gradient(w, self._now)
+                step = self._steps.threshold(w.weight, weight, now)
+                bias_step = step if w.bias is None else self._steps.threshold(w.bias, bias, now)
+                penalty_steps.apply_group_step(w, step, bias_step, self._now)

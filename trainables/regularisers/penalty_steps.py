@@ -15,6 +15,7 @@ from torch import Tensor
 from trainables.regularisers.weights import Penalised
 
 Weights = Sequence[Penalised]
+_NEWTON_STEPS = 8
 
 
 def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
@@ -26,46 +27,86 @@ def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def apply_proximal_step(weights: Weights, steps: Sequence[Tensor], l1: Tensor) -> None:
-    """Soft-threshold in place by ``step·l1``, after the optimiser's step; gives exact zeros.
+def apply_proximal_step(w: Penalised, step: Tensor, l1: Tensor, l2: Tensor) -> None:
+    """Soft-threshold in place by ``step·l1`` and divide by ``1 + 2·step·l2``; gives exact zeros.
 
-    There is one step per weight tensor, 0-dim or of its shape.
+    The proximal operator of ``l1·|w| + l2·w²`` in the metric of ``step``, 0-dim or of the weight's
+    shape, after the optimiser's step.
     """
-    for w, step in zip(weights, steps, strict=True):
-        w.weight.copy_(soft_threshold(w.weight, step * l1 * w.factor))
+    made = soft_threshold(w.weight, step * l1 * w.factor)
+    w.weight.copy_(made / (1 + 2 * step * l2 * w.factor))
 
 
 @torch.no_grad()
-def apply_group_step(weights: Weights, step: Tensor, group: Tensor) -> None:
-    """Shrink every unit and its bias towards zero by ``step·group·√n``; makes whole units 0.
+def apply_group_step(w: Penalised, step: Tensor, bias_step: Tensor, group: Tensor) -> None:
+    """Shrink every unit and its bias towards zero; makes whole units 0.
 
-    The proximal operator of ``√n·‖u‖``: Yuan & Lin 2006, Model selection and estimation in
-    regression with grouped variables; Parikh & Boyd 2014, section 6.5.1.
+    The proximal operator of ``group·√n·‖u‖`` in the metric of the steps, each 0-dim or of the shape
+    of what it is for. Yuan & Lin 2006, Model selection and estimation in regression with grouped
+    variables; for one step of all Parikh & Boyd 2014, section 6.5.1.
     """
-    for w in weights:
-        if w.unit_axis is not None:
-            norms = compute_unit_norms(w)
-            threshold = step * group * w.factor * _count_unit_parameters(w) ** 0.5
-            _scale_units(w, (1 - threshold / norms.clamp(min=1e-30)).clamp(min=0), bias=True)
+    assert w.unit_axis is not None
+    values = w.weight.movedim(w.unit_axis, 0).flatten(1)
+    steps = step.expand_as(w.weight).movedim(w.unit_axis, 0).flatten(1)
+    if w.bias is not None:
+        values = torch.cat([values, w.bias.unsqueeze(1)], 1)
+        steps = torch.cat([steps, bias_step.expand_as(w.bias).unsqueeze(1)], 1)
+    shrunk = shrink_units(values, steps, group * w.factor * _count_unit_parameters(w) ** 0.5)
+    weight = shrunk[:, : w.weight[0].numel()] if w.bias is None else shrunk[:, :-1]
+    w.weight.copy_(_restore_units(weight, w))
+    if w.bias is not None:
+        w.bias.copy_(shrunk[:, -1])
 
 
 @torch.no_grad()
-def apply_max_norm(weights: Weights, limit: Tensor) -> None:
-    """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014."""
+def measure_group_gradient(w: Penalised, group: Tensor) -> tuple[Tensor, Tensor]:
+    """``group·√n·|w|/‖u‖`` of every entry of the weight and of its bias; 0 where the unit is 0."""
+    norms = compute_unit_norms(w).clamp(min=torch.finfo(w.weight.dtype).tiny)
+    scale = group * w.factor * _count_unit_parameters(w) ** 0.5 / norms
+    bias = scale if w.bias is None else scale * w.bias.abs()
+    return w.weight.abs() * _align_units(scale, w), bias
+
+
+def shrink_units(values: Tensor, steps: Tensor, strength: Tensor) -> Tensor:
+    """``argmin_w Σ (w − v)²/(2·step) + strength·‖w‖`` of every row ``(units, n)``.
+
+    A row is 0 where ``‖v/step‖ ≤ strength``. Others are ``v·r/(r + step·strength)``, with the norm
+    ``r`` of the result from ``1/‖v/(r + step·strength)‖ = 1``: the left side is concave and grows,
+    so that Newton's steps from 0 approach the root from below (Moré & Sorensen 1983, Computing a
+    trust region step). With equal steps the first one is exact.
+    """
+    shift = (steps * strength).clamp(min=torch.finfo(values.dtype).tiny)
+    norm = torch.zeros_like(values[:, :1])
+    for _ in range(_NEWTON_STEPS):
+        ratios = values / (norm + shift)
+        length = ratios.norm(dim=1, keepdim=True)
+        slope = (ratios.square() / (norm + shift)).sum(1, keepdim=True)
+        norm = (norm + (length - 1) * length.square() / slope).clamp(min=0).nan_to_num(0.0)
+    return values * (norm / (norm + shift))
+
+
+@torch.no_grad()
+def apply_max_norm(weights: Weights, limit: Tensor) -> Tensor:
+    """Project the weights of every unit, without bias, onto ``‖w_u‖ ≤ limit``. Srivastava 2014.
+
+    Returns whether a unit exceeded the limit, 0-dim.
+    """
+    exceeded = []
     for w in weights:
         if w.unit_axis is not None:
             norms = compute_unit_norms(w, bias=False).clamp(min=1e-30)
+            exceeded.append((norms > limit).any())
             _scale_units(w, (limit / norms).clamp(max=1), bias=False)
+    return torch.stack(exceeded).any() if exceeded else torch.tensor(False)
 
 
 @torch.no_grad()
-def apply_decoupled_decay(weights: Weights, step: Tensor, l2: Tensor) -> None:
+def apply_decoupled_decay(w: Penalised, step: Tensor, l2: Tensor) -> None:
     """Shrink in place by ``1 − 2·step·l2``, never past zero, before the optimiser's step.
 
     Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
     """
-    for w in weights:
-        w.weight.mul_((1 - 2 * step * l2 * w.factor).clamp(min=0))
+    w.weight.mul_((1 - 2 * step * l2 * w.factor).clamp(min=0))
 
 
 @torch.no_grad()
@@ -115,10 +156,22 @@ def _count_unit_parameters(w: Penalised) -> float:
     return w.weight.numel() / w.weight.shape[w.unit_axis] + (w.bias is not None)
 
 
+def _restore_units(rows: Tensor, w: Penalised) -> Tensor:
+    """Rows of units ``(units, n)`` in the shape of the weight."""
+    assert w.unit_axis is not None
+    shape = w.weight.movedim(w.unit_axis, 0).shape
+    return rows.view(shape).movedim(0, w.unit_axis)
+
+
 def _scale_units(w: Penalised, scale: Tensor, *, bias: bool) -> None:
+    w.weight.mul_(_align_units(scale, w))
+    if bias and w.bias is not None:
+        w.bias.mul_(scale)
+
+
+def _align_units(values: Tensor, w: Penalised) -> Tensor:
+    """One value per unit ``(units,)``, in a shape that broadcasts with the weight."""
     assert w.unit_axis is not None
     shape = [1] * w.weight.ndim
     shape[w.unit_axis] = -1
-    w.weight.mul_(scale.view(shape))
-    if bias and w.bias is not None:
-        w.bias.mul_(scale)
+    return values.view(shape)

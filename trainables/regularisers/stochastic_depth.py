@@ -18,6 +18,7 @@ class SetStochasticDepth(Regulariser):
     def __init__(self, config: config.StochasticDepth) -> None:
         assert config.stochastic_depth is not None
         self._rate = config.stochastic_depth
+        self._layers = 0
 
     def misfit(self, info: DataInfo, model: nn.Module) -> str | None:
         """Check that there is a layer that drops branches if the rate is above 0."""
@@ -28,7 +29,12 @@ class SetStochasticDepth(Regulariser):
     def on_model(self, model: nn.Module) -> nn.Module:
         """Set the rates in place."""
         set_depth_rate(model, self._rate)
+        self._layers = len(find_depth_layers(model))
         return model
+
+    def acted(self, epoch: int) -> bool:
+        """Whether a layer drops branches."""
+        return self._rate > 0 and self._layers > 0
 
 
 def find_depth_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -34,6 +34,7 @@ _FACTS = (
     "replicate",
     "without",
     "redraws_test",
+    "not_acting",
     "ran_on",
 )
 _METRICS = ("best", "control")
@@ -169,7 +170,7 @@ def _to_trial_row(sweep_id: str, trial: Trial) -> dict[str, Any]:
 
 def _to_trial(row: TrialRow, epochs: tuple[Epoch, ...] = ()) -> Trial:
     metrics = {name: _to_floats(row.facts.get(name, {})) for name in _METRICS}
-    without = tuple(row.facts.get("without", ()))
+    lists = {name: tuple(row.facts.get(name, ())) for name in ("without", "not_acting")}
     return Trial(
         number=row.number,
         state=TrialState(row.state),
@@ -178,7 +179,7 @@ def _to_trial(row: TrialRow, epochs: tuple[Epoch, ...] = ()) -> Trial:
         seconds=row.seconds,
         ended=row.ended,
         epochs=epochs,
-        **{**row.facts, **metrics, "without": without},
+        **{**row.facts, **metrics, **lists},
     )
 
 
