@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
 from search_spaces.dimensions import Dimension
-from search_spaces.kinds import Auto, Choice, Float, Int, UnknownRangeError
+from search_spaces.kinds import Auto, Choice, Float, Int, Plain, UnknownRangeError
 from search_spaces.points import select_representable
 from search_spaces.space import SearchSpace
 from search_spaces.values import Value, encode, find_stored
@@ -38,15 +45,26 @@ def suggest(
     return point
 
 
-def _suggest(dimension: Dimension, trial: optuna.Trial) -> Value:
-    name, plain = dimension.stored, dimension.plain
+def build_distribution(plain: Plain) -> BaseDistribution:
+    """What a study stores of a parameter beside its values."""
     match plain:
         case Float():
-            return trial.suggest_float(name, plain.low, plain.high, step=plain.step, log=plain.log)
+            return FloatDistribution(plain.low, plain.high, step=plain.step, log=plain.log)
         case Int():
-            return trial.suggest_int(name, plain.low, plain.high, step=plain.step, log=plain.log)
+            return IntDistribution(plain.low, plain.high, step=plain.step, log=plain.log)
         case Choice():
-            stored = trial.suggest_categorical(name, [encode(v) for v in plain.values])
-            return find_stored(plain.values, stored)
+            return CategoricalDistribution([encode(v) for v in plain.values])
         case Auto():
             raise UnknownRangeError
+
+
+def _suggest(dimension: Dimension, trial: optuna.Trial) -> Value:
+    name, plain, known = dimension.stored, dimension.plain, build_distribution(dimension.plain)
+    match known:
+        case FloatDistribution():
+            return trial.suggest_float(name, known.low, known.high, step=known.step, log=known.log)
+        case IntDistribution():
+            return trial.suggest_int(name, known.low, known.high, step=known.step, log=known.log)
+        case CategoricalDistribution():
+            return find_stored(plain.choices(), trial.suggest_categorical(name, known.choices))
+    raise AssertionError(known)

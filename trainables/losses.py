@@ -55,7 +55,7 @@ def check_outputs(outputs: Any, targets: Any, info: DataInfo) -> None:
     """
     check_shapes(outputs, targets, info)
     if info.task is Task.CLASSIFICATION and not is_one_logit(outputs, targets):
-        _check_classes(outputs.shape[_find_class_axis(outputs, targets)], targets)
+        _check_classes(outputs.shape[find_class_axis(outputs, targets)], targets)
 
 
 def check_shapes(outputs: Any, targets: Any, info: DataInfo) -> None:
@@ -97,7 +97,7 @@ def fits(outputs: Any, targets: Any, task: Task) -> bool:
         return False
     if task is not Task.CLASSIFICATION:
         return outputs.numel() == targets.numel()
-    return is_one_logit(outputs, targets) or _find_class_axis(outputs, targets) != 0
+    return is_one_logit(outputs, targets) or find_class_axis(outputs, targets) != 0
 
 
 def _describe_shapes(targets: Tensor, info: DataInfo) -> str:
@@ -116,7 +116,7 @@ def is_one_logit(outputs: Tensor, targets: Tensor) -> bool:
     return outputs.numel() == len(outputs) == targets.numel() == len(targets)
 
 
-def _find_class_axis(outputs: Tensor, targets: Tensor) -> int:
+def find_class_axis(outputs: Tensor, targets: Tensor) -> int:
     """The axis of the classes: 1, the last one, or 0 for none."""
     if targets.numel() == len(targets) and outputs.ndim == _OF_SAMPLES:
         return 1
@@ -144,7 +144,7 @@ def _compute_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     if is_one_logit(outputs, targets):
         logits, aim = outputs.flatten(), targets.flatten().to(outputs.dtype)
         return F.binary_cross_entropy_with_logits(logits, aim, reduction="none")
-    axis = _find_class_axis(outputs, targets)
+    axis = find_class_axis(outputs, targets)
     if outputs.ndim == _OF_SAMPLES:
         return F.cross_entropy(outputs, targets.reshape(len(targets)).long(), reduction="none")
     losses = F.cross_entropy(outputs.movedim(axis, 1), targets.long(), reduction="none")
@@ -166,7 +166,7 @@ def compute_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, T
 def _compute_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     if is_one_logit(outputs, targets):
         return ((outputs.flatten() > 0) == (targets.flatten() > 0.5)).to(outputs.dtype)
-    chosen = outputs.argmax(_find_class_axis(outputs, targets))
+    chosen = outputs.argmax(find_class_axis(outputs, targets))
     if outputs.ndim == _OF_SAMPLES:
         return (chosen == targets.reshape(len(targets))).to(outputs.dtype)
     return _average_valid((chosen == targets).to(outputs.dtype), targets)
@@ -180,7 +180,7 @@ def smooth_labels(losses: Tensor, outputs: Tensor, targets: Tensor, smoothing: f
         logits = outputs.flatten()
         uniform = -0.5 * (F.logsigmoid(logits) + F.logsigmoid(-logits))
     else:
-        axis = _find_class_axis(outputs, targets)
+        axis = find_class_axis(outputs, targets)
         uniform = -outputs.log_softmax(axis).mean(axis)
         uniform = uniform if uniform.ndim == 1 else _average_valid(uniform, targets)
     return (1 - smoothing) * losses + smoothing * uniform

@@ -185,15 +185,15 @@ def _describe_arm(race: Race, name: str, arm: Arm, *, at_control: bool) -> data.
         without=arm.without,
         replicates=len(complete),
         failed=len(runs) - len(complete),
-        metrics={n: _average([m[n] for m in metrics if n in m]) for n in names},
+        metrics={n: average([m[n] for m in metrics if n in m]) for n in names},
     )
 
 
 _SIDES = ("train", "val", "test", "gap", "test_gap")
 
 
-def _average(values: Sequence[float]) -> Mean:
-    """Mean and t·s/√n."""
+def average(values: Sequence[float]) -> Mean:
+    """The mean of replicates and half of its 95 % interval, t·s/√n."""
     if len(values) < 2:
         return Mean(mean=fmean(values))
     t = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))

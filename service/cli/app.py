@@ -81,6 +81,15 @@ AcceptChanges = Annotated[
         help="Go on although data, code or libraries have changed; the report says from when on.",
     ),
 ]
+Widen = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--widen",
+        metavar="NAME=LOW:HIGH",
+        help="Sample a wider range, e.g. dropout=0:0.9 or 'lambda[penalty=l2]=1e-7:10', or more "
+        "choices, e.g. 'augmentation=[noise]'; may be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]
 Server = Annotated[
     str | None,

@@ -23,6 +23,7 @@ from service.cli.app import (
     SpecFile,
     SweepName,
     Token,
+    Widen,
     app,
     print_json,
     write_file,
@@ -60,6 +61,7 @@ def resume(
     trials: Annotated[
         int, typer.Option("--trials", min=0, help="Trials to add to the budget.")
     ] = 0,
+    widen: Widen = None,
     accept_changes: AcceptChanges = False,
     home: HomeOption = None,
     ray_address: RayAddress = None,
@@ -74,13 +76,15 @@ def resume(
     if server:
         if trials:
             raise InputError("on a server, `gapsweep extend SWEEP --trials N` adds trials")
-        remote_resume(Remote.at(server, token), sweep, accept_changes=accept_changes)
+        remote = Remote.at(server, token)
+        remote_resume(remote, sweep, widen=widen or (), accept_changes=accept_changes)
         return
     resume_here(
         sweep,
         home,
         ray_address,
         more_trials=trials,
+        widen=widen or (),
         accept_changes=accept_changes,
         as_json=as_json,
     )
@@ -119,7 +123,7 @@ def report(
         return
     from service.base.files import write_atomically
     from service.report.page import render
-    from service.report.plots import save_png
+    from service.report.png import save_png
     from service.report.report_data import build_report
     from service.report.terminal import print_report
     from service.sweep.load import blame, read_sweep

@@ -23,6 +23,7 @@ from service.cli.app import (
     SpecFile,
     SweepName,
     Token,
+    Widen,
     app,
     print_json,
     write_file,
@@ -205,6 +206,7 @@ def retry(
 def extend(
     name: SweepName,
     more: Trials,
+    widen: Widen = None,
     accept_changes: AcceptChanges = False,
     server: Server = None,
     token: Token = None,
@@ -213,7 +215,12 @@ def extend(
     from service.client import endpoints
 
     remote = Remote.at(server, token)
-    run_action(remote, name, lambda i: endpoints.extend(i, more, accept_changes=accept_changes))
+    wider = widen or ()
+    run_action(
+        remote,
+        name,
+        lambda i: endpoints.extend(i, more, widen=wider, accept_changes=accept_changes),
+    )
 
 
 def _watch(remote: Remote, sweep_id: str, *, as_json: bool) -> None:

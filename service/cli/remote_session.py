@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -111,11 +111,13 @@ def remote_devices(remote: Remote) -> None:
     say(f"\n{found.running} sweeps active, {found.queued} queued")
 
 
-def remote_resume(remote: Remote, name: str, *, accept_changes: bool) -> None:
-    """Queue a paused sweep again."""
+def remote_resume(remote: Remote, name: str, *, widen: Sequence[str], accept_changes: bool) -> None:
+    """Queue a paused sweep again, with wider ranges."""
     from service.client import endpoints
 
-    run_action(remote, name, lambda i: endpoints.resume(i, accept_changes=accept_changes))
+    run_action(
+        remote, name, lambda i: endpoints.resume(i, widen=widen, accept_changes=accept_changes)
+    )
 
 
 def remote_report(remote: Remote, name: str, html: Path | None, *, as_json: bool) -> None:

@@ -46,13 +46,16 @@ def resume_here(
     ray_address: str | None,
     *,
     more_trials: int,
+    widen: Sequence[str],
     accept_changes: bool,
     as_json: bool,
 ) -> None:
     """Run the remaining trials of a sweep, show it, and exit with its code."""
     from service.report.progress import choose_view, showing
     from service.run.start_and_resume import resume_sweep
+    from service.spec.widened import read_widenings
 
+    wider = read_widenings(widen)
     at = locate_home(home)
     folder = at.find(sweep)
     with showing(choose_view(_open_console(as_json))) as view:
@@ -62,6 +65,7 @@ def resume_here(
             ray_address,
             observers=[view],
             more_trials=more_trials,
+            wider=wider,
             accept_changes=accept_changes,
         )
     _finish(ending, folder, at, as_json)

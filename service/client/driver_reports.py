@@ -49,7 +49,7 @@ class _Message(BaseModel):
 
 
 class TrialReport(_Message):
-    """A trial without its epochs and its anatomy."""
+    """A trial without its epochs and its anatomies."""
 
     number: Count
     state: TrialState
@@ -179,3 +179,4 @@ class DriverJobOut(_Message):
     spec: str
     more_trials: int
     accept_changes: bool
+    wider: dict[str, list[Any]]

@@ -176,9 +176,14 @@ def pause(sweep_id: str) -> Call[SweepOut]:
     return _request_action(sweep_id, "pause")
 
 
-def resume(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
-    """Queue a paused sweep again; with ``accept_changes`` also on other data, code or libraries."""
-    return _request_action(sweep_id, "resume", **_accept(accept_changes))
+def resume(
+    sweep_id: str, *, widen: Sequence[str] = (), accept_changes: bool = False
+) -> Call[SweepOut]:
+    """Queue a paused sweep again; with ``accept_changes`` also on other data, code or libraries.
+
+    ``widen`` are wider ranges, as ``lambda[penalty=l2]=1e-7:10``.
+    """
+    return _request_action(sweep_id, "resume", **_widen(widen), **_accept(accept_changes))
 
 
 def retry(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
@@ -186,9 +191,16 @@ def retry(sweep_id: str, *, accept_changes: bool = False) -> Call[SweepOut]:
     return _request_action(sweep_id, "retry", **_accept(accept_changes))
 
 
-def extend(sweep_id: str, trials: int, *, accept_changes: bool = False) -> Call[SweepOut]:
+def extend(
+    sweep_id: str, trials: int, *, widen: Sequence[str] = (), accept_changes: bool = False
+) -> Call[SweepOut]:
     """Queue a sweep that succeeded for more trials, as :func:`resume`."""
-    return _request_action(sweep_id, "extend", trials=trials, **_accept(accept_changes))
+    params = {"trials": trials, **_widen(widen), **_accept(accept_changes)}
+    return _request_action(sweep_id, "extend", **params)
+
+
+def _widen(ranges: Sequence[str]) -> dict[str, list[str]]:
+    return {"widen": list(ranges)} if ranges else {}
 
 
 def _accept(changes: bool) -> dict[str, str]:

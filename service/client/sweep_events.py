@@ -40,7 +40,7 @@ _ADAPTER: TypeAdapter[SweepEvent] = TypeAdapter(
     Annotated[SweepEvent, Field(discriminator="kind")],
     config=ConfigDict(ser_json_inf_nan="strings"),
 )
-_NOT_SENT = {"trial": {"epochs", "anatomy"}}
+_NOT_SENT = {"trial": {"epochs", "anatomy", "control_anatomy"}}
 
 
 def event_to_json(event: SweepEvent) -> bytes:

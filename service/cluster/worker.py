@@ -19,7 +19,9 @@ from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.ranking import CONTROL_PREFIX
 from service.sweep.home import SweepFolder
+from service.sweep.inspected_files import BEST, CONTROL, write_inspected
 from trainables.analysis.held_out import compare_test, measure_test_rows
+from trainables.analysis.inspection import inspect_weights
 from trainables.build import build_run
 from trainables.config.code_policy import CodePolicy
 from trainables.config.trial_parameters import list_parts
@@ -166,11 +168,22 @@ class Worker:
             also = measure_test_rows(run, splits, run.control.state)
             control = {**control, **compare_test(run, control, also)}
             rows = {**rows, **{f"{CONTROL_PREFIX}{name}": values for name, values in also.items()}}
+        self._inspect(run, splits)
         path = self._folder.test_rows(self._trial.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path, path.with_suffix(".tmp")) as part, part.open("wb") as file:
             np.savez(file, **rows)  # type: ignore[arg-type]  # its stub takes no mapping of arrays
         return best, control
+
+    def _inspect(self, run: TrainingRun, splits: Splits) -> None:
+        """Write what is found of the weights beside their scores."""
+        if self._trial.redraws_test:
+            return
+        states = {BEST: run.best_state}
+        if run.control is not None:
+            states[CONTROL] = run.control.state
+        found = {name: inspect_weights(run, splits, state) for name, state in states.items()}
+        write_inspected(self._folder, self._trial.number, found)
 
     def _begin(self) -> TrainingRun:
         division = self._divide()

@@ -12,6 +12,9 @@ from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
+from service.report.columns import COLUMNS_NOTE, describe_columns
+from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
+from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
 from service.report.report_data import (
     IDLE_MARK,
@@ -21,6 +24,8 @@ from service.report.report_data import (
 )
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
+from service.sweep.inspection import Inspection
+from trainables.config.anatomy import DERIVATIVE_ROWS
 
 
 def render(data: ReportData) -> str:
@@ -35,7 +40,25 @@ def render(data: ReportData) -> str:
         effects_plot=Markup(draw_effects_plot(data)),
         arm_metrics=list_arm_metrics(data.answer),
         describe_part=describe_part,
+        **_show_inspection(data.inspection),
+        networks=tuple(list_network_rows(data)),
+        networks_note=NETWORKS_NOTE,
+        finalists=name_finalists(data),
+        derivative_rows=DERIVATIVE_ROWS,
     )
+
+
+def _show_inspection(found: Inspection) -> dict[str, object]:
+    columns = found.columns
+    sentence = "" if columns is None else describe_columns(columns)
+    plot = "" if columns is None or sentence else draw_columns_plot(columns)
+    return {
+        "robustness_plot": Markup(draw_robustness_plot(found.robustness)),
+        "columns_plot": Markup(plot),
+        "columns_sentence": sentence,
+        "columns_note": COLUMNS_NOTE,
+        "columns_left_out": 0 if columns is None else len(columns.columns) - MOST_COLUMNS,
+    }
 
 
 def _clean_texts(value: object) -> object:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from service.base.plain_text import clean
@@ -26,8 +26,8 @@ from service.sweep.answer import Bounds
 from trainables.config.penalties import PenaltyKind, penalties
 
 _INK = "#1b1b1f"
-_BASELINE, _BEST = "#D55E00", "#0072B2"
-_ROLE_COLOURS = {"baseline": _BASELINE, "best": _BEST}
+BASELINE_COLOUR, BEST_COLOUR = "#D55E00", "#0072B2"
+_ROLE_COLOURS = {"baseline": BASELINE_COLOUR, "best": BEST_COLOUR}
 _STYLE = {
     "axes.edgecolor": _INK,
     "axes.grid": True,
@@ -53,7 +53,7 @@ _STYLE = {
 def draw_gap_plot(data: ReportData) -> str:
     """Gap/loss against λ, one marker per completed trial, as inline SVG; empty without points."""
     return (
-        _render_svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
+        render_svg("gap", (7.2, 4.0), lambda figure: _draw_gap(figure.subplots(), data))
         if any(data.gap_points.values())
         else ""
     )
@@ -67,7 +67,7 @@ def draw_curves_plot(data: ReportData) -> str:
         _draw_losses(losses, data)
         _draw_gap_curve(gap, data)
 
-    return _render_svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
+    return render_svg("curves", (9.6, 3.8), draw) if any(c.series for c in data.curves) else ""
 
 
 def draw_effects_plot(data: ReportData) -> str:
@@ -75,21 +75,26 @@ def draw_effects_plot(data: ReportData) -> str:
     rows = list(_list_effects(data))
     if not rows:
         return ""
-    return _render_svg(
+    return render_svg(
         "effects",
         (7.2, 1.0 + 0.36 * len(rows)),
         lambda figure: _draw_effects(figure.subplots(), rows, data),
     )
 
 
-def save_png(data: ReportData, path: Path) -> None:
-    """Save both plots in one wide figure on white; plots without data contain a note."""
+def draw_trials(figure: FigureBase, data: ReportData) -> None:
+    """The gap against λ and the learning curves, side by side; without data with a note."""
+    gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    _draw_gap(gap, data)
+    _draw_losses(losses, data)
+    _draw_gap_curve(curve, data)
+
+
+def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
+    """Save a figure of ``size`` inches as a PNG file, on white."""
     with _apply_style():
-        figure = Figure(figsize=(13.5, 4.2), layout="constrained")
-        gap, losses, curve = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-        _draw_gap(gap, data)
-        _draw_losses(losses, data)
-        _draw_gap_curve(curve, data)
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         figure.savefig(path, format="png", dpi=130, facecolor="white", metadata={"Software": None})
 
 
@@ -97,7 +102,7 @@ def _apply_style() -> AbstractContextManager[None]:
     return rc_context(_STYLE)  # type: ignore[arg-type]  # keys are literals in the stubs
 
 
-def _render_svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+def render_svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """The figure as an ``<svg>`` element without prologue and dates, with unique ids."""
     buffer = StringIO()
     with _apply_style():
@@ -173,10 +178,10 @@ def _list_effects(data: ReportData) -> Iterator[_Difference]:
     if not answer.arms:
         return
     if answer.effect is not None and answer.interval is not None:
-        yield _Difference("pick − control", answer.effect, answer.interval, _BEST)
+        yield _Difference("pick − control", answer.effect, answer.interval, BEST_COLOUR)
     stopping = answer.early_stopping
     if stopping is not None:
-        yield _Difference("control − baseline", stopping.effect, stopping.interval, _BASELINE)
+        yield _Difference("control − baseline", stopping.effect, stopping.interval, BASELINE_COLOUR)
     params = data.best.params if data.best else {}
     for part in answer.parts:
         if part.effect is not None and part.interval is not None:

@@ -13,6 +13,7 @@ from service.report.verdict import EARLIER_RULE, compute_closed_share, write_ver
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep, SweepState
 from trainables.config.penalties import penalties
 
@@ -133,6 +134,7 @@ class ReportData:
     not_neutral: tuple[str, ...]
     verdict: str
     reading: tuple[str, ...] = ()
+    inspection: Inspection = field(default_factory=Inspection)
     not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -167,6 +169,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         not_neutral=sweep.not_neutral,
         verdict=_write_verdict(sweep, answer),
         reading=sweep.reading,
+        inspection=sweep.inspection or Inspection(),
         not_acting=sweep.not_acting,
     )
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
+from service.report.columns import describe_columns, list_column_groups
 from service.report.formatting import (
     format_bounds,
     format_mean,
@@ -23,6 +24,7 @@ from service.report.formatting import (
     format_with_error,
     write_trials,
 )
+from service.report.networks import NETWORKS_NOTE, NetworkRow, list_network_rows, name_finalists
 from service.report.report_data import (
     IDLE_MARK,
     ComparisonRow,
@@ -31,9 +33,11 @@ from service.report.report_data import (
     describe_idle,
     list_arm_metrics,
 )
+from service.report.robustness import describe_scores, list_robust_rows
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.answer import Answer, Audit, Claim
+from service.sweep.inspection import InputColumns, Inspection, RobustnessSummary
 from trainables.config.anatomy import Anatomy
 
 _BAR = 28
@@ -72,11 +76,15 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
         yield "Parts of the pick: its difference to the pick without", _build_parts(data)
+    networks = tuple(list_network_rows(data))
+    if networks:
+        yield "Networks", _build_networks(data, networks)
     if data.best is not None and data.best.anatomy is not None:
         yield (
             f"Layers of the best network (trial {data.best.number})",
             _build_anatomy(data.best.anatomy),
         )
+    yield from _build_inspection(data.inspection)
     found = data.importances
     objective = _draw_bars(found.objective, found.objective_intervals)
     yield "What mattered for the objective", objective
@@ -101,9 +109,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         return Text("no trial completed")
     table = _make_table()
     table.add_column("metric")
-    finalists = (("baseline", data.baseline), ("control", data.control), ("best", data.best))
-    for role, trial in finalists:
-        title = f"{role} ({trial.number})" if trial else f"{role} (none)"
+    for title in name_finalists(data):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("closed", justify="right")
     for row in data.comparison:
@@ -196,6 +202,17 @@ def _build_parts(data: ReportData) -> Table:
     return table
 
 
+def _build_networks(data: ReportData, rows: Sequence[NetworkRow]) -> Table:
+    table = _make_table()
+    table.add_column("")
+    for title in name_finalists(data):
+        table.add_column(title, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, *row.cells)
+    table.caption, table.caption_justify = NETWORKS_NOTE, "left"
+    return table
+
+
 def _build_anatomy(anatomy: Anatomy) -> Table:
     table = _make_table()
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
@@ -205,7 +222,43 @@ def _build_anatomy(anatomy: Anatomy) -> Table:
         dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
         cells = (f"{layer.weights:,}", format_share(layer.sparsity), dead, number(layer.norm))
         table.add_row(layer.name, *cells)
-    table.caption = f"{anatomy.effective:,} of {anatomy.parameters:,} parameters are not zero"
+    return table
+
+
+def _build_inspection(found: Inspection) -> Iterator[tuple[str, Table | Text]]:
+    if found.columns is not None:
+        yield "Input columns that the pick keeps", _build_columns(found.columns)
+    robustness = found.robustness
+    if robustness.has_curves:
+        yield (
+            f"Corrupted test inputs: {describe_scores(robustness)}",
+            _build_robustness(robustness),
+        )
+    elif robustness.reason:
+        yield "Corrupted test inputs", Text(f"Not measured: {robustness.reason}.")
+
+
+def _build_columns(found: InputColumns) -> Table | Text:
+    sentence = describe_columns(found)
+    if sentence:
+        return Text(sentence)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for kept, names in list_column_groups(found):
+        table.add_row(kept, names)
+    return table
+
+
+def _build_robustness(found: RobustnessSummary) -> Table:
+    table = _make_table()
+    table.add_column("inputs", overflow="fold")
+    for arm in found.arms:
+        table.add_column(f"{arm.arm} (n = {arm.trainings})", justify="right", overflow="fold")
+    for row in list_robust_rows(found):
+        table.add_row(row.inputs, *row.cells)
+    more = f"; {found.reason}" if found.reason else ""
+    table.caption = f"{found.rows:,} test samples, means over n trainings{more}"
     table.caption_justify = "left"
     return table
 

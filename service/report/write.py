@@ -1,17 +1,34 @@
-"""Writes the report into the folder of its sweep."""
+"""Writes the report into the folder of its sweep, and the files that belong to it."""
 
 from __future__ import annotations
 
 from service.base.files import write_atomically
 from service.report import page
+from service.report.columns import write_columns
+from service.report.inspection_plots import save_robustness_png
 from service.report.report_data import ReportData, build_report
 from service.study.study import SweepStudy
 from service.sweep.home import SweepFolder
+from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep
 
 
 def write_report(sweep: Sweep, study: SweepStudy, folder: SweepFolder) -> ReportData:
-    """Write the page; returns its contents, for the terminal."""
+    """Write the page and its files; returns its contents, for the terminal."""
     data = build_report(sweep, study.importances())
     write_atomically(folder.report, page.render(data))
+    _write_inspection(data.inspection, folder)
     return data
+
+
+def _write_inspection(found: Inspection, folder: SweepFolder) -> None:
+    """Write the plot and the table, or delete those of an earlier session."""
+    columns = found.columns
+    if columns is not None and columns.columns:
+        write_atomically(folder.columns, write_columns(columns))
+    else:
+        folder.columns.unlink(missing_ok=True)
+    if found.robustness.has_curves:
+        save_robustness_png(found.robustness, folder.robustness)
+    else:
+        folder.robustness.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from trainables.analysis.held_out import (
 )
 from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.build import build_run
+from trainables.config.anatomy import Anatomy
 from trainables.data.splits import Splits
 from trainables.loop import TrainingRun
 
@@ -34,18 +35,23 @@ def measure_finalists(
     for trial in finalists.values():
         if trial.anatomy is not None or not folder.best_weights(trial.number).exists():
             continue
-        run = _build(spec, trial, splits)
-        state = _read(folder.best_weights(trial.number))
+        run = build_finalist(spec, trial, splits)
+        state = read_weights(folder.best_weights(trial.number))
         found = measure_held_out(run, splits, state)
         metrics, errors = dict(found.metrics), dict(found.errors)
-        marked = folder.control_weights(trial.number)
+        marked, control_anatomy = folder.control_weights(trial.number), None
         if marked.exists():
-            control = measure_held_out(run, splits, _read(marked))
+            kept = read_weights(marked)
+            control = measure_held_out(run, splits, kept)
             metrics |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.metrics.items()}
             errors |= {f"{CONTROL_PREFIX}{k}": v for k, v in control.errors.items()}
-        run.model.load_state_dict(state)
-        anatomy = measure_anatomy(run.model, run.penalised, list_val_inputs(run))
-        yield trial.number, Finding(metrics, anatomy, errors)
+            control_anatomy = _inspect(run, kept)
+        yield trial.number, Finding(metrics, _inspect(run, state), errors, control_anatomy)
+
+
+def _inspect(run: TrainingRun, state: Mapping[str, Tensor]) -> Anatomy:
+    run.model.load_state_dict(state)
+    return measure_anatomy(run.model, run.penalised, list_val_inputs(run))
 
 
 def measure_difference(
@@ -71,14 +77,16 @@ def measure_difference(
 def _score(spec: SweepSpec, splits: Splits, trial: Trial, weights: Path) -> HeldOut | None:
     if not weights.exists():
         return None
-    return measure_held_out(_build(spec, trial, splits), splits, _read(weights))
+    return measure_held_out(build_finalist(spec, trial, splits), splits, read_weights(weights))
 
 
-def _build(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
+def build_finalist(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
+    """The training of a trial of the search, on the CPU."""
     baseline = trial.role is Role.BASELINE
     return build_run(spec, trial.params, splits, baseline=baseline, device="cpu", seed=trial.seed)
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Weights that a trial has kept."""
     state: Mapping[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
     return state

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.base.errors import SweepFailedError
+from search_spaces.widening import Wider, read_wider
+from service.base.errors import InputError, SweepFailedError
 from service.report.progress import choose_own_view, showing
 from service.run.sweep import Sweep
 from service.run.user_code import find_user_code, fingerprint_code, pin_code, use_folders
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
+from service.spec.widened import widen_spec
 from service.study.events import TrialEvent
 from service.study.records import TrialState
 from service.sweep.code_record import record_code
 from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
-from service.sweep.load import load_stored_spec, read_sampled_spec
+from service.sweep.load import load_stored_spec, read_sampled_spec, read_trials_of
 from service.sweep.sweep_observer import CallbackObserver, SweepObserver
 from service.sweep.sweep_record import SweepState
 from trainables.config.code_policy import get_policy
@@ -81,6 +83,7 @@ def resume(
     sweep: str | Sweep = "latest",
     *,
     trials: int = 0,
+    widen: Mapping[str, Any] | None = None,
     accept_changes: bool = False,
     home: Path | str | None = None,
     ray_address: str | None = None,
@@ -92,6 +95,9 @@ def resume(
     Args:
         sweep: a sweep, its id, an unambiguous beginning of one, or ``latest``.
         trials: how many trials to add to the budget.
+        widen: wider ranges by name, as ``{"dropout": (0, 0.9)}``, and choices to add, as
+            ``{"augmentation": ["noise"]}``. A parameter with several ranges has a name for each:
+            ``lambda[penalty=l2]``.
         accept_changes: whether to go on although data, code or libraries are not what they were;
             the report then says from which trial on.
         home: the data directory, as for :func:`run`; ignored where ``sweep`` is a ``Sweep``.
@@ -103,6 +109,7 @@ def resume(
         SweepNotFoundError: no sweep, or several, match ``sweep``.
         SweepBusyError: another process runs it.
         ChangedSweepError: what it was run on has changed, and that is not accepted.
+        ProblemsError: a range cannot be widened as asked.
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder = sweep.folder if isinstance(sweep, Sweep) else locate_home(home).find(sweep)
@@ -114,6 +121,7 @@ def resume(
             at,
             ray_address,
             more_trials=trials,
+            wider=read_wider(widen or {}),
             observers=observers,
             accept_changes=accept_changes,
         )
@@ -162,11 +170,13 @@ def resume_sweep(
     *,
     observers: Sequence[SweepObserver],
     more_trials: int = 0,
+    wider: Wider | None = None,
     accept_changes: bool = False,
 ) -> Ending:
-    """Run the remaining trials of a sweep, and ``more_trials`` more.
+    """Run the remaining trials of a sweep, and ``more_trials`` more, with ``wider`` ranges.
 
     Raises:
+        ProblemsError: a range cannot be widened as asked.
         SweepBusyError: another process runs it.
         ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`run`.
@@ -179,6 +189,9 @@ def resume_sweep(
     with use_folders(*folder.read_import_paths()) as paths, ExitStack() as joined:
         shared = [home.path, *find_user_code(spec, paths)]
         sampled = read_sampled_spec(spec, folder)
+        if wider:
+            sampled = widen_spec(sampled, wider, folder.sweep_id)
+            _check_more(spec, folder, more_trials)
         prepared = prepare(sampled, str(folder.spec), cluster, shared, joined)
         record_code(folder, prepared.code)
         return run_sweep(
@@ -191,7 +204,23 @@ def resume_sweep(
             not_neutral=prepared.not_neutral,
             concurrent=prepared.slots,
             more_trials=more_trials,
+            wider=wider,
             accept_changes=accept_changes,
+        )
+
+
+def _check_more(spec: SweepSpec, folder: SweepFolder, more_trials: int) -> None:
+    """Check that wider ranges will be sampled.
+
+    Raises:
+        InputError: no trial of the search is left.
+    """
+    study, sweep = read_trials_of(spec, folder, SweepState.RUNNING)
+    budget = study.attributes.budget
+    if not more_trials and budget is not None and len(sweep.searched) >= budget:
+        raise InputError(
+            f"{folder.sweep_id} has no trial of the search left to sample wider ranges; add some "
+            "by --trials N"
         )
 
 
@@ -205,11 +234,12 @@ def continue_sweep(
     extension: int,
     orders: Orders,
     accept_changes: bool = False,
+    wider: Wider | None = None,
 ) -> Ending:
     """Run or resume a sweep in its folder for a service, whose ``orders`` may change meanwhile.
 
-    ``extension`` is the total number of trials beyond the spec's budget. The process has
-    entered the service's policy of code.
+    ``extension`` is the total number of trials beyond the spec's budget; ``wider`` are the ranges
+    that it was widened to. The process has entered the service's policy of code.
 
     Raises:
         SweepBusyError: the previous driver still holds the sweep.
@@ -222,6 +252,8 @@ def continue_sweep(
         write_sweep_files(folder, spec, [])
     with cluster.connect(folder.ray_log), ExitStack() as joined:
         sampled = read_sampled_spec(spec, folder)
+        if wider:
+            sampled = widen_spec(sampled, wider, folder.sweep_id)
         prepared = prepare(sampled, "the spec", cluster, [home.path], joined)
         record_code(folder, prepared.code, get_policy().bundle)
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
@@ -237,6 +269,7 @@ def continue_sweep(
             extension=extension,
             orders=orders,
             accept_changes=accept_changes,
+            wider=wider,
         )
 
 

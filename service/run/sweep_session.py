@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from search_spaces.widening import Wider
 from service.answer.arms import TestScores
 from service.answer.audit import AfterSearch, Auditor, measure_audit
 from service.answer.conclude import conclude
@@ -24,24 +25,27 @@ from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.finalists import measure_difference, measure_finalists
 from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
+from service.run.inspect_finalists import inspect_finalists
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
+from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
 from service.study.ranking import Ranking
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
+from service.study.widen import widen_study
 from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
 from service.sweep.history import History, read_history
 from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
-from service.sweep.load import assemble
+from service.sweep.load import assemble, read_sampled_spec
 from service.sweep.losses import Loss, Losses, attempt
 from service.sweep.summary import Summary, summarise, summarise_state
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
@@ -125,15 +129,18 @@ def run_sweep(
     orders: Orders | None = None,
     accept_changes: bool = False,
     not_neutral: Sequence[str] = (),
+    wider: Wider | None = None,
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
     At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
     sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
-    ``not_neutral`` says what regularises the baseline all the same.
+    ``not_neutral`` says what regularises the baseline all the same. With ``wider`` ranges, the
+    study has these from now on.
 
     Raises:
+        ProblemsError: a range cannot be widened so.
         SweepBusyError: another process runs it.
         ChangedSweepError: what it was run on has changed.
         InputError: the cluster cannot be reached, or a newer gapsweep wrote the folder.
@@ -156,6 +163,7 @@ def run_sweep(
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
+            wider=wider or {},
         )
         try:
             session.drive(cluster)
@@ -222,6 +230,7 @@ class _Session:
         interrupts: Interrupts,
         accept_changes: bool,
         not_neutral: tuple[str, ...],
+        wider: Wider,
     ) -> None:
         self._spec, self._rows, self._folder = spec, rows, folder
         self._splits = rows.divide()
@@ -229,13 +238,17 @@ class _Session:
         self._losses = Losses()
         fingerprint = take_fingerprint(spec, rows, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
+        if wider:
+            _widen(spec, folder, wider)
         folder.summary.unlink(missing_ok=True)  # it describes the previous session
         self._study = open_study(spec, folder.journal)
         self._spec = spec = spec.with_space(self._study.space)
         notes = describe_data(spec.data, rows, self._splits)
         reading = tuple(f"{note.subject}: {note.text}" for note in notes)
         record_fingerprint(folder, fingerprint, changes, self._study, reading)
-        cleared = replace(self._study.attributes, answer=None, not_neutral=not_neutral)
+        cleared = replace(
+            self._study.attributes, answer=None, inspection=None, not_neutral=not_neutral
+        )
         self._study.store(cleared)
         budget, points = plan_search(spec)
         more_trials = more.count(self._study, budget)
@@ -349,7 +362,8 @@ class _Session:
         if tracker is None or runs is None:
             return None
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
-        artifacts = (self._folder.report, self._folder.summary)
+        folder = self._folder
+        artifacts = (folder.report, folder.summary, folder.robustness, folder.columns)
         logged = tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
         return None if logged else tracker.error
 
@@ -409,6 +423,9 @@ class _Session:
         sweep = self._read(sweep.state)
         for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
             self._trials.record_finalist(number, finding)
+        inspection = inspect_finalists(spec, self._splits, self._folder, sweep)
+        stored = inspection.model_dump(mode="json")
+        self._study.store(replace(self._study.attributes, inspection=stored))
         self._drop_weights(sweep)
         return self._read(sweep.state)
 
@@ -443,6 +460,19 @@ def _grant_trainings(study: SweepStudy) -> None:
     study.store(
         replace(study.attributes, trainings_before_extension=used, audits_before_extension=audits)
     )
+
+
+def _widen(spec: SweepSpec, folder: SweepFolder, wider: Wider) -> None:
+    """Give the sweep's study wider ranges; nothing changes if it has them already.
+
+    Raises:
+        ProblemsError: a range cannot be widened so.
+    """
+    open_study(spec, folder.journal)  # it may not exist yet
+    now = read_sampled_spec(spec, folder)
+    widened = widen_spec(now, wider, folder.sweep_id)
+    if widened.space != now.space:
+        widen_study(spec.name, folder.journal, widened.space)
 
 
 def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBudget | None:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from search_spaces.widening import read_wider
 from service.base.errors import (
     DamagedFileError,
     DiskFullError,
@@ -147,6 +148,7 @@ class Driver:
                 extension=self._job.more_trials,
                 orders=self._orders,
                 accept_changes=self._job.accept_changes,
+                wider=read_wider(self._job.wider),
             )
         )
 

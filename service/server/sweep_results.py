@@ -54,6 +54,7 @@ def load_sweep(service: SweepService, job: Job) -> Sweep:
         seconds=sum_active_seconds(service.sweeps.history(job.sweep_id), time.time()),
         trials=service.progress.trials(job.sweep_id),
         answer=None if found is None else found.answer,
+        inspection=None if found is None else found.inspection,
         reading=() if found is None else found.reading,
     )
 

@@ -26,6 +26,7 @@ from service.server.store.sweep_store import SweepStore
 from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
+from service.server.widening import widen_job
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.named_code import check_texts
@@ -201,15 +202,25 @@ class SweepService:
             return self.sweeps.request(sweep_id, RequestedAction.PAUSE, user.name)
         return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", user.name)
 
-    def resume(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
+    def resume(
+        self,
+        user: User,
+        sweep_id: str,
+        *,
+        widen: Sequence[str] = (),
+        accept_changes: bool = False,
+    ) -> Job:
         """Queue a paused sweep again, with ``accept_changes`` on other data, code or libraries too.
+
+        With ``widen`` it samples wider ranges, see :func:`service.spec.widened.read_widenings`.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep is not paused.
+            InputError: a range cannot be widened so.
         """
-        self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
-        return self._queue(sweep_id, "resumed", user, accept_changes)
+        job = self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
+        return self._widen_and_queue(job, "resumed", user, widen, accept_changes)
 
     def retry(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
         """Queue a failed or cancelled sweep again; it continues where it stopped.
@@ -222,14 +233,21 @@ class SweepService:
         return self._queue(sweep_id, "retried", user, accept_changes, failures=0)
 
     def extend(
-        self, user: User, sweep_id: str, trials: int, *, accept_changes: bool = False
+        self,
+        user: User,
+        sweep_id: str,
+        trials: int,
+        *,
+        widen: Sequence[str] = (),
+        accept_changes: bool = False,
     ) -> Job:
         """Queue a sweep that succeeded for ``trials`` more trials, as :meth:`resume`.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep has not succeeded.
-            InputError: it would have been extended by too many trials in all.
+            InputError: it would have been extended by too many trials in all, or a range cannot be
+                widened so.
         """
         job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
         cause, total = f"extended by {trials} trials", job.more_trials + trials
@@ -238,7 +256,24 @@ class SweepService:
                 f"{sweep_id} can be extended by at most {MAX_MORE_TRIALS:,} trials in all, of "
                 f"which it has {job.more_trials:,}; submit a new sweep"
             )
-        return self._queue(sweep_id, cause, user, accept_changes, more_trials=total, failures=0)
+        return self._widen_and_queue(
+            job, cause, user, widen, accept_changes, more_trials=total, failures=0
+        )
+
+    def _widen_and_queue(
+        self,
+        job: Job,
+        cause: str,
+        user: User,
+        widen: Sequence[str],
+        accept_changes: bool,
+        **columns: Any,
+    ) -> Job:
+        if widen:
+            home = Home(self.settings.home)
+            columns["wider"] = widen_job(job, widen, home, self.settings.data)
+            cause += f", wider: {', '.join(widen)}"
+        return self._queue(job.sweep_id, cause, user, accept_changes, **columns)
 
     def _queue(
         self, sweep_id: str, cause: str, user: User, accept_changes: bool, **columns: Any

@@ -140,18 +140,25 @@ class TrialAttributes(_Attributes):
 class Finding:
     """What the end of a sweep measured on a finalist: test metrics, gaps' errors, its anatomy.
 
+    ``control`` is the anatomy at the epoch that early stopping would have kept, of a training that
+    has such weights.
+
     It is stored in the study, because Optuna adds no attributes to a finished trial.
     """
 
     metrics: Metrics
     anatomy: Anatomy
     errors: Metrics = field(default_factory=dict)
+    control: Anatomy | None = None
 
 
 def _load_findings(stored: Mapping[str, Any]) -> dict[int, Finding]:
     return {
         int(number): Finding(
-            found["metrics"], Anatomy.from_dict(found["anatomy"]), found.get("errors", {})
+            found["metrics"],
+            Anatomy.from_dict(found["anatomy"]),
+            found.get("errors", {}),
+            Anatomy.from_dict(found["control"]) if "control" in found else None,
         )
         for number, found in stored.items()
     }
@@ -163,6 +170,7 @@ def _dump_findings(findings: Mapping[int, Finding]) -> dict[str, Any]:
             "metrics": dict(found.metrics),
             "anatomy": found.anatomy.to_dict(),
             "errors": dict(found.errors),
+            **({"control": found.control.to_dict()} if found.control else {}),
         }
         for number, found in findings.items()
     }
@@ -176,8 +184,9 @@ class StudyAttributes(_Attributes):
     trials the search may start, None before the study is prepared; it was prepared for ``planned``
     ones. ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
     used when the sweep was last given more trials: budgets count from there. ``looks`` are the
-    tests that were made on test samples, ``answer`` is what they came to, both as JSON. ``space``
-    is the space that is sampled, as JSON: the spec's, its automatic ranges computed, and widened
+    tests that were made on test samples, ``answer`` is what they came to, ``inspection`` what the
+    networks are like beside their scores, all as JSON. ``space`` is the space that is sampled, as
+    JSON: the spec's, its automatic ranges computed, and widened
     where the sweep was extended with wider ranges. Studies of older versions have neither
     ``planned`` nor ``space``: they sample the spec's.
     """
@@ -195,6 +204,7 @@ class StudyAttributes(_Attributes):
     )
     looks: Sequence[Stored] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     answer: Stored | None = field(default=None, metadata=_define_storage())
+    inspection: Stored | None = field(default=None, metadata=_define_storage())
     findings: Mapping[int, Finding] = field(
         default_factory=dict,
         metadata=_define_storage(key="finalists", load=_load_findings, dump=_dump_findings),

@@ -15,8 +15,9 @@ from optuna.trial import FrozenTrial
 CHECKED_WITH = "5.0.0"
 """The version of Optuna with which this module was last checked."""
 
-CREATE_STUDY, CREATE_TRIAL, SET_STATE, SET_INTERMEDIATE_VALUE = 0, 4, 6, 7
-"""The journal ``op_code`` of the two operations that assign ids, of a trial's states and reports.
+CREATE_STUDY, DELETE_STUDY, CREATE_TRIAL = 0, 1, 4
+SET_PARAM, SET_STATE, SET_INTERMEDIATE_VALUE, SET_TRIAL_SYSTEM_ATTR = 5, 6, 7, 9
+"""The journal ``op_code`` of operations on studies and trials.
 
 ``optuna.storages.journal._storage.JournalOperation`` in Optuna 5.0; every existing journal
 contains these numbers, so their meaning cannot change.
@@ -52,6 +53,16 @@ def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> Non
         source._storage.get_study_system_attrs(source._study_id), known
     ):
         storage.set_study_system_attr(target._study_id, key, value)
+
+
+def has_bounds_of_sampler(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is a sampler's state that is in units of the ranges it was computed for.
+
+    ``CmaEsSampler`` of Optuna 5.0 keeps its optimizer, which knows ranges as 0 to 1, and its points
+    in such attributes of trials; without them it begins anew.
+    """
+    prefixes = ("cma:", "sepcma:", "x_for_tell")
+    return any(str(key).startswith(prefixes) for key in entry["system_attr"])
 
 
 def _find_changes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from service.study.compat import CREATE_STUDY, CREATE_TRIAL
+from service.study.compat import CREATE_STUDY, CREATE_TRIAL, DELETE_STUDY
 
 Opener = Callable[[], BinaryIO]
 """Opens a journal for reading; raises FileNotFoundError where there is none."""
@@ -53,10 +54,28 @@ class _ReadOnly(BaseJournalBackend):
 
 
 class ReadOnlyJournal(_ReadOnly):
-    """A journal that is opened anew whenever it is read; it serves one storage."""
+    """A journal that is opened anew whenever it is read; it serves one storage.
+
+    A journal that another one replaced, which has wider ranges, is at its end for ever.
+    """
 
     def __init__(self, opener: Opener) -> None:
         self._open, self._read, self._offset = opener, 0, 0
+        self._file: int | None = None
+
+    def is_replaced(self) -> bool:
+        """Whether another file is where the one that was read was.
+
+        Raises:
+            FileNotFoundError: there is none now.
+        """
+        with self._open() as file:
+            return self._is_other(file)
+
+    def _is_other(self, file: BinaryIO) -> bool:
+        found = os.fstat(file.fileno())
+        self._file = self._file or found.st_ino
+        return found.st_ino != self._file or found.st_size < self._offset
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Return the entries from a number on; a last line that is not whole is left for later.
@@ -65,6 +84,8 @@ class ReadOnlyJournal(_ReadOnly):
             ValueError, RecursionError: a line is not JSON, or too deep.
         """
         with self._open() as file:
+            if self._is_other(file):
+                return
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -91,6 +112,9 @@ class JoinedJournals(_ReadOnly):
         """Return the entries that were written to any journal since the last call."""
         for name, opener in self._list_journals():
             journal = self._journals.setdefault(name, _Journal(name, opener))
+            if journal.is_replaced():
+                yield from journal.delete()
+                journal = self._journals[name] = _Journal(name, opener)
             for entry in journal.read_new():
                 yield self._renumber(journal, entry)
 
@@ -121,6 +145,18 @@ class _Journal:
         self._rehearsal = _Rehearsal()
         self._read = 0
         self._damaged = False
+
+    def is_replaced(self) -> bool:
+        """Whether the journal was written again, with wider ranges, since it was read."""
+        try:
+            return self._file.is_replaced()
+        except Exception:  # whatever a file raises: the other studies are not to blame
+            return False
+
+    def delete(self) -> Iterator[dict[str, Any]]:
+        """Return the entry that deletes the study, if there is one."""
+        if self._read:
+            yield {"op_code": DELETE_STUDY, "worker_id": "", "study_id": self.study}
 
     def read_new(self) -> Iterator[Entry]:
         """Return the entries that were not returned before, up to the first that is damaged."""

@@ -65,7 +65,15 @@ def view_control(trial: Trial, metric: str) -> Trial:
     marked = {k: v for k, v in trial.errors.items() if k.startswith(CONTROL_PREFIX)}
     errors = {k.removeprefix(CONTROL_PREFIX): v for k, v in marked.items()}
     value = trial.control[metric]
-    return replace(trial, best=trial.control, value=value, control={}, errors=errors)
+    return replace(
+        trial,
+        best=trial.control,
+        value=value,
+        control={},
+        errors=errors,
+        anatomy=trial.control_anatomy,
+        control_anatomy=None,
+    )
 
 
 def list_challengers(trials: Iterable[Trial]) -> list[Trial]:

@@ -67,9 +67,9 @@ class Trial:
     a pruned trial as it was. ``redraws_test``
     marks a replicate whose test samples are others too. A training without regularisation has
     ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
-    an ``anatomy`` and ``errors``, the standard errors of their gaps. ``not_acting`` are the parts
-    of its configuration that had no effect on the kept weights, known at its end. ``ran_on`` holds
-    the device and the precision.
+    an ``anatomy`` and ``errors``, the standard errors of their gaps; ``control_anatomy`` is that at
+    the control's weights. ``not_acting`` are the parts of its configuration that had no effect on
+    the kept weights, known at its end. ``ran_on`` holds the device and the precision.
     """
 
     number: int
@@ -89,6 +89,7 @@ class Trial:
     control: Metrics = field(default_factory=dict)
     not_acting: tuple[str, ...] = ()
     anatomy: Anatomy | None = None
+    control_anatomy: Anatomy | None = None
     errors: Metrics = field(default_factory=dict)
     ran_on: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0

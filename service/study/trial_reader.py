@@ -46,6 +46,7 @@ def _add_finding(trial: Trial, found: Finding | None) -> Trial:
         best={**trial.best, **own},
         control={**trial.control, **control},
         anatomy=found.anatomy,
+        control_anatomy=found.control,
         errors=found.errors,
     )
 

@@ -200,6 +200,16 @@ class SweepFolder:
         return self.path / "report.html"
 
     @property
+    def robustness(self) -> Path:
+        """The file of the plot of scores on corrupted inputs; missing if none were measured."""
+        return self.path / "robustness.png"
+
+    @property
+    def columns(self) -> Path:
+        """The file of the input columns that the pick keeps; missing for inputs of no table."""
+        return self.path / "input_columns.csv"
+
+    @property
     def ray_log(self) -> Path:
         """The file of Ray's messages."""
         return self.path / "ray.log"
@@ -233,6 +243,10 @@ class SweepFolder:
     def test_rows(self, number: int) -> Path:
         """The metrics of a replicate on every test sample."""
         return self.path / "test_rows" / f"{number}.npz"
+
+    def inspected(self, number: int) -> Path:
+        """What a replicate found of its weights beside its scores, one JSON object."""
+        return self.path / "inspected" / f"{number}.json"
 
     def checkpoint(self, number: int) -> Path:
         """Return the file of a running trial's last checkpoint."""

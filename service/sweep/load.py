@@ -22,6 +22,7 @@ from service.sweep.answer import Answer
 from service.sweep.fingerprint import read_records
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
+from service.sweep.inspection import Inspection
 from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -145,7 +146,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         DamagedFileError: the history cannot be used.
     """
     attributes, records = study.attributes, read_records(folder)
-    stored = attributes.answer
+    stored, seen = attributes.answer, attributes.inspection
     return Sweep.of(
         spec.with_space(study.space),
         sweep_id=folder.sweep_id,
@@ -153,6 +154,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         seconds=attributes.seconds,
         trials=study.trials(read_history(folder)),
         answer=None if stored is None else Answer.model_validate(stored),
+        inspection=None if seen is None else Inspection.model_validate(seen),
         changes=tuple(w for r in records if (w := r.describe())),
         not_neutral=attributes.not_neutral,
         reading=records[-1].reading if records else (),

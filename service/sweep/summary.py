@@ -17,6 +17,7 @@ from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.home import SweepFolder
+from service.sweep.inspection import Inspection
 from service.sweep.losses import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -63,10 +64,10 @@ class Summary(Frozen):
     """A sweep, its counts, its answer, its finalists, and where it ran.
 
     ``replicates`` and ``audits`` count the trainings after the search. ``answer`` is None before
-    the sweep has ended, and for sweeps that an older gapsweep ran. ``losses`` are what the last
-    session could not show, tell or log; ``changes`` say from which trial on it ran on something
-    else, ``not_neutral`` what regularises the baseline all the same, ``reading`` how the data were
-    read.
+    the sweep has ended, and for sweeps that an older gapsweep ran; ``inspection`` is what its
+    networks are like beside their scores. ``losses`` are what the last session could not show, tell
+    or log; ``changes`` say from which trial on it ran on something else, ``not_neutral`` what
+    regularises the baseline all the same, ``reading`` how the data were read.
     """
 
     sweep_id: str
@@ -77,6 +78,7 @@ class Summary(Frozen):
     replicates: int = 0
     audits: int = 0
     answer: Answer | None = None
+    inspection: Inspection | None = None
     baseline: TrialSummary | None
     control: TrialSummary | None = None
     best: TrialSummary | None
@@ -96,6 +98,7 @@ def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) 
     return Summary(
         **_describe_state(sweep),
         answer=sweep.answer,
+        inspection=sweep.inspection,
         baseline=_summarise_trial(sweep.baseline, folder),
         control=_summarise_trial(sweep.control, folder),
         best=_summarise_trial(sweep.best, folder),

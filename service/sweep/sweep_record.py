@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from service.study.ranking import Mode, Ranking, find_baseline, select_searched
 from service.study.records import Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.inspection import Inspection
 
 if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
@@ -30,7 +31,8 @@ class Sweep:
     """A sweep with its started trials, by number.
 
     ``max_epochs`` is what one trial may train; ``seconds`` is the time spent over all sessions.
-    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran. ``changes``
+    ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran;
+    ``inspection`` is what its networks are like beside their scores. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
     all the same, ``reading`` how the data were read. ``space`` is what its study samples.
     """
@@ -43,6 +45,7 @@ class Sweep:
     max_epochs: int
     trials: tuple[Trial, ...]
     answer: Answer | None = None
+    inspection: Inspection | None = None
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
@@ -58,6 +61,7 @@ class Sweep:
         seconds: float,
         trials: tuple[Trial, ...],
         answer: Answer | None = None,
+        inspection: Inspection | None = None,
         changes: tuple[str, ...] = (),
         reading: tuple[str, ...] = (),
         not_neutral: tuple[str, ...] = (),
@@ -73,6 +77,7 @@ class Sweep:
             space=spec.space,
             trials=trials,
             answer=answer,
+            inspection=inspection,
             changes=changes,
             reading=reading,
             not_neutral=not_neutral,

@@ -121,6 +121,9 @@ def test_one_spec_and_seed_give_the_same_sweep_on_each(
         assert facts(one) == facts(other)
     assert here.best is not None
     assert here.best.anatomy is not None
+    assert here.inspection is not None
+    assert here.inspection.robustness.has_curves
+    assert here.inspection == there.inspection
     assert weights["local"].keys() == weights["ray"].keys()
     assert all(torch.equal(weights["local"][k], weights["ray"][k]) for k in weights["local"])
     assert files["local"] == files["ray"] - {"ray.log"}

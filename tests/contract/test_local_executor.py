@@ -16,6 +16,8 @@ import yaml
 from service.base.errors import InputError, SpecError, SweepFailedError
 from service.cluster.connection import Cluster
 from service.report.report_data import build_report
+from service.run.start_and_resume import resume
+from service.run.sweep import Sweep
 from service.run.sweep_session import check_executor
 from service.spec.file import load_spec
 from service.spec.resources import Resources
@@ -266,3 +268,32 @@ def test_a_users_loss_that_fails_in_a_later_step_is_the_reason_of_the_trial(
         "the loss of training.loss returned None; expected: a float tensor with one loss per "
         "sample, (64,), or one of all of them, ()"
     )
+
+
+def test_a_finished_sweep_is_extended_with_wider_ranges(local: Executor, tmp_path: Path) -> None:
+    spec = local.spec(search={"pruner": "none", "sampler": "random"}, training={"max_epochs": 1})
+    folder = local.new(tmp_path, spec)
+    local.run(spec, folder)
+    sweep = Sweep(folder)
+    for widen, more, words in (
+        ({"dropout": (0, 0.9)}, 0, "no trial of the search left to sample wider ranges"),
+        ({"dropout": (0.1, 0.9)}, 4, "dropout: 0.1 to 0.9 does not contain"),
+        ({"dropout": (0, 1.5)}, 4, "space.dropout: invalid value 1.5"),
+        ({"droput": (0, 0.9)}, 4, "did you mean 'dropout'"),
+        ({"penalty": "group_lasso"}, 4, "group_lasso would have no effect"),
+    ):
+        with pytest.raises(InputError, match=words):
+            resume(sweep, trials=more, widen=widen, progress=False)
+    before = folder.journal.read_bytes()
+    wider = {"dropout": (0, 0.95), "lambda": (1e-8, 10)}
+    done = resume(sweep, trials=12, widen=wider, progress=False)
+    assert before != folder.journal.read_bytes()
+    _, study, found = read_sweep(folder)
+    assert study.space.parameters["lambda"].extremes() == (1e-8, 10)
+    new = [t.params for t in found.trials[3:]]
+    assert len(new) == 12
+    assert any(not 1e-4 <= p["lambda"] <= 1e-1 for p in new if "lambda" in p)
+    assert any(p["dropout"] > 0.6 for p in new)
+    assert done.spec.space == spec.space  # the spec stays what the user wrote
+    again = resume(sweep, trials=1, widen=wider, progress=False)  # as after a kill
+    assert len(again.trials) == 16

@@ -224,7 +224,7 @@ class TestTheStack:
             asked(url)
         listed = asked(url, Authorization=token)
         names = {f["path"] for f in listed["files"]}
-        assert names == {"report.html", "spec.yaml", "summary.json"}
+        assert names == {"report.html", "robustness.png", "spec.yaml", "summary.json"}
 
     def test_its_parts_are_locked_in(self, stack: Docked) -> None:
         for service in ("api", "mlflow", "ray-head", "ray-worker"):

@@ -208,6 +208,35 @@ class TestActions:
         body = refused(world.act(sweep_id, "extend?trials=100000"), 422)
         assert "at most 100,000 trials in all, of which it has 20" in body["detail"]
 
+    def test_what_is_extended_can_have_wider_ranges(self, world: World) -> None:
+        sweep_id = world.submit()
+        world.brought_to(sweep_id, JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED)
+        params = {"trials": 5, "widen": ["dropout=0.1:0.4"]}
+        body = refused(world.act(sweep_id, "extend", params=params), 422)
+        assert body["problems"] == [
+            {
+                "path": "dropout",
+                "message": "0.1 to 0.4 does not contain the range that it has, 0 to 0.5; a range "
+                "can only become wider",
+            }
+        ]
+        for wrong, words in (
+            ("nothing=1:2", "is not in the space (dropout)"),
+            ("dropout=0:1.5", "invalid value 1.5"),
+            ("dropout", "NAME=LOW:HIGH"),
+        ):
+            params = {"trials": 5, "widen": [wrong]}
+            assert words in str(refused(world.act(sweep_id, "extend", params=params), 422))
+        assert world.service.sweeps.get(sweep_id).wider == {}
+        done = world.act(sweep_id, "extend", params={"trials": 5, "widen": ["dropout=0:0.8"]})
+        assert done.json()["cause"] == "extended by 5 trials, wider: dropout=0:0.8"
+        assert world.service.sweeps.get(sweep_id).wider == {"dropout": [0.0, 0.8]}
+        world.brought_to(sweep_id, JobState.PAUSED)
+        narrower = world.act(sweep_id, "resume", params={"widen": ["dropout=0:0.7"]})
+        assert "does not contain the range that it has, 0 to 0.8" in str(refused(narrower, 422))
+        world.act(sweep_id, "resume", params={"widen": ["dropout=0:0.9"]})
+        assert world.service.sweeps.get(sweep_id).wider == {"dropout": [0.0, 0.9]}
+
     def test_what_is_not_there_is_not_found(self, world: World) -> None:
         for path in ("", "/trials", "/trials/0", "/events"):
             refused(world.call("GET", f"/v1/sweeps/nothing{path}"), 404)

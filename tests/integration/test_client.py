@@ -64,6 +64,13 @@ def test_every_call_gives_a_typed_answer(world: World) -> None:
     assert client.do(endpoints.retry(first.sweep_id)).state is JobState.QUEUED
     world.brought_to(first.sweep_id, JobState.STARTING, JobState.SUCCEEDED)
     assert client.do(endpoints.extend(first.sweep_id, 5)).state is JobState.QUEUED
+    assert client.do(endpoints.pause(first.sweep_id)).state is JobState.PAUSED
+    widen = ["dropout=0:0.75", "dropout=0:0.9"]
+    assert client.do(endpoints.resume(first.sweep_id, widen=widen)).state is JobState.QUEUED
+    assert world.service.sweeps.get(first.sweep_id).wider == {"dropout": [0.0, 0.9]}
+    world.brought_to(first.sweep_id, JobState.STARTING, JobState.SUCCEEDED)
+    client.do(endpoints.extend(first.sweep_id, 5, widen=["dropout=0:0.95"]))
+    assert world.service.sweeps.get(first.sweep_id).wider == {"dropout": [0.0, 0.95]}
 
 
 def test_changes_are_accepted_until_the_next_action(world: World) -> None:

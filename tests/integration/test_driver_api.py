@@ -53,6 +53,7 @@ def test_a_driver_gets_its_job_reports_it_and_ends_it(world: Driven) -> None:
     job = world.call("GET", "/v1/driver/job", world.mine).json()
     assert (job["sweep_id"], job["attempt"], job["more_trials"]) == (world.mine, 1, 0)
     assert "digits-mlp" in job["spec"]
+    assert job["wider"] == {}
     assert world.say("report", {"trials": [TRIAL]}).json() == {
         "requested_action": None,
         "slots": None,
@@ -186,8 +187,8 @@ def test_a_sweep_ends_in_an_end(world: Driven) -> None:
         refused(world.say("end", {"report": {}, "state": state, "cause": ""}), 422)
 
 
-def test_a_report_has_every_field_of_a_trial_but_its_own_epochs_and_anatomy() -> None:
-    known = {f.name for f in fields(Trial)} - {"epochs", "anatomy"}
+def test_a_report_has_every_field_of_a_trial_but_its_own_epochs_and_anatomies() -> None:
+    known = {f.name for f in fields(Trial)} - {"epochs", "anatomy", "control_anatomy"}
     assert set(TrialReport.model_fields) == known
     assert Report.model_validate({"trials": [TRIAL]}).trials[0].to_trial() == Trial(
         number=0,

@@ -48,7 +48,8 @@ STUDY = StudyAttributes(
     not_neutral=("random numbers in the network's own forward",),
     looks=({"family": "trial 3", "replicates": 5, "alpha": 0.005},),
     answer={"claim": "helps"},
-    findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1})},
+    inspection={"columns": None},
+    findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1}, ANATOMY)},
 )
 
 
@@ -77,11 +78,13 @@ def test_the_released_keys_are_there() -> None:
         "not_neutral": ["random numbers in the network's own forward"],
         "looks": [{"family": "trial 3", "replicates": 5, "alpha": 0.005}],
         "answer": {"claim": "helps"},
+        "inspection": {"columns": None},
         "finalists": {
             "3": {
                 "metrics": {"test/loss": 0.6},
                 "anatomy": ANATOMY.to_dict(),
                 "errors": {"gap/loss": 0.1},
+                "control": ANATOMY.to_dict(),
             }
         },
     }

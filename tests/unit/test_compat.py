@@ -71,6 +71,33 @@ class TestOptuna:
         assert made == [of_optuna.CREATE_STUDY], optuna_moved("CREATE_STUDY has another number")
         assert trials == [of_optuna.CREATE_TRIAL], optuna_moved("CREATE_TRIAL has another number")
 
+    def test_a_journal_has_parameters_and_what_samplers_keep_in_known_entries(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "study.journal"
+        storage = open_journal(path)
+        study = optuna.create_study(
+            storage=storage,
+            study_name="one",
+            sampler=optuna.samplers.CmaEsSampler(seed=0, n_startup_trials=1),
+        )
+        for _ in range(3):
+            trial = study.ask()
+            trial.suggest_float("x", 0, 1)
+            trial.suggest_float("y", 0, 1)
+            study.tell(trial, 0.5)
+        optuna.delete_study(study_name="one", storage=storage)
+        entries = list(JournalFileBackend(str(path)).read_logs(0))
+        drawn = {e["op_code"] for e in entries if e.get("param_name") == "x"}
+        assert drawn == {of_optuna.SET_PARAM}, optuna_moved("a parameter is drawn otherwise")
+        assert all("distribution" in e for e in entries if "param_name" in e)
+        kept = [e for e in entries if e["op_code"] == of_optuna.SET_TRIAL_SYSTEM_ATTR]
+        assert any(map(of_optuna.has_bounds_of_sampler, kept)), optuna_moved(
+            "CmaEsSampler keeps its optimizer elsewhere"
+        )
+        assert entries[-1]["op_code"] == of_optuna.DELETE_STUDY, optuna_moved("DELETE_STUDY")
+        assert entries[-1].keys() <= {"op_code", "worker_id", "study_id"}
+
     def test_hyperband_has_its_brackets_before_the_first_decision(self) -> None:
         pruner = PreparedHyperbandPruner(1, 9, 3)
         study = optuna.create_study(study_name="one", pruner=pruner)

@@ -16,7 +16,7 @@ from service.cli.remote_report import status_table, sweeps_table, trials_table
 from service.client.models import EpochOut, TrialOut
 from service.report.console import open_console
 from service.report.page import render
-from service.report.plots import save_png
+from service.report.png import save_png
 from service.report.report_data import build_report
 from service.study.importance import Importances
 from service.study.records import Epoch, Trial

@@ -110,5 +110,5 @@ def test_anatomy_counts_zeros_dead_units_and_effective_parameters() -> None:
     first, last = found.layers
     assert (first.zeros, first.units, first.dead) == (3, 4, 2)
     assert (last.zeros, last.units, last.dead) == (0, 2, 0)
-    assert (found.parameters, found.effective) == (26, 22)
+    assert (found.parameters, found.nonzero, found.effective) == (26, 22, 14)
     assert first.sparsity == 0.25

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from service.report.page import render
-from service.report.plots import save_png
+from service.report.png import save_png
 from service.report.report_data import build_report
 from service.study.attributes import TrialAttributes
 from service.study.importance import MIN_TRIALS, Importances

@@ -12,6 +12,7 @@ from service.spec.model import Constraint
 from service.study.attributes import Finding
 from service.study.attribution import CONTROLS, HOPELESS, POSTPONED, STALLS
 from service.study.events import Observer
+from service.study.ranking import view_control
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.study.session import Decision, StudySession
 from service.study.study import SweepStudy
@@ -267,11 +268,13 @@ def test_what_the_end_finds_of_a_finalist_is_kept_beside_the_finished_trial() ->
     found = Anatomy(10, 8, (LayerAnatomy("fc.weight", 6, 2, 1.5, 3, 1),))
     errors = {"gap/loss": 0.1, "control/gap/loss": 0.2}
     metrics = {"test/loss": 0.6, "control/test/loss": 0.7}
-    s.record_finalist(trial.number, Finding(metrics, found, errors))
+    marked = Anatomy(10, 9, found.layers, 7)
+    s.record_finalist(trial.number, Finding(metrics, found, errors, marked))
     assert s.trials()[0].best == {"val/loss": 0.5, "test/loss": 0.6}
     assert s.trials()[0].control == {"test/loss": 0.7}
     assert s.trials()[0].errors == errors
     assert s.trials()[0].anatomy == found
+    assert view_control(s.trials()[0], "test/loss").anatomy == marked
 
 
 def test_what_time_left_out_is_unfinished_even_with_no_trial_open() -> None:

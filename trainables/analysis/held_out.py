@@ -59,7 +59,7 @@ class HeldOut:
 def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> HeldOut:
     """Score a finished training at the weights ``state``; its own weights stay as they are."""
     data = run.data
-    with _load(run, state):
+    with load_weights(run, state):
         test = None if splits.test is None else place_split(splits.test, data.device)
         return HeldOut(
             test={} if test is None else _measure(run, "test", test),
@@ -74,7 +74,7 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
     if splits.test is None:
         return {}
     test = place_split(splits.test, run.data.device)
-    with _load(run, state):
+    with load_weights(run, state):
         return _measure(run, "test", test)
 
 
@@ -101,7 +101,7 @@ def compare_test(run: TrainingRun, kept: Mapping[str, float], test: Rows) -> dic
 
 
 @contextmanager
-def _load(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
+def load_weights(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
     """Give the network the weights ``state`` while the block runs."""
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     run.model.load_state_dict(state)

@@ -71,6 +71,14 @@ AcceptChanges = Annotated[
     bool,
     Query(description="go on although data, code or libraries are not what they were"),
 ]
+Widen = Annotated[
+    list[Annotated[str, StringConstraints(max_length=10_000)]],
+    Query(
+        max_length=50,
+        description="wider ranges, as `lambda[penalty=l2]=1e-7:10`, or more choices, as "
+        "`augmentation=[noise]`",
+    ),
+]
 
 sweep_router = APIRouter(
     prefix="/v1",
@@ -222,10 +230,14 @@ def pause(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
 
 @sweep_router.post("/sweeps/{sweep_id}:resume", responses=problems.responses(409))
 def resume(
-    service: TheService, user: TheUser, sweep_id: SweepId, accept_changes: AcceptChanges = False
+    service: TheService,
+    user: TheUser,
+    sweep_id: SweepId,
+    widen: Widen = [],  # noqa: B006  # FastAPI copies it
+    accept_changes: AcceptChanges = False,
 ) -> SweepOut:
     """Queue a paused sweep again."""
-    job = service.resume(user, sweep_id, accept_changes=accept_changes)
+    job = service.resume(user, sweep_id, widen=widen, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
 
 
@@ -244,10 +256,11 @@ def extend(
     user: TheUser,
     sweep_id: SweepId,
     trials: Annotated[int, Query(ge=1, le=100_000)],
+    widen: Widen = [],  # noqa: B006  # FastAPI copies it
     accept_changes: AcceptChanges = False,
 ) -> SweepOut:
     """Queue a sweep that succeeded for more trials."""
-    job = service.extend(user, sweep_id, trials, accept_changes=accept_changes)
+    job = service.extend(user, sweep_id, trials, widen=widen, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
 
 

@@ -52,7 +52,8 @@ class Job:
     ``last_heartbeat`` is when the driver last reported. ``progress`` is the driver's summary:
     counts of trials, the best trial. ``more_trials`` is the sum of all extensions. ``slots`` is how
     many trials may run at the same time now. ``accept_changes`` lets its drivers go on with other
-    data, code or libraries than before.
+    data, code or libraries than before. ``wider`` are the ranges that it was widened to, as
+    :data:`search_spaces.widening.Wider` in JSON.
     """
 
     sweep_id: str
@@ -78,6 +79,7 @@ class Job:
     gpu_hours: float = 0.0
     progress: Mapping[str, Any] = field(default_factory=dict)
     accept_changes: bool = False
+    wider: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -250,6 +250,7 @@ class SweepStore:
             gpu_hours=0.0,
             progress={},
             accept_changes=False,
+            wider={},
         )
 
 
@@ -296,6 +297,7 @@ def to_job(row: SweepRow) -> Job:
         gpu_hours=row.gpu_hours,
         progress=row.progress,
         accept_changes=row.accept_changes,
+        wider=row.wider,
     )
 
 

@@ -96,6 +96,7 @@ class SweepRow(Base):
     gpu_hours: Mapped[float]
     progress: Mapped[dict[str, Any]]
     accept_changes: Mapped[bool]
+    wider: Mapped[dict[str, Any]]
 
 
 class TransitionRow(Base):

@@ -1,0 +1,50 @@
+"""The input columns that the pick keeps, as lines of text and as a file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from itertools import groupby
+
+from service.sweep.inspection import ColumnShare, InputColumns
+
+COLUMNS_NOTE = (
+    "A training keeps a column if some weight out of it is not zero. The share of trainings that "
+    "keep it is its selection frequency (Meinshausen & Bühlmann 2010), here over new seeds and "
+    "divisions in place of halves of the samples."
+)
+_NAMED = 24
+"""Columns of one share that are named in the terminal."""
+
+
+def describe_columns(found: InputColumns) -> str:
+    """In one sentence what there is to say where no column is ever dropped; empty otherwise."""
+    if found.reason:
+        return f"Not known: {found.reason}."
+    if all(column.share == 1 for column in found.columns):
+        each = "training" if found.trainings == 1 else f"of {found.trainings} trainings"
+        return f"The pick keeps every column ({len(found.columns):,}) in each {each}."
+    return ""
+
+
+def list_column_groups(found: InputColumns) -> Iterator[tuple[str, str]]:
+    """Columns by how many of the pick's trainings keep them, those of most trainings first."""
+    for share, columns in groupby(found.columns, key=lambda column: column.share):
+        kept = f"{round(share * found.trainings)} of {found.trainings}"
+        yield kept, _name([*columns])
+
+
+def write_columns(found: InputColumns) -> str:
+    """All columns with their shares as CSV."""
+    file = StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(("column", "share", "trainings"))
+    table.writerows((c.name, f"{c.share:.4f}", found.trainings) for c in found.columns)
+    return file.getvalue()
+
+
+def _name(columns: Sequence[ColumnShare]) -> str:
+    more = len(columns) - _NAMED
+    names = ", ".join(column.name for column in columns[:_NAMED])
+    return f"{names} and {more:,} more" if more > 0 else names

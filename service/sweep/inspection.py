@@ -1,0 +1,75 @@
+"""What the networks of a sweep are like beside their scores: what `summary.json` carries of it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from search_spaces.models import Frozen
+from service.base.json_numbers import Number
+from service.sweep.answer import Mean
+
+
+class LevelScores(Frozen):
+    """Scores at one level of a corruption, over the trainings that were measured there."""
+
+    level: Number
+    scores: dict[str, Mean]
+
+
+class CorruptionCurve(Frozen):
+    """Scores at growing levels of a corruption, in its ``unit``; level 0 is without it."""
+
+    corruption: str
+    unit: str
+    levels: tuple[LevelScores, ...]
+
+
+class ArmRobustness(Frozen):
+    """The scores of one arm (``baseline``, ``control``, ``pick``) over ``trainings``."""
+
+    arm: str
+    trainings: int
+    clean: dict[str, Mean]
+    curves: tuple[CorruptionCurve, ...] = ()
+
+
+class RobustnessSummary(Frozen):
+    """Scores on ``rows`` test samples whose inputs are corrupted.
+
+    They are ``loss``, the first metric, and of a classification ``ece``, the expected calibration
+    error. ``reason`` says why something is missing.
+    """
+
+    rows: int = 0
+    arms: tuple[ArmRobustness, ...] = ()
+    reason: str = ""
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether scores on corrupted inputs are known."""
+        return any(arm.curves for arm in self.arms)
+
+
+class ColumnShare(Frozen):
+    """A column of a table, and the share of the pick's trainings that keep it."""
+
+    name: str
+    share: Number
+
+
+class InputColumns(Frozen):
+    """The columns of a table, those first that most trainings of the pick keep.
+
+    ``reason`` says why they are not known.
+    """
+
+    trainings: int = 0
+    columns: tuple[ColumnShare, ...] = ()
+    reason: str = ""
+
+
+class Inspection(Frozen):
+    """What was found when no choice was left to make; None where there is nothing to find."""
+
+    robustness: RobustnessSummary = RobustnessSummary()
+    columns: InputColumns | None = Field(None, description="None where inputs are no table")

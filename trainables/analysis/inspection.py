@@ -1,0 +1,30 @@
+"""Looks at a finished training beside its scores. It never makes a training fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from trainables.analysis.held_out import load_weights
+from trainables.analysis.input_columns import find_kept_columns
+from trainables.analysis.robustness import measure_robustness
+from trainables.config.inspection import Inspected
+from trainables.config.robustness import Robustness
+from trainables.data.splits import Splits
+from trainables.loop import TrainingRun
+
+
+def inspect_weights(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> Inspected:
+    """How robust the weights ``state`` are, and which columns they read.
+
+    What could not be found out has a reason instead, an error of user-defined code or too little
+    memory.
+    """
+    try:
+        with load_weights(run, state):
+            columns = find_kept_columns(run, splits)
+        return Inspected(measure_robustness(run, splits, state), columns)
+    except (torch.OutOfMemoryError, MemoryError):
+        return Inspected(Robustness(reason="there was too little memory to measure it"))
