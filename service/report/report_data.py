@@ -9,7 +9,7 @@ from math import isfinite
 from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
 from service.report.edges import write_warning
-from service.report.formatting import format_parts
+from service.report.formatting import format_parts, list_idle_parameters
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
@@ -316,7 +316,7 @@ def _build_group(
         gaps=tuple(best.best.get(m) if best else None for m in gap_metrics),
         lam=best.params.get("lambda") if best else None,
         dropout=best.params.get("dropout") if best else None,
-        not_acting=best.not_acting if best else (),
+        not_acting=list_idle_parameters(best.not_acting) if best else (),
     )
 
 

@@ -86,7 +86,7 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     if data.not_acting:
         yield "Parts without any effect on what a trial kept", _build_idle(data)
     if data.answer.audit is not None:
-        yield "Audit of the pruner", _build_audit(data.answer.audit, data.metric)
+        yield "Audit of the pruner", _build_audit(data.answer.audit)
     if data.answer.arms:
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
@@ -172,13 +172,13 @@ def _build_idle(data: ReportData) -> Table:
     return table
 
 
-def _build_audit(audit: Audit, metric: str) -> Table | Text:
+def _build_audit(audit: Audit) -> Table | Text:
     if not audit.overall.audited:
         return Text(write_audit(audit))
     table = _make_table()
     first, *others = AUDIT_COLUMNS
     table.add_column(first)
-    for title in (*others, f"regret, {metric}"):
+    for title in others:
         table.add_column(title, justify="right", overflow="fold")
     for cells in list_audit_rows(audit):
         table.add_row(*cells)

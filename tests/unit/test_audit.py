@@ -252,6 +252,7 @@ def test_the_report_says_what_was_found() -> None:
         assert "Audit of the pruner" in words
         assert "2 of 10 pruned trials were trained to their end" in words
         assert "trial 3 (again as trial 20: val/loss 0.3700)" in words
+        assert "95 % interval" in words
         assert "The regret is at least 0.03000 in val/loss" in words
         for kind in ("all", "strongly", "weakly"):
             assert kind in words
