@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from service.spec.model import SweepSpec
 from tests.specs import parse
 from trainables.build import build_run
 from trainables.data.datasets import load
@@ -128,15 +129,20 @@ class Fails(Flat):
         return super().forward(x)
 
 
-def build(data: str, network: str = "Flat", **data_options: Any) -> tuple[TrainingRun, Splits]:
-    """A finished training of a network, of this module or another, on data of this module."""
-    spec = parse(
+def read_spec(data: str, network: str = "Flat", **data_options: Any) -> SweepSpec:
+    """A sweep of a network, of this module or another, on data of this module."""
+    return parse(
         data={"name": f"{__name__}:{data}", "allow_overlap": True, **data_options},
         trainable=network if ":" in network else f"{__name__}:{network}",
         training={"max_epochs": 12, "batch_size": 20, "lr": 0.05},
         space={"penalty": {"choice": ["none"]}},
         confirm="off",
     )
+
+
+def build(data: str, network: str = "Flat", **data_options: Any) -> tuple[TrainingRun, Splits]:
+    """A finished training, and its data."""
+    spec = read_spec(data, network, **data_options)
     splits = load(spec.data)
     run = build_run(spec, {"penalty": "none"}, splits, baseline=False, device="cpu")
     for _ in train(run):

@@ -41,7 +41,7 @@ def draw_columns_plot(found: InputColumns) -> str:
     shown = found.columns[:MOST_COLUMNS]
     return render_svg(
         "columns",
-        (7.2, 0.8 + 0.22 * len(shown)),
+        (_WIDTH, 0.8 + 0.22 * len(shown)),
         lambda figure: _draw_columns(figure.subplots(), shown),
     )
 

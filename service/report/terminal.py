@@ -13,6 +13,7 @@ from rich.text import Text
 from service.base.number_format import MISSING, duration, number
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import describe_columns, list_column_groups
+from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.formatting import (
     format_bounds,
     format_mean,
@@ -37,6 +38,7 @@ from service.report.robustness import describe_scores, list_robust_rows
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.answer import Answer, Audit, Claim
+from service.sweep.edges import EdgeWarning
 from service.sweep.inspection import InputColumns, Inspection, RobustnessSummary
 from trainables.config.anatomy import Anatomy
 
@@ -57,8 +59,21 @@ def print_report(data: ReportData, console: Console) -> None:
         console.print()
         console.print(Text(title, style="bold"))
         console.print(content)
+    if data.edges is not None:
+        _print_edges(data.edges, console)
     console.print()
     console.print(Text(data.verdict, style=f"bold {_COLOURS[data.answer.claim]}"))
+
+
+def _print_edges(warning: EdgeWarning, console: Console) -> None:
+    """Print which values are at an edge, and commands in one line each, to be copied."""
+    console.print()
+    console.print(Text(EDGES_TITLE, style="bold yellow"))
+    for edge in warning.edges:
+        console.print(Text(write_edge(edge)))
+    console.print(Text(SEARCH_ON))
+    for command in (warning.resume, warning.extend):
+        console.print(Text(command), soft_wrap=True)
 
 
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
@@ -71,7 +86,7 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     if data.not_acting:
         yield "Parts without any effect on what a trial kept", _build_idle(data)
     if data.answer.audit is not None:
-        yield "Audit of the pruner", _build_audit(data.answer.audit, data.metric)
+        yield "Audit of the pruner", _build_audit(data.answer.audit)
     if data.answer.arms:
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
@@ -157,13 +172,13 @@ def _build_idle(data: ReportData) -> Table:
     return table
 
 
-def _build_audit(audit: Audit, metric: str) -> Table | Text:
+def _build_audit(audit: Audit) -> Table | Text:
     if not audit.overall.audited:
         return Text(write_audit(audit))
     table = _make_table()
     first, *others = AUDIT_COLUMNS
     table.add_column(first)
-    for title in (*others, f"regret, {metric}"):
+    for title in others:
         table.add_column(title, justify="right", overflow="fold")
     for cells in list_audit_rows(audit):
         table.add_row(*cells)

@@ -22,7 +22,7 @@ from trainables.analysis.held_out import (
 )
 from trainables.analysis.measure_anatomy import measure_anatomy
 from trainables.build import build_run
-from trainables.config.anatomy import Anatomy
+from trainables.config.anatomy import ANATOMY_ROWS, Anatomy
 from trainables.data.splits import Splits
 from trainables.loop import TrainingRun
 
@@ -51,7 +51,7 @@ def measure_finalists(
 
 def _inspect(run: TrainingRun, state: Mapping[str, Tensor]) -> Anatomy:
     run.model.load_state_dict(state)
-    return measure_anatomy(run.model, run.penalised, list_val_inputs(run))
+    return measure_anatomy(run.model, run.penalised, list_val_inputs(run, ANATOMY_ROWS))
 
 
 def measure_difference(

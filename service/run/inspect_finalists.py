@@ -8,7 +8,7 @@ from statistics import fmean
 from service.answer.conclude import average
 from service.run.finalists import build_finalist, read_weights
 from service.spec.model import SweepSpec
-from service.study.records import TrialState
+from service.study.records import Role, TrialState
 from service.sweep.answer import Mean
 from service.sweep.home import SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, read_inspected
@@ -28,6 +28,8 @@ from trainables.config.robustness import Curve, Robustness
 from trainables.data.splits import Splits
 
 BASELINE, PICK = "baseline", "pick"
+MOST_COLUMNS = 10_000
+"""Columns that are stored: a summary is read by servers, which read small files only."""
 _ARMS = (BASELINE, CONTROL, PICK)
 Found = Mapping[str, Sequence[Inspected]]
 """What was found of each arm, one of each training."""
@@ -64,7 +66,7 @@ def _measure_search(
     spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep
 ) -> Iterator[tuple[str, tuple[Inspected, ...]]]:
     for arm, trial in zip(_ARMS, (sweep.baseline, sweep.control, sweep.best), strict=True):
-        if trial is None:
+        if trial is None or (arm == PICK and trial.role is Role.BASELINE):
             continue
         marked = folder.control_weights(trial.number)
         path = marked if arm == CONTROL and marked.exists() else folder.best_weights(trial.number)
@@ -125,4 +127,8 @@ def _count_columns(found: Sequence[Inspected]) -> InputColumns | None:
         for place, name in enumerate(known[0].names)
     ]
     ordered = sorted(shares, key=lambda column: -column.share)
-    return InputColumns(trainings=len(known), columns=tuple(ordered))
+    return InputColumns(
+        trainings=len(known),
+        columns=tuple(ordered[:MOST_COLUMNS]),
+        left_out=max(0, len(ordered) - MOST_COLUMNS),
+    )

@@ -34,7 +34,8 @@ class Sweep:
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran;
     ``inspection`` is what its networks are like beside their scores. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
-    all the same, ``reading`` how the data were read. ``space`` is what its study samples.
+    all the same, ``reading`` how the data were read. ``spec`` has the space that its
+    study samples.
     """
 
     sweep_id: str
@@ -49,7 +50,7 @@ class Sweep:
     changes: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     not_neutral: tuple[str, ...] = ()
-    space: SearchSpace | None = None
+    spec: SweepSpec | None = None
 
     @classmethod
     def of(
@@ -74,7 +75,7 @@ class Sweep:
             seconds=seconds,
             ranking=Ranking.of(spec),
             max_epochs=spec.training.max_epochs,
-            space=spec.space,
+            spec=spec,
             trials=trials,
             answer=answer,
             inspection=inspection,
@@ -82,6 +83,11 @@ class Sweep:
             reading=reading,
             not_neutral=not_neutral,
         )
+
+    @property
+    def space(self) -> SearchSpace | None:
+        """The space that its study samples."""
+        return None if self.spec is None else self.spec.space
 
     @property
     def metric(self) -> str:

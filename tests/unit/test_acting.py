@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from rich.table import Table
 
+from service.cli.remote_report import trials_table
+from service.client.driver_reports import TrialReport
+from service.client.models import TrialOut
+from service.study.records import Role, Trial, TrialState
 from tests.specs import parse
 from tests.trainings import EACH, name, run, splits
 from trainables.build import build_run
@@ -146,6 +152,27 @@ def test_a_users_own_regulariser_is_left_out_by_its_label() -> None:
     """The name of a part is the spec's label: a removal is of that."""
     assert [type(r) for r in with_own(InPlace).parts.regularisers.all] == [InPlace]
     assert with_own(InPlace, without=("mine",)).parts.regularisers.all == ()
+
+
+def test_a_service_is_told_and_tells() -> None:
+    idle = Trial(
+        number=1,
+        state=TrialState.COMPLETE,
+        role=Role.SEARCH,
+        params={"swa": 0.25},
+        not_acting=("averaging",),
+    )
+    assert TrialReport.model_validate(idle).to_trial() == idle
+    told = TrialReport.model_validate_json(TrialReport.model_validate(idle).model_dump_json())
+    assert told.to_trial().not_acting == ("averaging",)
+    assert "not_acting" in TrialOut.of(idle).model_dump()
+    assert "no effect: averaging" in text_of(trials_table([TrialOut.of(idle)]))
+
+
+def text_of(table: Table) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]  # a StringIO
 
 
 def test_batches_are_compared_only_until_one_was_changed() -> None:

@@ -83,6 +83,14 @@ SEQUENCES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: Net(nn.Conv3d(1, 8, 2), lambda h: torch.relu(h).mean((2, 3, 4)), nn.Linear(8, 2)),
         (20, 1, 4, 4, 4),
     ),
+    "channels of a transposed convolution in groups": (
+        lambda: Net(
+            nn.ConvTranspose1d(4, 8, 3, groups=4),
+            lambda h: torch.relu(h).mean(-1),
+            nn.Linear(8, 2),
+        ),
+        (99, 4, 5),
+    ),
     "pixels as rows of features": (
         lambda: Net(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)),
         (20, 6, 6, 3),
@@ -213,6 +221,19 @@ def test_a_parametrised_layer_has_the_units_of_its_outputs() -> None:
     assert (1, 8) in found.values()
 
 
+class Refuses(nn.Module):
+    """A network whose forward reads its hidden values as an array."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        scale = 1.0 if self.training else float(abs(hidden.numpy()).max())
+        return torch.as_tensor(self.last(hidden / scale))
+
+
 class Unlike(nn.Module):
     """A network whose outputs have no derivative."""
 
@@ -225,13 +246,15 @@ class Unlike(nn.Module):
             return torch.as_tensor(self.last(self.first(x)))
 
 
-def test_without_derivatives_only_constant_outputs_are_dead() -> None:
+@pytest.mark.parametrize("kind", [Unlike, Refuses])
+def test_without_derivatives_only_constant_outputs_are_dead(kind: type[Unlike]) -> None:
     torch.manual_seed(0)
-    model = Unlike()
+    model = kind()
     with torch.no_grad():
         model.first.weight[1] = 0
+        model.first.bias[1] = 0
     found = measure(model, torch.randn(9, 3))
-    assert (found.dead, found.effective, found.nonzero) == (1, None, 23)
+    assert (found.dead, found.effective, found.nonzero) == (1, None, 22)
 
 
 def test_measuring_leaves_the_network_and_the_random_numbers_as_they_are() -> None:

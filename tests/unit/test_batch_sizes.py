@@ -48,7 +48,9 @@ def test_metrics_are_measured_in_batches_of_their_own_size() -> None:
     held_out = measure_held_out(run, splits(61, 30), run.best_state)
     assert trainable.measured == [12, 12, 6] * 4
     assert held_out.val["loss"].mean() == pytest.approx(last.metrics["val/loss"])
-    assert [len(x) for x in list_val_inputs(run)] == [12, 12, 6]
+    assert [len(x) for x in list_val_inputs(run, 100)] == [12, 12, 6]
+    some = torch.cat([*list_val_inputs(run, 15)])
+    assert len(some) == len(some.unique(dim=0)) == 15
     _, whole = begin()
     assert [r.metrics for r in train(whole)][-1] == pytest.approx(last.metrics)
 

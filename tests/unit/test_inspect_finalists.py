@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from service.run.inspect_finalists import inspect_finalists
 from service.spec.model import SweepSpec
@@ -16,6 +18,7 @@ from service.sweep.home import Home, SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, read_inspected, write_inspected
 from service.sweep.inspection import ColumnShare, InputColumns
 from service.sweep.sweep_record import Sweep
+from tests.kinds_of_inputs import build, read_spec
 from tests.reports import sweep, trial
 from tests.specs import parse
 from tests.trainings import splits
@@ -121,8 +124,48 @@ def test_scores_that_are_not_finite_are_kept(folder: SweepFolder) -> None:
     assert read_inspected(folder, 2) == {BEST: found(float("inf"))}
 
 
+def test_of_a_very_wide_table_the_columns_are_kept_that_most_trainings_keep(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.run.inspect_finalists.MOST_COLUMNS", 1)
+    write_inspected(folder, 2, {BEST: found(0.2, False, True)})
+    seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)))
+    assert seen.columns == InputColumns(
+        trainings=1, columns=(ColumnShare(name="town", share=1.0),), left_out=1
+    )
+    assert seen.columns.count == 2
+
+
 def test_unknown_columns_have_the_reason_of_the_trainings(folder: SweepFolder) -> None:
     unknown = Inspected(Robustness(), KeptColumns(("age",), reason="odd"))
     write_inspected(folder, 2, {BEST: unknown})
     seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)))
     assert seen.columns == InputColumns(reason="odd")
+
+
+def save(folder: SweepFolder, number: int, state: Mapping[str, Tensor]) -> None:
+    path = folder.best_weights(number)
+    path.parent.mkdir(parents=True)
+    torch.save(dict(state), path)
+
+
+def test_without_replicates_the_trainings_of_the_search_are_measured(folder: SweepFolder) -> None:
+    run, data = build("frame")
+    save(folder, 0, run.best_state)
+    with torch.no_grad():
+        run.model.layer.weight[:, [1, 2]] = 0  # type: ignore[union-attr,index,operator]  # a linear layer's
+    save(folder, 1, run.model.state_dict())
+    seen = inspect_finalists(
+        read_spec("frame"), data, folder, sweep(trial(0, 0.5, 0.4), trial(1, 0.4, 0.1))
+    )
+    assert [(arm.arm, arm.trainings) for arm in seen.robustness.arms] == [
+        ("baseline", 1),
+        ("control", 1),
+        ("pick", 1),
+    ]
+    assert seen.columns is not None
+    shares = {column.name: column.share for column in seen.columns.columns}
+    assert shares == {"a": 1.0, "d": 1.0, "word": 1.0, "b": 0.0, "c": 0.0}
+    alone = inspect_finalists(read_spec("frame"), data, folder, sweep(trial(0, 0.5, 0.4)))
+    assert [arm.arm for arm in alone.robustness.arms] == ["baseline", "control"]
+    assert alone.columns is None

@@ -59,7 +59,7 @@ class DeadUnits:
         """Look at one more batch, in eval mode."""
         try:
             self._look(inputs)
-        except RuntimeError:  # a forward that cannot be differentiated in eval mode
+        except Exception:  # a forward that cannot be differentiated in eval mode
             with torch.no_grad(), watch_layers(self.model, self._see_outputs):
                 call_network(self.model, inputs)
 

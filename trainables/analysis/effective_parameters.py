@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from trainables.config.anatomy import DERIVATIVE_ROWS
 from trainables.data.nests import Nest, list_leaves
 from trainables.forward import call_network, read_outputs
 
@@ -17,7 +16,7 @@ class EffectiveParameters:
     """The parameters that matter for the outputs, from any number of batches.
 
     A parameter is effective if it is not zero, and the derivative of some output by it is not
-    exactly zero for at least one of the first samples. Those of a unit that is never
+    exactly zero for at least one sample. Those of a unit that is never
     active are not, nor those whose unit has only weights of zero on all ways to the outputs.
     """
 
@@ -26,16 +25,16 @@ class EffectiveParameters:
         self._parameters = [p for p in model.parameters() if p.is_floating_point()]
         self._reached = [torch.zeros_like(p, dtype=torch.bool) for p in self._parameters]
         self._generator = torch.Generator().manual_seed(0)
-        self._rows, self._known = 0, True
+        self._batches, self._known = 0, True
 
     def add(self, inputs: Nest) -> None:
         """Look at one more batch, in eval mode."""
-        if self._rows >= DERIVATIVE_ROWS or not self._known:
+        self._batches += 1
+        if not self._known:
             return
-        self._rows += max((len(leaf) for leaf in list_leaves(inputs) if leaf.ndim), default=1)
         try:
             found = self._differentiate(inputs)
-        except RuntimeError:  # a forward that cannot be differentiated in eval mode
+        except Exception:  # a forward that cannot be differentiated in eval mode
             found = None
         if found is None:
             self._known = False
@@ -46,7 +45,7 @@ class EffectiveParameters:
 
     def count(self) -> int | None:
         """How many there are; None if the outputs have no derivative by any parameter."""
-        if not self._known or not self._rows:
+        if not self._known or not self._batches:
             return None
         pairs = zip(self._parameters, self._reached, strict=True)
         return sum(int(((p != 0) & reached).sum()) for p, reached in pairs)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import starmap
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.batch import Batch
-from trainables.data.nests import Nest
+from trainables.data.nests import Nest, count_samples
 from trainables.data.placing import place_split
-from trainables.data.samples import Samples
+from trainables.data.samples import IndexedSamples, Samples
 from trainables.data.splits import Splits
 from trainables.errors import locate
 from trainables.gap import compute_gaps
@@ -78,10 +79,20 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
         return _measure(run, "test", test)
 
 
-def list_val_inputs(run: TrainingRun) -> Iterator[Nest]:
-    """The inputs of the validation samples, in batches of ``training.eval_batch_size``."""
-    for x, _ in run.data.val.read(run.training.eval_batch_size):
+def list_val_inputs(run: TrainingRun, rows: int) -> Iterator[Nest]:
+    """The inputs of ``rows`` validation samples at most, drawn from all over the split.
+
+    They come in batches of ``training.eval_batch_size``; of a stream they are the first ones.
+    """
+    val, subset = run.data.val, None
+    if isinstance(val, IndexedSamples) and len(val) > rows:
+        drawn = torch.randperm(len(val), generator=torch.Generator().manual_seed(0))
+        subset = drawn[:rows]
+    for x, y in val.read(min(run.training.eval_batch_size, rows), subset=subset):
         yield x
+        rows -= count_samples(y)
+        if rows <= 0:
+            return
 
 
 def measure_standard_error(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-DERIVATIVE_ROWS = 2048
-"""Samples on which it is looked at whether the outputs depend on a parameter."""
+ANATOMY_ROWS = 2048
+"""Validation samples on which units and parameters are looked at."""
 
 
 @dataclass(frozen=True)

@@ -164,12 +164,12 @@ class Training(Strict):
         5, description="epochs until λ is reached, with `warmup`"
     )
     swa_lr_share: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = Field(
-        0.5, description="with `swa`: learning rate of the averaged epochs, as a share of `lr`"
+        1.0, description="with `swa`: learning rate of the averaged epochs, as a share of `lr`"
     )
     swa_cycle: SomeEpochs = Field(
         1,
         description="with `swa`: epochs in which the rate falls to a tenth, before weights are "
-        "averaged and it starts again; 1 keeps it constant",
+        "averaged and it starts again, at most half of `max_epochs`; 1 keeps it constant",
     )
     penalised: Selection = Selection()
     measure_every: SomeEpochs = Field(

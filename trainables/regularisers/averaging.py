@@ -97,7 +97,8 @@ class LastEpochsAverage(Averaging):
         """Copy the network, and plan for a training that nothing stops."""
         super().attach(subject)
         training = subject.training
-        self._cycle, self._last = training.swa_cycle, training.max_epochs
+        self._last = training.max_epochs
+        self._cycle = min(training.swa_cycle, max(1, self._last // _FEWEST))
         self._rate = training.lr * training.swa_lr_share
         self._first = 1 + max(0, self._last - self._count_averaged(self._share * self._last))
 
