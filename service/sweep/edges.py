@@ -119,7 +119,7 @@ def _list_bounds(plain: Float | Int, end: str) -> Iterator[float]:
         else:
             distance = _round_up(plain, 0.5 * share * (high - low))
             bound = low - distance if end == "low" else high + distance
-            bound = _limit(plain, bound)
+            bound = _limit(plain, float(f"{bound:.12g}"))  # 0.3, not 0.30000000000000004
         if isinstance(plain, Int):
             bound = math.floor(bound) if end == "low" else math.ceil(bound)
         if (bound < low) if end == "low" else (bound > high):

@@ -165,6 +165,13 @@ def test_a_confirmed_pick_is_judged_and_not_the_best_of_the_search() -> None:
     assert warning.trial == 2
 
 
+def test_a_wider_bound_has_few_digits() -> None:
+    narrow = SPACE.replace("dropout: {float: [0.0, 0.7]}", "dropout: {float: [0.0, 0.2]}")
+    warning = find_edges(sweep({**MIDDLE, "dropout": 0.19}, of=spec(narrow)))
+    assert warning is not None
+    assert warning.resume.endswith("--widen dropout=0:0.3")
+
+
 def test_the_command_is_one_that_the_sweep_accepts() -> None:
     warning = found(**{"lambda": 1e-1, "lr": 1e-4, "dropout": 0.69})
     assert warning is not None
