@@ -63,7 +63,7 @@ def _show_inspection(found: Inspection) -> dict[str, object]:
         "columns_plot": Markup(plot),
         "columns_sentence": sentence,
         "columns_note": COLUMNS_NOTE,
-        "columns_left_out": 0 if columns is None else len(columns.columns) - MOST_COLUMNS,
+        "columns_left_out": 0 if columns is None else columns.count - MOST_COLUMNS,
     }
 
 
