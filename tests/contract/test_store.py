@@ -731,6 +731,7 @@ class TestProgress:
     def test_events_of_many_writers_are_numbered_as_they_become_visible(
         self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
+        each = 10
         launch(sweeps, "digits-1")
         done = threading.Event()
         seen: list[int] = []
@@ -746,7 +747,7 @@ class TestProgress:
                     return
 
         def write(name: int) -> None:
-            for number in range(20):
+            for number in range(each):
                 epoch = Epoch(trial=name, epoch=number, time=1.0, metrics={})
                 report = DriverReport(events=[EpochEnded(epoch=epoch)])
                 progress.record("digits-1", 1, report)
@@ -761,7 +762,7 @@ class TestProgress:
         done.set()
         listener.join()
         assert seen == [e.number for e in progress.events("digits-1")]
-        assert len(seen) == 83
+        assert len(seen) == 3 + 4 * each
 
 
 class TestLeases:

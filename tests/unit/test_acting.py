@@ -24,6 +24,7 @@ from trainables.data.batch import Batch
 from trainables.loop import TrainingRun, train
 from trainables.regularisers import mixing
 from trainables.regularisers.base import Now, Regulariser
+from trainables.regularisers.penalties import Penalty
 
 
 def finish(made: TrainingRun) -> TrainingRun:
@@ -45,8 +46,17 @@ IDLE: list[tuple[dict[str, Any], str]] = [
     ({"penalty": "l1", "lambda": 0.1, "training": ON_NOTHING}, "penalty"),
     ({"penalty": "l2", "lambda": 0.1, "training": {"penalised": {"scale": {"*": 0}}}}, "penalty"),
     ({"max_norm": 0.01, "training": ON_NOTHING}, "max_norm"),
+    ({"penalty": "l2", "lambda": 1e-8}, "penalty"),  # 1 − 2·lr·λ is 1 in float32
+    ({"penalty": f"{__name__}:Flat", "lambda": 1.0}, "penalty"),
     ({"swa": 0.5, "training": {"max_epochs": 1}}, "averaging"),
 ]
+
+
+class Flat(Penalty):
+    """The same for all weights, so that its gradient is 0."""
+
+    def value(self, weight: torch.Tensor) -> torch.Tensor:
+        return (0 * weight).sum()
 
 
 class Identity:
@@ -77,7 +87,10 @@ def test_mixing_is_idle_where_every_share_is_0_or_1(
     assert finish(run(None, **{key: 0.1})).list_idle() == ("mixing",)
 
 
-@pytest.mark.parametrize("options", [{"max_norm": 0.3}, {"mixup": 0.5}, {"input_noise": 0.1}])
+SEEN = [{"max_norm": 0.3}, {"mixup": 0.5}, {"input_noise": 0.1}, {"penalty": "l2", "lambda": 0.1}]
+
+
+@pytest.mark.parametrize("options", SEEN, ids=str)
 def test_what_acted_before_a_resumption_is_remembered(options: dict[str, Any]) -> None:
     first, second = run(None, **options), run(None, **options)
     finish(first)
