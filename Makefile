@@ -13,7 +13,7 @@ demo: .venv/ready
 	$(BIN)/gapsweep run search_spaces/sweeps/digits.yaml
 
 quick: .venv/ready
-	$(BIN)/python -m pytest -q -x -n auto --maxprocesses 6 tests/unit tests/contract -m 'not postgres and not ray'
+	$(BIN)/python -m pytest -q -x -n auto tests/unit tests/contract -m 'not postgres and not ray'
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q

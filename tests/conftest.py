@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tests.docking import IMAGE_BUILD
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
 from tests.rays import TOKEN, Ray, ray_cluster
-from tests.scheduling import by_groups, is_worker, place_of, use_workers
+from tests.scheduling import by_groups, is_worker, place_of, use_workers, workers
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 # Two threads over small matrices take five times the CPU time that one takes.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
-# Each of the hundreds of processes that tests start would compile this project anew.
+# Each of the hundreds of processes that tests start would compile this project anew, and this one
+# would rewrite the assertions of every test.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Before Ray is imported: a Ray of this process's own has the same token as those that it joins.
 os.environ.update(TOKEN)
 # Ray's own 15 would have trials wait for whatever else this machine does.
@@ -51,6 +54,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite by several processes."""
     use_workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What ``-n auto`` is."""
+    return workers()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -15,7 +15,7 @@ import torch
 from tests.browser import CHROMIUM
 from tests.databases import postgres_programs
 from tests.docking import why_not
-from trainables.devices import describe_machine
+from trainables.machine import describe_machine
 
 
 def _no_postgres() -> str | None:

@@ -36,6 +36,7 @@ _GROUPS = (
     ("tests/integration/test_kills.py",),
     ("tests/integration/test_cluster.py",),
     ("tests/integration/test_fashion.py",),
+    ("tests/unit/test_natural_forms.py", "tests/unit/test_randomness.py"),  # import transformers
 )
 """The beginnings of the paths of each group's files. Any other file is a group of its own."""
 _THEN = ("tests/integration/", "tests/contract/", "tests/unit/")

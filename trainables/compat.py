@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,18 +14,21 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.batchnorm import _NormBase as NormOfBatches
 from torch.optim import Optimizer
 from torch.optim.optimizer import _use_grad_for_differentiable
+from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = [
     "BatchNorm",
     "Curvature",
     "NormOfBatches",
     "defer_compiler",
+    "defer_compiler_in_mode",
     "find_curvature",
     "is_sgd",
     "seed_torch",
 ]
 
 _COMPILER = "torch._dynamo"
+Mode = TypeVar("Mode", bound=TorchDispatchMode)
 
 
 def defer_compiler() -> None:
@@ -45,6 +48,17 @@ def defer_compiler() -> None:
                 setattr(kind, name, _defer(method, method.__wrapped__))
             elif code is breaks_graph:
                 setattr(kind, name, _defer(method, _switch_gradients(method.__wrapped__)))
+
+
+def defer_compiler_in_mode(mode: type[Mode]) -> type[Mode]:
+    """Let a dispatch mode see operations without importing torch's compiler, as a decorator.
+
+    ``TorchDispatchMode.__init_subclass__`` of torch 2.13 wraps ``__torch_dispatch__`` as it does
+    the methods of optimizers.
+    """
+    method: Any = mode.__torch_dispatch__
+    mode.__torch_dispatch__ = _defer(method, method.__wrapped__)  # type: ignore[method-assign]  # of the same signature
+    return mode
 
 
 def _do_nothing() -> None:

@@ -1,95 +1,13 @@
-"""The devices of this machine, their capabilities and their settings."""
+"""The settings of this process's device, and its memory."""
 
 from __future__ import annotations
-
-import json
-import os
-import shutil
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 
 from trainables.config.precision import Precision
 
-_AMPERE = (8, 0)
-"""The lowest compute capability whose tensor cores support TF32 and BF16."""
 _CONTEXT = 600 * 2**20
 """Bytes that a process takes on a GPU before its first tensor, outside of torch's limit."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """``memory`` is in bytes, ``capability`` is the compute capability."""
-
-    name: str
-    memory: int
-    capability: tuple[int, int]
-
-    def can(self, precision: Precision) -> bool:
-        """Whether the GPU supports the precision in hardware."""
-        return precision == "fp32" or self.capability >= _AMPERE
-
-
-@dataclass(frozen=True)
-class Machine:
-    """``memory`` is in bytes; ``compiler`` is the C++ compiler that torch.compile finds."""
-
-    cpus: int
-    memory: int
-    cpu_has_bf16: bool
-    compiler: str | None = None
-    gpus: tuple[Gpu, ...] = ()
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Machine:
-        """The inverse of ``asdict``, after a round trip through JSON."""
-        gpus = (Gpu(**{**g, "capability": tuple(g["capability"])}) for g in raw["gpus"])
-        return cls(**{**raw, "gpus": tuple(gpus)})
-
-    def can(self, precision: Precision) -> bool:
-        """Whether the CPUs support the precision in hardware."""
-        return precision == "fp32" or (precision == "bf16" and self.cpu_has_bf16)
-
-
-def describe_machine() -> Machine:
-    """This machine's devices, found without creating a CUDA context in this process."""
-    return inspect_in_subprocess() if torch.cuda.device_count() else build_machine(())
-
-
-def inspect_in_subprocess() -> Machine:
-    """This machine's devices as another process sees them, even if none is visible here.
-
-    Raises:
-        RuntimeError: the other process failed.
-    """
-    environment = {k: v for k, v in os.environ.items() if (k, v) != ("CUDA_VISIBLE_DEVICES", "")}
-    looked = subprocess.run(
-        [sys.executable, "-P", "-m", __name__], capture_output=True, text=True, env=environment
-    )
-    if looked.returncode:
-        raise RuntimeError(f"the devices could not be listed: {looked.stderr.strip()[-300:]}")
-    return Machine.from_dict(json.loads(looked.stdout.splitlines()[-1]))
-
-
-def build_machine(gpus: tuple[Gpu, ...]) -> Machine:
-    """A description of this machine with these GPUs."""
-    instructions = torch.cpu.get_capabilities()
-    return Machine(
-        cpus=os.cpu_count() or 1,
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        cpu_has_bf16=any("bf16" in name and has is True for name, has in instructions.items()),
-        compiler=_find_compiler(),
-        gpus=gpus,
-    )
-
-
-def _find_compiler() -> str | None:
-    """The compiler that torch uses: $CXX, or the default of the platform."""
-    usual = "clang++" if sys.platform == "darwin" else "g++"
-    return shutil.which(os.environ.get("CXX") or usual)
 
 
 def get_device_name(device: str) -> str:
@@ -123,12 +41,3 @@ def get_free_memory() -> int:
     free, total = torch.cuda.mem_get_info()
     cap = int(total * torch.cuda.get_per_process_memory_fraction())
     return min(free, cap - torch.cuda.memory_allocated())
-
-
-def _list_gpus() -> tuple[Gpu, ...]:
-    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return tuple(Gpu(p.name, p.total_memory, (p.major, p.minor)) for p in properties)
-
-
-if __name__ == "__main__":
-    print(json.dumps(asdict(build_machine(_list_gpus()))))

@@ -30,7 +30,7 @@ from trainables.distributed.process import Process, Share, derive_seed
 from trainables.errors import ContractError, DivergedError, locate
 from trainables.gap import compute_gaps
 from trainables.measure import measure
-from trainables.norm_statistics import find_norms, recompute_statistics
+from trainables.norm_statistics import differentiate_as, find_norms, recompute_statistics
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
@@ -285,7 +285,8 @@ def _refresh_norms(run: TrainingRun) -> None:
     network = run.evaluated
     if not run.parts.regularisers.recomputes_norms or not find_norms(network):
         return
-    with torch.random.fork_rng(list_generators(run.data.device)):
+    generators = list_generators(run.data.device)
+    with torch.random.fork_rng(generators), differentiate_as(network, run.model):
         recompute_statistics(network, _pass_batches(run, network))
 
 
@@ -302,7 +303,8 @@ def _pass_batches(run: TrainingRun, network: nn.Module) -> Iterator[Tensor]:
     for fed in islice(run.data.train.feed(plan, parts.process, seed), most):
         parts.process.begin_step(fed.share)
         with run.autocast():
-            yield run.trainable.step(network, parts.regularisers.on_batch(fed.x, fed.y))
+            loss = run.trainable.step(network, parts.regularisers.on_batch(fed.x, fed.y))
+        yield loss.detach()
 
 
 def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:

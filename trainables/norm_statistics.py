@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -37,3 +38,21 @@ def recompute_statistics(network: nn.Module, passes: Iterable[object]) -> None:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
         network.train(was_training)
+
+
+@contextmanager
+def differentiate_as(network: nn.Module, other: nn.Module) -> Iterator[None]:
+    """Let the weights of a copy have gradients where those of the network it is of have them.
+
+    A training step may ask for gradients (a penalty on them, a step uphill); none is kept.
+    """
+    own, theirs = dict(network.named_parameters()), dict(other.named_parameters())
+    changed = [p for n, p in own.items() if n in theirs and theirs[n].requires_grad]
+    changed = [parameter for parameter in changed if not parameter.requires_grad]
+    for parameter in changed:
+        parameter.requires_grad_()
+    try:
+        yield
+    finally:
+        for parameter in changed:
+            parameter.requires_grad_(False).grad = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import pickle
 import sys
 import threading
@@ -54,19 +55,28 @@ Ray 2.60 replaces a node's address 127.0.0.1 by the machine's unless clusters ar
 they are on macOS and Windows; its servers listen on localhost if that is the node's address.
 """
 
+NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+"""The environment of a node that starts processes only for what they have to run.
+
+Ray 2.60 starts a process for each CPU with a node, and as soon as a driver connects. Tune's actors
+have an environment of their own, so that none of these ever trains.
+"""
+
 SLOW_START = 300.0
 """Seconds that a node may take to start."""
 
 
 def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
-    """The hook of ``ray start``: no server for Ray's client, and patience on a slow machine.
+    """The hook of ``ray start``: only processes that are used, and patience on a slow machine.
 
-    Ray 2.60 has no option for either. It gives a node 30 s to start, in a loop around
-    ``services.get_node``, which raises ``RuntimeError`` until the node is there.
+    Ray 2.60 has no option for either. Nothing here uses the server for Ray's client. Ray gives a
+    node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError`` until
+    the node is there.
     """
     from ray._private import services
 
     parameters.ray_client_server_port = None
+    os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
     ask: Any = services.get_node
 
     def ask_patiently(*arguments: Any) -> Any:

@@ -13,10 +13,11 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.base.errors import InputError
-from service.base.versions import get_installed_version, require_same_version
-from service.cluster.compat import MAX_RAY_FOLDER, get_ray_folder, run_ray
+from service.base.versions import require_same_version
+from service.cluster.compat import MAX_RAY_FOLDER, NO_IDLE_WORKERS, get_ray_folder, run_ray
 from service.cluster.inventory import Inventory, Node
-from trainables.devices import build_machine, describe_machine, inspect_in_subprocess
+from service.cluster.node_inspection import inspect_this_node
+from trainables.machine import describe_machine
 
 _QUIET: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files are not used
@@ -28,6 +29,7 @@ _QUIET: Mapping[str, str] = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    **NO_IDLE_WORKERS,
 }
 
 
@@ -63,6 +65,24 @@ class Cluster:
         Raises:
             InputError: the cluster cannot be reached, or Ray cannot be started here.
         """
+        with log.open("a", encoding="utf-8") as words, redirect_stdout(words), self._connect():
+            yield
+
+    @contextmanager
+    def join(self) -> Iterator[None]:
+        """Stay connected to the cluster, if there is one to connect to, between nested blocks.
+
+        Raises:
+            InputError: the cluster cannot be reached.
+        """
+        if self.address is None:
+            yield
+            return
+        with self._connect():
+            yield
+
+    @contextmanager
+    def _connect(self) -> Iterator[None]:
         os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
         if self.address is not None:
             _check_reachable(self.address)
@@ -74,11 +94,7 @@ class Cluster:
         own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
         if self.address is None:
             own["_temp_dir"] = str(_find_ray_folder())
-        with (
-            log.open("a", encoding="utf-8") as words,
-            redirect_stdout(words),
-            ExitStack() as running,
-        ):
+        with ExitStack() as running:
             try:
                 running.enter_context(
                     run_ray(
@@ -139,7 +155,7 @@ def _inspect_nodes(shared: Sequence[Path]) -> Iterator[Node]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    look = ray.remote(num_cpus=0)(_inspect_this_node)
+    look = ray.remote(num_cpus=0)(inspect_this_node)
     with _place_marks(shared if len(alive) > 1 else ()) as marks:
         calls = [
             look.options(
@@ -202,12 +218,3 @@ def _place_marks(folders: Sequence[Path]) -> Iterator[dict[Path, Path]]:
             except OSError:
                 marks[folder] = there
         yield marks
-
-
-def _inspect_this_node(marks: Sequence[Path], gpus: bool) -> tuple[str, Any, list[Path]]:
-    """Return this node's version of gapsweep, its hardware, and the marks that it does not see.
-
-    Ray hides GPUs from this process, so a subprocess lists them.
-    """
-    missing = [mark for mark in marks if not mark.exists()]
-    return get_installed_version(), inspect_in_subprocess() if gpus else build_machine(()), missing

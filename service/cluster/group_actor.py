@@ -1,8 +1,8 @@
 """Runs a trial in several processes: a reused Tune actor that leads a torch process group.
 
-The leader does not train and holds no resources. Each worker is an actor in its own bundle of the
-trial's placement group. The group is kept after a trial: the slot's next trial uses the same
-workers.
+The leader does not train and holds no resources. It imports no torch, so that the workers start
+more than a second earlier. Each worker is an actor in its own bundle of the trial's placement
+group. The group is kept after a trial: the slot's next trial uses the same workers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GroupActor(TuneTrainable):
         self._ranks: list[ActorHandle[Any]] = []
         if self._refusal is not None:
             return
-        self._resources = shared.get().spec.resources
+        self._resources = shared.resources
         self._joining: list[Any] = []
         self._start()
         self.reset_config(config)

@@ -9,7 +9,7 @@ from service.base.errors import InputError
 from service.spec.model import SweepSpec
 from service.spec.resources import Resources
 from trainables.config.precision import PRECISIONS, Precision
-from trainables.devices import Machine
+from trainables.machine import Machine
 
 
 @dataclass(frozen=True)

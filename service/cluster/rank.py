@@ -1,14 +1,20 @@
-"""One process of a trial that has several. Imports no Tune, which takes a second."""
+"""One process of a trial that has several. Imports no Tune, which takes a second.
+
+Torch is imported by the process itself, not by its leader, which only names the class.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import ray
 
 from service.base.streams import use_safe_streams
 from service.cluster.shared import Shared
-from service.cluster.worker import Worker
 from service.study.messages import Answer, Assignment, TrialFailure
-from trainables.distributed.process import Address, Group, Process, Rendezvous
+
+if TYPE_CHECKING:
+    from trainables.distributed.process import Address, Rendezvous
 
 
 class Rank:
@@ -19,6 +25,8 @@ class Rank:
         self._refusal = shared.find_refusal()
         if self._refusal is not None:
             return
+        from service.cluster.worker import Worker
+
         context = shared.get()
         self._worker = Worker(context)
         self._rank, self._resources = rank, context.spec.resources
@@ -26,12 +34,16 @@ class Rank:
 
     def listen(self) -> Address:
         """Host the group's rendezvous; only the first worker does."""
+        from trainables.distributed.process import Rendezvous
+
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # ray leaves it untyped
         self._rendezvous = Rendezvous.host(host)
         return self._rendezvous.address
 
     def join(self, address: Address) -> TrialFailure | None:
         """Join the group, after leaving the previous one if there is one."""
+        from trainables.distributed.process import Group, Process, Rendezvous
+
         if self._refusal is not None:
             return self._refusal
         if isinstance(self._worker.process, Group):

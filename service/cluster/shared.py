@@ -1,18 +1,22 @@
-"""What the processes of a sweep's trials share."""
+"""What the processes of a sweep's trials share. Imports no torch."""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ray
 
 from service.base.versions import describe_mismatch
 from service.cluster.code_access import enter_policy
-from service.cluster.worker import TrialContext
+from service.spec.resources import Resources
 from service.study.messages import TrialFailure
 from trainables.config.code_policy import CodePolicy
 from trainables.errors import ContractError
+
+if TYPE_CHECKING:
+    from service.cluster.worker import TrialContext
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Shared:
     reference: ray.ObjectRef[TrialContext]
     version: str
     policy: CodePolicy
+    resources: Resources
 
     def get(self) -> TrialContext:
         """Load the context; its arrays are views of the store."""

@@ -25,7 +25,7 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
     resources = context.spec.resources
     actor = TrialActor if resources.workers == 1 else GroupActor
-    shared = Shared(ray.put(context), get_installed_version(), context.policy)
+    shared = Shared(ray.put(context), get_installed_version(), context.policy, resources)
     trainable = tune.with_resources(
         tune.with_parameters(actor, shared=shared),
         build_bundles(resources),

@@ -18,6 +18,7 @@ from service.cluster.code_access import enter_policy
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.ranking import CONTROL_PREFIX
+from service.study.records import Role
 from service.sweep.home import SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, write_inspected
 from trainables.analysis.held_out import compare_test, measure_test_rows
@@ -176,8 +177,11 @@ class Worker:
         return best, control
 
     def _inspect(self, run: TrainingRun, splits: Splits) -> None:
-        """Write what is found of the weights beside their scores."""
-        if self._trial.redraws_test:
+        """Write what is found of the weights beside their scores, of an arm that is reported."""
+        trial, confirm = self._trial, self._context.spec.confirm
+        may_be_picked = confirm is not None and confirm.pick == "simplest"
+        is_reported = trial.role is not Role.REMOVAL or trial.baseline or may_be_picked
+        if trial.redraws_test or not is_reported:
             return
         states = {BEST: run.best_state}
         if run.control is not None:

@@ -8,11 +8,13 @@ from service.base.number_format import MISSING, number
 from service.report.formatting import format_share
 from service.sweep.answer import Audit, AuditGroup
 
-AUDIT_COLUMNS = ("regularised", "pruned", "audited", "better", "of all pruned", "95 % interval")
+AUDIT_COLUMNS = (
+    *("regularised", "pruned", "audited", "better", "of all pruned", "95 % interval", "regret"),
+)
 
 
 def list_audit_rows(audit: Audit) -> Iterator[tuple[str, ...]]:
-    """The cells of each group, in the order of :data:`AUDIT_COLUMNS`, the regret last."""
+    """The cells of each group, in the order of :data:`AUDIT_COLUMNS`."""
     groups = {"all": audit.overall, "strongly": audit.strong, "weakly": audit.weak}
     for name, group in groups.items():
         failed = f" ({group.failed} failed)" if group.failed else ""

@@ -22,9 +22,9 @@ def describe_columns(found: InputColumns) -> str:
     """In one sentence what there is to say where no column is ever dropped; empty otherwise."""
     if found.reason:
         return f"Not known: {found.reason}."
-    if all(column.share == 1 for column in found.columns):
+    if not found.left_out and all(column.share == 1 for column in found.columns):
         each = "training" if found.trainings == 1 else f"of {found.trainings} trainings"
-        return f"The pick keeps every column ({len(found.columns):,}) in each {each}."
+        return f"The pick keeps every column ({found.count:,}) in each {each}."
     return ""
 
 
@@ -33,6 +33,8 @@ def list_column_groups(found: InputColumns) -> Iterator[tuple[str, str]]:
     for share, columns in groupby(found.columns, key=lambda column: column.share):
         kept = f"{round(share * found.trainings)} of {found.trainings}"
         yield kept, _name([*columns])
+    if found.left_out:
+        yield "others", f"{found.left_out:,} columns"
 
 
 def write_columns(found: InputColumns) -> str:

@@ -10,6 +10,7 @@ from service.base.number_format import MISSING, number
 from service.study.records import Metrics, Params
 from trainables.config.regularisers import OFF, SYMBOLS
 from trainables.config.training import HALF_LIFE
+from trainables.config.trial_parameters import EARLY_STOPPING
 
 if TYPE_CHECKING:
     from service.sweep.answer import Bounds, Mean
@@ -79,8 +80,8 @@ def format_configuration(
 ) -> str:
     """Parameters in one line, the penalty first: ``l2, λ = 0.003, dropout = 0.2``.
 
-    Parts ``not_acting`` follow: ``l2, λ = 0.003, swa = 0.2; no effect: averaging``. ``half_life``
-    is that of weights under decay, in epochs.
+    Those of its parameters' parts that are in ``not_acting`` follow: ``swa = 0.2; no effect:
+    averaging``. ``half_life`` is that of weights under decay, in epochs.
     """
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
@@ -91,7 +92,13 @@ def format_configuration(
     if half_life is not None and "lambda" in named:
         named["lambda"] += f" (decay, half-life {_write(half_life)} epochs)"
     parts += named.values()
-    return ", ".join(parts) + (f"; no effect: {format_parts(not_acting)}" if not_acting else "")
+    idle = list_idle_parameters(not_acting)
+    return ", ".join(parts) + (f"; no effect: {format_parts(idle)}" if idle else "")
+
+
+def list_idle_parameters(not_acting: Sequence[str]) -> tuple[str, ...]:
+    """The parts that parameters of a space belong to: early stopping has none."""
+    return tuple(part for part in not_acting if part != EARLY_STOPPING)
 
 
 def format_parts(parts: Sequence[str]) -> str:

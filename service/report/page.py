@@ -13,6 +13,7 @@ from service.base.plain_text import clean
 from service.report import formatting
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import COLUMNS_NOTE, describe_columns
+from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
 from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
@@ -22,7 +23,7 @@ from service.report.report_data import (
     describe_idle,
     list_arm_metrics,
 )
-from service.report.robustness import list_scores
+from service.report.robustness import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.inspection import Inspection
@@ -36,6 +37,8 @@ def render(data: ReportData) -> str:
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
         idle_mark=IDLE_MARK,
+        edges_title=EDGES_TITLE,
+        search_on=SEARCH_ON,
         audit_columns=AUDIT_COLUMNS,
         gap_plot=Markup(draw_gap_plot(data)),
         curves_plot=Markup(draw_curves_plot(data)),
@@ -56,11 +59,13 @@ def _show_inspection(found: Inspection) -> dict[str, object]:
     plot = "" if columns is None or sentence else draw_columns_plot(columns)
     return {
         "robustness_plot": Markup(draw_robustness_plot(found.robustness)),
+        "robust_rows": list(list_robust_rows(found.robustness)),
+        "robust_scores": describe_scores(found.robustness),
         "has_calibration": CALIBRATION in list_scores(found.robustness),
         "columns_plot": Markup(plot),
         "columns_sentence": sentence,
         "columns_note": COLUMNS_NOTE,
-        "columns_left_out": 0 if columns is None else len(columns.columns) - MOST_COLUMNS,
+        "columns_left_out": 0 if columns is None else columns.count - MOST_COLUMNS,
     }
 
 
@@ -83,6 +88,7 @@ def _load_template() -> Template:
         for f in (
             number,
             describe_idle,
+            write_edge,
             write_audit,
             list_audit_rows,
             formatting.format_mean,

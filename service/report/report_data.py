@@ -8,11 +8,13 @@ from math import isfinite
 
 from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
-from service.report.formatting import format_parts
+from service.report.edges import write_warning
+from service.report.formatting import format_parts, list_idle_parameters
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep, SweepState
 from trainables.config.penalties import penalties
@@ -138,6 +140,12 @@ class ReportData:
     reading: tuple[str, ...] = ()
     inspection: Inspection = field(default_factory=Inspection)
     not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    edges: EdgeWarning | None = None
+
+    @property
+    def description(self) -> str:
+        """The verdict, and the warning of best values at the edge of their ranges."""
+        return " ".join([self.verdict, *([write_warning(self.edges)] if self.edges else [])])
 
 
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
@@ -175,6 +183,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         reading=sweep.reading,
         inspection=sweep.inspection or Inspection(),
         not_acting=sweep.not_acting,
+        edges=find_edges(sweep),
     )
 
 
@@ -311,7 +320,7 @@ def _build_group(
         gaps=tuple(best.best.get(m) if best else None for m in gap_metrics),
         lam=best.params.get("lambda") if best else None,
         dropout=best.params.get("dropout") if best else None,
-        not_acting=best.not_acting if best else (),
+        not_acting=list_idle_parameters(best.not_acting) if best else (),
     )
 
 

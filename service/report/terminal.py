@@ -13,6 +13,7 @@ from rich.text import Text
 from service.base.number_format import MISSING, duration, number
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import describe_columns, list_column_groups
+from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.formatting import (
     format_bounds,
     format_mean,
@@ -33,10 +34,11 @@ from service.report.report_data import (
     describe_idle,
     list_arm_metrics,
 )
-from service.report.robustness import describe_scores, list_robust_rows
+from service.report.robustness import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.answer import Answer, Audit, Claim
+from service.sweep.edges import EdgeWarning
 from service.sweep.inspection import InputColumns, Inspection, RobustnessSummary
 from trainables.config.anatomy import Anatomy
 
@@ -47,6 +49,7 @@ _COLOURS = {
     Claim.UNDECIDED: "yellow",
     Claim.UNCONFIRMED: "yellow",
 }
+_MOST_LAYERS, _LONGEST_LAYER = 24, 36
 _GAP_COLUMNS = 1  # more do not fit into 80 columns
 
 
@@ -57,8 +60,21 @@ def print_report(data: ReportData, console: Console) -> None:
         console.print()
         console.print(Text(title, style="bold"))
         console.print(content)
+    if data.edges is not None:
+        _print_edges(data.edges, console)
     console.print()
     console.print(Text(data.verdict, style=f"bold {_COLOURS[data.answer.claim]}"))
+
+
+def _print_edges(warning: EdgeWarning, console: Console) -> None:
+    """Print which values are at an edge, and commands in one line each, to be copied."""
+    console.print()
+    console.print(Text(EDGES_TITLE, style="bold yellow"))
+    for edge in warning.edges:
+        console.print(Text(write_edge(edge)))
+    console.print(Text(SEARCH_ON))
+    for command in (warning.resume, warning.extend):
+        console.print(Text(command), soft_wrap=True)
 
 
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
@@ -75,7 +91,7 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     if data.not_acting:
         yield "Parts without any effect on what a trial kept", _build_idle(data)
     if data.answer.audit is not None:
-        yield "Audit of the pruner", _build_audit(data.answer.audit, data.metric)
+        yield "Audit of the pruner", _build_audit(data.answer.audit)
     if data.answer.arms:
         yield "Replicates: mean ± half of the 95 % interval", _build_arms(data.answer)
     if data.answer.parts:
@@ -161,13 +177,13 @@ def _build_idle(data: ReportData) -> Table:
     return table
 
 
-def _build_audit(audit: Audit, metric: str) -> Table | Text:
+def _build_audit(audit: Audit) -> Table | Text:
     if not audit.overall.audited:
         return Text(write_audit(audit))
     table = _make_table()
     first, *others = AUDIT_COLUMNS
     table.add_column(first)
-    for title in (*others, f"regret, {metric}"):
+    for title in others:
         table.add_column(title, justify="right", overflow="fold")
     for cells in list_audit_rows(audit):
         table.add_row(*cells)
@@ -221,19 +237,27 @@ def _build_anatomy(anatomy: Anatomy) -> Table:
     table = _make_table()
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
     for title in ("weights", "zero", "dead units", "norm"):
-        table.add_column(title, justify="right")
-    for layer in anatomy.layers:
+        table.add_column(title, justify="right", no_wrap=True)
+    for layer in anatomy.layers[:_MOST_LAYERS]:
         dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
         cells = (f"{layer.weights:,}", format_share(layer.sparsity), dead, number(layer.norm))
-        table.add_row(layer.name, *cells)
+        table.add_row(_keep_end(layer.name), *cells)
+    if len(anatomy.layers) > _MOST_LAYERS:
+        table.caption = f"{len(anatomy.layers) - _MOST_LAYERS} more layers are in the page"
+        table.caption_justify = "left"
     return table
+
+
+def _keep_end(name: str) -> str:
+    """A long name without its beginning, which the names of deep networks share."""
+    return name if len(name) <= _LONGEST_LAYER else f"…{name[1 - _LONGEST_LAYER :]}"
 
 
 def _build_inspection(found: Inspection) -> Iterator[tuple[str, Table | Text]]:
     if found.columns is not None:
         yield "Input columns that the pick keeps", _build_columns(found.columns)
     robustness = found.robustness
-    if robustness.has_curves:
+    if list_scores(robustness):
         yield (
             f"Corrupted test inputs: {describe_scores(robustness)}",
             _build_robustness(robustness),

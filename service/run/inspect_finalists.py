@@ -28,6 +28,8 @@ from trainables.config.robustness import Curve, Robustness
 from trainables.data.splits import Splits
 
 BASELINE, PICK = "baseline", "pick"
+MOST_COLUMNS = 10_000
+"""Columns that are stored: a summary is read by servers, which read small files only."""
 _ARMS = (BASELINE, CONTROL, PICK)
 Found = Mapping[str, Sequence[Inspected]]
 """What was found of each arm, one of each training."""
@@ -125,4 +127,8 @@ def _count_columns(found: Sequence[Inspected]) -> InputColumns | None:
         for place, name in enumerate(known[0].names)
     ]
     ordered = sorted(shares, key=lambda column: -column.share)
-    return InputColumns(trainings=len(known), columns=tuple(ordered))
+    return InputColumns(
+        trainings=len(known),
+        columns=tuple(ordered[:MOST_COLUMNS]),
+        left_out=max(0, len(ordered) - MOST_COLUMNS),
+    )

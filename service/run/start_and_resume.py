@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from trainables.config.code_policy import get_policy
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
+    from service.cluster.inventory import Inventory
     from service.run.ranges import Ranges
     from service.run.sweep_control import Orders
     from service.run.sweep_session import Ending
@@ -149,8 +151,9 @@ def start_sweep(
     cluster = _build_cluster(ray_address)
     from service.run.sweep_session import create_sweep, run_sweep
 
-    with use_folders(*folders) as paths:
-        prepared = prepare(spec, source, cluster, [home.path, *find_user_code(spec, paths)])
+    with use_folders(*folders) as paths, ExitStack() as joined:
+        shared = [home.path, *find_user_code(spec, paths)]
+        prepared = prepare(spec, source, cluster, shared, joined)
         folder = create_sweep(spec, home, paths)
         record_code(folder, prepared.code)
         ending = run_sweep(
@@ -190,14 +193,16 @@ def resume_sweep(
     from service.run.sweep_session import run_sweep
 
     spec = load_stored_spec(folder)
-    with use_folders(*folder.read_import_paths()) as paths:
+    with use_folders(*folder.read_import_paths()) as paths, ExitStack() as joined:
         shared = [home.path, *find_user_code(spec, paths)]
         sampled = read_sampled_spec(spec, folder)
         if wider:
             sampled = widen_spec(sampled, wider, folder.sweep_id)
             _check_more(spec, folder, more_trials)
         measure = bool(wider) or not has_ranges(spec, folder)
-        prepared = prepare(sampled, str(folder.spec), cluster, shared, measure_ranges=measure)
+        prepared = prepare(
+            sampled, str(folder.spec), cluster, shared, joined, measure_ranges=measure
+        )
         record_code(folder, prepared.code)
         return run_sweep(
             spec,
@@ -256,12 +261,14 @@ def continue_sweep(
 
     if not folder.spec.exists():
         write_sweep_files(folder, spec, [])
-    with cluster.connect(folder.ray_log):
+    with cluster.connect(folder.ray_log), ExitStack() as joined:
         sampled = read_sampled_spec(spec, folder)
         if wider:
             sampled = widen_spec(sampled, wider, folder.sweep_id)
         measure = bool(wider) or not has_ranges(spec, folder)
-        prepared = prepare(sampled, "the spec", cluster, [home.path], measure_ranges=measure)
+        prepared = prepare(
+            sampled, "the spec", cluster, [home.path], joined, measure_ranges=measure
+        )
         record_code(folder, prepared.code, get_policy().bundle)
         orders.slots = orders.slots or prepared.slots  # until the service sends a limit
         return run_sweep(
@@ -301,12 +308,14 @@ def prepare(
     source: str,
     cluster: Cluster,
     shared: Sequence[Path],
+    joined: ExitStack,
     *,
     measure_ranges: bool = True,
 ) -> Prepared:
     """Check a spec against its data and network and, in parallel, against the cluster.
 
-    All nodes of a cluster with several nodes must see the ``shared`` folders. Ranges of λ need not
+    All nodes of a cluster with several nodes must see the ``shared`` folders. This process stays
+    connected to the cluster, if it has an address, until ``joined`` is closed. Ranges of λ need not
     be measured again for a sweep that has begun.
 
     Raises:
@@ -318,12 +327,17 @@ def prepare(
 
     check_executor(spec, cluster)
     with ThreadPoolExecutor(1) as executor:
-        inventory = executor.submit(cluster.take_inventory, shared)
+        inventory = executor.submit(_take_inventory, cluster, shared, joined)
         code = fingerprint_code(spec, get_policy().all_folders)
         pin_code(code)
         found = run_preflight(spec, source, measure_ranges=measure_ranges)
         slots = inventory.result().check(spec)
         return Prepared(found.rows, slots, code, found.not_neutral, found.ranges)
+
+
+def _take_inventory(cluster: Cluster, shared: Sequence[Path], joined: ExitStack) -> Inventory:
+    joined.enter_context(cluster.join())
+    return cluster.take_inventory(shared)
 
 
 def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:

@@ -271,7 +271,7 @@ class _Session:
         gpus = _open_gpu_budget(spec, self._study, before)
         if gpus is not None and more_trials:
             gpus.extend()
-        self._control = Control(seconds, _reserve(spec), concurrent, gpus, orders, interrupts)
+        self._control = Control(seconds, reserve(spec), concurrent, gpus, orders, interrupts)
         self._cut_short = False
         self._runs = _open_runs(spec, self._splits, folder, home)
         self._tracker = None if self._runs is None else self._open_tracker(self._runs)
@@ -352,7 +352,7 @@ class _Session:
             self._losses, "report.html", lambda: write_report(sweep, self._study, folder)
         )
         self._write_summary(sweep)
-        unlogged = self._finish_log(sweep, "" if data is None else data.verdict)
+        unlogged = self._finish_log(sweep, "" if data is None else data.description)
         summary = self._write_summary(sweep)  # again: MLflow's losses are known now
         return Ending(sweep, summary, stopped, unlogged, self._list_losses())
 
@@ -453,7 +453,7 @@ def _find_target_scale(splits: Splits) -> float | None:
     return scales[0] if len(scales) == 1 else None
 
 
-def _reserve(spec: SweepSpec) -> Reserve:
+def reserve(spec: SweepSpec) -> Reserve:
     """What a search leaves of the budgets of time for its audit and for the confirmation."""
     share, budget = RESERVED if spec.confirm else 0.0, spec.budget
     if spec.audit:

@@ -60,12 +60,19 @@ class ColumnShare(Frozen):
 class InputColumns(Frozen):
     """The columns of a table, those first that most trainings of the pick keep.
 
-    ``reason`` says why they are not known.
+    Of a very wide table ``left_out`` columns are missing, of those that the fewest trainings keep.
+    ``reason`` says why the columns are not known.
     """
 
     trainings: int = 0
     columns: tuple[ColumnShare, ...] = ()
+    left_out: int = 0
     reason: str = ""
+
+    @property
+    def count(self) -> int:
+        """The number of columns of the table."""
+        return len(self.columns) + self.left_out
 
 
 class Inspection(Frozen):

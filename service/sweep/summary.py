@@ -16,6 +16,7 @@ from search_spaces.values import Value
 from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
 from service.sweep.losses import Loss
@@ -91,6 +92,9 @@ class Summary(Frozen):
     not_neutral: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     idle_ranges: tuple[str, ...] = ()
+    edges: EdgeWarning | None = Field(
+        None, description="parameters of the pick at an edge of their ranges, and what to do"
+    )
     not_acting: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="parts without effect, with the trials of the search"
     )
@@ -107,6 +111,7 @@ def summarise(sweep: Sweep, folder: SweepFolder, losses: tuple[Loss, ...] = ()) 
         best=_summarise_trial(sweep.best, folder),
         by_penalty=list(_summarise_penalties(sweep, folder)),
         environment=describe_environment(),
+        edges=find_edges(sweep),
         losses=losses,
     )
 

@@ -34,8 +34,8 @@ class Sweep:
     ``answer`` is None while the search runs, and for sweeps that an older gapsweep ran;
     ``inspection`` is what its networks are like beside their scores. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
-    all the same, ``reading`` how the data were read, ``ranges`` what the
-    ranges of λ mean, ``idle_ranges`` which of them cannot act. ``space`` is what its study samples.
+    all the same, ``reading`` how the data were read, ``ranges`` what the ranges of λ mean,
+    ``idle_ranges`` which of them cannot act. ``spec`` has the space that its study samples.
     """
 
     sweep_id: str
@@ -52,7 +52,7 @@ class Sweep:
     not_neutral: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     idle_ranges: tuple[str, ...] = ()
-    space: SearchSpace | None = None
+    spec: SweepSpec | None = None
 
     @classmethod
     def of(
@@ -79,7 +79,7 @@ class Sweep:
             seconds=seconds,
             ranking=Ranking.of(spec),
             max_epochs=spec.training.max_epochs,
-            space=spec.space,
+            spec=spec,
             trials=trials,
             answer=answer,
             inspection=inspection,
@@ -89,6 +89,11 @@ class Sweep:
             ranges=ranges,
             idle_ranges=idle_ranges,
         )
+
+    @property
+    def space(self) -> SearchSpace | None:
+        """The space that its study samples."""
+        return None if self.spec is None else self.spec.space
 
     @property
     def metric(self) -> str:

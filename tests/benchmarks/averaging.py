@@ -171,22 +171,40 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     seeds, only = range(options.seeds), options.only
-    print("| schedule | average | test loss | difference ± SE | test accuracy | epochs | kept |")
+    print(
+        "| schedule | average | test loss | difference ± SE | to averaged statistics | "
+        "test accuracy | epochs | kept |"
+    )
     with get_context("spawn").Pool(options.processes) as pool:
         for schedule in SCHEDULES:
-            plain = np.zeros(len(seeds))
+            losses: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
             for name in ("none", *(n for n in VARIANTS if n != "none" and only in n)):
                 jobs = [(schedule, name, seed, options.epochs) for seed in seeds]
                 rows = np.asarray(pool.map(trained, jobs, chunksize=1), dtype=float)
-                plain = rows[:, 0] if name == "none" else plain
-                differences = rows[:, 0] - plain
-                error = differences.std(ddof=1) / len(seeds) ** 0.5
-                means = rows.mean(0)
+                losses[name] = rows[:, 0]
+                means, kind = rows.mean(0), name.replace(", recomputed", ", averaged")
+                against = losses.get(kind) if kind != name else losses.get(_AVERAGED.get(name, ""))
                 print(
-                    f"| {schedule} | {name} | {means[0]:.4f} | {differences.mean():+.4f} ± "
-                    f"{error:.4f} | {means[1]:.4f} | {means[2]:.1f} | {means[3]:.0%} |",
+                    f"| {schedule} | {name} | {means[0]:.4f} | "
+                    f"{_compare(rows[:, 0], losses['none'])} | {_compare(rows[:, 0], against)} | "
+                    f"{means[1]:.4f} | {means[2]:.1f} | {means[3]:.0%} |",
                     flush=True,
                 )
+
+
+_AVERAGED = {"SWA, rate 0.5": "SWA, averaged statistics"}
+
+
+def _compare(
+    losses: np.ndarray[Any, np.dtype[np.float64]],
+    others: np.ndarray[Any, np.dtype[np.float64]] | None,
+) -> str:
+    """The mean of paired differences and its standard error."""
+    if others is None:
+        return ""
+    differences = losses - others
+    error = differences.std(ddof=1) / len(differences) ** 0.5
+    return f"{differences.mean():+.5f} ± {error:.5f}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tests.rays import Ray
 
 NETWORKS = """
 import os
+import time
 import torch
 from torch import nn
 
@@ -37,6 +38,8 @@ class Fragile(nn.Module):
             raise RuntimeError("this layer had enough")
         if self.training and self.way == "memory":
             raise MemoryError("40 GiB wanted")
+        if self.way == "waits":
+            time.sleep(0.02)
         scale = float("nan") if self.training and self.way == "nan" else 1.0
         return scale * self.last(self.layers(x))
 """
@@ -199,8 +202,14 @@ def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_pat
 
 
 def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
+    """The time is spent waiting: others can use the processor meanwhile."""
     minutes = patience(0.05 if executor.name == "local" else 0.15)
-    spec = executor.spec(budget={"trials": 100_000, "minutes": minutes})
+    spec = executor.spec(
+        trainable="contract_networks:Fragile",
+        model={"way": "waits"},
+        space={"dropout": {"float": [0.0, 0.6]}},
+        budget={"trials": 100_000, "minutes": minutes},
+    )
     ending = executor.run(spec, executor.new(tmp_path, spec))
     assert ending.stopped is Stop.TIME
     assert ending.sweep.state is SweepState.SUCCEEDED

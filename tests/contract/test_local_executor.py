@@ -279,7 +279,7 @@ def test_a_finished_sweep_is_extended_with_wider_ranges(local: Executor, tmp_pat
         ({"dropout": (0, 0.9)}, 0, "no trial of the search left to sample wider ranges"),
         ({"dropout": (0.1, 0.9)}, 4, "dropout: 0.1 to 0.9 does not contain"),
         ({"dropout": (0, 1.5)}, 4, "space.dropout: invalid value 1.5"),
-        ({"droput": (0, 0.9)}, 4, "did you mean 'dropout'"),
+        ({"dropuot": (0, 0.9)}, 4, "did you mean 'dropout'"),
         ({"penalty": "group_lasso"}, 4, "group_lasso would have no effect"),
     ):
         with pytest.raises(InputError, match=words):

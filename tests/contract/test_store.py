@@ -657,11 +657,17 @@ class TestProgress:
         running = trial(0, state=TrialState.RUNNING, value=None)
         progress.record("digits-1", 1, DriverReport(trials=[running], epochs=epochs[:1]))
         progress.record("digits-1", 1, DriverReport(trials=[trial(1), trial(0)], epochs=epochs))
-        progress.record("digits-1", 1, DriverReport(trials=[trial(0)], epochs=epochs))
+        idle = trial(
+            0, not_acting=("averaging",), without=("dropout",), role=Role.AUDIT, confirms=1
+        )
+        progress.record("digits-1", 1, DriverReport(trials=[idle], epochs=epochs))
         found = progress.trials("digits-1")
         assert [t.number for t in found] == [0, 1]
         assert found[0].params == {"penalty": "l1", "lambda": 0.1}
         assert str(found[0].best["gap/loss"]) == "nan"
+        assert (found[0].role, found[0].confirms) == (Role.AUDIT, 1)
+        assert (found[0].not_acting, found[0].without) == (("averaging",), ("dropout",))
+        assert found[1].not_acting == ()
         assert progress.trial("digits-1", 0).epochs == tuple(epochs)
         assert progress.trial("digits-1", 1).epochs == ()
         with pytest.raises(TrialNotFoundError, match="no trial 7"):
@@ -725,6 +731,7 @@ class TestProgress:
     def test_events_of_many_writers_are_numbered_as_they_become_visible(
         self, sweeps: SweepStore, progress: ProgressStore
     ) -> None:
+        each = 10
         launch(sweeps, "digits-1")
         done = threading.Event()
         seen: list[int] = []
@@ -740,7 +747,7 @@ class TestProgress:
                     return
 
         def write(name: int) -> None:
-            for number in range(20):
+            for number in range(each):
                 epoch = Epoch(trial=name, epoch=number, time=1.0, metrics={})
                 report = DriverReport(events=[EpochEnded(epoch=epoch)])
                 progress.record("digits-1", 1, report)
@@ -755,7 +762,7 @@ class TestProgress:
         done.set()
         listener.join()
         assert seen == [e.number for e in progress.events("digits-1")]
-        assert len(seen) == 83
+        assert len(seen) == 3 + 4 * each
 
 
 class TestLeases:

@@ -1,4 +1,4 @@
-"""`make demo`'s own command, as it stands in the Makefile, on the whole demo sweep."""
+"""`make demo`'s own command, as it stands in the Makefile, on its sweep with a smaller budget."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import settings
 from tests.patience import patience
 
 REPOSITORY = Path(__file__).parents[2]
+FEWER = ("budget.trials=14", "confirm={replicates: 5, top_k: 2}")
+"""The demo has 40 trials and 12 replicates, of the same training."""
 
 
 @pytest.mark.ray
@@ -23,7 +26,7 @@ def test_the_demo_ends_with_a_report_in_which_the_gap_is_smaller(tmp_path: Path)
     program, *words = shlex.split(said.stdout)
     assert program.endswith("/gapsweep")
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli", *words],
+        [sys.executable, "-m", "service.cli", *words, *settings(*FEWER)],
         cwd=REPOSITORY,
         env={**os.environ, "GAPSWEEP_HOME": str(tmp_path)},
         capture_output=True,

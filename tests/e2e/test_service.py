@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from service.client.job_states import JobState
 from service.study.records import TrialState
 from service.sweep.code_record import read_code
 from service.sweep.home import SweepFolder
-from tests.commands import command
+from tests.commands import Done, command
 from tests.paced import CODE, EPOCHS, held, spec_of
 from tests.patience import patience, wait_for
 from tests.stack import SECRET, Stack, stack
@@ -76,13 +77,45 @@ def whole(service: Stack, sweep_id: str, trials: int) -> None:
     assert sorted(numbers) == list(range(trials))
 
 
-def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) -> None:
-    asked = ("submit", str(spec(paced, 6)), "--with", str(paced / "paced.py"), "--watch")
-    done = service.gapsweep(*asked)
+@dataclass(frozen=True)
+class Shared:
+    """Sweeps of two users that were submitted at once; ``done`` is the command of the last one."""
+
+    first: str
+    then: str
+    theirs: str
+    late: str
+    folder: Path
+    done: Done
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return self.first, self.then, self.theirs, self.late
+
+
+@pytest.fixture(scope="module")
+def shared(service: Stack, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Ann's and Bob's sweeps, one after the other, one urgent and watched to its end."""
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "paced.py").write_text(CODE)
+    code = ("--with", str(folder / "paced.py"))
+    small = spec(folder, 3)
+    first = service.submit(small, *code)
+    then = service.submit(small, *code, "--after", first)
+    theirs = service.submit(small, *code, user="bob")
+    urgent = ("submit", str(spec(folder, 6)), *code, "--priority", "5", "--watch")
+    done = service.gapsweep(*urgent)
+    late = json.loads(service.gapsweep("status", "--json").stdout)["sweep_id"]
+    for sweep_id in (first, then, theirs):
+        service.wait(sweep_id, JobState.SUCCEEDED, 120)
+    return Shared(first, then, theirs, late, folder, done)
+
+
+def test_the_life_of_a_sweep_by_the_command_line(service: Stack, shared: Shared) -> None:
+    done, paced, sweep_id = shared.done, shared.folder, shared.late
     assert done.returncode == 0, done.stderr
     assert "best so far" in done.stdout
     assert "Baseline, control and best" in done.stdout
-    sweep_id = json.loads(service.gapsweep("status", "--json").stdout)["sweep_id"]
     assert f"{sweep_id} succeeded: 6 complete" in done.stderr
     whole(service, sweep_id, 6)
     listed = service.gapsweep("list", user="vic").stdout
@@ -108,6 +141,16 @@ def test_the_life_of_a_sweep_by_the_command_line(service: Stack, paced: Path) ->
     watched = service.gapsweep("watch", sweep_id)
     assert watched.returncode == 0, watched.stderr
     whole(service, sweep_id, 9)
+
+
+def test_users_share_the_cluster_and_dependencies_are_kept(service: Stack, shared: Shared) -> None:
+    ids = {s: service.client().do(endpoints.sweep(s)).history for s in shared.all}
+    began = {s: next(t.time for t in h if t.new == "starting") for s, h in ids.items()}
+    ended = {s: next(t.time for t in h if t.new == "succeeded") for s, h in ids.items()}
+    assert began[shared.theirs] < ended[shared.first]  # one of each user at once
+    # one at a time of one user
+    assert min(began[shared.then], began[shared.late]) > ended[shared.first]
+    assert began[shared.late] < began[shared.then]  # the more urgent one first
 
 
 def test_a_sweep_is_paused_resumed_cancelled_and_tried_again(service: Stack, paced: Path) -> None:
@@ -192,23 +235,6 @@ def test_whatever_is_killed_in_turn_every_trial_is_there_once(service: Stack, pa
     known = int(there[1]) if there else 0
     assert len(told) == len(set(told))
     assert {int(number) for number in told} >= set(range(known, trials)), shown
-
-
-def test_users_share_the_cluster_and_dependencies_are_kept(service: Stack, paced: Path) -> None:
-    code = ("--with", str(paced / "paced.py"))
-    small = spec(paced, 3)
-    first = service.submit(small, *code)
-    then = service.submit(small, *code, "--after", first)
-    theirs = service.submit(small, *code, user="bob")
-    late = service.submit(small, *code, "--priority", "5")
-    for sweep_id in (first, then, theirs, late):
-        service.wait(sweep_id, JobState.SUCCEEDED, 120)
-    ids = {s: service.client().do(endpoints.sweep(s)).history for s in (first, then, theirs, late)}
-    began = {s: next(t.time for t in h if t.new == "starting") for s, h in ids.items()}
-    ended = {s: h[-1].time for s, h in ids.items()}
-    assert began[theirs] < ended[first]  # one of each user at once
-    assert min(began[then], began[late]) > ended[first]  # one at a time of one user
-    assert began[late] < began[then]  # the more urgent one first
 
 
 def test_a_node_with_another_gapsweep_says_so_and_the_sweep_fails(

@@ -71,6 +71,12 @@ def test_a_heavy_library_is_seen() -> None:
     assert loaded_after("import service.run.preflight") >= {"torch"}
 
 
+def test_processes_that_train_nothing_load_no_torch() -> None:
+    loaded = loaded_after("import service.cluster.group_actor, service.cluster.node_inspection")
+    assert not loaded & {"torch", "kornia", "optuna", "mlflow"}
+    assert "ray" in loaded
+
+
 COMMAND = """
 import sys
 from service.cli import main

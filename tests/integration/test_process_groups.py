@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from tests.groups import Groups
+from tests.specs import parse
 from tests.trainings import splits
-from trainables.build import build_training
+from trainables.build import build_run, build_training
 from trainables.config.data_info import DataInfo
 from trainables.config.regularisers import read_regularisers
 from trainables.config.stopping import Patience
 from trainables.config.training import Training, scale_for_workers
 from trainables.contract import Trainable
+from trainables.data.batch import Batch
 from trainables.distributed.process import Process
 from trainables.loop import train
 from trainables.models import CNN
+from trainables.regularisers.base import Regulariser
 
 CASES = [
     *((network, 2, sizes) for network in ("cnn", "normed") for sizes in ((60, 30), (61, 23))),
@@ -156,6 +161,40 @@ def test_an_average_of_the_weights_is_the_same_on_every_rank(
     groups: Groups, network: str, average: dict[str, float]
 ) -> None:
     check_alike(groups, network, {}, average)
+
+
+class OnOneRank(Regulariser):
+    """Changes the batches of the second process alone."""
+
+    def on_batch(self, batch: Batch) -> Batch:
+        alone = dist.get_rank() == 1
+        return replace(batch, x=batch.x + 0.1) if alone else batch
+
+
+def list_idle(process: Process, own: str, regularisation: dict[str, Any]) -> tuple[str, ...]:
+    """What a training of two epochs says of its parts."""
+    spec = parse(
+        regularisers={"mine": {"name": f"{__name__}:{own}"}},
+        training={"max_epochs": 2, "batch_size": 16},
+        early_stopping="off",
+    )
+    run = build_run(spec, regularisation, splits(), baseline=False, device="cpu", process=process)
+    for _ in train(run):
+        pass
+    return run.list_idle()
+
+
+def test_a_part_is_idle_only_if_it_is_in_every_process(groups: Groups) -> None:
+    idle = {"max_norm": 1e6}
+    assert groups.run(2, list_idle, "OnOneRank", idle) == [("max_norm",)] * 2
+    assert groups.run(2, list_idle, "Nothing", idle) == [("max_norm", "mine")] * 2
+
+
+class Nothing(Regulariser):
+    """Changes no batch."""
+
+    def on_batch(self, batch: Batch) -> Batch:
+        return batch
 
 
 METRICS = [

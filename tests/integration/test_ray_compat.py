@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import os
 import signal
+from secrets import token_hex
 from typing import Any
 
 import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from service.cluster.compat import find_start_failure, run_ray
+from service.cluster.compat import NO_IDLE_WORKERS, find_start_failure, run_ray
+from tests.rays import pids, read
 from tests.versions import ray_moved
 
 
-def test_the_sigterm_handler_is_left_alone_and_actors_fates_are_told_apart() -> None:
+def test_handlers_are_left_alone_fates_are_told_apart_and_no_process_is_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = token_hex(8)
+    for name, value in {"GAPSWEEP_TEST_MARK": mark, **NO_IDLE_WORKERS}.items():
+        monkeypatch.setenv(name, value)
+
     def handler(*_: Any) -> None:
         pass
 
     before = signal.signal(signal.SIGTERM, handler)
     try:
-        with run_ray(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False):
+        with run_ray(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False):
             assert signal.getsignal(signal.SIGTERM) is handler, ray_moved(
                 "ray.init sets a SIGTERM handler on another thread than the main one too"
             )
             assert ray.get(ray.put(3)) == 3
+            own = [read(p, "cmdline") for p in pids() if mark.encode() in read(p, "environ")]
+            idle = [w for w in own if w.startswith(b"ray::IDLE") or b"default_worker.py\0" in w]
+            assert not idle, ray_moved("a node starts processes that have nothing to run")
             started, died = _failures()
         assert not ray.is_initialized()
     finally:

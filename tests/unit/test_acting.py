@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from rich.table import Table
 
+from service.cli.remote_report import trials_table
+from service.client.driver_reports import TrialReport
+from service.client.models import TrialOut
+from service.study.records import Role, Trial, TrialState
 from tests.specs import parse
 from tests.trainings import EACH, name, run, splits
 from trainables.build import build_run
@@ -18,6 +24,7 @@ from trainables.data.batch import Batch
 from trainables.loop import TrainingRun, train
 from trainables.regularisers import mixing
 from trainables.regularisers.base import Now, Regulariser
+from trainables.regularisers.penalties import Penalty
 
 
 def finish(made: TrainingRun) -> TrainingRun:
@@ -39,8 +46,17 @@ IDLE: list[tuple[dict[str, Any], str]] = [
     ({"penalty": "l1", "lambda": 0.1, "training": ON_NOTHING}, "penalty"),
     ({"penalty": "l2", "lambda": 0.1, "training": {"penalised": {"scale": {"*": 0}}}}, "penalty"),
     ({"max_norm": 0.01, "training": ON_NOTHING}, "max_norm"),
+    ({"penalty": "l2", "lambda": 1e-8}, "penalty"),  # 1 − 2·lr·λ is 1 in float32
+    ({"penalty": f"{__name__}:Flat", "lambda": 1.0}, "penalty"),
     ({"swa": 0.5, "training": {"max_epochs": 1}}, "averaging"),
 ]
+
+
+class Flat(Penalty):
+    """The same for all weights, so that its gradient is 0."""
+
+    def value(self, weight: torch.Tensor) -> torch.Tensor:
+        return (0 * weight).sum()
 
 
 class Identity:
@@ -71,7 +87,10 @@ def test_mixing_is_idle_where_every_share_is_0_or_1(
     assert finish(run(None, **{key: 0.1})).list_idle() == ("mixing",)
 
 
-@pytest.mark.parametrize("options", [{"max_norm": 0.3}, {"mixup": 0.5}, {"input_noise": 0.1}])
+SEEN = [{"max_norm": 0.3}, {"mixup": 0.5}, {"input_noise": 0.1}, {"penalty": "l2", "lambda": 0.1}]
+
+
+@pytest.mark.parametrize("options", SEEN, ids=str)
 def test_what_acted_before_a_resumption_is_remembered(options: dict[str, Any]) -> None:
     first, second = run(None, **options), run(None, **options)
     finish(first)
@@ -146,6 +165,27 @@ def test_a_users_own_regulariser_is_left_out_by_its_label() -> None:
     """The name of a part is the spec's label: a removal is of that."""
     assert [type(r) for r in with_own(InPlace).parts.regularisers.all] == [InPlace]
     assert with_own(InPlace, without=("mine",)).parts.regularisers.all == ()
+
+
+def test_a_service_is_told_and_tells() -> None:
+    idle = Trial(
+        number=1,
+        state=TrialState.COMPLETE,
+        role=Role.SEARCH,
+        params={"swa": 0.25},
+        not_acting=("averaging",),
+    )
+    assert TrialReport.model_validate(idle).to_trial() == idle
+    told = TrialReport.model_validate_json(TrialReport.model_validate(idle).model_dump_json())
+    assert told.to_trial().not_acting == ("averaging",)
+    assert "not_acting" in TrialOut.of(idle).model_dump()
+    assert "no effect: averaging" in text_of(trials_table([TrialOut.of(idle)]))
+
+
+def text_of(table: Table) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]  # a StringIO
 
 
 def test_batches_are_compared_only_until_one_was_changed() -> None:

@@ -15,6 +15,7 @@ from search_spaces.kinds import Alternatives, Auto, Float, UnknownRangeError
 from search_spaces.points import check_point, select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
+from service.run.points import plan_search
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.attributes import TrialAttributes
@@ -22,7 +23,7 @@ from service.study.importance import importances
 from service.study.records import Role
 from service.study.session import StudySession
 from service.study.space import store_space
-from service.study.study import SweepStudy
+from service.study.study import SweepStudy, open_study
 from tests import specs
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -72,6 +73,24 @@ def test_tpe_models_both_alternatives_jointly_with_their_parent() -> None:
     joint = sampler.infer_relative_search_space(study, study.trials[-1])
     assert set(joint) == {"penalty", L1, L2}
     suggest(space(), trial)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random", "grid"])
+def test_every_sampler_draws_from_alternatives(tmp_path: Path, sampler: str) -> None:
+    made = specs.parse(
+        space=yaml.safe_load(PENALTIES + "dropout: {float: [0, 0.5]}"),
+        search={"sampler": {"name": sampler}, "grid_points": 2},
+        budget={"trials": 16},
+    )
+    study = open_study(made, tmp_path / "study.journal")
+    session = StudySession(study, made.space, metric="val/loss", max_epochs=2)
+    session.prepare(*plan_search(made))
+    while (asked := session.ask()) is not None:
+        found = [] if asked.number == 0 else check_point(made.space, asked.params)
+        assert found == []
+        session.complete(asked.number, {"val/loss": 1.0 / (1 + asked.number)}, 1)
+    stored = {name for trial in study.optuna.trials for name in trial.params}
+    assert stored == {"penalty", L1, L2, "dropout"}
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,14 @@ SEQUENCES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: Net(nn.Conv3d(1, 8, 2), lambda h: torch.relu(h).mean((2, 3, 4)), nn.Linear(8, 2)),
         (20, 1, 4, 4, 4),
     ),
+    "channels of a transposed convolution in groups": (
+        lambda: Net(
+            nn.ConvTranspose1d(4, 8, 3, groups=4),
+            lambda h: torch.relu(h).mean(-1),
+            nn.Linear(8, 2),
+        ),
+        (99, 4, 5),
+    ),
     "pixels as rows of features": (
         lambda: Net(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)),
         (20, 6, 6, 3),

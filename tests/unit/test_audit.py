@@ -15,6 +15,7 @@ from service.answer.strength import find_strong
 from service.report.audit import write_audit
 from service.report.page import render
 from service.report.report_data import build_report
+from service.run.sweep_session import reserve
 from service.spec.model import SweepSpec
 from service.study.importance import Importances
 from service.study.ranking import Ranking
@@ -251,12 +252,24 @@ def test_the_report_says_what_was_found() -> None:
         assert "Audit of the pruner" in words
         assert "2 of 10 pruned trials were trained to their end" in words
         assert "trial 3 (again as trial 20: val/loss 0.3700)" in words
+        assert "95 % interval" in words
         assert "The regret is at least 0.03000 in val/loss" in words
         for kind in ("all", "strongly", "weakly"):
             assert kind in words
     assert "2 audited" in shown(data)
     assert "which was pruned as trial 3" in data.verdict
     assert max(len(line) for line in shown(data, 80).splitlines()) <= 80
+
+
+def test_a_search_leaves_time_for_its_audit() -> None:
+    keys: dict[str, Any] = {"budget": {"trials": 30, "minutes": 10}}
+    without = parse(**keys, confirm="off")
+    assert reserve(without).seconds == 0
+    assert reserve(parse(**keys)).seconds == pytest.approx(600 * 0.4)
+    audited = parse(**keys, confirm="off", audit={"trials": 10})
+    assert reserve(audited).seconds == pytest.approx(600 / 4)  # as much for each training
+    both = parse(**keys, audit={"trials": 10})
+    assert reserve(both).seconds == pytest.approx(600 * (0.4 + 0.6 / 4))
 
 
 def test_the_spec_names_how_many() -> None:

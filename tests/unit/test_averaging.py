@@ -78,7 +78,7 @@ def find_average(run: TrainingRun) -> nn.Module:
 
 def stopped(swa: float = SHARE, **training: Any) -> tuple[int, list[EpochResult], TrainingRun]:
     """When early stopping ends a training, and the same training with SWA."""
-    options = {"max_epochs": 40, "lr": 0.3, "schedule": "constant", **training}
+    options = {"max_epochs": 40, "lr": 0.3, "schedule": "constant", "swa_lr_share": 0.5, **training}
     plain = list(train(run(2, options)))
     assert len(plain) < 30
     averaged = run(2, options, swa=swa)
@@ -100,7 +100,7 @@ def test_swa_begins_in_the_last_epochs_where_nothing_stops() -> None:
     results = list(train(averaged))
     assert len(results) == 8
     rates = [r.metrics["lr"] for r in results]
-    assert rates[6:] == pytest.approx([0.01, 0.01])
+    assert rates[6:] == pytest.approx([0.02, 0.02])
     assert rates[5] == pytest.approx(0.02 * 0.5 * (1 + np.cos(np.pi * 5 / 8)))
     assert averaged.list_idle() == ()
 
@@ -126,7 +126,7 @@ def test_a_cycle_falls_to_a_tenth_and_only_its_end_is_averaged() -> None:
         if result.epoch in (6, 8) and not result.done:
             ends.append({k: v.clone() for k, v in averaged.model.state_dict().items()})
         if result.epoch >= 5:
-            rate = 0.05 * (0.55 if result.epoch % 2 else 0.1)
+            rate = 0.1 * (0.55 if result.epoch % 2 else 0.1)
             assert result.metrics["lr"] == pytest.approx(rate)
         if result.epoch == 7:
             assert same_state(dict(find_average(averaged).state_dict()), ends[0])
@@ -212,6 +212,23 @@ def test_statistics_are_computed_only_where_an_average_is_measured() -> None:
     assert (plain, swa) == (4 * batches, 4 * batches + 2 * batches)
     bounded = {"steps_per_epoch": 1}
     assert count_steps(normed(bounded, swa=0.5)) == 4 + 2
+
+
+class Uphill(Normed):
+    """A step that asks for gradients of the weights, as sharpness-aware minimisation does."""
+
+    def step(self, model: nn.Module, batch: Batch) -> Tensor:
+        loss = super().step(model, batch)
+        gradients = torch.autograd.grad(loss, [*model.parameters()], create_graph=True)
+        return loss + 0.01 * sum((g.square().sum() for g in gradients), torch.zeros(()))
+
+
+def test_a_step_may_ask_for_gradients() -> None:
+    swa = read_regularisers({"swa": 0.5})
+    averaged = build_training(Uphill(), splits(), Training(max_epochs=4, batch_size=16), swa)
+    assert [r.done for r in train(averaged)] == [False] * 3 + [True]
+    kept = find_average(averaged).parameters()
+    assert not any(p.requires_grad or p.grad is not None for p in kept)
 
 
 class Counting(MLP):

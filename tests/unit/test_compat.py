@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -194,13 +195,17 @@ class TestRay:
 class TestRayStart:
     """`ray start` by the hook that up and the image name."""
 
-    def test_the_client_server_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_client_server_and_unused_workers_are_left_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from ray._private import parameter, services
 
         monkeypatch.setattr(services, "get_node", services.get_node)
+        monkeypatch.setenv("RAY_enable_worker_prestart", "1")
         parameters = parameter.RayParams(ray_client_server_port=10001)
         of_ray.prepare_ray_start(parameters, True)
         assert parameters.ray_client_server_port is None
+        assert os.environ.items() >= of_ray.NO_IDLE_WORKERS.items()
         assert of_ray.LOCAL_RAY["RAY_START_HOOK"].endswith(".prepare_ray_start")
         image = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text()
         assert f"RAY_START_HOOK={of_ray.LOCAL_RAY['RAY_START_HOOK']} " in image
@@ -217,6 +222,7 @@ class TestRayStart:
             return answer
 
         monkeypatch.setattr(services, "get_node", get_node)
+        monkeypatch.setenv("RAY_enable_worker_prestart", "1")  # it is put back afterwards
         of_ray.prepare_ray_start(SimpleNamespace(), True)
         assert services.get_node("address", "id") == "a node"
         assert "ray._private.services.get_node(" in inspect.getsource(node.Node.__init__), (

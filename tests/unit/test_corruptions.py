@@ -83,6 +83,12 @@ def test_blur_keeps_constant_images_and_the_sum_of_a_dot() -> None:
     assert float(variance) == pytest.approx(1.0, rel=0.03)
 
 
+def test_blur_is_as_exact_in_a_training_of_low_precision() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = blur(IMAGES, 1.0)
+    assert torch.equal(inside, blur(IMAGES, 1.0))
+
+
 def test_a_shift_moves_each_image_whole_and_repeats_its_border() -> None:
     assert torch.equal(shift(IMAGES, 0, seeded()), IMAGES)
     ramp = torch.arange(7.0).expand(400, 1, 5, 7)

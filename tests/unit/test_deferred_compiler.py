@@ -19,6 +19,7 @@ import sys
 import torch
 from torch import nn
 
+from trainables.analysis.memory import MemoryMeter
 from trainables.compat import defer_compiler
 
 defer_compiler()
@@ -34,15 +35,21 @@ for kind in (torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop, torch.optim
     optimizer.load_state_dict(optimizer.state_dict())
     assert not torch.equal(before, model.weight)
     assert model.weight.requires_grad and torch.is_grad_enabled()
+with MemoryMeter(model.parameters()) as meter:
+    torch.zeros(1000)
+assert meter.take_peak() > 4000
 print("torch._dynamo" in sys.modules)
 compiled = torch.compile(lambda x: x + 1, backend="eager")
 assert compiled(torch.ones(1)) == 2
 optimizer.step()
+with meter:
+    torch.zeros(2000)
+assert meter.take_peak() > 8000
 print("torch._dynamo" in sys.modules)
 """
 
 
-def test_an_optimizer_works_without_it_until_something_compiles() -> None:
+def test_a_training_and_its_measurement_work_without_it_until_something_compiles() -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRAINING],
         capture_output=True,
@@ -51,7 +58,7 @@ def test_an_optimizer_works_without_it_until_something_compiles() -> None:
         timeout=patience(60),
     )
     assert done.returncode == 0, done.stderr
-    moved = "torch has moved what trainables.compat.defer_compiler replaces"
+    moved = "torch has moved what trainables.compat replaces"
     assert done.stdout.split() == ["False", "True"], moved
 
 

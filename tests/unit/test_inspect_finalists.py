@@ -124,6 +124,18 @@ def test_scores_that_are_not_finite_are_kept(folder: SweepFolder) -> None:
     assert read_inspected(folder, 2) == {BEST: found(float("inf"))}
 
 
+def test_of_a_very_wide_table_the_columns_are_kept_that_most_trainings_keep(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.run.inspect_finalists.MOST_COLUMNS", 1)
+    write_inspected(folder, 2, {BEST: found(0.2, False, True)})
+    seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)))
+    assert seen.columns == InputColumns(
+        trainings=1, columns=(ColumnShare(name="town", share=1.0),), left_out=1
+    )
+    assert seen.columns.count == 2
+
+
 def test_unknown_columns_have_the_reason_of_the_trainings(folder: SweepFolder) -> None:
     unknown = Inspected(Robustness(), KeptColumns(("age",), reason="odd"))
     write_inspected(folder, 2, {BEST: unknown})

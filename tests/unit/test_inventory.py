@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from service.base.errors import InputError
@@ -13,7 +15,8 @@ from service.cli.spec_tables import build_cluster_table, build_use_table
 from service.cluster.inventory import Inventory, Node
 from service.spec.resources import Resources
 from tests.specs import parse as spec
-from trainables.devices import Gpu, Machine
+from trainables import machine
+from trainables.machine import Gpu, Machine, build_machine
 
 H100 = Gpu("NVIDIA H100", 80 * 2**30, (9, 0))
 V100 = Gpu("Tesla V100", 16 * 2**30, (7, 0))
@@ -145,3 +148,18 @@ def test_a_person_sees_what_there_is_and_what_a_spec_would_take() -> None:
         "2 trials",
     ):
         assert words in shown
+
+
+def test_the_cpus_are_described_as_torch_describes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = torch.cpu.get_capabilities()
+    expected = any("bf16" in name and has is True for name, has in found.items())
+    assert build_machine(()).cpu_has_bf16 == expected
+    monkeypatch.setattr(machine, "_CPUS", tmp_path / "missing")
+    assert build_machine(()).cpu_has_bf16 == expected
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx512_bf16 avx512f\n")
+    monkeypatch.setattr(machine, "_CPUS", tmp_path / "cpuinfo")
+    assert build_machine(()).cpu_has_bf16
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx512f\n")
+    assert not build_machine(()).cpu_has_bf16

@@ -28,6 +28,8 @@ from service.study.study import open_study
 from tests.specs import parse
 
 TRIALS, EPOCHS = 16, 6
+FEW_TRIALS = 5
+"""Those of a sweep that is killed again and again after one of its first writes."""
 SPACE: dict[str, Any] = {
     "penalty": {"choice": ["none", "l1"]},
     "lambda": {"float": [1e-4, 1e-1], "log": True, "when": {"penalty": "l1"}},
@@ -126,7 +128,7 @@ def train(session: StudySession, asked: Assignment) -> None:
             return
 
 
-def live(spec: SweepSpec, path: Path) -> tuple[Trial, ...]:
+def live(spec: SweepSpec, path: Path, trials: int = TRIALS) -> tuple[Trial, ...]:
     """One session, from opening the study to its end."""
     study = open_study(spec, path)
     session = StudySession(
@@ -141,8 +143,8 @@ def live(spec: SweepSpec, path: Path) -> tuple[Trial, ...]:
     points.append((Role.ENQUEUED, {"penalty": "l1", "lambda": 0.01, "dropout": 0.25}))
     points.append((Role.CONTROL, {"penalty": "none"}))
     if grid:
-        points += [(Role.SEARCH, p) for p in list(iterate_grid(spec.space, 4))[: TRIALS - 3]]
-    session.prepare(TRIALS, points)
+        points += [(Role.SEARCH, p) for p in list(iterate_grid(spec.space, 4))[: trials - 3]]
+    session.prepare(trials, points)
     while (asked := session.ask()) is not None:
         train(session, asked)
     return tuple(replace(t, seconds=0.0, started=None, ended=None) for t in session.trials())
@@ -217,13 +219,14 @@ def test_a_kill_after_any_of_the_first_writes_changes_no_trial(
     sampler: Any, pruner: Any, tmp_path: Path, fuse: Fuse
 ) -> None:
     spec = spec_of(sampler, pruner)
-    whole = live(spec, tmp_path / "whole")
+    whole = live(spec, tmp_path / "whole", FEW_TRIALS)
     for writes in range(25):
         fuse.left = writes
         with pytest.raises(Killed):
-            live(spec, tmp_path / f"{writes}")
+            live(spec, tmp_path / f"{writes}", FEW_TRIALS)
         fuse.left = float("inf")
-        assert live(spec, tmp_path / f"{writes}") == whole, f"killed after {writes} writes"
+        found = live(spec, tmp_path / f"{writes}", FEW_TRIALS)
+        assert found == whole, f"killed after {writes} writes"
 
 
 def test_an_extended_sweep_is_not_cut_short_by_confirmations_that_were_queued(

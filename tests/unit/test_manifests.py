@@ -557,7 +557,7 @@ class TestSlowMachines:
         assert found is not None
         _, timeout, start, retries = map(int, found.groups())
         assert (timeout >= 30, start, retries) == (True, SLOW, 6)
-        asks = re.search(r"timeout=(\d+)\)", (DOCKER / "image" / "healthy").read_text())
+        asks = re.search(r"timeout=(\d+)$", (DOCKER / "image" / "healthy").read_text(), re.M)
         assert asks is not None
         assert 20 <= int(asks[1]) < timeout
 

@@ -10,12 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    GPT2Config,
-    GPT2LMHeadModel,
-)
 
 from service.spec.model import SweepSpec
 from tests.specs import parse
@@ -93,6 +87,8 @@ def encoded() -> Any:
 
 
 def bert(num_labels: int = 2) -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
     config = BertConfig(
         vocab_size=V,
         hidden_size=16,
@@ -111,6 +107,8 @@ def language() -> Any:
 
 
 def gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     config = GPT2Config(vocab_size=V, n_embd=16, n_layer=1, n_head=2, n_positions=T)
     return GPT2LMHeadModel(config)
 

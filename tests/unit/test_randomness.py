@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.nn.utils import weight_norm as old_weight_norm
-from transformers import BartConfig, BartForConditionalGeneration
 
 from tests.trainings import splits
 from trainables.analysis.examine import examine
@@ -223,6 +222,8 @@ def test_a_step_of_ones_own_is_part_of_it(place: str, names: tuple[None, ...]) -
 
 
 def test_attention_of_transformers_that_keeps_rates_as_numbers_is_neutral_at_zero() -> None:
+    from transformers import BartConfig, BartForConditionalGeneration
+
     ids = torch.randint(3, 20, (8, 7), generator=torch.Generator().manual_seed(0))
     model = BartForConditionalGeneration(
         BartConfig(

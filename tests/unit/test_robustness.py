@@ -100,7 +100,7 @@ def test_a_measurement_that_takes_too_long_ends_with_the_low_levels_of_every_kin
     assert "took more than 30 s" in found.reason
 
 
-def test_at_most_a_thousand_test_samples_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_some_test_samples_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainables.analysis.robustness.ROWS", 50)
     assert measure("rows").rows == 50
     assert measure("lazy").rows == 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.records import Role
+from service.sweep.home import SweepFolder
+from service.sweep.inspected_files import read_inspected
 from tests.trainings import splits
 from trainables.data.rows import GivenRows
 
 
-def worker(folder: Path) -> Worker:
+def worker(folder: Path, *, test: bool = False, **more: Any) -> Worker:
     raw = {
         "name": "worker",
         "trainable": "trainables.models:MLP",
@@ -24,8 +27,11 @@ def worker(folder: Path) -> Worker:
         "training": {"max_epochs": 3, "batch_size": 16},
         "space": {"dropout": {"float": [0.0, 0.5]}, "precision": {"choice": ["fp32", "bf16"]}},
         "early_stopping": None,
+        **more,
     }
-    return Worker(TrialContext(parse_spec(raw, "spec", folder), GivenRows(splits(60, 30)), folder))
+    data = splits(60, 30)
+    rows = GivenRows(replace(data, test=data.val) if test else data)
+    return Worker(TrialContext(parse_spec(raw, "spec", folder), rows, folder))
 
 
 def assignment(number: int, **params: Any) -> Assignment:
@@ -94,3 +100,30 @@ def test_whatever_a_network_raises_is_said_in_its_words(
     words = failure(one).reason
     assert str(error) in words
     assert words.startswith("out of memory" if isinstance(error, MemoryError) else "KeyError")
+
+
+@pytest.mark.parametrize("pick", ["best", "simplest"])
+def test_a_replicate_of_a_reported_arm_writes_what_it_finds_of_its_weights(
+    tmp_path: Path, pick: str
+) -> None:
+    one = worker(tmp_path, test=True, confirm={"pick": pick}, early_stopping={"patience": 2})
+    params = {"dropout": 0.0, "precision": "bf16"}
+    for number, role, changes in (
+        (0, Role.SEARCH, {}),
+        (1, Role.REPLICATE, {"replicate": 1}),
+        (2, Role.REPLICATE, {"replicate": 1, "baseline": True}),
+        (3, Role.REMOVAL, {"replicate": 1, "without": ("dropout",)}),
+        (4, Role.REMOVAL, {"replicate": 1, "without": ("regularisation",), "baseline": True}),
+        (5, Role.REPLICATE, {"replicate": 1, "redraws_test": True}),
+    ):
+        one.take(Assignment(number, params, role, **changes))
+        while not advance(one).is_last:
+            pass
+    folder = SweepFolder(tmp_path)
+    found = {number: read_inspected(folder, number) for number in range(6)}
+    removal = {"best"} if pick == "simplest" else set()
+    kinds = [set(), {"best"}, {"best", "control"}, removal, {"best", "control"}, set()]
+    assert [set(each) for each in found.values()] == kinds
+    for each in found[2].values():
+        assert each.robustness.rows == 30
+        assert {curve.corruption for curve in each.robustness.curves} == {"noise", "blur", "shift"}

@@ -63,6 +63,8 @@ def list_layers(model: nn.Module) -> Iterator[Layer]:
 def split_units(model: nn.Module, name: str, weight: Tensor, units: Tensor) -> Tensor | None:
     """Which of a layer's ``units`` the parameter ``name`` computes; None if it computes none.
 
+    That of a user's own layer computes them if it has an axis of their number.
+
     A recurrent layer shows the units of its last level, one half for each direction. Attention
     shows those of its output projection.
     """
@@ -72,7 +74,8 @@ def split_units(model: nn.Module, name: str, weight: Tensor, units: Tensor) -> T
         last = f"weight_ih_l{module.num_layers - 1}"
         directions = units.chunk(1 + module.bidirectional)
         return dict(zip((last, f"{last}_reverse"), directions, strict=False)).get(own)
-    return units if len(units) in weight.shape else None
+    is_known = type(module).__module__.startswith("torch.nn.")
+    return units if is_known or len(units) in weight.shape else None
 
 
 def find_owner(name: str) -> str:

@@ -11,7 +11,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainables.compat import defer_compiler_in_mode
 
+
+@defer_compiler_in_mode
 class MemoryMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """While it is entered, counts the bytes of tensors that are alive, and their peak.
 

@@ -32,7 +32,7 @@ from trainables.loop import TrainingRun
 from trainables.measure import measure_each
 from trainables.regularisers.parts import list_parts
 
-ROWS = 1000
+ROWS = 500
 """Test samples at most."""
 _BYTES = 2**28
 """Bytes of inputs at most, beyond the first batch."""

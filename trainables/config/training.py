@@ -164,7 +164,7 @@ class Training(Strict):
         5, description="epochs until λ is reached, with `warmup`"
     )
     swa_lr_share: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = Field(
-        0.5, description="with `swa`: learning rate of the averaged epochs, as a share of `lr`"
+        1.0, description="with `swa`: learning rate of the averaged epochs, as a share of `lr`"
     )
     swa_cycle: SomeEpochs = Field(
         1,

@@ -10,20 +10,29 @@ from search_spaces.values import Value, is_same, thaw
 from search_spaces.words import did_you_mean, join_names
 from trainables.config import regularisers, training
 from trainables.config.models import find_size_problems
-from trainables.config.regularisers import OwnRegulariser, RegulariserConfig, read_regularisers
+from trainables.config.regularisers import (
+    Averaging,
+    OwnRegulariser,
+    Penalty,
+    RegulariserConfig,
+    read_regularisers,
+)
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training
 
 MODEL_PREFIX = "model."
 EARLY_STOPPING = "early_stopping"
 """The name of early stopping as a part of a configuration."""
-_OF_REGULARISERS = frozenset(
-    (
-        *("l1_update", "l2_update", "proximal_step", "lambda_schedule", "lambda_warmup_epochs"),
-        *("swa_lr_share", "swa_cycle"),
-    )
-)
-"""Training options without effect where there is no penalty and no average of the weights."""
+_OF_REGULARISERS: Mapping[str, str] = {
+    "l1_update": Penalty.part(),
+    "l2_update": Penalty.part(),
+    "proximal_step": Penalty.part(),
+    "lambda_schedule": Penalty.part(),
+    "lambda_warmup_epochs": Penalty.part(),
+    "swa_lr_share": Averaging.part(),
+    "swa_cycle": Averaging.part(),
+}
+"""Training options that have no effect where a part of a configuration is missing, with that."""
 
 
 class TrainingSpec(Protocol):
@@ -141,6 +150,18 @@ def tunes_training(name: str) -> bool:
     """Whether a parameter of a space changes a training that nothing regularises."""
     is_option = name in training.KEYS and name not in _OF_REGULARISERS
     return is_option or name.startswith(MODEL_PREFIX)
+
+
+def find_part(spec: TrainingSpec, name: str) -> str | None:
+    """The part of a configuration to which a parameter of the space belongs; None if to none."""
+    if name in regularisers.BY_KEY:
+        return regularisers.BY_KEY[name].part()
+    if name in _OF_REGULARISERS:
+        return _OF_REGULARISERS[name]
+    label = name.partition(".")[0]
+    if label in spec.regularisers:
+        return label
+    return name if name in spec.neutral else None
 
 
 def list_parts(spec: TrainingSpec, params: Mapping[str, Value]) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
-"""Whether what changes batches ever changed one."""
+"""Whether what changes batches, weights or gradients ever changed one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest, list_leaves, map_nest
@@ -29,6 +31,51 @@ class BatchWatch:
         after = self._hook(batch)
         self.changed = not _are_equal(before, after)
         return after
+
+
+T = TypeVar("T")
+
+
+class StepWatch:
+    """Whether hooks of a step ever changed a weight or a gradient, to the last bit.
+
+    A strength can be so small that nothing changes in the precision of the weights. Until a change
+    is seen, the first step of each epoch is compared.
+    """
+
+    def __init__(self, list_parameters: Callable[[], Iterable[nn.Parameter]]) -> None:
+        self._list = list_parameters
+        self.changed = False
+
+    def wrap(self, hook: Callable[[T], None]) -> Callable[[T], None]:
+        """The hook, watched. It is called with one object in all steps of an epoch."""
+        last: T | None = None
+
+        def call(now: T) -> None:
+            nonlocal last
+            if self.changed or now is last:
+                hook(now)
+                return
+            last, before = now, [_copy_values(p) for p in self._list()]
+            hook(now)
+            pairs = zip(before, self._list(), strict=True)
+            self.changed = any(_differs(values, p) for values, p in pairs)
+
+        return call
+
+
+def _copy_values(parameter: nn.Parameter) -> tuple[Tensor, Tensor | None]:
+    gradient = parameter.grad
+    return parameter.detach().clone(), None if gradient is None else gradient.clone()
+
+
+def _differs(values: tuple[Tensor, Tensor | None], parameter: nn.Parameter) -> bool:
+    weight, gradient = values
+    if not torch.equal(weight, parameter):
+        return True
+    if gradient is None or parameter.grad is None:
+        return gradient is not parameter.grad
+    return not torch.equal(gradient, parameter.grad)
 
 
 def _copy(batch: Batch) -> Batch:

@@ -15,7 +15,7 @@ from trainables.config.training import Training
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest
 from trainables.errors import blame
-from trainables.regularisers.acting import BatchWatch
+from trainables.regularisers.acting import BatchWatch, StepWatch
 from trainables.regularisers.weights import Penalised
 
 
@@ -96,11 +96,14 @@ class Regulariser:
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
         recomputes_norms: whether the statistics of batch norms in the network that ``evaluated``
             names are computed anew, from training batches, each time before it is measured.
+        acts_each_step: whether it changes weights or gradients in every step, as a penalty does; it
+            is then watched whether it ever changed one.
         subject: what the training's regularisers act on; set by :meth:`attach`.
     """
 
     order: ClassVar[int] = 50
     acts_on_weights: ClassVar[bool] = False
+    acts_each_step: ClassVar[bool] = False
     decay: float = 0.0
     needs: frozenset[Need] = frozenset()
     acts_on: tuple[str, ...] = ()
@@ -198,8 +201,13 @@ class Hooks:
         self.all, self._parts = tuple(regularisers), tuple(parts)
         self.before_epoch: list[Callable[[Now], None]] = self._find_overridden("before_epoch")
         self._on_batch = {k: BatchWatch(r.on_batch) for k, r in self._list_overriding("on_batch")}
-        self.before_step: list[Callable[[Now], None]] = self._find_overridden("before_step")
-        self.after_step: list[Callable[[Now], None]] = self._find_overridden("after_step")
+        self._on_steps = {
+            key: StepWatch(lambda r=r: r.subject.model.parameters())  # type: ignore[misc]  # mypy cannot infer a default's type
+            for key, r in self._list_by_key()
+            if r.acts_each_step
+        }
+        self.before_step: list[Callable[[Now], None]] = self._watch_steps("before_step")
+        self.after_step: list[Callable[[Now], None]] = self._watch_steps("after_step")
         self.after_epoch: list[Callable[[int], None]] = self._find_overridden("after_epoch")
         self._rates: list[Callable[[int, float], float]] = self._find_overridden("learning_rate")
 
@@ -248,7 +256,7 @@ class Hooks:
     def state_dict(self) -> dict[str, Any]:
         """The states of the regularisers that have one, by position and class."""
         states = {key: r.state_dict() for key, r in self._list_by_key()}
-        changed = [key for key, watch in self._on_batch.items() if watch.changed]
+        changed = [key for key, watch in self._watches.items() if watch.changed]
         return {_CHANGED: changed, **{key: state for key, state in states.items() if state}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -256,7 +264,7 @@ class Hooks:
         for key, regulariser in self._list_by_key():
             if key in state:
                 regulariser.load_state_dict(state[key])
-        for key, watch in self._on_batch.items():
+        for key, watch in self._watches.items():
             watch.changed = key in state.get(_CHANGED, ())
 
     def list_idle(self, epoch: int) -> tuple[str, ...]:
@@ -265,14 +273,20 @@ class Hooks:
         return tuple(part for part, keyed in found if not self._has_acted(*keyed, epoch))
 
     def _has_acted(self, key: str, regulariser: Regulariser, epoch: int) -> bool:
-        watch = self._on_batch.get(key)
-        if (
-            watch is not None
-            and not watch.changed
-            and not any(_overrides(regulariser, hook) for hook in _ACTING)
-        ):
-            return False
+        watch = self._watches.get(key)
+        if watch is not None and not watch.changed:
+            others = () if key in self._on_steps else _ACTING
+            if not any(_overrides(regulariser, hook) for hook in others):
+                return False
         return regulariser.acted(epoch)
+
+    @property
+    def _watches(self) -> Mapping[str, BatchWatch | StepWatch]:
+        return {**self._on_batch, **self._on_steps}
+
+    def _watch_steps(self, name: str) -> list[Callable[[Now], None]]:
+        found = ((self._on_steps.get(k), getattr(r, name)) for k, r in self._list_overriding(name))
+        return [hook if watch is None else watch.wrap(hook) for watch, hook in found]
 
     def _list_by_key(self) -> list[tuple[str, Regulariser]]:
         return [(f"{n}-{type(r).__name__}", r) for n, r in enumerate(self.all)]
@@ -285,7 +299,7 @@ class Hooks:
 
 
 _CHANGED = "changed"
-"""The key of those that have changed a batch, in a state."""
+"""The key of those that were seen to change something, in a state."""
 
 
 def _overrides(regulariser: Regulariser, hook: str) -> bool:

@@ -42,6 +42,7 @@ class Penalty(Regulariser):
 
     order = 10
     acts_on_weights = True
+    acts_each_step = True
 
     def __init__(self, lam: float) -> None:
         self.lam = lam

@@ -1,0 +1,200 @@
+"""What `penalty: l1` with `lambda: auto` finds, beside scikit-learn's solvers: errors and features.
+
+``python -m tests.benchmarks.lambda_truth [--seeds 10]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LassoCV, LogisticRegressionCV
+from sklearn.metrics import f1_score, log_loss
+from torch import nn
+
+Array = NDArray[Any]
+ROWS, INPUTS, TRUE, TEST, FRESH = 60, 200, 5, 200, 2000
+CLASS_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Known rows, rows to test on, and which inputs have a coefficient."""
+
+    x: Array
+    y: Array
+    fresh_x: Array
+    fresh_y: Array
+    test: tuple[Array, Array]
+    support: Array
+
+
+def draw_regression(seed: int) -> Problem:
+    """60 rows of 200 inputs, of which five have a coefficient; the target has unit variance."""
+    x, signal, support, random = _draw(seed, ROWS)
+    y = signal + 0.3 * signal[:ROWS].std() * random.standard_normal(len(x))
+    scale = y[:ROWS].std()
+    return _divide(x, (y - y[:ROWS].mean()) / scale, support, ROWS)
+
+
+def draw_classes(seed: int) -> Problem:
+    """300 rows of 200 inputs, of which five decide on the class."""
+    x, signal, support, random = _draw(seed, CLASS_ROWS)
+    y = (signal + random.logistic(size=len(x)) > 0).astype(np.int64)
+    return _divide(x, y, support, CLASS_ROWS)
+
+
+def _draw(seed: int, rows: int) -> tuple[Array, Array, Array, np.random.Generator]:
+    random = np.random.default_rng([seed, 17])
+    x = random.standard_normal((rows + TEST + FRESH, INPUTS))
+    truth = np.zeros(INPUTS)
+    truth[random.choice(INPUTS, TRUE, replace=False)] = (3.0, -2.5, 2.0, -2.0, 1.5)
+    return x, x @ truth, truth != 0, random
+
+
+def _divide(x: Array, y: Array, support: Array, rows: int) -> Problem:
+    known, test, fresh = np.split(np.arange(len(x)), [rows, rows + TEST])
+    return Problem(x[known], y[known], x[fresh], y[fresh], (x[test], y[test]), support)
+
+
+def build_regression(seed: int) -> Any:
+    """The data of a spec: training, validation and test rows, divided anew for each replicate."""
+    return _build_splits(draw_regression(seed))
+
+
+def build_classes(seed: int) -> Any:
+    """As :func:`build_regression`."""
+    return _build_splits(draw_classes(seed))
+
+
+def _build_splits(problem: Problem) -> Any:
+    cut = len(problem.x) * 4 // 5
+    x = problem.x.astype(np.float32)
+    y = problem.y if problem.y.dtype == np.int64 else problem.y.astype(np.float32)
+    test_y = problem.test[1].astype(y.dtype)
+    return {
+        "train": (x[:cut], y[:cut]),
+        "val": (x[cut:], y[cut:]),
+        "test": (problem.test[0].astype(np.float32), test_y),
+    }
+
+
+def build_line(outputs: int) -> nn.Module:
+    """A linear model."""
+    return nn.Linear(INPUTS, outputs)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Errors on 2,000 new rows, ours as a multiple of scikit-learn's, and F1 of the inputs kept."""
+
+    ratio: float
+    f1: float
+    their_f1: float
+    lam: float
+    verdict: str
+
+
+def run_regression(seed: int, pick: str) -> Found:
+    """One sweep on a sparse regression, and LassoCV on the same rows."""
+    problem = draw_regression(seed)
+    theirs = LassoCV(cv=5, random_state=0).fit(problem.x, problem.y)
+    error = float(np.mean((theirs.predict(problem.fresh_x) - problem.fresh_y) ** 2))
+    outputs, weight, swept = _sweep("build_regression", seed, pick, problem)
+    own = float(np.mean((outputs[:, 0] - problem.fresh_y) ** 2))
+    return _judge(own / error, weight, theirs.coef_, problem.support, swept)
+
+
+def run_classes(seed: int, pick: str) -> Found:
+    """One sweep on a sparse classification, and LogisticRegressionCV on the same rows."""
+    problem = draw_classes(seed)
+    theirs = LogisticRegressionCV(
+        Cs=20,
+        cv=5,
+        l1_ratios=(1,),
+        solver="saga",
+        scoring="neg_log_loss",
+        max_iter=2000,
+        use_legacy_attributes=False,
+    ).fit(problem.x, problem.y)
+    error = log_loss(problem.fresh_y, theirs.predict_proba(problem.fresh_x))
+    outputs, weight, swept = _sweep("build_classes", seed, pick, problem)
+    shares = np.exp(outputs - outputs.max(1, keepdims=True))
+    own = log_loss(problem.fresh_y, shares / shares.sum(1, keepdims=True))
+    return _judge(own / error, weight, theirs.coef_, problem.support, swept)
+
+
+def _sweep(data: str, seed: int, pick: str, problem: Problem) -> tuple[Array, Array, Any]:
+    """Outputs of the pick on new rows, its weights, the sweep."""
+    import gapsweep
+    import torch
+
+    spec = {
+        "name": "sparse",
+        "trainable": f"{__name__}:build_line",
+        "data": {"name": "function", "path": f"{__name__}:{data}", "args": {"seed": seed}},
+        "training": {"max_epochs": 200, "lr": 0.03, "batch_size": 16},
+        "space": {"penalty": {"choice": ["none", "l1"]}, "lambda": "auto"},
+        "search": {"pruner": "none"},
+        "budget": {"trials": 25},
+        "confirm": {"pick": pick, "replicates": 6, "trainings": 40, "sensitivity": 0},
+        "resources": {"executor": "local"},
+    }
+    with tempfile.TemporaryDirectory() as home:
+        swept = gapsweep.run(spec, home=home, progress=False)
+        model = swept.best_model()
+        with torch.no_grad():
+            outputs = model(torch.from_numpy(problem.fresh_x.astype(np.float32))).double().numpy()
+        (weight,) = (p.detach().numpy() for p in model.parameters() if p.ndim == 2)
+        _ = swept.summary
+    return outputs, weight, swept
+
+
+def _judge(ratio: float, weight: Array, coefficients: Array, support: Array, swept: Any) -> Found:
+    kept, theirs = (weight != 0).any(0), (np.atleast_2d(coefficients) != 0).any(0)
+    best = swept.best
+    return Found(
+        ratio,
+        float(f1_score(support, kept)),
+        float(f1_score(support, theirs)),
+        float(best.params.get("lambda", 0.0)) if best else 0.0,
+        swept.answer.claim.value if swept.answer else "none",
+    )
+
+
+def report(seeds: int) -> Iterator[str]:
+    """The table, a row for each seed."""
+    for name, run in (("regression", run_regression), ("classes", run_classes)):
+        for pick in ("best", "simplest"):
+            found = []
+            for seed in range(seeds):
+                found.append(one := run(seed, pick))
+                yield (
+                    f"| {name} | {pick} | {seed} | {one.ratio:.2f} | {one.f1:.2f} | "
+                    f"{one.their_f1:.2f} | {one.lam:.3g} | {one.verdict} |"
+                )
+            ratios, f1s = [f.ratio for f in found], [f.f1 for f in found]
+            yield (
+                f"| {name} | {pick} | mean (worst) | {np.mean(ratios):.2f} ({max(ratios):.2f}) | "
+                f"{np.mean(f1s):.2f} ({min(f1s):.2f}) | | | |"
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=10)
+    os.environ["GAPSWEEP_MLFLOW_URI"] = "off"
+    warnings.simplefilter("ignore")
+    print(
+        "| data | pick | seed | test error, × scikit-learn's | F1 | scikit-learn's | λ | answer |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for line in report(parser.parse_args().seeds):
+        print(line, flush=True)
