@@ -37,12 +37,14 @@ def find_inconsistencies(space: Mapping[str, Parameter]) -> Iterator[Described]:
 
 
 def find_overlaps(space: SearchSpace) -> Iterator[Described]:
-    """Alternatives of one parameter that can be active at the same point."""
+    """Alternatives that can be active at the same point: the first two of each parameter."""
     for name, parameter in space.parameters.items():
         places = locate_alternatives(name, parameter)
-        for (one, first), (other, second) in combinations(places, 2):
-            if space.can_meet(first.when, second.when):
+        located = zip(places, space.list_dimensions(name), strict=True)
+        for ((one, _), first), ((other, _), second) in combinations(located, 2):
+            if not space.exclude(first, second):
                 yield other, partial(_describe_overlap, one, other)
+                break
 
 
 def locate_alternatives(name: str, parameter: Parameter) -> list[tuple[Location, Plain]]:

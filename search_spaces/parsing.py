@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 from pydantic_core import ValidationError
 
-from search_spaces.bounds import bounds_apply
 from search_spaces.kinds import (
     MOST_ALTERNATIVES,
     Alternatives,
@@ -72,7 +71,7 @@ def _parse_alternatives(name: str, definitions: Sequence[Any]) -> Alternatives:
             f"{{penalty: l1}}}}, …]; to choose one of several values, write {{choice: {values}}}",
             definitions,
         )
-    if len(definitions) > MOST_ALTERNATIVES and bounds_apply():
+    if len(definitions) > MOST_ALTERNATIVES:
         text = f"has {len(definitions):,} alternatives; at most {MOST_ALTERNATIVES} are allowed"
         _refuse(text, definitions)
     found: list[Plain] = []

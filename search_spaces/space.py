@@ -15,6 +15,7 @@ from search_spaces.dimensions import Dimension, divide
 from search_spaces.kinds import Parameter, list_parents
 from search_spaces.models import Problems
 from search_spaces.parsing import complete_auto, parse_parameter
+from search_spaces.requirements import Requirements, can_be_met, find_requirements, imply, join
 from search_spaces.values import Value, is_same
 
 _MOST_PARAMETERS = 200
@@ -50,8 +51,9 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
                 problems.add(place, describe, place[0])
         problems.raise_any("SearchSpace")
         space: SearchSpace = build(found)
-        for place, describe in find_overlaps(space):
-            problems.add(place, describe, place[0])
+        if bounds_apply():  # a stored space was checked, and a stranger's might take long
+            for place, describe in find_overlaps(space):
+                problems.add(place, describe, place[0])
         problems.raise_any("SearchSpace")
         return space
 
@@ -135,16 +137,17 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
 
     def can_meet(self, *conditions: Mapping[str, Sequence[Value]]) -> bool:
         """Whether a point may meet all these conditions; False only if none does."""
-        allowed: dict[str, tuple[Value, ...]] = {}
-        for when in conditions:
-            _narrow(allowed, when)
-        for name in reversed(self._order):
-            if name in allowed:
-                able = [d.plain.when for d in self._by_name[name] if _has_any(d, allowed[name])]
-                if not able:
-                    return False
-                _narrow(allowed, _unite(able))
-        return all(allowed.values())
+        known = self._requirements
+        return can_be_met(join(imply(when, self._by_name, known) for when in conditions))
+
+    def exclude(self, one: Dimension, other: Dimension) -> bool:
+        """Whether conditions prevent two dimensions from being active at the same point."""
+        pair = (self._requirements[dimension.stored] for dimension in (one, other))
+        return not can_be_met(join(pair))
+
+    @cached_property
+    def _requirements(self) -> Mapping[str, Requirements]:
+        return find_requirements(self._order, self._by_name)
 
     def name_values(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """The values that a study has of a trial, by the names of the parameters."""
@@ -163,22 +166,3 @@ def _is_met(
         or (parent in active and any(is_same(active[parent], v) for v in allowed))
         for parent, allowed in when.items()
     )
-
-
-def _narrow(allowed: dict[str, tuple[Value, ...]], when: Mapping[str, Sequence[Value]]) -> None:
-    """Add a condition to others that must be met as well."""
-    for name, values in when.items():
-        known = allowed.get(name)
-        both = values if known is None else (v for v in known if any(is_same(v, w) for w in values))
-        allowed[name] = tuple(both)
-
-
-def _unite(conditions: Sequence[Mapping[str, Sequence[Value]]]) -> dict[str, tuple[Value, ...]]:
-    """What all of several conditions require at least."""
-    first, *others = conditions
-    shared = (name for name in first if all(name in when for when in others))
-    return {name: tuple(v for when in conditions for v in when[name]) for name in shared}
-
-
-def _has_any(dimension: Dimension, values: Sequence[Value]) -> bool:
-    return any(dimension.plain.contains(value) for value in values)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
+from search_spaces.bounds import without_bounds
 from search_spaces.dimensions import Dimension
 from search_spaces.kinds import Alternatives, Auto, Choice, Float, Int, Parameter, Plain
 from search_spaces.models import get_first_message
@@ -53,9 +54,9 @@ def widen(space: SearchSpace, wider: Wider) -> SearchSpace:
             problems.append((name, str(error)))
     if problems:
         raise WideningError(problems)
-    return SearchSpace.model_validate(
-        {name: _rebuild(space.list_dimensions(name), changed) for name in space.parameters}
-    )
+    rebuilt = {name: _rebuild(space.list_dimensions(name), changed) for name in space.parameters}
+    with without_bounds():  # what changed is checked, and the rest was
+        return SearchSpace.model_validate(rebuilt)
 
 
 def list_values(space: SearchSpace, names: Sequence[str]) -> dict[str, tuple[Value, ...]]:

@@ -23,7 +23,7 @@ from service.report.report_data import (
     describe_idle,
     list_arm_metrics,
 )
-from service.report.robustness import list_scores
+from service.report.robustness import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.inspection import Inspection
@@ -59,6 +59,8 @@ def _show_inspection(found: Inspection) -> dict[str, object]:
     plot = "" if columns is None or sentence else draw_columns_plot(columns)
     return {
         "robustness_plot": Markup(draw_robustness_plot(found.robustness)),
+        "robust_rows": list(list_robust_rows(found.robustness)),
+        "robust_scores": describe_scores(found.robustness),
         "has_calibration": CALIBRATION in list_scores(found.robustness),
         "columns_plot": Markup(plot),
         "columns_sentence": sentence,

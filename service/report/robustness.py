@@ -40,8 +40,10 @@ def describe_scores(found: RobustnessSummary) -> str:
 
 
 def list_robust_rows(found: RobustnessSummary) -> Iterator[RobustRow]:
-    """One row without corruption, and two for each kind."""
+    """One row without corruption, and two for each kind; none without scores."""
     arms, scores = found.arms, list_scores(found)
+    if not scores:
+        return
     yield RobustRow("as they are", tuple(_describe(arm.clean, scores) for arm in arms))
     kinds = dict.fromkeys((c.corruption, c.unit) for arm in arms for c in arm.curves)
     for corruption, unit in kinds:

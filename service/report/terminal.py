@@ -34,7 +34,7 @@ from service.report.report_data import (
     describe_idle,
     list_arm_metrics,
 )
-from service.report.robustness import describe_scores, list_robust_rows
+from service.report.robustness import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.answer import Answer, Audit, Claim
@@ -49,6 +49,7 @@ _COLOURS = {
     Claim.UNDECIDED: "yellow",
     Claim.UNCONFIRMED: "yellow",
 }
+_MOST_LAYERS, _LONGEST_LAYER = 24, 36
 _GAP_COLUMNS = 1  # more do not fit into 80 columns
 
 
@@ -232,19 +233,27 @@ def _build_anatomy(anatomy: Anatomy) -> Table:
     table = _make_table()
     table.add_column("layer", overflow="ellipsis", no_wrap=True)
     for title in ("weights", "zero", "dead units", "norm"):
-        table.add_column(title, justify="right")
-    for layer in anatomy.layers:
+        table.add_column(title, justify="right", no_wrap=True)
+    for layer in anatomy.layers[:_MOST_LAYERS]:
         dead = f"{layer.dead} of {layer.units}" if layer.units else MISSING
         cells = (f"{layer.weights:,}", format_share(layer.sparsity), dead, number(layer.norm))
-        table.add_row(layer.name, *cells)
+        table.add_row(_keep_end(layer.name), *cells)
+    if len(anatomy.layers) > _MOST_LAYERS:
+        table.caption = f"{len(anatomy.layers) - _MOST_LAYERS} more layers are in the page"
+        table.caption_justify = "left"
     return table
+
+
+def _keep_end(name: str) -> str:
+    """A long name without its beginning, which the names of deep networks share."""
+    return name if len(name) <= _LONGEST_LAYER else f"…{name[1 - _LONGEST_LAYER :]}"
 
 
 def _build_inspection(found: Inspection) -> Iterator[tuple[str, Table | Text]]:
     if found.columns is not None:
         yield "Input columns that the pick keeps", _build_columns(found.columns)
     robustness = found.robustness
-    if robustness.has_curves:
+    if list_scores(robustness):
         yield (
             f"Corrupted test inputs: {describe_scores(robustness)}",
             _build_robustness(robustness),

@@ -158,7 +158,7 @@ def _find_readers(
 def _are_exclusive(one: str, other: str, space: SearchSpace) -> bool:
     """Whether conditions prevent two parameters from being active together."""
     pairs = itertools.product(space.list_dimensions(one), space.list_dimensions(other))
-    return not any(space.can_meet(a.plain.when, b.plain.when) for a, b in pairs)
+    return all(space.exclude(a, b) for a, b in pairs)
 
 
 def _check_condition(name: str, plain: Plain, space: SearchSpace) -> str:

@@ -90,6 +90,20 @@ def test_zeros_effective_parameters_and_dead_units_of_the_three_networks_are_sho
             assert words in text
 
 
+def test_a_deep_network_with_long_names_fits_into_the_terminal() -> None:
+    layers = tuple(
+        replace(LAYER, name="encoder." * 9 + f"block.{i}.weight", weights=10**8) for i in range(60)
+    )
+    whole = sweep(
+        trial(0, 0.5, 0.4), replace(trial(1, 0.4, 0.1), anatomy=Anatomy(100, 60, layers, 55))
+    )
+    lines = shown(build_report(whole, NONE)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("3 of 16" in line for line in lines) == 24
+    assert any("encoder.block.23.weight" in line and "100,000,000" in line for line in lines)
+    assert any("36 more layers are in the page" in line for line in lines)
+
+
 def test_the_tables_fit_into_the_terminal() -> None:
     text = shown(report())
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -152,6 +166,14 @@ def test_what_is_not_measured_has_a_reason_or_no_section() -> None:
     data = report(RobustnessSummary(reason="the inputs are <ids>"), None)
     assert "Not measured: the inputs are <ids>." in shown(data)
     assert "Not measured: the inputs are &lt;ids&gt;." in render(data)
+    of_ids = ArmRobustness(arm="pick", trainings=5, clean=scores(0.25))
+    data = report(RobustnessSummary(rows=9, arms=(of_ids,), reason="there are only ids"), None)
+    assert "as they are  0.250 0.900 0.030" in shown(data)
+    assert "9 test samples, means over n trainings; there are only ids" in " ".join(
+        shown(data).split()
+    )
+    assert "<td>0.250 0.900 0.030</td>" in render(data)
+    assert "Not measured: there are only ids." in render(data)
     nothing = report(RobustnessSummary(), None)
     for text in (shown(nothing), render(nothing)):
         assert "Corrupted" not in text
