@@ -41,6 +41,7 @@ def test_a_sweep_of_it_ends_with_an_answer(
     case: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAPSWEEP_HOME", str(home))
+    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
     data, network, training = CASES[case]
     loader = {"collate": f"{LAZY}:pad"} if "collate" in case else {}
     objective = {"metric": "val/auroc"} if "metrics" in training else {"metric": "val/loss"}
