@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from service.study.ranking import CONTROL_PREFIX, Ranking, list_challengers, view_control
+from service.study.ranking import (
+    CONTROL_PREFIX,
+    Ranking,
+    Shortlist,
+    list_challengers,
+    measure_sparsity,
+    view_control,
+)
 from service.study.records import Role, Trial, TrialState
 from trainables.config.trial_parameters import list_parts
 
@@ -43,8 +50,8 @@ class Arm:
 class Race:
     """Finalists, control, and every replicate that was trained of them or of their reductions.
 
-    ``finalists`` are the search's best, best first. ``reference`` is the control's arm where that
-    is not the control of the search.
+    ``finalists`` are the search's shortlist, best first. ``reference`` is the control's arm where
+    that is not the control of the search.
     """
 
     ranking: Ranking
@@ -59,14 +66,13 @@ class Race:
         """The race among a sweep's trials; None without a control or without a finalist."""
         ranking = Ranking.of(spec)
         control = ranking.find_control(trials)
-        top_k = spec.confirm.top_k if spec.confirm else 1
-        finalists = sorted(list_challengers(trials), key=ranking.key)[:top_k]
+        finalists = Shortlist.of(spec).select(list_challengers(trials))
         if control is None or not finalists:
             return None
         ended = [t for t in trials if t.replicate and t.state is not TrialState.RUNNING]
         return cls(
             ranking,
-            tuple(finalists),
+            finalists,
             control,
             _group(t for t in ended if not t.redraws_test),
             _group(t for t in ended if t.redraws_test),
@@ -99,6 +105,12 @@ class Race:
     def list_costs(self, arm: Arm, count: int) -> list[float]:
         """The objective's cost on validation samples by replicate; infinite where one failed."""
         return [self._cost(arm, r) for r in range(1, count + 1)]
+
+    def measure_sparsity(self, arm: Arm) -> float:
+        """The mean share of zeros of an arm's completed replicates."""
+        trials = (t for t in self.replicates.get(arm, {}).values() if t.value is not None)
+        found = [measure_sparsity(t) for t in trials]
+        return fmean(found) if found else 0.0
 
     def is_feasible(self, arm: Arm, count: int) -> bool:
         """Whether an arm meets the constraints on average."""

@@ -227,11 +227,15 @@ class Planner:
         return used + sum(w.count for w in wants) + last <= self.trainings - reserved
 
     def _simplest(self, race: Race, arms: Sequence[Arm], best: Arm) -> Arm:
-        """The arm with the fewest parts within one paired standard error of the best."""
+        """The arm with the fewest parts, then the most zeros, within one error of the best."""
         within = [arm for arm in arms if _within_one_error(race, arm, best)]
         return min(
             within or [best],
-            key=lambda arm: (len(list_arm_parts(self.spec, race, arm)), _rank(race, arm)),
+            key=lambda arm: (
+                len(list_arm_parts(self.spec, race, arm)),
+                -race.measure_sparsity(arm),
+                _rank(race, arm),
+            ),
         )
 
     def _take_apart(self, stage: Stage, pick: Arm, looked: int) -> Stage:

@@ -89,7 +89,7 @@ def _refuse_unknown_steps(automatic: bool) -> None:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A range of one penalty, and what λ does there; ``computed`` says what is so at its high end."""
+    """A range of one penalty, and what λ does there; ``computed`` is what is so at its high end."""
 
     plain: Float | Int | Choice
     penalty: str

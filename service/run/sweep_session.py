@@ -33,7 +33,7 @@ from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
-from service.study.ranking import Ranking
+from service.study.ranking import Ranking, Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
@@ -277,8 +277,7 @@ class _Session:
         self._tracker = None if self._runs is None else self._open_tracker(self._runs)
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
-        keep = spec.confirm.top_k if spec.confirm else 1
-        weights = FinalistWeights(folder, before.ranking, before.trials, keep)
+        weights = FinalistWeights(folder, Shortlist.of(spec), before.trials)
         clocks = (self._stopwatch, gpus, self._control)
         own = (history, self._tracker, *clocks, weights)
         self._trials = StudySession(

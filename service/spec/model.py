@@ -119,8 +119,9 @@ class Confirm(Strict):
     )
     pick: Literal["best", "simplest"] = Field(
         "best",
-        description="the finalist that validates best, or the one with the fewest parts within "
-        "one standard error of it, its own parts removed one at a time",
+        description="the finalist that validates best, or within one standard error of it the one "
+        "with the fewest parts, its own removed one at a time, and then the most zeros; finalists "
+        "are then up to twice as many, each with more zeros than all better ones",
     )
     sensitivity: int = Field(
         0,
@@ -231,15 +232,16 @@ class SweepSpec(Strict):
         if confirm is None:
             return
         controls = 2 if self.controls else 1
-        arms = confirm.top_k + controls
+        finalists = confirm.top_k * (2 if confirm.pick == "simplest" else 1)
+        arms = finalists + controls
         if confirm.trainings < LOOKS[0] * arms:
             payable = confirm.trainings // arms
-            fewer = confirm.trainings // LOOKS[0] - controls
+            fewer = (confirm.trainings // LOOKS[0] - controls) * confirm.top_k // finalists
             less = f", or top_k to {fewer} or fewer" if fewer > 0 else ""
             yield (
                 ("confirm", "trainings"),
                 f"{confirm.trainings} pay {payable} replicates of {arms} trainings ({controls} for "
-                f"controls, {confirm.top_k} finalists); the first test needs {LOOKS[0]}: set "
+                f"controls, {finalists} finalists); the first test needs {LOOKS[0]}: set "
                 f"trainings to {LOOKS[0] * arms} or more{less}",
             )
         if not self.search.baseline:

@@ -76,6 +76,57 @@ def view_control(trial: Trial, metric: str) -> Trial:
     )
 
 
+@dataclass(frozen=True)
+class Shortlist:
+    """Which trials of a search may become its pick: the ``top_k`` best.
+
+    With ``sparser`` they are twice as many, each with more zeros than all better ones, if the
+    search has any such: a sparser one may be as good by one standard error.
+    """
+
+    ranking: Ranking
+    top_k: int = 1
+    sparser: bool = False
+
+    @classmethod
+    def of(cls, spec: SweepSpec) -> Shortlist:
+        """What a spec confirms; without a confirmation the best alone."""
+        confirm = spec.confirm
+        if confirm is None:
+            return cls(Ranking.of(spec))
+        return cls(Ranking.of(spec), confirm.top_k, confirm.pick == "simplest")
+
+    @property
+    def most(self) -> int:
+        """The largest number of trials on it."""
+        return 2 * self.top_k if self.sparser else self.top_k
+
+    def select(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
+        """The trials on it among completed ones, best first."""
+        ranked = sorted(trials, key=self.ranking.key)
+        front = self._find_front(ranked)
+        return tuple(front[: self.most]) if len(front) > 1 else tuple(ranked[: self.top_k])
+
+    def keep(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
+        """Those that may be on it when more trials have completed."""
+        ranked = sorted(trials, key=self.ranking.key)
+        wanted = {t.number for t in (*ranked[: self.top_k], *self._find_front(ranked))}
+        return tuple(t for t in ranked if t.number in wanted)
+
+    def _find_front(self, ranked: Sequence[Trial]) -> list[Trial]:
+        """Trials that are sparser than all better ones, best first; empty if that is not asked."""
+        front: list[Trial] = []
+        for trial in ranked if self.sparser else ():
+            if not front or measure_sparsity(trial) > measure_sparsity(front[-1]):
+                front.append(trial)
+        return front
+
+
+def measure_sparsity(trial: Trial) -> float:
+    """The share of penalised weights that are 0, at the kept weights."""
+    return trial.best.get("sparsity", 0.0)
+
+
 def list_challengers(trials: Iterable[Trial]) -> list[Trial]:
     """The completed trials that may regularise: the search's, and pruned ones that were audited."""
     return [t for t in trials if t.state is TrialState.COMPLETE and t.role in _CHALLENGERS]

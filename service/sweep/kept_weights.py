@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.study.events import Observer
-from service.study.ranking import Ranking
+from service.study.ranking import Shortlist
 from service.study.records import Role, Trial, TrialState
 from service.sweep.home import SweepFolder
 
@@ -13,18 +13,16 @@ from service.sweep.home import SweepFolder
 class FinalistWeights(Observer):
     """An observer that deletes unneeded weights as soon as a trial has ended.
 
-    The baseline stays, the best of the tuned controls, and the best ``keep`` of the search's other
-    trials. What a replicate scored on the test samples is in a file of its own; its weights are
-    not needed.
+    The baseline stays, the best of the tuned controls, and what may be on the ``shortlist`` of the
+    search's other trials. What a replicate scored on the test samples is in a file of its own; its
+    weights are not needed.
     """
 
-    def __init__(
-        self, folder: SweepFolder, ranking: Ranking, known: Iterable[Trial], keep: int = 1
-    ) -> None:
+    def __init__(self, folder: SweepFolder, shortlist: Shortlist, known: Iterable[Trial]) -> None:
         self._folder = folder
-        self._ranking = ranking
-        self._keep = {Role.BASELINE: 1, Role.CONTROL: 1, Role.SEARCH: keep}
-        self._best: dict[Role, list[Trial]] = {role: [] for role in self._keep}
+        one = Shortlist(shortlist.ranking)
+        self._lists = {Role.BASELINE: one, Role.CONTROL: one, Role.SEARCH: shortlist}
+        self._kept: dict[Role, tuple[Trial, ...]] = dict.fromkeys(self._lists, ())
         for trial in known:
             if trial.state is not TrialState.RUNNING:
                 self.ended(trial)
@@ -36,8 +34,8 @@ class FinalistWeights(Observer):
         if trial.state is not TrialState.COMPLETE or again:
             self._folder.drop_trial(trial.number)
             return
-        kind = trial.role if trial.role in self._keep else Role.SEARCH
-        best = self._best[kind] = sorted([*self._best[kind], trial], key=self._ranking.key)
-        for beaten in best[self._keep[kind] :]:
-            self._folder.drop_trial(beaten.number)
-        del best[self._keep[kind] :]
+        kind = trial.role if trial.role in self._lists else Role.SEARCH
+        known = (*self._kept[kind], trial)
+        self._kept[kind] = self._lists[kind].keep(known)
+        for number in {t.number for t in known} - {t.number for t in self._kept[kind]}:
+            self._folder.drop_trial(number)
