@@ -76,7 +76,8 @@ def group_of(nodeid: str) -> str:
 def place_of(nodeid: str) -> int:
     """The place of a test's group in the order in which workers are given groups."""
     group = group_of(nodeid)
-    order = [first[0] for first in _GROUPS] + list(_THEN)
+    groups = [first[0] for first in _GROUPS if not first[0].startswith(_THEN[-1])]
+    order = [*groups, *_THEN]
     places = (place for place, start in enumerate(order) if group.startswith(start))
     return next(places, len(order))
 

@@ -13,7 +13,7 @@ from trainables.config.training import Training
 from trainables.data.batch import Batch
 from trainables.losses import smooth_labels
 from trainables.models import MLP
-from trainables.regularisers.averaging import Averaging
+from trainables.regularisers.averaging import Averaging, build_averaging
 from trainables.regularisers.base import Hooks, Now, Subject
 from trainables.regularisers.mixing import cutmix, mixup
 
@@ -89,7 +89,7 @@ NOW = Now(lr=torch.tensor(0.1), lambda_factor=1.0, noise=torch.Generator())
 
 
 def averaging(model: nn.Module, **options: float) -> Averaging:
-    average = Averaging(config.Averaging(**options))
+    average = build_averaging(config.Averaging(**options))
     optimizer = torch.optim.SGD(model.parameters())
     average.attach(Subject(INFO, model, [], optimizer, Training(max_epochs=4)))
     return average

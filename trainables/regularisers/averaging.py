@@ -27,6 +27,7 @@ class Averaging(Regulariser):
     """A second network that holds the average, including buffers."""
 
     order = 90
+    recomputes_norms = True
 
     def __init__(self) -> None:
         self._count = 0
@@ -86,8 +87,6 @@ class LastEpochsAverage(Averaging):
     (``training.swa_lr_share``, ``swa_cycle``), as that of a schedule would be near 0; with a cycle
     the weights at its end are averaged.
     """
-
-    recomputes_norms = True
 
     def __init__(self, share: float) -> None:
         super().__init__()
