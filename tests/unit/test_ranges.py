@@ -11,7 +11,7 @@ from sklearn.linear_model import Lasso
 from sklearn.svm import l1_min_c
 from torch import nn
 
-from search_spaces.kinds import Float
+from search_spaces.kinds import Auto, Float
 from service.base.errors import SpecError
 from service.run.preflight import run_preflight
 from service.run.ranges import Ranges, compute_ranges
@@ -157,3 +157,9 @@ def test_a_space_without_lambda_has_nothing_to_measure() -> None:
     spec = parse()
     splits = run_preflight(spec, "spec.yaml").splits
     assert compute_ranges(spec, splits, 10) == Ranges(spec.space)
+
+
+@pytest.mark.parametrize("preset", ["penalties", "regularisation", "tables"])
+def test_presets_have_automatic_ranges(preset: str) -> None:
+    spec = parse(space={"preset": preset}, data="breast_cancer" if preset == "tables" else "digits")
+    assert [type(d.plain) for d in spec.space.list_dimensions("lambda")] == [Auto]

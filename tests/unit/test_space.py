@@ -27,7 +27,9 @@ def space(text: str) -> SearchSpace:
 
 @pytest.fixture
 def regularisation() -> SearchSpace:
-    return SearchSpace.model_validate(load_preset("regularisation"))
+    """The preset, with a range in place of the automatic one."""
+    known = {"float": [1e-6, 1e-1], "log": True, "when": {"penalty": ["l1", "l2", "elastic_net"]}}
+    return SearchSpace.model_validate({**load_preset("regularisation"), "lambda": known})
 
 
 @pytest.mark.parametrize(
