@@ -193,13 +193,16 @@ class Planner:
 
     def find_min_effect(self, race: Race) -> float:
         """The smallest effect that matters, in the unit of the objective."""
+        control = self.scores.table(race, race.control_arm, FIRST)
+        return self._find_smallest([float(row.mean()) for row in control if row is not None])
+
+    def _find_smallest(self, control: Sequence[float]) -> float:
+        """The smallest effect that matters, by the control's values on some samples."""
         if self._confirm.min_effect is not None:
             return self._confirm.min_effect
         if self.scores.sign < 0:
             return 0.005
-        control = self.scores.table(race, race.control_arm, FIRST)
-        values = [abs(float(row.mean())) for row in control if row is not None]
-        return 0.02 * fmean(values) if values else 0.0
+        return 0.02 * fmean(map(abs, control)) if control else 0.0
 
     def _choose(self, race: Race) -> tuple[Arm, tuple[Want, ...]]:
         """The pick by validation samples, and the reductions to train before it can be chosen."""
@@ -227,8 +230,14 @@ class Planner:
         return used + sum(w.count for w in wants) + last <= self.trainings - reserved
 
     def _simplest(self, race: Race, arms: Sequence[Arm], best: Arm) -> Arm:
-        """The arm with the fewest parts, then the most zeros, within one error of the best."""
-        within = [arm for arm in arms if _within_one_error(race, arm, best)]
+        """The arm with the fewest parts, then the most zeros, of those as good as the best.
+
+        As good is what costs at most one paired standard error more, or at most the smallest
+        effect that matters, by validation samples.
+        """
+        control = [c for c in race.list_costs(race.control_arm, FIRST) if math.isfinite(c)]
+        ignored = self._find_smallest(control)
+        within = [arm for arm in arms if _is_as_good(race, arm, best, ignored)]
         return min(
             within or [best],
             key=lambda arm: (
@@ -318,12 +327,13 @@ def _rank(race: Race, arm: Arm) -> tuple[bool, float, int]:
     return not race.is_feasible(arm, FIRST), fmean(race.list_costs(arm, FIRST)), arm.trial
 
 
-def _within_one_error(race: Race, arm: Arm, best: Arm) -> bool:
+def _is_as_good(race: Race, arm: Arm, best: Arm, ignored: float) -> bool:
     pairs = zip(race.list_costs(arm, FIRST), race.list_costs(best, FIRST), strict=True)
     differences = [ours - theirs for ours, theirs in pairs]
     if not all(math.isfinite(d) for d in differences) or not race.is_feasible(arm, FIRST):
         return False
-    return bool(fmean(differences) <= stdev(differences) / math.sqrt(len(differences)))
+    error = stdev(differences) / math.sqrt(len(differences))
+    return bool(fmean(differences) <= max(error, ignored))
 
 
 def _afford_parts(left: int, parts: int, looked: int) -> int:

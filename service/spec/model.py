@@ -119,8 +119,9 @@ class Confirm(Strict):
     )
     pick: Literal["best", "simplest"] = Field(
         "best",
-        description="the finalist that validates best, or within one standard error of it the one "
-        "with the fewest parts, its own removed one at a time, and then the most zeros; finalists "
+        description="the finalist that validates best, or of those as good (by one standard error, "
+        "or by `min_effect`) the one with the fewest parts, its own removed one at a time, and "
+        "then the most zeros; finalists "
         "are then up to twice as many, each with more zeros than all better ones",
     )
     sensitivity: int = Field(

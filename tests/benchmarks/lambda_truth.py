@@ -1,6 +1,6 @@
 """What `penalty: l1` with `lambda: auto` finds, beside scikit-learn's solvers: errors and features.
 
-``python -m tests.benchmarks.lambda_truth [--seeds 10]``
+``python -m tests.benchmarks.lambda_truth [--seeds 10] [--data regression classes]``
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +64,17 @@ def _divide(x: Array, y: Array, support: Array, rows: int) -> Problem:
     return Problem(x[known], y[known], x[fresh], y[fresh], (x[test], y[test]), support)
 
 
-def build_regression(seed: int) -> Any:
-    """The data of a spec: training, validation and test rows, divided anew for each replicate."""
-    return _build_splits(draw_regression(seed))
+def build_regression(problem: int) -> Any:
+    """The data of a spec: training, validation and test rows, divided anew for each replicate.
+
+    The argument is not named ``seed``: that would draw other data for each replicate.
+    """
+    return _build_splits(draw_regression(problem))
 
 
-def build_classes(seed: int) -> Any:
+def build_classes(problem: int) -> Any:
     """As :func:`build_regression`."""
-    return _build_splits(draw_classes(seed))
+    return _build_splits(draw_classes(problem))
 
 
 def _build_splits(problem: Problem) -> Any:
@@ -139,7 +142,7 @@ def _sweep(data: str, seed: int, pick: str, problem: Problem) -> tuple[Array, Ar
     spec = {
         "name": "sparse",
         "trainable": f"{__name__}:build_line",
-        "data": {"name": "function", "path": f"{__name__}:{data}", "args": {"seed": seed}},
+        "data": {"name": "function", "path": f"{__name__}:{data}", "args": {"problem": seed}},
         "training": {"max_epochs": 200, "lr": 0.03, "batch_size": 16},
         "space": {"penalty": {"choice": ["none", "l1"]}, "lambda": "auto"},
         "search": {"pruner": "none"},
@@ -169,9 +172,13 @@ def _judge(ratio: float, weight: Array, coefficients: Array, support: Array, swe
     )
 
 
-def report(seeds: int) -> Iterator[str]:
+RUNS = {"regression": run_regression, "classes": run_classes}
+
+
+def report(names: Sequence[str], seeds: int) -> Iterator[str]:
     """The table, a row for each seed."""
-    for name, run in (("regression", run_regression), ("classes", run_classes)):
+    for name in names:
+        run = RUNS[name]
         for pick in ("best", "simplest"):
             found = []
             for seed in range(seeds):
@@ -190,6 +197,7 @@ def report(seeds: int) -> Iterator[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--data", choices=RUNS, nargs="+", default=list(RUNS))
     os.environ["GAPSWEEP_MLFLOW_URI"] = "off"
     warnings.simplefilter("ignore")
     print(
