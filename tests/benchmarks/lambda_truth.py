@@ -22,6 +22,7 @@ from torch import nn
 Array = NDArray[Any]
 ROWS, INPUTS, TRUE, TEST, FRESH = 60, 200, 5, 200, 2000
 CLASS_ROWS = 300
+_MODULE = "tests.benchmarks.lambda_truth"
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def _sweep(data: str, seed: int, pick: str, problem: Problem) -> tuple[Array, Ar
 
     spec = {
         "name": "sparse",
-        "trainable": f"{__name__}:build_line",
-        "data": {"name": "function", "path": f"{__name__}:{data}", "args": {"problem": seed}},
+        "trainable": f"{_MODULE}:build_line",
+        "data": {"name": "function", "path": f"{_MODULE}:{data}", "args": {"problem": seed}},
         "training": {"max_epochs": 200, "lr": 0.03, "batch_size": 16},
         "space": {"penalty": {"choice": ["none", "l1"]}, "lambda": "auto"},
         "search": {"pruner": "none"},
@@ -200,9 +201,8 @@ if __name__ == "__main__":
     parser.add_argument("--data", choices=RUNS, nargs="+", default=list(RUNS))
     os.environ["GAPSWEEP_MLFLOW_URI"] = "off"
     warnings.simplefilter("ignore")
-    print(
-        "| data | pick | seed | test error, × scikit-learn's | F1 | scikit-learn's | λ | answer |"
-    )
+    arguments = parser.parse_args()
+    print("| data | pick | seed | error, × scikit-learn's | F1 | scikit-learn's F1 | λ | answer |")
     print("|---|---|---|---|---|---|---|---|")
-    for line in report(parser.parse_args().seeds):
+    for line in report(arguments.data, arguments.seeds):
         print(line, flush=True)
