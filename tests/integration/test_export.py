@@ -71,7 +71,7 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
         "model": {"hidden": [32, 32]},
         "training": {"max_epochs": 60, "lr": 0.01, "batch_size": 32},
         "early_stopping": "off",
-        "space": {"penalty": {"choice": ["group_lasso"]}, "lambda": {"float": [0.2, 0.4]}},
+        "space": {"penalty": {"choice": ["group_lasso"]}, "lambda": {"float": [0.002, 0.004]}},
         "search": {"pruner": "none"},
         "budget": {"trials": 2},
         "confirm": "off",
