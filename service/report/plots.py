@@ -49,6 +49,9 @@ _STYLE = {
     "ytick.color": _INK,
 }
 
+_WIDE = 100.0
+"""From this ratio of λ on, an axis has a label at decades only."""
+
 
 def draw_gap_plot(data: ReportData) -> str:
     """Gap/loss against λ, one marker per completed trial, as inline SVG; empty without points."""
@@ -119,7 +122,9 @@ def render_svg(name: str, size: tuple[float, float], draw: Callable[[Figure], No
 def _draw_gap(axes: Axes, data: ReportData) -> None:
     axes.set(title="Generalisation gap against λ", xlabel="λ (log scale)", ylabel="gap/loss (nats)")
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    drawn = [p.lam for points in data.gap_points.values() for p in points]
+    wide = bool(drawn) and max(drawn) > _WIDE * min(drawn)
+    axes.xaxis.set_major_locator(LogLocator(numticks=7) if wide else LogLocator(subs=(1.0, 3.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda lam, _: f"{lam:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     for penalty, points in data.gap_points.items():

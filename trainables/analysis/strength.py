@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,13 +31,15 @@ SHRINKS = 0.05
 _REACHED = 0.95
 """The share of the way to the constant predictor's loss at which it counts as reached."""
 _WARM, _MOST = 100, 400
-_PER_DECADE, _PER_DECADE_LATE = 20, 80
-"""Steps while λ grows tenfold; more once half of the weights is gone, because they follow late."""
+_PER_DECADE, _FEWEST_PER_DECADE = 20, 3
+"""Steps while λ grows tenfold."""
+_SLOWER = 4
+"""How much slower λ grows once half of the weights is gone, because they follow late."""
 _SMOOTHED = 10
 _GONE = 1e-3
 _PATIENCE = 20.0
-"""Seconds after which a probe of slow steps goes on with few of them."""
-_LEAST = 20
+"""Seconds that the steps without penalty, and those of four decades of λ, may take; then fewer."""
+_LEAST = 5
 _TELLING = 0.01
 """The share of the last loss from which on a rise of the loss is more than chance."""
 
@@ -71,13 +74,28 @@ Build = Callable[[], TrainingRun]
 """Builds a training with the penalty at λ = 1; its weights are the same each time."""
 
 
+@dataclass(frozen=True)
+class _Warm:
+    """A training after some steps without penalty: its states, its loss, the time of a step."""
+
+    states: tuple[Any, Any]
+    loss: float
+    seconds: float
+
+    @property
+    def per_decade(self) -> int:
+        """How many steps a probe takes while λ grows tenfold."""
+        affordable = int(_PATIENCE / 4 / self.seconds) if self.seconds else _PER_DECADE
+        return min(_PER_DECADE, max(_FEWEST_PER_DECADE, affordable))
+
+
 class Prober:
     """Probes penalties of one training, which warms up without any of them once."""
 
     def __init__(self, steps: int) -> None:
         """``steps`` is how many an epoch has."""
         self._steps = steps
-        self._warm: tuple[tuple[Any, Any], float] | None = None
+        self._warm: _Warm | None = None
 
     def probe(self, build: Build, *, until: float | None = None) -> Strength:
         """What λ does; with ``until`` as far as this value, else as far as the weights are gone.
@@ -89,17 +107,19 @@ class Prober:
         with torch.random.fork_rng(list_generators(run.data.device)), blame("trainable"):
             return _Probe(run, self._steps).run(self, until)
 
-    def warm_up(self, run: TrainingRun, step: Callable[[], float], most: int) -> float:
-        """Bring a run's weights to where a training without penalty has them; returns its loss."""
+    def warm_up(self, run: TrainingRun, step: Callable[[], float], most: int) -> _Warm:
+        """Bring a run's weights to where a training without penalty has them."""
         if self._warm is None:
+            began = time.monotonic()
             losses = list(_take_in_time(step, most))
+            seconds = (time.monotonic() - began) / len(losses)
             loss = sum(losses[-_SMOOTHED:]) / len(losses[-_SMOOTHED:])
             states = run.model.state_dict(), run.parts.optimizer.state_dict()
-            self._warm = copy.deepcopy(states), loss
-        (model, optimizer), loss = self._warm
+            self._warm = _Warm(copy.deepcopy(states), loss, seconds)
+        model, optimizer = self._warm.states
         run.model.load_state_dict(model)
         run.parts.optimizer.load_state_dict(copy.deepcopy(optimizer))
-        return loss
+        return self._warm
 
 
 class _Probe:
@@ -114,17 +134,19 @@ class _Probe:
         for group in run.parts.optimizer.param_groups:
             group["lr"] = training.lr
         self._epochs = training.max_epochs
-        factors = (training.schedule.factor(e, self._epochs) for e in range(self._epochs))
-        self._whole = steps * sum(factors)
-        self._warm = min(_WARM, max(1, steps * self._epochs // 2))
+        epochs = range(self._epochs)
+        factors = (training.schedule.factor(e, self._epochs) for e in epochs)
+        strengths = (training.lambda_factor(e + 1) for e in epochs)
+        self._whole = steps * sum(map(operator.mul, factors, strengths))
+        self._first = min(_WARM, max(1, steps * self._epochs // 2))
         self._batches = _feed(run)
 
     def run(self, prober: Prober, until: float | None) -> Strength:
-        loss = prober.warm_up(self._run, lambda: self._step(0.0), self._warm)
+        warm = prober.warm_up(self._run, lambda: self._step(0.0), self._first)
         found = Strength(self._epochs, self._measure_pull())
         if not found.pull:
             return found
-        return self._grow(found, loss) if until is None else self._reach(found, until)
+        return self._grow(found, warm) if until is None else self._reach(found, warm, until)
 
     def _step(self, lam: float) -> float:
         """The loss of a step of the training at this λ."""
@@ -146,28 +168,27 @@ class _Probe:
         size = torch.cat([w.weight.detach().abs().flatten() for w in self._weights]).median()
         return self._whole * float(pull / size) if size else 0.0
 
-    def _reach(self, found: Strength, until: float) -> Strength:
+    def _reach(self, found: Strength, warm: _Warm, until: float) -> Strength:
         """Let λ grow to a value."""
         if until > found.low:
-            for lam in _list_growing(found.low, until):
+            for lam in _list_growing(found.low, until, warm.per_decade):
                 if not math.isfinite(self._step(lam)):
                     return replace(found, diverges=True)
         return replace(found, zeros=measure_sparsity(self._run.penalised))
 
-    def _grow(self, found: Strength, loss: float) -> Strength:
+    def _grow(self, found: Strength, warm: _Warm) -> Strength:
         """Let λ grow until the weights are gone, and find where the loss was that of the end."""
-        path, lam = [_Point(0.0, loss, self._measure_size(), 0.0)], found.low
+        path, lam = [_Point(0.0, warm.loss, self._measure_size(), 0.0)], found.low
         gone, half = _GONE * path[0].size, path[0].size / 2
-        pace, began = _PER_DECADE, time.monotonic()
+        slower = 1
         while path[-1].size >= gone and len(path) <= _MOST:
             now = self._step(lam)
             if not math.isfinite(now):
                 return replace(found, high=max(found.low, lam / 10), diverges=True)
             zeros = measure_sparsity(self._run.penalised)
             path.append(_Point(lam, now, self._measure_size(), zeros))
-            if path[-1].size < half and time.monotonic() - began < _PATIENCE:
-                pace = _PER_DECADE_LATE
-            lam *= 10 ** (1 / pace)
+            slower = _SLOWER if path[-1].size < half else slower
+            lam *= 10 ** (1 / (slower * warm.per_decade))
         reached = _find_reached(path)
         return replace(found, high=reached.lam, zeros=reached.zeros)
 
@@ -225,7 +246,7 @@ def _take_in_time(step: Callable[[], float], most: int) -> Iterator[float]:
         yield step()
 
 
-def _list_growing(low: float, high: float) -> Iterator[float]:
-    """λ from ``low`` up to ``high``, which is the last value, in at most so many steps."""
-    count = min(_MOST, max(1, math.ceil(math.log10(high / low) * _PER_DECADE)))
+def _list_growing(low: float, high: float, per_decade: int) -> Iterator[float]:
+    """λ from ``low`` up to ``high``, which is the last value."""
+    count = min(_MOST, max(1, math.ceil(math.log10(high / low) * per_decade)))
     return (low * (high / low) ** (n / count) for n in range(1, count + 1))
