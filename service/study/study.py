@@ -114,7 +114,7 @@ def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:
         Exception: whatever Optuna raises for a damaged journal.
     """
     _silence_optuna()
-    study = optuna.load_study(study_name=spec.name, storage=read_journal(opener))
+    study = optuna.load_study(study_name=None, storage=read_journal(opener))  # the only one
     return SweepStudy(study, space=spec.space)
 
 

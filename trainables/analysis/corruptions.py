@@ -6,6 +6,7 @@ numbers come from the given generator, on the CPU, so that all networks see the 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -69,11 +70,19 @@ def measure_deviation(rows: Iterable[Tensor]) -> Tensor:
     varies gets no noise. Where batches differ in shape, as of padded series, it is that of all
     values.
     """
-    batches = [batch.double() for batch in rows]
-    if len({batch.shape[1:] for batch in batches}) > 1:
-        return torch.cat([batch.flatten() for batch in batches]).std(correction=0)
-    x = torch.cat(batches)
-    return x.std(correction=0) if x.ndim == _IMAGES else x.std(0, correction=0)
+    batches = list(rows)
+    one_shape = len({batch.shape[1:] for batch in batches}) == 1
+    whole = batches[0].ndim == _IMAGES or not one_shape
+    dims = None if whole else 0
+    count = sum(batch.numel() if whole else len(batch) for batch in batches)
+    wide = torch.float64
+    mean = _add_up(batch.sum(dims, dtype=wide) for batch in batches) / count
+    apart = (batch.float() - mean.float() for batch in batches)
+    return (_add_up(x.square_().sum(dims, dtype=wide) for x in apart) / count).sqrt()
+
+
+def _add_up(tensors: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, tensors)
 
 
 _IMAGES = 4

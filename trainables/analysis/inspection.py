@@ -26,5 +26,12 @@ def inspect_weights(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor
         with load_weights(run, state):
             columns = find_kept_columns(run, splits)
         return Inspected(measure_robustness(run, splits, state), columns)
-    except (torch.OutOfMemoryError, MemoryError):
+    except (RuntimeError, MemoryError) as error:
+        if not _is_of_memory(error):
+            raise
         return Inspected(Robustness(reason="there was too little memory to measure it"))
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory is short; torch's allocator of the CPU has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in str(error)

@@ -34,7 +34,7 @@ from trainables.regularisers.parts import list_parts
 
 ROWS = 500
 """Test samples at most."""
-_BYTES = 2**28
+_BYTES = 2**25
 """Bytes of inputs at most, beyond the first batch."""
 SECONDS = 30.0
 """Seconds after which no further level of a corruption is measured, for one network."""
