@@ -103,6 +103,8 @@ def _measure_ranges(spec: SweepSpec, source: str, splits: Splits, steps: int | N
         return compute_ranges(spec, splits, steps)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "space.lambda", str(error))]) from None
+    except SpecError as error:
+        raise SpecError(source, error.problems) from None
 
 
 def _list_sampled(spec: SweepSpec) -> Iterator[str]:

@@ -105,7 +105,8 @@ class _Measured:
             return f"{named} acts on no weight of this network"
         slow, fast = (_write_epochs(self.strength.half_life(end)) for end in (low, high))
         found = [f"{named} halves weights in {slow} to {fast} epochs"]
-        found += [f"at the high end {text}" for text in self._describe_high()]
+        high_end = self._describe_high()
+        found += [f"at the high end {high_end}"] if high_end else []
         idle = self._find_idle_share()
         if 0.5 <= idle < 1:
             found.append(
@@ -114,12 +115,11 @@ class _Measured:
             )
         return "; ".join(found)
 
-    def _describe_high(self) -> Iterator[str]:
+    def _describe_high(self) -> str:
+        """What is so at the high end; empty if nothing is known."""
         zeros = self.strength.zeros
         shown = f"{format_share(zeros)} of weights are 0 in the probe" if zeros else ""
-        texts = [text for text in (self.computed, shown) if text]
-        if texts:
-            yield " and ".join(texts)
+        return " and ".join(text for text in (self.computed, shown) if text)
 
     def warn(self) -> Iterator[str]:
         """That the penalty does nothing anywhere in its range, if so."""
@@ -268,4 +268,6 @@ def _name_update(update: Point) -> str:
 
 
 def _write_epochs(epochs: float) -> str:
+    if math.isinf(epochs):
+        return "endlessly many"
     return f"{epochs:.2g}" if epochs < 100 else f"{epochs:,.0f}"

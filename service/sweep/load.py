@@ -68,12 +68,9 @@ def read_sampled_spec(spec: SweepSpec, folder: SweepFolder) -> SweepSpec:
     Raises:
         DamagedFileError: the study cannot be used.
     """
-    from service.study.study import read_study
-
-    if not _has_begun(folder):
-        return spec
     with blame(folder, folder.journal):
-        return spec.with_space(read_study(spec, partial(folder.open, folder.journal)).space)
+        study = _read_study_if_begun(spec, folder)
+        return spec if study is None else spec.with_space(study.space)
 
 
 def has_ranges(spec: SweepSpec, folder: SweepFolder) -> bool:
@@ -82,13 +79,18 @@ def has_ranges(spec: SweepSpec, folder: SweepFolder) -> bool:
     Raises:
         DamagedFileError: the study cannot be used.
     """
+    with blame(folder, folder.journal):
+        study = _read_study_if_begun(spec, folder)
+        return study is not None and study.attributes.ranges is not None
+
+
+def _read_study_if_begun(spec: SweepSpec, folder: SweepFolder) -> SweepStudy | None:
+    """The sweep's study, for reading; None before it was created."""
     from service.study.study import read_study
 
     if not _has_begun(folder):
-        return False
-    with blame(folder, folder.journal):
-        study = read_study(spec, partial(folder.open, folder.journal))
-        return study.attributes.ranges is not None
+        return None
+    return read_study(spec, partial(folder.open, folder.journal))
 
 
 def _has_begun(folder: SweepFolder) -> bool:

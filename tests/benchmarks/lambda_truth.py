@@ -157,7 +157,6 @@ def _sweep(data: str, seed: int, pick: str, problem: Problem) -> tuple[Array, Ar
         with torch.no_grad():
             outputs = model(torch.from_numpy(problem.fresh_x.astype(np.float32))).double().numpy()
         (weight,) = (p.detach().numpy() for p in model.parameters() if p.ndim == 2)
-        _ = swept.summary
     return outputs, weight, swept
 
 

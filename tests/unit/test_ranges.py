@@ -163,3 +163,10 @@ def test_a_space_without_lambda_has_nothing_to_measure() -> None:
 def test_presets_have_automatic_ranges(preset: str) -> None:
     spec = parse(space={"preset": preset}, data="breast_cancer" if preset == "tables" else "digits")
     assert [type(d.plain) for d in spec.space.list_dimensions("lambda")] == [Auto]
+
+
+def test_a_range_may_begin_at_zero() -> None:
+    (note,) = measure(["l2"], {"float": [0.0, 10.0], "when": {"penalty": "l2"}}).notes
+    assert note.startswith("l2: λ 0 to 10 halves weights in endlessly many to ")
+    (warning,) = measure(["l2"], {"choice": [0.0, 1e-9], "when": {"penalty": "l2"}}).warnings
+    assert "cannot act" in warning

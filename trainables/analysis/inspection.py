@@ -34,4 +34,5 @@ def inspect_weights(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor
 
 def _is_of_memory(error: Exception) -> bool:
     """Whether memory is short; torch's allocator of the CPU has no error of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in str(error)
+    own = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return own or "can't allocate memory" in str(error)

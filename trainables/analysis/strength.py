@@ -66,7 +66,9 @@ class Strength:
         return -math.log1p(-SHRINKS) / self.pull
 
     def half_life(self, lam: float) -> float:
-        """In how many epochs a weight is halved, if the loss does not resist."""
+        """In how many epochs a weight is halved if the loss does not resist; infinite for λ = 0."""
+        if not lam:
+            return math.inf
         return self.epochs * math.log(2) / (self.pull * lam)
 
 

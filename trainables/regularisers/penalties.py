@@ -201,10 +201,6 @@ class GroupLasso(Penalty):
         gradient, _ = penalty_steps.measure_group_gradient(w, torch.full_like(now.lr, self.lam))
         return gradient * self._bound(w, now)
 
-    def acted(self, epoch: int) -> bool:
-        """Whether λ was above 0, for weights that have units."""
-        return super().acted(epoch) and any(w.unit_axis is not None for w in self.subject.weights)
-
     def before_epoch(self, now: Now) -> None:
         """Move the strength to the device of the weights."""
         self._now = torch.tensor(now.lambda_factor * self.lam, device=now.lr.device)
