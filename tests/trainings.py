@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,17 @@ def run(
     settings = Training(**{"max_epochs": 6, "batch_size": 16, "lr": 0.05, **(training or {})})
     stop = None if patience is None else Patience(patience=patience)
     return build_training(MLP([16]), splits(), settings, read_regularisers(reg), stop)
+
+
+def hand_over(first: TrainingRun, second: TrainingRun, epochs: int) -> None:
+    """Train the first for so many epochs, and give its state to the second, as a file does."""
+    steps = train(first)
+    for _ in range(epochs):
+        next(steps)
+    buffer = io.BytesIO()
+    torch.save(first.state_dict(), buffer)
+    buffer.seek(0)
+    second.load_state_dict(torch.load(buffer, weights_only=True))
 
 
 def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import Dataset, IterableDataset
 
 from tests.specs import parse
-from tests.trainings import run, same_state, splits
+from tests.trainings import hand_over, run, same_state, splits
 from trainables.build import build_run, build_training
 from trainables.config.data_info import DataInfo
 from trainables.config.regularisers import read_regularisers
@@ -154,13 +153,7 @@ def test_a_training_with_swa_is_resumed_after_any_epoch() -> None:
     assert 4 < len(expected) < 20
     for after in range(1, len(expected)):
         first, second = (normed(**options, swa=0.3, dropout=0.2) for _ in range(2))
-        steps = train(first)
-        for _ in range(after):
-            next(steps)
-        buffer = io.BytesIO()
-        torch.save(first.state_dict(), buffer)
-        buffer.seek(0)
-        second.load_state_dict(torch.load(buffer, weights_only=True))
+        hand_over(first, second, after)
         assert list(train(second)) == expected[after:]
         assert same_state(whole.best_state, second.best_state)
         assert whole.list_idle() == second.list_idle()

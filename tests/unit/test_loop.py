@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
-import torch
 
-from tests.trainings import run, same_state
+from tests.trainings import hand_over, run, same_state
 from trainables.errors import DivergedError
 from trainables.loop import train
 
@@ -23,13 +21,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(after: int) -> None:
     options: dict[str, Any] = {"dropout": 0.3, "penalty": "elastic_net", "lambda": 0.01}
     whole, first, second = (run(50, **options) for _ in range(3))
     expected = list(train(whole))
-    steps = train(first)
-    for _ in range(after):
-        next(steps)
-    buffer = io.BytesIO()
-    torch.save(first.state_dict(), buffer)
-    buffer.seek(0)
-    second.load_state_dict(torch.load(buffer, weights_only=True))
+    hand_over(first, second, after)
     assert list(train(second)) == expected[after:]
     assert same_state(whole.model.state_dict(), second.model.state_dict())
     assert whole.best_metrics() == second.best_metrics()
