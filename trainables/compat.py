@@ -23,6 +23,7 @@ __all__ = [
     "defer_compiler",
     "defer_compiler_in_mode",
     "find_curvature",
+    "has_overflow",
     "is_sgd",
     "seed_torch",
 ]
@@ -106,6 +107,14 @@ def find_curvature(optimizer: Optimizer) -> Curvature | None:
     if any(group.get("centered") for group in optimizer.param_groups):
         return None
     return _CURVATURES.get(_name_step(optimizer))
+
+
+def has_overflow(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
+    """Whether gradients that the scaler has unscaled for this step are infinite or NaN.
+
+    The scaler itself tells it to nobody, and optimizers with a fused step skip it on their own.
+    """
+    return any(bool(found) for found in scaler._found_inf_per_device(optimizer).values())
 
 
 def is_sgd(optimizer: Optimizer) -> bool:

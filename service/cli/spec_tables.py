@@ -37,6 +37,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("", ", ".join(w.name for w in found.run.penalised)),
             ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
             *(("not neutral", text) for text in found.not_neutral),
+            ("learning rate", examined.rates),
             ("one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"),
             ("evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"),
             *_list_costs(spec, found),

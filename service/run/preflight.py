@@ -15,6 +15,7 @@ from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.run.ranges import Ranges, compute_ranges
+from service.run.rate_checks import find_rate_problems
 from service.run.user_code import find_code_problems
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
@@ -88,6 +89,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         raise SpecError(source, [Problem("trainable", f"out of memory: {error}")]) from None
     problems += _check_metrics(spec, found.metrics)
     problems += _check_directions(spec, run.trainable)
+    problems += find_rate_problems(spec, run, found, splits)
     problems += _check_regularisers(spec, run, splits)
     problems += _check_user_defined(spec, splits)
     if problems:

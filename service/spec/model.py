@@ -22,6 +22,7 @@ from trainables.config.imports import ImportPath, find_import_paths
 from trainables.config.models import find_size_problems
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OFF, OwnRegulariser, regularisers
+from trainables.config.schedules import Plateau
 from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
 from trainables.config.training import KEYS as TRAINING_KEYS
 from trainables.config.training import Training
@@ -261,6 +262,8 @@ class SweepSpec(Strict):
         watched = [("objective.metric", self.objective.metric)]
         if self.early_stopping is not None:
             watched.append(("early_stopping.metric", self.early_stopping.metric))
+        if isinstance(self.training.schedule, Plateau):
+            watched.append(("training.schedule.metric", self.training.schedule.metric))
         for name, metric in watched:
             if self.training.measure_every > 1 and metric.startswith(("train/", "gap/")):
                 yield (
