@@ -16,6 +16,7 @@ from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.run.ranges import Ranges, compute_ranges
 from service.run.user_code import find_code_problems
+from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
@@ -64,6 +65,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
+    refuse_external(spec, source)
     refused = [Problem(where, text) for where, text in find_code_problems(spec)]
     if refused:
         raise SpecError(source, refused)
