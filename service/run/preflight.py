@@ -95,6 +95,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if problems:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
+    assert spec.data is not None, "it was opened"
     reading = describe_data(spec.data, rows, splits)
     ranges = _measure_ranges(spec, source, splits, found.steps) if measure_ranges else None
     return Preflight(rows, splits, run, found, not_neutral, reading, ranges)

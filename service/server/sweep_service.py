@@ -27,8 +27,8 @@ from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.widening import widen_job
-from service.spec.file import dump_spec, parse_spec
 from service.spec.external import refuse_external
+from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.named_code import check_texts
 from service.sweep.home import Home
