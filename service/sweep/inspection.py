@@ -50,11 +50,20 @@ class RobustnessSummary(Frozen):
         return any(arm.curves for arm in self.arms)
 
 
+STABLE_SHARE = 0.9
+"""The share of trainings that keep a stable column; usual thresholds are 0.6 to 0.9."""
+
+
 class ColumnShare(Frozen):
     """A column of a table, and the share of the pick's trainings that keep it."""
 
     name: str
     share: Number
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether nearly all trainings keep it."""
+        return self.share >= STABLE_SHARE
 
 
 class InputColumns(Frozen):
@@ -73,6 +82,13 @@ class InputColumns(Frozen):
     def count(self) -> int:
         """The number of columns of the table."""
         return len(self.columns) + self.left_out
+
+    @property
+    def stable(self) -> tuple[str, ...]:
+        """The names of the columns that nearly all trainings keep; empty after one training."""
+        if self.trainings < 2:
+            return ()
+        return tuple(column.name for column in self.columns if column.is_stable)
 
 
 class Inspection(Frozen):

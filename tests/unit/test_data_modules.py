@@ -155,8 +155,8 @@ def test_it_takes_arguments_and_only_those_it_names() -> None:
     splits = rows("Plain", size=5).divide()
     assert isinstance(splits.train, LazySplit)
     assert splits.train.loading.batch_size == 5
-    with pytest.raises(ContractError, match=r"Plain takes no argument 'sise'.*size"):
-        rows("Plain", sise=5)
+    with pytest.raises(ContractError, match=r"Plain takes no argument 'dataset'.*size"):
+        rows("Plain", dataset=5)
     with pytest.raises(ContractError, match="Older takes no argument 'batch_size'"):
         rows("Older", batch_size=5)
 
