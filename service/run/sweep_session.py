@@ -419,10 +419,10 @@ class _Session:
         def measure_error() -> float | None:
             return measure_difference(spec, self._splits, self._folder, sweep)
 
+        redraws = self._rows.redraws
         if self._planner is None:
             answer = leave_unconfirmed(sweep.ranking, trials, measure_error(), "confirm is off")
         else:
-            redraws = self._rows.redraws
             answer = conclude(self._planner, trials, redraws=redraws, measure_error=measure_error)
         audit = measure_audit(sweep.ranking, trials, spec.neutral) if spec.audit else None
         found = {"target_scale": _find_target_scale(self._splits), "audit": audit}
@@ -431,7 +431,7 @@ class _Session:
         sweep = self._read(sweep.state)
         for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
             self._trials.record_finalist(number, finding)
-        inspection = inspect_finalists(spec, self._splits, self._folder, sweep)
+        inspection = inspect_finalists(spec, self._splits, self._folder, sweep, redraws=redraws)
         stored = inspection.model_dump(mode="json")
         self._study.store(replace(self._study.attributes, inspection=stored))
         self._drop_weights(sweep)
