@@ -32,6 +32,11 @@ def describe_stable(found: InputColumns) -> str:
     """How many columns are stable, in one sentence; empty where one training says nothing of it."""
     if found.trainings < 2:
         return ""
+    if found.one_division:
+        return (
+            "Which columns are stable is not known: all trainings had the same rows. Let the data "
+            "function take `seed`, or name a file or a source, for new divisions."
+        )
     least = f"at least {100 * STABLE_SHARE:.0f} % of the pick's {found.trainings} trainings"
     return f"Stable columns, kept by {least}: {len(found.stable):,} of {found.count:,}."
 

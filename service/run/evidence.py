@@ -114,7 +114,8 @@ class Measured:
 
     def inspect_finalists(self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep) -> Inspection:
         """Their weights, and their scores on corrupted inputs."""
-        return inspect_finalists(spec, self._splits, folder, sweep)
+        redraws = self._rows.redraws
+        return inspect_finalists(spec, self._splits, folder, sweep, redraws=redraws)
 
 
 class Reported:

@@ -70,13 +70,15 @@ class InputColumns(Frozen):
     """The columns of a table, those first that most trainings of the pick keep.
 
     Of a very wide table ``left_out`` columns are missing, of those that the fewest trainings keep.
-    ``reason`` says why the columns are not known.
+    ``reason`` says why the columns are not known. With ``one_division`` all trainings had the same
+    rows, which says nothing of how stable a choice of columns is.
     """
 
     trainings: int = 0
     columns: tuple[ColumnShare, ...] = ()
     left_out: int = 0
     reason: str = ""
+    one_division: bool = False
 
     @property
     def count(self) -> int:
@@ -85,8 +87,8 @@ class InputColumns(Frozen):
 
     @property
     def stable(self) -> tuple[str, ...]:
-        """The names of the columns that nearly all trainings keep; empty after one training."""
-        if self.trainings < 2:
+        """The names of the columns that nearly all trainings keep; empty where that is no news."""
+        if self.trainings < 2 or self.one_division:
             return ()
         return tuple(column.name for column in self.columns if column.is_stable)
 

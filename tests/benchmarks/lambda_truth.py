@@ -65,23 +65,21 @@ def _divide(x: Array, y: Array, support: Array, rows: int) -> Problem:
     return Problem(x[known], y[known], x[fresh], y[fresh], (x[test], y[test]), support)
 
 
-def build_regression(problem: int) -> Any:
-    """The data of a spec: training, validation and test rows, divided anew for each replicate.
-
-    The argument is not named ``seed``: that would draw other data for each replicate.
-    """
-    return _build_splits(draw_regression(problem))
+def build_regression(problem: int, seed: int = 0) -> Any:
+    """The data of a spec: rows that ``seed`` divides, anew for each replicate, and test rows."""
+    return _build_splits(draw_regression(problem), seed)
 
 
-def build_classes(problem: int) -> Any:
+def build_classes(problem: int, seed: int = 0) -> Any:
     """As :func:`build_regression`."""
-    return _build_splits(draw_classes(problem))
+    return _build_splits(draw_classes(problem), seed)
 
 
-def _build_splits(problem: Problem) -> Any:
+def _build_splits(problem: Problem, seed: int) -> Any:
     cut = len(problem.x) * 4 // 5
-    x = problem.x.astype(np.float32)
-    y = problem.y if problem.y.dtype == np.int64 else problem.y.astype(np.float32)
+    order = np.random.default_rng(seed).permutation(len(problem.x))
+    x, y = problem.x[order].astype(np.float32), problem.y[order]
+    y = y if y.dtype == np.int64 else y.astype(np.float32)
     test_y = problem.test[1].astype(y.dtype)
     return {
         "train": (x[:cut], y[:cut]),

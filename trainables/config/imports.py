@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from search_spaces.words import did_you_mean
 from trainables.config.code_files import OWN_PACKAGES
+from trainables.config.lightning import INSTALL, is_of_lightning
 from trainables.errors import ContractError, name_error
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
@@ -71,7 +72,8 @@ def load_object(path: str) -> object:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ContractError(f"{path}: {_explain_missing(error.name)}") from None
-        raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
+        hint = f"; {INSTALL}" if is_of_lightning(error.name or "") else ""
+        raise ContractError(f"{path}: importing {module_name} failed: {error}{hint}") from error
     except (Exception, SystemExit) as error:
         raise ContractError(
             f"{path}: importing {module_name} failed: {name_error(error)}"
