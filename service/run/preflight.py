@@ -17,6 +17,7 @@ from service.base.errors import Problem, SpecError
 from service.run.ranges import Ranges, compute_ranges
 from service.run.rate_checks import find_rate_problems
 from service.run.user_code import find_code_problems
+from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
@@ -65,6 +66,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
+    refuse_external(spec, source)
     refused = [Problem(where, text) for where, text in find_code_problems(spec)]
     if refused:
         raise SpecError(source, refused)
@@ -95,6 +97,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if problems:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
+    assert spec.data is not None, "it was opened"
     reading = describe_data(spec.data, rows, splits)
     ranges = _measure_ranges(spec, source, splits, found.steps) if measure_ranges else None
     return Preflight(rows, splits, run, found, not_neutral, reading, ranges)
