@@ -30,11 +30,10 @@ def build_optimizer(trainable: Trainable, model: nn.Module, training: Training) 
             resumed trial could not restore one of its schedulers.
     """
     name = name_optimizer(trainable, training)
-    with blame("trainable" if is_own(trainable) else "training.optimizer", name):
-        made = read_returned(trainable.optimizer(model.parameters(), training), name)
+    made = make_optimizer(trainable, model, training)
+    with blame(_name_key(trainable), name):
         _check_parameters(made.optimizer, model, name)
         _check_step(made.optimizer)
-        made = replace(made, schedulers=(*made.schedulers, *find_kept(trainable, made)))
         if has_scheduler(made.optimizer) and not made.schedulers:
             raise ContractError(
                 f"{name} makes a scheduler that it neither returns nor keeps as an attribute of "
@@ -42,6 +41,22 @@ def build_optimizer(trainable: Trainable, model: nn.Module, training: Training) 
                 "scheduler)"
             )
     return made
+
+
+def make_optimizer(trainable: Trainable, model: nn.Module, training: Training) -> Returned:
+    """What :func:`build_optimizer` returns, whatever parameters it trains.
+
+    Raises:
+        ContractError: it cannot be built.
+    """
+    name = name_optimizer(trainable, training)
+    with blame(_name_key(trainable), name):
+        made = read_returned(trainable.optimizer(model.parameters(), training), name)
+        return replace(made, schedulers=(*made.schedulers, *find_kept(trainable, made)))
+
+
+def _name_key(trainable: Trainable) -> str:
+    return "trainable" if is_own(trainable) else "training.optimizer"
 
 
 def is_own(trainable: Trainable) -> bool:
@@ -60,7 +75,7 @@ def list_changes(
 ) -> list[bool]:
     """For each of the optimiser's groups, whether other training options change it."""
     others = training.model_copy(update=dict(changes))
-    made = (build_optimizer(trainable, model, t) for t in (training, others))
+    made = (make_optimizer(trainable, model, t) for t in (training, others))
     before, after = map(_describe_groups, made)
     if len(before) != len(after):
         return [True]

@@ -125,6 +125,7 @@ class Rates:
         self.initial = self._read_groups()
         self._expected = list(self.initial)
         self._follows = not self.own
+        self._held: Sequence[float] | None = None
         self._taken: list[float] = []
         self._epochs_of_own = self._steps_of_own = 0
         self.decayed = 0.0
@@ -155,7 +156,9 @@ class Rates:
         """Set the rates of the next step, before which ``steps`` were taken."""
         if self._follows and self._read_groups() != self._expected:
             self._follows = False  # somebody else sets them
-        if self._follows:
+        if self._held is not None:
+            self._write(self._held)
+        elif self._follows:
             self._write([rate * self._scale(epoch, steps) for rate in self.initial])
         self._note()
 
@@ -190,24 +193,24 @@ class Rates:
         return {LR: max(rates), **found}
 
     def hold(self) -> list[float]:
-        """Keep every rate at its highest of a whole run, as far as it is known.
+        """Keep every rate at its highest of a whole run, as far as it is known, for good.
 
-        Returns the mean share of it in each epoch.
+        Returns the mean share of it in each epoch. The user's schedulers do nothing any more.
         """
         if self._follows:
-            self._write(self.initial)
-            shares = self.timetable.list_means()
+            self._held, shares = self.initial, self.timetable.list_means()
         else:
-            shares = self._hold_simulated()
+            self._held, shares = self._average_simulated()
         self._follows = False
-        self._note()
+        for own in self.own:
+            own.scheduler.step = _stand_still
         return shares
 
     def simulate(self) -> list[list[float]]:
         """The rates of the groups in every step, by the user's schedulers alone.
 
         Of schedulers of torch that follow no metric; empty if a run is long or its steps are not
-        known. All states are as before.
+        known. Of one that the user's code steps it is a guess when. All states are as before.
 
         Raises:
             ContractError: a scheduler fails: it may have fewer steps than the training.
@@ -222,9 +225,9 @@ class Rates:
             for number in range(1, steps * epochs + 1):
                 found.append(self._read_groups())
                 for one in own:
-                    often = one.frequency * (steps if one.interval == "epoch" else 1)
+                    often = one.frequency * (steps if one.usual_interval == "epoch" else 1)
                     if number % often == 0:
-                        step_scheduler(one, None, self._owner)
+                        self._step_guessed(one)
         return found
 
     def describe(self) -> str:
@@ -301,6 +304,13 @@ class Rates:
     def _read_groups(self) -> list[float]:
         return [float(group["lr"]) for group in self._optimizer.param_groups]
 
+    def _step_guessed(self, own: OwnScheduler) -> None:
+        try:
+            step_scheduler(own, None, self._owner)
+        except ContractError:
+            if own.interval is not None:
+                raise
+
     def _step_own(self, interval: str, number: int, metrics: Mapping[str, float]) -> None:
         for own in self.own:
             if own.interval != interval or number % own.frequency:
@@ -308,18 +318,18 @@ class Rates:
             metric = None if own.monitor is None else _find(own.monitor, metrics, self._owner)
             step_scheduler(own, metric, self._owner)
 
-    def _hold_simulated(self) -> list[float]:
+    def _average_simulated(self) -> tuple[list[float], list[float]]:
+        """The highest rate of each group, and the mean share of it in each epoch."""
         epochs, steps = self.timetable.training.max_epochs, self.timetable.steps_per_epoch or 1
         simulated = self.simulate()
         if not simulated:
-            return [1.0] * epochs
+            return self._read_groups(), [1.0] * epochs
         peaks = [max(rates) for rates in zip(*simulated, strict=True)]
-        self._write(peaks)
         shares = [
             sum(r / p if p else 0.0 for r, p in zip(rates, peaks, strict=True)) / len(peaks)
             for rates in simulated
         ]
-        return [sum(shares[n : n + steps]) / steps for n in range(0, len(shares), steps)]
+        return peaks, [sum(shares[n : n + steps]) / steps for n in range(0, len(shares), steps)]
 
     @contextmanager
     def _kept(self, own: Sequence[OwnScheduler]) -> Iterator[None]:
@@ -336,6 +346,10 @@ class Rates:
                 one.scheduler.load_state_dict(state)
             for group, kept in zip(self._optimizer.param_groups, groups, strict=True):
                 group.update(kept)
+
+
+def _stand_still(*_: object) -> None:
+    """In place of a scheduler's step."""
 
 
 def _find(monitor: str, metrics: Mapping[str, float], owner: str) -> float:

@@ -41,6 +41,11 @@ class OwnScheduler:
     monitor: str | None = None
     frequency: int = 1
 
+    @property
+    def usual_interval(self) -> Interval:
+        """When it is stepped; a guess where the user's code does it."""
+        return self.interval or find_interval(self.scheduler)
+
     def describe(self) -> str:
         """The scheduler and when it is stepped, in words."""
         name = type(self.scheduler).__name__
@@ -90,6 +95,11 @@ def find_kept(owner: Any, returned: Returned) -> Iterator[OwnScheduler]:
             if item.optimizer is returned.optimizer:
                 known.add(id(item))
                 yield OwnScheduler(item, None)
+
+
+def find_interval(scheduler: Any) -> Interval:
+    """When a scheduler of this kind is stepped, if nothing is said."""
+    return "step" if isinstance(scheduler, _PER_STEP) else "epoch"
 
 
 def has_scheduler(optimizer: torch.optim.Optimizer) -> bool:
@@ -183,7 +193,7 @@ def _read_scheduler(made: Any, name: str) -> OwnScheduler:
 
 def _check_times(made: Any, options: Mapping[str, Any], name: str) -> OwnScheduler:
     plateau = isinstance(made, ReduceLROnPlateau)
-    interval = options.get("interval", "step" if isinstance(made, _PER_STEP) else "epoch")
+    interval = options.get("interval", find_interval(made))
     monitor = options.get("monitor", _MONITOR if plateau else None)
     frequency = options.get("frequency", 1)
     kind = type(made).__name__

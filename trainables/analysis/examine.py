@@ -29,7 +29,7 @@ from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.loop import EPOCH_METRICS, TrainingRun, try_step
 from trainables.losses import check_outputs
 from trainables.measure import measure
-from trainables.optimizers import build_optimizer, list_decays
+from trainables.optimizers import list_decays, make_optimizer
 
 _FEW = 8
 Part = tuple[Share, Pair]
@@ -214,7 +214,7 @@ def _list_hidden(run: TrainingRun) -> Iterator[str]:
             yield "random numbers in the network's own forward (dropout as a function?)"
         else:
             yield f"random numbers in {name} ({type(run.model.get_submodule(name)).__name__})"
-    own = build_optimizer(run.trainable, run.model, run.training)
+    own = make_optimizer(run.trainable, run.model, run.training)
     for decay in list_decays(own.optimizer):
         yield f"{decay} of the optimizer, in every trial but the baseline"
 
