@@ -26,6 +26,7 @@ __all__ = [
     "has_overflow",
     "is_sgd",
     "seed_torch",
+    "wraps_step",
 ]
 
 _COMPILER = "torch._dynamo"
@@ -115,6 +116,14 @@ def has_overflow(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
     The scaler itself tells it to nobody, and optimizers with a fused step skip it on their own.
     """
     return any(bool(found) for found in scaler._found_inf_per_device(optimizer).values())
+
+
+def wraps_step(optimizer: Optimizer) -> bool:
+    """Whether a scheduler has replaced the optimiser's ``step`` by a function around the class's.
+
+    Its signature is that of the unbound method.
+    """
+    return hasattr(optimizer.step, "_wrapped_by_lr_sched")
 
 
 def is_sgd(optimizer: Optimizer) -> bool:

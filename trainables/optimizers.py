@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainables.compat import wraps_step
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.errors import ContractError, blame
@@ -120,9 +121,12 @@ def _check_parameters(optimizer: torch.optim.Optimizer, model: nn.Module, name: 
 
 
 def _check_step(optimizer: torch.optim.Optimizer) -> None:
+    parameters = list(inspect.signature(optimizer.step).parameters.values())
+    if wraps_step(optimizer):
+        parameters = parameters[1:]  # the optimiser itself
     needed = [
         p.name
-        for p in inspect.signature(optimizer.step).parameters.values()
+        for p in parameters
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if needed:

@@ -214,6 +214,7 @@ class SweepSpec(Strict):
             *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
             *self._find_batch_problems(),
+            *self._find_warmup_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -291,6 +292,15 @@ class SweepSpec(Strict):
                     f"must be 1, got {self.training.measure_every}: {name} is {metric!r}, which is "
                     "needed every epoch",
                 )
+
+    def _find_warmup_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        epochs, most = self.training.warmup_epochs, self.training.max_epochs
+        varied = self.space.parameters.keys() & {"warmup_epochs", "max_epochs"}
+        if epochs >= most and not varied:
+            yield (
+                ("training", "warmup_epochs"),
+                f"{epochs} leaves no epoch for the schedule: max_epochs is {most}",
+            )
 
     def _find_batch_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         size, workers = self.training.batch_size, self.resources.workers
