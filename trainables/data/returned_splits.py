@@ -148,7 +148,7 @@ def _build_loading(options: LoaderOptions) -> Loading:
     found = load_named(options.collate, COLLATE)
     if not callable(found):
         raise ContractError(f"{options.collate} is {type(found).__name__}, not a function")
-    return Loading(found, options.workers)
+    return Loading(found, workers=options.workers)
 
 
 def _to_arrays(values: Any) -> Nest:
