@@ -38,6 +38,7 @@ from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer, explain_misfit
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
 from trainables.returned import describe_returned
+from trainables.run import Run
 from trainables.schedulers import OwnScheduler
 
 _FEW = 8
@@ -74,7 +75,7 @@ def build_run(
     regularisers = point.regularisers
     if baseline:
         regularisers = tuple(r for r in regularisers if not isinstance(r, OwnRegulariser))
-    regularisers = tuple(r for r in regularisers if _get_key(r) not in without)
+    regularisers = tuple(r for r in regularisers if name_key(r) not in without)
     return build_training(
         load_trainable(spec.trainable, point.model),
         splits,
@@ -128,24 +129,24 @@ def build_training(
     outputs = _find_last_layer(model, few)
     built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
     for regulariser, config in built:
-        with blame("", _get_key(config)):
-            misfit = _explain_misfit(regulariser, config, Offer(splits.info, *pair, model))
+        with blame("", name_key(config)):
+            misfit = explain_config_misfit(regulariser, config, Offer(splits.info, *pair, model))
             if misfit:
-                raise ContractError(f"{_get_key(config)}: {misfit}")
+                raise ContractError(f"{name_key(config)}: {misfit}")
             model = regulariser.on_model(model)
     model = process.synchronise_batch_norms(model)
     weights = select_penalised(model, training.penalised, outputs)
     for regulariser, config in built:
         derived = explain_derived(weights) if regulariser.acts_on_weights else None
         if derived:
-            raise ContractError(f"{_get_key(config)}: {derived}")
+            raise ContractError(f"{name_key(config)}: {derived}")
     timetable = Timetable(training, count_steps(data.train, training))
     trainable.steps_per_epoch = timetable.steps_per_epoch
     returned = build_optimizer(trainable, model, training)
     optimizer = returned.optimizer
     if runs_to_end:
         switch_off_decay(optimizer)
-    hooks = Hooks([made for made, _ in built], [_get_part(config) for _, config in built])
+    hooks = Hooks([made for made, _ in built], [name_part(config) for _, config in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     if not returned.schedulers:
         with blame("training.schedule"):
@@ -154,11 +155,11 @@ def build_training(
     elif hooks.setting_rates:
         number = hooks.all.index(hooks.setting_rates[0])
         owner = name_optimizer(trainable, training)
-        raise ContractError(explain_rates(returned.schedulers, owner), _get_key(built[number][1]))
+        raise ContractError(explain_rates(returned.schedulers, owner), name_key(built[number][1]))
     with blame("early_stopping"):
         stopping = early_stopping.build() if early_stopping else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
-    subset = _choose_subset(splits.train, splits.val, training.seed)
+    subset = choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(
         Parts(
             trainable=trainable,
@@ -212,7 +213,7 @@ def _find_mode(trainable: Trainable, training: Training) -> str:
     return "max" if side in ("train", "val") and trainable.is_better_high(name) else "min"
 
 
-def _choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
+def choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
     """The training samples that are measured; None for a stream's, which are its first ones."""
     if isinstance(train, StreamSplit):
         return None
@@ -241,32 +242,37 @@ def _check_sampling(training: Training, splits: Splits, data: Placed) -> None:
     raise ContractError(f"balanced needs one class for each sample: {text}", "training.sampling")
 
 
-def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Mapping[str, str]:
+def find_misfits(
+    configs: Regularisers, splits: Splits, run: Run, rates: Rates | None = None
+) -> Mapping[str, str]:
     """Why regularisers cannot work with these data and this network, by key of the space."""
     found, pair = {}, run.data.train.head(_FEW)
     for config in configs:
         regulariser = config.build()
-        text = _explain_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
-        if text is None and run.rates.own and sets_rate(regulariser):
-            text = explain_rates(run.rates.own, name_optimizer(run.trainable, run.training))
+        text = explain_config_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
+        if text is None and rates is not None and rates.own and sets_rate(regulariser):
+            text = explain_rates(rates.own, name_optimizer(run.trainable, run.training))
         if text is None and regulariser.acts_on_weights:
             text = explain_derived(run.penalised)
-        found[_get_key(config)] = text
+        found[name_key(config)] = text
     return {key: text for key, text in found.items() if text}
 
 
-def _explain_misfit(
+def explain_config_misfit(
     regulariser: Regulariser, config: RegulariserConfig | OwnRegulariser, offer: Offer
 ) -> str | None:
+    """Why a regulariser cannot work with what is offered; None if it can."""
     on = config.on if isinstance(config, RegulariserConfig) else ""
     return explain_misfit(regulariser, on, offer)
 
 
-def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:
+def name_key(config: RegulariserConfig | OwnRegulariser) -> str:
+    """The key of the space, or the label, that a regulariser is from."""
     return config.key if isinstance(config, RegulariserConfig) else config.label
 
 
-def _get_part(config: RegulariserConfig | OwnRegulariser) -> str:
+def name_part(config: RegulariserConfig | OwnRegulariser) -> str:
+    """What a regulariser is called as a part of a configuration."""
     return config.part() if isinstance(config, RegulariserConfig) else config.label
 
 

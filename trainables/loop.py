@@ -36,17 +36,8 @@ from trainables.rates import LR, Rates
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
+from trainables.run import EpochResult, Kept
 from trainables.stepping import Marked, Stepper, mark_last
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """``epoch`` counts from 1; ``done`` marks the last one."""
-
-    epoch: int
-    metrics: Mapping[str, float]
-    done: bool
-
 
 _NOISE, _READ, _NORMS = 2**20, 2**21, 2**22  # larger than the rank of any process
 _NORM_BATCHES = 100
@@ -85,14 +76,6 @@ class Parts:
     runs_to_end: bool = False
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The result of an epoch and a copy of its weights on the CPU."""
-
-    result: EpochResult
-    state: dict[str, Tensor]
-
-
 class TrainingRun:
     """The state of a training between epochs: its parts, last result and best weights."""
 
@@ -124,6 +107,18 @@ class TrainingRun:
     def best_state(self) -> dict[str, Tensor]:
         """The weights that are kept so far; empty before the first epoch."""
         return self._kept.state if self._kept else {}
+
+    @property
+    def subset(self) -> Tensor | None:
+        """The training samples that are measured; None for all of ``data.measured``."""
+        return self.parts.subset
+
+    def train(self) -> Iterator[EpochResult]:
+        """See :func:`train`."""
+        return train(self)
+
+    def close(self) -> None:
+        """Do nothing: a training that nobody iterates over holds nothing."""
 
     @property
     def evaluated(self) -> nn.Module:
