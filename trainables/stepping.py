@@ -17,6 +17,7 @@ from trainables.compat import has_overflow
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.samples import Fed
+from trainables.devices import autocast
 from trainables.distributed.process import Process
 from trainables.rates import Rates
 from trainables.regularisers.base import Hooks, Now
@@ -46,14 +47,13 @@ class Stepper:
     _count: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self._kind = torch.device(self.device).type
-        self.scaler = torch.amp.GradScaler(self._kind, enabled=self.training.precision == "fp16")
+        kind = torch.device(self.device).type
+        self.scaler = torch.amp.GradScaler(kind, enabled=self.training.precision == "fp16")
         self._shares = _share_groups(self.optimizer, self.penalised)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of the forward pass."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.training.precision)
-        return nullcontext() if dtype is None else torch.autocast(self._kind, dtype)
+        return autocast(self.training.precision, self.device)
 
     def add(self, fed: Fed, *, last: bool) -> Tensor:
         """Add the gradients of this process's part of a batch; returns its mean loss, weighted.

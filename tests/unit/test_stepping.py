@@ -80,6 +80,13 @@ def test_half_precision_learns_what_single_precision_learns() -> None:
         assert found["val/loss"] == pytest.approx(expected["val/loss"], rel=0.05)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_an_autocast_that_somebody_left_open_changes_nothing(precision: str) -> None:
+    expected = curve({"precision": precision}, {})
+    with torch.autocast("cpu", enabled=False):
+        assert curve({"precision": precision}, {}) == expected
+
+
 class Overflowing(Net):
     """Every third step has a gradient that half precision does not hold."""
 
