@@ -18,11 +18,12 @@ from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep
 from service.sweep.test_rows import read_test_rows
-from trainables.build import build_run
 from trainables.data.description import describe_data
 from trainables.data.digest import digest_rows
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
+from trainables.loops.opening import open_run
+from trainables.loops.own import OwnRun
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -87,14 +88,16 @@ class Measured:
 
     def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
         """Test samples one by one, as each replicate has written them."""
-        run = build_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
+        run = open_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
         return TestScores.of(
             Ranking.of(spec), run.trainable.is_better_high, lambda t: read_test_rows(folder, t)
         )
 
     def describe_network(self, spec: SweepSpec) -> Mapping[str, str]:
         """Its penalised weights."""
-        run = build_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
+        run = open_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
+        if isinstance(run, OwnRun):
+            return {"penalised": ""}
         names = (w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised)
         return {"penalised": ", ".join(names)}
 
