@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from search_spaces.widening import Wider, read_wider
-from service.base.errors import ChangedSweepError, InputError, Problem, SpecError, SweepBusyError
+from service.base.errors import ChangedSweepError, Problem, SpecError, SweepBusyError
 from service.run.evidence import Reported
 from service.run.sweep_control import Interrupts
 from service.run.sweep_session import Ending, More, Session, create_sweep
@@ -65,32 +65,6 @@ def has_ended(folder: SweepFolder) -> bool:
     """Whether a sweep has its answer."""
     summary = find_summary(folder)
     return summary is not None and summary.state in (SweepState.SUCCEEDED, SweepState.FAILED)
-
-
-def check_asked(folder: SweepFolder) -> None:
-    """Check that a sweep's trials are asked for.
-
-    Raises:
-        InputError: it trains them itself.
-    """
-    if not is_asked(folder):
-        raise InputError(
-            f"{folder.sweep_id} trains its trials itself, by gapsweep run and gapsweep resume; "
-            "gapsweep.ask_tell(SPEC) begins a sweep whose trials a loop of yours asks for"
-        )
-
-
-def refuse_asked(folder: SweepFolder) -> None:
-    """Check that a sweep trains its trials itself.
-
-    Raises:
-        InputError: loops elsewhere train them.
-    """
-    if is_asked(folder):
-        raise InputError(
-            f"the trials of {folder.sweep_id} are trained by a loop of yours, which goes on with "
-            f'gapsweep.ask_tell("{folder.sweep_id}"); it takes trials=N there to add some'
-        )
 
 
 def open_data(spec: SweepSpec) -> Rows | None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from service.base.errors import TrialLostError
+from service.answer.reported import ReportedScores, find_unequal
+from service.base.errors import InputError, TrialLostError
 from service.run.evidence import Reported
 from service.run.sweep_control import Control, Stop
 from service.run.sweep_session import build_planner, plan_after_search, reserve
@@ -105,6 +106,7 @@ class Turn:
             reserve(spec),
             gpus=_build_gpu_budget(spec, study, trials, held, now),
         )
+        self._tested = ReportedScores.of_spec(spec)
         planner = build_planner(spec, Reported(), folder, study)
         self.session = StudySession(
             study,
@@ -175,6 +177,22 @@ class Turn:
         self._check(number, claim)
         self.session.give_back(number)
         self._claims.drop(number)
+
+    def check_comparable(self, given: Assignment, final: EpochReport) -> None:
+        """Check that a replicate was tested as the other ones were.
+
+        Raises:
+            InputError: it was not.
+        """
+        if not given.replicate:
+            return
+        others = [t for t in self.session.trials() if t.replicate and t.value is not None]
+        name = self._tested.metric
+        problem = find_unequal(name, final.best or {}, others)
+        if final.control and problem is None:
+            problem = find_unequal(name, final.control, others, "its control, of which")
+        if problem is not None:
+            raise InputError(problem)
 
     def close(self) -> None:
         """Store how long the sweep has been trained."""
