@@ -13,10 +13,11 @@ from filelock import FileLock, Timeout
 from search_spaces.widening import Wider, read_wider
 from service.base.errors import ChangedSweepError, Problem, SpecError, SweepBusyError
 from service.run.evidence import Reported
+from service.run.preflight import check_components, check_replicates, run_preflight
 from service.run.sweep_control import Interrupts
 from service.run.sweep_session import Ending, More, Session, create_sweep
 from service.run.turns import PATIENCE
-from service.run.user_code import use_folders
+from service.run.user_code import find_code_problems, use_folders
 from service.spec.model import SweepSpec
 from service.sweep.asked import is_asked
 from service.sweep.fingerprint import Fingerprint, find_changes
@@ -120,26 +121,41 @@ def _begin(spec: SweepSpec, source: str, folders: Sequence[Path], home: Home) ->
 
 
 @dataclass(frozen=True)
-class _Checked:
+class Checked:
+    """The rows of a valid spec, how they were read, and what its ranges of λ mean."""
+
     rows: Rows | None
+    reading: tuple[str, ...] = ()
     ranges: Ranges | None = None
 
 
-def _check(spec: SweepSpec, source: str) -> _Checked:
-    """Check a spec against its data, and against its network if it names one.
+def check_external(spec: SweepSpec, source: str) -> Checked:
+    """Check a spec without a trainable: its components, and its data if it has any.
 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
-    if spec.trainable != EXTERNAL:
-        from service.run.preflight import run_preflight
-
-        found = run_preflight(spec, source)
-        return _Checked(found.rows, found.ranges)
+    problems = [Problem(where, text) for where, text in find_code_problems(spec)]
+    problems += check_components(spec)
+    rows: Rows | None = None
+    reading: tuple[str, ...] = ()
     try:
-        return _Checked(open_data(spec))
+        rows = open_data(spec)
+        if rows is not None:
+            problems += check_replicates(spec, rows)[0]
+            reading = Reported(rows).describe_data(spec)
     except TrainableError as error:
-        raise SpecError(source, [Problem("data", str(error))]) from None
+        problems.append(Problem("data", str(error)))
+    if problems:
+        raise SpecError(source, problems)
+    return Checked(rows, reading)
+
+
+def _check(spec: SweepSpec, source: str) -> Checked:
+    if spec.trainable == EXTERNAL:
+        return check_external(spec, source)
+    found = run_preflight(spec, source)
+    return Checked(found.rows, ranges=found.ranges)
 
 
 def _open(

@@ -135,8 +135,8 @@ class Reported:
 
     @property
     def division(self) -> Division:
-        """None that is known here: replicates have new seeds."""
-        return "one_split"
+        """None that is known here."""
+        return "new_seeds"
 
     def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
         """Its spec and data: what trains is elsewhere."""
