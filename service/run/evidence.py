@@ -96,8 +96,8 @@ class Measured:
     def describe_network(self, spec: SweepSpec) -> Mapping[str, str]:
         """Its penalised weights."""
         run = open_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
-        if isinstance(run, OwnRun):
-            return {"penalised": ""}
+        if isinstance(run, OwnRun):  # it would have to be run to show its network
+            return {}
         names = (w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised)
         return {"penalised": ", ".join(names)}
 
