@@ -14,6 +14,7 @@ from search_spaces.kinds import Int, Parameter, list_alternatives
 from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
+from service.run.preflight_loop import check_loop, find_loop_problems
 from service.run.ranges import Ranges, compute_ranges
 from service.run.user_code import find_code_problems
 from service.spec.model import SweepSpec
@@ -37,6 +38,8 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun, try_step
+from trainables.loops.rehearsal import LoopFindings
+from trainables.run import Run
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,18 @@ class Preflight:
     """The samples, the search's splits, the baseline's training before its first step.
 
     ``not_neutral`` says what regularises the baseline all the same, ``reading`` how the data were
-    read, ``ranges`` what the space's ranges of λ mean, if they were measured.
+    read, ``ranges`` what the space's ranges of λ mean, if they were measured. A training loop of
+    the user's has findings, ``loop``, and no examination.
     """
 
     rows: Rows
     splits: Splits
-    run: TrainingRun
-    examination: Examination
+    run: Run
+    examination: Examination | None
     not_neutral: tuple[str, ...]
     reading: tuple[Note, ...]
     ranges: Ranges | None
+    loop: LoopFindings | None = None
 
 
 def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) -> Preflight:
@@ -67,17 +72,26 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     refused = [Problem(where, text) for where, text in find_code_problems(spec)]
     if refused:
         raise SpecError(source, refused)
-    problems = [*_check_arguments(spec), *_check_components(spec)]
+    loop, unsupported = find_loop_problems(spec)
+    problems = [*unsupported, *_check_components(spec)]
+    if loop is None and not unsupported:
+        problems += _check_arguments(spec)
     try:
         rows = open_rows(spec.data)
         splits = rows.divide()
         replicated, sizes = _check_replicates(spec, rows)
         problems += replicated
-        problems += [*_check_sending(spec, rows), *_check_loader(spec, splits)]
+        problems += _check_sending(spec, rows)
+        problems += _check_loader(spec, splits) if loop is None else []
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
+    reading = describe_data(spec.data, rows, splits)
+    if loop is not None:
+        own, findings = check_loop(spec, source, loop, splits)
+        sampled = tuple(_list_sampled(spec))
+        return Preflight(rows, splits, own, None, sampled, reading, None, findings)
     try:
         run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
         smallest = _find_smallest(spec, splits, sizes)
@@ -93,7 +107,6 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if problems:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
-    reading = describe_data(spec.data, rows, splits)
     ranges = _measure_ranges(spec, source, splits, found.steps) if measure_ranges else None
     return Preflight(rows, splits, run, found, not_neutral, reading, ranges)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -53,13 +53,15 @@ from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
-from trainables.build import build_run
 from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
 from trainables.data.description import describe_data
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
+from trainables.loops.opening import open_run
+from trainables.loops.own import OwnRun
+from trainables.regularisers.weights import Penalised
 
 if TYPE_CHECKING:
     from service.run.ranges import Ranges
@@ -400,7 +402,7 @@ class _Session:
         spec, folder = self._spec, self._folder
         if spec.confirm is None:
             return None
-        run = build_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
+        run = open_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
         scores = TestScores.of(
             Ranking.of(spec), run.trainable.is_better_high, lambda t: read_test_rows(folder, t)
         )
@@ -508,14 +510,16 @@ def _show(value: object) -> str:
     return str(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
+def _describe_penalised(weights: Iterable[Penalised]) -> str:
+    return ", ".join(w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in weights)
+
+
 def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
     from service.tracking.mlflow_runs import TrackedSweep
 
-    run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
+    run = open_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
     params = {
-        "penalised": ", ".join(
-            w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
-        ),
+        "penalised": "" if isinstance(run, OwnRun) else _describe_penalised(run.penalised),
         "trainable": spec.trainable,
         "data": spec.data.name,
         "objective": f"{spec.objective.mode} {spec.objective.metric}",

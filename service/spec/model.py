@@ -279,6 +279,14 @@ class SweepSpec(Strict):
             )
 
     @property
+    def required_metrics(self) -> dict[str, str]:
+        """The metrics that every epoch must have, each with the key that names it."""
+        named = [(c.metric, f"constraints.{i}.metric") for i, c in enumerate(self.constraints)]
+        if self.early_stopping is not None:
+            named.append((self.early_stopping.metric, "early_stopping.metric"))
+        return dict([*named, (self.objective.metric, "objective.metric")])
+
+    @property
     def controls(self) -> int:
         """How many trials of the search tune other parameters without regularisers.
 

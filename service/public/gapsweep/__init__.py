@@ -14,6 +14,7 @@ itself imports neither torch nor Ray.
 - To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
   ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
   ``SamplerConfig``, ``PrunerConfig``, ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+- For a training loop of your own: ``Trial``, ``TrialEnd``.
 - Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
   ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, ``splitters``, each a
   ``Registry``.
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from trainables.data.splitters.base import Cases as Cases
     from trainables.data.splitters.base import Draw as Draw
     from trainables.data.splitters.base import Splitter as Splitter
+    from trainables.loops.handover import TrialEnd as TrialEnd
+    from trainables.loops.trial import Trial as Trial
     from trainables.regularisers.base import Now as Now
     from trainables.regularisers.base import Regulariser as Regulariser
     from trainables.regularisers.penalties import Penalty as Penalty
@@ -91,6 +94,8 @@ _PUBLIC = {
     "trainables.contract": ("Trainable",),
     "trainables.data.batch": ("Batch",),
     "trainables.data.splitters.base": ("Cases", "Draw", "Splitter"),
+    "trainables.loops.handover": ("TrialEnd",),
+    "trainables.loops.trial": ("Trial",),
     "trainables.regularisers.base": ("Now", "Regulariser"),
     "trainables.regularisers.penalties": ("Penalty",),
 }
