@@ -152,6 +152,10 @@ class TestScores:
         high = ranking.mode == "max" if side == "val" else better_high(name)
         return cls(name, -1.0 if high else 1.0, read)
 
+    def name_metric(self, race: Race) -> str:
+        """The metric that is compared."""
+        return f"test/{self.metric}"
+
     def table(self, race: Race, arm: Arm, count: int, *, redrawn: bool = False) -> list[Row | None]:
         """Costs by replicate, each ``(rows,)``; None where a replicate failed.
 

@@ -17,6 +17,7 @@ from service.base.errors import Problem, SpecError
 from service.run.preflight_loop import check_loop, find_loop_problems
 from service.run.ranges import Ranges, compute_ranges
 from service.run.user_code import find_code_problems
+from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
@@ -70,6 +71,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
+    refuse_external(spec, source)
     refused = [Problem(where, text) for where, text in find_code_problems(spec)]
     if refused:
         raise SpecError(source, refused)
@@ -89,6 +91,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
+    assert spec.data is not None, "it was opened"
     reading = describe_data(spec.data, rows, splits)
     if loop is not None:
         own, findings = check_loop(spec, source, loop, splits)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from search_spaces.words import did_you_mean
@@ -15,6 +15,8 @@ from trainables.config.lightning import INSTALL, is_of_lightning
 from trainables.errors import ContractError, name_error
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+EXTERNAL = "external"
+"""The trainable of a spec whose trials are trained by loops elsewhere, which ask for them."""
 
 
 class ImportPath(str):
@@ -29,6 +31,14 @@ class ImportPath(str):
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(pattern=IMPORT_PATH)
         )
+
+
+TrainablePath = Annotated[
+    str,
+    Field(pattern=f"^{EXTERNAL}$|{IMPORT_PATH}"),
+    AfterValidator(lambda path: path if path == EXTERNAL else ImportPath(path)),
+]
+"""``module:Name``, or ``external``."""
 
 
 def find_import_paths(value: object) -> Iterator[str]:

@@ -403,10 +403,14 @@ class OwnRun:
         Raises:
             ContractError: it went on.
         """
-        handover, self._handover = self._handover, None
+        handover = self._handover
         if handover is None:
             return
-        if not handover.end():
+        try:
+            ended = handover.end()
+        finally:
+            self._handover = None
+        if not ended:
             raise ContractError(
                 f"{self.parts.loop.path} went on after its end: trial.report raises "
                 "gapsweep.TrialEnd where a trial ends, which the loop must not catch (`except "
@@ -425,9 +429,8 @@ class OwnRun:
         except TrialEnd:
             pass
         finally:
+            self._end()
             self._revealing = False
-            self._handover = None
-            handover.end()
 
 
 def _tell_returned(made: object) -> str:

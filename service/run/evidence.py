@@ -1,0 +1,166 @@
+"""What a sweep's driver can measure of its trials beside what is recorded of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from service.answer.arms import TestScores
+from service.answer.reported import ReportedScores
+from service.run.finalists import measure_difference, measure_finalists
+from service.run.inspect_finalists import inspect_finalists
+from service.study.attributes import Finding
+from service.study.ranking import Ranking
+from service.sweep.answer import Division
+from service.sweep.home import SweepFolder
+from service.sweep.inspection import Inspection
+from service.sweep.sweep_record import Sweep
+from service.sweep.test_rows import read_test_rows
+from trainables.data.description import describe_data
+from trainables.data.digest import digest_rows
+from trainables.data.rows import Rows
+from trainables.loops.opening import open_run
+from trainables.loops.own import OwnRun
+
+if TYPE_CHECKING:
+    from service.spec.model import SweepSpec
+
+
+class Evidence(Protocol):
+    """The samples and networks of a sweep, as far as its driver has them."""
+
+    @property
+    def division(self) -> Division:
+        """What replicates differ by."""
+
+    def digest_data(self) -> dict[str, str]:
+        """Digests of the data's parts."""
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """How the data were read, in sentences."""
+
+    def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
+        """By what replicates are compared."""
+
+    def describe_network(self, spec: SweepSpec) -> Mapping[str, str]:
+        """What MLflow shows of the network."""
+
+    def find_target_scale(self) -> float | None:
+        """What one unit of a standardised target is in the target's unit; None for several."""
+
+    def measure_difference(
+        self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
+    ) -> float | None:
+        """See :func:`service.run.finalists.measure_difference`."""
+
+    def measure_finalists(
+        self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
+    ) -> Iterator[tuple[int, Finding]]:
+        """See :func:`service.run.finalists.measure_finalists`."""
+
+    def inspect_finalists(self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep) -> Inspection:
+        """See :func:`service.run.inspect_finalists.inspect_finalists`."""
+
+
+class Measured:
+    """Of trials that are trained and measured here: the weights that they keep can be loaded."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self._splits = rows, rows.divide()
+
+    @property
+    def division(self) -> Division:
+        """New divisions, unless the data are divided once and for all."""
+        return "new_splits" if self._rows.redraws else "one_split"
+
+    def digest_data(self) -> dict[str, str]:
+        """Digests of the data's parts."""
+        return digest_rows(self._rows)
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """How the data were read, in sentences."""
+        assert spec.data is not None, "it was opened"
+        notes = describe_data(spec.data, self._rows, self._splits)
+        return tuple(f"{note.subject}: {note.text}" for note in notes)
+
+    def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
+        """Test samples one by one, as each replicate has written them."""
+        run = open_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
+        return TestScores.of(
+            Ranking.of(spec), run.trainable.is_better_high, lambda t: read_test_rows(folder, t)
+        )
+
+    def describe_network(self, spec: SweepSpec) -> Mapping[str, str]:
+        """Its penalised weights."""
+        run = open_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
+        if isinstance(run, OwnRun):  # it would have to be run to show its network
+            return {}
+        names = (w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised)
+        return {"penalised": ", ".join(names)}
+
+    def find_target_scale(self) -> float | None:
+        """That of the target, where there is one."""
+        scales = self._splits.preprocessing.target_scale
+        return scales[0] if len(scales) == 1 else None
+
+    def measure_difference(
+        self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
+    ) -> float | None:
+        """By the validation samples."""
+        return measure_difference(spec, self._splits, folder, sweep)
+
+    def measure_finalists(
+        self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
+    ) -> Iterator[tuple[int, Finding]]:
+        """On the test samples."""
+        return measure_finalists(spec, self._splits, folder, sweep)
+
+    def inspect_finalists(self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep) -> Inspection:
+        """Their weights, and their scores on corrupted inputs."""
+        redraws = self._rows.redraws
+        return inspect_finalists(spec, self._splits, folder, sweep, redraws=redraws)
+
+
+class Reported:
+    """Of trials that loops elsewhere train: there is nothing but what these report."""
+
+    @property
+    def division(self) -> Division:
+        """None that is known here: replicates have new seeds."""
+        return "one_split"
+
+    def digest_data(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
+        """One number for each replicate."""
+        return ReportedScores.of_spec(spec)
+
+    def describe_network(self, spec: SweepSpec) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
+
+    def find_target_scale(self) -> float | None:
+        """Not known."""
+        return None
+
+    def measure_difference(
+        self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
+    ) -> float | None:
+        """Not known."""
+        return None
+
+    def measure_finalists(
+        self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
+    ) -> Iterator[tuple[int, Finding]]:
+        """Nothing."""
+        return iter(())
+
+    def inspect_finalists(self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep) -> Inspection:
+        """Nothing."""
+        return Inspection()
