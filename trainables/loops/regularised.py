@@ -181,7 +181,10 @@ class Regularised:
 
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
     """The last layer; None for a network that is not called with the samples of the data."""
+    was_training = model.training
     try:
         return find_last_layer(model, x)
     except Exception:  # of users' code, which may take anything
         return None
+    finally:
+        model.train(was_training)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.data.batch import LABELS, Batch
+from trainables.data.batch import LABELS
 from trainables.data.nests import Inputs, Nest
 from trainables.loops.trial_data import Loader
 
@@ -48,8 +48,3 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         return (join_batch(x, y) for x, y in self.loader)
-
-
-def name_batch(batch: Batch) -> Any:
-    """The user's form of a batch that is measured."""
-    return join_batch(batch.x, batch.y)

@@ -13,7 +13,7 @@ from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError
 from trainables.loops.handover import TrialEnd
 from trainables.loops.lightning.batches import join_batch, part_batch
-from trainables.loops.lightning.samples import list_sides
+from trainables.loops.lightning.samples import Sides, find_sides
 from trainables.loops.lightning.state import FitState
 from trainables.loops.lightning.validation import STEP, Validation, name_metric
 from trainables.loops.settings import seed_all
@@ -57,6 +57,7 @@ class LightningCallback:
         self._validation = Validation(self._find_evaluated)
         self._module: Any = None
         self._handler: Any = None
+        self._sides: Sides | None = None
         self._validated = self._ended = False
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -164,8 +165,11 @@ class LightningCallback:
             return
         try:
             if overrides(self._module, STEP):
-                sides = list_sides(trainer, self._trial)
-                self._trial.evaluate(self._find_evaluated(), self._validation, **sides)
+                if self._sides is None:
+                    self._sides = find_sides(trainer, self._trial.seed)
+                self._validation.form = self._sides.form
+                evaluated = self._find_evaluated()
+                self._trial.evaluate(evaluated, self._validation, **self._sides.given)
                 self._trial.report(_select(trainer.callback_metrics, measured=True))
             else:
                 self._trial.report(_select(trainer.callback_metrics, measured=False))

@@ -192,3 +192,4 @@ def _quieten(package: Any) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     category = package.utilities.warnings.PossibleUserWarning
     warnings.filterwarnings("ignore", category=category)
+    warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)  # of torch

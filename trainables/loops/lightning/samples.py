@@ -1,91 +1,96 @@
-"""The samples of both sides of a gap, where a fit reads the loaders of the user."""
+"""The samples of both sides of a gap, where a fit reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from trainables.data.nests import count_samples
+from trainables.data.nests import Nest, count_samples
 from trainables.errors import ContractError
-from trainables.loops.lightning.batches import Batches, Given
+from trainables.loops.lightning.batches import Batches, Given, join_batch
+from trainables.loops.trial_data import Loader
 
-if TYPE_CHECKING:
-    from trainables.loops.trial import Trial
+Form = Callable[[Nest, Nest], Any]
+"""Makes a batch, as the module takes it, of inputs and targets."""
 
 
-def list_sides(trainer: Any, trial: Trial) -> dict[str, Any]:
-    """``train`` and ``val`` for ``trial.evaluate``: empty where the fit reads the trial's data.
+@dataclass(frozen=True)
+class Sides:
+    """What both sides of a gap are measured on.
 
-    Of a user's loaders the training side is as many samples as the validation has, without its
-    order and its sampler.
+    ``given`` are the batches for ``trial.evaluate``; empty for those of the trial's data.
+    """
+
+    form: Form = join_batch
+    given: Mapping[str, Iterable[Any]] = field(default_factory=dict)
+
+
+def find_sides(trainer: Any, seed: int) -> Sides:
+    """The samples of the loaders that a trainer has.
+
+    Of a user's loaders the training side has as many samples as the validation: of a ``DataLoader``
+    of a map-style ``Dataset`` some that are drawn once, by ``seed``; of others the first ones.
 
     Raises:
-        ContractError: there are several loaders of validation samples, or no batch can be counted.
+        ContractError: a side has several loaders, or its batches cannot be counted.
     """
     train, val = trainer.train_dataloader, trainer.val_dataloaders
+    if isinstance(train, Batches):
+        return Sides()
     if isinstance(val, list | tuple) and len(val) == 1:
         val = val[0]
-    if isinstance(train, Batches):
-        return {}
-    for name, given in (("train_dataloader", train), ("val_dataloader", val)):
-        if isinstance(given, list | tuple | dict) or given is None:
+    if isinstance(train, Loader) and isinstance(val, Loader):
+        return Sides(form=lambda x, y: (x, y))
+    for name, loader in (("training", train), ("validation", val)):
+        if isinstance(loader, list | tuple | dict) or loader is None:
             raise ContractError(
-                f"the fit has no single {name}; a gap is between one set of training samples and "
-                "one of validation samples",
+                f"the fit has no single loader of {name} samples; a gap is between one set of "
+                "training samples and one of validation samples",
                 "trainable",
             )
-    held = sum(len(y) for _, y in (batch for batch in _read(val)))
-    return {"train": _Limited(_measure_loader(train, held, trial.seed), held), "val": _Read(val)}
+    held = sum(len(counted) for _, counted in _read(val))
+    train = _choose(train, held, seed)
+    return Sides(given={"train": _Reader(train, held), "val": _Reader(val, held)})
 
 
-class _Read:
-    """The batches of a loader, each as its inputs and what counts its samples."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[Any]:
-        return _read(self._loader)
-
-
-class _Limited(_Read):
-    """The first batches of a loader, of so many samples at least."""
+class _Reader:
+    """The first batches of a loader, of so many samples at least, each with what counts them."""
 
     def __init__(self, loader: Any, samples: int) -> None:
-        super().__init__(loader)
-        self._samples = samples
+        self._loader, self._samples = loader, samples
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[tuple[Given, Tensor]]:
         seen = 0
-        for x, y in super().__iter__():
-            yield x, y
-            seen += len(y)
+        for batch, counted in _read(self._loader):
+            yield batch, counted
+            seen += len(counted)
             if seen >= self._samples:
                 return
 
 
-def _read(loader: Any) -> Iterator[tuple[Given, torch.Tensor]]:
+def _read(loader: Any) -> Iterator[tuple[Given, Tensor]]:
     for batch in loader:
         try:
             count = count_samples(batch)
         except ValueError as error:
-            raise ContractError(f"a batch of the fit cannot be counted: {error}") from None
+            raise ContractError(
+                f"the samples of a batch cannot be counted: {error}", "trainable"
+            ) from None
         yield Given(batch), torch.zeros(count)
 
 
-def _measure_loader(loader: Any, samples: int, seed: int) -> Any:
-    """A loader of some of the same samples, drawn once, in their order."""
-    dataset = getattr(loader, "dataset", None)
-    if type(loader) is not DataLoader or isinstance(dataset, IterableDataset) or dataset is None:
+def _choose(loader: Any, samples: int, seed: int) -> Any:
+    """A loader of some of the same samples, in their order."""
+    dataset: Any = getattr(loader, "dataset", None)
+    if type(loader) is not DataLoader or isinstance(dataset, IterableDataset):
         return loader
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(dataset), generator=generator)[:samples].sort().values
+    picked = torch.randperm(len(dataset), generator=generator)[:samples].sort().values
     return DataLoader(
-        Subset(dataset, order.tolist()),
-        batch_size=loader.batch_size or 1,
-        collate_fn=loader.collate_fn,
-        num_workers=0,
+        Subset(dataset, picked.tolist()), loader.batch_size or 1, collate_fn=loader.collate_fn
     )

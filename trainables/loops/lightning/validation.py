@@ -18,7 +18,8 @@ from torch import Tensor
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
 from trainables.functions import MetricObject
-from trainables.loops.lightning.batches import name_batch
+from trainables.loops.lightning.batches import join_batch
+from trainables.loops.lightning.samples import Form
 from trainables.returned import read_number
 
 STEP = "validation_step"
@@ -63,8 +64,8 @@ class _Logged:
 class _Pass:
     """One pass of a module's validation over some samples."""
 
-    def __init__(self, module: Any) -> None:
-        self._module, self._number = module, 0
+    def __init__(self, module: Any, form: Form) -> None:
+        self._module, self._form, self._number = module, form, 0
         self._logged: dict[str, _Logged] = {}
         self._samples = 1
         self._in_step = False
@@ -79,7 +80,7 @@ class _Pass:
         module, index = self._module, self._number
         self._samples = len(batch)
         with self._hooks():
-            given = name_batch(batch)
+            given = self._form(batch.x, batch.y)
             given = module.on_before_batch_transfer(given, 0)
             given = module.transfer_batch_to_device(given, module.device, 0)
             given = module.on_after_batch_transfer(given, 0)
@@ -168,11 +169,13 @@ class _Pass:
 class Validation:
     """The validation of a module as a measure of batches, for ``trial.evaluate``.
 
-    ``find_module`` gives the module to measure.
+    ``find_module`` gives the module to measure; ``form`` makes a batch of the user's of inputs and
+    targets. ``higher_is_better`` names the metrics of which more is better, by torchmetrics.
     """
 
     def __init__(self, find_module: Callable[[], Any]) -> None:
         self._find_module = find_module
+        self.form: Form = join_batch
         self._names: tuple[str, ...] | None = None
         self._pass: _Pass | None = None
         self._values: dict[str, float] | None = None
@@ -182,13 +185,13 @@ class Validation:
         """The module's metrics, each an object that has taken the batch into account."""
         names = self._names = self._names or self._learn_names(batch)
         if self._pass is None:
-            self._pass = _Pass(self._find_module())
+            self._pass = _Pass(self._find_module(), self.form)
         self._pass.add(batch)
         return {name: _OfPass(self, name) for name in names}
 
     def _learn_names(self, batch: Batch) -> tuple[str, ...]:
         """What the module logs, by a validation of one batch, as Lightning checks its sanity."""
-        probe = _Pass(self._find_module())
+        probe = _Pass(self._find_module(), self.form)
         try:
             probe.add(batch)
             found = tuple(probe.end())
