@@ -157,7 +157,8 @@ def build_training(
         owner = name_optimizer(trainable, training)
         raise ContractError(explain_rates(returned.schedulers, owner), name_key(built[number][1]))
     with blame("early_stopping"):
-        stopping = early_stopping.build() if early_stopping else None
+        rule = early_stopping.settle(training.max_epochs) if early_stopping else None
+        stopping = rule.build() if rule else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
     subset = choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(

@@ -40,6 +40,7 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun, try_step
+from trainables.loops.lightning.fit import ModuleLoop
 from trainables.loops.rehearsal import LoopFindings
 from trainables.run import Run
 
@@ -76,16 +77,17 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if refused:
         raise SpecError(source, refused)
     loop, unsupported = find_loop_problems(spec)
-    problems = [*unsupported, *_check_components(spec)]
+    problems = [*unsupported, *check_components(spec)]
     if loop is None and not unsupported:
         problems += _check_arguments(spec)
     try:
         rows = open_rows(spec.data)
         splits = rows.divide()
-        replicated, sizes = _check_replicates(spec, rows)
+        replicated, sizes = check_replicates(spec, rows)
         problems += replicated
         problems += _check_sending(spec, rows)
-        problems += _check_loader(spec, splits) if loop is None else []
+        if loop is None or isinstance(loop, ModuleLoop):
+            problems += _check_loader(spec, splits)
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
@@ -94,8 +96,8 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     reading = describe_data(spec.data, rows, splits)
     if loop is not None:
         own, findings = check_loop(spec, source, loop, splits)
-        sampled = tuple(_list_sampled(spec))
-        return Preflight(rows, splits, own, None, sampled, reading, None, findings)
+        hidden = (*findings.hidden, *_list_sampled(spec))
+        return Preflight(rows, splits, own, None, hidden, reading, None, findings)
     try:
         run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
         smallest = _find_smallest(spec, splits, sizes)
@@ -139,7 +141,7 @@ def _list_sampled(spec: SweepSpec) -> Iterator[str]:
             )
 
 
-def _check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
+def check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
     """Check that every replicate of the confirmation can be divided and tested.
 
     Returns the sizes of their training parts too.
@@ -265,7 +267,7 @@ def _check_directions(spec: SweepSpec, trainable: Trainable) -> Iterator[Problem
             )
 
 
-def _check_components(spec: SweepSpec) -> Iterator[Problem]:
+def check_components(spec: SweepSpec) -> Iterator[Problem]:
     """Check that samplers, pruners and stopping rules with user-defined code can be built."""
     search, stopping = spec.search, spec.early_stopping
     for place, component, make in (

@@ -27,7 +27,7 @@ from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, blame, describe_error, locate
 from trainables.gap import compute_gaps
 from trainables.loops.checkpoints import load_state, take_state
-from trainables.loops.handover import Handover, TrialEnd
+from trainables.loops.handover import Handover, LoopControl, TrialEnd
 from trainables.loops.keeping import Keeping
 from trainables.loops.metrics import REPORTED, read_metrics
 from trainables.loops.params import Params
@@ -61,8 +61,9 @@ class LoopParts:
     regularisers: Regularisers
     stopping: StoppingConfig | None
     required: Mapping[str, str]
-    splits: Splits
-    data: Placed
+    splits: Splits | None
+    data: Placed | None
+    device: str = "cpu"
     runs_to_end: bool = False
     few: bool = False
 
@@ -80,21 +81,28 @@ class Measuring(Trainable):
         """What the user's function returns for the batch, else as of any trainable."""
         return super().evaluate(model, batch) if self.function is None else self.function(batch)
 
+    def is_better_high(self, metric: str) -> bool:
+        """By the spec's metrics, or by ``higher_is_better`` of the user's function."""
+        named = getattr(self.function, "higher_is_better", ())
+        return metric in named or super().is_better_high(metric)
+
 
 class OwnRun:
     """The state of a training between the reports of a user's loop."""
 
     def __init__(self, parts: LoopParts) -> None:
-        self.parts, self.training, self.data = parts, parts.training, parts.data
+        self.parts, self.training = parts, parts.training
         self.trainable = Measuring()
-        self.trainable.setup(parts.splits.info, parts.training)
-        self.subset = choose_subset(parts.splits.train, parts.splits.val, parts.training.seed)
+        self.subset: Tensor | None = None
+        if parts.splits is not None:
+            self.trainable.setup(parts.splits.info, parts.training)
+            self.subset = choose_subset(parts.splits.train, parts.splits.val, parts.training.seed)
         self.keeping = Keeping(parts.stopping, parts.training.max_epochs, parts.runs_to_end)
         self.uses_data = False
         self.evaluates = False
         fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
         self.params = Params({**fixed, **parts.params}, varied=parts.params)
-        self._handover: Handover | None = None
+        self._handover: LoopControl | None = None
         self._model: nn.Module | None = None
         self._revealing = False
         self._regularised: list[Regularised] = []
@@ -104,6 +112,25 @@ class OwnRun:
         self._saved: dict[str, Any] = {}
         self._restored = False
         self._first = True
+
+    @property
+    def data(self) -> Placed:
+        """The samples on the device.
+
+        Raises:
+            ContractError: the spec names none.
+        """
+        return self._need_data("this")[1]
+
+    def _need_data(self, what: str) -> tuple[Splits, Placed]:
+        splits, data = self.parts.splits, self.parts.data
+        if splits is None or data is None:
+            raise ContractError(
+                f"{what} needs samples, and the spec names no `data`: name them there, or load, "
+                "measure and regularise in the loop itself",
+                "data",
+            )
+        return splits, data
 
     @property
     def last_result(self) -> EpochResult | None:
@@ -124,6 +151,11 @@ class OwnRun:
     def is_baseline(self) -> bool:
         """Whether nothing may regularise."""
         return self.parts.runs_to_end
+
+    @property
+    def start_seed(self) -> int:
+        """The seed of all generators where the loop begins."""
+        return derive_seed(self.training.seed, _START)
 
     @property
     def epochs_done(self) -> int:
@@ -159,6 +191,11 @@ class OwnRun:
         return bool(self._regularised)
 
     @property
+    def decays(self) -> list[str]:
+        """The weight decay that the loop's optimisers have by themselves, in words."""
+        return [decay for one in self._regularised for decay in one.decays]
+
+    @property
     def saves(self) -> bool:
         """Whether the loop has called ``trial.checkpoint``."""
         return bool(self._entries)
@@ -170,7 +207,7 @@ class OwnRun:
 
     def autocast(self) -> AbstractContextManager[object]:
         """That of ``training.precision``."""
-        return autocast(self.training.precision, self.data.device)
+        return autocast(self.training.precision, self.parts.device)
 
     def train(self) -> Iterator[EpochResult]:
         """The remaining epochs; the loop begins with the first one."""
@@ -232,9 +269,10 @@ class OwnRun:
 
     def read_data(self) -> TrialData:
         """The samples for the loop."""
+        splits, data = self._need_data("trial.data")
         self.uses_data = True
         few = self.parts.few or self._revealing
-        return TrialData(self.parts.splits, self.data, self.training, few=few)
+        return TrialData(splits, data, self.training, few=few)
 
     def report(self, metrics: object, named: Mapping[str, Any]) -> None:
         """Hand an epoch's metrics to whoever iterates."""
@@ -269,14 +307,15 @@ class OwnRun:
 
     def regularise(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Regularised:
         """Attach the trial's regularisers to a network and its optimiser."""
+        splits, data = self._need_data("trial.regularise")
         made = Regularised(
             model,
             optimizer,
             self.parts.regularisers,
             self.training,
             self.trainable,
-            self.parts.splits,
-            self.data,
+            splits,
+            data,
             baseline=self.parts.runs_to_end,
         )
         self._regularised.append(made)
@@ -313,11 +352,11 @@ class OwnRun:
     def _measure(
         self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
     ) -> dict[str, float]:
-        sizes = self.training.eval_batch_size
+        sizes, (_, data) = self.training.eval_batch_size, self._need_data("trial.evaluate")
         if train is None or val is None:
             self.uses_data = True
-        ours = starmap(Batch, self.data.measured.read(sizes, subset=self.subset))
-        theirs = starmap(Batch, self.data.val.read(sizes))
+        ours = starmap(Batch, data.measured.read(sizes, subset=self.subset))
+        theirs = starmap(Batch, data.val.read(sizes))
         sides: dict[str, Mapping[str, float]] = {}
         for side, given, own in (("train", train, ours), ("val", val, theirs)):
             with locate(side), self.autocast():
@@ -333,11 +372,11 @@ class OwnRun:
         if self._revealing:
             raise TrialEnd
 
-    def _begin(self) -> Handover:
+    def _begin(self) -> LoopControl:
         parts = self.parts
         taken = parts.loop.select_arguments(parts.arguments)
         self.params.read.update(f"{MODEL_PREFIX}{name}" for name in taken)
-        trial = Trial(self, self.params, seed=self.training.seed, device=self.data.device)
+        trial = Trial(self, self.params, seed=self.training.seed, device=self.parts.device)
         self._regularised, self._entries, self._measured = [], {}, {}
         self._first, self._restored = True, False
 
@@ -345,7 +384,7 @@ class OwnRun:
             with blame("trainable", parts.loop.path):
                 return parts.loop.call(trial, taken)
 
-        return Handover(body, derive_seed(self.training.seed, _START))
+        return Handover(body, self.start_seed)
 
     def _advance(self) -> EpochResult:
         self._handover = self._handover or self._begin()
