@@ -14,11 +14,13 @@ class LoopFindings:
     """What a rehearsal of a loop found.
 
     ``metrics`` are the names of an epoch's metrics. ``notes`` say what the loop leaves out.
+    ``hidden`` is regularisation that no strength of a space reaches, in words.
     """
 
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
     shows_network: bool
+    hidden: tuple[str, ...] = ()
 
 
 def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
@@ -29,10 +31,12 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
     """
     try:
         first = next(run.train())
+        decays = run.decays
     finally:
         run.close()
     notes = (*_list_notes(run), *_list_unapplied(run, space))
-    return LoopFindings(tuple(first.metrics), notes, run.shows_network)
+    hidden = tuple(f"{decay} of the optimizer, in every trial but the baseline" for decay in decays)
+    return LoopFindings(tuple(first.metrics), notes, run.shows_network, hidden)
 
 
 def _list_notes(run: OwnRun) -> Iterator[str]:
