@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.optim import lr_scheduler as torchs
 
@@ -15,12 +17,15 @@ from service.run.preflight import Preflight, run_preflight
 from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.spec.stored import parse_stored_spec
+from tests.commands import REPOSITORY
+from tests.documents import example
 from tests.specs import parse
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.contract import Trainable
 
 HERE = f"{__name__}:"
+READ = REPOSITORY / "trainables" / "README.md"
 
 
 class Rated(Trainable):
@@ -233,6 +238,25 @@ def test_validate_says_who_sets_the_learning_rate(
     assert found.examination.rates == words
     table = build_spec_table(spec_of(how, **changes), found)
     assert words in list(table.columns[1].cells)
+
+
+def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = yaml.safe_load(example(READ, "optimisation", "yaml"))["training"]
+    found = validated("", training={**keys, "max_epochs": 3}).examination
+    assert found is not None
+    assert found.rates == "0.003, cosine, warm-up of 2 epochs"
+    code = example(READ, "groups of parameters", "python")
+    (tmp_path / "tuned.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tuned, cycled = (
+        run_preflight(spec_of("", trainable=f"tuned:{name}"), "spec.yaml").examination
+        for name in ("Tuned", "Cycled")
+    )
+    assert tuned is not None
+    assert cycled is not None
+    assert tuned.rates == "2 groups from 1e-05 and 0.001, cosine"
+    assert {"lr/body", "lr/head"} <= set(tuned.metrics)
+    assert "set by OneCycleLR, every step" in cycled.rates
 
 
 def test_a_stored_spec_with_own_schedulers_stays_valid(tmp_path: Any) -> None:
