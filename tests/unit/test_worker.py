@@ -82,7 +82,7 @@ def test_a_checkpoint_of_an_older_version_is_not_gone_on_from(tmp_path: Path) ->
     first = worker(tmp_path)
     first.take(assignment(0, dropout=0.3))
     expected = [first.advance() for _ in range(2)]
-    checkpoint = tmp_path / "trials" / "00000" / "checkpoint.pt"
+    checkpoint = tmp_path / "trials" / "00000" / "last.pt"
     state = torch.load(checkpoint, weights_only=True)
     torch.save({k: v for k, v in state.items() if k not in ("rates", "scaler")}, checkpoint)
     second = worker(tmp_path)
