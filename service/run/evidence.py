@@ -21,6 +21,7 @@ from trainables.data.digest import digest_rows
 from trainables.data.rows import Rows
 from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
+from trainables.loops.rehearsal import LoopFindings
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -121,6 +122,27 @@ class Measured:
         return inspect_finalists(spec, self._splits, folder, sweep, redraws=redraws)
 
 
+class MeasuredLoop(Measured):
+    """Of a user's own loop that calls ``trial.evaluate``, on samples of the spec's data."""
+
+    def __init__(self, rows: Rows, loop: LoopFindings) -> None:
+        super().__init__(rows)
+        self._loop = loop
+
+    @property
+    def division(self) -> Division:
+        """New divisions where the loop trains on them."""
+        return super().division if self._loop.uses_data else "one_split"
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """How the data were read, and what the loop leaves out."""
+        return (*super().describe_data(spec), *_describe_loop(self._loop))
+
+
+def _describe_loop(loop: LoopFindings) -> Iterator[str]:
+    return (f"loop: {note}" for note in loop.notes)
+
+
 class Reported:
     """Of trials that loops elsewhere train: there is nothing but what these report."""
 
@@ -164,3 +186,31 @@ class Reported:
     def inspect_finalists(self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep) -> Inspection:
         """Nothing."""
         return Inspection()
+
+
+class ReportedLoop(Reported):
+    """Of a user's own loop that measures its network itself: test samples are not measured."""
+
+    def __init__(self, rows: Rows, loop: LoopFindings) -> None:
+        self._rows, self._loop = rows, loop
+
+    @property
+    def division(self) -> Division:
+        """New divisions where the loop trains on them."""
+        return "new_splits" if self._rows.redraws and self._loop.uses_data else "one_split"
+
+    def digest_data(self) -> dict[str, str]:
+        """Digests of the parts of the spec's data."""
+        return digest_rows(self._rows)
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """How the spec's data were read, and what the loop leaves out."""
+        read = () if spec.data is None else Measured(self._rows).describe_data(spec)
+        return (*read, *_describe_loop(self._loop))
+
+
+def choose_evidence(rows: Rows, loop: LoopFindings | None) -> Evidence:
+    """What is measured of the trials of a sweep that trains them here."""
+    if loop is None:
+        return Measured(rows)
+    return MeasuredLoop(rows, loop) if loop.measured else ReportedLoop(rows, loop)

@@ -33,6 +33,7 @@ from trainables.data.datasets import open_rows
 from trainables.data.description import describe_data
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_rows import LazyRows
+from trainables.data.no_rows import NoRows
 from trainables.data.notes import Note
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -79,20 +80,23 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if loop is None and not unsupported:
         problems += _check_arguments(spec)
     try:
-        rows = open_rows(spec.data)
+        if spec.data is None and loop is None:
+            raise SpecError(source, [*problems, Problem("data", "is missing")])
+        rows = NoRows() if spec.data is None else open_rows(spec.data)
         splits = rows.divide()
         replicated, sizes = _check_replicates(spec, rows)
-        problems += replicated
+        problems += replicated if loop is None else []
         problems += _check_sending(spec, rows)
         problems += _check_loader(spec, splits) if loop is None else []
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
-    assert spec.data is not None, "it was opened"
-    reading = describe_data(spec.data, rows, splits)
+    reading = () if spec.data is None else describe_data(spec.data, rows, splits)
     if loop is not None:
         own, findings = check_loop(spec, source, loop, splits)
+        if findings.measured and replicated:
+            raise SpecError(source, replicated)
         sampled = tuple(_list_sampled(spec))
         return Preflight(rows, splits, own, None, sampled, reading, None, findings)
     try:

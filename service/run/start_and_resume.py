@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from service.run.sweep_session import Ending
     from trainables.config.code_files import CodeFile
     from trainables.data.rows import Rows
+    from trainables.loops.rehearsal import LoopFindings
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
 
@@ -165,6 +166,7 @@ def start_sweep(
             cluster=cluster,
             not_neutral=prepared.not_neutral,
             ranges=prepared.ranges,
+            loop=prepared.loop,
             concurrent=prepared.slots,
         )
     return ending, folder
@@ -213,6 +215,7 @@ def resume_sweep(
             cluster=cluster,
             not_neutral=prepared.not_neutral,
             ranges=prepared.ranges,
+            loop=prepared.loop,
             concurrent=prepared.slots,
             more_trials=more_trials,
             wider=wider,
@@ -280,6 +283,7 @@ def continue_sweep(
             cluster=cluster,
             not_neutral=prepared.not_neutral,
             ranges=prepared.ranges,
+            loop=prepared.loop,
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
             orders=orders,
@@ -293,7 +297,7 @@ class Prepared:
     """A valid spec's samples, how many trials fit at once, and the files of its code.
 
     ``not_neutral`` says what regularises the baseline all the same, ``ranges`` what the space's
-    ranges of λ mean, if they were measured.
+    ranges of λ mean, if they were measured, ``loop`` what is known of the user's training loop.
     """
 
     rows: Rows
@@ -301,6 +305,7 @@ class Prepared:
     code: tuple[CodeFile, ...]
     not_neutral: tuple[str, ...]
     ranges: Ranges | None
+    loop: LoopFindings | None = None
 
 
 def prepare(
@@ -332,7 +337,7 @@ def prepare(
         pin_code(code)
         found = run_preflight(spec, source, measure_ranges=measure_ranges)
         slots = inventory.result().check(spec)
-        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges)
+        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges, found.loop)
 
 
 def _take_inventory(cluster: Cluster, shared: Sequence[Path], joined: ExitStack) -> Inventory:

@@ -14,11 +14,13 @@ class LoopFindings:
     """What a rehearsal of a loop found.
 
     ``metrics`` are the names of an epoch's metrics. ``notes`` say what the loop leaves out.
+    ``measured``: trial.evaluate measures the samples of the spec's data.
     """
 
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
-    shows_network: bool
+    uses_data: bool
+    measured: bool
 
 
 def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
@@ -32,7 +34,7 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
     finally:
         run.close()
     notes = (*_list_notes(run), *_list_unapplied(run, space))
-    return LoopFindings(tuple(first.metrics), notes, run.shows_network)
+    return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured)
 
 
 def _list_notes(run: OwnRun) -> Iterator[str]:
