@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainables.config.regularisers import BY_KEY
+from trainables.loops.metrics import REPORTED
 from trainables.loops.own import OwnRun
 
 
@@ -33,15 +34,20 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
         first = next(run.train())
     finally:
         run.close()
-    notes = (*_list_notes(run), *_list_unapplied(run, space))
+    notes = (*_list_notes(run, first.metrics), *_list_unapplied(run, space))
     return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured)
 
 
-def _list_notes(run: OwnRun) -> Iterator[str]:
+def _list_notes(run: OwnRun, metrics: Mapping[str, float]) -> Iterator[str]:
     if not run.evaluates:
         yield "there is no gap: the loop does not call trial.evaluate(model)"
     if not run.uses_data:
         yield "the loop has data of its own: replicates have new seeds, and the same data"
+    if any(name.startswith(REPORTED) for name in metrics):
+        yield (
+            f"{REPORTED}*: as reported by the loop, maybe with dropout and augmentation; no gap is "
+            "computed from them"
+        )
     if not run.saves:
         yield "the loop has no trial.checkpoint: an interrupted trial begins anew"
 
