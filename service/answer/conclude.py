@@ -16,7 +16,7 @@ from service.answer.looks import Decision, Limit, replicates_needed
 from service.answer.planner import FIRST, Planner, Stage
 from service.answer.unconfirmed import leave_unconfirmed
 from service.study.ranking import Ranking, list_challengers
-from service.study.records import Metrics, Trial, TrialState
+from service.study.records import GAP_REPORTED, Metrics, Trial, TrialState
 from service.sweep import answer as data
 from service.sweep.answer import Answer, Claim, Mean, Measured, PartState
 
@@ -190,7 +190,7 @@ def _describe_arm(race: Race, name: str, arm: Arm, *, at_control: bool) -> data.
     )
 
 
-_SIDES = ("train", "val", "test", "gap", "test_gap")
+_SIDES = ("train", "val", "test", "gap", "test_gap", "train_reported", GAP_REPORTED)
 
 
 def average(values: Sequence[float]) -> Mean:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,14 +71,16 @@ def _name_validated(name: str, objective: str) -> str:
     return f"val/{name}" if side in _SIDES and side != "val" else objective
 
 
-def find_unequal(name: str, trial: Mapping[str, float], others: Sequence[Trial]) -> str | None:
+def find_unequal(
+    name: str, metrics: Metrics, others: Sequence[Trial], whose: str = "it"
+) -> str | None:
     """Why a replicate's metrics cannot be compared with those of other replicates; None if so."""
     tested = f"{TEST}{name}"
     for other in others:
-        if (tested in other.best) != (tested in trial):
-            had = "had" if tested in other.best else "did not have"
+        if (tested in other.best) != (tested in metrics):
+            had, has = ("has", "has not") if tested in other.best else ("has no", "has")
             return (
-                f"replicate {other.replicate} of trial {other.confirms} {had} {tested}; replicates "
-                "are compared by it, so all of them need it, or none"
+                f"replicate {other.replicate} of trial {other.confirms} {had} {tested}, and "
+                f"{whose} {has}: replicates are compared by it, so all of them need it, or none"
             )
     return None

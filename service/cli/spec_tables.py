@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Table
 
@@ -77,6 +77,21 @@ def _list_examined(
     yield "one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"
     yield "evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"
     yield from _list_costs(spec, examined)
+
+
+def build_external_table(spec: SweepSpec, reading: Sequence[str]) -> Table:
+    """The result of checking a spec whose trials a loop elsewhere asks for."""
+    trained = "by a loop of yours, which asks for its trials: gapsweep.ask_tell(SPEC)"
+    return _build_grid(
+        [
+            ("trained", trained),
+            *itertools.zip_longest(("data",), reading or ("none",), fillvalue=""),
+            *_list_ranges(spec.space),
+            ("trainings", _count_trainings(spec)),
+            ("needed", ", ".join(spec.required_metrics)),
+            ("objective", _describe_direction(spec)),
+        ]
+    )
 
 
 def _list_ranges(space: SearchSpace) -> Iterator[tuple[str, str]]:

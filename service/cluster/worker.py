@@ -39,11 +39,11 @@ from trainables.run import EpochResult, Run
 class TrialContext:
     """The data that all trials of a sweep share.
 
-    ``policy`` says which code its trials may load.
+    ``policy`` says which code its trials may load. Only loops elsewhere may have no ``rows``.
     """
 
     spec: SweepSpec
-    rows: Rows
+    rows: Rows | None
     folder: Path
     policy: CodePolicy = field(default_factory=CodePolicy)
 
@@ -220,10 +220,12 @@ class Worker:
     def _divide(self) -> _Division:
         """The trial's division of the samples on the device; only the last one is kept there."""
         wanted = (self._trial.replicate, self._trial.redraws_test)
+        rows = self._context.rows
+        assert rows is not None, "the spec has data"
         if self._division is None or self._division.key != wanted:
             self._division = None  # frees the device before the next one is placed
             replicate, redraw = wanted
-            splits = self._context.rows.divide(replicate, redraw_test=redraw)
+            splits = rows.divide(replicate, redraw_test=redraw)
             self._division = _Division(wanted, splits, place(splits, self._device))
         return self._division
 

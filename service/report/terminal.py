@@ -137,6 +137,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
         table.caption = f"best: {format_trial(data.best)}"
+        table.caption += f"\n{data.gap_note}" if data.gap_note else ""
         table.caption_justify = "left"
     return table
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from service.answer.arms import TestScores
 from service.answer.reported import ReportedScores
 from service.run.finalists import measure_difference, measure_finalists
+from service.run.fingerprints import take_fingerprint
 from service.run.inspect_finalists import inspect_finalists
 from service.study.attributes import Finding
 from service.study.ranking import Ranking
 from service.sweep.answer import Division
+from service.sweep.fingerprint import Fingerprint
 from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep
@@ -19,12 +21,14 @@ from service.sweep.test_rows import read_test_rows
 from trainables.data.description import describe_data
 from trainables.data.digest import digest_rows
 from trainables.data.rows import Rows
+from trainables.data.splits import Splits
 from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
 from trainables.loops.rehearsal import LoopFindings
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
+    from trainables.config.data import DataSource
 
 
 class Evidence(Protocol):
@@ -34,8 +38,8 @@ class Evidence(Protocol):
     def division(self) -> Division:
         """What replicates differ by."""
 
-    def digest_data(self) -> dict[str, str]:
-        """Digests of the data's parts."""
+    def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
+        """What the sweep runs on now; ``folders`` are those of the user's code."""
 
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
         """How the data were read, in sentences."""
@@ -74,15 +78,14 @@ class Measured:
         """New divisions, unless the data are divided once and for all."""
         return "new_splits" if self._rows.redraws else "one_split"
 
-    def digest_data(self) -> dict[str, str]:
-        """Digests of the data's parts."""
-        return digest_rows(self._rows)
+    def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
+        """Its spec, data, code and environment."""
+        return take_fingerprint(spec, digest_rows(self._rows), folders)
 
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
         """How the data were read, in sentences."""
         assert spec.data is not None, "it was opened"
-        notes = describe_data(spec.data, self._rows, self._splits)
-        return tuple(f"{note.subject}: {note.text}" for note in notes)
+        return _describe(spec.data, self._rows, self._splits)
 
     def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
         """Test samples one by one, as each replicate has written them."""
@@ -129,35 +132,37 @@ class MeasuredLoop(Measured):
         super().__init__(rows)
         self._loop = loop
 
-    @property
-    def division(self) -> Division:
-        """New divisions where the loop trains on them."""
-        return super().division if self._loop.uses_data else "one_split"
-
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
         """How the data were read, and what the loop leaves out."""
         return (*super().describe_data(spec), *_describe_loop(self._loop))
 
 
-def _describe_loop(loop: LoopFindings) -> Iterator[str]:
-    return (f"loop: {note}" for note in loop.notes)
-
-
 class Reported:
-    """Of trials that loops elsewhere train: there is nothing but what these report."""
+    """Of trials that loops elsewhere train: there is nothing but what these report.
+
+    ``rows`` are those of the spec's data, which loops may use, if it has data.
+    """
+
+    def __init__(self, rows: Rows | None = None) -> None:
+        self._rows = rows
 
     @property
     def division(self) -> Division:
-        """None that is known here: replicates have new seeds."""
-        return "one_split"
+        """None that is known here."""
+        return "new_seeds"
 
-    def digest_data(self) -> dict[str, str]:
-        """Nothing."""
-        return {}
+    def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
+        """Its spec and data: what trains is elsewhere."""
+        data = {} if self._rows is None else digest_rows(self._rows)
+        return Fingerprint(
+            spec=spec.model_dump(mode="json", by_alias=True), data=data, code={}, environment={}
+        )
 
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
+        """How the data were read, if there are any."""
+        if self._rows is None or spec.data is None:
+            return ()
+        return _describe(spec.data, self._rows, self._rows.divide())
 
     def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
         """One number for each replicate."""
@@ -192,21 +197,22 @@ class ReportedLoop(Reported):
     """Of a user's own loop that measures its network itself: test samples are not measured."""
 
     def __init__(self, rows: Rows, loop: LoopFindings) -> None:
-        self._rows, self._loop = rows, loop
+        super().__init__(rows)
+        self._loop, self._redraws = loop, rows.redraws
 
     @property
     def division(self) -> Division:
         """New divisions where the loop trains on them."""
-        return "new_splits" if self._rows.redraws and self._loop.uses_data else "one_split"
+        return "new_splits" if self._redraws and self._loop.uses_data else "new_seeds"
 
-    def digest_data(self) -> dict[str, str]:
-        """Digests of the parts of the spec's data."""
-        return digest_rows(self._rows)
+    def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
+        """Its spec, data, code and environment."""
+        assert self._rows is not None
+        return take_fingerprint(spec, digest_rows(self._rows), folders)
 
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
         """How the spec's data were read, and what the loop leaves out."""
-        read = () if spec.data is None else Measured(self._rows).describe_data(spec)
-        return (*read, *_describe_loop(self._loop))
+        return (*super().describe_data(spec), *_describe_loop(self._loop))
 
 
 def choose_evidence(rows: Rows, loop: LoopFindings | None) -> Evidence:
@@ -214,3 +220,11 @@ def choose_evidence(rows: Rows, loop: LoopFindings | None) -> Evidence:
     if loop is None:
         return Measured(rows)
     return MeasuredLoop(rows, loop) if loop.measured else ReportedLoop(rows, loop)
+
+
+def _describe_loop(loop: LoopFindings) -> Iterator[str]:
+    return (f"loop: {note}" for note in loop.notes)
+
+
+def _describe(data: DataSource, rows: Rows, splits: Splits) -> tuple[str, ...]:
+    return tuple(f"{note.subject}: {note.text}" for note in describe_data(data, rows, splits))

@@ -76,7 +76,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if refused:
         raise SpecError(source, refused)
     loop, unsupported = find_loop_problems(spec)
-    problems = [*unsupported, *_check_components(spec)]
+    problems = [*unsupported, *check_components(spec)]
     if loop is None and not unsupported:
         problems += _check_arguments(spec)
     try:
@@ -84,7 +84,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
             raise SpecError(source, [*problems, Problem("data", "is missing")])
         rows = NoRows() if spec.data is None else open_rows(spec.data)
         splits = rows.divide()
-        replicated, sizes = _check_replicates(spec, rows)
+        replicated, sizes = check_replicates(spec, rows)
         problems += replicated if loop is None else []
         problems += _check_sending(spec, rows)
         problems += _check_loader(spec, splits) if loop is None else []
@@ -141,7 +141,7 @@ def _list_sampled(spec: SweepSpec) -> Iterator[str]:
             )
 
 
-def _check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
+def check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
     """Check that every replicate of the confirmation can be divided and tested.
 
     Returns the sizes of their training parts too.
@@ -267,7 +267,7 @@ def _check_directions(spec: SweepSpec, trainable: Trainable) -> Iterator[Problem
             )
 
 
-def _check_components(spec: SweepSpec) -> Iterator[Problem]:
+def check_components(spec: SweepSpec) -> Iterator[Problem]:
     """Check that samplers, pruners and stopping rules with user-defined code can be built."""
     search, stopping = spec.search, spec.early_stopping
     for place, component, make in (

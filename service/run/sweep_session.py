@@ -23,7 +23,7 @@ from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
 from service.run.evidence import Evidence, choose_evidence
-from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
+from service.run.fingerprints import check_changes, record_fingerprint
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
@@ -82,8 +82,10 @@ class Ending:
     losses: tuple[Loss, ...] = ()
 
 
-def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
-    """Create the folder of a new sweep with its spec.
+def create_sweep(
+    spec: SweepSpec, home: Home, import_paths: Sequence[str], *, asked: bool = False
+) -> SweepFolder:
+    """Create the folder of a new sweep with its spec; ``asked`` if loops elsewhere train it.
 
     Raises:
         HomeError: the home cannot be written.
@@ -95,6 +97,8 @@ def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> Sw
     ):
         folder = home.create().new_sweep(spec.name)
         try:
+            if asked:
+                folder.asked.mkdir()
             return write_sweep_files(folder, spec, import_paths)
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -236,7 +240,7 @@ class Session:
         self._spec, self._evidence, self._folder = spec, evidence, folder
         self._concurrent, self._observers = concurrent, observers
         self._losses = Losses()
-        fingerprint = take_fingerprint(spec, evidence.digest_data(), folder.read_import_paths())
+        fingerprint = evidence.take_fingerprint(spec, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
         if wider:
             _widen(spec, folder, wider)
@@ -319,6 +323,20 @@ class Session:
                 f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
                 "finished trials are kept; resume it to continue"
             ) from flow.error
+
+    def leave_to_others(self) -> None:
+        """Run nothing: loops elsewhere train the trials."""
+        self._cut_short = self._trials.unfinished
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train, or the budget is used up."""
+        return self._trials.exhausted or self._control.reason is not None
+
+    def pause(self) -> None:
+        """Write to MLflow what is known, and leave its runs open."""
+        if self._tracker is not None:
+            self._tracker.close(lambda: None, _ABANDON_PATIENCE)
 
     def _run_on(self, cluster: Cluster, flow: TrialFlow, context: TrialContext) -> None:
         with cluster.connect(self._folder.ray_log):

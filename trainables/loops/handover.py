@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
@@ -22,6 +22,29 @@ class TrialEnd(BaseException):
     It is no error: the trial was stopped early, pruned, or has had all of its epochs. Let it pass;
     ``finally`` blocks and context managers run.
     """
+
+
+class LoopControl(Protocol):
+    """A loop as its trial drives it, from report to report.
+
+    ``returned`` is what it returned, ``refused`` why a report of it was refused.
+    """
+
+    returned: object
+    refused: str
+
+    @property
+    def generators(self) -> Mapping[str, Any]:
+        """The states of the loop's generators where it is suspended."""
+
+    def proceed(self) -> Any:
+        """What the loop reports next; None if it ended."""
+
+    def end(self) -> bool:
+        """End the loop; False if it goes on."""
+
+    def suspend(self, value: object) -> None:
+        """Take what the loop reports."""
 
 
 class _Ended:

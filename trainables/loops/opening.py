@@ -78,7 +78,7 @@ def open_loop(
     loop: OwnLoop,
     spec: RunSpec,
     params: Mapping[str, Value],
-    splits: Splits,
+    splits: Splits | None,
     *,
     baseline: bool,
     device: str,
@@ -88,6 +88,36 @@ def open_loop(
     few: bool = False,
 ) -> OwnRun:
     """The training of one trial by a user's loop, see :func:`open_run`."""
+    return OwnRun(
+        read_parts(
+            loop,
+            spec,
+            params,
+            splits,
+            baseline=baseline,
+            device=device,
+            without=without,
+            seed=seed,
+            placed=placed,
+            few=few,
+        )
+    )
+
+
+def read_parts(
+    loop: OwnLoop,
+    spec: RunSpec,
+    params: Mapping[str, Value],
+    splits: Splits | None,
+    *,
+    baseline: bool,
+    device: str,
+    without: Collection[str] = (),
+    seed: int | None = None,
+    placed: Placed | None = None,
+    few: bool = False,
+) -> LoopParts:
+    """The parts of the training of one trial by a loop, see :func:`open_run`."""
     point = read_point(spec, params)
     training = point.training
     if seed is not None:
@@ -95,19 +125,18 @@ def open_loop(
     regularisers = tuple(r for r in point.regularisers if name_key(r) not in without)
     if baseline:
         regularisers = tuple(r for r in regularisers if not isinstance(r, OwnRegulariser))
-    return OwnRun(
-        LoopParts(
-            loop=loop,
-            arguments=point.model,
-            params=params,
-            fixed=spec.model,
-            training=training,
-            regularisers=regularisers,
-            stopping=None if EARLY_STOPPING in without else spec.early_stopping,
-            required=spec.required_metrics,
-            splits=splits,
-            data=placed or place(splits, device),
-            runs_to_end=baseline,
-            few=few,
-        )
+    return LoopParts(
+        loop=loop,
+        arguments=point.model,
+        params=params,
+        fixed=spec.model,
+        training=training,
+        regularisers=regularisers,
+        stopping=None if EARLY_STOPPING in without else spec.early_stopping,
+        required=spec.required_metrics,
+        splits=splits,
+        data=placed if placed or splits is None else place(splits, device),
+        device=device,
+        runs_to_end=baseline,
+        few=few,
     )

@@ -21,7 +21,7 @@ from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.no_rows import NoSplits
-from trainables.data.placing import Placed
+from trainables.data.placing import Placed, place
 from trainables.data.splits import Splits
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, blame, describe_error, locate
@@ -29,7 +29,7 @@ from trainables.functions import find_device
 from trainables.gap import compute_gaps
 from trainables.loops.batches import guess_info, read_batches
 from trainables.loops.checkpoints import load_state, take_state
-from trainables.loops.handover import Handover, TrialEnd
+from trainables.loops.handover import Handover, LoopControl, TrialEnd
 from trainables.loops.keeping import Keeping
 from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
@@ -52,7 +52,8 @@ class LoopParts:
 
     ``arguments`` are the loop's beside the trial, ``fixed`` those of them that the spec gives.
     ``required`` maps the metrics that the spec names to the keys that name them. With
-    ``runs_to_end`` early stopping ends nothing. A rehearsal has ``few``, one batch in each epoch.
+    ``runs_to_end`` early stopping ends nothing. The spec may name no data. A rehearsal has
+    ``few``, one batch in each epoch.
     """
 
     loop: OwnLoop
@@ -63,8 +64,9 @@ class LoopParts:
     regularisers: Regularisers
     stopping: StoppingConfig | None
     required: Mapping[str, str]
-    splits: Splits
-    data: Placed
+    splits: Splits | None
+    data: Placed | None
+    device: str = "cpu"
     runs_to_end: bool = False
     few: bool = False
 
@@ -87,19 +89,21 @@ class OwnRun:
     """The state of a training between the reports of a user's loop."""
 
     def __init__(self, parts: LoopParts) -> None:
-        self.parts, self.training, self.data = parts, parts.training, parts.data
+        self.parts, self.training = parts, parts.training
         self.trainable = Measuring()
-        self._has_data = not isinstance(parts.splits, NoSplits)
+        self.splits = parts.splits or NoSplits()
+        self.data = parts.data or place(self.splits, parts.device)
+        self._has_data = not isinstance(self.splits, NoSplits)
         if self._has_data:
-            self.trainable.setup(parts.splits.info, parts.training)
-        self.subset = choose_subset(parts.splits.train, parts.splits.val, parts.training.seed)
+            self.trainable.setup(self.splits.info, parts.training)
+        self.subset = choose_subset(self.splits.train, self.splits.val, parts.training.seed)
         self.keeping = Keeping(parts.stopping, parts.training.max_epochs, parts.runs_to_end)
         self.uses_data = False
         self.evaluates = False
         self.measured = False
         fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
         self.params = Params({**fixed, **parts.params}, varied=parts.params)
-        self._handover: Handover | None = None
+        self._handover: LoopControl | None = None
         self._model: nn.Module | None = None
         self._revealing = False
         self._regularised: list[Regularised] = []
@@ -129,6 +133,11 @@ class OwnRun:
     def is_baseline(self) -> bool:
         """Whether nothing may regularise."""
         return self.parts.runs_to_end
+
+    @property
+    def start_seed(self) -> int:
+        """The seed of all generators where the loop begins."""
+        return derive_seed(self.training.seed, _START)
 
     @property
     def epochs_done(self) -> int:
@@ -245,7 +254,7 @@ class OwnRun:
             raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
         few = self.is_short
-        return TrialData(self.parts.splits, self.data, self.training, few=few)
+        return TrialData(self.splits, self.data, self.training, few=few)
 
     @property
     def is_short(self) -> bool:
@@ -291,7 +300,7 @@ class OwnRun:
             self.parts.regularisers,
             self.training,
             self.trainable,
-            self.parts.splits,
+            self.splits,
             self.data,
             baseline=self.parts.runs_to_end,
         )
@@ -369,11 +378,11 @@ class OwnRun:
         if self._revealing:
             raise TrialEnd
 
-    def _begin(self) -> Handover:
+    def _begin(self) -> LoopControl:
         parts = self.parts
         taken = parts.loop.select_arguments(parts.arguments)
         self.params.read.update(f"{MODEL_PREFIX}{name}" for name in taken)
-        trial = Trial(self, self.params, seed=self.training.seed, device=self.data.device)
+        trial = Trial(self, self.params, seed=self.training.seed, device=self.parts.device)
         self._regularised, self._entries, self._measured = [], {}, {}
         self._first, self._restored = True, False
 
@@ -381,7 +390,7 @@ class OwnRun:
             with blame("trainable", parts.loop.path):
                 return parts.loop.call(trial, taken)
 
-        return Handover(body, derive_seed(self.training.seed, _START))
+        return Handover(body, self.start_seed)
 
     def _advance(self) -> EpochResult:
         self._handover = self._handover or self._begin()

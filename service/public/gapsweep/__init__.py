@@ -10,6 +10,8 @@ itself imports neither torch nor Ray.
 
 - Sweeps: ``run``, ``resume``, ``open_sweep``, ``Sweep``, ``Report``.
 - Specs: ``load_spec``, ``parse_spec``, ``SweepSpec``.
+- Loops elsewhere: ``ask_tell``, ``ask``, ``tell``, ``abandon``, with ``AskedSweep``,
+  ``AskedTrial`` and ``Signal``.
 - A service: ``Client``, ``AsyncClient`` (extra ``client``).
 - To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
   ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
     from service.client import endpoints as endpoints
     from service.client.client import AsyncClient as AsyncClient
     from service.client.client import Client as Client
+    from service.run.ask_tell import abandon as abandon
+    from service.run.ask_tell import ask as ask
+    from service.run.ask_tell import ask_tell as ask_tell
+    from service.run.ask_tell import tell as tell
+    from service.run.asked_sweep import AskedSweep as AskedSweep
+    from service.run.asked_trial import AskedTrial as AskedTrial
+    from service.run.asked_trial import Signal as Signal
     from service.run.start_and_resume import resume as resume
     from service.run.start_and_resume import run as run
     from service.run.sweep import Report as Report
@@ -76,6 +85,9 @@ _PUBLIC = {
     "service.base.errors": ("GapsweepError", "InputError", "SpecError"),
     "service.client": ("endpoints",),
     "service.client.client": ("AsyncClient", "Client"),
+    "service.run.ask_tell": ("abandon", "ask", "ask_tell", "tell"),
+    "service.run.asked_sweep": ("AskedSweep",),
+    "service.run.asked_trial": ("AskedTrial", "Signal"),
     "service.run.sweep": ("Report", "Sweep", "open_sweep"),
     "service.run.start_and_resume": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
