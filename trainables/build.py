@@ -141,7 +141,8 @@ def build_training(
     hooks = Hooks([made for made, _ in built], [name_part(config) for _, config in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     with blame("early_stopping"):
-        stopping = early_stopping.build() if early_stopping else None
+        rule = early_stopping.settle(training.max_epochs) if early_stopping else None
+        stopping = rule.build() if rule else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
     subset = choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(

@@ -40,6 +40,7 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun, try_step
+from trainables.loops.lightning.fit import ModuleLoop
 from trainables.loops.rehearsal import LoopFindings
 from trainables.run import Run
 
@@ -87,7 +88,8 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         replicated, sizes = check_replicates(spec, rows)
         problems += replicated if loop is None else []
         problems += _check_sending(spec, rows)
-        problems += _check_loader(spec, splits) if loop is None else []
+        if loop is None or isinstance(loop, ModuleLoop):
+            problems += _check_loader(spec, splits)
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
@@ -97,8 +99,8 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         own, findings = check_loop(spec, source, loop, splits)
         if findings.measured and replicated:
             raise SpecError(source, replicated)
-        sampled = tuple(_list_sampled(spec))
-        return Preflight(rows, splits, own, None, sampled, reading, None, findings)
+        hidden = (*findings.hidden, *_list_sampled(spec))
+        return Preflight(rows, splits, own, None, hidden, reading, None, findings)
     try:
         run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
         smallest = _find_smallest(spec, splits, sizes)

@@ -13,17 +13,23 @@ from trainables.config.regularisers import BY_KEY, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
+from trainables.loops.finding import find_loop
+from trainables.loops.lightning.fit import ModuleLoop, find_idle_keys
 from trainables.loops.opening import open_loop
 from trainables.loops.own import OwnRun
 from trainables.loops.rehearsal import LoopFindings, rehearse
-from trainables.loops.signature import OwnLoop, find_loop
+from trainables.loops.signature import OwnLoop
 
 
 def find_loop_problems(spec: SweepSpec) -> tuple[OwnLoop | None, list[Problem]]:
     """The spec's training loop, if its trainable is one, and what of the spec it cannot have."""
     try:
         arguments = {
-            **{n.removeprefix(MODEL_PREFIX): None for n in spec.space.parameters if "." in n},
+            **{
+                name.removeprefix(MODEL_PREFIX): None
+                for name in spec.space.parameters
+                if name.startswith(MODEL_PREFIX)
+            },
             **spec.model,
         }
         loop = find_loop(spec.trainable, arguments)
@@ -38,6 +44,9 @@ def _find_unsupported(spec: SweepSpec, loop: OwnLoop) -> Iterator[Problem]:
             "resources.workers",
             f"{loop.path} is a training loop, which runs in one process; set it to 1",
         )
+    if isinstance(loop, ModuleLoop):
+        for key, text in find_idle_keys(loop.path, spec.training, spec.space.parameters):
+            yield Problem(key, text)
     for name, parameter in spec.space.parameters.items():
         if any(isinstance(plain, Auto) for plain in list_alternatives(parameter)):
             yield Problem(

@@ -33,7 +33,7 @@ class Keeping:
         self.rule: StoppingRule | None = None
         if self.config is not None:
             with blame("early_stopping"):
-                self.rule = self.config.build()
+                self.rule = self.config.settle(self.max_epochs).build()
         self.last: EpochResult | None = None
         self.best: Kept | None = None
         self.control: Kept | None = None

@@ -13,8 +13,9 @@ from trainables.data.placing import Placed, place
 from trainables.data.splits import Splits
 from trainables.distributed.process import Process
 from trainables.errors import ContractError
+from trainables.loops.finding import find_loop
 from trainables.loops.own import LoopParts, OwnRun
-from trainables.loops.signature import OwnLoop, find_loop
+from trainables.loops.signature import OwnLoop
 from trainables.run import Run
 
 

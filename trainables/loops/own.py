@@ -84,6 +84,11 @@ class Measuring(Trainable):
         """What the user's function returns for the batch, else as of any trainable."""
         return super().evaluate(model, batch) if self.function is None else self.function(batch)
 
+    def is_better_high(self, metric: str) -> bool:
+        """By the spec's metrics, or by ``higher_is_better`` of the user's function."""
+        named = getattr(self.function, "higher_is_better", ())
+        return metric in named or super().is_better_high(metric)
+
 
 class OwnRun:
     """The state of a training between the reports of a user's loop."""
@@ -171,6 +176,11 @@ class OwnRun:
     def regularises(self) -> bool:
         """Whether the loop has called ``trial.regularise``."""
         return bool(self._regularised)
+
+    @property
+    def decays(self) -> list[str]:
+        """The weight decay that the loop's optimisers have by themselves, in words."""
+        return [decay for one in self._regularised for decay in one.decays]
 
     @property
     def saves(self) -> bool:

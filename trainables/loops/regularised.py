@@ -19,7 +19,7 @@ from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, blame
 from trainables.forward import read_outputs
 from trainables.functions import find_device
-from trainables.optimizers import switch_off_decay
+from trainables.optimizers import list_decays, switch_off_decay
 from trainables.regularisers.base import Hooks, Now, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer
@@ -46,6 +46,7 @@ class Regularised:
     Attributes:
         model: the network.
         optimizer: its optimiser.
+        decays: the weight decay that the optimiser has by itself, in words.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Regularised:
             derived = explain_derived(self.weights) if regulariser.acts_on_weights else None
             if derived:
                 raise ContractError(f"{name_key(config)}: {derived}")
+        self.decays = list_decays(optimizer)
         if baseline:
             switch_off_decay(optimizer)
         self.hooks = Hooks([made for made, _ in built], [name_part(c) for _, c in built])
@@ -136,7 +138,30 @@ class Regularised:
                 hook(self._now)
         return self._now
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    @property
+    def acts_on_weights(self) -> bool:
+        """Whether a regulariser changes weights or their gradients."""
+        return any(regulariser.acts_on_weights for regulariser in self.hooks.all)
+
+    def _before_step(
+        self, optimizer: torch.optim.Optimizer, arguments: Any, named: Any
+    ) -> tuple[Any, Any] | None:
+        """Act after the gradients are computed: within a closure, if the step has one."""
+        itself, *rest = arguments  # torch gives the optimiser once more
+        closure = named.get("closure") or (rest[0] if rest else None)
+        if not callable(closure):
+            self._act(optimizer)
+            return None
+
+        def compute() -> Any:
+            made = closure()
+            self._act(optimizer)
+            return made
+
+        others = {name: value for name, value in named.items() if name != "closure"}
+        return (itself, compute, *rest[1:]), others
+
+    def _act(self, optimizer: torch.optim.Optimizer) -> None:
         now = self._begin_epoch()
         now.lr.fill_(float(optimizer.param_groups[0]["lr"]))
         now.gradient_scale = torch.ones_like(now.lr)
@@ -169,7 +194,10 @@ def _explain_lack(regulariser: Regulariser, splits: Splits, model: nn.Module) ->
 
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
     """The last layer; None for a network that is not called with the samples of the data."""
+    was_training = model.training
     try:
         return find_last_layer(model, x)
     except Exception:  # of users' code, which may take anything
         return None
+    finally:
+        model.train(was_training)

@@ -15,13 +15,15 @@ class LoopFindings:
     """What a rehearsal of a loop found.
 
     ``metrics`` are the names of an epoch's metrics. ``notes`` say what the loop leaves out.
-    ``measured``: trial.evaluate measures the samples of the spec's data.
+    ``measured``: trial.evaluate measures the samples of the spec's data. ``hidden`` is
+    regularisation that no strength of a space reaches, in words.
     """
 
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
     uses_data: bool
     measured: bool
+    hidden: tuple[str, ...] = ()
 
 
 def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
@@ -32,10 +34,12 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
     """
     try:
         first = next(run.train())
+        decays = run.decays
     finally:
         run.close()
     notes = (*_list_notes(run, first.metrics), *_list_unapplied(run, space))
-    return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured)
+    hidden = tuple(f"{decay} of the optimizer, in every trial but the baseline" for decay in decays)
+    return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured, hidden)
 
 
 def _list_notes(run: OwnRun, metrics: Mapping[str, float]) -> Iterator[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from trainables.config.code_policy import TRAINABLE, load_named
 from trainables.errors import ContractError
 
 if TYPE_CHECKING:
@@ -51,17 +50,15 @@ class OwnLoop:
         return None
 
 
-def find_loop(path: str, arguments: Mapping[str, Any]) -> OwnLoop | None:
-    """The training loop at ``path``; None if it is something else.
+def find_function_loop(path: str, found: object, arguments: Mapping[str, Any]) -> OwnLoop | None:
+    """The training loop that a function is; None if ``found`` at ``path`` is something else.
 
     A loop is a function with a parameter named ``trial`` or annotated as ``gapsweep.Trial``, or any
     generator function of one required argument.
 
     Raises:
-        ContractError: it cannot be imported, the process's policy refuses it, it lacks an
-            argument, or it is a loop as other tools have it.
+        ContractError: it lacks an argument, or it is a loop as other tools have it.
     """
-    found = load_named(path, TRAINABLE, arguments)
     if isinstance(found, type) or not callable(found):
         return None
     try:

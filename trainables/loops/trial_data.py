@@ -49,13 +49,21 @@ class Loader:
     ) -> None:
         self._samples, self._size, self._few = samples, size, few
         self._shuffled, self._drop_last = shuffled, drop_last
+        self._count: int | None = None
 
     def __len__(self) -> int:
         if not isinstance(self._samples, IndexedSamples):
             raise TypeError("the batches of a stream cannot be counted")
-        count, size = len(self._samples), self._size
-        whole = count // size
-        return whole if self._drop_last and self._shuffled and whole else -(-count // size)
+        if self._few:
+            return 1
+        if not self._shuffled:
+            return -(-len(self._samples) // self._size)
+        if self._count is None:
+            with torch.random.fork_rng(devices=[]):
+                plan = self._samples.plan(self._size, drop_last=self._drop_last)
+            assert not isinstance(plan, int)
+            self._count = len(plan)
+        return self._count
 
     def __iter__(self) -> Iterator[Pair]:
         batches = self._shuffle() if self._shuffled else self._samples.read(self._size)
