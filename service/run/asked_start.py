@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from search_spaces.widening import Wider, read_wider
 from service.base.errors import ChangedSweepError, Problem, SpecError, SweepBusyError
-from service.run.evidence import Reported
+from service.run.evidence import Asked
 from service.run.preflight import check_components, check_replicates, run_preflight
 from service.run.sweep_control import Interrupts
 from service.run.sweep_session import Ending, More, Session, create_sweep
@@ -23,7 +23,7 @@ from service.sweep.asked import is_asked
 from service.sweep.fingerprint import Fingerprint, find_changes
 from service.sweep.history import History
 from service.sweep.home import Home, SweepFolder
-from service.sweep.load import find_summary, load_stored_spec
+from service.sweep.load import find_summary, load_stored_spec, read_sweep
 from service.sweep.sweep_record import SweepState
 from trainables.config.imports import EXTERNAL
 from trainables.data.datasets import open_rows
@@ -143,7 +143,7 @@ def check_external(spec: SweepSpec, source: str) -> Checked:
         rows = open_data(spec)
         if rows is not None:
             problems += check_replicates(spec, rows)[0]
-            reading = Reported(rows).describe_data(spec)
+            reading = Asked(rows).describe_data(spec)
     except TrainableError as error:
         problems.append(Problem("data", str(error)))
     if problems:
@@ -168,9 +168,11 @@ def _open(
     wider: Wider | None = None,
 ) -> Session:
     """A session in which no trial is trained. The caller holds the sweep's lock."""
+    spec = load_stored_spec(folder)
+    known = read_sweep(folder)[2].trials if folder.has(folder.journal) else ()
     with History(folder.history) as history:
         return Session(
-            *(load_stored_spec(folder), Reported(rows), folder, home, history),
+            *(spec, Asked(rows, known), folder, home, history),
             observers=[],
             more=more or More(0, 0),
             concurrent=1,

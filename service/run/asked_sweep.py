@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from service.cluster.worker import TrialContext
 from service.run.asked_start import conclude, has_ended, open_data
 from service.run.asked_trial import AskedTrial
 from service.run.asked_worker import AskedWorker
-from service.run.evidence import Reported
+from service.run.evidence import Asked
 from service.run.sweep import Report, Sweep
 from service.run.sweep_session import open_runs
 from service.run.turns import Handed, Turn, Turns
@@ -45,7 +45,13 @@ class AskedSweep:
     end, the trials that were asked for and not told.
     """
 
-    def __init__(self, folder: SweepFolder, home: Home, lost_after: float = LOST_AFTER) -> None:
+    def __init__(
+        self,
+        folder: SweepFolder,
+        home: Home,
+        lost_after: float = LOST_AFTER,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.folder, self._home = folder, home
         self._lost_after = lost_after
         self._spec = load_stored_spec(folder)
@@ -54,7 +60,7 @@ class AskedSweep:
         except TrainableError as error:
             raise InputError(f"{folder.sweep_id}: data: {error}") from None
         self._log = _Log(self)
-        self._turns = Turns(self._spec, folder, [self._log])
+        self._turns = Turns(self._spec, folder, [self._log], clock)
         self._held: dict[int, AskedTrial] = {}
 
     @property
@@ -158,22 +164,13 @@ class AskedSweep:
         self._log.close()
         conclude(self.folder, self._home, self.rows)
 
-    @contextmanager
-    def take_turn(self) -> Iterator[Turn]:
-        """A turn at the study, see :class:`Turns`."""
-        with self._turns.take() as turn:
-            yield turn
+    def take_turn(self, trial: int, claim: Claim) -> AbstractContextManager[Turn]:
+        """A turn at the study of the holder of a trial, see :class:`Turns`."""
+        return self._turns.take(trial, claim)
 
-    def renew(self, number: int, claim: Claim) -> None:
-        """Give a sign of life of a trial.
-
-        Raises:
-            TrialLostError: it was handed out again.
-        """
-        if self._turns.claims.renew(number, claim) is None:
-            raise TrialLostError(
-                f"trial {number} is not in this process's hands any more: it was handed out again"
-            )
+    def renew(self, trial: int, claim: Claim) -> None:
+        """Give a sign of life of a trial, see :class:`Turns`."""
+        self._turns.renew(trial, claim)
 
     def forget(self, trial: AskedTrial) -> None:
         """Let go of a trial that was told."""
@@ -181,7 +178,7 @@ class AskedSweep:
 
     def open_runs(self) -> SweepRuns | None:
         """The sweep's runs in MLflow; None where nothing is logged."""
-        return open_runs(self._spec, Reported(self.rows), self.folder, self._home)
+        return open_runs(self._spec, Asked(self.rows), self.folder, self._home)
 
     def _open(self, handed: Handed) -> AskedTrial:
         spec = read_sampled_spec(self._spec, self.folder)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import nn
+
 from service.base.errors import InputError, TrialEndedError
 from service.run.asked_words import describe_task
 from service.study.messages import EpochReport, TrialFailure
 from service.study.session import Decision
-from trainables.errors import ContractError, DivergedError
-from trainables.loops.trial import Trial
+from trainables.errors import DivergedError, TrainableError
+from trainables.loops.trial import Measure, Trial
 
 if TYPE_CHECKING:
     from service.run.asked_sweep import AskedSweep
     from service.run.asked_worker import AskedWorker
     from service.run.turns import Handed
+    from trainables.loops.regularised import Regularised
+    from trainables.loops.trial_data import TrialData
 
 PRUNED, STOPPED, LAST = "pruned", "early stopping", "the last epoch"
 
@@ -87,6 +92,39 @@ class AskedTrial(Trial):
         return folder
 
     @property
+    def data(self) -> TrialData:
+        """The replicate's division of the spec's data, without its test samples."""
+        with _as_input():
+            return super().data
+
+    def checkpoint(self, **entries: Any) -> None:
+        """See :meth:`Trial.checkpoint`."""
+        with _as_input():
+            super().checkpoint(**entries)
+
+    def restore(self, **objects: Any) -> Mapping[str, Any]:
+        """See :meth:`Trial.restore`."""
+        with _as_input():
+            return super().restore(**objects)
+
+    def regularise(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Regularised:
+        """See :meth:`Trial.regularise`."""
+        with _as_input():
+            return super().regularise(model, optimizer)
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        measure: Measure | None = None,
+        *,
+        train: Iterable[Any] | None = None,
+        val: Iterable[Any] | None = None,
+    ) -> dict[str, float]:
+        """See :meth:`Trial.evaluate`."""
+        with _as_input():
+            return super().evaluate(model, measure, train=train, val=val)
+
+    @property
     def told(self) -> bool:
         """Whether it is not in this process's hands any more."""
         return self._told
@@ -143,8 +181,8 @@ class AskedTrial(Trial):
             return replace(
                 self._end(answer, LAST if is_last else STOPPED), keep=keep, keep_control=control
             )
-        with self._sweep.take_turn() as turn:
-            decision = turn.report(self.number, self._claim, answer)
+        with self._sweep.take_turn(self.number, self._claim) as turn:
+            decision = turn.report(self.number, answer)
             stop = turn.stop
         if decision is Decision.CONTINUE:
             return Signal(False, keep=keep, keep_control=control)
@@ -165,8 +203,8 @@ class AskedTrial(Trial):
         return Signal(True, reason)
 
     def _fail(self, reason: str) -> Signal:
-        with self._sweep.take_turn() as turn:
-            turn.finish(self.number, self._claim, TrialFailure(reason=reason))
+        with self._sweep.take_turn(self.number, self._claim) as turn:
+            turn.finish(self.number, TrialFailure(reason=reason))
         self._ended = f"failed: {reason}"
         return Signal(True, self._ended)
 
@@ -190,9 +228,9 @@ class AskedTrial(Trial):
             best=self._add(self._final.best or {}, given, "the kept epoch"),
             control=self._add(self._final.control, control or {}, "the control's epoch"),
         )
-        with self._sweep.take_turn() as turn:
+        with self._sweep.take_turn(self.number, self._claim) as turn:
             turn.check_comparable(self._given, final)
-            turn.finish(self.number, self._claim, final)
+            turn.finish(self.number, final)
         self._release()
 
     def _conclude(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -229,8 +267,8 @@ class AskedTrial(Trial):
         """
         self._check_told()
         if not self._ended:
-            with self._sweep.take_turn() as turn:
-                turn.give_back(self.number, self._claim)
+            with self._sweep.take_turn(self.number, self._claim) as turn:
+                turn.give_back(self.number)
         self._release()
 
     def _release(self) -> None:
@@ -289,8 +327,8 @@ def _read_number(name: object, value: Any) -> float:
 
 @contextmanager
 def _as_input() -> Iterator[None]:
-    """Turn what is wrong with a loop's metrics into an error of the input."""
+    """Turn what the loop does wrong into an error of the input."""
     try:
         yield
-    except ContractError as error:
+    except TrainableError as error:
         raise InputError(str(error)) from None

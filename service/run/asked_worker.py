@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.answer.reported import DIVIDED, MEASURED, SAMPLES
 from service.cluster.worker import TrialContext, Worker
 from service.run.process_state import preserve_process_state
 from service.spec.directions import is_high_good
@@ -9,7 +10,7 @@ from service.spec.model import SweepSpec
 from service.study.messages import Assignment, EpochReport
 from trainables.loops.elsewhere import ELSEWHERE, RunElsewhere
 from trainables.loops.opening import read_parts
-from trainables.run import Run
+from trainables.run import EpochResult, Run
 
 
 class AskedWorker(Worker):
@@ -51,17 +52,24 @@ class AskedWorker(Worker):
         """
         result = self.run.last_result
         assert result is not None, "it has had an epoch"
-        report = EpochReport(epoch=result.epoch, metrics=dict(result.metrics))
-        return self._conclude(self.run, report)
+        return self._conclude(self.run, self._build_report(result))
 
     def _advance(self) -> EpochReport:
         result = self._train_epoch(self.run)
-        report = EpochReport(epoch=result.epoch, metrics=dict(result.metrics))
+        report = self._build_report(result)
         return self._conclude(self.run, report) if result.done else report
 
+    def _build_report(self, result: EpochResult) -> EpochReport:
+        ran_on = self._describe_device()
+        return EpochReport(epoch=result.epoch, metrics=dict(result.metrics), ran_on=ran_on)
+
     def _describe_device(self) -> dict[str, str]:
-        """Nothing: the loop trains where it likes."""
-        return {}
+        """What its metrics are of; the loop trains where it likes."""
+        if self.run.parts.splits is None:
+            return {}
+        if self.run.evaluates and self.run.best_state:
+            return {SAMPLES: MEASURED}
+        return {SAMPLES: DIVIDED} if self.run.uses_data else {}
 
     def _test(
         self, run: Run, best: dict[str, float], control: dict[str, float]

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from service.answer.arms import TestScores
-from service.answer.reported import ReportedScores
+from service.answer.reported import SAMPLES, ReportedScores
 from service.run.finalists import measure_difference, measure_finalists
 from service.run.fingerprints import take_fingerprint
 from service.run.inspect_finalists import inspect_finalists
 from service.study.attributes import Finding
 from service.study.ranking import Ranking
+from service.study.records import Trial
 from service.sweep.answer import Division
 from service.sweep.fingerprint import Fingerprint
 from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep
 from service.sweep.test_rows import read_test_rows
+from trainables.config.imports import EXTERNAL
 from trainables.data.description import describe_data
 from trainables.data.digest import digest_rows
 from trainables.data.rows import Rows
@@ -29,6 +31,9 @@ from trainables.loops.rehearsal import LoopFindings
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
     from trainables.config.data import DataSource
+
+
+T = TypeVar("T")
 
 
 class Evidence(Protocol):
@@ -137,19 +142,22 @@ class MeasuredLoop(Measured):
         return (*super().describe_data(spec), *_describe_loop(self._loop))
 
 
-class Reported:
-    """Of trials that loops elsewhere train: there is nothing but what these report.
+class Asked:
+    """Of trials that loops elsewhere train: what they report, and what was measured there.
 
-    ``rows`` are those of the spec's data, which loops may use, if it has data.
+    ``rows`` are those of the spec's data, if it has any; ``trials`` are those so far.
     """
 
-    def __init__(self, rows: Rows | None = None) -> None:
-        self._rows = rows
+    def __init__(self, rows: Rows | None = None, trials: Sequence[Trial] = ()) -> None:
+        self._rows, self._trials = rows, trials
 
     @property
     def division(self) -> Division:
-        """None that is known here."""
-        return "new_seeds"
+        """New divisions where every replicate used its own."""
+        used = [bool(t.ran_on.get(SAMPLES)) for t in self._trials if t.replicate]
+        if self._rows is None or not used or not all(used):
+            return "new_seeds"
+        return "new_splits" if self._rows.redraws else "one_split"
 
     def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
         """Its spec and data: what trains is elsewhere."""
@@ -165,35 +173,47 @@ class Reported:
         return _describe(spec.data, self._rows, self._rows.divide())
 
     def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
-        """One number for each replicate."""
-        return ReportedScores.of_spec(spec)
+        """What was measured of each test sample, else one number for each replicate."""
+        return ReportedScores.of_spec(spec, lambda trial: read_test_rows(folder, trial))
 
     def describe_network(self, spec: SweepSpec) -> Mapping[str, str]:
         """Nothing."""
         return {}
 
     def find_target_scale(self) -> float | None:
-        """Not known."""
-        return None
+        """That of the data, if there are any."""
+        return None if self._rows is None else Measured(self._rows).find_target_scale()
 
     def measure_difference(
         self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
     ) -> float | None:
-        """Not known."""
-        return None
+        """Known where the spec's trainable has the weights that were kept."""
+        return self._measure(spec, lambda m: m.measure_difference(spec, folder, sweep), None)
 
     def measure_finalists(
         self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep
     ) -> Iterator[tuple[int, Finding]]:
-        """Nothing."""
-        return iter(())
+        """Known where the spec's trainable has the weights that were kept."""
+        found: list[tuple[int, Finding]] = []
+        return iter(
+            self._measure(spec, lambda m: list(m.measure_finalists(spec, folder, sweep)), found)
+        )
 
     def inspect_finalists(self, spec: SweepSpec, folder: SweepFolder, sweep: Sweep) -> Inspection:
-        """Nothing."""
-        return Inspection()
+        """Known where the spec's trainable has the weights that were kept."""
+        return self._measure(spec, lambda m: m.inspect_finalists(spec, folder, sweep), Inspection())
+
+    def _measure(self, spec: SweepSpec, measure: Callable[[Measured], T], otherwise: T) -> T:
+        """Measure networks that the spec's trainable builds, if it names one."""
+        if self._rows is None or spec.trainable == EXTERNAL:
+            return otherwise
+        try:
+            return measure(Measured(self._rows))
+        except Exception:  # the loop may have trained another network than the spec names
+            return otherwise
 
 
-class ReportedLoop(Reported):
+class ReportedLoop(Asked):
     """Of a user's own loop that measures its network itself: test samples are not measured."""
 
     def __init__(self, rows: Rows, loop: LoopFindings) -> None:
@@ -213,6 +233,10 @@ class ReportedLoop(Reported):
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
         """How the spec's data were read, and what the loop leaves out."""
         return (*super().describe_data(spec), *_describe_loop(self._loop))
+
+    def _measure(self, spec: SweepSpec, measure: Callable[[Measured], T], otherwise: T) -> T:
+        """Measure nothing: the loop does not say how."""
+        return otherwise
 
 
 def choose_evidence(rows: Rows, loop: LoopFindings | None) -> Evidence:

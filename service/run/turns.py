@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from service.answer.reported import ReportedScores, find_unequal
+from service.answer.reported import SAMPLES, ReportedScores, find_unequal
 from service.base.errors import InputError, TrialLostError
-from service.run.evidence import Reported
+from service.run.evidence import Asked
 from service.run.sweep_control import Control, Stop
 from service.run.sweep_session import build_planner, plan_after_search, reserve
 from service.spec.model import SweepSpec
@@ -60,19 +60,35 @@ class Turns:
         self._file: int | None = None
 
     @contextmanager
-    def take(self) -> Iterator[Turn]:
-        """Hold the sweep's lock, and open a session on its study.
+    def take(self, trial: int | None = None, claim: Claim | None = None) -> Iterator[Turn]:
+        """Hold the sweep's lock, and open a session on its study; renew a ``claim`` on a trial.
 
         Raises:
             SweepBusyError: other processes hold the lock for long.
+            TrialLostError: the trial is not the holder's any more.
         """
         folder = self._folder
         with folder.lock(PATIENCE), History(folder.history) as history:
+            if trial is not None and claim is not None:
+                self.renew(trial, claim)
             study = self._open_study()
             observers = [history, _Weights(folder, self._spec, study), *self._observers]
             turn = Turn(self._spec, folder, study, self.claims, observers, self._clock())
             yield turn
             turn.close()
+
+    def renew(self, trial: int, claim: Claim) -> None:
+        """Give a sign of life of a trial.
+
+        Raises:
+            TrialLostError: the trial is not the holder's any more.
+        """
+        if self.claims.renew(trial, claim) is None:
+            raise TrialLostError(
+                f"trial {trial} is not in this process's hands any more: it was handed out again "
+                f"after {claim.limit:g} seconds without a report or trial.heartbeat(); what it "
+                "reports now is not recorded"
+            )
 
     def _open_study(self) -> SweepStudy:
         """The study, opened anew only where another file took the place of its journal."""
@@ -85,7 +101,7 @@ class Turns:
 
 
 class Turn:
-    """One session on the study."""
+    """One session on the study; what it does to a trial is for the holder of its claim."""
 
     def __init__(
         self,
@@ -106,8 +122,8 @@ class Turn:
             reserve(spec),
             gpus=_build_gpu_budget(spec, study, trials, held, now),
         )
-        self._tested = ReportedScores.of_spec(spec)
-        planner = build_planner(spec, Reported(), folder, study)
+        self._tested = ReportedScores.of_spec(spec, lambda _: {})
+        planner = build_planner(spec, Asked(), folder, study)
         self.session = StudySession(
             study,
             spec.space,
@@ -141,13 +157,8 @@ class Turn:
             return found
         return Handed(found, self._claims.make(found.number, limit))
 
-    def report(self, number: int, claim: Claim, report: EpochReport) -> Decision:
-        """Record an epoch; a trial that is pruned, or out of budget, ends by it.
-
-        Raises:
-            TrialLostError: the trial is not the holder's any more.
-        """
-        self._check(number, claim)
+    def report(self, number: int, report: EpochReport) -> Decision:
+        """Record an epoch; a trial that is pruned, or out of budget, ends by it."""
         decision = self._flow.report(number, report)
         if decision is Decision.CONTINUE and self.stop is not None:
             self.session.prune(number, OUT_OF_BUDGET)
@@ -156,25 +167,15 @@ class Turn:
             self._claims.drop(number)
         return decision
 
-    def finish(self, number: int, claim: Claim, last: Answer) -> None:
-        """End a trial.
-
-        Raises:
-            TrialLostError: the trial is not the holder's any more.
-        """
-        self._check(number, claim)
+    def finish(self, number: int, last: Answer) -> None:
+        """End a trial."""
         self._flow.finish(number, last, None)
         if self._flow.error is not None:
             raise self._flow.error
         self._claims.drop(number)
 
-    def give_back(self, number: int, claim: Claim) -> None:
-        """Give a trial back, to be handed out again.
-
-        Raises:
-            TrialLostError: the trial is not the holder's any more.
-        """
-        self._check(number, claim)
+    def give_back(self, number: int) -> None:
+        """Give a trial back, to be handed out again."""
         self.session.give_back(number)
         self._claims.drop(number)
 
@@ -187,10 +188,10 @@ class Turn:
         if not given.replicate:
             return
         others = [t for t in self.session.trials() if t.replicate and t.value is not None]
-        name = self._tested.metric
-        problem = find_unequal(name, final.best or {}, others)
+        name, samples = self._tested.metric, final.ran_on.get(SAMPLES, "")
+        problem = find_unequal(name, final.best or {}, samples, others)
         if final.control and problem is None:
-            problem = find_unequal(name, final.control, others, "its control, of which")
+            problem = find_unequal(name, final.control, samples, others, "its control")
         if problem is not None:
             raise InputError(problem)
 
@@ -199,14 +200,6 @@ class Turn:
         attributes = self._study.attributes
         if attributes.clocked != self._now:
             self._study.store(replace(attributes, clocked=self._now))
-
-    def _check(self, number: int, claim: Claim) -> None:
-        if self._claims.renew(number, claim) is None or number not in self.session.open_trials:
-            raise TrialLostError(
-                f"trial {number} is not in this process's hands any more: it was handed out again "
-                f"after {claim.limit:g} seconds without a report or trial.heartbeat(), or given "
-                "back; what it reports now is not recorded"
-            )
 
     def _count_time(self, held: Mapping[int, Claim]) -> None:
         """Count the time since the last turn, if somebody has trained meanwhile."""
