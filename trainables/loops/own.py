@@ -16,7 +16,7 @@ from search_spaces.values import Value, freeze
 from trainables.build import Regularisers, choose_subset, name_key, name_part
 from trainables.config.data_info import DataInfo
 from trainables.config.stopping import StoppingConfig
-from trainables.config.training import Training
+from trainables.config.training import Training, is_high_by_name
 from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
@@ -77,6 +77,11 @@ class Measuring(Trainable):
 
     function: Measure | None = None
 
+    @property
+    def _own_names(self) -> frozenset[str]:
+        """The metrics of the spec, which say themselves whether more is better."""
+        return frozenset(metric.name for metric in self._metrics)
+
     def build(self, info: DataInfo) -> nn.Module:
         """Not for a loop, which builds its networks itself."""
         raise NotImplementedError
@@ -88,7 +93,9 @@ class Measuring(Trainable):
     def is_better_high(self, metric: str) -> bool:
         """By the spec's metrics, or by ``higher_is_better`` of the user's function."""
         named = getattr(self.function, "higher_is_better", ())
-        return metric in named or super().is_better_high(metric)
+        if metric in named or super().is_better_high(metric):
+            return True
+        return is_high_by_name(metric) and metric not in self._own_names
 
 
 class OwnRun:
@@ -410,7 +417,13 @@ class OwnRun:
             self.keeping.forget()  # a loop that begins anew
         epoch = self.epochs_done + 1
         self._first = False
-        metrics = read_metrics(found[0], self._measured, self.parts.required, epoch)
+        metrics = read_metrics(
+            found[0],
+            self._measured,
+            self.parts.required,
+            epoch,
+            tests=not self._has_data or not self.measured,
+        )
         self._measured = {}
         for one in self._regularised:
             one.end_epoch()
