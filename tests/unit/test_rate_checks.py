@@ -173,6 +173,12 @@ def mistakes(how: str, **changes: Any) -> dict[str, str]:
         ),
         (
             "",
+            {"training": {"warmup_steps": 18}},
+            "training.warmup_steps",
+            "18 leaves no step for the schedule: a training has 18",
+        ),
+        (
+            "",
             {"data": f"{HERE}regression", "training": {"sampling": "balanced"}},
             "training.sampling",
             "balanced needs one class for each sample: the task is regression",
