@@ -16,6 +16,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from service.base.errors import SpecError
+from service.run.preflight import run_preflight
+from service.spec.file import dump_spec
+from service.spec.stored import parse_stored_spec
 from tests.specs import parse
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DivergedError
@@ -468,3 +472,22 @@ class Skipping(Net):
 
 def test_a_step_may_skip_its_batch() -> None:
     assert len(fit("Skipping")) == 3
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_keys_that_cannot_act_are_named_also_of_a_stored_spec(stored: bool) -> None:
+    def check(**training: Any) -> None:
+        spec = parse(
+            data={"name": f"{__name__}:arrays", "test": 0},
+            trainable=f"{__name__}:Net",
+            training={"max_epochs": 2, **training},
+            confirm="off",
+        )
+        if stored:
+            spec = parse_stored_spec(dump_spec(spec), "it", Path())
+        run_preflight(spec, "it")
+
+    check()
+    check(clip_norm=1.0, accumulate=2)
+    with pytest.raises(SpecError, match=r"training\.lr: .*configure_optimizers"):
+        check(lr=0.5)
