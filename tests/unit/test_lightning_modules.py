@@ -447,7 +447,11 @@ class Diverging(Net):
         ("LogsNoLoss", {}, r"validation_step logs accuracy, but no loss: call"),
         ("Asking", {}, r"AttributeError: 'NoneType' object has no attribute 'scale' \(test_light"),
         ("Diverging", {}, r"train/loss is nan in epoch 1"),
-        ("Manual", {"params": L2}, r"returns 2 optimizers; a penalty needs the one that trains"),
+        (
+            "Manual",
+            {"params": L2},
+            r"one optimizer, and Adam does not train net\.3\.weight; exc",
+        ),
         ("Net", {"model": {"hidden": 3}}, r"Net takes no argument 'hidden'; valid: lr, weight_d"),
         ("Net", {"params": {"mixup": 0.4}}, r"training_step takes no mixed or smoothed targets"),
     ],
