@@ -14,6 +14,7 @@ from service.sweep.home import SweepFolder
 from service.sweep.sweep_record import Sweep
 from trainables.analysis.export import Format, export_network
 from trainables.analysis.pruning import Removed, prune
+from trainables.data.no_rows import NoSplits
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
@@ -43,6 +44,12 @@ def export_best(
         InputError: the sweep has no best trial with weights, torch cannot export the network, or
             the folder cannot be written.
     """
+    if isinstance(splits, NoSplits):
+        raise InputError(
+            f"{spec.trainable} has data of its own, so that the shape of inputs is not known here; "
+            f"gapsweep.open_sweep({folder.sweep_id!r}).best_model() gives the network, which "
+            "torch.export can export with an input of yours"
+        )
     run = load_best_run(spec, sweep, splits, folder)
     before, best = run.model, sweep.best
     assert best is not None
