@@ -127,6 +127,14 @@ class TrainingRun:
         averaged = dict(self.evaluated.named_parameters())
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
 
+    def end_after(self, epochs: int) -> None:
+        """End after so many epochs; schedules stay those of ``training.max_epochs``.
+
+        Call it before the first epoch.
+        """
+        self.ends_at = min(epochs, self.training.max_epochs)
+        self.parts.regularisers.end_after(self.ends_at)
+
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         return self.parts.regularisers.learning_rate(epoch, self.training.lr_at(epoch))
