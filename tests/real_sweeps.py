@@ -237,7 +237,7 @@ class RealSweep:
         """Run it to its answer."""
         while (assignment := self.session.ask()) is not None:
             self._train(assignment)
-        answer = conclude(self.planner, self.session.trials(), redraws=True)
+        answer = conclude(self.planner, self.session.trials(), on="new_splits")
         return self._judge(answer)
 
     def _train(self, assignment: Assignment) -> None:

@@ -45,7 +45,7 @@ class Row:
     """A model of scikit-learn, and what is the same here.
 
     ``lam`` is λ in words, ``point`` the parameters of a trial, ``training`` the options of the
-    training; ``lr`` scales the learning rates.
+    training; ``lr`` scales the learning rates, ``epochs`` the number of epochs.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Row:
     point: Mapping[str, Any]
     training: Mapping[str, Any]
     lr: float = 1.0
+    epochs: int = 1
 
 
 _L1, _L2 = 2 * ALPHA * RATIO, ALPHA * (1 - RATIO)
@@ -83,7 +84,7 @@ ROWS = (
     Row(
         *("`LogisticRegression(C)`, L1", "1/(n·C)", "`l1`"),
         LogisticRegression(l1_ratio=1, solver="saga", **_LOGISTIC),
-        *(draw_classes, {"penalty": "l1", "lambda": 1 / (N * C)}, {}, 10.0),
+        *(draw_classes, {"penalty": "l1", "lambda": 1 / (N * C)}, {}, 10.0, 2),
     ),
     Row(
         *("`LogisticRegression(C)`, L2", "1/(2·n·C)", "`l2`, `l2_update: coupled`"),
@@ -121,7 +122,7 @@ class Batches:
     tolerance: float
 
 
-BATCHES = (Batches("all samples", N, 600, 1e-3), Batches("30 of 120 samples", 30, 150, 1e-2))
+BATCHES = (Batches("all samples", N, 300, 1e-3), Batches("30 of 120 samples", 30, 100, 1e-2))
 
 
 def render() -> str:

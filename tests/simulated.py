@@ -98,7 +98,7 @@ class Simulation:
             if assignment is None:
                 break
             self._train(assignment)
-        return conclude(self.planner, self.trials, redraws=True)
+        return conclude(self.planner, self.trials, on="new_splits")
 
     def extend(self, trials: int) -> None:
         used = sum(t.replicate > 0 for t in self.trials)

@@ -33,6 +33,7 @@ from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer, explain_misfit
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
 from trainables.returned import describe_returned
+from trainables.run import Run
 
 _FEW = 8
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
@@ -68,7 +69,7 @@ def build_run(
     regularisers = point.regularisers
     if baseline:
         regularisers = tuple(r for r in regularisers if not isinstance(r, OwnRegulariser))
-    regularisers = tuple(r for r in regularisers if _get_key(r) not in without)
+    regularisers = tuple(r for r in regularisers if name_key(r) not in without)
     return build_training(
         load_trainable(spec.trainable, point.model),
         splits,
@@ -121,28 +122,29 @@ def build_training(
     outputs = _find_last_layer(model, few)
     built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
     for regulariser, config in built:
-        with blame("", _get_key(config)):
-            misfit = _explain_misfit(regulariser, config, Offer(splits.info, *pair, model))
+        with blame("", name_key(config)):
+            misfit = explain_config_misfit(regulariser, config, Offer(splits.info, *pair, model))
             if misfit:
-                raise ContractError(f"{_get_key(config)}: {misfit}")
+                raise ContractError(f"{name_key(config)}: {misfit}")
             model = regulariser.on_model(model)
     model = process.synchronise_batch_norms(model)
     weights = select_penalised(model, training.penalised, outputs)
     for regulariser, config in built:
         derived = explain_derived(weights) if regulariser.acts_on_weights else None
         if derived:
-            raise ContractError(f"{_get_key(config)}: {derived}")
+            raise ContractError(f"{name_key(config)}: {derived}")
     optimizer = build_optimizer(trainable, model, training)
     if runs_to_end:
         switch_off_decay(optimizer)
     with blame("training.schedule"):
         training.lr_at(1)
-    hooks = Hooks([made for made, _ in built], [_get_part(config) for _, config in built])
+    hooks = Hooks([made for made, _ in built], [name_part(config) for _, config in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
     with blame("early_stopping"):
-        stopping = early_stopping.build() if early_stopping else None
+        rule = early_stopping.settle(training.max_epochs) if early_stopping else None
+        stopping = rule.build() if rule else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
-    subset = _choose_subset(splits.train, splits.val, training.seed)
+    subset = choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(
         Parts(
             trainable=trainable,
@@ -164,7 +166,7 @@ def build_training(
     )
 
 
-def _choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
+def choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
     """The training samples that are measured; None for a stream's, which are its first ones."""
     if isinstance(train, StreamSplit):
         return None
@@ -172,30 +174,33 @@ def _choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
     return choose_train_subset(len(train), count, seed)
 
 
-def find_misfits(configs: Regularisers, splits: Splits, run: TrainingRun) -> Mapping[str, str]:
+def find_misfits(configs: Regularisers, splits: Splits, run: Run) -> Mapping[str, str]:
     """Why regularisers cannot work with these data and this network, by key of the space."""
     found, pair = {}, run.data.train.head(_FEW)
     for config in configs:
         regulariser = config.build()
-        text = _explain_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
+        text = explain_config_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
         if text is None and regulariser.acts_on_weights:
             text = explain_derived(run.penalised)
-        found[_get_key(config)] = text
+        found[name_key(config)] = text
     return {key: text for key, text in found.items() if text}
 
 
-def _explain_misfit(
+def explain_config_misfit(
     regulariser: Regulariser, config: RegulariserConfig | OwnRegulariser, offer: Offer
 ) -> str | None:
+    """Why a regulariser cannot work with what is offered; None if it can."""
     on = config.on if isinstance(config, RegulariserConfig) else ""
     return explain_misfit(regulariser, on, offer)
 
 
-def _get_key(config: RegulariserConfig | OwnRegulariser) -> str:
+def name_key(config: RegulariserConfig | OwnRegulariser) -> str:
+    """The key of the space, or the label, that a regulariser is from."""
     return config.key if isinstance(config, RegulariserConfig) else config.label
 
 
-def _get_part(config: RegulariserConfig | OwnRegulariser) -> str:
+def name_part(config: RegulariserConfig | OwnRegulariser) -> str:
+    """What a regulariser is called as a part of a configuration."""
     return config.part() if isinstance(config, RegulariserConfig) else config.label
 
 

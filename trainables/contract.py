@@ -90,7 +90,10 @@ class Trainable(ABC):
         made = self.forward(model, batch)
         if self._takes_loss_of(model, batch):
             return read_loss(made)
-        outputs = read_outputs(made)
+        return self.combine_losses(read_outputs(made), batch)
+
+    def combine_losses(self, outputs: Any, batch: Batch) -> Tensor:
+        """The mean loss of a batch, 0-dim, with its mixed targets and label smoothing."""
         losses = self._compute_losses(outputs, batch.y)
         if batch.other_y is not None:
             assert batch.share is not None

@@ -48,9 +48,9 @@ class ModuleTrainable(Trainable):
             )
         if all(callable(getattr(network, name, None)) for name in _LIGHTNING):
             raise ContractError(
-                f"{type(network).__name__} has {' and '.join(_LIGHTNING)}, as modules of Lightning "
-                "do, which are not run here; sweep the network inside of it, and name its loss by "
-                "training.loss, or subclass gapsweep.Trainable and call them there"
+                f"{self._factory.__name__} returned {type(network).__name__}, which has "
+                f"{' and '.join(_LIGHTNING)}, as modules of Lightning do: name its class as "
+                "`trainable`, a subclass of LightningModule, so that they are run"
             )
         return network
 

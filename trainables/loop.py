@@ -35,16 +35,7 @@ from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
 from trainables.returned import check_step
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """``epoch`` counts from 1; ``done`` marks the last one."""
-
-    epoch: int
-    metrics: Mapping[str, float]
-    done: bool
-
+from trainables.run import EpochResult, Kept
 
 _NOISE, _READ, _NORMS = 2**20, 2**21, 2**22  # larger than the rank of any process
 _NORM_BATCHES = 100
@@ -82,14 +73,6 @@ class Parts:
     runs_to_end: bool = False
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The result of an epoch and a copy of its weights on the CPU."""
-
-    result: EpochResult
-    state: dict[str, Tensor]
-
-
 class TrainingRun:
     """The state of a training between epochs: its parts, last result and best weights."""
 
@@ -110,6 +93,18 @@ class TrainingRun:
         return self._kept.state if self._kept else {}
 
     @property
+    def subset(self) -> Tensor | None:
+        """The training samples that are measured; None for all of ``data.measured``."""
+        return self.parts.subset
+
+    def train(self) -> Iterator[EpochResult]:
+        """See :func:`train`."""
+        return train(self)
+
+    def close(self) -> None:
+        """Do nothing: a training that nobody iterates over holds nothing."""
+
+    @property
     def evaluated(self) -> nn.Module:
         """The network to evaluate: the average of the weights as soon as there is one."""
         return self.parts.regularisers.evaluated(self.model)
@@ -128,10 +123,7 @@ class TrainingRun:
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
 
     def end_after(self, epochs: int) -> None:
-        """End after so many epochs; schedules stay those of ``training.max_epochs``.
-
-        Call it before the first epoch.
-        """
+        """End after so many epochs, and let averages of the weights plan for them."""
         self.ends_at = min(epochs, self.training.max_epochs)
         self.parts.regularisers.end_after(self.ends_at)
 

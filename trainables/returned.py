@@ -88,7 +88,7 @@ def read_number(value: Any, name: str, hint: str = "") -> float:
     tensor = _read_tensor(value)
     if tensor is None or tensor.numel() != 1:
         raise ContractError(f"{name} is {describe_returned(value)}; expected: one number{hint}")
-    return float(tensor)
+    return float(tensor.detach())
 
 
 def check_metric_name(name: object, owner: str) -> None:

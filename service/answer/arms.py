@@ -126,6 +126,11 @@ class Race:
             return None
         return view_control(trial, self.ranking.metric) if self.is_control(arm) else trial
 
+    def find_complete(self, arm: Arm, replicate: int) -> Trial | None:
+        """A completed replicate as it was trained, a control at its last epoch."""
+        trial = self.replicates.get(arm, {}).get(replicate)
+        return trial if trial is not None and trial.state is TrialState.COMPLETE else None
+
     def _cost(self, arm: Arm, replicate: int) -> float:
         trial = self.view(arm, replicate)
         return float("inf") if trial is None else self.ranking.cost(trial)
@@ -152,6 +157,10 @@ class TestScores:
         high = ranking.mode == "max" if side == "val" else better_high(name)
         return cls(name, -1.0 if high else 1.0, read)
 
+    def name_metric(self, race: Race) -> str:
+        """The metric that is compared."""
+        return f"test/{self.metric}"
+
     def table(self, race: Race, arm: Arm, count: int, *, redrawn: bool = False) -> list[Row | None]:
         """Costs by replicate, each ``(rows,)``; None where a replicate failed.
 
@@ -166,7 +175,7 @@ class TestScores:
 
     def baseline(self, race: Race, count: int) -> list[Row | None]:
         """Costs of the control's trainings at their last epoch, by replicate."""
-        trials = (race.view(race.control_arm, r) for r in range(1, count + 1))
+        trials = (race.find_complete(race.control_arm, r) for r in range(1, count + 1))
         return [None if t is None else self._find(t, False) for t in trials]
 
     def _find(self, trial: Trial, at_control: bool) -> Row | None:

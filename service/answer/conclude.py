@@ -16,7 +16,7 @@ from service.answer.looks import Decision, Limit, replicates_needed
 from service.answer.planner import FIRST, Planner, Stage
 from service.answer.unconfirmed import leave_unconfirmed
 from service.study.ranking import Ranking, list_challengers
-from service.study.records import Metrics, Trial, TrialState
+from service.study.records import GAP_REPORTED, Metrics, Trial, TrialState
 from service.sweep import answer as data
 from service.sweep.answer import Answer, Claim, Mean, Measured, PartState
 
@@ -37,12 +37,13 @@ def conclude(
     planner: Planner,
     trials: Sequence[Trial],
     *,
-    redraws: bool,
+    on: data.Division,
     measure_error: Callable[[], float | None] = lambda: None,
 ) -> Answer:
     """The answer of a sweep with confirmation, of one that was cut short as well.
 
-    ``measure_error`` gives the standard error that :func:`leave_unconfirmed` takes.
+    ``on`` is what its replicates differ by. ``measure_error`` gives the standard error that
+    :func:`leave_unconfirmed` takes.
     """
     spec, scores, stage = planner.spec, planner.scores, planner.read(trials)
     if stage is None:
@@ -65,7 +66,7 @@ def conclude(
     excluded = look.excluded_above if claim is Claim.NOT_SHOWN else None
     return Answer(
         claim=claim,
-        metric=f"test/{scores.metric}",
+        metric=scores.name_metric(race),
         mode="max" if scores.sign < 0 else "min",
         pick=stage.pick.trial,
         without=stage.pick.without,
@@ -76,7 +77,7 @@ def conclude(
         p=look.p,
         replicates=count,
         test_rows=look.effect.rows,
-        on="new_splits" if redraws else "one_split",
+        on=on,
         feasible=race.is_feasible(stage.pick, count),
         min_effect=min_effect,
         excluded_above=excluded,
@@ -189,7 +190,7 @@ def _describe_arm(race: Race, name: str, arm: Arm, *, at_control: bool) -> data.
     )
 
 
-_SIDES = ("train", "val", "test", "gap", "test_gap")
+_SIDES = ("train", "val", "test", "gap", "test_gap", "train_reported", GAP_REPORTED)
 
 
 def average(values: Sequence[float]) -> Mean:

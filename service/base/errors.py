@@ -15,6 +15,8 @@ GapsweepError
 │   │   └── NotReadyError          a result that the sweep does not have yet
 │   ├── ConflictError              an action that the current state does not allow
 │   │   ├── SweepBusyError         another process runs this sweep
+│   │   ├── TrialEndedError        a trial that has ended already
+│   │   ├── TrialLostError         a trial that was handed out again meanwhile
 │   │   ├── DamagedFileError       a file of the sweep cannot be used
 │   │   ├── IllegalTransitionError a sweep's state does not allow the next one
 │   │   └── StaleDriverError       the sweep's attempt is over
@@ -187,6 +189,18 @@ class SweepBusyError(ConflictError):
     """Another process is running this sweep."""
 
     code = "sweep-busy"
+
+
+class TrialEndedError(ConflictError):
+    """The trial has ended, or has had its last epoch."""
+
+    code = "trial-ended"
+
+
+class TrialLostError(ConflictError):
+    """The trial was handed out again, because its holder gave no sign of life."""
+
+    code = "trial-lost"
 
 
 class DamagedFileError(ConflictError):

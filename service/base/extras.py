@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.metadata import requires
 
-_EXTRAS = ("client", "server", "dashboard", "optunahub", "parquet", "mnist")
+_EXTRAS = ("client", "server", "dashboard", "optunahub", "parquet", "mnist", "lightning")
 _REQUIREMENT = re.compile(r"^([\w.-]+).*extra == ['\"](\w+)['\"]")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +37,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a killed process left half written, if there is one."""
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return
     with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

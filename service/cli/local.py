@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +37,10 @@ from service.cli.remote_session import (
 )
 from service.cli.run_here import resume_here, run_here
 from service.report.console import open_console
+from trainables.config.imports import EXTERNAL
+
+if TYPE_CHECKING:
+    from service.spec.model import SweepSpec
 
 
 @app.command(rich_help_panel=HERE)
@@ -189,12 +193,28 @@ def validate(
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or [])
+    if spec.trainable == EXTERNAL:
+        _validate_external(spec, spec_file)
+        return
     with use_folders(spec_file.resolve().parent, Path.cwd()):
         found = run_preflight(spec, str(spec_file))
     Cluster(ray_address).take_inventory().check(spec)
     console = open_console()
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(build_spec_table(spec, found))
+
+
+def _validate_external(spec: SweepSpec, spec_file: Path) -> None:
+    """Check a spec whose trials a loop elsewhere asks for, and its data if it has any."""
+    from service.cli.spec_tables import build_external_table
+    from service.run.asked_start import check_external
+    from service.run.user_code import use_folders
+
+    with use_folders(spec_file.resolve().parent, Path.cwd()):
+        found = check_external(spec, str(spec_file))
+    console = open_console()
+    console.print(f"{spec_file} is valid", style="bold green")
+    console.print(build_external_table(spec, found.reading))
 
 
 @app.command(rich_help_panel=HERE)

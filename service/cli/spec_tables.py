@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Table
 
@@ -13,8 +13,10 @@ from service.base.number_format import duration
 from service.cluster.inventory import Inventory, Node, format_count
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
+from trainables.analysis.examine import Examination
 from trainables.config.precision import PRECISIONS
 from trainables.data.splits import describe_size
+from trainables.loops.rehearsal import LoopFindings
 from trainables.regularisers.dropout import find_dropout
 
 _MIB, _GIB = 2**20, 2**30
@@ -26,23 +28,62 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     """The result of checking a spec without training."""
     splits = found.splits
     sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
-    weights = sum(p.numel() for p in found.run.model.parameters())
-    penalised = sum(w.weight.numel() for w in found.run.penalised)
-    examined, at_once = found.examination, spec.training.eval_batch_size
     return _build_grid(
         [
             ("data", "{} train, {} val, {} test samples".format(*sizes)),
             *found.reading,
-            ("network", f"{weights:,} weights, {penalised:,} of them penalised:"),
-            ("", ", ".join(w.name for w in found.run.penalised)),
-            ("dropout", ", ".join(find_dropout(found.run.model)) or "none"),
-            *(("not neutral", text) for text in found.not_neutral),
-            ("one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"),
-            ("evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"),
-            *_list_costs(spec, found),
+            *(_list_examined(spec, found, found.examination) if found.examination else ()),
+            *(_list_of_loop(spec, found, found.loop) if found.loop else ()),
             *_list_ranges(spec.space if found.ranges is None else found.ranges.space),
             *_list_meanings(found),
-            ("metrics", ", ".join(found.examination.metrics)),
+            ("metrics", ", ".join(_list_metrics(found))),
+            ("objective", _describe_direction(spec)),
+        ]
+    )
+
+
+def _list_metrics(found: Preflight) -> tuple[str, ...]:
+    if found.loop is not None:
+        return found.loop.metrics
+    return found.examination.metrics if found.examination else ()
+
+
+def _list_of_loop(
+    spec: SweepSpec, found: Preflight, loop: LoopFindings
+) -> Iterator[tuple[str, str]]:
+    """What a rehearsal of a user's own loop found."""
+    yield "loop", f"{spec.trainable}, to its first report on one batch"
+    yield from (("", note) for note in loop.notes)
+    yield from (("not neutral", text) for text in found.not_neutral)
+    yield "trainings", _count_trainings(spec)
+
+
+def _list_examined(
+    spec: SweepSpec, found: Preflight, examined: Examination
+) -> Iterator[tuple[str, str]]:
+    """What a rehearsal of our loop found."""
+    at_once = spec.training.eval_batch_size
+    weights = sum(p.numel() for p in found.run.model.parameters())
+    penalised = sum(w.weight.numel() for w in found.run.penalised)
+    yield "network", f"{weights:,} weights, {penalised:,} of them penalised:"
+    yield "", ", ".join(w.name for w in found.run.penalised)
+    yield "dropout", ", ".join(find_dropout(found.run.model)) or "none"
+    yield from (("not neutral", text) for text in found.not_neutral)
+    yield "one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"
+    yield "evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"
+    yield from _list_costs(spec, examined)
+
+
+def build_external_table(spec: SweepSpec, reading: Sequence[str]) -> Table:
+    """The result of checking a spec whose trials a loop elsewhere asks for."""
+    trained = "by a loop of yours, which asks for its trials: gapsweep.ask_tell(SPEC)"
+    return _build_grid(
+        [
+            ("trained", trained),
+            *itertools.zip_longest(("data",), reading or ("none",), fillvalue=""),
+            *_list_ranges(spec.space),
+            ("trainings", _count_trainings(spec)),
+            ("needed", ", ".join(spec.required_metrics)),
             ("objective", _describe_direction(spec)),
         ]
     )
@@ -73,21 +114,27 @@ def _describe_direction(spec: SweepSpec) -> str:
     return found[0] if same else "; early stopping: ".join(found)
 
 
-def _list_costs(spec: SweepSpec, found: Preflight) -> Iterator[tuple[str, str]]:
-    """What the whole sweep may cost at most, by the time of one step on this CPU."""
+def _count_trainings(spec: SweepSpec) -> str:
     confirm, budget = spec.confirm, spec.budget
     after = confirm.total_trainings if confirm else 0
     confirming = f"at most {after} to confirm" if after else "none to confirm (unconfirmed)"
     if spec.audit:
         confirming = f"at most {spec.audit.trials} to audit the pruner; {confirming}"
-        after += spec.audit.trials
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
-    yield "trainings", f"{budget.trials} of the search{controls}; {confirming}"
-    steps = found.examination.steps
+    return f"{budget.trials} of the search{controls}; {confirming}"
+
+
+def _list_costs(spec: SweepSpec, examined: Examination) -> Iterator[tuple[str, str]]:
+    """What the whole sweep may cost at most, by the time of one step on this CPU."""
+    confirm, budget = spec.confirm, spec.budget
+    after = confirm.total_trainings if confirm else 0
+    after += spec.audit.trials if spec.audit else 0
+    yield "trainings", _count_trainings(spec)
+    steps = examined.steps
     if steps is None:
         yield "time", "not known: train is a stream, and training.steps_per_epoch is not set"
         return
-    epoch = steps * found.examination.seconds * _MEASURED
+    epoch = steps * examined.seconds * _MEASURED
     total = (budget.trials + after) * spec.training.max_epochs * epoch
     at_once = duration(round(total / spec.resources.concurrent))
     limit = "" if budget.minutes is None else f"; the budget ends it after {budget.minutes:g} min"

@@ -24,7 +24,6 @@ from service.sweep.inspected_files import BEST, CONTROL, write_inspected
 from service.sweep.torch_files import save_tensors
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.analysis.inspection import inspect_weights
-from trainables.build import build_run
 from trainables.config.code_policy import CodePolicy
 from trainables.config.trial_parameters import list_parts
 from trainables.data.placing import Placed, place
@@ -33,18 +32,19 @@ from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
 from trainables.errors import TrainableError, describe_error
-from trainables.loop import EpochResult, TrainingRun, train
+from trainables.loops.opening import open_run
+from trainables.run import EpochResult, Run
 
 
 @dataclass(frozen=True)
 class TrialContext:
     """The data that all trials of a sweep share.
 
-    ``policy`` says which code its trials may load.
+    ``policy`` says which code its trials may load. Only loops elsewhere may have no ``rows``.
     """
 
     spec: SweepSpec
-    rows: Rows
+    rows: Rows | None
     folder: Path
     policy: CodePolicy = field(default_factory=CodePolicy)
 
@@ -76,7 +76,7 @@ class Worker:
             limit_memory(resources.worker_gpus)
         self.process = Process()
         self._division: _Division | None = None
-        self._run: TrainingRun | None = None
+        self._run: Run | None = None
 
     def take(self, assignment: Assignment) -> None:
         """Release the last trial and its memory, and take the next one."""
@@ -116,6 +116,8 @@ class Worker:
         return failure
 
     def _forget(self) -> None:
+        if self._run is not None:
+            self._run.close()
         self._run = None
         self._results: Iterator[EpochResult] = iter(())
         if self._device == "cuda":
@@ -131,15 +133,21 @@ class Worker:
         run = self._run = self._run or self._begin()
         result = run.last_result
         if result is None or (result.epoch <= self._recorded and not result.done):
-            result = next(self._results)
-            self._save(run.state_dict(), self._folder.checkpoint(self._trial.number))
+            result = self._train_epoch(run)
+            while result.epoch <= self._recorded and not result.done:  # it began anew
+                result = self._train_epoch(run)
         self._recorded = result.epoch
         report = EpochReport(
             epoch=result.epoch, metrics=dict(result.metrics), ran_on=self._describe_device()
         )
         return self._conclude(run, report) if result.done else report
 
-    def _conclude(self, run: TrainingRun, report: EpochReport) -> EpochReport:
+    def _train_epoch(self, run: Run) -> EpochResult:
+        result = next(self._results)
+        self._save(run.state_dict(), self._folder.checkpoint(self._trial.number))
+        return result
+
+    def _conclude(self, run: Run, report: EpochReport) -> EpochReport:
         """The last report of a training, with the metrics at its kept weights.
 
         Replicates are measured on the test samples here. All processes of a group take part in
@@ -147,20 +155,21 @@ class Worker:
         """
         number = self._trial.number
         best, control = run.best_metrics(), run.control_metrics() or {}
-        self._save(run.best_state, self._folder.best_weights(number))
-        if run.control is not None:
+        if run.best_state:
+            self._save(run.best_state, self._folder.best_weights(number))
+        if run.control is not None and run.control.state:
             self._save(run.control.state, self._folder.control_weights(number))
         if self._trial.replicate and not self.process.rank:
             best, control = self._test(run, best, control)
         return replace(report, best=best, control=control, not_acting=self._list_idle(run))
 
-    def _list_idle(self, run: TrainingRun) -> tuple[str, ...]:
+    def _list_idle(self, run: Run) -> tuple[str, ...]:
         """The parts of the trial without any effect; every process of a group takes part."""
         parts, idle = list_parts(self._context.spec, self._trial.params), run.list_idle()
         return tuple(part for part in parts if part in idle)
 
     def _test(
-        self, run: TrainingRun, best: dict[str, float], control: dict[str, float]
+        self, run: Run, best: dict[str, float], control: dict[str, float]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Both metrics with ``test/*`` and ``test_gap/*``; the samples' own go to a file."""
         splits = self._divide().splits
@@ -177,7 +186,7 @@ class Worker:
             np.savez(file, **rows)  # type: ignore[arg-type]  # its stub takes no mapping of arrays
         return best, control
 
-    def _inspect(self, run: TrainingRun, splits: Splits) -> None:
+    def _inspect(self, run: Run, splits: Splits) -> None:
         """Write what is found of the weights beside their scores, of an arm that is reported."""
         trial, confirm = self._trial, self._context.spec.confirm
         may_be_picked = confirm is not None and confirm.pick == "simplest"
@@ -190,9 +199,9 @@ class Worker:
         found = {name: inspect_weights(run, splits, state) for name, state in states.items()}
         write_inspected(self._folder, self._trial.number, found)
 
-    def _begin(self) -> TrainingRun:
+    def _begin(self) -> Run:
         division = self._divide()
-        run = build_run(
+        run = open_run(
             self._context.spec,
             self._trial.params,
             division.splits,
@@ -206,16 +215,18 @@ class Worker:
         state = self.process.broadcast(self._read_checkpoint())
         if state is not None:
             run.load_state_dict(state)
-        self._results = train(run)
+        self._results = run.train()
         return run
 
     def _divide(self) -> _Division:
         """The trial's division of the samples on the device; only the last one is kept there."""
         wanted = (self._trial.replicate, self._trial.redraws_test)
+        rows = self._context.rows
+        assert rows is not None, "the spec has data"
         if self._division is None or self._division.key != wanted:
             self._division = None  # frees the device before the next one is placed
             replicate, redraw = wanted
-            splits = self._context.rows.divide(replicate, redraw_test=redraw)
+            splits = rows.divide(replicate, redraw_test=redraw)
             self._division = _Division(wanted, splits, place(splits, self._device))
         return self._division
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from itertools import groupby
 
-from service.sweep.inspection import ColumnShare, InputColumns
+from service.sweep.inspection import STABLE_SHARE, ColumnShare, InputColumns
 
 COLUMNS_NOTE = (
     "A training keeps a column if some weight out of it is not zero. The share of trainings that "
@@ -28,6 +28,19 @@ def describe_columns(found: InputColumns) -> str:
     return ""
 
 
+def describe_stable(found: InputColumns) -> str:
+    """How many columns are stable, in one sentence; empty where one training says nothing of it."""
+    if found.trainings < 2:
+        return ""
+    if found.one_division:
+        return (
+            "Which columns are stable is not known: all trainings had the same rows. Let the data "
+            "function take `seed`, or name a file or a source, for new divisions."
+        )
+    least = f"at least {100 * STABLE_SHARE:.0f} % of the pick's {found.trainings} trainings"
+    return f"Stable columns, kept by {least}: {len(found.stable):,} of {found.count:,}."
+
+
 def list_column_groups(found: InputColumns) -> Iterator[tuple[str, str]]:
     """Columns by how many of the pick's trainings keep them, those of most trainings first."""
     for share, columns in groupby(found.columns, key=lambda column: column.share):
@@ -41,8 +54,12 @@ def write_columns(found: InputColumns) -> str:
     """All columns with their shares as CSV."""
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(("column", "share", "trainings"))
-    table.writerows((c.name, f"{c.share:.4f}", found.trainings) for c in found.columns)
+    table.writerow(("column", "share", "trainings", "stable"))
+    stable = frozenset(found.stable)
+    table.writerows(
+        (c.name, f"{c.share:.4f}", found.trainings, "yes" if c.name in stable else "no")
+        for c in found.columns
+    )
     return file.getvalue()
 
 

@@ -10,7 +10,13 @@ from matplotlib.figure import FigureBase
 from service.base.plain_text import clean
 from service.report.plots import BASELINE_COLOUR, BEST_COLOUR, render_svg, save_figure
 from service.report.robustness import NAMES, list_scores
-from service.sweep.inspection import ColumnShare, CorruptionCurve, InputColumns, RobustnessSummary
+from service.sweep.inspection import (
+    STABLE_SHARE,
+    ColumnShare,
+    CorruptionCurve,
+    InputColumns,
+    RobustnessSummary,
+)
 
 MOST_COLUMNS = 40
 _LONGEST = 40  # characters of a column's name
@@ -88,6 +94,7 @@ def _draw_curve(axes: Axes, arm: str, curve: CorruptionCurve, score: str) -> Non
 def _draw_columns(axes: Axes, columns: tuple[ColumnShare, ...]) -> None:
     places = range(len(columns))
     axes.barh(places, [100 * c.share for c in columns], color=BEST_COLOUR, height=0.6)
+    axes.axvline(100 * STABLE_SHARE, color=BASELINE_COLOUR, linewidth=1, linestyle=":")
     axes.set_yticks(places, [clean(_cut(c.name)) for c in columns])
     axes.set_ylim(len(columns) - 0.4, -0.6)
     axes.set_xlim(0, 100)

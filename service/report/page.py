@@ -12,7 +12,7 @@ from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
-from service.report.columns import COLUMNS_NOTE, describe_columns
+from service.report.columns import COLUMNS_NOTE, describe_columns, describe_stable
 from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
 from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
@@ -64,6 +64,7 @@ def _show_inspection(found: Inspection) -> dict[str, object]:
         "has_calibration": CALIBRATION in list_scores(found.robustness),
         "columns_plot": Markup(plot),
         "columns_sentence": sentence,
+        "columns_stable": "" if columns is None else describe_stable(columns),
         "columns_note": COLUMNS_NOTE,
         "columns_left_out": 0 if columns is None else columns.count - MOST_COLUMNS,
     }

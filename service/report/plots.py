@@ -22,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from service.base.plain_text import clean
 from service.report.report_data import Curves, ReportData
 from service.report.verdict import describe_part
+from service.study.records import GAP_REPORTED
 from service.sweep.answer import Bounds
 from trainables.config.penalties import PenaltyKind, penalties
 
@@ -50,6 +51,7 @@ _STYLE = {
 }
 
 _WIDE = 100.0
+_TRAIN_REPORTED = "train_reported/loss"
 """From this ratio of λ on, an axis has a label at decades only."""
 
 
@@ -154,18 +156,25 @@ def _ring_best(axes: Axes, data: ReportData) -> None:
 
 
 def _draw_losses(axes: Axes, data: ReportData) -> None:
-    axes.set(title="Loss: train dashed, validation solid", xlabel="epoch", ylabel="loss")
+    reported = any(_TRAIN_REPORTED in curves.series for curves in data.curves)
+    train = "train as reported dotted" if reported else "train dashed"
+    axes.set(title=f"Loss: {train}, validation solid", xlabel="epoch", ylabel="loss")
     for curves in data.curves:
         _draw_series(axes, curves, "train/loss", "--")
+        _draw_series(axes, curves, _TRAIN_REPORTED, ":")
         _draw_series(axes, curves, "val/loss", "-")
     _finish(axes, bool(axes.lines), "no epochs")
 
 
 def _draw_gap_curve(axes: Axes, data: ReportData) -> None:
-    axes.set(title="Generalisation gap: val − train", xlabel="epoch", ylabel="gap/loss")
+    as_reported = ", as reported" if data.gap_note else ""
+    axes.set(
+        title=f"Generalisation gap: val − train{as_reported}", xlabel="epoch", ylabel="gap/loss"
+    )
     axes.axhline(0, color=_INK, linewidth=0.8, alpha=0.6)
     for curves in data.curves:
         _draw_series(axes, curves, "gap/loss", "-")
+        _draw_series(axes, curves, f"{GAP_REPORTED}/loss", "-")
     _finish(axes, len(axes.lines) > 1, "no epochs")
 
 

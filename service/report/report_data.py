@@ -13,15 +13,19 @@ from service.report.formatting import format_parts, list_idle_parameters
 from service.report.refit import write_refit
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
-from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState
+from service.study.records import GAP_REPORTED, OUT_OF_BUDGET, Role, Trial, TrialState, find_gap
 from service.sweep.answer import Answer
 from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep, SweepState
 from trainables.config.penalties import penalties
 
-CURVES = ("train/loss", "val/loss", "gap/loss")
-_SIDES = ("val", "test", "gap", "test_gap")
+CURVES = ("train/loss", "train_reported/loss", "val/loss", "gap/loss", "gap_reported/loss")
+_SIDES = ("val", "test", "gap", GAP_REPORTED, "test_gap")
+REPORTED_NOTE = (
+    "gap_reported is as the loop reported both sides: its training metrics may contain dropout and "
+    "augmentation, and be of other weights."
+)
 _NAME_ORDER = ("none", *penalties.built_in())
 _METRIC_ORDER = ("loss", "accuracy")
 
@@ -146,6 +150,12 @@ class ReportData:
     refit: tuple[str, ...] = ()
 
     @property
+    def gap_note(self) -> str:
+        """What to know of gaps that were only reported; empty if there are none."""
+        reported = any(row.metric.startswith(f"{GAP_REPORTED}/") for row in self.comparison)
+        return REPORTED_NOTE if reported else ""
+
+    @property
     def description(self) -> str:
         """The verdict, and the warning of best values at the edge of their ranges."""
         return " ".join([self.verdict, *([write_warning(self.edges)] if self.edges else [])])
@@ -154,7 +164,9 @@ class ReportData:
 def build_report(sweep: Sweep, importances: Importances) -> ReportData:
     """The report of a sweep in any state."""
     baseline, control, best = sweep.baseline, sweep.control, find_challenger(sweep)
-    gap_metrics = tuple(f"gap/{m}" for m in _list_metrics(sweep.trials, "gap"))
+    gap_metrics = tuple(
+        f"{side}/{m}" for side in ("gap", GAP_REPORTED) for m in _list_metrics(sweep.trials, side)
+    )
     answer = sweep.answer or leave_unconfirmed(
         sweep.ranking, sweep.trials, None, _explain_missing(sweep)
     )
@@ -174,7 +186,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         by_penalty=_group_trials(sweep, gap_metrics, lambda t: t.penalty),
         by_augmentation=_group_trials(sweep, gap_metrics, lambda t: t.augmentation),
         gap_points=_collect_gap_points(sweep),
-        baseline_gap=baseline.best.get("gap/loss") if baseline else None,
+        baseline_gap=find_gap(baseline.best) if baseline else None,
         curves=tuple(_build_curves(r, t) for r, t in (("baseline", baseline), ("best", best)) if t),
         importances=importances,
         savings=_count_savings(sweep),
@@ -222,7 +234,7 @@ def describe_idle(row: GroupRow) -> str:
 def list_arm_metrics(answer: Answer) -> tuple[str, ...]:
     """The metrics that a table of arms shows: the objective's on each side, and its gap."""
     name = answer.metric.partition("/")[2]
-    wanted = (f"val/{name}", f"test/{name}", f"gap/{name}")
+    wanted = (f"val/{name}", f"test/{name}", f"gap/{name}", f"{GAP_REPORTED}/{name}")
     return tuple(m for m in wanted if any(m in arm.metrics for arm in answer.arms))
 
 
@@ -286,7 +298,7 @@ def _rescale(row: ComparisonRow, scale: float) -> ComparisonRow:
 def _build_row(metric: str, finalists: _Finalists) -> ComparisonRow:
     baseline, control, best = (t.best.get(metric) if t else None for t in finalists)
     first, second, third = (t.errors.get(metric) if t else None for t in finalists)
-    is_gap = metric.startswith(("gap/", "test_gap/"))
+    is_gap = metric.startswith(("gap/", f"{GAP_REPORTED}/", "test_gap/"))
     no_gap = is_gap and baseline is not None and baseline <= 0
     return ComparisonRow(
         metric=metric,
@@ -332,7 +344,7 @@ def _collect_gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
     """Completed trials with a penalty and positive λ, by penalty, in order of λ."""
     found: dict[str, list[GapPoint]] = {}
     for trial in (t for t in sweep.searched if t.state is TrialState.COMPLETE):
-        lam, gap = trial.params.get("lambda"), trial.best.get("gap/loss")
+        lam, gap = trial.params.get("lambda"), find_gap(trial.best)
         if trial.penalty != "none" and isinstance(lam, int | float) and lam > 0 and gap is not None:
             found.setdefault(trial.penalty, []).append(GapPoint(trial.number, float(lam), gap))
     names = sorted(found, key=_build_sort_key(_NAME_ORDER))

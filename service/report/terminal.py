@@ -12,7 +12,7 @@ from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
-from service.report.columns import describe_columns, list_column_groups
+from service.report.columns import describe_columns, describe_stable, list_column_groups
 from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.formatting import (
     format_bounds,
@@ -139,6 +139,7 @@ def _build_comparison(data: ReportData) -> Table | Text:
         table.add_row(row.metric, *(format_with_error(*v) for v in values), _format_closed(row))
     if data.best is not None:
         table.caption = f"best: {format_trial(data.best)}"
+        table.caption += f"\n{data.gap_note}" if data.gap_note else ""
         table.caption_justify = "left"
     return table
 
@@ -277,6 +278,8 @@ def _build_columns(found: InputColumns) -> Table | Text:
     table.add_column(overflow="fold")
     for kept, names in list_column_groups(found):
         table.add_row(kept, names)
+    table.caption = describe_stable(found)
+    table.caption_justify = "left"
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from service.base.number_format import number
 from service.report.formatting import format_share, format_signed, format_trial
-from service.study.records import Params, Role, Trial, TrialState
+from service.study.records import GAP_REPORTED, Params, Role, Trial, TrialState
 from service.sweep.answer import Answer, Claim, Measured, Part, PartState
 from service.sweep.sweep_record import Sweep
 from trainables.config.trial_parameters import EARLY_STOPPING
@@ -52,6 +52,7 @@ def _write_helps(answer: Answer, trial: Trial) -> Iterator[str]:
     yield from _describe_parts(answer, trial.params)
     yield _describe_gap(answer)
     yield _describe_constraints(answer)
+    yield _describe_replicates(answer)
     yield _describe_redrawn(answer)
 
 
@@ -64,6 +65,7 @@ def _write_not_shown(answer: Answer, trial: Trial) -> Iterator[str]:
         f"{above} ({_evidence(answer)}), compared with the control, {_describe_control(answer)}."
     )
     yield _describe_stopping(answer)
+    yield _describe_replicates(answer)
     yield _describe_redrawn(answer)
 
 
@@ -76,6 +78,7 @@ def _write_undecided(answer: Answer, trial: Trial) -> Iterator[str]:
     )
     yield _describe_limit(answer)
     yield _describe_stopping(answer)
+    yield _describe_replicates(answer)
     yield _describe_redrawn(answer)
 
 
@@ -204,9 +207,13 @@ def describe_part(name: str, params: Params) -> str:
 
 
 def _describe_gap(answer: Answer) -> str:
-    name = f"gap/{answer.metric.partition('/')[2]}"
     arms = [answer.find_arm(n) for n in ("baseline", "control", "pick")]
-    found = [a.metrics.get(name) if a else None for a in arms]
+    known = [a.metrics if a else {} for a in arms]
+    metric = answer.metric.partition("/")[2]
+    name = f"gap/{metric}"
+    if not any(name in metrics for metrics in known):
+        name = f"{GAP_REPORTED}/{metric}"
+    found = [metrics.get(name) for metrics in known]
     if any(f is None for f in found):
         return ""
     baseline, control, pick = (f.mean for f in found if f is not None)
@@ -266,7 +273,7 @@ def _change(answer: Answer) -> str:
 
 
 def _evidence(answer: Answer) -> str:
-    what = "new seeds and splits" if answer.on == "new_splits" else "new seeds"
+    what = _REPLICATES[answer.on]
     parts = []
     if answer.interval is not None and answer.level is not None:
         low, high = (format_signed(b) for b in answer.interval)
@@ -277,6 +284,26 @@ def _evidence(answer: Answer) -> str:
     parts.append(f"{answer.replicates} {what}")
     parts.append(f"{answer.test_rows:,} test samples" if answer.test_rows > 1 else "by their means")
     return ", ".join(parts)
+
+
+_REPLICATES = {
+    "new_splits": "new seeds and splits",
+    "one_split": "new seeds",
+    "new_seeds": "new seeds only",
+}
+
+
+def _describe_replicates(answer: Answer) -> str:
+    """What the replicates do not show, where a loop of the user's trained them."""
+    if answer.on != "new_seeds":
+        return ""
+    said = "The replicates differ by their seeds only: nothing is said of other samples."
+    if answer.metric.startswith("test/"):
+        return said
+    return (
+        f"{said} {answer.metric} is of samples that chose the pick, too, which favours it: tell a "
+        "test metric of each replicate for a stricter answer."
+    )
 
 
 def _on(answer: Answer) -> str:

@@ -13,16 +13,14 @@ from service.study.records import Role
 from service.sweep.home import SweepFolder
 from service.sweep.load import blame
 from service.sweep.sweep_record import Sweep
-from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.data.preprocessing import WithPreprocessing
 from trainables.data.splits import Splits
-from trainables.loop import TrainingRun
+from trainables.loops.opening import open_run
+from trainables.run import Run
 
 
-def load_best_run(
-    spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFolder
-) -> TrainingRun:
+def load_best_run(spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFolder) -> Run:
     """The training of the best trial at its kept weights, with the network in eval mode.
 
     Raises:
@@ -33,7 +31,7 @@ def load_best_run(
         raise InputError(f"{folder.sweep_id} has no completed trial with weights")
     state = _read_weights(folder, best.number)
     baseline = best.role is Role.BASELINE
-    run = build_run(spec, best.params, splits, baseline=baseline, device="cpu")
+    run = open_run(spec, best.params, splits, baseline=baseline, device="cpu")
     run.model.load_state_dict(state)
     run.model.eval()
     return run

@@ -26,7 +26,7 @@ from trainables.analysis.pruning import Removed, prune
 from trainables.analysis.subject import SAMPLES, gather_subject
 from trainables.data.splits import Splits
 from trainables.data.whole import take_raw
-from trainables.loop import TrainingRun
+from trainables.run import Run
 
 Source = Literal["refit", "best"]
 
@@ -97,7 +97,7 @@ def export_sweep(
 
 def _load_best(
     material: Material, sweep: Sweep, folder: SweepFolder
-) -> tuple[TrainingRun, Splits, dict[str, Any], Mapping[str, Value], str]:
+) -> tuple[Run, Splits, dict[str, Any], Mapping[str, Value], str]:
     splits = material.rows.divide()
     run = load_best_run(material.spec, sweep, splits, folder)
     best = sweep.best
@@ -129,7 +129,7 @@ def _describe_refit(folder: SweepFolder, refit: Refit) -> dict[str, Any]:
 
 def _write(
     material: Material,
-    run: TrainingRun,
+    run: Run,
     splits: Splits,
     params: Mapping[str, Value],
     card: Mapping[str, Any],

@@ -21,10 +21,10 @@ from trainables.analysis.held_out import (
     measure_standard_error,
 )
 from trainables.analysis.measure_anatomy import measure_anatomy
-from trainables.build import build_run
 from trainables.config.anatomy import ANATOMY_ROWS, Anatomy
 from trainables.data.splits import Splits
-from trainables.loop import TrainingRun
+from trainables.loops.opening import open_run
+from trainables.run import Run
 
 
 def measure_finalists(
@@ -49,7 +49,7 @@ def measure_finalists(
         yield trial.number, Finding(metrics, _inspect(run, state), errors, control_anatomy)
 
 
-def _inspect(run: TrainingRun, state: Mapping[str, Tensor]) -> Anatomy:
+def _inspect(run: Run, state: Mapping[str, Tensor]) -> Anatomy:
     run.model.load_state_dict(state)
     return measure_anatomy(run.model, run.penalised, list_val_inputs(run, ANATOMY_ROWS))
 
@@ -80,10 +80,10 @@ def _score(spec: SweepSpec, splits: Splits, trial: Trial, weights: Path) -> Held
     return measure_held_out(build_finalist(spec, trial, splits), splits, read_weights(weights))
 
 
-def build_finalist(spec: SweepSpec, trial: Trial, splits: Splits) -> TrainingRun:
+def build_finalist(spec: SweepSpec, trial: Trial, splits: Splits) -> Run:
     """The training of a trial of the search, on the CPU."""
     baseline = trial.role is Role.BASELINE
-    return build_run(spec, trial.params, splits, baseline=baseline, device="cpu", seed=trial.seed)
+    return open_run(spec, trial.params, splits, baseline=baseline, device="cpu", seed=trial.seed)
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:

@@ -26,20 +26,18 @@ from service.sweep.fingerprint import (
 )
 from service.sweep.home import SweepFolder
 from trainables.config.code_files import Origin
-from trainables.data.digest import digest_rows
-from trainables.data.rows import Rows
 
 _LIBRARIES = ("gapsweep", "torch", "numpy", "pandas", "ray", "optuna")
 
 
 def take_fingerprint(
-    spec: SweepSpec, rows: Rows, folders: Sequence[Path | str] | None = None
+    spec: SweepSpec, data: dict[str, str], folders: Sequence[Path | str] | None = None
 ) -> Fingerprint:
-    """What trials would run on now; ``folders`` are those of the user's code."""
+    """What trials would run on now: ``data`` by digests, the user's code in ``folders``."""
     code = fingerprint_code(spec, folders or None)
     return Fingerprint(
         spec=spec.model_dump(mode="json", by_alias=True),
-        data=digest_rows(rows),
+        data=data,
         code={c.module: c.digest for c in code if c.origin is not Origin.GAPSWEEP and c.digest},
         environment={"python": python_version(), **{n: _find_version(n) for n in _LIBRARIES}},
     )

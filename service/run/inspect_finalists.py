@@ -36,15 +36,17 @@ Found = Mapping[str, Sequence[Inspected]]
 
 
 def inspect_finalists(
-    spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep
+    spec: SweepSpec, splits: Splits, folder: SweepFolder, sweep: Sweep, *, redraws: bool
 ) -> Inspection:
-    """What is found over the replicates, or of the search's own trainings where there are none."""
+    """What is found over the replicates, or of the search's own trainings where there are none.
+
+    ``redraws`` says whether replicates have divisions of their own.
+    """
     found = {arm: tuple(_read_replicates(folder, sweep, arm)) for arm in _ARMS}
     if not found[PICK]:
         found = dict(_measure_search(spec, splits, folder, sweep))
-    return Inspection(
-        robustness=_summarise_robustness(found), columns=_count_columns(found.get(PICK, ()))
-    )
+    columns = _count_columns(found.get(PICK, ()), one_division=not redraws)
+    return Inspection(robustness=_summarise_robustness(found), columns=columns)
 
 
 def _read_replicates(folder: SweepFolder, sweep: Sweep, name: str) -> Iterator[Inspected]:
@@ -114,7 +116,7 @@ def _average(scores: Sequence[Mapping[str, float]]) -> dict[str, Mean]:
     return {n: average([each[n] for each in scores if n in each]) for n in names}
 
 
-def _count_columns(found: Sequence[Inspected]) -> InputColumns | None:
+def _count_columns(found: Sequence[Inspected], *, one_division: bool) -> InputColumns | None:
     """How often each column is kept; None where the inputs are no table."""
     columns = [i.columns for i in found if i.columns is not None]
     if not columns:
@@ -131,4 +133,5 @@ def _count_columns(found: Sequence[Inspected]) -> InputColumns | None:
         trainings=len(known),
         columns=tuple(ordered[:MOST_COLUMNS]),
         left_out=max(0, len(ordered) - MOST_COLUMNS),
+        one_division=one_division,
     )

@@ -14,8 +14,10 @@ from search_spaces.kinds import Int, Parameter, list_alternatives
 from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
+from service.run.preflight_loop import check_loop, find_loop_problems
 from service.run.ranges import Ranges, compute_ranges
 from service.run.user_code import find_code_problems
+from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.analysis.examine import Examination, examine
@@ -37,6 +39,9 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun, try_step
+from trainables.loops.lightning.fit import ModuleLoop
+from trainables.loops.rehearsal import LoopFindings
+from trainables.run import Run
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,18 @@ class Preflight:
     """The samples, the search's splits, the baseline's training before its first step.
 
     ``not_neutral`` says what regularises the baseline all the same, ``reading`` how the data were
-    read, ``ranges`` what the space's ranges of λ mean, if they were measured.
+    read, ``ranges`` what the space's ranges of λ mean, if they were measured. A training loop of
+    the user's has findings, ``loop``, and no examination.
     """
 
     rows: Rows
     splits: Splits
-    run: TrainingRun
-    examination: Examination
+    run: Run
+    examination: Examination | None
     not_neutral: tuple[str, ...]
     reading: tuple[Note, ...]
     ranges: Ranges | None
+    loop: LoopFindings | None = None
 
 
 def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) -> Preflight:
@@ -64,20 +71,32 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
+    refuse_external(spec, source)
     refused = [Problem(where, text) for where, text in find_code_problems(spec)]
     if refused:
         raise SpecError(source, refused)
-    problems = [*_check_arguments(spec), *_check_components(spec)]
+    loop, unsupported = find_loop_problems(spec)
+    problems = [*unsupported, *check_components(spec)]
+    if loop is None and not unsupported:
+        problems += _check_arguments(spec)
     try:
         rows = open_rows(spec.data)
         splits = rows.divide()
-        replicated, sizes = _check_replicates(spec, rows)
+        replicated, sizes = check_replicates(spec, rows)
         problems += replicated
-        problems += [*_check_sending(spec, rows), *_check_loader(spec, splits)]
+        problems += _check_sending(spec, rows)
+        if loop is None or isinstance(loop, ModuleLoop):
+            problems += _check_loader(spec, splits)
     except TrainableError as error:
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
+    assert spec.data is not None, "it was opened"
+    reading = describe_data(spec.data, rows, splits)
+    if loop is not None:
+        own, findings = check_loop(spec, source, loop, splits)
+        hidden = (*findings.hidden, *_list_sampled(spec))
+        return Preflight(rows, splits, own, None, hidden, reading, None, findings)
     try:
         run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
         smallest = _find_smallest(spec, splits, sizes)
@@ -93,7 +112,6 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if problems:
         raise SpecError(source, problems)
     not_neutral = (*found.hidden, *_list_sampled(spec))
-    reading = describe_data(spec.data, rows, splits)
     ranges = _measure_ranges(spec, source, splits, found.steps) if measure_ranges else None
     return Preflight(rows, splits, run, found, not_neutral, reading, ranges)
 
@@ -121,7 +139,7 @@ def _list_sampled(spec: SweepSpec) -> Iterator[str]:
             )
 
 
-def _check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
+def check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collection[int]]:
     """Check that every replicate of the confirmation can be divided and tested.
 
     Returns the sizes of their training parts too.
@@ -247,7 +265,7 @@ def _check_directions(spec: SweepSpec, trainable: Trainable) -> Iterator[Problem
             )
 
 
-def _check_components(spec: SweepSpec) -> Iterator[Problem]:
+def check_components(spec: SweepSpec) -> Iterator[Problem]:
     """Check that samplers, pruners and stopping rules with user-defined code can be built."""
     search, stopping = spec.search, spec.early_stopping
     for place, component, make in (

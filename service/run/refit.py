@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from search_spaces.values import Value
 from service.answer.refit_plan import RefitPlan, plan_refit
 from service.base.disk import explain_full_disk, is_disk_full
 from service.base.errors import InputError, Problem, SpecError, SweepFailedError
@@ -38,16 +39,18 @@ from service.sweep.torch_files import save_tensors
 from trainables.analysis.export import Written, export_network
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.analysis.subject import SAMPLES, gather_subject
-from trainables.build import build_run
 from trainables.config.code_files import CodeFile
 from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import read_point, remove_parts
 from trainables.data.datasets import open_rows
+from trainables.data.digest import digest_rows
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.data.whole import keep_raw, merge, take_raw
 from trainables.errors import TrainableError
-from trainables.loop import TrainingRun, train
+from trainables.loops.finding import find_loop
+from trainables.loops.opening import open_run
+from trainables.run import EpochResult, Run
 
 Progress = Callable[[int, int, float], None]
 """Called after every epoch with its number, their count, and the loss of its batches."""
@@ -81,6 +84,11 @@ def open_material(
         SpecError: the code is refused, or the data cannot be read.
     """
     source = f"{folder.sweep_id}/{folder.spec.name}"
+    if spec.data is None:
+        raise InputError(
+            f"{folder.sweep_id} names no `data`, and its trials were trained elsewhere: train the "
+            "pick there, with the parameters that the report shows"
+        )
     with use_folders(*folder.read_import_paths()):
         files: tuple[CodeFile, ...] = fingerprint_code(spec)
         pin_code(files)
@@ -89,7 +97,7 @@ def open_material(
             raise SpecError(source, refused)
         try:
             rows = open_rows(spec.data)
-            now = take_fingerprint(spec, rows, folder.read_import_paths())
+            now = take_fingerprint(spec, digest_rows(rows), folder.read_import_paths())
             changes = check_changes(folder, now, accept=accept_changes, libraries=of_trials)
             rows = keep_raw(spec.data, rows)
         except TrainableError as error:
@@ -159,7 +167,10 @@ class _Training:
             )
             run.end_after(self._plan.epochs)
             torch.set_num_threads(max(1, int(self._spec.resources.worker_cpus)))
-            self._train(run)
+            try:
+                self._train(run)
+            finally:
+                run.close()
             metrics = run.best_metrics()
             rows = measure_test_rows(run, splits, run.best_state)
             test = compare_test(run, metrics, rows)
@@ -190,12 +201,16 @@ class _Training:
                 f"{self._spec.resources.device} device"
             ) from error
 
-    def _train(self, run: TrainingRun) -> None:
+    def _train(self, run: Run) -> None:
         self._resume(run)
-        for result in train(run):
+        for result in run.train():
+            if not getattr(run, "uses_data", True):
+                raise InputError(
+                    f"{self._folder.sweep_id} cannot be refitted: the loop {self._spec.trainable} "
+                    "does not read trial.data, so that it cannot be given the validation samples"
+                )
             self._save(run)
-            loss = result.metrics["train_running/loss"]
-            self._progress(result.epoch, self._plan.epochs, loss)
+            self._progress(result.epoch, self._plan.epochs, _find_loss(result))
 
     @property
     def _key(self) -> dict[str, Any]:
@@ -207,7 +222,7 @@ class _Training:
             "code": {m: _digest(path) for m, path in self._material.code.items()},
         }
 
-    def _resume(self, run: TrainingRun) -> None:
+    def _resume(self, run: Run) -> None:
         if not self._checkpoint.exists():
             return
         try:
@@ -217,10 +232,10 @@ class _Training:
         except Exception:  # it is damaged, or of another version: the training starts anew
             self._checkpoint.unlink(missing_ok=True)
 
-    def _save(self, run: TrainingRun) -> None:
+    def _save(self, run: Run) -> None:
         save_tensors({"key": self._key, "run": run.state_dict()}, self._checkpoint)
 
-    def _export(self, run: TrainingRun, splits: Splits, files: str) -> Written:
+    def _export(self, run: Run, splits: Splits, files: str) -> Written:
         raw = take_raw(self._material.rows, SAMPLES, merged=True)
         run.model.load_state_dict(run.best_state)
         subject = gather_subject(self._spec, self._params, run, splits, raw, self._material.code)
@@ -242,7 +257,7 @@ class _Training:
 
     def _describe(
         self,
-        run: TrainingRun,
+        run: Run,
         splits: Splits,
         files: str,
         written: Written,
@@ -288,21 +303,23 @@ def build_merged_run(
     baseline: bool,
     without: tuple[str, ...],
     device: str,
-) -> TrainingRun:
+) -> Run:
     """The training of a configuration in one process, as several workers would have it.
 
     Their whole batch and their learning rate are those of :func:`scale_for_workers`; batch norms
     that are synchronised among workers see the same samples in one process. ``measure_every``
     leaves out what is measured of training samples in each epoch.
     """
-    point = read_point(spec, params).training
-    training = scale_for_workers(point, spec.resources.workers)
-    changed = {
-        "batch_size": training.batch_size,
-        "lr": training.lr,
-        "measure_every": training.max_epochs,
-    }
-    return build_run(
+    point = read_point(spec, params)
+    changed: dict[str, Value] = {}
+    if find_loop(spec.trainable, point.model) is None:
+        training = scale_for_workers(point.training, spec.resources.workers)
+        changed = {
+            "batch_size": training.batch_size,
+            "lr": training.lr,
+            "measure_every": training.max_epochs,
+        }
+    return open_run(
         spec, {**params, **changed}, splits, baseline=baseline, device=device, without=without
     )
 
@@ -320,9 +337,7 @@ def load_refit_model(spec: SweepSpec, folder: SweepFolder, refit: Refit) -> nn.M
         return WithPreprocessing(run.model, splits.preprocessing).eval()
 
 
-def rebuild_refit(
-    material: Material, folder: SweepFolder, refit: Refit
-) -> tuple[TrainingRun, Splits]:
+def rebuild_refit(material: Material, folder: SweepFolder, refit: Refit) -> tuple[Run, Splits]:
     """The training of a refit at its weights, on the CPU, and its samples."""
     from trainables.analysis.rebuild import load_weights
 
@@ -345,6 +360,12 @@ def rebuild_refit(
     run.model.load_state_dict(load_weights(found[0]))
     run.model.eval()
     return run, splits
+
+
+def _find_loss(result: EpochResult) -> float:
+    """The loss that is shown: that of the batches, or whichever a loop reports."""
+    names = ("train_running/loss", "train/loss", "train_reported/loss", "val/loss")
+    return next((result.metrics[n] for n in names if n in result.metrics), float("nan"))
 
 
 def _keep_train(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -175,12 +175,13 @@ def _open_runs(spec: SweepSpec, folder: SweepFolder, uri: str, artifacts: str | 
     """The sweep's runs; its own run is created where MLflow was off while it ran."""
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 
-    described = {"trainable": spec.trainable, "data": spec.data.name}
+    data = "" if spec.data is None else spec.data.name
+    described = {"trainable": spec.trainable, "data": data}
     tracked = TrackedSweep(
         sweep_id=folder.sweep_id,
         name=spec.name,
         trainable=spec.trainable,
-        data=spec.data.name,
+        data=data,
         data_digest="",
         params=described,
         spec=folder.spec,

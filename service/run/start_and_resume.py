@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.widening import Wider, read_wider
 from service.base.errors import InputError, SweepFailedError
 from service.report.progress import choose_own_view, showing
+from service.run.asked_check import refuse_asked
 from service.run.sweep import Sweep
 from service.run.user_code import find_user_code, fingerprint_code, pin_code, use_folders
 from service.spec.file import load_spec, parse_spec
@@ -76,7 +77,7 @@ def run(
         InputError: the home cannot be written, or the cluster cannot be reached or is too small.
         SweepFailedError: no trial was completed. Finished trials are kept for :func:`resume`.
     """
-    loaded, source, folders = _load(spec)
+    loaded, source, folders = load_any(spec)
     with showing(choose_own_view(shown=progress)) as view:
         observers = _list_observers(view, on_event)
         ending, folder = start_sweep(
@@ -189,6 +190,7 @@ def resume_sweep(
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
     folder.check_format()
+    refuse_asked(folder)
     cluster = _build_cluster(ray_address)
     from service.run.sweep_session import run_sweep
 
@@ -340,7 +342,12 @@ def _take_inventory(cluster: Cluster, shared: Sequence[Path], joined: ExitStack)
     return cluster.take_inventory(shared)
 
 
-def _load(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
+def load_any(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
+    """A spec, what errors call it, and the folders of its modules.
+
+    Raises:
+        SpecError, InputError: it is invalid, or cannot be read.
+    """
     here = Path.cwd()
     match spec:
         case SweepSpec():

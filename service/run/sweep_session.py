@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from search_spaces.widening import Wider
-from service.answer.arms import TestScores
 from service.answer.audit import AfterSearch, Auditor, measure_audit
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
@@ -23,9 +22,8 @@ from service.base.streams import list_dropped, safe_streams
 from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
-from service.run.finalists import measure_difference, measure_finalists
-from service.run.fingerprints import check_changes, record_fingerprint, take_fingerprint
-from service.run.inspect_finalists import inspect_finalists
+from service.run.evidence import Evidence, Measured
+from service.run.fingerprints import check_changes, record_fingerprint
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_control import Control, Interrupts, Orders, Reserve, Stop
@@ -33,7 +31,7 @@ from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
-from service.study.ranking import Ranking, Shortlist
+from service.study.ranking import Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
@@ -50,15 +48,11 @@ from service.sweep.losses import Loss, Losses, attempt
 from service.sweep.summary import Summary, summarise, summarise_state
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep, SweepState
-from service.sweep.test_rows import read_test_rows
 from service.sweep.time_budget import Stopwatch
 from service.tracking.outbox import Outbox
-from trainables.build import build_run
 from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
-from trainables.data.description import describe_data
 from trainables.data.rows import Rows
-from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 
 if TYPE_CHECKING:
@@ -87,8 +81,10 @@ class Ending:
     losses: tuple[Loss, ...] = ()
 
 
-def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> SweepFolder:
-    """Create the folder of a new sweep with its spec.
+def create_sweep(
+    spec: SweepSpec, home: Home, import_paths: Sequence[str], *, asked: bool = False
+) -> SweepFolder:
+    """Create the folder of a new sweep with its spec; ``asked`` if loops elsewhere train it.
 
     Raises:
         HomeError: the home cannot be written.
@@ -100,6 +96,8 @@ def create_sweep(spec: SweepSpec, home: Home, import_paths: Sequence[str]) -> Sw
     ):
         folder = home.create().new_sweep(spec.name)
         try:
+            if asked:
+                folder.asked.mkdir()
             return write_sweep_files(folder, spec, import_paths)
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -161,8 +159,8 @@ def run_sweep(
         History(folder.history) as history,
     ):
         more = More(more_trials, extension)
-        session = _Session(
-            *(spec, rows, folder, home, history),
+        session = Session(
+            *(spec, Measured(rows), folder, home, history),
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
@@ -170,7 +168,7 @@ def run_sweep(
             wider=wider or {},
         )
         try:
-            session.drive(cluster)
+            session.drive(cluster, rows)
             return session.conclude()
         except TrainableError as error:  # of user-defined code, in the driver
             session.abandon()
@@ -217,13 +215,13 @@ class More:
         return self.trials or max(0, self.extension - extended)
 
 
-class _Session:
+class Session:
     """One session of a sweep, from opening its study to closing its MLflow parent run."""
 
     def __init__(
         self,
         spec: SweepSpec,
-        rows: Rows,
+        evidence: Evidence,
         folder: SweepFolder,
         home: Home,
         history: History,
@@ -237,11 +235,10 @@ class _Session:
         ranges: Ranges | None,
         wider: Wider,
     ) -> None:
-        self._spec, self._rows, self._folder = spec, rows, folder
-        self._splits = rows.divide()
+        self._spec, self._evidence, self._folder = spec, evidence, folder
         self._concurrent, self._observers = concurrent, observers
         self._losses = Losses()
-        fingerprint = take_fingerprint(spec, rows, folder.read_import_paths())
+        fingerprint = evidence.take_fingerprint(spec, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
         if wider:
             _widen(spec, folder, wider)
@@ -250,8 +247,7 @@ class _Session:
         if ranges is not None and self._study.attributes.space is None:
             self._study.store_space(ranges.space)
         self._spec = spec = spec.with_space(self._study.space)
-        notes = describe_data(spec.data, rows, self._splits)
-        reading = tuple(f"{note.subject}: {note.text}" for note in notes)
+        reading = evidence.describe_data(spec)
         record_fingerprint(folder, fingerprint, changes, self._study, reading)
         cleared = replace(
             self._study.attributes, answer=None, inspection=None, not_neutral=not_neutral
@@ -266,14 +262,14 @@ class _Session:
             self._stopwatch.extend()
             _grant_trainings(self._study)
         seconds = self._stopwatch.left(spec.budget.minutes)
-        self._planner = self._build_planner()
+        self._planner = build_planner(spec, evidence, folder, self._study)
         before = self._read(SweepState.RUNNING)
         gpus = _open_gpu_budget(spec, self._study, before)
         if gpus is not None and more_trials:
             gpus.extend()
         self._control = Control(seconds, reserve(spec), concurrent, gpus, orders, interrupts)
         self._cut_short = False
-        self._runs = _open_runs(spec, self._splits, folder, home)
+        self._runs = open_runs(spec, evidence, folder, home)
         self._tracker = None if self._runs is None else self._open_tracker(self._runs)
         if self._tracker is not None:
             self._tracker.repeat(before.trials)
@@ -286,7 +282,7 @@ class _Session:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
-            confirm=self._after_search(),
+            confirm=plan_after_search(spec, self._planner, self._study),
             search_over=self._control.is_search_over,
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
@@ -300,14 +296,14 @@ class _Session:
     def _open_tracker(self, runs: SweepRuns) -> Outbox:
         return Outbox(runs, "mlflow", reread=lambda: read_history(self._folder))
 
-    def drive(self, cluster: Cluster) -> None:
+    def drive(self, cluster: Cluster, rows: Rows) -> None:
         """Run trials until the budget is used up or the sweep must stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
-        context = TrialContext(self._spec, self._rows, self._folder.path, get_policy())
+        context = TrialContext(self._spec, rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
             run_trials_here(flow, context)
         else:
@@ -325,6 +321,20 @@ class _Session:
                 f"{self._folder.sweep_id} stopped: {type(flow.error).__name__}: {flow.error}; "
                 "finished trials are kept; resume it to continue"
             ) from flow.error
+
+    def leave_to_others(self) -> None:
+        """Run nothing: loops elsewhere train the trials."""
+        self._cut_short = self._trials.unfinished
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train, or the budget is used up."""
+        return self._trials.exhausted or self._control.reason is not None
+
+    def pause(self) -> None:
+        """Write to MLflow what is known, and leave its runs open."""
+        if self._tracker is not None:
+            self._tracker.close(lambda: None, _ABANDON_PATIENCE)
 
     def _run_on(self, cluster: Cluster, flow: TrialFlow, context: TrialContext) -> None:
         with cluster.connect(self._folder.ray_log):
@@ -395,43 +405,26 @@ class _Session:
     def _read(self, state: SweepState) -> Sweep:
         return assemble(self._spec, self._study, self._folder, state)
 
-    def _build_planner(self) -> Planner | None:
-        """The confirmation; None without one."""
-        spec, folder = self._spec, self._folder
-        if spec.confirm is None:
-            return None
-        run = build_run(spec, spec.example_point(), self._splits, baseline=True, device="cpu")
-        scores = TestScores.of(
-            Ranking.of(spec), run.trainable.is_better_high, lambda t: read_test_rows(folder, t)
-        )
-        return Planner(spec, scores, self._study)
-
-    def _after_search(self) -> Confirmation | None:
-        """What is trained when the search is over."""
-        if self._spec.audit is None:
-            return self._planner
-        return AfterSearch(Auditor(self._spec, self._study), self._planner)
-
     def _conclude(self, sweep: Sweep) -> Sweep:
         """Store the answer, and what is measured when no choice is left to make."""
-        spec, trials = self._spec, sweep.trials
+        spec, trials, evidence = self._spec, sweep.trials, self._evidence
 
         def measure_error() -> float | None:
-            return measure_difference(spec, self._splits, self._folder, sweep)
+            return evidence.measure_difference(spec, self._folder, sweep)
 
         if self._planner is None:
             answer = leave_unconfirmed(sweep.ranking, trials, measure_error(), "confirm is off")
         else:
-            redraws = self._rows.redraws
-            answer = conclude(self._planner, trials, redraws=redraws, measure_error=measure_error)
+            on = evidence.division
+            answer = conclude(self._planner, trials, on=on, measure_error=measure_error)
         audit = measure_audit(sweep.ranking, trials, spec.neutral) if spec.audit else None
-        found = {"target_scale": _find_target_scale(self._splits), "audit": audit}
+        found = {"target_scale": evidence.find_target_scale(), "audit": audit}
         answer = answer.model_copy(update=found)
         self._study.store(replace(self._study.attributes, answer=answer.model_dump(mode="json")))
         sweep = self._read(sweep.state)
-        for number, finding in measure_finalists(spec, self._splits, self._folder, sweep):
+        for number, finding in evidence.measure_finalists(spec, self._folder, sweep):
             self._trials.record_finalist(number, finding)
-        inspection = inspect_finalists(spec, self._splits, self._folder, sweep)
+        inspection = evidence.inspect_finalists(spec, self._folder, sweep)
         stored = inspection.model_dump(mode="json")
         self._study.store(replace(self._study.attributes, inspection=stored))
         self._drop_weights(sweep)
@@ -446,10 +439,20 @@ class _Session:
                 self._folder.drop_trial(trial.number)
 
 
-def _find_target_scale(splits: Splits) -> float | None:
-    """What one unit of a standardised target is in the target's unit; None for several targets."""
-    scales = splits.preprocessing.target_scale
-    return scales[0] if len(scales) == 1 else None
+def build_planner(
+    spec: SweepSpec, evidence: Evidence, folder: SweepFolder, study: SweepStudy
+) -> Planner | None:
+    """The confirmation; None without one."""
+    if spec.confirm is None:
+        return None
+    return Planner(spec, evidence.build_scores(spec, folder), study)
+
+
+def plan_after_search(
+    spec: SweepSpec, planner: Planner | None, study: SweepStudy
+) -> Confirmation | None:
+    """What is trained when the search is over."""
+    return planner if spec.audit is None else AfterSearch(Auditor(spec, study), planner)
 
 
 def reserve(spec: SweepSpec) -> Reserve:
@@ -489,15 +492,16 @@ def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBu
     return GpuBudget(spec.budget.gpu_hours, spec.resources.gpus, study, before.trials)
 
 
-def _open_runs(
-    spec: SweepSpec, splits: Splits, folder: SweepFolder, home: Home
+def open_runs(
+    spec: SweepSpec, evidence: Evidence, folder: SweepFolder, home: Home
 ) -> SweepRuns | None:
+    """The sweep's runs in MLflow; None where nothing is logged."""
     uri = get_mlflow_uri(home)
     if uri is None:
         return None
     from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
 
-    return SweepRuns(uri, get_artifact_location(home), _describe_sweep(spec, splits, folder))
+    return SweepRuns(uri, get_artifact_location(home), _describe_sweep(spec, evidence, folder))
 
 
 def _show(value: object) -> str:
@@ -508,16 +512,13 @@ def _show(value: object) -> str:
     return str(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
-def _describe_sweep(spec: SweepSpec, splits: Splits, folder: SweepFolder) -> TrackedSweep:
+def _describe_sweep(spec: SweepSpec, evidence: Evidence, folder: SweepFolder) -> TrackedSweep:
     from service.tracking.mlflow_runs import TrackedSweep
 
-    run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
     params = {
-        "penalised": ", ".join(
-            w.name if w.factor == 1 else f"{w.name} × {w.factor:g}" for w in run.penalised
-        ),
+        **evidence.describe_network(spec),
         "trainable": spec.trainable,
-        "data": spec.data.name,
+        "data": "none" if spec.data is None else spec.data.name,
         "objective": f"{spec.objective.mode} {spec.objective.metric}",
         "sampler": spec.search.sampler.name,
         "pruner": spec.search.pruner.name,

@@ -27,6 +27,7 @@ from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.widening import widen_job
+from service.spec.external import refuse_external
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.named_code import check_texts
@@ -96,6 +97,7 @@ class SweepService:
             spec.model_dump_json()
         except (ValueError, RecursionError) as error:  # valid YAML with unusable values
             raise SpecError("the spec", [Problem("", f"cannot be read: {error}")]) from None
+        refuse_external(spec, "the spec")
         if spec.resources.executor == "local":
             words = "a server runs trials on its Ray cluster; set it to ray, or leave it out"
             raise SpecError("the spec", [Problem("resources.executor", words)])
@@ -109,7 +111,7 @@ class SweepService:
             check_texts(spec, CodePolicy(allow=self.settings.trainables))
         except ContractError as error:
             raise ForbiddenError(str(error)) from None
-        for file in spec.data.paths:
+        for file in spec.data.paths if spec.data else ():
             if not file.is_relative_to(self.settings.data.resolve()):
                 words = "it reads data from its home folder only"
                 raise ForbiddenError(f"data: this server does not allow {file}; {words}")

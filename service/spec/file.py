@@ -93,6 +93,8 @@ def parse_checked_spec(raw: Mapping[str, Any], source: str, folder: Path) -> Swe
         spec = SweepSpec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(source, describe_problems(error, raw)) from None
+    if spec.data is None:
+        return spec
     return spec.model_copy(update={"data": spec.data.with_paths_from(folder)})
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from search_spaces.bounds import Bounds, MaxItems, Number, Positive, Seed, SomeTrials
+from search_spaces.kinds import Auto
 from search_spaces.models import Strict, raise_problems
+from search_spaces.parsing import AUTO, AUTOMATIC
 from search_spaces.points import check_point
 from search_spaces.space import SearchSpace
 from search_spaces.values import Value, freeze
@@ -18,7 +20,7 @@ from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
 from service.spec.space_rules import find_custom_choices, find_space_problems
 from trainables.config.data import DataChoice
-from trainables.config.imports import ImportPath, find_import_paths
+from trainables.config.imports import EXTERNAL, TrainablePath, find_import_paths
 from trainables.config.models import find_size_problems
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OFF, OwnRegulariser, regularisers
@@ -154,10 +156,14 @@ class SweepSpec(Strict):
     """A whole sweep. Immutable; equal specs with `concurrent: 1` give equal trials."""
 
     name: Name = Field(description="lower case; the sweep's id begins with it")
-    trainable: ImportPath = Field(
-        description="the network: built in (`trainables.models:MLP`) or your own"
+    trainable: TrainablePath = Field(
+        EXTERNAL,
+        description="the network: built in (`trainables.models:MLP`) or your own; `external` for "
+        "loops that ask for their trials (`gapsweep.ask_tell`)",
     )
-    data: DataChoice = Field(description="a built-in source, or your own function")
+    data: DataChoice | None = Field(
+        None, description="a built-in source, or your own function; needed by a trainable"
+    )
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
     training: Training = Training()
     space: SearchSpace = Field(description="or `{preset: NAME}`, or `{file: PATH}`")
@@ -202,6 +208,7 @@ class SweepSpec(Strict):
         problems = [
             *find_space_problems(self),
             *((("model", n), text) for n, text in find_size_problems(self.trainable, self.model)),
+            *self._find_material_problems(),
             *self._find_budget_problems(),
             *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
@@ -214,6 +221,19 @@ class SweepSpec(Strict):
         ]
         raise_problems("SweepSpec", problems, self)
         return self
+
+    def _find_material_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        if self.data is None and self.trainable != EXTERNAL:
+            yield ("data",), "is missing"
+        if self.data is None and self.confirm and self.confirm.sensitivity:
+            yield ("confirm", "sensitivity"), "needs `data`, of which it draws other test rows"
+        automatic = any(isinstance(d.plain, Auto) for d in self.space.dimensions)
+        if automatic and self.trainable == EXTERNAL:
+            yield (
+                ("space", AUTOMATIC),
+                f"`{AUTO}` is computed by short trainings: name `trainable` and `data`, or give a "
+                "range",
+            )
 
     def _find_budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if self.budget.gpu_hours is not None and not self.resources.gpus:
@@ -277,6 +297,14 @@ class SweepSpec(Strict):
                 f"a batch of {size} cannot be divided among {workers}; set training.batch_size to "
                 f"{workers} or more, or workers to {size} or fewer",
             )
+
+    @property
+    def required_metrics(self) -> dict[str, str]:
+        """The metrics that every epoch must have, each with the key that names it."""
+        named = [(c.metric, f"constraints.{i}.metric") for i, c in enumerate(self.constraints)]
+        if self.early_stopping is not None:
+            named.append((self.early_stopping.metric, "early_stopping.metric"))
+        return dict([*named, (self.objective.metric, "objective.metric")])
 
     @property
     def controls(self) -> int:

@@ -18,6 +18,7 @@ from trainables.config.code_policy import (
     describe_function,
     find_paths_in,
 )
+from trainables.config.imports import EXTERNAL
 from trainables.config.registry import Custom
 from trainables.config.training import FunctionSpec
 
@@ -44,7 +45,8 @@ def check_texts(spec: SweepSpec, policy: CodePolicy) -> None:
 
 def list_named(spec: SweepSpec) -> Iterator[tuple[str, str, Kind]]:
     """Every object that a spec names: the key, the import path, and what it must be."""
-    yield "trainable", spec.trainable, TRAINABLE
+    if spec.trainable != EXTERNAL:
+        yield "trainable", spec.trainable, TRAINABLE
     yield from _find_components(spec, "")
     for parameter, value, component in find_custom_choices(spec.space):
         yield f"space.{parameter}", str(value), component.kind

@@ -184,7 +184,9 @@ class StudyAttributes(_Attributes):
     mean (None: not measured), ``idle_ranges`` which of them cannot act. ``budget`` is how many
     trials the search may start, None before the study is prepared; it was prepared for ``planned``
     ones. ``seconds`` is the time spent over all sessions. The ``…_before_extension`` are what was
-    used when the sweep was last given more trials: budgets count from there. ``looks`` are the
+    used when the sweep was last given more trials: budgets count from there. ``clocked`` is
+    the Unix time up to which the seconds of a sweep are counted whose trials loops elsewhere ask
+    for. ``looks`` are the
     tests that were made on test samples, ``answer`` is what they came to, ``inspection`` what the
     networks are like beside their scores, all as JSON. ``space`` is the space that is sampled, as
     JSON: the spec's, its automatic ranges computed, and widened
@@ -214,6 +216,7 @@ class StudyAttributes(_Attributes):
         default=(), metadata=_define_storage(load=tuple, dump=list)
     )
     looks: Sequence[Stored] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
+    clocked: float | None = field(default=None, metadata=_define_storage())
     answer: Stored | None = field(default=None, metadata=_define_storage())
     inspection: Stored | None = field(default=None, metadata=_define_storage())
     findings: Mapping[int, Finding] = field(

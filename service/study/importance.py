@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import rankdata
 
 from service.study.attributes import TrialAttributes
-from service.study.records import Role
+from service.study.records import Role, find_gap
 from service.study.space import read_space
 
 MIN_TRIALS = 20
@@ -225,4 +225,5 @@ def _values(trial: FrozenTrial) -> list[float]:
 def _gap(trial: FrozenTrial) -> float:
     if trial.state is not TrialState.COMPLETE:
         return math.nan
-    return TrialAttributes.of(trial).best.get("gap/loss", math.nan)
+    gap = find_gap(TrialAttributes.of(trial).best)
+    return math.nan if gap is None else gap

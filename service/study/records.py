@@ -17,6 +17,16 @@ Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
 
 
+GAP_REPORTED = "gap_reported"
+"""The side of gaps to training metrics that a user's loop has reported, and nobody measured."""
+
+
+def find_gap(metrics: Metrics, name: str = "loss") -> float | None:
+    """The gap of a metric: the one that was measured, else the one as reported."""
+    sides = ("gap", GAP_REPORTED)
+    return next((metrics[k] for side in sides if (k := f"{side}/{name}") in metrics), None)
+
+
 OUT_OF_BUDGET = "the sweep's budget was used up"
 """The reason of a trial that ended with the sweep's budget and was not pruned."""
 

@@ -58,9 +58,14 @@ class StudySession:
         confirm: Confirmation | None = None,
         search_over: Callable[[], bool] = lambda: False,
         retries: int = 2,
+        held: Mapping[int, float] | None = None,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``held`` are running trials that other processes have, and when each was handed out.
+
+        They are open in this session too; every other running trial was interrupted.
+        """
         self.study = study
         self._optuna = study.optuna
         self._space = space
@@ -76,7 +81,12 @@ class StudySession:
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
-        self._interrupted = [t.number for t in known if t.state is StudyTrialState.RUNNING]
+        running = [t for t in known if t.state is StudyTrialState.RUNNING]
+        elsewhere = held or {}
+        for trial in (t for t in running if t.number in elsewhere):
+            reopened = reopen_trial(self._optuna, trial)
+            self._open[trial.number] = _open(reopened, trial, elsewhere[trial.number])
+        self._interrupted = [t.number for t in running if t.number not in elsewhere]
         self._inherited = frozenset(self._interrupted)
         self._has_ended_trial = False
         started = [t for t in known if t.state is not StudyTrialState.WAITING]
@@ -258,14 +268,18 @@ class StudySession:
 
     def interrupt(self) -> None:
         """Release the open trials: they stay RUNNING in the study and are resumed later."""
-        for handle in self._open.values():
-            handle.attributes = replace(
-                handle.attributes,
-                seconds=handle.measure_seconds(self._clock()),
-                attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
-                handed_out=None,
-            )
-        self._open.clear()
+        for number in tuple(self._open):
+            self.give_back(number)
+
+    def give_back(self, number: int) -> None:
+        """Release an open trial that was stopped in order; it stays RUNNING in the study."""
+        handle = self._open.pop(number)
+        handle.attributes = replace(
+            handle.attributes,
+            seconds=handle.measure_seconds(self._clock()),
+            attempts=handle.attributes.attempts - 1,  # a clean stop is not a failed attempt
+            handed_out=None,
+        )
 
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
         """Every trial of the study as a record, by number."""
@@ -353,12 +367,7 @@ class StudySession:
         replace(TrialAttributes.of(trial), handed_out=epochs).store(trial)
         frozen = list_frozen_trials(self._optuna)[trial.number]
         attributes = TrialAttributes.of(frozen)
-        self._open[trial.number] = _OpenTrial(
-            trial,
-            attributes.role in (Role.SEARCH, Role.ENQUEUED, Role.CONTROL),
-            set(frozen.intermediate_values),
-            self._clock() - attributes.seconds,
-        )
+        self._open[trial.number] = _open(trial, frozen, self._clock())
         record = read_trial(frozen)
         self._emit(TrialStarted(trial=record))
         return Assignment(
@@ -411,3 +420,14 @@ class _OpenTrial:
 
     def measure_seconds(self, now: float) -> float:
         return max(0.0, now - self.since)
+
+
+def _open(trial: optuna.Trial, frozen: FrozenTrial, handed_out: float) -> _OpenTrial:
+    """The handle of a trial that was handed out at this time."""
+    attributes = TrialAttributes.of(frozen)
+    return _OpenTrial(
+        trial,
+        attributes.role in (Role.SEARCH, Role.ENQUEUED, Role.CONTROL),
+        set(frozen.intermediate_values),
+        handed_out - attributes.seconds,
+    )

@@ -92,8 +92,7 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     The study has the name of the spec, not of the sweep: Hyperband assigns brackets by study name,
     and two runs with the same spec and seed must get the same brackets.
     """
-    drop_torn_line(path)
-    remove_stale_lock(path)
+    repair_journal(path)
     _silence_optuna()
     study = optuna.create_study(
         storage=open_journal(path),
@@ -104,6 +103,12 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     )
     study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
     return SweepStudy(study, path, spec.space)
+
+
+def repair_journal(path: Path) -> None:
+    """Remove what a killed writer left. The caller must hold the sweep's lock."""
+    drop_torn_line(path)
+    remove_stale_lock(path)
 
 
 def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:

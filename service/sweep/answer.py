@@ -11,7 +11,8 @@ from search_spaces.models import Frozen
 from service.base.json_numbers import Number
 
 Bounds = tuple[Number, Number]
-Division = Literal["new_splits", "one_split"]
+Division = Literal["new_splits", "one_split", "new_seeds"]
+"""What replicates differ by, beside their seeds; ``new_seeds``: nothing that is known."""
 LimitName = Literal["test_rows", "replicates", "trainings"]
 
 

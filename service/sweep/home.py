@@ -210,6 +210,11 @@ class SweepFolder:
         return self.path / "input_columns.csv"
 
     @property
+    def asked(self) -> Path:
+        """The folder of claims on trials; only sweeps whose trials are asked for have it."""
+        return self.path / "asked"
+
+    @property
     def ray_log(self) -> Path:
         """The file of Ray's messages."""
         return self.path / "ray.log"
@@ -253,13 +258,15 @@ class SweepFolder:
         return self.trial(number) / "last.pt"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float = 0) -> Iterator[None]:
         """Lock the sweep for this process; the kernel releases the lock when the process dies.
+
+        ``patience`` is for how many seconds to wait for another process.
 
         Raises:
             SweepBusyError: another process holds it.
         """
-        lock = FileLock(self.path / "lock", timeout=0)
+        lock = FileLock(self.path / "lock", timeout=patience)
         try:
             lock.acquire()
         except Timeout:

@@ -50,29 +50,47 @@ class RobustnessSummary(Frozen):
         return any(arm.curves for arm in self.arms)
 
 
+STABLE_SHARE = 0.9
+"""The share of trainings that keep a stable column; usual thresholds are 0.6 to 0.9."""
+
+
 class ColumnShare(Frozen):
     """A column of a table, and the share of the pick's trainings that keep it."""
 
     name: str
     share: Number
 
+    @property
+    def is_stable(self) -> bool:
+        """Whether nearly all trainings keep it."""
+        return self.share >= STABLE_SHARE
+
 
 class InputColumns(Frozen):
     """The columns of a table, those first that most trainings of the pick keep.
 
     Of a very wide table ``left_out`` columns are missing, of those that the fewest trainings keep.
-    ``reason`` says why the columns are not known.
+    ``reason`` says why the columns are not known. With ``one_division`` all trainings had the same
+    rows, which says nothing of how stable a choice of columns is.
     """
 
     trainings: int = 0
     columns: tuple[ColumnShare, ...] = ()
     left_out: int = 0
     reason: str = ""
+    one_division: bool = False
 
     @property
     def count(self) -> int:
         """The number of columns of the table."""
         return len(self.columns) + self.left_out
+
+    @property
+    def stable(self) -> tuple[str, ...]:
+        """The names of the columns that nearly all trainings keep; empty where that is no news."""
+        if self.trainings < 2 or self.one_division:
+            return ()
+        return tuple(column.name for column in self.columns if column.is_stable)
 
 
 class Inspection(Frozen):

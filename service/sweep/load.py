@@ -20,6 +20,7 @@ from service.base.errors import (
 from service.spec.model import SweepSpec
 from service.spec.stored import build_stored_spec, read_stored_spec
 from service.sweep.answer import Answer
+from service.sweep.asked import Claims
 from service.sweep.fingerprint import read_records
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
@@ -197,7 +198,7 @@ def read_state(folder: SweepFolder) -> SweepState:
     Raises:
         DamagedFileError: the lock or the summary cannot be used.
     """
-    if _is_locked(folder):
+    if _is_locked(folder) or Claims(folder).list_held():
         return SweepState.RUNNING
     summary = find_summary(folder)
     return SweepState.INTERRUPTED if summary is None else summary.state

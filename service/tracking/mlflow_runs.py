@@ -119,6 +119,10 @@ class SweepRuns:
         """Whether an error says that MLflow cannot be used for now; any other error refuses."""
         return is_away(error)
 
+    def look_up_again(self) -> None:
+        """Find existing runs again at the next write: another process may have created some."""
+        self._known = False
+
     def open(self) -> None:
         """Find or create the experiment and the parent run, and find existing child runs.
 

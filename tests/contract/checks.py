@@ -23,9 +23,10 @@ from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.splits import Splits
-from trainables.loop import EpochResult, TrainingRun, train
+from trainables.loop import TrainingRun, train
 from trainables.measure import measure
 from trainables.regularisers.dropout import Dropout, set_rate
+from trainables.run import EpochResult
 
 Check = Callable[[Trainable, Splits], None]
 TRAINING = {"max_epochs": 4, "batch_size": 16, "lr": 1e-2, "seed": 3}

@@ -24,7 +24,8 @@ from trainables.data.datasets import load
 from trainables.data.splits import Splits
 from trainables.distributed.process import Process
 from trainables.forward import call_network, read_outputs
-from trainables.loop import EpochResult, TrainingRun, train
+from trainables.loop import TrainingRun, train
+from trainables.run import EpochResult
 
 HERE = "tests.contract.kinds"
 REGULARISED = {"penalty": "l2", "lambda": 0.01, "dropout": 0.0}

@@ -12,7 +12,10 @@ import pytest
 from tests.commands import DIGITS, Ran
 from tests.patience import patience
 
-HEAVY = {"torch", "ray", "optuna", "mlflow", "pandas", "sklearn", "scipy", "matplotlib", "kornia"}
+HEAVY = {
+    *("torch", "ray", "optuna", "mlflow", "pandas", "sklearn", "scipy", "matplotlib", "kornia"),
+    *("lightning", "pytorch_lightning"),
+}
 MODULES = [
     "gapsweep",
     "service.spec.file",

@@ -29,8 +29,8 @@ from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
 from service.tracking.model_registry import ModelEntry, register
 from tests.commands import command
 from tests.drivers import api_over_http, driver_token
+from tests.exported import subject_of
 from tests.patience import patience, wait_for
-from tests.unit.test_export_kinds import subject_of
 from tests.worlds import World
 from trainables.analysis.example import load_example
 from trainables.analysis.export import export_network

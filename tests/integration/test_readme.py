@@ -76,6 +76,14 @@ def test_the_residual_network(tmp_path: Path, shared_ray: Ray) -> None:
     assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0}
 
 
+@pytest.mark.parametrize("trainable", ["fit:train", "fit:Digits"])
+def test_the_fit_of_lightning(tmp_path: Path, no_mlflow: None, trainable: str) -> None:
+    write(tmp_path, TRAINABLES, "lightning")
+    changes = settings(*SMALL, *HERE, "search.pruner=none", f"trainable={trainable}")
+    summary = swept(tmp_path, *changes)
+    assert summary["trials"]["complete"] == 3
+
+
 def test_the_table(tmp_path: Path, no_mlflow: None) -> None:
     write_homes(tmp_path)
     (tmp_path / "spec.yaml").write_text(example(TRAINABLES, "table", "yaml"))

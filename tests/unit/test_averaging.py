@@ -25,8 +25,9 @@ from trainables.data.array_samples import ArraySamples
 from trainables.data.batch import Batch
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
-from trainables.loop import EpochResult, TrainingRun, train
+from trainables.loop import TrainingRun, train
 from trainables.models import MLP
+from trainables.run import EpochResult
 
 SHARE = 0.25
 

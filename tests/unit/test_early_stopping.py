@@ -6,7 +6,12 @@ import math
 
 import pytest
 
+from tests.trainings import splits
+from trainables.build import build_training
 from trainables.config.stopping import Patience, Verdict
+from trainables.config.training import Training
+from trainables.loop import train
+from trainables.models import MLP
 from trainables.regularisers.early_stopping import EarlyStopping
 
 B, W, S = Verdict.IMPROVED, Verdict.WAIT, Verdict.STOP
@@ -62,3 +67,15 @@ def test_a_resumed_watch_stops_where_an_uninterrupted_one_does() -> None:
     second.load_state_dict(first.state_dict())
     assert second.update(3, 2.0) is S
     assert second.best_epoch == 1
+
+
+@pytest.mark.parametrize(("max_epochs", "patience"), [(3, 6), (60, 6), (200, 20)])
+def test_a_longer_training_waits_for_more_epochs_by_default(max_epochs: int, patience: int) -> None:
+    assert Patience().settle(max_epochs).patience == patience
+    assert Patience(patience=2).settle(max_epochs).patience == 2
+
+
+def test_a_training_waits_as_long_as_its_epochs_say() -> None:
+    training = Training(max_epochs=100, lr=1e-12)
+    run = build_training(MLP([4]), splits(), training, (), Patience(min_delta=1.0))
+    assert [result.epoch for result in train(run)][-1] == 1 + 10

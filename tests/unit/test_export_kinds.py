@@ -8,26 +8,12 @@ from typing import Any
 
 import torch
 
-from tests import export_networks
-from tests.export_networks import FEATURES, NETWORKS, OUTPUTS
+from tests.export_networks import FEATURES, NETWORKS
+from tests.exported import SOURCE, subject_of
 from trainables.analysis.export import Origin, Subject, export_network, verify_exports
 from trainables.analysis.program import Format
-from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.data.nests import map_nest
-from trainables.data.preprocessing import Preprocessing
 
-SOURCE = Path(export_networks.__file__)
 UNTRACED = ("control flow by values", "packed sequences")
-
-
-def subject_of(name: str) -> Subject:
-    factory, arguments, draw = NETWORKS[name]
-    torch.manual_seed(3)
-    network, samples = factory(**arguments).eval(), draw()
-    shape = map_nest(lambda x: tuple(x.shape[1:]), samples)
-    info = DataInfo(shape, Task.CLASSIFICATION, OUTPUTS, Kind.OTHER)
-    origin = Origin(f"{SOURCE.stem}:{factory.__name__}", arguments, code={SOURCE.stem: SOURCE})
-    return Subject(network, Preprocessing(), info, samples, samples, origin)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

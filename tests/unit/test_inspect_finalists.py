@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from service.report.columns import describe_stable
 from service.run.inspect_finalists import inspect_finalists
 from service.spec.model import SweepSpec
 from service.study.records import Role, Trial, TrialState
@@ -80,7 +81,7 @@ def test_arms_are_means_of_their_own_replicates(folder: SweepFolder) -> None:
     write_inspected(folder, 5, {BEST: found(0.4, True, True, levels=(0.5,))})
     for number in (6, 7, 8):
         write_inspected(folder, number, {BEST: found(9.0, False, False)})
-    seen = inspect_finalists(SPEC, splits(), folder, whole)
+    seen = inspect_finalists(SPEC, splits(), folder, whole, redraws=True)
     arms = {arm.arm: arm for arm in seen.robustness.arms}
     assert {name: arm.trainings for name, arm in arms.items()} == {
         "baseline": 2,
@@ -104,7 +105,7 @@ def test_a_reduced_pick_is_that_of_its_removals(folder: SweepFolder) -> None:
     whole = confirmed(replicate(2, 1), replicate(3, 1, "dropout"), without=("dropout",))
     write_inspected(folder, 2, {BEST: found(9.0)})
     write_inspected(folder, 3, {BEST: found(0.2)})
-    seen = inspect_finalists(SPEC, splits(), folder, whole)
+    seen = inspect_finalists(SPEC, splits(), folder, whole, redraws=True)
     (pick,) = (arm for arm in seen.robustness.arms if arm.arm == "pick")
     assert (pick.trainings, pick.clean["loss"].mean) == (1, 0.2)
     assert seen.columns is None
@@ -129,17 +130,34 @@ def test_of_a_very_wide_table_the_columns_are_kept_that_most_trainings_keep(
 ) -> None:
     monkeypatch.setattr("service.run.inspect_finalists.MOST_COLUMNS", 1)
     write_inspected(folder, 2, {BEST: found(0.2, False, True)})
-    seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)))
+    seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)), redraws=True)
     assert seen.columns == InputColumns(
         trainings=1, columns=(ColumnShare(name="town", share=1.0),), left_out=1
     )
     assert seen.columns.count == 2
 
 
+def test_trainings_on_one_division_say_nothing_of_stable_columns(folder: SweepFolder) -> None:
+    for number in (2, 3):
+        write_inspected(folder, number, {BEST: found(0.2, True, False)})
+    sweeps = confirmed(replicate(2, 1), replicate(3, 1))
+    stable = {}
+    for redraws in (True, False):
+        columns = inspect_finalists(SPEC, splits(), folder, sweeps, redraws=redraws).columns
+        assert columns is not None
+        stable[redraws] = columns.stable, describe_stable(columns)
+    assert stable[True] == (
+        ("age",),
+        "Stable columns, kept by at least 90 % of the pick's 2 trainings: 1 of 2.",
+    )
+    assert stable[False][0] == ()
+    assert "all trainings had the same rows" in stable[False][1]
+
+
 def test_unknown_columns_have_the_reason_of_the_trainings(folder: SweepFolder) -> None:
     unknown = Inspected(Robustness(), KeptColumns(("age",), reason="odd"))
     write_inspected(folder, 2, {BEST: unknown})
-    seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)))
+    seen = inspect_finalists(SPEC, splits(), folder, confirmed(replicate(2, 1)), redraws=True)
     assert seen.columns == InputColumns(reason="odd")
 
 
@@ -156,7 +174,11 @@ def test_without_replicates_the_trainings_of_the_search_are_measured(folder: Swe
         run.model.layer.weight[:, [1, 2]] = 0  # type: ignore[union-attr,index,operator]  # a linear layer's
     save(folder, 1, run.model.state_dict())
     seen = inspect_finalists(
-        read_spec("frame"), data, folder, sweep(trial(0, 0.5, 0.4), trial(1, 0.4, 0.1))
+        read_spec("frame"),
+        data,
+        folder,
+        sweep(trial(0, 0.5, 0.4), trial(1, 0.4, 0.1)),
+        redraws=True,
     )
     assert [(arm.arm, arm.trainings) for arm in seen.robustness.arms] == [
         ("baseline", 1),
@@ -166,6 +188,8 @@ def test_without_replicates_the_trainings_of_the_search_are_measured(folder: Swe
     assert seen.columns is not None
     shares = {column.name: column.share for column in seen.columns.columns}
     assert shares == {"a": 1.0, "d": 1.0, "word": 1.0, "b": 0.0, "c": 0.0}
-    alone = inspect_finalists(read_spec("frame"), data, folder, sweep(trial(0, 0.5, 0.4)))
+    alone = inspect_finalists(
+        read_spec("frame"), data, folder, sweep(trial(0, 0.5, 0.4)), redraws=True
+    )
     assert [arm.arm for arm in alone.robustness.arms] == ["baseline", "control"]
     assert alone.columns is None

@@ -123,6 +123,13 @@ def test_columns_are_grouped_by_how_many_trainings_keep_them() -> None:
     assert groups[2][1].endswith(" and 36 more")
     text = " ".join(shown(report()).split())
     assert "12 of 12 age, [bold]income[/] €" in text
+    assert "kept by at least 90 % of the pick's 12 trainings: 2 of 63" in text
+
+
+def test_a_column_is_stable_if_nearly_all_trainings_keep_it() -> None:
+    assert COLUMNS.stable == ("age", "[bold]income[/] €")
+    once = InputColumns(trainings=1, columns=COLUMNS.columns)
+    assert once.stable == ()
 
 
 def test_the_page_shows_both_plots_and_texts_as_texts(page: str) -> None:
@@ -131,6 +138,7 @@ def test_the_page_shows_both_plots_and_texts_as_texts(page: str) -> None:
     assert "<b>town</b>" not in page
     assert 'id="robustness-' in page
     assert 'id="columns-' in page
+    assert "Stable columns, kept by at least 90 %" in page
     assert "23 more columns are in input_columns.csv" in page
 
 
@@ -139,8 +147,9 @@ def test_the_file_has_every_column(tmp_path: Path) -> None:
     path.write_text(write_columns(COLUMNS), encoding="utf-8")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["column", "share", "trainings"]
-    assert rows[3] == ["<b>town</b>", "0.7500", "12"]
+    assert rows[0] == ["column", "share", "trainings", "stable"]
+    assert rows[2] == ["[bold]income[/] €", "1.0000", "12", "yes"]
+    assert rows[3] == ["<b>town</b>", "0.7500", "12", "no"]
     assert len(rows) == 1 + len(COLUMNS.columns)
 
 

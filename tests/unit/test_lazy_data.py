@@ -34,7 +34,8 @@ from trainables.data.lazy import LazySplit
 from trainables.data.placing import place_split
 from trainables.data.splits import Split, Splits
 from trainables.errors import ContractError, DataError
-from trainables.loop import EpochResult, TrainingRun, train
+from trainables.loop import TrainingRun, train
+from trainables.run import EpochResult
 
 N, VAL, EPOCHS = 41, 13, 3
 GENERATOR = torch.Generator().manual_seed(0)

@@ -108,7 +108,7 @@ def test_each_row_of_the_table_with_each_optimizer(
     got = fit(
         (x, y),
         row.point,
-        batches.epochs,
+        batches.epochs * row.epochs,
         batch_size=batches.size,
         lr=column.lr * (row.lr if column.faster else 1),
         **row.training,
@@ -152,7 +152,7 @@ def fit_lasso() -> tuple[Samples, Any]:
 )
 def test_lambda_is_that_of_the_objective_however_it_is_trained(options: dict[str, Any]) -> None:
     samples, oracle = fit_lasso()
-    got = fit(samples, LASSO, 800, **options)
+    got = fit(samples, LASSO, 600, **options)
     check(got, oracle, 2e-3)
     check_zeros(got, oracle)
 
@@ -177,7 +177,7 @@ def test_decoupled_decay_of_sgd_with_momentum_is_the_objectives() -> None:
     row = next(r for r in ROWS if "Ridge" in r.name)
     x, y = row.draw()
     options = {"optimizer": "sgd", "lr": 0.002, "l2_update": "decoupled"}
-    check(fit((x, y), row.point, 800, **options), row.oracle.fit(x, y))
+    check(fit((x, y), row.point, 500, **options), row.oracle.fit(x, y))
 
 
 def test_a_subgradient_reaches_no_exact_zero() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,8 +61,13 @@ class DeadUnits:
         try:
             self._look(inputs)
         except Exception:  # a forward that cannot be differentiated in eval mode
-            with torch.no_grad(), watch_layers(self.model, self._see_outputs):
-                call_network(self.model, inputs)
+            with suppress(Exception):  # nor called: a user's loop calls it in another way
+                self._watch(inputs)
+
+    @torch.no_grad()
+    def _watch(self, inputs: Nest) -> None:
+        with watch_layers(self.model, self._see_outputs):
+            call_network(self.model, inputs)
 
     @property
     def by_layer(self) -> Mapping[str, Tensor]:

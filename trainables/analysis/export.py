@@ -40,12 +40,14 @@ class Origin:
     """What builds a network: an import path with arguments, and the files of the user's code.
 
     ``training`` are the training's options, which a subclass of ``Trainable`` reads; ``code`` are
-    files by the names of their modules.
+    files by the names of their modules. A ``loop`` builds its networks inside of itself, so that
+    nothing else can.
     """
 
     path: str
     arguments: Mapping[str, Any]
     is_trainable: bool = False
+    is_loop: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     code: Mapping[str, Path] = field(default_factory=dict)
 
@@ -186,6 +188,7 @@ def _describe_network(subject: Subject) -> dict[str, Any]:
         "path": origin.path,
         "arguments": dict(origin.arguments),
         "is_trainable": origin.is_trainable,
+        "is_loop": origin.is_loop,
         "training": dict(origin.training) if origin.is_trainable else {},
         "info": asdict(subject.info),
     }

@@ -19,8 +19,8 @@ from trainables.data.samples import IndexedSamples, Samples
 from trainables.data.splits import Splits
 from trainables.errors import locate
 from trainables.gap import compute_gaps
-from trainables.loop import TrainingRun
 from trainables.measure import measure_each
+from trainables.run import Run
 
 Rows = Mapping[str, NDArray[np.float64]]
 """Metrics of every sample, each ``(N,)``; one value where a metric has no value per sample."""
@@ -57,7 +57,7 @@ class HeldOut:
         return {name: error for name, error in found.items() if error is not None}
 
 
-def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> HeldOut:
+def measure_held_out(run: Run, splits: Splits, state: Mapping[str, Tensor]) -> HeldOut:
     """Score a finished training at the weights ``state``; its own weights stay as they are."""
     data = run.data
     with load_weights(run, state):
@@ -65,12 +65,12 @@ def measure_held_out(run: TrainingRun, splits: Splits, state: Mapping[str, Tenso
         return HeldOut(
             test={} if test is None else _measure(run, "test", test),
             val=_measure(run, "val", data.val),
-            train=_measure(run, "train", data.measured, run.parts.subset),
+            train=_measure(run, "train", data.measured, run.subset),
             better_high=run.trainable.is_better_high,
         )
 
 
-def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> Rows:
+def measure_test_rows(run: Run, splits: Splits, state: Mapping[str, Tensor]) -> Rows:
     """Score a finished training on the test samples alone; empty without a test split."""
     if splits.test is None:
         return {}
@@ -79,7 +79,7 @@ def measure_test_rows(run: TrainingRun, splits: Splits, state: Mapping[str, Tens
         return _measure(run, "test", test)
 
 
-def list_val_inputs(run: TrainingRun, rows: int) -> Iterator[Nest]:
+def list_val_inputs(run: Run, rows: int) -> Iterator[Nest]:
     """The inputs of ``rows`` validation samples at most, drawn from all over the split.
 
     They come in batches of ``training.eval_batch_size``; of a stream they are the first ones.
@@ -104,7 +104,7 @@ def measure_standard_error(
     return float((ours - theirs).std(ddof=1) / len(ours) ** 0.5)
 
 
-def compare_test(run: TrainingRun, kept: Mapping[str, float], test: Rows) -> dict[str, float]:
+def compare_test(run: Run, kept: Mapping[str, float], test: Rows) -> dict[str, float]:
     """``test/*`` and ``test_gap/*`` from metrics of every test sample; ``kept`` has ``train/*``."""
     means = _average(test)
     train = {name: kept[f"train/{name}"] for name in means}
@@ -112,7 +112,7 @@ def compare_test(run: TrainingRun, kept: Mapping[str, float], test: Rows) -> dic
 
 
 @contextmanager
-def load_weights(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None]:
+def load_weights(run: Run, state: Mapping[str, Tensor]) -> Iterator[None]:
     """Give the network the weights ``state`` while the block runs."""
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     run.model.load_state_dict(state)
@@ -122,7 +122,7 @@ def load_weights(run: TrainingRun, state: Mapping[str, Tensor]) -> Iterator[None
         run.model.load_state_dict(before)
 
 
-def _measure(run: TrainingRun, side: str, samples: Samples, subset: Tensor | None = None) -> Rows:
+def _measure(run: Run, side: str, samples: Samples, subset: Tensor | None = None) -> Rows:
     batches = starmap(Batch, samples.read(run.training.eval_batch_size, subset=subset))
     with run.autocast(), locate(side):
         return measure_each(run.model, run.trainable, batches)

@@ -17,13 +17,13 @@ from trainables.data.splits import Splits
 from trainables.data.table_columns import name_columns, read_columns
 from trainables.errors import ContractError, TrainableError, blame, locate
 from trainables.forward import call_network, read_outputs
-from trainables.loop import TrainingRun
+from trainables.run import Run
 
 _ROWS = 1024
 _UNKNOWN = "what the network's first layer is cannot be told: "
 
 
-def find_kept_columns(run: TrainingRun, splits: Splits) -> KeptColumns | None:
+def find_kept_columns(run: Run, splits: Splits) -> KeptColumns | None:
     """The columns that the network keeps, at its present weights; None if the inputs are no table.
 
     A column is kept if some weight out of it is not zero: in the first layers, which take the
@@ -45,7 +45,7 @@ def find_kept_columns(run: TrainingRun, splits: Splits) -> KeptColumns | None:
     return KeptColumns(columns.names, tuple(kept.tolist()))
 
 
-def _find_used(run: TrainingRun) -> Tensor:
+def _find_used(run: Run) -> Tensor:
     x: Tensor = next(run.data.val.read(min(_ROWS, run.training.eval_batch_size)))[0]
     x = x[:_ROWS]
     with run.autocast():

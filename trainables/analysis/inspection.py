@@ -13,10 +13,10 @@ from trainables.analysis.robustness import measure_robustness
 from trainables.config.inspection import Inspected
 from trainables.config.robustness import Robustness
 from trainables.data.splits import Splits
-from trainables.loop import TrainingRun
+from trainables.run import Run
 
 
-def inspect_weights(run: TrainingRun, splits: Splits, state: Mapping[str, Tensor]) -> Inspected:
+def inspect_weights(run: Run, splits: Splits, state: Mapping[str, Tensor]) -> Inspected:
     """How robust the weights ``state`` are, and which columns they read.
 
     What could not be found out has a reason instead, an error of user-defined code or too little

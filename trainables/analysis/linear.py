@@ -11,14 +11,14 @@ from trainables.data.array_samples import ArraySamples
 from trainables.data.batch import Batch
 from trainables.errors import blame
 from trainables.forward import call_network, read_outputs
-from trainables.loop import TrainingRun
+from trainables.run import Run
 
 _ROWS = 20_000
 _FEW = 16
 _STEPS = 100
 
 
-def find_largest(run: TrainingRun) -> float | None:
+def find_largest(run: Run) -> float | None:
     """The smallest λ of L1 at which all coefficients are 0; None if the model is not linear.
 
     It is the largest entry of the loss's gradient at zero coefficients, with intercepts fitted
@@ -59,7 +59,7 @@ def _is_affine(model: nn.Module, x: object) -> bool:
     return torch.allclose(beyond, 3 * at_a - 2 * at_b, rtol=1e-3, atol=1e-4)
 
 
-def _fit_others(run: TrainingRun, model: nn.Module, weight: Tensor, batch: Batch) -> None:
+def _fit_others(run: Run, model: nn.Module, weight: Tensor, batch: Batch) -> None:
     """Fit all parameters but the weight."""
     others = [p for p in model.parameters() if p.requires_grad and p is not weight]
     if not others:

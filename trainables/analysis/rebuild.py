@@ -258,6 +258,11 @@ def _build(folder: Path, described: Mapping[str, Any]) -> nn.Module:
     code = str(folder / _CODE)
     if code not in sys.path:
         sys.path.insert(0, code)
+    if described["is_loop"]:
+        raise RuntimeError(
+            f"{described['path']} is a training loop, which builds its network inside of itself: "
+            "build the same network, and give it the weights of load_weights()"
+        )
     module, _, attribute = described["path"].partition(":")
     factory = getattr(importlib.import_module(module), attribute)
     arguments = described["arguments"]

@@ -28,9 +28,9 @@ from trainables.data.splits import Splits
 from trainables.data.table_columns import TableColumns, name_columns, read_columns
 from trainables.errors import TrainableError, locate
 from trainables.forward import read_outputs
-from trainables.loop import TrainingRun
 from trainables.measure import measure_each
 from trainables.regularisers.parts import list_parts
+from trainables.run import Run
 
 ROWS = 500
 """Test samples at most."""
@@ -75,7 +75,7 @@ class _Corruption:
 
 
 def measure_robustness(
-    run: TrainingRun,
+    run: Run,
     splits: Splits,
     state: Mapping[str, Tensor],
     clock: Callable[[], float] = time.monotonic,
@@ -95,7 +95,7 @@ def measure_robustness(
         return Robustness(reason=str(error))
 
 
-def _read_rows(run: TrainingRun, splits: Splits) -> list[Pair]:
+def _read_rows(run: Run, splits: Splits) -> list[Pair]:
     """Some test samples, drawn from all over the split; of a stream its first ones."""
     assert splits.test is not None
     samples = place_split(splits.test, run.data.device)
@@ -115,7 +115,7 @@ def _read_rows(run: TrainingRun, splits: Splits) -> list[Pair]:
 
 
 def _measure(
-    run: TrainingRun, splits: Splits, batches: Sequence[Pair], clock: Callable[[], float]
+    run: Run, splits: Splits, batches: Sequence[Pair], clock: Callable[[], float]
 ) -> Robustness:
     until = clock() + SECONDS
     rows = sum(count_samples(y) for _, y in batches)
@@ -143,7 +143,7 @@ def _interleave(corruptions: Sequence[_Corruption]) -> Iterator[tuple[_Corruptio
                 yield corruption, corruption.levels[place]
 
 
-def _score(run: TrainingRun, batches: Iterator[Batch]) -> dict[str, float]:
+def _score(run: Run, batches: Iterator[Batch]) -> dict[str, float]:
     """``loss``, the first metric and, of a classification, the calibration error."""
     confidences: list[Confidence | None] = []
     outputs: list[Any] = []
@@ -179,9 +179,7 @@ def _find_metric(scores: Mapping[str, float]) -> tuple[str, ...]:
     return ("accuracy",) if "accuracy" in others else tuple(others[:1])
 
 
-def _list_corruptions(
-    run: TrainingRun, splits: Splits, batches: Sequence[Pair]
-) -> tuple[_Corruption, ...]:
+def _list_corruptions(run: Run, splits: Splits, batches: Sequence[Pair]) -> tuple[_Corruption, ...]:
     by_batch = [list_parts(x) for x, _ in batches]
     parts = {name: part for name, part in by_batch[0].items() if _is_corruptible(name, part)}
     images = [name for name, part in parts.items() if _is_image(part)]
@@ -232,7 +230,7 @@ def _make_dropping(columns: TableColumns) -> Change:
     return change
 
 
-def _find_columns(name: str, run: TrainingRun, splits: Splits) -> TableColumns:
+def _find_columns(name: str, run: Run, splits: Splits) -> TableColumns:
     """The columns of a part that is a table; without names, the medians of training rows fill."""
     found = None if name else read_columns(splits.preprocessing)
     if found is not None:

@@ -11,12 +11,14 @@ from torch import nn
 
 from search_spaces.values import Value
 from trainables.analysis.export import Origin, Subject
+from trainables.config.code_policy import TRAINABLE, load_named
 from trainables.config.trial_parameters import TrainingSpec, read_point
 from trainables.data.nests import Nest, map_nest
 from trainables.data.samples import IndexedSamples
 from trainables.data.splits import Splits
 from trainables.loading import ModuleTrainable
 from trainables.loop import TrainingRun
+from trainables.run import Run
 
 SAMPLES = 32
 """Training samples on which an export is compared with the network, at most."""
@@ -27,7 +29,7 @@ _PAIR = 2
 def gather_subject(
     spec: TrainingSpec,
     params: Mapping[str, Value],
-    run: TrainingRun,
+    run: Run,
     splits: Splits,
     raw: Nest | None,
     code: Mapping[str, Path] | None = None,
@@ -40,7 +42,9 @@ def gather_subject(
     """
     samples, _ = run.data.measured.head(SAMPLES)
     samples = _to_cpu(samples)
-    is_trainable = not isinstance(run.trainable, ModuleTrainable)
+    is_module = isinstance(run.trainable, ModuleTrainable)
+    is_loop = not isinstance(run, TrainingRun) and not _builds_network(spec)
+    is_trainable = isinstance(run, TrainingRun) and not is_module
     training = run.training.model_dump(mode="json", by_alias=True) if is_trainable else {}
     return Subject(
         (network or run.model).eval(),
@@ -48,12 +52,25 @@ def gather_subject(
         splits.info,
         samples,
         samples if raw is None else raw,
-        Origin(spec.trainable, read_point(spec, params).model, is_trainable, training, code or {}),
+        Origin(
+            spec.trainable,
+            read_point(spec, params).model,
+            is_trainable,
+            is_loop,
+            training,
+            code or {},
+        ),
         tuple(_list_others(run)),
     )
 
 
-def _list_others(run: TrainingRun) -> Iterator[Nest]:
+def _builds_network(spec: TrainingSpec) -> bool:
+    """Whether the trainable of a loop is itself the class of its network, as Lightning's are."""
+    found = load_named(spec.trainable, TRAINABLE)
+    return isinstance(found, type) and issubclass(found, nn.Module)
+
+
+def _list_others(run: Run) -> Iterator[Nest]:
     """Pairs of samples of a lazy split, whose batches may have other sizes than the first one."""
     measured = run.data.measured
     if not isinstance(measured, IndexedSamples) or measured is run.data.train:

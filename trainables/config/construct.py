@@ -12,6 +12,7 @@ from search_spaces.models import get_first_message
 from search_spaces.words import did_you_mean
 from trainables.config.code_policy import describe_kind, load_named
 from trainables.config.imports import load_object
+from trainables.config.lightning import is_of_lightning
 from trainables.errors import ContractError, blame
 
 
@@ -54,6 +55,20 @@ def construct(
     return made
 
 
+def read_parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The arguments of a factory by name; None for a builtin without a signature.
+
+    A class that has the constructor of Lightning's base classes has none: that one swallows all.
+    """
+    home = getattr(getattr(factory, "__init__", None), "__module__", "")
+    if isinstance(factory, type) and is_of_lightning(home or ""):
+        return {}
+    try:
+        return inspect.signature(factory).parameters
+    except ValueError:
+        return None
+
+
 def check_options(
     path: str, factory: Callable[..., Any], options: Mapping[str, Any], offered: Mapping[str, Any]
 ) -> tuple[str, ...]:
@@ -62,10 +77,10 @@ def check_options(
     Raises:
         ContractError: an option is unknown, or one without a default is missing.
     """
-    try:
-        signature = inspect.signature(factory).parameters.values()
-    except ValueError:  # a builtin without a signature
+    parameters = read_parameters(factory)
+    if parameters is None:
         return tuple(options)
+    signature = parameters.values()
     names = tuple(p.name for p in signature if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
     if not any(p.kind is p.VAR_KEYWORD for p in signature):
         for option in options:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from search_spaces.words import did_you_mean
 from trainables.config.code_files import OWN_PACKAGES
+from trainables.config.lightning import INSTALL, is_of_lightning
 from trainables.errors import ContractError, name_error
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+EXTERNAL = "external"
+"""The trainable of a spec whose trials are trained by loops elsewhere, which ask for them."""
 
 
 class ImportPath(str):
@@ -28,6 +31,14 @@ class ImportPath(str):
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(pattern=IMPORT_PATH)
         )
+
+
+TrainablePath = Annotated[
+    str,
+    Field(pattern=f"^{EXTERNAL}$|{IMPORT_PATH}"),
+    AfterValidator(lambda path: path if path == EXTERNAL else ImportPath(path)),
+]
+"""``module:Name``, or ``external``."""
 
 
 def find_import_paths(value: object) -> Iterator[str]:
@@ -61,7 +72,8 @@ def load_object(path: str) -> object:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise ContractError(f"{path}: {_explain_missing(error.name)}") from None
-        raise ContractError(f"{path}: importing {module_name} failed: {error}") from error
+        hint = f"; {INSTALL}" if is_of_lightning(error.name or "") else ""
+        raise ContractError(f"{path}: importing {module_name} failed: {error}{hint}") from error
     except (Exception, SystemExit) as error:
         raise ContractError(
             f"{path}: importing {module_name} failed: {name_error(error)}"

@@ -57,6 +57,10 @@ class StoppingConfig(Component):
         "min", description="default: `max` for a metric of which more is better"
     )
 
+    def settle(self, max_epochs: int) -> StoppingConfig:
+        """The rule for trainings of so many epochs, where its defaults depend on them."""
+        return self
+
     def build(self) -> StoppingRule:
         """A new rule, for one training.
 
@@ -84,6 +88,14 @@ stopping_rules: Registry[StoppingConfig] = Registry(
 )
 
 
+LEAST_PATIENCE, PATIENCE_SHARE = 6, 0.1
+
+
+def choose_patience(max_epochs: int) -> int:
+    """The default patience: longer trainings move less in an epoch, and wait for more of them."""
+    return max(LEAST_PATIENCE, round(PATIENCE_SHARE * max_epochs))
+
+
 @stopping_rules.register
 class Patience(StoppingConfig):
     """Stop after ``patience`` epochs without an improvement of more than ``min_delta``.
@@ -95,7 +107,11 @@ class Patience(StoppingConfig):
     implementation: ClassVar[str] = "trainables.regularisers.early_stopping:EarlyStopping"
 
     name: Literal["patience"] = "patience"
-    patience: Epochs = Field(6, description="epochs without an improvement")
+    patience: Epochs | None = Field(
+        None,
+        description=f"epochs without an improvement; default: {PATIENCE_SHARE:.0%} of "
+        f"`training.max_epochs`, at least {LEAST_PATIENCE}",
+    )
     min_delta: Amount = Field(0.0, description="the least improvement that counts")
     min_delta_mode: Literal["absolute", "relative"] = Field(
         "absolute", description="`relative` to the best value so far"
@@ -104,6 +120,12 @@ class Patience(StoppingConfig):
     gap_patience: SomeEpochs | None = Field(
         None, description="epochs in which the gap grows and the metric does not improve"
     )
+
+    def settle(self, max_epochs: int) -> Patience:
+        """The rule with a patience."""
+        if self.patience is not None:
+            return self
+        return self.model_copy(update={"patience": choose_patience(max_epochs)})
 
     def build(self) -> StoppingRule:
         """The built-in rule."""

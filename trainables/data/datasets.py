@@ -39,7 +39,7 @@ from trainables.data.tasks import guess_task
 from trainables.errors import DataError, locate
 
 
-def load(config: DataSource) -> Splits:
+def load(config: DataSource | None) -> Splits:
     """The search's division: read, split, encode and scale the data.
 
     Raises:
@@ -49,7 +49,7 @@ def load(config: DataSource) -> Splits:
     return open_rows(config).divide()
 
 
-def open_rows(config: DataSource) -> Rows:
+def open_rows(config: DataSource | None) -> Rows:
     """Read the data and set test rows aside.
 
     Raises:
@@ -57,6 +57,8 @@ def open_rows(config: DataSource) -> Rows:
         ContractError: a user-defined function or splitter violates the contract.
     """
     match config:
+        case None:
+            raise DataError("the spec names no `data`")
         case Function():
             return _open_function(config)
         case Digits():

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from trainables.config.code_policy import DATA, load_named
-from trainables.config.construct import check_options
+from trainables.config.construct import check_options, read_parameters
 from trainables.config.data import Function, LoaderOptions
+from trainables.data.data_modules import is_data_module, read_data_module
+from trainables.data.randomness import ReadingState
 from trainables.data.returned_splits import Part, read_parts
 from trainables.errors import ContractError, DataError, name_error
 
@@ -46,7 +48,9 @@ class DataFunction:
         """The splits ``train``, ``val`` and maybe ``test``.
 
         A function returns each as a pair of nests of tensors or arrays, or a mapping of them with
-        ``labels``; or as a ``Dataset``, an ``IterableDataset`` or a ``DataLoader``.
+        ``labels``; or as a ``Dataset``, an ``IterableDataset`` or a ``DataLoader``. It may also
+        return, or be the class of, a ``LightningDataModule``. Python's, NumPy's and torch's
+        generators are seeded while it runs, equally in each call for this replicate.
 
         Raises:
             ContractError: it cannot be imported or called, or returns something else.
@@ -60,8 +64,12 @@ class DataFunction:
         Raises:
             ContractError, DataError: as :meth:`call`.
         """
+        function = _load(self.path, self.arguments)
         anew = {self.varies: self.first + replicate} if self.varies else {}
-        made = _call(self.path, _load(self.path, self.arguments), {**self.arguments, **anew}, anew)
+        with ReadingState().seeded(self.seed, replicate if self.varies else 0):
+            made = _call(self.path, function, {**self.arguments, **anew}, anew)
+            if is_data_module(made):
+                return read_data_module(self.path, made, self.loader), bool(self.varies)
         folds = made if _are_folds(made) else None
         if folds is not None:
             made = self._choose(folds, replicate)
@@ -82,7 +90,8 @@ def bind(config: Function) -> DataFunction:
         ContractError: it cannot be imported, or has an argument that is a key of ``data``.
         DataError: ``test`` or ``seed`` is neither an argument of it nor valid for our use.
     """
-    parameters = _read_parameters(_load(config.name, (config.arguments, config.test, config.seed)))
+    function = _load(config.name, (config.arguments, config.test, config.seed))
+    parameters = read_parameters(function) or {}
     for key in _OUR_KEYS:
         wanted = key in config.model_fields_set or (
             key in parameters and _is_required(parameters[key])
@@ -149,13 +158,6 @@ def _load(path: str, arguments: object) -> Callable[..., object]:
     if not callable(found):
         raise ContractError(f"{path} is {type(found).__name__}, not a function")
     return found
-
-
-def _read_parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(function).parameters
-    except ValueError:  # a builtin without a signature
-        return {}
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

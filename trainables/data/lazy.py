@@ -29,6 +29,8 @@ class Loading:
 
     Attributes:
         collate: makes a batch of a list of samples.
+        collate_measured: makes a batch that is measured, where ``collate`` changes batches as a
+            training does; None for ``collate``.
         workers: processes that read; 0 reads in the training's own process.
         batch_size: samples of a batch, where a ready loader says so.
         drop_last: whether a last batch that is smaller is left out.
@@ -37,11 +39,18 @@ class Loading:
     """
 
     collate: Callable[[list[Any]], Any] = collate_by_default
+    collate_measured: Callable[[list[Any]], Any] | None = None
     workers: int = 0
     batch_size: int | None = None
     drop_last: bool = False
     sampler: Sampler[Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    def measured(self) -> Loading:
+        """How samples that are measured become batches, of any size and in their order."""
+        return Loading(
+            self.collate_measured or self.collate, workers=self.workers, options=self.options
+        )
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,15 @@ class LazySplit:
     def evaluated(self) -> LazySplit:
         """The same samples as they are measured: by the view, if there is one."""
         dataset = self.dataset if self.view is None else self.view
-        plain = Loading(self.loading.collate, self.loading.workers, options=self.loading.options)
-        return LazySplit(self.name, self.source, dataset, plain, varies=self.varies)
+        return LazySplit(
+            self.name, self.source, dataset, self.loading.measured(), varies=self.varies
+        )
+
+    @property
+    def is_measured_otherwise(self) -> bool:
+        """Whether :meth:`evaluated` reads in another way than a training does."""
+        ways = self.view, self.loading.sampler, self.loading.collate_measured
+        return any(way is not None for way in ways)
 
     def find_targets(self) -> Array | None:
         """The targets of all samples, if the dataset has them as an array, as torchvision's do."""
@@ -155,9 +171,9 @@ def take_apart(loader: DataLoader[Any]) -> tuple[Dataset[Any], Loading] | None:
     }
     return loader.dataset, Loading(
         loader.collate_fn,
-        loader.num_workers,
-        loader.batch_size,
-        loader.drop_last,
-        None if shuffled else sampler,
-        {name: value for name, value in options.items() if value},
+        workers=loader.num_workers,
+        batch_size=loader.batch_size,
+        drop_last=loader.drop_last,
+        sampler=None if shuffled else sampler,
+        options={name: value for name, value in options.items() if value},
     )

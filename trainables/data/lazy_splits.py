@@ -176,7 +176,7 @@ def _describe(lazy: Mapping[str, Lazy]) -> Iterator[str]:
     train = lazy["train"]
     if isinstance(train, StreamSplit):
         yield "gap: its training side is measured on the first samples of the stream"
-    elif train.varies and train.view is None:
+    elif train.varies and _find_variation(train.evaluated()).varies:
         yield (
             "gap: its training side is measured with the transforms of the training on, because "
             "train gives another sample at each reading; return train_eval to measure without"

@@ -12,9 +12,22 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 Nest = Any
 """A nest; the type cannot be written more precisely."""
+
+
+class Inputs(tuple[Nest, ...]):
+    """The inputs of a sample whose target stands in one tuple with them: ``(ids, mask, target)``.
+
+    A nest like any tuple; the type tells it from the one input ``(ids, mask)`` of a pair.
+    """
+
+
+pytree.register_pytree_node(
+    Inputs, lambda inputs: (list(inputs), None), lambda leaves, _: Inputs(leaves)
+)
 
 
 def map_nest(function: Callable[..., Any], nest: Nest, *others: Nest) -> Nest:

@@ -53,7 +53,7 @@ def place_split(split: AnySplit, device: str, *, resident: bool = False) -> Samp
 
 def _place_measured(split: AnySplit, train: Samples, device: str) -> Samples:
     match split:
-        case LazySplit() if split.view is not None or split.loading.sampler is not None:
+        case LazySplit() if split.is_measured_otherwise:
             return LazySamples(split.evaluated(), device)
         case StreamSplit():
             assert isinstance(train, StreamSamples)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainables.data.batch import LABELS
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
-from trainables.data.nests import Nest, count_samples, map_nest
+from trainables.data.nests import Inputs, Nest, count_samples, map_nest
 from trainables.data.randomness import ReadingState
 from trainables.errors import ContractError, is_from_outside, tell_error
 
@@ -92,7 +92,7 @@ def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
         sides: tuple[Any, Any] = batch, batch[LABELS]
     elif isinstance(batch, tuple | list) and len(batch) >= _PAIR:
         *inputs, targets = batch
-        sides = inputs[0] if len(batch) == _PAIR else tuple(inputs), targets
+        sides = inputs[0] if len(batch) == _PAIR else Inputs(inputs), targets
     else:
         return Failure(f"{place}: {what} gave {describe(batch)}; a sample must be {EXPECTED}")
     made = []

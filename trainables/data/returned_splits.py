@@ -22,7 +22,7 @@ from trainables.data.lazy import (
     is_map_style,
     take_apart,
 )
-from trainables.data.nests import Nest, list_leaves
+from trainables.data.nests import Inputs, Nest, list_leaves
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.data.reading import describe
 from trainables.errors import ContractError, blame
@@ -88,7 +88,7 @@ def _read_part(path: str, name: str, split: Any, loading: Loading) -> Part:
             made = Raw(_to_arrays(split), _to_arrays(split[LABELS]))
             return _check_raw(made, f"{path}: {name!r}")
         if isinstance(split, tuple) and len(split) > _PAIR:
-            split = split[:-1], split[-1]
+            split = Inputs(split[:-1]), split[-1]
         if isinstance(split, tuple | list) and len(split) == _PAIR:
             x, y = split
             made = Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
@@ -148,7 +148,7 @@ def _build_loading(options: LoaderOptions) -> Loading:
     found = load_named(options.collate, COLLATE)
     if not callable(found):
         raise ContractError(f"{options.collate} is {type(found).__name__}, not a function")
-    return Loading(found, options.workers)
+    return Loading(found, workers=options.workers)
 
 
 def _to_arrays(values: Any) -> Nest:
@@ -156,7 +156,8 @@ def _to_arrays(values: Any) -> Nest:
     if isinstance(values, Mapping):
         return {str(name): _to_arrays(value) for name, value in values.items()}
     if isinstance(values, tuple):
-        return tuple(_to_arrays(value) for value in values)
+        kind = Inputs if isinstance(values, Inputs) else tuple
+        return kind(_to_arrays(value) for value in values)
     if is_dataclass(values) and not isinstance(values, type):
         return {f.name: _to_arrays(getattr(values, f.name)) for f in fields(values)}
     return _to_array(values)

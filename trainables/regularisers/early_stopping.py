@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.config.stopping import Patience, Verdict
+from trainables.config.stopping import LEAST_PATIENCE, Patience, Verdict
 
 
 class EarlyStopping:
@@ -18,6 +18,7 @@ class EarlyStopping:
 
     def __init__(self, spec: Patience) -> None:
         self._spec = spec
+        self._patience = LEAST_PATIENCE if spec.patience is None else spec.patience
         self.best_epoch: int | None = None
         self._best = math.inf
         self._waited = 0
@@ -37,7 +38,7 @@ class EarlyStopping:
         if epoch > self._spec.warmup:
             self._waited += 1
             self._follow(gap)
-        too_long = self._waited >= max(1, self._spec.patience)
+        too_long = self._waited >= max(1, self._patience)
         return Verdict.STOP if too_long or self._gap_says_stop() else Verdict.WAIT
 
     def state_dict(self) -> dict[str, Any]:

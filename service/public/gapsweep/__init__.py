@@ -10,10 +10,13 @@ itself imports neither torch nor Ray.
 
 - Sweeps: ``run``, ``resume``, ``refit``, ``open_sweep``, ``Sweep``, ``Report``, ``Refit``.
 - Specs: ``load_spec``, ``parse_spec``, ``SweepSpec``.
+- Loops elsewhere: ``ask_tell``, ``ask``, ``tell``, ``abandon``, with ``AskedSweep``,
+  ``AskedTrial`` and ``Signal``.
 - A service: ``Client``, ``AsyncClient`` (extra ``client``).
 - To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
   ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
   ``SamplerConfig``, ``PrunerConfig``, ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+- For a training loop of your own: ``Trial``, ``TrialEnd``, ``LightningCallback``.
 - Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
   ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, ``splitters``, each a
   ``Registry``.
@@ -34,6 +37,13 @@ if TYPE_CHECKING:
     from service.client import endpoints as endpoints
     from service.client.client import AsyncClient as AsyncClient
     from service.client.client import Client as Client
+    from service.run.ask_tell import abandon as abandon
+    from service.run.ask_tell import ask as ask
+    from service.run.ask_tell import ask_tell as ask_tell
+    from service.run.ask_tell import tell as tell
+    from service.run.asked_sweep import AskedSweep as AskedSweep
+    from service.run.asked_trial import AskedTrial as AskedTrial
+    from service.run.asked_trial import Signal as Signal
     from service.run.start_and_resume import resume as resume
     from service.run.start_and_resume import run as run
     from service.run.sweep import Report as Report
@@ -67,6 +77,9 @@ if TYPE_CHECKING:
     from trainables.data.splitters.base import Cases as Cases
     from trainables.data.splitters.base import Draw as Draw
     from trainables.data.splitters.base import Splitter as Splitter
+    from trainables.loops.handover import TrialEnd as TrialEnd
+    from trainables.loops.lightning.callback import LightningCallback as LightningCallback
+    from trainables.loops.trial import Trial as Trial
     from trainables.regularisers.base import Now as Now
     from trainables.regularisers.base import Regulariser as Regulariser
     from trainables.regularisers.penalties import Penalty as Penalty
@@ -75,6 +88,9 @@ _PUBLIC = {
     "service.base.errors": ("GapsweepError", "InputError", "SpecError"),
     "service.client": ("endpoints",),
     "service.client.client": ("AsyncClient", "Client"),
+    "service.run.ask_tell": ("abandon", "ask", "ask_tell", "tell"),
+    "service.run.asked_sweep": ("AskedSweep",),
+    "service.run.asked_trial": ("AskedTrial", "Signal"),
     "service.run.sweep": ("Report", "Sweep", "open_sweep", "refit"),
     "service.run.start_and_resume": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
@@ -94,6 +110,9 @@ _PUBLIC = {
     "trainables.contract": ("Trainable",),
     "trainables.data.batch": ("Batch",),
     "trainables.data.splitters.base": ("Cases", "Draw", "Splitter"),
+    "trainables.loops.handover": ("TrialEnd",),
+    "trainables.loops.lightning.callback": ("LightningCallback",),
+    "trainables.loops.trial": ("Trial",),
     "trainables.regularisers.base": ("Now", "Regulariser"),
     "trainables.regularisers.penalties": ("Penalty",),
 }

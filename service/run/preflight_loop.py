@@ -1,0 +1,102 @@
+"""Checks of a spec whose trainable is a user's own training loop, before the first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search_spaces.kinds import Auto, list_alternatives
+from search_spaces.words import not_one_of
+from service.base.errors import Problem, SpecError
+from service.spec.model import SweepSpec
+from trainables.build import find_misfits
+from trainables.config.regularisers import BY_KEY, read_regularisers
+from trainables.config.trial_parameters import MODEL_PREFIX
+from trainables.data.splits import Splits
+from trainables.errors import TrainableError
+from trainables.loops.finding import find_loop
+from trainables.loops.lightning.fit import ModuleLoop, find_idle_keys
+from trainables.loops.opening import open_loop
+from trainables.loops.own import OwnRun
+from trainables.loops.rehearsal import LoopFindings, rehearse
+from trainables.loops.signature import OwnLoop
+
+
+def find_loop_problems(spec: SweepSpec) -> tuple[OwnLoop | None, list[Problem]]:
+    """The spec's training loop, if its trainable is one, and what of the spec it cannot have."""
+    try:
+        arguments = {
+            **{
+                name.removeprefix(MODEL_PREFIX): None
+                for name in spec.space.parameters
+                if name.startswith(MODEL_PREFIX)
+            },
+            **spec.model,
+        }
+        loop = find_loop(spec.trainable, arguments)
+    except TrainableError as error:
+        return None, [Problem(error.where or "trainable", str(error))]
+    return loop, [] if loop is None else list(_find_unsupported(spec, loop))
+
+
+def _find_unsupported(spec: SweepSpec, loop: OwnLoop) -> Iterator[Problem]:
+    if spec.resources.workers > 1:
+        yield Problem(
+            "resources.workers",
+            f"{loop.path} is a training loop, which runs in one process; set it to 1",
+        )
+    if isinstance(loop, ModuleLoop):
+        for key, text in find_idle_keys(loop.path, spec.training, spec.space.parameters):
+            yield Problem(key, text)
+    for name, parameter in spec.space.parameters.items():
+        if any(isinstance(plain, Auto) for plain in list_alternatives(parameter)):
+            yield Problem(
+                f"space.{name}",
+                f"`auto` is measured by steps of gapsweep's own loop, not of {loop.path}; give a "
+                "range, such as {float: [1.0e-6, 1.0e-1], log: true}",
+            )
+
+
+def check_loop(
+    spec: SweepSpec, source: str, loop: OwnLoop, splits: Splits
+) -> tuple[OwnRun, LoopFindings]:
+    """Rehearse the loop as the baseline's training.
+
+    Raises:
+        SpecError: it would fail.
+    """
+    point = spec.example_point()
+    try:
+        run = open_loop(loop, spec, point, splits, baseline=True, device="cpu", few=True)
+        found = rehearse(run, spec.space.parameters)
+    except TrainableError as error:
+        raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
+    except MemoryError as error:
+        raise SpecError(source, [Problem("trainable", f"out of memory: {error}")]) from None
+    problems = [
+        Problem(key, not_one_of(metric, found.metrics))
+        for metric, key in spec.required_metrics.items()
+        if metric not in found.metrics
+    ]
+    problems += _check_regularisers(spec, run, splits)
+    if problems:
+        raise SpecError(source, problems)
+    return run, found
+
+
+def _check_regularisers(spec: SweepSpec, run: OwnRun, splits: Splits) -> Iterator[Problem]:
+    """Check each built-in regulariser by itself against the network that the loop regularises."""
+    if not run.regularises:
+        return
+    for name, parameter in spec.space.parameters.items():
+        config = BY_KEY.get(name)
+        if config is None or name == config.on:
+            continue
+        texts: dict[str, None] = {}
+        for value in parameter.samples():
+            strength = {config.strength: 1.0} if name == config.selector else {}
+            try:
+                found = find_misfits(read_regularisers({**strength, name: value}), splits, run)
+            except TrainableError as error:
+                found = {name: str(error)}
+            texts.update(dict.fromkeys(found.values()))
+        yield from (Problem(f"space.{name}", text) for text in texts)

@@ -1,0 +1,475 @@
+"""A training whose loop is a user's own function, see :class:`trainables.loops.trial.Trial`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import starmap
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.values import Value, freeze
+from trainables.build import Regularisers, choose_subset, name_key, name_part
+from trainables.config.data_info import DataInfo
+from trainables.config.stopping import StoppingConfig
+from trainables.config.training import Training
+from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
+from trainables.contract import Trainable
+from trainables.data.batch import Batch
+from trainables.data.placing import Placed
+from trainables.data.splits import Splits
+from trainables.distributed.process import derive_seed
+from trainables.errors import ContractError, blame, describe_error, locate
+from trainables.gap import compute_gaps
+from trainables.loops.checkpoints import load_state, take_state
+from trainables.loops.handover import Handover, LoopControl, TrialEnd
+from trainables.loops.keeping import Keeping
+from trainables.loops.metrics import REPORTED, read_metrics
+from trainables.loops.params import Params
+from trainables.loops.regularised import Regularised
+from trainables.loops.settings import plain_mode, set_generators, take_generators
+from trainables.loops.signature import OwnLoop
+from trainables.loops.trial import Measure, Trial
+from trainables.loops.trial_data import TrialData
+from trainables.measure import measure
+from trainables.regularisers.weights import Penalised, select_penalised
+from trainables.run import EpochResult, Kept
+
+_START = 2**23  # no epoch of ours has this number
+_KEPT_SIDES = ("train", "val", "gap", "sparsity", REPORTED.removesuffix("/"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopParts:
+    """The parts of a training whose loop is a user's.
+
+    ``arguments`` are the loop's beside the trial, ``fixed`` those of them that the spec gives.
+    ``required`` maps the metrics that the spec names to the keys that name them. With
+    ``runs_to_end`` early stopping ends nothing. A rehearsal has ``few``, one batch in each epoch.
+    """
+
+    loop: OwnLoop
+    arguments: Mapping[str, Any]
+    params: Mapping[str, Value]
+    fixed: Mapping[str, Any]
+    training: Training
+    regularisers: Regularisers
+    stopping: StoppingConfig | None
+    required: Mapping[str, str]
+    splits: Splits | None
+    data: Placed | None
+    device: str = "cpu"
+    runs_to_end: bool = False
+    few: bool = False
+
+
+class Measuring(Trainable):
+    """How a user's own loop is evaluated: by the spec's loss and metrics, or a function of his."""
+
+    function: Measure | None = None
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """Not for a loop, which builds its networks itself."""
+        raise NotImplementedError
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Any]:
+        """What the user's function returns for the batch, else as of any trainable."""
+        return super().evaluate(model, batch) if self.function is None else self.function(batch)
+
+    def is_better_high(self, metric: str) -> bool:
+        """By the spec's metrics, or by ``higher_is_better`` of the user's function."""
+        named = getattr(self.function, "higher_is_better", ())
+        return metric in named or super().is_better_high(metric)
+
+
+class OwnRun:
+    """The state of a training between the reports of a user's loop."""
+
+    def __init__(self, parts: LoopParts) -> None:
+        self.parts, self.training = parts, parts.training
+        self.trainable = Measuring()
+        self.subset: Tensor | None = None
+        if parts.splits is not None:
+            self.trainable.setup(parts.splits.info, parts.training)
+            self.subset = choose_subset(parts.splits.train, parts.splits.val, parts.training.seed)
+        self.keeping = Keeping(parts.stopping, parts.training.max_epochs, parts.runs_to_end)
+        self.uses_data = False
+        self.evaluates = False
+        fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
+        self.params = Params({**fixed, **parts.params}, varied=parts.params)
+        self._handover: LoopControl | None = None
+        self._model: nn.Module | None = None
+        self._revealing = False
+        self._regularised: list[Regularised] = []
+        self._measured: dict[str, float] = {}
+        self._entries: dict[str, Any] = {}
+        self._offered: Mapping[str, Any] = {}
+        self._saved: dict[str, Any] = {}
+        self._restored = False
+        self._first = True
+
+    @property
+    def data(self) -> Placed:
+        """The samples on the device.
+
+        Raises:
+            ContractError: the spec names none.
+        """
+        return self._need_data("this")[1]
+
+    def _need_data(self, what: str) -> tuple[Splits, Placed]:
+        splits, data = self.parts.splits, self.parts.data
+        if splits is None or data is None:
+            raise ContractError(
+                f"{what} needs samples, and the spec names no `data`: name them there, or load, "
+                "measure and regularise in the loop itself",
+                "data",
+            )
+        return splits, data
+
+    @property
+    def last_result(self) -> EpochResult | None:
+        """The result of the last epoch."""
+        return self.keeping.last
+
+    @property
+    def control(self) -> Kept | None:
+        """What early stopping would have kept."""
+        return self.keeping.control
+
+    @property
+    def best_state(self) -> dict[str, Tensor]:
+        """The weights that are kept; empty if the loop shows no network."""
+        return self.keeping.best.state if self.keeping.best else {}
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether nothing may regularise."""
+        return self.parts.runs_to_end
+
+    @property
+    def start_seed(self) -> int:
+        """The seed of all generators where the loop begins."""
+        return derive_seed(self.training.seed, _START)
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that the loop has reported, those before an interruption if it was restored."""
+        last = self.keeping.last
+        return last.epoch if last and (self._restored or not self._first) else 0
+
+    @property
+    def model(self) -> nn.Module:
+        """The network that the loop evaluates; the loop is run until it shows it, if need be.
+
+        Raises:
+            ContractError: it shows none.
+        """
+        if self._model is None:
+            self._reveal()
+        if self._model is None:
+            raise ContractError(
+                f"{self.parts.loop.path} shows no network; call trial.evaluate(model)", "trainable"
+            )
+        return self._model
+
+    @property
+    def penalised(self) -> list[Penalised]:
+        """The weights that penalties act on."""
+        if self._regularised:
+            return list(self._regularised[0].weights)
+        return select_penalised(self.model, self.training.penalised, None)
+
+    @property
+    def regularises(self) -> bool:
+        """Whether the loop has called ``trial.regularise``."""
+        return bool(self._regularised)
+
+    @property
+    def decays(self) -> list[str]:
+        """The weight decay that the loop's optimisers have by themselves, in words."""
+        return [decay for one in self._regularised for decay in one.decays]
+
+    @property
+    def saves(self) -> bool:
+        """Whether the loop has called ``trial.checkpoint``."""
+        return bool(self._entries)
+
+    @property
+    def shows_network(self) -> bool:
+        """Whether the loop has shown its network."""
+        return self._model is not None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """That of ``training.precision``."""
+        if self.training.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(torch.device(self.parts.device).type, torch.bfloat16)
+
+    def train(self) -> Iterator[EpochResult]:
+        """The remaining epochs; the loop begins with the first one."""
+        while not (self.last_result and self.last_result.done):
+            yield self._advance()
+
+    def end_after(self, epochs: int) -> None:
+        """End the loop at its report of this epoch; ``trial.max_epochs`` stays."""
+        self.keeping.end_after(epochs)
+
+    def close(self) -> None:
+        """End the loop, so that its ``finally`` blocks run; what they raise is only printed."""
+        try:
+            self._end()
+        except Exception as error:  # of the user's code, at the end of a trial that has ended
+            print(f"after the end of a trial: {describe_error(error)}", file=sys.stderr)
+
+    def best_metrics(self) -> dict[str, float]:
+        """The metrics at the kept weights, and their ``epoch``."""
+        if self.keeping.best is None:
+            raise RuntimeError("the training has not finished an epoch")
+        return _select(self.keeping.best)
+
+    def control_metrics(self) -> dict[str, float] | None:
+        """The metrics at the control's weights."""
+        return None if self.control is None else _select(self.control)
+
+    def list_idle(self) -> tuple[str, ...]:
+        """The parts that the loop never applied, neither by regularise nor by its own code."""
+        kept = self.keeping.best.result.epoch if self.keeping.best else 0
+        idle = [name_part(config) for config in self.parts.regularisers]
+        for one in self._regularised:
+            idle_there = one.hooks.list_idle(kept)
+            idle = [part for part in idle if part in idle_there]
+        read = {name_part(c) for c in self.parts.regularisers if self._reads(name_key(c), c)}
+        stops = self.parts.stopping is not None and not self.parts.runs_to_end
+        if stops and kept >= self.training.max_epochs:
+            idle.append(EARLY_STOPPING)
+        unread = [name for name in self.params if "." in name and name not in self.params.read]
+        return (*(part for part in idle if part not in read), *unread)
+
+    def _reads(self, key: str, config: Any) -> bool:
+        names = config.names() if hasattr(config, "names") else ()
+        return any(name in self.params.read for name in (key, *names))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the worker saves after an epoch."""
+        return {
+            "regularisers": [one.state_dict() for one in self._regularised],
+            "keeping": self.keeping.state_dict(),
+            "loop": self._saved,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Offer the state to the loop, which continues from it by ``trial.restore``."""
+        self.keeping.load_state_dict(state["keeping"])
+        self._offered = state
+
+    def read_training(self) -> Training:
+        """The training's options for the loop."""
+        self.params.read.update(n for n in self.params if n in Training.model_fields)
+        return self.training
+
+    def read_data(self) -> TrialData:
+        """The samples for the loop."""
+        splits, data = self._need_data("trial.data")
+        self.uses_data = True
+        few = self.parts.few or self._revealing
+        return TrialData(splits, data, self.training, few=few)
+
+    def report(self, metrics: object, named: Mapping[str, Any]) -> None:
+        """Hand an epoch's metrics to whoever iterates."""
+        assert self._handover is not None
+        if named:
+            metrics = {**dict(metrics), **named} if isinstance(metrics, Mapping) else dict(named)
+        self._handover.suspend((metrics,))
+
+    def checkpoint(self, entries: Mapping[str, Any]) -> None:
+        """Remember what to save at the next reports."""
+        take_state(entries)  # so that an error names the line of the loop
+        self._entries.update(entries)
+
+    def restore(self, objects: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Load the offered checkpoint, if there is one."""
+        saved = self._offered.get("loop") or {}
+        if not saved or self._revealing:
+            return {}
+        load_state(saved["entries"], objects)
+        self._restored = True
+        self._continue_regularised()
+        set_generators(saved["generators"])
+        return dict(saved["entries"])
+
+    def _continue_regularised(self) -> None:
+        """Give regularisers their states, if the loop continues; it may attach them before."""
+        saved = self._offered.get("regularisers") or []
+        if self._restored and self._first:
+            for one, state in zip(self._regularised, saved, strict=False):
+                one.load_state_dict(state)
+                one.epoch = self.epochs_done + 1
+
+    def regularise(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Regularised:
+        """Attach the trial's regularisers to a network and its optimiser."""
+        splits, data = self._need_data("trial.regularise")
+        made = Regularised(
+            model,
+            optimizer,
+            self.parts.regularisers,
+            self.training,
+            self.trainable,
+            splits,
+            data,
+            baseline=self.parts.runs_to_end,
+        )
+        self._regularised.append(made)
+        self._model = self._model or model
+        self._continue_regularised()
+        return made
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        function: Measure | None,
+        train: Iterable[Any] | None,
+        val: Iterable[Any] | None,
+    ) -> dict[str, float]:
+        """Both sides of the gap at the weights of now; the loop's generators stay as they are."""
+        if not isinstance(model, nn.Module):
+            raise ContractError(
+                f"trial.evaluate takes an nn.Module, got {type(model).__name__}", "trainable"
+            )
+        for one in self._regularised:
+            one.end_epoch()
+            model = one.evaluated if one.model is model else model
+        self.trainable.function = function
+        self._show(model)
+        self.evaluates = True
+        generators = take_generators()
+        try:
+            with plain_mode():
+                self._measured = self._measure(model, train, val)
+        finally:
+            set_generators(generators)
+        return dict(self._measured)
+
+    def _measure(
+        self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
+    ) -> dict[str, float]:
+        sizes, (_, data) = self.training.eval_batch_size, self._need_data("trial.evaluate")
+        if train is None or val is None:
+            self.uses_data = True
+        ours = starmap(Batch, data.measured.read(sizes, subset=self.subset))
+        theirs = starmap(Batch, data.val.read(sizes))
+        sides: dict[str, Mapping[str, float]] = {}
+        for side, given, own in (("train", train, ours), ("val", val, theirs)):
+            with locate(side), self.autocast():
+                batches = own if given is None else starmap(Batch, given)
+                sides[side] = measure(model, self.trainable, batches)
+        gap = compute_gaps(sides["train"], sides["val"], self.trainable.is_better_high)
+        sides["gap"] = gap
+        return {f"{side}/{k}": v for side, values in sides.items() for k, v in values.items()}
+
+    def _show(self, model: nn.Module) -> None:
+        """Remember the network that is evaluated."""
+        self._model = model
+        if self._revealing:
+            raise TrialEnd
+
+    def _begin(self) -> LoopControl:
+        parts = self.parts
+        taken = parts.loop.select_arguments(parts.arguments)
+        self.params.read.update(f"{MODEL_PREFIX}{name}" for name in taken)
+        trial = Trial(self, self.params, seed=self.training.seed, device=self.parts.device)
+        self._regularised, self._entries, self._measured = [], {}, {}
+        self._first, self._restored = True, False
+
+        def body() -> object:
+            with blame("trainable", parts.loop.path):
+                return parts.loop.call(trial, taken)
+
+        return Handover(body, self.start_seed)
+
+    def _advance(self) -> EpochResult:
+        self._handover = self._handover or self._begin()
+        found = self._handover.proceed()
+        if found is None:
+            return self._end_by_itself()
+        if self._first and not self._restored:
+            self.keeping.forget()  # a loop that begins anew
+        epoch = self.epochs_done + 1
+        self._first = False
+        metrics = read_metrics(found[0], self._measured, self.parts.required, epoch)
+        self._measured = {}
+        for one in self._regularised:
+            one.end_epoch()
+            one.epoch = epoch + 1
+        more = max((one.hooks.count_more_epochs(epoch) for one in self._regularised), default=0)
+        result = self.keeping.conclude(epoch, metrics, self._model, more)
+        self._save()
+        if result.done:
+            self._end()
+        return result
+
+    def _save(self) -> None:
+        assert self._handover is not None
+        entries = take_state(self._entries)
+        generators = self._handover.generators
+        self._saved = {"entries": entries, "generators": generators} if entries else {}
+
+    def _end_by_itself(self) -> EpochResult:
+        assert self._handover is not None
+        if self._first and not self._restored:
+            made = self._handover.returned
+            raise ContractError(
+                f"{self.parts.loop.path} ended without an epoch: yield its metrics, or call "
+                f"trial.report({{…}}), once an epoch{_tell_returned(made)}"
+                f"{self._handover.refused}",
+                "trainable",
+            )
+        return self.keeping.end()
+
+    def _end(self) -> None:
+        """End the loop where it is suspended, and restore the best weights.
+
+        Raises:
+            ContractError: it went on.
+        """
+        handover = self._handover
+        if handover is None:
+            return
+        try:
+            ended = handover.end()
+        finally:
+            self._handover = None
+        if not ended:
+            raise ContractError(
+                f"{self.parts.loop.path} went on after its end: trial.report raises "
+                "gapsweep.TrialEnd where a trial ends, which the loop must not catch (`except "
+                "BaseException` and a bare `except` do)",
+                "trainable",
+            )
+        if self._model is not None and self.best_state:
+            self._model.load_state_dict(self.best_state)
+
+    def _reveal(self) -> None:
+        """Run the loop until it shows its network, on one batch for each epoch."""
+        self._revealing = True
+        handover = self._handover = self._begin()
+        try:
+            handover.proceed()  # to its first report, if it does not evaluate
+        except TrialEnd:
+            pass
+        finally:
+            self._end()
+            self._revealing = False
+
+
+def _tell_returned(made: object) -> str:
+    return "" if made is None else f"; what it returned, {type(made).__name__}, is not read"
+
+
+def _select(kept: Kept) -> dict[str, float]:
+    metrics = kept.result.metrics
+    return {"epoch": float(kept.result.epoch), **metrics}

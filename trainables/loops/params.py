@@ -1,0 +1,55 @@
+"""The parameters of a trial, as a user's loop reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from search_spaces.values import Value, thaw
+from search_spaces.words import did_you_mean, join_names
+from trainables.config.regularisers import OFF
+from trainables.config.trial_parameters import MODEL_PREFIX
+
+
+class Params(Mapping[str, object]):
+    """What the space varies, by name; ``model.NAME`` is found as ``NAME``, too.
+
+    The arguments of ``model`` in the spec are found as well, and not listed.
+
+    A parameter that is not active in this trial has the value at which it does nothing, where there
+    is one (``lambda`` is 0). Which ones were read is remembered: a parameter that no code reads
+    does not act.
+    """
+
+    def __init__(self, values: Mapping[str, Value], varied: Collection[str] | None = None) -> None:
+        self._values = dict(values)
+        self._varied = tuple(values if varied is None else varied)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> object:
+        for key in (name, f"{MODEL_PREFIX}{name}"):
+            if key in self._values:
+                self.read.add(key)
+                return thaw(self._values[key])
+        if name in OFF:
+            self.read.add(name)
+            return thaw(OFF[name])
+        raise MissingParameterError(
+            f"trial.params has no {name!r}{did_you_mean(name, self._values)}; the space "
+            f"of the spec varies {join_names(self._values, ' and ') or 'nothing'}"
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._varied)
+
+    def __len__(self) -> int:
+        return len(self._varied)
+
+    def __repr__(self) -> str:
+        return repr({name: self._values[name] for name in self._varied})
+
+
+class MissingParameterError(KeyError):
+    """The space has no such parameter."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -1,0 +1,190 @@
+"""Our regularisers around a network and an optimiser that a user's own loop trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.build import Regularisers, explain_config_misfit, name_key, name_part
+from trainables.config.training import Training
+from trainables.contract import Trainable
+from trainables.data.batch import Batch
+from trainables.data.nests import Nest
+from trainables.data.splits import Splits
+from trainables.distributed.process import derive_seed
+from trainables.errors import ContractError, blame
+from trainables.forward import read_outputs
+from trainables.functions import find_device
+from trainables.optimizers import list_decays, switch_off_decay
+from trainables.regularisers.base import Hooks, Now, Subject
+from trainables.regularisers.dropout import adopt_dropout
+from trainables.regularisers.needs import Offer
+from trainables.regularisers.weights import (
+    Penalised,
+    explain_derived,
+    find_last_layer,
+    select_penalised,
+)
+
+if TYPE_CHECKING:
+    from trainables.data.placing import Placed
+
+_NOISE = 2**20
+
+
+class Regularised:
+    """A network and its optimiser with the trial's regularisers; made by ``trial.regularise``.
+
+    Dropout rates are set in the network, and penalties act whenever ``optimizer.step`` is called.
+    What changes batches (augmentation, mixing, noise, label smoothing) acts through :meth:`batch`
+    and :meth:`loss`.
+
+    Attributes:
+        model: the network.
+        optimizer: its optimiser.
+        decays: the weight decay that the optimiser has by itself, in words.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        configs: Regularisers,
+        training: Training,
+        trainable: Trainable,
+        splits: Splits,
+        data: Placed,
+        *,
+        baseline: bool,
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self._training, self._trainable = training, trainable
+        built = sorted(((c.build(), c) for c in configs), key=lambda pair: pair[0].order)
+        if adopt_dropout(model) is not model:
+            raise ContractError("trial.regularise: the network is nothing but a dropout layer")
+        pair = data.train.head(2)
+        for regulariser, config in built:
+            with blame("", name_key(config)):
+                offer = Offer(splits.info, *pair, model)
+                misfit = explain_config_misfit(regulariser, config, offer)
+                if misfit:
+                    raise ContractError(f"{name_key(config)}: {misfit}")
+                if regulariser.on_model(model) is not model:
+                    raise ContractError(
+                        f"{name_key(config)} wraps the network, which a loop of your own does not "
+                        "train; change it in place"
+                    )
+        self.weights: Sequence[Penalised] = select_penalised(
+            model, training.penalised, _find_last_layer(model, pair[0])
+        )
+        for regulariser, config in built:
+            derived = explain_derived(self.weights) if regulariser.acts_on_weights else None
+            if derived:
+                raise ContractError(f"{name_key(config)}: {derived}")
+        self.decays = list_decays(optimizer)
+        if baseline:
+            switch_off_decay(optimizer)
+        self.hooks = Hooks([made for made, _ in built], [name_part(c) for _, c in built])
+        self.hooks.attach(Subject(splits.info, model, self.weights, optimizer, training))
+        self.epoch, self.steps = 1, 0
+        self._now: Now | None = None
+        optimizer.register_step_pre_hook(self._before_step)
+        optimizer.register_step_post_hook(self._after_step)
+
+    def batch(self, x: Nest, y: Nest) -> Batch:
+        """The regularised batch: train on its ``x``, and on the loss of :meth:`loss`.
+
+        ``y`` are the targets; where samples are mixed, ``other_y`` and ``share`` say with which.
+        """
+        self._begin_epoch()
+        return self.hooks.on_batch(x, y)
+
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        """The loss of a regularised batch, with its mixed targets and label smoothing.
+
+        It is that of ``training.loss``, or of the task, without penalty.
+        """
+        return self._trainable.combine_losses(read_outputs(outputs), batch)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to evaluate: the average of the weights as soon as there is one."""
+        return self.hooks.evaluated(self.model)
+
+    def end_epoch(self) -> None:
+        """Call what follows the last step of an epoch, if any step was taken."""
+        if self._now is not None:
+            for hook in self.hooks.after_epoch:
+                hook(self.epoch)
+            self._now = None
+
+    def _begin_epoch(self) -> Now:
+        if self._now is None:
+            device, training = find_device(list(self.model.parameters())), self._training
+            noise = torch.Generator(device)
+            noise.manual_seed(derive_seed(training.seed, self.epoch, _NOISE))
+            lr = torch.tensor(float(self.optimizer.param_groups[0]["lr"]), device=device)
+            self._now = Now(lr, training.lambda_factor(self.epoch), noise, step=self.steps)
+            for hook in self.hooks.before_epoch:
+                hook(self._now)
+        return self._now
+
+    @property
+    def acts_on_weights(self) -> bool:
+        """Whether a regulariser changes weights or their gradients."""
+        return any(regulariser.acts_on_weights for regulariser in self.hooks.all)
+
+    def _before_step(
+        self, optimizer: torch.optim.Optimizer, arguments: Any, named: Any
+    ) -> tuple[Any, Any] | None:
+        """Act after the gradients are computed: within a closure, if the step has one."""
+        itself, *rest = arguments  # torch gives the optimiser once more
+        closure = named.get("closure") or (rest[0] if rest else None)
+        if not callable(closure):
+            self._act(optimizer)
+            return None
+
+        def compute() -> Any:
+            made = closure()
+            self._act(optimizer)
+            return made
+
+        others = {name: value for name, value in named.items() if name != "closure"}
+        return (itself, compute, *rest[1:]), others
+
+    def _act(self, optimizer: torch.optim.Optimizer) -> None:
+        now = self._begin_epoch()
+        now.lr.fill_(float(optimizer.param_groups[0]["lr"]))
+        now.gradient_scale = torch.ones_like(now.lr)
+        for hook in self.hooks.before_step:
+            hook(now)
+
+    def _after_step(self, *_: Any) -> None:
+        assert self._now is not None
+        for hook in self.hooks.after_step:
+            hook(self._now)
+        self._now.step += 1
+        self.steps = self._now.step
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the regularisers, for a checkpoint."""
+        return {"hooks": self.hooks.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state of :meth:`state_dict`."""
+        self.hooks.load_state_dict(state["hooks"])
+        self.steps = int(state["steps"])
+
+
+def _find_last_layer(model: nn.Module, x: Nest) -> str | None:
+    """The last layer; None for a network that is not called with the samples of the data."""
+    was_training = model.training
+    try:
+        return find_last_layer(model, x)
+    except Exception:  # of users' code, which may take anything
+        return None
+    finally:
+        model.train(was_training)

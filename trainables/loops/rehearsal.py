@@ -1,0 +1,59 @@
+"""Rehearses a user's training loop up to its first report, on one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from trainables.config.regularisers import BY_KEY
+from trainables.loops.own import OwnRun
+
+
+@dataclass(frozen=True)
+class LoopFindings:
+    """What a rehearsal of a loop found.
+
+    ``metrics`` are the names of an epoch's metrics. ``notes`` say what the loop leaves out.
+    ``hidden`` is regularisation that no strength of a space reaches, in words.
+    """
+
+    metrics: tuple[str, ...]
+    notes: tuple[str, ...]
+    shows_network: bool
+    hidden: tuple[str, ...] = ()
+
+
+def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
+    """Run the loop to its first report; ``run`` has few samples, and cannot be used afterwards.
+
+    Raises:
+        TrainableError: the loop fails, or reports something that is no metric.
+    """
+    try:
+        first = next(run.train())
+        decays = run.decays
+    finally:
+        run.close()
+    notes = (*_list_notes(run), *_list_unapplied(run, space))
+    hidden = tuple(f"{decay} of the optimizer, in every trial but the baseline" for decay in decays)
+    return LoopFindings(tuple(first.metrics), notes, run.shows_network, hidden)
+
+
+def _list_notes(run: OwnRun) -> Iterator[str]:
+    if not run.evaluates:
+        yield "there is no gap: the loop does not call trial.evaluate(model)"
+    if not run.uses_data:
+        yield "the loop has data of its own: replicates have new seeds, and the same data"
+    if not run.saves:
+        yield "the loop has no trial.checkpoint: an interrupted trial begins anew"
+
+
+def _list_unapplied(run: OwnRun, space: Mapping[str, object]) -> Iterator[str]:
+    """The parameters of the space that nothing in the loop reads or applies."""
+    unread = [name for name in space if name not in run.params.read]
+    ours = [name for name in unread if name in BY_KEY]
+    if ours and not run.regularises:
+        yield f"{', '.join(ours)}: sampled, but the loop never calls trial.regularise"
+    own = [name for name in unread if name not in BY_KEY and "." in name]
+    if own and not run.regularises:
+        yield f"{', '.join(own)}: sampled, but the loop never reads trial.params"
