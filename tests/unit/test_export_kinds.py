@@ -51,7 +51,8 @@ def test_files_of_an_earlier_export_do_not_stay(tmp_path: Path) -> None:
     export_network(subject_of("packed sequences"), tmp_path, verify=False)
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {
-        "weights.safetensors", "model.json", "rebuild.py", "preprocessing.py", "code", "mine.txt"
+        "weights.safetensors", "model.json", "rebuild.py", "example.npz", "preprocessing.py", "code",
+        "mine.txt",
     }  # fmt: skip
 
 
