@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import cast
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.values import Value
+from search_spaces.words import join_names
 from trainables.compat import defer_compiler, seed_torch
+from trainables.config.data_info import Task
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers
@@ -19,6 +22,7 @@ from trainables.contract import Trainable
 from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.placing import PROBE, Placed, place
+from trainables.data.samples import Samples
 from trainables.data.splits import AnySplit, Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
@@ -27,13 +31,15 @@ from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
-from trainables.optimizers import build_optimizer, switch_off_decay
-from trainables.regularisers.base import Hooks, Regulariser, Subject
+from trainables.optimizers import build_optimizer, name_optimizer, switch_off_decay
+from trainables.rates import Rates, Timetable
+from trainables.regularisers.base import Hooks, Regulariser, Subject, sets_rate
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer, explain_misfit
 from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
 from trainables.returned import describe_returned
 from trainables.run import Run
+from trainables.schedulers import OwnScheduler
 
 _FEW = 8
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
@@ -116,6 +122,7 @@ def build_training(
         placed=data,
     )
     training = scale_for_workers(training, process.world)
+    _check_sampling(training, splits, data)
     pair = data.train.head(2)
     few, _ = pair
     model = _build_network(trainable, splits, training, few)
@@ -133,13 +140,22 @@ def build_training(
         derived = explain_derived(weights) if regulariser.acts_on_weights else None
         if derived:
             raise ContractError(f"{name_key(config)}: {derived}")
-    optimizer = build_optimizer(trainable, model, training)
+    timetable = Timetable(training, count_steps(data.train, training))
+    trainable.steps_per_epoch = timetable.steps_per_epoch
+    returned = build_optimizer(trainable, model, training)
+    optimizer = returned.optimizer
     if runs_to_end:
         switch_off_decay(optimizer)
-    with blame("training.schedule"):
-        training.lr_at(1)
     hooks = Hooks([made for made, _ in built], [name_part(config) for _, config in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
+    if not returned.schedulers:
+        with blame("training.schedule"):
+            timetable.check()
+            timetable.scale(1, 0)
+    elif hooks.setting_rates:
+        number = hooks.all.index(hooks.setting_rates[0])
+        owner = name_optimizer(trainable, training)
+        raise ContractError(explain_rates(returned.schedulers, owner), name_key(built[number][1]))
     with blame("early_stopping"):
         rule = early_stopping.settle(training.max_epochs) if early_stopping else None
         stopping = rule.build() if rule else None
@@ -156,6 +172,15 @@ def build_training(
             parallel=process.wrap_parallel(compiled),
             penalised=weights,
             optimizer=optimizer,
+            rates=Rates(
+                optimizer,
+                returned.schedulers,
+                timetable,
+                hooks,
+                owner=name_optimizer(trainable, training),
+                plateau_mode=_find_mode(trainable, training),
+                device=data.device,
+            ),
             regularisers=hooks,
             stopping=stopping,
             watched=early_stopping.metric if early_stopping else "",
@@ -166,6 +191,29 @@ def build_training(
     )
 
 
+def count_steps(train: Samples, training: Training) -> int | None:
+    """The steps of the optimiser in an epoch; None where they are not known."""
+    batches = train.count_batches(training.batch_size, drop_last=training.drop_last)
+    steps = None if batches is None else math.ceil(batches / training.accumulate)
+    most = training.steps_per_epoch
+    return steps if most is None else min(most, steps or most)
+
+
+def explain_rates(schedulers: Sequence[OwnScheduler], owner: str) -> str:
+    """Why what sets rates cannot be used beside the user's schedulers."""
+    named = join_names(type(own.scheduler).__name__ for own in schedulers)
+    return (
+        f"sets the learning rate, which {named} of {owner} sets too; leave one of them out "
+        "(training.schedule and its warm-up scale the rates of all groups)"
+    )
+
+
+def _find_mode(trainable: Trainable, training: Training) -> str:
+    """Which way the metric of a plateau improves."""
+    side, _, name = getattr(training.schedule, "metric", "").rpartition("/")
+    return "max" if side in ("train", "val") and trainable.is_better_high(name) else "min"
+
+
 def choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
     """The training samples that are measured; None for a stream's, which are its first ones."""
     if isinstance(train, StreamSplit):
@@ -174,12 +222,37 @@ def choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
     return choose_train_subset(len(train), count, seed)
 
 
-def find_misfits(configs: Regularisers, splits: Splits, run: Run) -> Mapping[str, str]:
+def _check_sampling(training: Training, splits: Splits, data: Placed) -> None:
+    """Check that samples can be drawn by class, if that is asked for.
+
+    Raises:
+        ContractError: they have no classes, or a loader draws them.
+    """
+    if training.sampling != "balanced":
+        return
+    loader = getattr(splits.train, "loading", None)
+    if isinstance(splits.train, StreamSplit) or (loader and loader.sampler is not None):
+        text = "the data come in an order of their own; give a Dataset, or let your sampler balance"
+    elif splits.info.task is not Task.CLASSIFICATION:
+        text = f"the task is {splits.info.task}"
+    elif data.train.find_classes() is None:
+        text = "they have no array of one class for each sample; give a Dataset with `targets`"
+        text = text if loader else "targets are several for each sample"
+    else:
+        return
+    raise ContractError(f"balanced needs one class for each sample: {text}", "training.sampling")
+
+
+def find_misfits(
+    configs: Regularisers, splits: Splits, run: Run, rates: Rates | None = None
+) -> Mapping[str, str]:
     """Why regularisers cannot work with these data and this network, by key of the space."""
     found, pair = {}, run.data.train.head(_FEW)
     for config in configs:
         regulariser = config.build()
         text = explain_config_misfit(regulariser, config, Offer(splits.info, *pair, run.model))
+        if text is None and rates is not None and rates.own and sets_rate(regulariser):
+            text = explain_rates(rates.own, name_optimizer(run.trainable, run.training))
         if text is None and regulariser.acts_on_weights:
             text = explain_derived(run.penalised)
         found[name_key(config)] = text

@@ -23,8 +23,10 @@ __all__ = [
     "defer_compiler",
     "defer_compiler_in_mode",
     "find_curvature",
+    "has_overflow",
     "is_sgd",
     "seed_torch",
+    "wraps_step",
 ]
 
 _COMPILER = "torch._dynamo"
@@ -106,6 +108,22 @@ def find_curvature(optimizer: Optimizer) -> Curvature | None:
     if any(group.get("centered") for group in optimizer.param_groups):
         return None
     return _CURVATURES.get(_name_step(optimizer))
+
+
+def has_overflow(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
+    """Whether gradients that the scaler has unscaled for this step are infinite or NaN.
+
+    The scaler itself tells it to nobody, and optimizers with a fused step skip it on their own.
+    """
+    return any(bool(found) for found in scaler._found_inf_per_device(optimizer).values())
+
+
+def wraps_step(optimizer: Optimizer) -> bool:
+    """Whether a scheduler has replaced the optimiser's ``step`` by a function around the class's.
+
+    Its signature is that of the unbound method.
+    """
+    return hasattr(optimizer.step, "_wrapped_by_lr_sched")
 
 
 def is_sgd(optimizer: Optimizer) -> bool:

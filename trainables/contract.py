@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from trainables.config.data_info import DataInfo, Task
@@ -35,11 +34,14 @@ class Trainable(ABC):
 
     It is constructed with the spec's ``model`` arguments, once per trial. ``info`` is set by
     :meth:`setup`, which is called before everything else. ``higher_is_better`` names the metrics of
-    which more is better; it decides the sign of their gaps.
+    which more is better; it decides the sign of their gaps. ``steps_per_epoch`` is set before
+    :meth:`optimizer` is called: the steps of the optimiser in an epoch, None where the data do not
+    say.
     """
 
     higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
     info: DataInfo
+    steps_per_epoch: int | None = None
     _loss: Function | None = None
     _metrics: Sequence[OwnMetric] = ()
     _better_high: frozenset[str] = frozenset()
@@ -70,10 +72,17 @@ class Trainable(ABC):
         regression in the targets' shape.
         """
 
-    def optimizer(
-        self, parameters: Iterable[nn.Parameter], training: Training
-    ) -> torch.optim.Optimizer:
-        """The optimiser of the spec. An override must not decay weights: that is a penalty."""
+    def optimizer(self, parameters: Iterable[nn.Parameter], training: Training) -> Any:
+        """The optimiser of the spec. An override must not decay weights: that is a penalty.
+
+        It returns an optimiser, whose groups may have any rates: the spec's schedule scales each.
+        Or it returns schedulers as well, as ``(optimizer, scheduler)``, ``(optimizer, [scheduler,
+        …])`` or ``{"optimizer": …, "scheduler": …, "interval": "epoch", "monitor": "val/loss"}``,
+        also with Lightning's ``lr_scheduler``; each scheduler may be such a dict. They then set the
+        rates, and the spec's schedule is not used. ``interval`` is ``step`` or ``epoch`` (default;
+        ``step`` for ``OneCycleLR`` and ``CyclicLR``), and ``ReduceLROnPlateau`` gets the metric
+        ``monitor``, by default ``val/loss``. :attr:`steps_per_epoch` is known here.
+        """
         return training.optimizer.build(parameters, lr=training.lr, momentum=training.momentum)
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from trainables.config.precision import Precision
@@ -23,10 +25,23 @@ def list_generators(device: str) -> list[int]:
 
 
 def set_precision(precision: Precision) -> None:
-    """Set the precision of float32 products for the whole process; autocast handles bf16."""
+    """Set the precision of float32 products for the process; autocast handles 16 bits."""
     tf32 = precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
+
+
+def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:
+    """The autocast context of a forward pass.
+
+    Torch keeps the casts of weights as long as any such context is open, and users' code may have
+    left one open: casts of older weights are forgotten.
+    """
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    if dtype is None:
+        return nullcontext()
+    torch.clear_autocast_cache()
+    return torch.autocast(torch.device(device).type, dtype)
 
 
 def limit_memory(share: float) -> None:

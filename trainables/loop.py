@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice, starmap
 from typing import Any
@@ -23,24 +23,26 @@ from trainables.config.training import HALF_LIFE, Training
 from trainables.config.trial_parameters import EARLY_STOPPING
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
+from trainables.data.nests import count_samples
 from trainables.data.placing import Placed
-from trainables.data.samples import Pair, Samples
+from trainables.data.samples import Fed, Pair, Plan, Samples
 from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, Share, derive_seed
 from trainables.errors import ContractError, DivergedError, locate
 from trainables.gap import compute_gaps
 from trainables.measure import measure
 from trainables.norm_statistics import differentiate_as, find_norms, recompute_statistics
+from trainables.rates import LR, Rates
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.penalty_steps import measure_sparsity, measure_weight_norm
 from trainables.regularisers.weights import Penalised
-from trainables.returned import check_step
 from trainables.run import EpochResult, Kept
+from trainables.stepping import Marked, Stepper, mark_last
 
 _NOISE, _READ, _NORMS = 2**20, 2**21, 2**22  # larger than the rank of any process
 _NORM_BATCHES = 100
 """Batches from which statistics of batch norms are computed, at most."""
-EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", "lr")
+EPOCH_METRICS = ("train_running/loss", "sparsity", "weight_norm", LR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class Parts:
     parallel: nn.Module
     penalised: list[Penalised]
     optimizer: torch.optim.Optimizer
+    rates: Rates
     regularisers: Hooks
     stopping: StoppingRule | None
     watched: str
@@ -80,6 +83,19 @@ class TrainingRun:
         self.parts = parts
         self.training, self.model, self.data = parts.training, parts.model, parts.data
         self.trainable, self.penalised = parts.trainable, parts.penalised
+        self.rates = parts.rates
+        self.stepper = Stepper(
+            trainable=parts.trainable,
+            training=parts.training,
+            model=parts.model,
+            network=parts.parallel,
+            penalised=parts.penalised,
+            optimizer=parts.optimizer,
+            hooks=parts.regularisers,
+            process=parts.process,
+            rates=parts.rates,
+            device=parts.data.device,
+        )
         self.last_result: EpochResult | None = None
         self.control: Kept | None = None
         self.control_ended = False
@@ -127,15 +143,23 @@ class TrainingRun:
         self.ends_at = min(epochs, self.training.max_epochs)
         self.parts.regularisers.end_after(self.ends_at)
 
-    def lr_at(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 1."""
-        return self.parts.regularisers.learning_rate(epoch, self.training.lr_at(epoch))
-
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of the forward pass."""
-        if self.training.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(torch.device(self.data.device).type, torch.bfloat16)
+        return self.stepper.autocast()
+
+    def plan(self) -> Plan:
+        """Draw the order of an epoch from torch's generator."""
+        training = self.training
+        balanced = training.sampling == "balanced"
+        return self.data.train.plan(
+            training.batch_size, drop_last=training.drop_last, balanced=balanced
+        )
+
+    @property
+    def batches_per_epoch(self) -> int | None:
+        """The most batches of an epoch, where the spec says so."""
+        steps = self.training.steps_per_epoch
+        return None if steps is None else steps * self.training.accumulate
 
     def keep(self, result: EpochResult) -> None:
         """Keep this epoch's weights as the best ones."""
@@ -174,9 +198,8 @@ class TrainingRun:
 
     def _measure_decay(self) -> dict[str, float]:
         """The half-life of a weight under decay, over the epochs that ran; empty without decay."""
-        training, strength = self.training, sum(r.decay for r in self.parts.regularisers.all)
-        rates = (training.lambda_factor(e) * self.lr_at(e) for e in range(1, self.epoch + 1))
-        shrunk = 2 * strength * sum(rates) * self.steps / max(self.epoch, 1) ** 2
+        strength = sum(r.decay for r in self.parts.regularisers.all)
+        shrunk = 2 * strength * self.rates.decayed / max(self.epoch, 1)
         return {HALF_LIFE: math.log(2) / shrunk} if shrunk else {}
 
     def _copy(self, result: EpochResult) -> Kept:
@@ -198,6 +221,8 @@ class TrainingRun:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
+            "rates": self.rates.state_dict(),
+            "scaler": self.stepper.scaler.state_dict(),
             "regularisers": self.parts.regularisers.state_dict(),
             "watch": self.parts.stopping.state_dict() if self.parts.stopping else None,
             "last": _to_plain(self.last_result),
@@ -211,9 +236,15 @@ class TrainingRun:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of the same training."""
+        """Restore the state of the same training.
+
+        Raises:
+            ContractError: a scheduler of the user's cannot continue from its state.
+        """
         self.model.load_state_dict(state["model"])
         self.parts.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.rates.load_state_dict(state["rates"])
+        self.stepper.scaler.load_state_dict(dict(state["scaler"]))
         self.parts.regularisers.load_state_dict(state["regularisers"])
         if self.parts.stopping:
             self.parts.stopping.load_state_dict(state["watch"])
@@ -243,12 +274,13 @@ def try_step(run: TrainingRun, part: tuple[Share, Pair] | None = None) -> Tensor
     """
     hooks, now = run.parts.regularisers, build_now(run, epoch=1)
     share, (x, y) = part or (Share(), run.data.train.head(run.training.batch_size))
+    fed = Fed(count_samples(y), share, x, y)
     run.model.train()
     with torch.random.fork_rng(list_generators(run.data.device)):
         for before in hooks.before_epoch:
             before(now)
-        run.parts.process.begin_step(share)
-        loss = run_step(run, x, y, share.weight, now)
+        loss = run.stepper.add(fed, last=True)
+        run.steps += run.stepper.step(now)
         for after in hooks.after_epoch:
             after(1)
     return loss
@@ -272,12 +304,18 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
         "train_running/loss": running,
         "sparsity": measure_sparsity(run.evaluated_weights),
         "weight_norm": measure_weight_norm(run.evaluated_weights),
-        "lr": run.lr_at(epoch),
+        **run.rates.measure(),
     }
     for name in ("train_running/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
             raise DivergedError(f"{name} is {metrics[name]} in epoch {epoch}")
+    run.rates.after_epoch(_agree(run, metrics))
     return _conclude(run, epoch, metrics)
+
+
+def _agree(run: TrainingRun, metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """The metrics of the first process, where rates depend on them."""
+    return run.parts.process.broadcast(metrics) if run.rates.monitors else metrics
 
 
 def _refresh_norms(run: TrainingRun) -> None:
@@ -297,9 +335,9 @@ def _pass_batches(run: TrainingRun, network: nn.Module) -> Iterator[Tensor]:
     """
     parts, seed = run.parts, derive_seed(run.training.seed, _NORMS)
     seed_torch(seed)
-    plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
+    plan = run.plan()
     parts.process.seed_rank(seed)
-    most = min(_NORM_BATCHES, run.training.steps_per_epoch or _NORM_BATCHES)
+    most = min(_NORM_BATCHES, run.batches_per_epoch or _NORM_BATCHES)
     for fed in islice(run.data.train.feed(plan, parts.process, seed), most):
         parts.process.begin_step(fed.share)
         with run.autocast():
@@ -365,22 +403,18 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     """Train one epoch; returns the mean loss of its batches, without penalty."""
     parts, seed = run.parts, run.training.seed
     run.model.train()
-    for group in parts.optimizer.param_groups:
-        group["lr"] = run.lr_at(epoch)
     seed_torch(derive_seed(seed, epoch))
-    plan = run.data.train.plan(run.training.batch_size, drop_last=run.training.drop_last)
+    plan = run.plan()
     parts.process.seed_rank(seed, epoch)
     now = build_now(run, epoch)
     for hook in parts.regularisers.before_epoch:
         hook(now)
     total, count = torch.zeros((), device=run.data.device), 0
-    fed_batches = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
-    for fed in islice(fed_batches, run.training.steps_per_epoch):
-        parts.process.begin_step(fed.share)
-        total += run_step(run, fed.x, fed.y, fed.share.weight, now) * fed.count
-        count += fed.count
-        now.step += 1
-    run.steps = now.step
+    fed = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
+    batches = mark_last(islice(fed, run.batches_per_epoch), run.training.accumulate)
+    while (taken := take_step(run, batches, epoch, now)) is not None:
+        total += taken.loss
+        count += taken.count
     running = parts.process.sum({"loss": float(total)})["loss"]
     return running / (count * parts.process.world)
 
@@ -388,37 +422,38 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
 def build_now(run: TrainingRun, epoch: int) -> Now:
     """The values that the steps of an epoch read, on the device of the weights."""
     device, training = run.data.device, run.training
+    run.rates.begin(epoch, run.steps)
     return Now(
-        lr=torch.tensor(run.lr_at(epoch), device=device),
+        lr=run.rates.lr,
+        rates=run.rates.each,
         lambda_factor=training.lambda_factor(epoch),
         noise=torch.Generator(device).manual_seed(derive_seed(training.seed, epoch, _NOISE)),
         step=run.steps,
     )
 
 
-def run_step(run: TrainingRun, x: Tensor, y: Tensor, weight: float, now: Now) -> Tensor:
-    """One step on this process's part of a batch; returns its mean loss times its weight."""
-    parts = run.parts
-    parts.optimizer.zero_grad()
-    now.gradient_scale = torch.ones_like(now.lr)
-    with run.autocast():
-        loss = run.trainable.step(parts.parallel, parts.regularisers.on_batch(x, y))
-    loss = check_step(loss, f"{type(run.trainable).__name__}.step") * weight
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    for hook in parts.regularisers.before_step:
-        hook(now)
-    if run.training.clip_norm is not None:
-        now.gradient_scale = now.gradient_scale * _clip_gradients(run.model, run.training.clip_norm)
-    parts.optimizer.step()
-    for hook in parts.regularisers.after_step:
-        hook(now)
-    return loss.detach()
+@dataclass(frozen=True)
+class Taken:
+    """The loss of a step's batches, summed over their ``count`` samples, 0-dim."""
+
+    loss: Tensor
+    count: int
 
 
-def _clip_gradients(model: nn.Module, limit: float) -> Tensor:
-    """Scale all gradients so that their norm is at most the limit; returns the factor, 0-dim."""
-    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
-    return (limit / (norm + 1e-6)).clamp(max=1.0)
+def take_step(run: TrainingRun, batches: Marked, epoch: int, now: Now) -> Taken | None:
+    """Take the next step of a training; None if there is no batch any more."""
+    loss, count = torch.zeros((), device=run.data.device), 0
+    for fed, last in batches:
+        loss += run.stepper.add(fed, last=last) * fed.count
+        count += fed.count
+        if last:
+            break
+    if not count:
+        return None
+    run.rates.begin(epoch, run.steps)
+    now.lr, now.rates, now.step = run.rates.lr, run.rates.each, run.steps
+    run.steps += run.stepper.step(now)
+    return Taken(loss, count)
 
 
 def _load_kept(result: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> Kept | None:

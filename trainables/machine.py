@@ -15,6 +15,8 @@ from trainables.config.precision import Precision
 
 _AMPERE = (8, 0)
 """The lowest compute capability whose tensor cores support TF32 and BF16."""
+_PASCAL = (6, 0)
+"""The lowest compute capability that computes in FP16 faster than in FP32."""
 _CPUS = Path("/proc/cpuinfo")
 
 
@@ -28,7 +30,8 @@ class Gpu:
 
     def can(self, precision: Precision) -> bool:
         """Whether the GPU supports the precision in hardware."""
-        return precision == "fp32" or self.capability >= _AMPERE
+        least = _PASCAL if precision == "fp16" else _AMPERE
+        return precision == "fp32" or self.capability >= least
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Machine:
         return cls(**{**raw, "gpus": tuple(gpus)})
 
     def can(self, precision: Precision) -> bool:
-        """Whether the CPUs support the precision in hardware."""
-        return precision == "fp32" or (precision == "bf16" and self.cpu_has_bf16)
+        """Whether the CPUs support the precision in hardware; fp16 is computed by any of them."""
+        return precision in ("fp32", "fp16") or (precision == "bf16" and self.cpu_has_bf16)
 
 
 def describe_machine() -> Machine:

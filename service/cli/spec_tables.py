@@ -69,6 +69,7 @@ def _list_examined(
     yield "", ", ".join(w.name for w in found.run.penalised)
     yield "dropout", ", ".join(find_dropout(found.run.model)) or "none"
     yield from (("not neutral", text) for text in found.not_neutral)
+    yield "learning rate", examined.rates
     yield "one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"
     yield "evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"
     yield from _list_costs(spec, examined)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search_spaces.words import join_names
 from service.base.errors import InputError
 from service.spec.model import SweepSpec
 from service.spec.resources import Resources
@@ -113,7 +114,7 @@ class Inventory:
 def _check_precision(nodes: Sequence[Node], precision: Precision, *, on_gpus: bool) -> None:
     for node in nodes:
         if not on_gpus and not node.machine.can(precision):
-            valid = "fp32 or bf16" if node.machine.can("bf16") else "fp32"
+            valid = join_names([p for p in PRECISIONS if node.machine.can(p)], " or ")
             raise InputError(
                 f"training.precision: the CPUs of {node.name} do not support {precision}; "
                 f"use {valid}"

@@ -236,9 +236,8 @@ class Worker:
         if self.process.rank or not checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        return (
-            state if "regularisers" in state else None
-        )  # else an older version wrote it: start over
+        known = state.keys() & {"rates", "loop"}  # else an older version wrote it: start over
+        return state if known else None
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:
         """Write a checkpoint atomically."""

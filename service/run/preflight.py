@@ -16,6 +16,7 @@ from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.run.preflight_loop import check_loop, find_loop_problems
 from service.run.ranges import Ranges, compute_ranges
+from service.run.rate_checks import find_rate_problems
 from service.run.user_code import find_code_problems
 from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
@@ -107,6 +108,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         raise SpecError(source, [Problem("trainable", f"out of memory: {error}")]) from None
     problems += _check_metrics(spec, found.metrics)
     problems += _check_directions(spec, run.trainable)
+    problems += find_rate_problems(spec, run, found, splits)
     problems += _check_regularisers(spec, run, splits)
     problems += _check_user_defined(spec, splits)
     if problems:
@@ -290,7 +292,7 @@ def _check_regularisers(spec: SweepSpec, run: TrainingRun, splits: Splits) -> It
         for point in _list_alone(spec, config, name, parameter):
             try:
                 configs = read_regularisers(point)
-                found = find_misfits(configs, splits, run) or find_unread(configs, run)
+                found = find_misfits(configs, splits, run, run.rates) or find_unread(configs, run)
             except TrainableError as error:
                 found = {name: str(error)}
             texts.update(dict.fromkeys(found.values()))

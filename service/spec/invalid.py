@@ -11,9 +11,10 @@ from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search_spaces.models import MORE, MOST_PROBLEMS
-from search_spaces.words import did_you_mean, join_names, not_one_of, shorten, show
+from search_spaces.words import join_names, not_one_of, shorten, show
 from service.base.errors import Problem
 from service.spec.model import SweepSpec
+from trainables.config.mistaken import suggest_key
 
 _LONGEST = 2_000
 _LONGEST_PATH = 300
@@ -58,7 +59,7 @@ def _write(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, An
     match detail["type"]:
         case "extra_forbidden":
             valid = sorted(_find_valid_keys(path[:-1], raw))
-            return f"unknown key{did_you_mean(path[-1], valid)}; valid: {join_names(valid)}"
+            return f"unknown key{suggest_key(path[-1], valid)}; valid: {join_names(valid)}"
         case "missing":
             return "is missing"
         case "literal_error" | "union_tag_invalid":

@@ -24,6 +24,7 @@ from trainables.config.imports import EXTERNAL, TrainablePath, find_import_paths
 from trainables.config.models import find_size_problems
 from trainables.config.registry import Component
 from trainables.config.regularisers import NEUTRAL, OFF, OwnRegulariser, regularisers
+from trainables.config.schedules import Plateau
 from trainables.config.stopping import Patience, StoppingConfig, stopping_rules
 from trainables.config.training import KEYS as TRAINING_KEYS
 from trainables.config.training import Training
@@ -213,6 +214,7 @@ class SweepSpec(Strict):
             *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
             *self._find_batch_problems(),
+            *self._find_warmup_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -281,6 +283,8 @@ class SweepSpec(Strict):
         watched = [("objective.metric", self.objective.metric)]
         if self.early_stopping is not None:
             watched.append(("early_stopping.metric", self.early_stopping.metric))
+        if isinstance(self.training.schedule, Plateau):
+            watched.append(("training.schedule.metric", self.training.schedule.metric))
         for name, metric in watched:
             if self.training.measure_every > 1 and metric.startswith(("train/", "gap/")):
                 yield (
@@ -288,6 +292,15 @@ class SweepSpec(Strict):
                     f"must be 1, got {self.training.measure_every}: {name} is {metric!r}, which is "
                     "needed every epoch",
                 )
+
+    def _find_warmup_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        epochs, most = self.training.warmup_epochs, self.training.max_epochs
+        varied = self.space.parameters.keys() & {"warmup_epochs", "max_epochs"}
+        if epochs >= most and not varied:
+            yield (
+                ("training", "warmup_epochs"),
+                f"{epochs} leaves no epoch for the schedule: max_epochs is {most}",
+            )
 
     def _find_batch_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         size, workers = self.training.batch_size, self.resources.workers

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from tests.groups import Groups
+from tests.rates import curve as rated_curve
 from tests.specs import parse
 from tests.trainings import splits
 from trainables.build import build_run, build_training
@@ -246,6 +247,46 @@ def test_a_layer_that_a_step_leaves_out_is_left_out_in_a_group(groups: Groups) -
     expected, _, _ = curve(Process(), *arguments)
     for epochs, _, _ in groups.run(2, curve, *arguments):
         assert same(epochs, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "training"),
+    [
+        ("spec", {"schedule": "one_cycle", "batch_size": 5, "accumulate": 3}),
+        ("spec", {"schedule": {"name": "plateau", "patience": 0, "threshold": 0.2}}),
+        ("spec", {"warmup_epochs": 1, "sampling": "balanced"}),
+        ("spec", {"warmup_steps": 3, "batch_size": 3, "accumulate": 50}),
+        ("fall", {"batch_size": 1, "accumulate": 7, "clip_norm": 0.1}),
+        ("cycle", {"drop_last": True}),
+    ],
+)
+def test_schedules_and_steps_of_several_batches_are_those_of_one_process(
+    groups: Groups, make: str, training: dict[str, Any]
+) -> None:
+    arguments = (make, training, {"penalty": "l1", "lambda": 0.02})
+    expected, weights, rates = rated_curve(Process(), *arguments)
+    for epochs, state, own in groups.run(2, rated_curve, *arguments):
+        assert same(epochs, expected)
+        assert all(torch.allclose(state[k], v, atol=1e-5) for k, v in weights.items())
+        assert own == rates
+
+
+def test_a_layer_that_the_last_batch_of_a_step_leaves_out_is_trained(groups: Groups) -> None:
+    arguments = ("skipping", (64, 23), {"batch_size": 4, "accumulate": 2}, {})
+    expected, _, weights = curve(Process(), *arguments)
+    for epochs, _, state in groups.run(2, curve, *arguments):
+        assert same(epochs, expected)
+        assert all(torch.allclose(state[k], v, atol=1e-5) for k, v in weights.items())
+
+
+def test_a_group_skips_steps_that_overflow_in_half_precision(groups: Groups) -> None:
+    arguments = ("spec", {"precision": "fp16", "accumulate": 2, "batch_size": 8}, {})
+    expected, _, rates = rated_curve(Process(), *arguments)
+    first, second = groups.run(2, rated_curve, *arguments)
+    assert first[0] == second[0]
+    assert all(torch.equal(first[1][k], second[1][k]) for k in first[1])
+    assert first[2] == rates
+    assert first[0][-1]["val/loss"] == pytest.approx(expected[-1]["val/loss"], rel=0.1)
 
 
 def test_every_rank_stops_early_at_the_same_epoch_with_the_same_weights(groups: Groups) -> None:

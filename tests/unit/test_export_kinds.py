@@ -50,10 +50,8 @@ def test_files_of_an_earlier_export_do_not_stay(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     export_network(subject_of("packed sequences"), tmp_path, verify=False)
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {
-        "weights.safetensors", "model.json", "rebuild.py", "example.npz", "preprocessing.py", "code",
-        "mine.txt",
-    }  # fmt: skip
+    code = {"rebuild.py", "preprocessing.py", "code"}
+    assert names == {"weights.safetensors", "model.json", "example.npz", "mine.txt", *code}
 
 
 def test_what_cannot_be_rebuilt_is_said(tmp_path: Path) -> None:

@@ -48,7 +48,11 @@ def test_four_keys_are_enough() -> None:
         ({"resources": {"gpus": 4}}, "resources.gpus", "set workers to 4"),
         ({"resources": {"placement": "pak"}}, "resources.placement", "did you mean 'pack'?"),
         ({"resources": {"workers": 80}}, "resources.workers", "a batch of 64 cannot be divided"),
-        ({"training": {"precision": "fp16"}}, "training.precision", "not one of fp32, tf32, bf16"),
+        (
+            {"training": {"precision": "fp8"}},
+            "training.precision",
+            "not one of fp32, tf32, bf16, fp16",
+        ),
         ({"constraints": [{"metric": "gap/loss"}]}, "constraints.0", "needs `max`, `min` or both"),
         ({"name": "Not A Name"}, "name", "got 'Not A Name'"),
         ({"trainable": "no_colon"}, "trainable", "got 'no_colon'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,12 +24,12 @@ from trainables.data.splits import Splits
 from trainables.devices import list_generators
 from trainables.distributed.process import Process, Share
 from trainables.distributed.rehearsal import Rehearsal
-from trainables.errors import ContractError, blame, describe_error, locate
+from trainables.errors import ContractError, blame, describe_error, locate, name_error
 from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.loop import EPOCH_METRICS, TrainingRun, try_step
 from trainables.losses import check_outputs
 from trainables.measure import measure
-from trainables.optimizers import list_decays
+from trainables.optimizers import list_decays, make_optimizer
 
 _FEW = 8
 Part = tuple[Share, Pair]
@@ -41,7 +43,8 @@ class Examination:
     ``step_memory`` and ``eval_memory`` are in bytes, at their peaks: weights, gradients, the
     optimiser's state, the batch and activations, of one worker. ``seconds`` is the time of a step,
     of which an epoch has ``steps`` (None: not known). ``hidden`` is regularisation that acts
-    although every strength is neutral, in words.
+    although every strength is neutral, in words. ``rates`` says who sets the learning rate, and
+    ``follows`` whether that is the spec's schedule.
     """
 
     metrics: tuple[str, ...]
@@ -50,6 +53,8 @@ class Examination:
     step_memory: int
     eval_memory: int
     hidden: tuple[str, ...]
+    rates: str
+    follows: bool
 
 
 def examine(
@@ -81,26 +86,60 @@ def examine(
         seconds = time.perf_counter() - start
         own = LastBatch(min(sizes), sum(sizes), practice.training.batch_size)
         _rehearse_smallest(practice, own if smallest is None else min(own, smallest), first)
-        streamed = isinstance(splits.train, StreamSplit)
+        _check_resuming(practice)
+        practice.rates.simulate()
+        accumulate = run.training.accumulate
         return Examination(
             metrics=names,
-            seconds=seconds,
-            steps=run.training.steps_per_epoch if streamed else len(sizes),
+            seconds=seconds * accumulate,
+            steps=_count_steps(run, splits, len(sizes)),
             step_memory=step_memory,
             eval_memory=eval_memory,
             hidden=tuple(_list_hidden(run)),
+            rates=practice.rates.describe(),
+            follows=practice.rates.follows,
         )
+
+
+def _count_steps(run: TrainingRun, splits: Splits, batches: int) -> int | None:
+    if isinstance(splits.train, StreamSplit):
+        return run.training.steps_per_epoch
+    return math.ceil(batches / run.training.accumulate)
+
+
+def _check_resuming(run: TrainingRun) -> None:
+    """Check that the states of users' code can be saved, and be read without running code."""
+    states: dict[str, Any] = {
+        f"{type(own.scheduler).__name__} of the optimizer": own.scheduler.state_dict()
+        for own in run.rates.own
+    }
+    optimizer = run.parts.optimizer
+    if not type(optimizer).__module__.startswith("torch."):
+        states[type(optimizer).__name__] = optimizer.state_dict()
+    if run.parts.stopping is not None:
+        states[type(run.parts.stopping).__name__] = run.parts.stopping.state_dict()
+    for name, state in states.items():
+        file = io.BytesIO()
+        try:
+            torch.save(state, file)
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as error:  # of users' objects
+            raise ContractError(
+                f"the state of {name} cannot be saved and read again, so that a resumed trial "
+                f"could not restore it: {name_error(error).splitlines()[0]}; let its state_dict "
+                "return numbers, texts, tensors, and lists and dicts of them"
+            ) from error
 
 
 def _list_sizes(run: TrainingRun) -> list[int]:
     """The sizes of the batches of an epoch; of a stream that of its first one."""
-    training = run.training
     with torch.random.fork_rng(list_generators(run.data.device)):
-        plan = run.data.train.plan(training.batch_size, drop_last=training.drop_last)
+        plan = run.plan()
     if isinstance(plan, int):
         _, y = run.data.train.head(plan)
         return [count_samples(y)]
-    return [len(batch) for batch in plan][: training.steps_per_epoch]
+    return [len(batch) for batch in plan][: run.batches_per_epoch]
 
 
 def _take_part(run: TrainingRun, share: Share) -> Part:
@@ -156,7 +195,7 @@ def _evaluate(run: TrainingRun) -> tuple[str, ...]:
     if values["loss"] != values["loss"]:
         raise ContractError("the loss of the first validation samples is NaN")
     sides = [f"{side}/{name}" for side in ("train", "val", "gap") for name in values]
-    return (*sides, *EPOCH_METRICS)
+    return (*sides, *EPOCH_METRICS, *run.rates.names[1:])
 
 
 def _list_hidden(run: TrainingRun) -> Iterator[str]:
@@ -175,8 +214,8 @@ def _list_hidden(run: TrainingRun) -> Iterator[str]:
             yield "random numbers in the network's own forward (dropout as a function?)"
         else:
             yield f"random numbers in {name} ({type(run.model.get_submodule(name)).__name__})"
-    own = run.trainable.optimizer(run.model.parameters(), run.training)
-    for decay in list_decays(own):
+    own = make_optimizer(run.trainable, run.model, run.training)
+    for decay in list_decays(own.optimizer):
         yield f"{decay} of the optimizer, in every trial but the baseline"
 
 

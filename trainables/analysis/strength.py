@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import torch
 
 from trainables.compat import seed_torch
-from trainables.data.samples import Fed
 from trainables.devices import list_generators
 from trainables.distributed.process import derive_seed
 from trainables.errors import blame
-from trainables.loop import TrainingRun, build_now, run_step
+from trainables.loop import TrainingRun, build_now, take_step
 from trainables.regularisers.penalties import Penalty
 from trainables.regularisers.penalty_steps import measure_sparsity
+from trainables.stepping import Marked, mark_last
 
 SHRINKS = 0.05
 """The share by which weights shrink over a run at the low end of a range."""
@@ -125,20 +125,16 @@ class Prober:
 
 
 class _Probe:
-    """One probe: a training whose λ is set from step to step, at the learning rate of its start."""
+    """One probe: a training whose λ is set from step to step, at its highest learning rate."""
 
     def __init__(self, run: TrainingRun, steps: int) -> None:
         self._run, training = run, run.training
         self._penalty = next(r for r in run.parts.regularisers.all if isinstance(r, Penalty))
         self._weights = [w for w in run.penalised if self._penalty.acts_on_weight(w)]
-        now = build_now(run, epoch=1)
-        self._now = replace(now, lr=torch.full_like(now.lr, training.lr))
-        for group in run.parts.optimizer.param_groups:
-            group["lr"] = training.lr
+        factors = run.rates.hold()
+        self._now = build_now(run, epoch=1)
         self._epochs = training.max_epochs
-        epochs = range(self._epochs)
-        factors = (training.schedule.factor(e, self._epochs) for e in epochs)
-        strengths = (training.lambda_factor(e + 1) for e in epochs)
+        strengths = (training.lambda_factor(e + 1) for e in range(self._epochs))
         self._whole = steps * sum(map(operator.mul, factors, strengths))
         self._first = min(_WARM, max(1, steps * self._epochs // 2))
         self._batches = _feed(run)
@@ -154,10 +150,9 @@ class _Probe:
         """The loss of a step of the training at this λ."""
         self._now.lambda_factor = lam
         self._penalty.before_epoch(self._now)
-        fed = next(self._batches)
-        loss = run_step(self._run, fed.x, fed.y, fed.share.weight, self._now)
-        self._now.step += 1
-        return float(loss)
+        taken = take_step(self._run, self._batches, 1, self._now)
+        assert taken is not None  # batches never end
+        return float(taken.loss) / taken.count
 
     def _measure_pull(self) -> float:
         """See :class:`Strength`."""
@@ -227,16 +222,15 @@ def _find_reached(path: Sequence[_Point]) -> _Point:
     return next((p for p in grown if p.size <= small), grown[-1])
 
 
-def _feed(run: TrainingRun) -> Iterator[Fed]:
+def _feed(run: TrainingRun) -> Marked:
     """Batches without end, epoch after epoch."""
     training, train = run.training, run.data.train
     run.model.train()
     for epoch in itertools.count(1):
         seed = derive_seed(training.seed, epoch)
         seed_torch(seed)
-        plan = train.plan(training.batch_size, drop_last=training.drop_last)
-        fed = train.feed(plan, run.parts.process, seed)
-        yield from itertools.islice(fed, training.steps_per_epoch)
+        fed = train.feed(run.plan(), run.parts.process, seed)
+        yield from mark_last(itertools.islice(fed, run.batches_per_epoch), training.accumulate)
 
 
 def _take_in_time(step: Callable[[], float], most: int) -> Iterator[float]:

@@ -94,13 +94,21 @@ class Registry(Generic[C]):
     """
 
     def __init__(
-        self, kind: str, custom: type[C], *, group: str, default: str | None = None
+        self,
+        kind: str,
+        custom: type[C],
+        *,
+        group: str,
+        default: str | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> None:
         """``custom`` models user-defined components; ``default`` is the name if none is given.
 
-        ``group`` is the entry points' group without its prefix ``gapsweep.``.
+        ``group`` is the entry points' group without its prefix ``gapsweep.``; ``refused`` says why
+        there is no component of a name that users may expect, in the words that follow the name.
         """
         self.kind, self.group = kind, f"gapsweep.{group}"
+        self._refused = refused or {}
         self._custom = custom
         self._default = default
         self._built_in: dict[str, type[C]] = {}
@@ -159,6 +167,9 @@ class Registry(Generic[C]):
         if name not in self._built_in and not re.match(IMPORT_PATH, name):
             if name not in self._installed:
                 valid = ", ".join(self.names())
+                if name.lower() in self._refused:
+                    text = f"{name!r} {self._refused[name.lower()]}; valid: {valid}, module:Class"
+                    raise PydanticCustomError("value_error", "{error}", {"error": text})
                 hint = did_you_mean(name, self.names())
                 text = f"{name!r} is not one of {valid} or module:Class{hint}"
                 raise PydanticCustomError("value_error", "{error}", {"error": text})

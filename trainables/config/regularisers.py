@@ -265,6 +265,11 @@ class Averaging(RegulariserConfig):
         0.0, description="share of the epochs that run, the last ones, whose weights are averaged"
     )
 
+    @property
+    def key(self) -> str:
+        """The one that is on."""
+        return "swa" if self.swa else "ema"
+
     @classmethod
     def part(cls) -> str:
         """Both keys are one part."""

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from search_spaces.bounds import Amount, Bounds, MaxItems, Positive, Seed, SomeEpochs
+from search_spaces.bounds import (
+    Amount,
+    Bounds,
+    Epochs,
+    MaxItems,
+    Positive,
+    Seed,
+    SomeEpochs,
+)
 from search_spaces.models import Strict
 from trainables.config.imports import ImportPath
 from trainables.config.optimizers import AdamW, L2Update, OptimizerConfig, optimizers
@@ -113,22 +121,42 @@ class Training(Strict):
     """How a trial trains; what regularises is in ``space``. A space may vary any plain key."""
 
     max_epochs: SomeEpochs = Field(40, description="epochs of a trial that nothing stops")
-    batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(64, description="samples per step")
+    batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(
+        64, description="samples per forward and backward pass"
+    )
+    accumulate: Annotated[int, Bounds(1, 100_000)] = Field(
+        1,
+        description="batches whose gradients make one step of the optimizer, as one batch of all "
+        "their samples would; a batch norm has the statistics of each",
+    )
     steps_per_epoch: Annotated[int, Bounds(1, 10_000_000)] | None = Field(
         None, description="at most so many steps an epoch, for streams; default: all samples"
     )
     drop_last: bool = Field(
         False, description="leave out an epoch's last batch if it has fewer samples than the others"
     )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="`balanced` draws every class equally often, with replacement; what is "
+        "measured has the data's own shares",
+    )
     eval_batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(
         256, description="samples per forward pass where metrics are measured"
     )
     optimizer: OptimizerChoice = Field(AdamW(), description="it decays no weights; a penalty does")
     lr: Annotated[float, Field(gt=0), Bounds(0, 1e6)] = Field(
-        1e-3, description="learning rate at the start of the schedule"
+        1e-3, description="learning rate that the schedule scales"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    schedule: ScheduleChoice = Field(Cosine(), description="of the learning rate, per epoch")
+    schedule: ScheduleChoice = Field(
+        Cosine(), description="of the learning rate, over the epochs after a warm-up"
+    )
+    warmup_epochs: Epochs = Field(
+        0, description="epochs in which the learning rate rises linearly, from step to step"
+    )
+    warmup_steps: Annotated[int, Bounds(0, 1_000_000_000)] = Field(
+        0, description="the same in steps; of both, the longer"
+    )
     clip_norm: Positive | None = Field(
         None, description="largest norm of a step's gradient, over all weights; default: no limit"
     )
@@ -150,7 +178,8 @@ class Training(Strict):
     l2_update: L2Update | None = Field(
         None,
         description="shrink the weights directly, or add to the gradient; default: as the "
-        "optimizer does (`adam` couples, the others decouple), and in `elastic_net` as `l1_update`",
+        "optimizer does (`sgd`, `adamw`, `adafactor`, `rprop` and your own decouple, the others "
+        "couple), and in `elastic_net` as `l1_update`",
     )
     proximal_step: Literal["adaptive", "lr"] = Field(
         "adaptive",
@@ -181,7 +210,9 @@ class Training(Strict):
         "or `sqrt` it is per worker, and `lr` grows with their number or its root",
     )
     precision: Precision = Field(
-        "fp32", description="of matrix products; `tf32` and `bf16` need a device that has them"
+        "fp32",
+        description="of matrix products; `tf32` and `bf16` need a device that has them, `fp16` "
+        "scales the loss",
     )
     compile: bool = Field(False, description="use torch.compile, which needs a compiler")
 
@@ -189,10 +220,6 @@ class Training(Strict):
     def couples_l2(self) -> bool:
         """Whether L2 is part of the gradient."""
         return (self.l2_update or self.optimizer.l2_update) == "coupled"
-
-    def lr_at(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 1."""
-        return self.lr * self.schedule.factor(epoch - 1, self.max_epochs)
 
     def lambda_factor(self, epoch: int) -> float:
         """The factor of λ in an epoch, counted from 1.

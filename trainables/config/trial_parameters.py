@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from search_spaces.values import Value, is_same, thaw
-from search_spaces.words import did_you_mean, join_names
+from search_spaces.words import join_names
 from trainables.config import regularisers, training
+from trainables.config.mistaken import suggest_key
 from trainables.config.models import find_size_problems
+from trainables.config.registry import Component
 from trainables.config.regularisers import (
     Averaging,
     OwnRegulariser,
@@ -90,7 +92,7 @@ def explain_unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> s
     named = [f"{MODEL_PREFIX}NAME for an argument of the trainable"]
     named += [f"{label}.OPTION" for label in own]
     return (
-        f"unknown parameter{did_you_mean(name, known)}; valid: {join_names(known)}, "
+        f"unknown parameter{suggest_key(name, known)}; valid: {join_names(known)}, "
         f"and {join_names(named)}"
     )
 
@@ -105,7 +107,7 @@ def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
         text = explain_unknown_parameter(name, spec.regularisers)
         if text:
             raise ValueError(f"{name}: {text}")
-    changed = {k: v for k, v in params.items() if k in training.KEYS}
+    changed = {k: v for k, v in params.items() if k in training.KEYS and not _is_set(spec, k, v)}
     arguments = _strip_prefix(MODEL_PREFIX, params)
     own = (
         _with_options(c, _strip_prefix(f"{label}.", params)).named(label)
@@ -116,6 +118,12 @@ def read_point(spec: TrainingSpec, params: Mapping[str, Value]) -> Point:
         training=Training.model_validate({**spec.training.model_dump(), **changed}),
         regularisers=(*read_regularisers(params), *own),
     )
+
+
+def _is_set(spec: TrainingSpec, key: str, value: Value) -> bool:
+    """Whether the spec sets this value: a component of this name, which keeps its options."""
+    component = getattr(spec.training, key)
+    return isinstance(component, Component) and component.name == value
 
 
 def check_value(spec: TrainingSpec, name: str, value: Value) -> None:
@@ -131,7 +139,7 @@ def check_value(spec: TrainingSpec, name: str, value: Value) -> None:
     elif name in regularisers.BY_KEY:
         regularisers.BY_KEY[name].model_validate({name: value})
     elif name in training.KEYS:
-        Training.model_validate({name: value})
+        Training.model_validate({**spec.training.model_dump(exclude_unset=True), name: value})
     else:
         label, _, option = name.partition(".")
         _with_options(spec.regularisers[label], {option: thaw(value)})

@@ -42,6 +42,11 @@ class ArraySamples(IndexedSamples):
     def __len__(self) -> int:
         return self._count
 
+    def find_classes(self) -> NDArray[Any] | None:
+        """The targets, if they are one integer for each sample."""
+        single = isinstance(self.y, Tensor) and self.y.ndim == 1 and not self.y.is_floating_point()
+        return self.y.cpu().numpy() if single else None
+
     def move_indices(self, indices: Tensor) -> Tensor:
         """Move indices to the device of the samples, so that no step waits for them."""
         return indices.to(next(list_leaves(self.y)).device)

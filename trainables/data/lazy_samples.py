@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.nests import count_samples, map_nest
 from trainables.data.reading import LazyReader, Order, read_stream
-from trainables.data.samples import Fed, Index, IndexedSamples, Pair, Plan, Samples, split_epoch
+from trainables.data.samples import (
+    Fed,
+    Index,
+    IndexedSamples,
+    Pair,
+    Plan,
+    Samples,
+    count_batches,
+    split_epoch,
+)
 from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError
 
@@ -29,16 +39,33 @@ class LazySamples(IndexedSamples):
     def __len__(self) -> int:
         return len(self._split)
 
-    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
         """The order of the loader's sampler, or a random one."""
         loading = self._split.loading
-        drawn = _draw(loading.sampler, len(self))
+        size, drop = loading.batch_size or batch_size, drop_last or bool(loading.drop_last)
+        if loading.sampler is None:
+            return split_epoch(self.draw(balanced=balanced), size, drop_last=drop)
+        drawn = _draw(loading.sampler)
         if drawn and not isinstance(drawn[0], int):
             return [torch.tensor(list(batch)) for batch in drawn]
-        size = loading.batch_size or batch_size
-        return split_epoch(
-            torch.tensor(drawn), size, drop_last=drop_last or bool(loading.drop_last)
-        )
+        return split_epoch(torch.tensor(drawn), size, drop_last=drop)
+
+    def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int | None:
+        """By the lengths of samples and sampler; None for a sampler without one."""
+        loading = self._split.loading
+        size, drop = loading.batch_size or batch_size, drop_last or bool(loading.drop_last)
+        if loading.sampler is None:
+            return count_batches(len(self), size, drop_last=drop)
+        if not isinstance(loading.sampler, Sized):
+            return None
+        drawn = len(loading.sampler)
+        makes_batches = loading.batch_size is None
+        return drawn if makes_batches else count_batches(drawn, size, drop_last=drop)
+
+    def find_classes(self) -> NDArray[Any] | None:
+        """The dataset's ``targets`` or ``labels``, if they are one for each sample."""
+        found = None if self._split.loading.sampler else self._split.find_targets()
+        return found if found is not None and found.ndim == 1 else None
 
     def batches(self, indices: Iterable[Index], seed: int = 0) -> Iterator[Pair]:
         """Batches that the reader's workers have read."""
@@ -66,7 +93,7 @@ class StreamSamples(Samples):
     def __init__(self, split: StreamSplit, device: str) -> None:
         self._split, self._device = split, torch.device(device)
 
-    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
         """The size of batches, where the stream does not say."""
         return batch_size
 
@@ -129,7 +156,7 @@ class KeptBatches(Samples):
             if count <= 0:
                 break
 
-    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
         """Not for training."""
         raise NotImplementedError
 
@@ -148,10 +175,8 @@ class KeptBatches(Samples):
         return self._batches[0]
 
 
-def _draw(sampler: Any, count: int) -> list[Any]:
+def _draw(sampler: Any) -> list[Any]:
     """Positions, or lists of them, in the order of an epoch."""
-    if sampler is None:
-        return torch.randperm(count).tolist()
     generator = getattr(sampler, "generator", None) or getattr(
         getattr(sampler, "sampler", None), "generator", None
     )

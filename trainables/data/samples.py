@@ -6,10 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.balancing import Balance
 from trainables.data.nests import Nest
 from trainables.distributed.process import Process, Share
 
@@ -33,11 +37,20 @@ class Samples(ABC):
     """Inputs and targets of a split."""
 
     @abstractmethod
-    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
+    def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
         """Draw the order of an epoch from torch's generator, equal in all processes.
 
-        With ``drop_last`` without a batch that is smaller, if there is another.
+        With ``drop_last`` without a batch that is smaller, if there is another; ``balanced`` draws
+        every class equally often, where :meth:`find_classes` has them.
         """
+
+    def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int | None:
+        """How many batches :meth:`plan` makes; None where that is not known before."""
+        return None
+
+    def find_classes(self) -> NDArray[Any] | None:
+        """The class of every sample ``(N,)``; None where there is no such array."""
+        return None
 
     @abstractmethod
     def feed(self, plan: Plan, process: Process, seed: int) -> Iterator[Fed]:
@@ -86,10 +99,24 @@ class IndexedSamples(Samples):
         """Move indices to where :meth:`batches` needs them, so that no step waits for them."""
         return indices
 
-    def plan(self, batch_size: int, *, drop_last: bool = False) -> Plan:
-        """All samples in a random order."""
-        order = self.move_indices(torch.randperm(len(self)))
+    def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
+        """All samples in a random order, or as many with balanced classes."""
+        order = self.move_indices(self.draw(balanced=balanced))
         return split_epoch(order, batch_size, drop_last=drop_last)
+
+    def draw(self, *, balanced: bool) -> Tensor:
+        """The positions of an epoch, from torch's generator."""
+        return self._balance.draw() if balanced else torch.randperm(len(self))
+
+    @cached_property
+    def _balance(self) -> Balance:
+        classes = self.find_classes()
+        assert classes is not None
+        return Balance.of(classes)
+
+    def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int | None:
+        """By the number of samples."""
+        return count_batches(len(self), batch_size, drop_last=drop_last)
 
     def feed(self, plan: Plan, process: Process, seed: int) -> Iterator[Fed]:
         """Each batch divided among the processes."""
@@ -129,3 +156,9 @@ def split_epoch(order: Tensor, batch_size: int, *, drop_last: bool) -> Sequence[
     batches = torch.split(order, batch_size)
     short = len(batches) > 1 and len(batches[-1]) < batch_size
     return batches[:-1] if drop_last and short else batches
+
+
+def count_batches(samples: int, batch_size: int, *, drop_last: bool) -> int:
+    """How many batches :func:`split_epoch` makes."""
+    whole, rest = divmod(samples, batch_size)
+    return whole if drop_last and whole else whole + bool(rest)

@@ -8,6 +8,7 @@ samples. Each rank draws its own random numbers for its samples (dropout, augmen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self, TypeVar
@@ -146,6 +147,13 @@ class Process:
         """The network that a step calls, with gradients averaged over the ranks."""
         return network
 
+    def keep_gradients(self, network: nn.Module) -> AbstractContextManager[object]:
+        """While it is entered, gradients of a network of ``wrap_parallel`` stay on each rank.
+
+        The next backward pass outside of it averages what they add up to.
+        """
+        return nullcontext()
+
     def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Make batch norms use the statistics of whole batches, in place."""
         return network
@@ -229,6 +237,12 @@ class Group(Process):
         )
         return _Taking(shared)
 
+    def keep_gradients(self, network: nn.Module) -> AbstractContextManager[object]:
+        """By ``no_sync`` of DistributedDataParallel."""
+        assert isinstance(network, _Taking)
+        made: AbstractContextManager[object] = network.shared.no_sync()
+        return made
+
     def synchronise_batch_norms(self, network: nn.Module) -> nn.Module:
         """Replace batch norms by synchronised ones, in place."""
         return synchronise(network, self.total)
@@ -263,7 +277,7 @@ class _Showing(nn.Module):
 class _Taking(nn.Module):
     """The outputs alone."""
 
-    def __init__(self, shared: nn.Module) -> None:
+    def __init__(self, shared: DistributedDataParallel) -> None:
         super().__init__()
         self.shared = shared
 

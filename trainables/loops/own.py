@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
@@ -22,6 +22,7 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.placing import Placed
 from trainables.data.splits import Splits
+from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, blame, describe_error, locate
 from trainables.gap import compute_gaps
@@ -206,9 +207,7 @@ class OwnRun:
 
     def autocast(self) -> AbstractContextManager[object]:
         """That of ``training.precision``."""
-        if self.training.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(torch.device(self.parts.device).type, torch.bfloat16)
+        return autocast(self.training.precision, self.parts.device)
 
     def train(self) -> Iterator[EpochResult]:
         """The remaining epochs; the loop begins with the first one."""

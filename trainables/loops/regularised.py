@@ -126,11 +126,16 @@ class Regularised:
             device, training = find_device(list(self.model.parameters())), self._training
             noise = torch.Generator(device)
             noise.manual_seed(derive_seed(training.seed, self.epoch, _NOISE))
-            lr = torch.tensor(float(self.optimizer.param_groups[0]["lr"]), device=device)
-            self._now = Now(lr, training.lambda_factor(self.epoch), noise, step=self.steps)
+            rates = self._read_rates(device)
+            factor = training.lambda_factor(self.epoch)
+            self._now = Now(max(rates), factor, noise, step=self.steps, rates=rates)
             for hook in self.hooks.before_epoch:
                 hook(self._now)
         return self._now
+
+    def _read_rates(self, device: torch.device) -> list[Tensor]:
+        groups = self.optimizer.param_groups
+        return [torch.full((), float(group["lr"]), device=device) for group in groups]
 
     @property
     def acts_on_weights(self) -> bool:
@@ -138,26 +143,27 @@ class Regularised:
         return any(regulariser.acts_on_weights for regulariser in self.hooks.all)
 
     def _before_step(
-        self, optimizer: torch.optim.Optimizer, arguments: Any, named: Any
+        self, _optimizer: torch.optim.Optimizer, arguments: Any, named: Any
     ) -> tuple[Any, Any] | None:
         """Act after the gradients are computed: within a closure, if the step has one."""
         itself, *rest = arguments  # torch gives the optimiser once more
         closure = named.get("closure") or (rest[0] if rest else None)
         if not callable(closure):
-            self._act(optimizer)
+            self._act()
             return None
 
         def compute() -> Any:
             made = closure()
-            self._act(optimizer)
+            self._act()
             return made
 
         others = {name: value for name, value in named.items() if name != "closure"}
         return (itself, compute, *rest[1:]), others
 
-    def _act(self, optimizer: torch.optim.Optimizer) -> None:
+    def _act(self) -> None:
         now = self._begin_epoch()
-        now.lr.fill_(float(optimizer.param_groups[0]["lr"]))
+        now.rates = self._read_rates(now.lr.device)
+        now.lr = max(now.rates)
         now.gradient_scale = torch.ones_like(now.lr)
         for hook in self.hooks.before_step:
             hook(now)

@@ -24,11 +24,13 @@ class Now:
     """Where a training is, for the hooks of its regularisers; the loop updates it.
 
     Attributes:
-        lr: the learning rate of this epoch, 0-dim, on the weights' device.
+        lr: the learning rate of this step, 0-dim, on the weights' device; where the optimiser has
+            several groups, the highest of them.
         lambda_factor: the factor of λ in this epoch (``training.lambda_schedule``).
         noise: a generator on the weights' device for noise on gradients, which every process of a
             group seeds alike.
         step: the number of the optimiser's step, from 0 over the whole training.
+        rates: the learning rates of the optimiser's groups in this step, as ``lr``.
         gradient_scale: the factor, 0-dim, by which the gradients of this step were scaled. A hook
             that scales all of them (clipping) multiplies it, so that thresholds, which come after
             the step, are scaled as well and λ stays the objective's.
@@ -38,6 +40,7 @@ class Now:
     lambda_factor: float
     noise: torch.Generator
     step: int = 0
+    rates: Sequence[Tensor] = ()
     gradient_scale: Tensor = field(default_factory=lambda: torch.ones(()))
 
 
@@ -133,7 +136,10 @@ class Regulariser:
         self.subject = subject
 
     def learning_rate(self, epoch: int, lr: float) -> float:
-        """The learning rate of an epoch, counted from 1, where the schedule says ``lr``."""
+        """The learning rate in an epoch, counted from 1, where the schedule says ``lr``.
+
+        Asked before every step. Groups of the optimiser with other rates get the same factor.
+        """
         return lr
 
     def before_epoch(self, now: Now) -> None:
@@ -231,11 +237,19 @@ class Hooks:
             batch = hook(batch)
         return batch
 
-    def learning_rate(self, epoch: int, lr: float) -> float:
-        """The learning rate of an epoch where the schedule says ``lr``."""
+    def scale_rate(self, epoch: int, scale: float, lr: float) -> float:
+        """The factor of ``lr`` in an epoch where the schedule's factor is ``scale``."""
+        if not self._rates:
+            return scale
+        rate = scale * lr
         for hook in self._rates:
-            lr = hook(epoch, lr)
-        return lr
+            rate = hook(epoch, rate)
+        return rate / lr
+
+    @property
+    def setting_rates(self) -> tuple[Regulariser, ...]:
+        """Those that set the learning rate."""
+        return tuple(r for r in self.all if sets_rate(r))
 
     def evaluated(self, model: nn.Module) -> nn.Module:
         """The network to evaluate: the last one that a regulariser returns, else the model."""
@@ -308,6 +322,11 @@ class Hooks:
 
 _CHANGED = "changed"
 """The key of those that were seen to change something, in a state."""
+
+
+def sets_rate(regulariser: Regulariser) -> bool:
+    """Whether a regulariser sets the learning rate."""
+    return _overrides(regulariser, "learning_rate")
 
 
 def _overrides(regulariser: Regulariser, hook: str) -> bool:

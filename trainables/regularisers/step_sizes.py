@@ -32,7 +32,9 @@ class WeightSteps:
     def __init__(self, subject: Subject) -> None:
         optimizer = subject.optimizer
         self._optimizer = optimizer
-        self._groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        groups = optimizer.param_groups
+        self._groups = {id(p): group for group in groups for p in group["params"]}
+        self._numbers = {id(p): n for n, group in enumerate(groups) for p in group["params"]}
         self._is_sgd = is_sgd(optimizer)
         self._adaptive = subject.training.proximal_step == "adaptive"
         self._curvature = find_curvature(optimizer) if self._adaptive else None
@@ -50,17 +52,23 @@ class WeightSteps:
         state, group = self._optimizer.state[weight], self._groups[id(weight)]
         if not state:  # it has had no gradient, so that the optimiser has not moved it either
             return torch.zeros_like(now.lr)
+        rate = self._find_rate(weight, now)
         curvature = self._curvature(state, group)
         steady = now.gradient_scale * strength / _FASTEST
         least = torch.minimum(steady, _NEXT_TO_NONE * curvature.mean())
-        scale = now.lr * now.gradient_scale * _accumulate(group)
+        scale = rate * now.gradient_scale * _accumulate(group)
         return scale / torch.maximum(curvature, least)
 
     def decay(self, weight: Tensor, now: Now) -> Tensor:
         """The step of a decay beside the gradient, 0-dim."""
+        rate = self._find_rate(weight, now)
         if self._is_sgd and self._adaptive:
-            return now.lr * now.gradient_scale * _accumulate(self._groups[id(weight)])
-        return now.lr
+            return rate * now.gradient_scale * _accumulate(self._groups[id(weight)])
+        return rate
+
+    def _find_rate(self, weight: Tensor, now: Now) -> Tensor:
+        """The learning rate of the weight's group in this step."""
+        return now.rates[self._numbers[id(weight)]] if now.rates else now.lr
 
 
 def _accumulate(group: Mapping[str, Any]) -> float:

@@ -1,0 +1,141 @@
+"""One step of the optimiser: forward and backward passes, the hooks of regularisers, scaling.
+
+The gradients of several batches may be added up, with the weights of their samples, so that a step
+is that of one batch of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from trainables.compat import has_overflow
+from trainables.config.training import Training
+from trainables.contract import Trainable
+from trainables.data.samples import Fed
+from trainables.devices import autocast
+from trainables.distributed.process import Process
+from trainables.rates import Rates
+from trainables.regularisers.base import Hooks, Now
+from trainables.regularisers.weights import Penalised
+from trainables.returned import check_step
+
+Marked = Iterator[tuple[Fed, bool]]
+"""Batches, each with whether it is the last one of a step."""
+
+
+@dataclass(kw_only=True)
+class Stepper:
+    """Takes the steps of one training. ``network`` is the one to call, ``model`` the user's."""
+
+    trainable: Trainable
+    training: Training
+    model: nn.Module
+    network: nn.Module
+    penalised: list[Penalised]
+    optimizer: torch.optim.Optimizer
+    hooks: Hooks
+    process: Process
+    rates: Rates
+    device: str
+    scaler: torch.amp.GradScaler = field(init=False)
+    _expected: int = field(init=False, default=0)
+    _count: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        kind = torch.device(self.device).type
+        self.scaler = torch.amp.GradScaler(kind, enabled=self.training.precision == "fp16")
+        self._shares = _share_groups(self.optimizer, self.penalised)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The autocast context of the forward pass."""
+        return autocast(self.training.precision, self.device)
+
+    def add(self, fed: Fed, *, last: bool) -> Tensor:
+        """Add the gradients of this process's part of a batch; returns its mean loss, weighted.
+
+        ``last`` says whether it is the last batch of the step.
+        """
+        if not self._count:
+            self.optimizer.zero_grad()
+            self._expected = self.training.accumulate * fed.count
+        self._count += fed.count
+        self.process.begin_step(fed.share)
+        network = self.network
+        with nullcontext() if last else self.process.keep_gradients(network):
+            with self.autocast():
+                made = self.trainable.step(network, self.hooks.on_batch(fed.x, fed.y))
+            loss = check_step(made, f"{type(self.trainable).__name__}.step") * fed.share.weight
+            part = loss if last and self._is_single(fed) else loss * (fed.count / self._expected)
+            self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss.detach()
+
+    def step(self, now: Now) -> bool:
+        """Step by the gradients that were added; returns False if they are not finite.
+
+        That is only so with ``fp16``, whose scale is then too large: nothing of the step is done.
+        """
+        factor, self._count = self._expected / self._count, 0
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.optimizer)
+            overflows = has_overflow(self.scaler, self.optimizer)
+            self.scaler.update()
+            if overflows:
+                return False
+        if factor != 1.0:
+            self._scale_gradients(factor)
+        now.gradient_scale = torch.ones_like(now.lr)
+        for hook in self.hooks.before_step:
+            hook(now)
+        if self.training.clip_norm is not None:
+            now.gradient_scale = now.gradient_scale * self._clip(self.training.clip_norm)
+        self.optimizer.step()
+        now.lr, now.rates = self.rates.lr, self.rates.each
+        for hook in self.hooks.after_step:
+            hook(now)
+        self.rates.after_step(now.lambda_factor, self._shares)
+        return True
+
+    def _is_single(self, fed: Fed) -> bool:
+        return self._expected == self._count == fed.count
+
+    @torch.no_grad()
+    def _scale_gradients(self, factor: float) -> None:
+        """Make a sum over fewer samples than expected the mean over them."""
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+
+    def _clip(self, limit: float) -> Tensor:
+        """Scale all gradients so that their norm is at most the limit; returns the factor."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        return (limit / (norm + 1e-6)).clamp(max=1.0)
+
+
+def mark_last(batches: Iterator[Fed], size: int) -> Marked:
+    """Batches in groups of ``size``; the last group may be smaller."""
+    if size == 1:
+        yield from ((fed, True) for fed in batches)
+        return
+    coming = next(batches, None)
+    number = 0
+    while coming is not None:
+        fed, coming = coming, next(batches, None)
+        number += 1
+        yield fed, coming is None or number % size == 0
+
+
+def _share_groups(optimizer: torch.optim.Optimizer, penalised: list[Penalised]) -> dict[int, float]:
+    """The share of penalised weights in each of the optimiser's groups, by its position."""
+    ids = {id(w.weight) for w in penalised}
+    sizes = [
+        sum(p.numel() for p in group["params"] if id(p) in ids) for group in optimizer.param_groups
+    ]
+    total = sum(sizes)
+    if not total:
+        return {0: 1.0}
+    return {number: size / total for number, size in enumerate(sizes) if size}
