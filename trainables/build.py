@@ -122,7 +122,7 @@ def build_training(
         placed=data,
     )
     training = scale_for_workers(training, process.world)
-    _check_sampling(training, splits, data)
+    check_sampling(training, splits, data)
     pair = data.train.head(2)
     few, _ = pair
     model = _build_network(trainable, splits, training, few)
@@ -222,7 +222,7 @@ def choose_subset(train: AnySplit, val: AnySplit, seed: int) -> Tensor | None:
     return choose_train_subset(len(train), count, seed)
 
 
-def _check_sampling(training: Training, splits: Splits, data: Placed) -> None:
+def check_sampling(training: Training, splits: Splits, data: Placed) -> None:
     """Check that samples can be drawn by class, if that is asked for.
 
     Raises:

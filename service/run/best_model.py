@@ -14,6 +14,7 @@ from service.sweep.home import SweepFolder
 from service.sweep.load import blame
 from service.sweep.sweep_record import Sweep
 from trainables.data.datasets import load
+from trainables.data.no_rows import NoSplits
 from trainables.data.preprocessing import WithPreprocessing
 from trainables.data.splits import Splits
 from trainables.loops.opening import open_run
@@ -29,7 +30,7 @@ def load_best_run(spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFo
     best = sweep.best
     if best is None:
         raise InputError(f"{folder.sweep_id} has no completed trial with weights")
-    state = _read_weights(folder, best.number)
+    state = read_weights(folder, best.number)
     baseline = best.role is Role.BASELINE
     run = open_run(spec, best.params, splits, baseline=baseline, device="cpu")
     run.model.load_state_dict(state)
@@ -37,7 +38,13 @@ def load_best_run(spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFo
     return run
 
 
-def _read_weights(folder: SweepFolder, number: int) -> Mapping[str, Tensor]:
+def read_weights(folder: SweepFolder, number: int) -> Mapping[str, Tensor]:
+    """The kept weights of a trial.
+
+    Raises:
+        NotReadyError: it has none.
+        DamagedFileError: their file is damaged.
+    """
     path = folder.best_weights(number)
     with blame(folder, path):
         try:
@@ -57,6 +64,6 @@ def load_best_model(spec: SweepSpec, sweep: Sweep, folder: SweepFolder) -> nn.Mo
         InputError: no completed trial has weights.
         TrainableError: the data or the user's code cannot be loaded.
     """
-    splits = load(spec.data)
+    splits = NoSplits() if spec.data is None else load(spec.data)
     run = load_best_run(spec, sweep, splits, folder)
     return WithPreprocessing(run.model, splits.preprocessing).eval()

@@ -14,13 +14,17 @@ from torch import nn
 from search_spaces.values import Value
 from service.base.disk import explain_full_disk, is_disk_full
 from service.base.errors import InputError, NotReadyError
-from service.run.best_model import load_best_run
+from service.run.best_model import load_best_run, read_weights
+from service.run.code_map import map_code
 from service.run.refit import Material, open_material, rebuild_refit
+from service.run.user_code import fingerprint_code, use_folders
+from service.spec.model import SweepSpec
+from service.study.records import Trial
 from service.sweep.home import SweepFolder
 from service.sweep.load import read_sweep
 from service.sweep.refit_record import Refit, get_refit_files, read_refit
 from service.sweep.sweep_record import Sweep
-from trainables.analysis.export import export_network, list_files
+from trainables.analysis.export import Origin, export_network, export_state, list_files
 from trainables.analysis.program import Format
 from trainables.analysis.pruning import Removed, prune
 from trainables.analysis.subject import SAMPLES, gather_subject
@@ -80,6 +84,8 @@ def export_sweep(
     with explain_full_disk(to, "the export is not complete"):
         if refit is not None and form == "export" and not pruned:
             return _copy_refit(folder, refit, to)
+        if spec.data is None:
+            return _write_weights(spec, sweep, folder, to)
         with open_material(
             spec,
             folder,
@@ -102,14 +108,40 @@ def _load_best(
     run = load_best_run(material.spec, sweep, splits, folder)
     best = sweep.best
     assert best is not None
-    card = {
+    card = _describe_best(folder, best)
+    return run, splits, card, best.params, f"best: trial {best.number}, as the search trained it"
+
+
+def _write_weights(spec: SweepSpec, sweep: Sweep, folder: SweepFolder, to: Path) -> Exported:
+    """Write the weights of the best trial of a spec without data."""
+    best = sweep.best
+    if best is None:
+        raise NotReadyError(f"{folder.sweep_id} has no completed trial with weights")
+    with use_folders(*folder.read_import_paths()):
+        code = map_code(fingerprint_code(spec))
+    origin = Origin(spec.trainable, spec.model, is_loop=True, code=code)
+    reason = "the spec names no `data`, so that the shape of inputs is not known"
+    try:
+        state = read_weights(folder, best.number)
+        written = export_state(state, origin, to, reason, _describe_best(folder, best))
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise InputError(f"{to} cannot be written ({error.strerror})") from None
+    what = f"best: trial {best.number}, as the search trained it"
+    return Exported(
+        what, written.files, (), (0, 0), written.reason, written.unverified, False, False
+    )
+
+
+def _describe_best(folder: SweepFolder, best: Trial) -> dict[str, Any]:
+    return {
         "sweep": folder.sweep_id,
         "refit": False,
         "trial": best.number,
         "params": dict(best.params),
         "metrics": dict(best.best),
     }
-    return run, splits, card, best.params, f"best: trial {best.number}, as the search trained it"
 
 
 def _name_refit(refit: Refit) -> str:

@@ -86,8 +86,9 @@ def open_material(
     source = f"{folder.sweep_id}/{folder.spec.name}"
     if spec.data is None:
         raise InputError(
-            f"{folder.sweep_id} names no `data`, and its trials were trained elsewhere: train the "
-            "pick there, with the parameters that the report shows"
+            f"{folder.sweep_id} cannot be refitted: its spec names no `data`, so that its samples "
+            "are known only where its trials were trained; train the pick there, with the "
+            "parameters that the report shows"
         )
     with use_folders(*folder.read_import_paths()):
         files: tuple[CodeFile, ...] = fingerprint_code(spec)

@@ -199,7 +199,10 @@ def _save_weights(network: nn.Module, folder: Path) -> str:
 
     Tensors are copied, because safetensors refuses those that share memory.
     """
-    state = network.state_dict()
+    return _save_state(network.state_dict(), folder)
+
+
+def _save_state(state: Mapping[str, Any], folder: Path) -> str:
     if all(isinstance(value, Tensor) for value in state.values()):
         apart = {
             n: v.detach().clone(memory_format=torch.contiguous_format) for n, v in state.items()
@@ -227,6 +230,41 @@ def _find_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def export_state(
+    state: Mapping[str, Any], origin: Origin, folder: Path, reason: str, card: Mapping[str, Any]
+) -> Written:
+    """Write weights alone, with the code that they are from: of a network that nothing here knows.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in list_files(folder):
+        _remove(path)
+    info = {"input_shape": None, "task": "other", "outputs": 0, "kind": "other"}
+    written = {
+        "input": {"kind": "other", "shape": [], "type": "float32"},
+        "preprocessing": asdict(Preprocessing()),
+        "weights": _save_state(state, folder),
+        "program": None,
+        "no_program": reason,
+        "network": {
+            "path": origin.path,
+            "arguments": dict(origin.arguments),
+            "is_trainable": False,
+            "is_loop": True,
+            "training": {},
+            "info": info,
+        },
+        "libraries": {"python": python_version(), **_find_versions()},
+        **card,
+    }
+    _copy_code(origin.code, folder / CODE)
+    shutil.copyfile(rebuild.__file__, folder / LOADER)
+    (folder / CARD).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return Written(list_files(folder), reason, "the network is built inside of its loop")
 
 
 _ASKED = """

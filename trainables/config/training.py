@@ -36,6 +36,12 @@ else:
 Patterns = Annotated[tuple[str, ...], MaxItems(1_000)]
 HALF_LIFE = "decay/half_life"
 """The metric of a weight's half-life under decay that is no part of an objective, in epochs."""
+_HIGH = re.compile(
+    r"(^|[_/])(acc|accuracy|auc|auroc|auprc|ap|map|f1|precision|recall|r2|iou|dice|bleu|kappa|mcc"
+    r"|top_?\d+)(?=[_/\d]|$)",
+    re.IGNORECASE,
+)
+"""Usual names of metrics of which more is better."""
 _LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
 
 
@@ -105,6 +111,11 @@ def prefers_high(metric: MetricSpec) -> bool:
         return metric.higher_is_better
     name = metric.path.rpartition(":")[2]
     return not (is_of_torchmetrics(metric) and re.search(_LOW, name))
+
+
+def is_high_by_name(name: str) -> bool:
+    """Whether high values of a metric are good, by a name that is usual for it."""
+    return bool(_HIGH.search(name))
 
 
 def is_of_torchmetrics(metric: MetricSpec) -> bool:
