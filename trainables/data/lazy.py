@@ -35,6 +35,7 @@ class Loading:
         batch_size: samples of a batch, where a ready loader says so.
         drop_last: whether a last batch that is smaller is left out.
         sampler: draws the order of an epoch, or its batches; None for a random order.
+        whole: whether a batch may be a mapping of any keys, which is inputs and targets in one.
         options: the other arguments of the loader.
     """
 
@@ -44,12 +45,16 @@ class Loading:
     batch_size: int | None = None
     drop_last: bool = False
     sampler: Sampler[Any] | None = None
+    whole: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def measured(self) -> Loading:
         """How samples that are measured become batches, of any size and in their order."""
         return Loading(
-            self.collate_measured or self.collate, workers=self.workers, options=self.options
+            self.collate_measured or self.collate,
+            workers=self.workers,
+            whole=self.whole,
+            options=self.options,
         )
 
 

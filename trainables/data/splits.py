@@ -118,6 +118,8 @@ def describe_size(split: AnySplit | None) -> str:
 
 def find_shape(x: Nest) -> Shape:
     """The shape of one sample: of an array, or a nest of the shapes of all arrays."""
+    if isinstance(x, Mapping):  # texts beside arrays have none
+        x = {name: part for name, part in x.items() if any(True for _ in list_leaves(part))}
     shape: Shape = map_nest(lambda leaf: tuple(leaf.shape[1:]), x)
     return shape
 

@@ -186,6 +186,12 @@ class OwnRun:
         return bool(self._regularised)
 
     @property
+    def untrained(self) -> str | None:
+        """Why no penalty can act through an optimiser of the loop; None if all can."""
+        texts = (one.untrained for one in self._regularised)
+        return next((text for text in texts if text), None)
+
+    @property
     def decays(self) -> list[str]:
         """The weight decay that the loop's optimisers have by themselves, in words."""
         return [decay for one in self._regularised for decay in one.decays]

@@ -36,7 +36,6 @@ _NEEDED = {
 }
 _PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _FABRICS = {"lightning.pytorch": "lightning.fabric", "pytorch_lightning": "lightning_fabric"}
-_PAIR = 2
 _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "pytorch_lightning")
 _OF_THE_MODULE = {
     "optimizer": "configure_optimizers",
@@ -51,7 +50,7 @@ _OF_THE_MODULE = {
     "metrics": "validation_step",
 }
 _OF_TARGETS = ("mixup", "cutmix", "label_smoothing")
-_IDLE = ("compile", "measure_every", "scale_lr")
+_IDLE = ("compile", "measure_every", "sampling", "scale_lr")
 
 
 @dataclass(frozen=True)
@@ -173,19 +172,28 @@ def _watch_loss(module: Any) -> None:
     @wraps(original)
     def configure() -> Any:
         made = original()
-        if not isinstance(made, tuple) or len(made) != _PAIR:
+        if isinstance(made, Mapping):
+            return _add_monitor(made)
+        if not isinstance(made, list | tuple):
             return made
-        optimizers, schedulers = made
-        several = isinstance(schedulers, list | tuple)
-        return optimizers, [_add_monitor(s) for s in (schedulers if several else [schedulers])]
+        return type(made)(
+            [_add_monitor(inner) for inner in one] if isinstance(one, list) else _add_monitor(one)
+            for one in made
+        )
 
     object.__setattr__(module, "configure_optimizers", configure)
 
 
-def _add_monitor(scheduler: Any) -> Any:
-    if isinstance(scheduler, ReduceLROnPlateau):
-        return {"scheduler": scheduler, "monitor": MONITORED, "reduce_on_plateau": True}
-    return scheduler
+def _add_monitor(config: Any) -> Any:
+    """A schedule, or a mapping with one as Lightning takes it, that has a metric to watch."""
+    if isinstance(config, ReduceLROnPlateau):
+        return {"scheduler": config, "monitor": MONITORED}
+    if not isinstance(config, Mapping):
+        return config
+    if "lr_scheduler" in config and "monitor" not in config:
+        return {**config, "lr_scheduler": _add_monitor(config["lr_scheduler"])}
+    watches = isinstance(config.get("scheduler"), ReduceLROnPlateau)
+    return {"monitor": MONITORED, **config} if watches else config
 
 
 def _quieten(package: Any) -> None:
