@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, Subset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    Subset,
+)
 from torch.utils.data import default_collate as collate_by_default
 
 from trainables.data.raw import Array, Indices
@@ -127,6 +135,9 @@ def _find_targets(dataset: Any) -> Array | None:
     if isinstance(dataset, Subset):
         found = _find_targets(dataset.dataset)
         return None if found is None else found[np.asarray(dataset.indices, dtype=np.int64)]
+    if isinstance(dataset, ConcatDataset):
+        parts = [part for d in dataset.datasets if (part := _find_targets(d)) is not None]
+        return np.concatenate(parts) if len(parts) == len(dataset.datasets) else None
     for name in ("targets", "labels"):
         values = getattr(dataset, name, None)
         if isinstance(values, Sequence | np.ndarray | Tensor) and not isinstance(values, str):
