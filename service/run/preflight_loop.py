@@ -116,7 +116,10 @@ def _check_regularisers(spec: SweepSpec, run: OwnRun, splits: Splits) -> Iterato
         for value in parameter.samples():
             strength = {config.strength: 1.0} if name == config.selector else {}
             try:
-                found = find_misfits(read_regularisers({**strength, name: value}), splits, run)
+                configs = read_regularisers({**strength, name: value})
+                found = find_misfits(configs, splits, run)
+                if run.untrained and any(c.build().acts_on_weights for c in configs):
+                    found = {name: run.untrained, **found}
             except TrainableError as error:
                 found = {name: str(error)}
             texts.update(dict.fromkeys(found.values()))

@@ -186,6 +186,12 @@ class OwnRun:
         return bool(self._regularised)
 
     @property
+    def untrained(self) -> str | None:
+        """Why no penalty can act through an optimiser of the loop; None if all can."""
+        texts = (one.untrained for one in self._regularised)
+        return next((text for text in texts if text), None)
+
+    @property
     def decays(self) -> list[str]:
         """The weight decay that the loop's optimisers have by themselves, in words."""
         return [decay for one in self._regularised for decay in one.decays]
@@ -208,6 +214,10 @@ class OwnRun:
         """The remaining epochs; the loop begins with the first one."""
         while not (self.last_result and self.last_result.done):
             yield self._advance()
+
+    def end_after(self, epochs: int) -> None:
+        """End the loop at its report of this epoch; ``trial.max_epochs`` stays."""
+        self.keeping.end_after(epochs)
 
     def close(self) -> None:
         """End the loop, so that its ``finally`` blocks run; what they raise is only printed."""
