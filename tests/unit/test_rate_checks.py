@@ -157,7 +157,7 @@ def mistakes(how: str, **changes: Any) -> dict[str, str]:
         ),
         (
             "",
-            {"training": {"schedule": {"name": "plateau", "metric": "val/f1"}}},
+            {"training": {"schedule": {"name": "plateau", "metric": "val/f1", "patience": 0}}},
             "training.schedule",
             "'val/f1' is not one of train/loss",
         ),
@@ -165,7 +165,8 @@ def mistakes(how: str, **changes: Any) -> dict[str, str]:
             "",
             {
                 "training": {
-                    "schedule": {"name": "plateau", "metric": "val/accuracy", "mode": "min"}
+                    "max_epochs": 20,
+                    "schedule": {"name": "plateau", "metric": "val/accuracy", "mode": "min"},
                 }
             },
             "training.schedule",
