@@ -217,7 +217,8 @@ def _check_loader(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
     text = f"the DataLoader of train has batches of {size}; leave this key out"
     if "batch_size" in spec.space.parameters:
         yield Problem("space.batch_size", text)
-    if "batch_size" in spec.training.model_fields_set and spec.training.batch_size != size:
+    default = type(spec.training).model_fields["batch_size"].default  # a stored spec has all keys
+    if spec.training.batch_size not in (size, default):
         yield Problem("training.batch_size", text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from torch.utils.data import (
 
 from service.base.errors import SpecError
 from service.run.preflight import run_preflight
+from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from tests.specs import parse
 from trainables.analysis.examine import examine
 from trainables.analysis.held_out import measure_held_out
@@ -378,6 +381,17 @@ def test_a_size_of_batches_beside_that_of_a_ready_loader_is_refused(
     )
     with pytest.raises(SpecError, match=rf"{place}: the DataLoader of train has batches of 8"):
         run_preflight(spec, "it")
+
+
+def with_split(split: str = "first") -> Any:
+    return {**arrays(), "test": (X[:3] + 9, Y[:3])}
+
+
+@pytest.mark.parametrize("data", ["loaders", "with_split"])
+def test_a_stored_spec_which_has_all_keys_is_read_as_the_one_that_was_written(data: str) -> None:
+    source = {"name": f"{__name__}:{data}", **({"test": 0} if data == "loaders" else {})}
+    written = parse(data=source, trainable=f"{__name__}:linear", confirm="off")
+    run_preflight(parse_stored_spec(dump_spec(written), "it", Path()), "it")
 
 
 def ordered() -> Any:

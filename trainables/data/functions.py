@@ -93,7 +93,8 @@ def bind(config: Function) -> DataFunction:
     function = _load(config.name, (config.arguments, config.test, config.seed))
     parameters = read_parameters(function) or {}
     for key in _OUR_KEYS:
-        wanted = key in config.model_fields_set or (
+        default = type(config).model_fields[key].default  # a stored spec has all keys
+        wanted = getattr(config, key) != default or (
             key in parameters and _is_required(parameters[key])
         )
         if key in parameters and key not in config.args and wanted:

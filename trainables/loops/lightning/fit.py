@@ -143,7 +143,7 @@ def find_idle_keys(
 def _find_key(
     key: str, text: str, training: Training, space: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    if key in training.model_fields_set:
+    if getattr(training, key) != type(training).model_fields[key].default:
         yield f"training.{key}", text
     if key in space:
         yield f"space.{key}", text
