@@ -271,3 +271,22 @@ def test_a_function_that_returns_a_module_is_told_to_name_the_class() -> None:
 
 def test_a_step_may_skip_its_batch() -> None:
     assert len(fit("Skipping")) == 3
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_keys_that_cannot_act_are_named_also_of_a_stored_spec(stored: bool) -> None:
+    def check(**training: Any) -> None:
+        spec = parse(
+            data={"name": f"{MODULES}:arrays", "test": 0},
+            trainable=f"{MODULES}:Net",
+            training={"max_epochs": 2, **training},
+            confirm="off",
+        )
+        if stored:
+            spec = parse_stored_spec(dump_spec(spec), "it", Path())
+        run_preflight(spec, "it")
+
+    check()
+    check(clip_norm=1.0, accumulate=2)
+    with pytest.raises(SpecError, match=r"training\.lr: .*configure_optimizers"):
+        check(lr=0.5)
