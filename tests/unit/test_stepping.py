@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from trainables.data.balancing import Balance
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
 from trainables.data.samples import Samples, count_batches, split_epoch
 from trainables.data.splits import AnySplit, Split, Splits
+from trainables.distributed.process import Process, Share
 from trainables.errors import ContractError
 from trainables.loop import TrainingRun, train
 from trainables.models import MLP
@@ -56,6 +59,30 @@ def test_small_batches_make_the_step_of_one_big_one(
         assert found == pytest.approx(expected, abs=1e-5)
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+class Counting(Process):
+    """Counts the batches whose gradients stay in the process, and those that are averaged."""
+
+    def __init__(self) -> None:
+        self.kept, self.begun = 0, 0
+
+    def begin_step(self, share: Share) -> None:
+        self.begun += 1
+
+    @contextmanager
+    def keep_gradients(self, network: nn.Module) -> Iterator[None]:
+        self.kept += 1
+        yield
+
+
+def test_gradients_are_averaged_over_processes_once_a_step() -> None:
+    process = Counting()
+    settings = Training(max_epochs=2, batch_size=8, accumulate=3)
+    run = build_training(MLP([4]), splits(60), settings, process=process)
+    list(train(run))
+    assert process.begun == 2 * 8
+    assert process.begun - process.kept == run.steps == 2 * 3
 
 
 def test_an_epoch_has_the_steps_that_are_asked_for() -> None:
