@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 from tests.rates import Net, begin, finish
-from tests.trainings import curve, run, splits
+from tests.trainings import curve, hand_over, run, splits
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
@@ -151,6 +151,26 @@ def test_a_step_that_overflows_changes_nothing(penalty: str) -> None:
     assert [fast for _, fast in trainable.rates] == pytest.approx(
         [0.05 * (n + 1) / 100 for n in range(16)]
     )
+
+
+class Steep(Net):
+    """Its gradients overflow until the scale has been halved several times."""
+
+    def step(self, model: nn.Module, batch: Any) -> Any:
+        return 3e3 * super().step(model, batch)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_the_scale_of_the_loss_is_resumed(after: int) -> None:
+    training = {"precision": "fp16", "lr": 1e-5}
+    whole = begin(Steep(), training)
+    expected = finish(whole)
+    assert whole.steps < 24
+    resumed = begin(Steep(), training)
+    hand_over(begin(Steep(), training), resumed, after)
+    assert list(train(resumed)) == expected[after:]
+    assert resumed.steps == whole.steps
+    assert resumed.stepper.scaler.get_scale() == whole.stepper.scaler.get_scale()
 
 
 def test_a_users_scheduler_does_not_see_a_step_that_overflows() -> None:
