@@ -76,8 +76,9 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
         lacking = [m for m in ("build", "losses", "metrics", "optimizer") if not hasattr(found, m)]
         lacks = f"it lacks {', '.join(lacking)}" if lacking else "it is neither"
         raise ContractError(
-            f"{path} must be an nn.Module, a function that returns one, or a subclass of "
-            f"trainables.contract.Trainable; {lacks}"
+            f"{path} must be an nn.Module, a function that returns one, a subclass of "
+            f"trainables.contract.Trainable, or a training loop: a function of one argument named "
+            f"`trial`; {lacks}"
         )
     check_options(path, found, arguments, dict.fromkeys(_FROM_DATA))
     return ModuleTrainable(found, arguments)

@@ -113,6 +113,11 @@ class TrainingRun:
         """The training samples that are measured; None for all of ``data.measured``."""
         return self.parts.subset
 
+    @property
+    def measured(self) -> bool:
+        """Always."""
+        return True
+
     def train(self) -> Iterator[EpochResult]:
         """See :func:`train`."""
         return train(self)

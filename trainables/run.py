@@ -79,6 +79,10 @@ class Run(Protocol):
     def control(self) -> Kept | None:
         """What early stopping would have kept of a training that runs to its end."""
 
+    @property
+    def measured(self) -> bool:
+        """Whether samples of the data can be measured, test samples too."""
+
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of a forward pass."""
 

@@ -15,7 +15,7 @@ from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination
 from trainables.config.precision import PRECISIONS
-from trainables.data.splits import describe_size
+from trainables.data.splits import Splits, describe_size
 from trainables.loops.rehearsal import LoopFindings
 from trainables.regularisers.dropout import find_dropout
 
@@ -26,11 +26,9 @@ _MEASURED = 1.3
 
 def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
     """The result of checking a spec without training."""
-    splits = found.splits
-    sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
     return _build_grid(
         [
-            ("data", "{} train, {} val, {} test samples".format(*sizes)),
+            ("data", _describe_sizes(spec, found.splits)),
             *found.reading,
             *(_list_examined(spec, found, found.examination) if found.examination else ()),
             *(_list_of_loop(spec, found, found.loop) if found.loop else ()),
@@ -40,6 +38,13 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             ("objective", _describe_direction(spec)),
         ]
     )
+
+
+def _describe_sizes(spec: SweepSpec, splits: Splits) -> str:
+    if spec.data is None:
+        return "none here: the loop has its own"
+    sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
+    return "{} train, {} val, {} test samples".format(*sizes)
 
 
 def _list_metrics(found: Preflight) -> tuple[str, ...]:

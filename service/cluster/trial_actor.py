@@ -34,4 +34,6 @@ class TrialActor(TuneTrainable):
         return to_result(self._refusal or self._worker.advance())
 
     def cleanup(self) -> None:
-        """Do nothing: no resources outlive the process."""
+        """End the trial, so that the ``finally`` blocks of a user's own loop run."""
+        if self._refusal is None:
+            self._worker.close()

@@ -158,7 +158,7 @@ class Worker:
             self._save(run.best_state, self._folder.best_weights(number))
         if run.control is not None and run.control.state:
             self._save(run.control.state, self._folder.control_weights(number))
-        if self._trial.replicate and not self.process.rank:
+        if self._trial.replicate and not self.process.rank and run.measured:
             best, control = self._test(run, best, control)
         return replace(report, best=best, control=control, not_acting=self._list_idle(run))
 

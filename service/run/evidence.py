@@ -26,6 +26,7 @@ from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
+from trainables.loops.rehearsal import LoopFindings
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
@@ -129,6 +130,18 @@ class Measured:
         return inspect_finalists(spec, self._splits, folder, sweep, redraws=redraws)
 
 
+class MeasuredLoop(Measured):
+    """Of a user's own loop that calls ``trial.evaluate``, on samples of the spec's data."""
+
+    def __init__(self, rows: Rows, loop: LoopFindings) -> None:
+        super().__init__(rows)
+        self._loop = loop
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """How the data were read, and what the loop leaves out."""
+        return (*super().describe_data(spec), *_describe_loop(self._loop))
+
+
 class Asked:
     """Of trials that loops elsewhere train: what they report, and what was measured there.
 
@@ -198,6 +211,43 @@ class Asked:
             return measure(Measured(self._rows))
         except Exception:  # the loop may have trained another network than the spec names
             return otherwise
+
+
+class ReportedLoop(Asked):
+    """Of a user's own loop that measures its network itself: test samples are not measured."""
+
+    def __init__(self, rows: Rows, loop: LoopFindings) -> None:
+        super().__init__(rows)
+        self._loop, self._redraws = loop, rows.redraws
+
+    @property
+    def division(self) -> Division:
+        """New divisions where the loop trains on them."""
+        return "new_splits" if self._redraws and self._loop.uses_data else "new_seeds"
+
+    def take_fingerprint(self, spec: SweepSpec, folders: Sequence[str]) -> Fingerprint:
+        """Its spec, data, code and environment."""
+        assert self._rows is not None
+        return take_fingerprint(spec, digest_rows(self._rows), folders)
+
+    def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
+        """How the spec's data were read, and what the loop leaves out."""
+        return (*super().describe_data(spec), *_describe_loop(self._loop))
+
+    def _measure(self, spec: SweepSpec, measure: Callable[[Measured], T], otherwise: T) -> T:
+        """Measure nothing: the loop does not say how."""
+        return otherwise
+
+
+def choose_evidence(rows: Rows, loop: LoopFindings | None) -> Evidence:
+    """What is measured of the trials of a sweep that trains them here."""
+    if loop is None:
+        return Measured(rows)
+    return MeasuredLoop(rows, loop) if loop.measured else ReportedLoop(rows, loop)
+
+
+def _describe_loop(loop: LoopFindings) -> Iterator[str]:
+    return (f"loop: {note}" for note in loop.notes)
 
 
 def _describe(data: DataSource, rows: Rows, splits: Splits) -> tuple[str, ...]:

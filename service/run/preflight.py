@@ -34,6 +34,7 @@ from trainables.data.datasets import open_rows
 from trainables.data.description import describe_data
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_rows import LazyRows
+from trainables.data.no_rows import NoRows
 from trainables.data.notes import Note
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
@@ -81,10 +82,12 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     if loop is None and not unsupported:
         problems += _check_arguments(spec)
     try:
-        rows = open_rows(spec.data)
+        if spec.data is None and loop is None:
+            raise SpecError(source, [*problems, Problem("data", "is missing")])
+        rows = NoRows() if spec.data is None else open_rows(spec.data)
         splits = rows.divide()
         replicated, sizes = check_replicates(spec, rows)
-        problems += replicated
+        problems += replicated if loop is None else []
         problems += _check_sending(spec, rows)
         if loop is None or isinstance(loop, ModuleLoop):
             problems += _check_loader(spec, splits)
@@ -92,10 +95,11 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
-    assert spec.data is not None, "it was opened"
-    reading = describe_data(spec.data, rows, splits)
+    reading = () if spec.data is None else describe_data(spec.data, rows, splits)
     if loop is not None:
         own, findings = check_loop(spec, source, loop, splits)
+        if findings.measured and replicated:
+            raise SpecError(source, replicated)
         hidden = (*findings.hidden, *_list_sampled(spec))
         return Preflight(rows, splits, own, None, hidden, reading, None, findings)
     try:

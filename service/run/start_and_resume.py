@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from service.run.sweep_session import Ending
     from trainables.config.code_files import CodeFile
     from trainables.data.rows import Rows
+    from trainables.loops.rehearsal import LoopFindings
 
 SpecLike = SweepSpec | Mapping[str, Any] | Path | str
 
@@ -166,6 +167,7 @@ def start_sweep(
             cluster=cluster,
             not_neutral=prepared.not_neutral,
             ranges=prepared.ranges,
+            loop=prepared.loop,
             concurrent=prepared.slots,
         )
     return ending, folder
@@ -215,6 +217,7 @@ def resume_sweep(
             cluster=cluster,
             not_neutral=prepared.not_neutral,
             ranges=prepared.ranges,
+            loop=prepared.loop,
             concurrent=prepared.slots,
             more_trials=more_trials,
             wider=wider,
@@ -282,6 +285,7 @@ def continue_sweep(
             cluster=cluster,
             not_neutral=prepared.not_neutral,
             ranges=prepared.ranges,
+            loop=prepared.loop,
             concurrent=spec.resources.concurrent,  # the cluster may grow
             extension=extension,
             orders=orders,
@@ -295,7 +299,7 @@ class Prepared:
     """A valid spec's samples, how many trials fit at once, and the files of its code.
 
     ``not_neutral`` says what regularises the baseline all the same, ``ranges`` what the space's
-    ranges of λ mean, if they were measured.
+    ranges of λ mean, if they were measured, ``loop`` what is known of the user's training loop.
     """
 
     rows: Rows
@@ -303,6 +307,7 @@ class Prepared:
     code: tuple[CodeFile, ...]
     not_neutral: tuple[str, ...]
     ranges: Ranges | None
+    loop: LoopFindings | None = None
 
 
 def prepare(
@@ -334,7 +339,7 @@ def prepare(
         pin_code(code)
         found = run_preflight(spec, source, measure_ranges=measure_ranges)
         slots = inventory.result().check(spec)
-        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges)
+        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges, found.loop)
 
 
 def _take_inventory(cluster: Cluster, shared: Sequence[Path], joined: ExitStack) -> Inventory:

@@ -22,7 +22,7 @@ from service.base.streams import list_dropped, safe_streams
 from service.cluster.connection import Cluster
 from service.cluster.worker import TrialContext
 from service.report.write import write_report
-from service.run.evidence import Evidence, Measured
+from service.run.evidence import Evidence, choose_evidence
 from service.run.fingerprints import check_changes, record_fingerprint
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
@@ -58,6 +58,7 @@ from trainables.errors import TrainableError
 if TYPE_CHECKING:
     from service.run.ranges import Ranges
     from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+    from trainables.loops.rehearsal import LoopFindings
 
 
 _ABANDON_PATIENCE = 5.0
@@ -130,6 +131,7 @@ def run_sweep(
     not_neutral: Sequence[str] = (),
     ranges: Ranges | None = None,
     wider: Wider | None = None,
+    loop: LoopFindings | None = None,
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
@@ -137,8 +139,8 @@ def run_sweep(
     run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
     sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
     ``not_neutral`` says what regularises the baseline all the same. ``ranges`` were measured for
-    this session: a new study samples their space. With ``wider`` ranges, the
-    study has these from now on.
+    this session: a new study samples their space. ``loop`` is what is known of a training loop of
+    the user's. With ``wider`` ranges, the study has these from now on.
 
     Raises:
         ProblemsError: a range cannot be widened so.
@@ -160,7 +162,7 @@ def run_sweep(
     ):
         more = More(more_trials, extension)
         session = Session(
-            *(spec, Measured(rows), folder, home, history),
+            *(spec, choose_evidence(rows, loop), folder, home, history),
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),

@@ -19,6 +19,7 @@ from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
 from service.spec.space_rules import find_custom_choices, find_space_problems
+from trainables.config.code_policy import OUR_NETWORKS
 from trainables.config.data import DataChoice
 from trainables.config.imports import EXTERNAL, TrainablePath, find_import_paths
 from trainables.config.models import find_size_problems
@@ -163,7 +164,9 @@ class SweepSpec(Strict):
         "loops that ask for their trials (`gapsweep.ask_tell`)",
     )
     data: DataChoice | None = Field(
-        None, description="a built-in source, or your own function; needed by a trainable"
+        None,
+        description="a built-in source, or your own function; a training loop of yours may "
+        "load samples itself",
     )
     model: dict[str, Any] = Field(default_factory=dict, description="arguments of the trainable")
     training: Training = Training()
@@ -225,7 +228,7 @@ class SweepSpec(Strict):
         return self
 
     def _find_material_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        if self.data is None and self.trainable != EXTERNAL:
+        if self.data is None and self.trainable in OUR_NETWORKS:
             yield ("data",), "is missing"
         if self.data is None and self.confirm and self.confirm.sensitivity:
             yield ("confirm", "sensitivity"), "needs `data`, of which it draws other test rows"

@@ -43,6 +43,38 @@ class Fragile(nn.Module):
         scale = float("nan") if self.training and self.way == "nan" else 1.0
         return scale * self.last(self.layers(x))
 """
+LOOPS = """
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def train(trial, marker=""):
+    model = nn.Sequential(nn.Linear(30, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    parts = trial.regularise(model, optimizer)
+    loader, _ = trial.data.loaders()
+    trial.checkpoint(model=model, optimizer=optimizer)
+    trial.restore(model=model, optimizer=optimizer)
+    while True:
+        for x, y in loader:
+            batch = parts.batch(x, y)
+            optimizer.zero_grad()
+            parts.loss(model(batch.x), batch).backward()
+            optimizer.step()
+        if marker and trial.epoch == 2 and not trial.is_baseline and not Path(marker).exists():
+            Path(marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield trial.evaluate(model)
+
+
+def report(trial, marker=""):
+    for metrics in train(trial, marker):
+        trial.report(metrics)
+"""
 WAYS = {
     "raises": "RuntimeError: this layer had enough",
     "memory": "out of memory: 40 GiB wanted",
@@ -55,10 +87,12 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A user's own modules, which the driver imports too."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "contract_networks.py").write_text(NETWORKS)
+    (folder / "contract_loops.py").write_text(LOOPS)
     sys.path.insert(0, str(folder))
     yield folder
     sys.path.remove(str(folder))
     sys.modules.pop("contract_networks", None)
+    sys.modules.pop("contract_loops", None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,6 +164,38 @@ def test_one_spec_and_seed_give_the_same_sweep_on_each(
     assert weights["local"].keys() == weights["ray"].keys()
     assert all(torch.equal(weights["local"][k], weights["ray"][k]) for k in weights["local"])
     assert files["local"] == files["ray"] - {"ray.log"}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("form", ["train", "report"])
+def test_a_loop_of_the_users_own_gives_the_same_sweep_on_each_killed_or_not(
+    tmp_path: Path, local: Executor, on_ray: Executor, form: str
+) -> None:
+    """Here undisturbed, with Ray killed once from inside of the loop, in its third epoch."""
+    found: dict[str, Sweep] = {}
+    marker = tmp_path / "killed"
+    for executor in (local, on_ray):
+        spec = executor.spec(
+            trainable=f"contract_loops:{form}",
+            model={"marker": str(marker) if executor is on_ray else ""},
+            training={"max_epochs": 6},
+            early_stopping={"patience": 2, "min_delta": 0.05},
+            search={"pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 1}},
+            budget={"trials": 8},
+            confirm={"top_k": 1, "trainings": 10},
+        )
+        folder = executor.new(tmp_path / executor.name, spec)
+        found[executor.name] = executor.run(spec, folder).sweep
+    here, there = found["local"], found["ray"]
+    assert marker.exists()
+    assert {t.state for t in here.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert {t.role for t in here.trials} == {Role.BASELINE, Role.SEARCH, Role.REPLICATE}
+    for one, other in zip(here.trials, there.trials, strict=True):
+        assert facts(one) == facts(other)
+    assert here.answer is not None
+    assert here.answer.metric == "test/loss"
+    assert here.inspection is not None
+    assert here.inspection.robustness.has_curves
 
 
 def test_ctrl_c_interrupts_it_and_it_goes_on_where_it_stood(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any
 
 import torch
@@ -20,16 +20,19 @@ from trainables.config.training import Training
 from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
-from trainables.data.placing import Placed
+from trainables.data.no_rows import NoSplits
+from trainables.data.placing import Placed, place
 from trainables.data.splits import Splits
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, blame, describe_error, locate
+from trainables.functions import find_device
 from trainables.gap import compute_gaps
+from trainables.loops.batches import guess_info, read_batches
 from trainables.loops.checkpoints import load_state, take_state
 from trainables.loops.handover import Handover, LoopControl, TrialEnd
 from trainables.loops.keeping import Keeping
-from trainables.loops.metrics import REPORTED, read_metrics
+from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
 from trainables.loops.settings import plain_mode, set_generators, take_generators
@@ -40,8 +43,8 @@ from trainables.measure import measure
 from trainables.regularisers.weights import Penalised, select_penalised
 from trainables.run import EpochResult, Kept
 
+_NO_DATA = "the spec names no `data`; name it there"
 _START = 2**23  # no epoch of ours has this number
-_KEPT_SIDES = ("train", "val", "gap", "sparsity", REPORTED.removesuffix("/"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ class LoopParts:
 
     ``arguments`` are the loop's beside the trial, ``fixed`` those of them that the spec gives.
     ``required`` maps the metrics that the spec names to the keys that name them. With
-    ``runs_to_end`` early stopping ends nothing. A rehearsal has ``few``, one batch in each epoch.
+    ``runs_to_end`` early stopping ends nothing. The spec may name no data. A rehearsal has
+    ``few``, one batch in each epoch.
     """
 
     loop: OwnLoop
@@ -93,13 +97,16 @@ class OwnRun:
     def __init__(self, parts: LoopParts) -> None:
         self.parts, self.training = parts, parts.training
         self.trainable = Measuring()
-        self.subset: Tensor | None = None
-        if parts.splits is not None:
-            self.trainable.setup(parts.splits.info, parts.training)
-            self.subset = choose_subset(parts.splits.train, parts.splits.val, parts.training.seed)
+        self.splits = parts.splits or NoSplits()
+        self.data = parts.data or place(self.splits, parts.device)
+        self._has_data = not isinstance(self.splits, NoSplits)
+        if self._has_data:
+            self.trainable.setup(self.splits.info, parts.training)
+        self.subset = choose_subset(self.splits.train, self.splits.val, parts.training.seed)
         self.keeping = Keeping(parts.stopping, parts.training.max_epochs, parts.runs_to_end)
         self.uses_data = False
         self.evaluates = False
+        self.measured = False
         fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
         self.params = Params({**fixed, **parts.params}, varied=parts.params)
         self._handover: LoopControl | None = None
@@ -112,25 +119,6 @@ class OwnRun:
         self._saved: dict[str, Any] = {}
         self._restored = False
         self._first = True
-
-    @property
-    def data(self) -> Placed:
-        """The samples on the device.
-
-        Raises:
-            ContractError: the spec names none.
-        """
-        return self._need_data("this")[1]
-
-    def _need_data(self, what: str) -> tuple[Splits, Placed]:
-        splits, data = self.parts.splits, self.parts.data
-        if splits is None or data is None:
-            raise ContractError(
-                f"{what} needs samples, and the spec names no `data`: name them there, or load, "
-                "measure and regularise in the loop itself",
-                "data",
-            )
-        return splits, data
 
     @property
     def last_result(self) -> EpochResult | None:
@@ -255,11 +243,13 @@ class OwnRun:
             "regularisers": [one.state_dict() for one in self._regularised],
             "keeping": self.keeping.state_dict(),
             "loop": self._saved,
+            "measured": self.measured,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Offer the state to the loop, which continues from it by ``trial.restore``."""
         self.keeping.load_state_dict(state["keeping"])
+        self.measured = bool(state["measured"])
         self._offered = state
 
     def read_training(self) -> Training:
@@ -269,10 +259,16 @@ class OwnRun:
 
     def read_data(self) -> TrialData:
         """The samples for the loop."""
-        splits, data = self._need_data("trial.data")
+        if not self._has_data:
+            raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
-        few = self.parts.few or self._revealing
-        return TrialData(splits, data, self.training, few=few)
+        few = self.is_short
+        return TrialData(self.splits, self.data, self.training, few=few)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether an epoch may be one batch: nothing is learned."""
+        return self.parts.few or self._revealing
 
     def report(self, metrics: object, named: Mapping[str, Any]) -> None:
         """Hand an epoch's metrics to whoever iterates."""
@@ -307,15 +303,14 @@ class OwnRun:
 
     def regularise(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Regularised:
         """Attach the trial's regularisers to a network and its optimiser."""
-        splits, data = self._need_data("trial.regularise")
         made = Regularised(
             model,
             optimizer,
             self.parts.regularisers,
             self.training,
             self.trainable,
-            splits,
-            data,
+            self.splits,
+            self.data,
             baseline=self.parts.runs_to_end,
         )
         self._regularised.append(made)
@@ -338,9 +333,15 @@ class OwnRun:
         for one in self._regularised:
             one.end_epoch()
             model = one.evaluated if one.model is model else model
+        if not self._has_data and (train is None or val is None):
+            raise ContractError(
+                f"trial.evaluate: {_NO_DATA}, or give batches as `train` and `val`", "data"
+            )
         self.trainable.function = function
         self._show(model)
         self.evaluates = True
+        self.measured = train is None and val is None
+        self.uses_data = self.uses_data or train is None or val is None
         generators = take_generators()
         try:
             with plain_mode():
@@ -352,19 +353,33 @@ class OwnRun:
     def _measure(
         self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
     ) -> dict[str, float]:
-        sizes, (_, data) = self.training.eval_batch_size, self._need_data("trial.evaluate")
-        if train is None or val is None:
-            self.uses_data = True
-        ours = starmap(Batch, data.measured.read(sizes, subset=self.subset))
-        theirs = starmap(Batch, data.val.read(sizes))
+        sizes, device = self.training.eval_batch_size, find_device(list(model.parameters()))
         sides: dict[str, Mapping[str, float]] = {}
-        for side, given, own in (("train", train, ours), ("val", val, theirs)):
+        for side, given in (("val", val), ("train", train)):
             with locate(side), self.autocast():
-                batches = own if given is None else starmap(Batch, given)
+                if given is not None:
+                    batches = read_batches(given, device, few=self.is_short)
+                    if not self._has_data and self.trainable.function is None:
+                        batches = self._guess_task(model, batches)
+                elif side == "train":
+                    read = self.data.measured.read(sizes, subset=self.subset)
+                    batches = starmap(Batch, read)
+                else:
+                    batches = starmap(Batch, self.data.val.read(sizes))
                 sides[side] = measure(model, self.trainable, batches)
         gap = compute_gaps(sides["train"], sides["val"], self.trainable.is_better_high)
         sides["gap"] = gap
-        return {f"{side}/{k}": v for side, values in sides.items() for k, v in values.items()}
+        found = {s: sides[s] for s in ("train", "val", "gap")}
+        return {f"{side}/{k}": v for side, values in found.items() for k, v in values.items()}
+
+    def _guess_task(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, after the task of the first one has chosen loss and metrics."""
+        first = next(batches, None)
+        if first is None:
+            raise ContractError("there is no batch", "trainable")
+        info = guess_info(model, first)
+        self.trainable.setup(info, self.training)
+        return chain([first], batches)
 
     def _show(self, model: nn.Module) -> None:
         """Remember the network that is evaluated."""

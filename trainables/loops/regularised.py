@@ -13,13 +13,14 @@ from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest
+from trainables.data.no_rows import NoSplits
 from trainables.data.splits import Splits
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, blame
 from trainables.forward import read_outputs
 from trainables.functions import find_device
 from trainables.optimizers import list_decays, switch_off_decay
-from trainables.regularisers.base import Hooks, Now, Subject
+from trainables.regularisers.base import Hooks, Now, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer
 from trainables.regularisers.weights import (
@@ -65,11 +66,16 @@ class Regularised:
         built = sorted(((c.build(), c) for c in configs), key=lambda pair: pair[0].order)
         if adopt_dropout(model) is not model:
             raise ContractError("trial.regularise: the network is nothing but a dropout layer")
+        has_data = not isinstance(splits, NoSplits)
         pair = data.train.head(2)
         for regulariser, config in built:
             with blame("", name_key(config)):
                 offer = Offer(splits.info, *pair, model)
-                misfit = explain_config_misfit(regulariser, config, offer)
+                misfit = (
+                    explain_config_misfit(regulariser, config, offer)
+                    if has_data
+                    else _explain_lack(regulariser, splits, model)
+                )
                 if misfit:
                     raise ContractError(f"{name_key(config)}: {misfit}")
                 if regulariser.on_model(model) is not model:
@@ -78,7 +84,7 @@ class Regularised:
                         "train; change it in place"
                     )
         self.weights: Sequence[Penalised] = select_penalised(
-            model, training.penalised, _find_last_layer(model, pair[0])
+            model, training.penalised, _find_last_layer(model, pair[0]) if has_data else None
         )
         for regulariser, config in built:
             derived = explain_derived(self.weights) if regulariser.acts_on_weights else None
@@ -183,6 +189,13 @@ class Regularised:
         """Continue from a state of :meth:`state_dict`."""
         self.hooks.load_state_dict(state["hooks"])
         self.steps = int(state["steps"])
+
+
+def _explain_lack(regulariser: Regulariser, splits: Splits, model: nn.Module) -> str | None:
+    """Why a regulariser cannot work where the spec names no data."""
+    if regulariser.needs:
+        return "it needs to know inputs and targets; name `data` in the spec"
+    return regulariser.misfit(splits.info, model)
 
 
 def _find_last_layer(model: nn.Module, x: Nest) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainables.config.regularisers import BY_KEY
+from trainables.loops.metrics import REPORTED
 from trainables.loops.own import OwnRun
 
 
@@ -14,12 +15,14 @@ class LoopFindings:
     """What a rehearsal of a loop found.
 
     ``metrics`` are the names of an epoch's metrics. ``notes`` say what the loop leaves out.
-    ``hidden`` is regularisation that no strength of a space reaches, in words.
+    ``measured``: trial.evaluate measures the samples of the spec's data. ``hidden`` is
+    regularisation that no strength of a space reaches, in words.
     """
 
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
-    shows_network: bool
+    uses_data: bool
+    measured: bool
     hidden: tuple[str, ...] = ()
 
 
@@ -34,16 +37,21 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
         decays = run.decays
     finally:
         run.close()
-    notes = (*_list_notes(run), *_list_unapplied(run, space))
+    notes = (*_list_notes(run, first.metrics), *_list_unapplied(run, space))
     hidden = tuple(f"{decay} of the optimizer, in every trial but the baseline" for decay in decays)
-    return LoopFindings(tuple(first.metrics), notes, run.shows_network, hidden)
+    return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured, hidden)
 
 
-def _list_notes(run: OwnRun) -> Iterator[str]:
+def _list_notes(run: OwnRun, metrics: Mapping[str, float]) -> Iterator[str]:
     if not run.evaluates:
         yield "there is no gap: the loop does not call trial.evaluate(model)"
     if not run.uses_data:
         yield "the loop has data of its own: replicates have new seeds, and the same data"
+    if any(name.startswith(REPORTED) for name in metrics):
+        yield (
+            f"{REPORTED}*: as reported by the loop, maybe with dropout and augmentation; no gap is "
+            "computed from them"
+        )
     if not run.saves:
         yield "the loop has no trial.checkpoint: an interrupted trial begins anew"
 

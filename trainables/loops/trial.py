@@ -62,6 +62,11 @@ class Trial:
         return self._run.is_baseline
 
     @property
+    def is_rehearsal(self) -> bool:
+        """Whether nothing is learned, so that an epoch of your own samples may be one batch."""
+        return self._run.is_short
+
+    @property
     def data(self) -> TrialData:
         """The replicate's division of the spec's data, without its test samples."""
         return self._run.read_data()
