@@ -38,6 +38,7 @@ class AskedWorker(Worker):
             placed=None if division is None else division.placed,
         )
         run = RunElsewhere(parts, lambda name: _is_better_high(spec, name))
+        run.folder = self._folder.files(trial.number)
         state = self._read_checkpoint()
         if state is not None:
             run.load_state_dict(state)
