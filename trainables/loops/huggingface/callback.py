@@ -12,6 +12,7 @@ from trainables.errors import ContractError
 from trainables.loops.handover import TrialEnd
 from trainables.loops.huggingface.measuring import Measuring
 from trainables.loops.huggingface.samples import Named, find_sides
+from trainables.loops.settings import set_generators, take_generators
 
 if TYPE_CHECKING:
     from trainables.loops.regularised import Regularised
@@ -143,12 +144,14 @@ class HuggingFaceCallback:
                         "training samples and one of validation samples",
                         "trainable",
                     )
+                generators = take_generators()  # the fit goes on as if nothing had been counted
                 self._sides = find_sides(
                     trainer.callback_handler.train_dataloader,
                     trainer.get_eval_dataloader(),
                     trainer.args.eval_batch_size,
                     self._trial.seed,
                 )
+                set_generators(generators)
         return self._sides
 
 
