@@ -14,9 +14,12 @@ from trainables.config.regularisers import read_regularisers
 from trainables.config.stopping import Patience
 from trainables.config.training import Training
 from trainables.data.placing import place
+from trainables.data.splits import Splits
 from trainables.loops.own import LoopParts, OwnRun
 from trainables.loops.signature import OwnLoop
 from trainables.loops.trial import Trial
+
+SPLITS = splits()
 
 
 def network() -> nn.Module:
@@ -54,11 +57,11 @@ def own_run(
     required: Mapping[str, str] | None = None,
     training: Mapping[str, Any] | None = None,
     runs_to_end: bool = False,
+    data: Splits | None = SPLITS,
     **params: Any,
 ) -> OwnRun:
     """A training by a loop, before its first epoch."""
     settings = Training(**{"max_epochs": 4, "batch_size": 16, **(training or {})})
-    data = splits()
     return OwnRun(
         LoopParts(
             loop=OwnLoop("mine:train", function, "trial"),
@@ -70,7 +73,7 @@ def own_run(
             stopping=None if patience is None else Patience(patience=patience),
             required=required or {"val/loss": "objective.metric"},
             splits=data,
-            data=place(data, "cpu"),
+            data=None if data is None else place(data, "cpu"),
             runs_to_end=runs_to_end,
         )
     )

@@ -8,6 +8,7 @@ from search_spaces.kinds import Auto, list_alternatives
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
+from service.spec.space_rules import find_custom_choices
 from trainables.build import find_misfits
 from trainables.config.regularisers import BY_KEY, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX
@@ -78,9 +79,29 @@ def check_loop(
         if metric not in found.metrics
     ]
     problems += _check_regularisers(spec, run, splits)
+    problems += _check_user_defined(spec, loop, run, splits)
     if problems:
         raise SpecError(source, problems)
     return run, found
+
+
+def _check_user_defined(
+    spec: SweepSpec, loop: OwnLoop, first: OwnRun, splits: Splits
+) -> Iterator[Problem]:
+    """Check every user-defined component that regularises, by a rehearsal with it alone."""
+    if not first.regularises:
+        return
+    neutral = spec.example_point()
+    for name, value, _ in find_custom_choices(spec.space):
+        config = BY_KEY.get(name)
+        if config is None:
+            continue
+        point = {**neutral, config.strength: 1.0, name: value}
+        try:
+            run = open_loop(loop, spec, point, splits, baseline=False, device="cpu", few=True)
+            rehearse(run, {})
+        except TrainableError as error:
+            yield Problem(f"space.{name}", str(error))
 
 
 def _check_regularisers(spec: SweepSpec, run: OwnRun, splits: Splits) -> Iterator[Problem]:
@@ -95,7 +116,10 @@ def _check_regularisers(spec: SweepSpec, run: OwnRun, splits: Splits) -> Iterato
         for value in parameter.samples():
             strength = {config.strength: 1.0} if name == config.selector else {}
             try:
-                found = find_misfits(read_regularisers({**strength, name: value}), splits, run)
+                configs = read_regularisers({**strength, name: value})
+                found = find_misfits(configs, splits, run)
+                if run.untrained and any(c.build().acts_on_weights for c in configs):
+                    found = {name: run.untrained, **found}
             except TrainableError as error:
                 found = {name: str(error)}
             texts.update(dict.fromkeys(found.values()))

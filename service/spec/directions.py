@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainables.config.training import MetricSpec, is_of_torchmetrics, prefers_high
+from trainables.config.training import MetricSpec, is_high_by_name, is_of_torchmetrics, prefers_high
 
 _WATCHING = ("objective", "early_stopping")
 
@@ -67,4 +67,4 @@ def _read_metrics(metrics: Iterable[Any]) -> dict[str, bool]:
 def is_high_good(metric: str, own: Mapping[str, bool]) -> bool:
     """Whether a metric of a side (``val/accuracy``) is better if it is higher; no gap is."""
     side, _, name = metric.rpartition("/")
-    return not side.endswith("gap") and own.get(name, name == "accuracy")
+    return not side.endswith("gap") and own.get(name, is_high_by_name(name))

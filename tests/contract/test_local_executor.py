@@ -45,6 +45,26 @@ print("ray", any(name.partition(".")[0] == "ray" for name in sys.modules))
 """
 
 
+DEBUGGED = """
+import pdb
+from pathlib import Path
+
+
+def train(trial, commands):
+    trial.checkpoint(nothing=0)
+    trial.restore()
+    try:
+        for epoch in range(trial.epoch, trial.max_epochs):
+            if epoch == 1 and Path(commands).exists():
+                with open(commands) as typed, open(commands + ".shown", "w") as shown:
+                    pdb.Pdb(stdin=typed, stdout=shown, nosigint=True).set_trace()
+                    print("never reached")
+            yield {"val/loss": 1.0 / (epoch + 1), "val/epoch": epoch}
+    finally:
+        Path(commands + ".ended").write_text(str(trial.epoch))
+"""
+
+
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
@@ -100,6 +120,26 @@ def test_quitting_a_debugger_ends_the_sweep_and_fails_no_trial(
     assert [t.state for t in cut.trials] == [TrialState.RUNNING]
     sweep = local.run(spec, folder).sweep
     assert [t.state for t in sweep.trials] == [TrialState.COMPLETE] * 3
+
+
+def test_a_debugger_that_is_quit_in_a_loop_ends_the_sweep_which_goes_on_there(
+    local: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "debugged_loop.py").write_text(DEBUGGED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    commands = tmp_path / "commands"
+    commands.write_text("n\np trial.epoch\nq\n")
+    spec = local.spec(trainable="debugged_loop:train", model={"commands": str(commands)})
+    folder = local.new(tmp_path / "home", spec)
+    with pytest.raises(KeyboardInterrupt):
+        local.run(spec, folder)
+    assert (tmp_path / "commands.ended").read_text() == "1"
+    _, _, cut = read_sweep(folder)
+    assert [(t.state, len(t.epochs)) for t in cut.trials] == [(TrialState.RUNNING, 1)]
+    commands.unlink()
+    sweep = local.run(spec, folder).sweep
+    assert [[e.epoch for e in t.epochs] for t in sweep.trials] == [[1, 2, 3, 4]] * 3
+    assert sweep.trials[0].epochs[3].metrics["val/epoch"] == 3
 
 
 def test_code_that_ends_the_process_fails_its_trial_and_not_the_sweep(

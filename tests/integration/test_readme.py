@@ -84,6 +84,12 @@ def test_the_fit_of_lightning(tmp_path: Path, no_mlflow: None, trainable: str) -
     assert summary["trials"]["complete"] == 3
 
 
+def test_the_loop_of_ones_own(tmp_path: Path, no_mlflow: None) -> None:
+    write(tmp_path, TRAINABLES, "own loop")
+    changes = settings(*SMALL, *HERE, "search.pruner=none")
+    assert swept(tmp_path, *changes)["trials"]["complete"] == 3
+
+
 def test_the_table(tmp_path: Path, no_mlflow: None) -> None:
     write_homes(tmp_path)
     (tmp_path / "spec.yaml").write_text(example(TRAINABLES, "table", "yaml"))

@@ -19,6 +19,7 @@ from tests.specs import parse
 from trainables.build import build_run
 from trainables.data.datasets import load, open_rows
 from trainables.data.lazy import LazySplit
+from trainables.data.placing import place_split
 from trainables.data.rows import Rows
 from trainables.errors import ContractError, DataError
 from trainables.loop import train
@@ -213,6 +214,33 @@ class Noisy(Hooked):
         return (batch[0] + torch.rand(()) if self.trainer.training else batch[0]), batch[1]
 
 
+class Named(Dataset[Any]):
+    """Samples as mappings, with texts beside tensors."""
+
+    def __init__(self, start: int, count: int) -> None:
+        self.start, self.count = start, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        place = self.start + index
+        return {"image": X[place], "label": Y[place], "name": f"row {place}"}
+
+
+class Mappings(Plain):
+    def setup(self, stage: str) -> None:
+        self.train, self.val = Named(0, N), Named(N, VAL)
+
+
+def test_batches_may_be_mappings_of_any_keys() -> None:
+    splits = rows("Mappings", test=0).divide()
+    assert splits.info.input_shape == {"image": (4,), "label": ()}
+    x, _ = place_split(splits.val, "cpu").head(2)
+    assert x["name"] == [f"row {N}", f"row {N + 1}"]
+    assert torch.equal(x["label"], Y[N : N + 2])
+
+
 class NoVal(lightning.pytorch.LightningDataModule):
     def train_dataloader(self) -> Any:
         return DataLoader(some(0, N), 8)
@@ -227,7 +255,7 @@ class Several(Plain):
         super().setup("test")
 
 
-class Named(Plain):
+class Keyed(Plain):
     def train_dataloader(self) -> Any:
         return {"a": DataLoader(self.train), "b": DataLoader(self.val)}
 
@@ -275,7 +303,7 @@ class Streaming(Hooked):
     [
         ("NoVal", r"NoVal does not define val_dataloader, which gives the val samples"),
         ("Several", r"Several\.val_dataloader returned a list of 2 DataLoader; return one"),
-        ("Named", r"Named\.train_dataloader returned a dict with the keys a, b; return one"),
+        ("Keyed", r"Keyed\.train_dataloader returned a dict with the keys a, b; return one"),
         ("Combined", r"Combined\.train_dataloader returned a CombinedLoader; return one"),
         ("Nothing", r"Nothing\.val_dataloader returned None; return one"),
         ("Broken", r"Broken\.setup raised FileNotFoundError: no /data/images \(test_data_mod"),

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.lightning_modules import VAL, LogsNothing, Metrics, N, Net, Older, X, Y
 from tests.loops import own_run, save_and_load
-from tests.unit.test_lightning_modules import VAL, LogsNothing, Metrics, N, Net, Older, X, Y
 from trainables.errors import ContractError
 from trainables.loops.trial import Trial
 from trainables.run import EpochResult

@@ -194,6 +194,10 @@ def contradict(trial: Trial) -> Iterator[Any]:
     yield {"val/loss": 123.0}
 
 
+def peek(trial: Trial) -> Iterator[Any]:
+    yield {**trial.evaluate(network()), "test/loss": 0.1}
+
+
 def mistake(trial: Trial) -> Iterator[Any]:
     yield {"val/loss": trial.params["lrr"]}
 
@@ -214,7 +218,7 @@ def mistake(trial: Trial) -> Iterator[Any]:
         (say({"val/loss": torch.ones(3)}), "is a tensor of float32 (3,); expected: one number"),
         (say({3: 0.5}), "a metric named 3"),
         (say({"val/loss": 1.0, "gap/loss": 0.1}), "computed by trial.evaluate only"),
-        (say({"val/loss": 1.0, "test/loss": 0.1}), "test samples choose nothing"),
+        (peek, "reported 'test/loss': test samples choose nothing"),
         (contradict, "reported val/loss = 123, but trial.evaluate measured"),
         (mistake, "trial.params has no 'lrr'; did you mean 'lr'?"),
     ],
@@ -223,6 +227,13 @@ def test_a_mistake_is_told_in_a_sentence(loop: Callable[..., Any], text: str) ->
     with pytest.raises(ContractError) as caught:
         list(own_run(loop, lr=0.1).train())
     assert text in str(caught.value)
+
+
+def test_test_metrics_of_own_samples_are_reported_and_choose_nothing() -> None:
+    loop = say({"val/loss": 1.0, "test/loss": 0.1})
+    assert next(own_run(loop).train()).metrics == {"val/loss": 1.0, "test/loss": 0.1}
+    with pytest.raises(ContractError, match="of test samples, which choose nothing"):
+        next(own_run(loop, required={"test/loss": "objective.metric"}).train())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -289,3 +300,101 @@ def test_an_interrupt_reaches_the_loop_and_its_caller() -> None:
     with pytest.raises(KeyboardInterrupt):
         next(results)
     assert seen == ["finally"]
+
+
+def batches(rows: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(rows)
+    x = torch.rand(rows, 1, 4, 4, generator=generator)
+    return [(x[i : i + 8], (x[i : i + 8].mean((1, 2, 3)) > 0.5).long()) for i in range(0, rows, 8)]
+
+
+def test_a_loop_may_have_data_of_its_own_and_measure_them() -> None:
+    def loop(trial: Trial) -> Iterator[Any]:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        trial.regularise(model, optimizer)
+        for x, y in batches(32):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        yield trial.evaluate(model, train=batches(32), val=batches(16))
+
+    run = own_run(loop, data=None, penalty="l2", **{"lambda": 0.1})
+    found = next(run.train()).metrics
+    assert {"train/loss", "val/accuracy", "gap/loss"} <= found.keys()
+    assert (run.measured, run.uses_data) == (False, False)
+    assert run.best_state
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda trial: trial.data, "trial.data: the spec names no `data`"),
+        (lambda trial: trial.evaluate(network()), "trial.evaluate: the spec names no `data`"),
+        (lambda trial: trial.evaluate(network(), train=3, val=4), "got int 4 for batches"),
+        (lambda trial: trial.evaluate("model"), "trial.evaluate takes an nn.Module, got str"),
+        (lambda trial: trial.restore(model=network()) or {}["x"], "KeyError: 'x'"),
+    ],
+)
+def test_what_a_loop_without_data_cannot_have(call: Callable[[Trial], Any], text: str) -> None:
+    def loop(trial: Trial) -> Iterator[Any]:
+        yield call(trial)
+
+    with pytest.raises(ContractError) as caught:
+        next(own_run(loop, data=None).train())
+    assert text in str(caught.value)
+
+
+def test_a_function_of_a_batch_measures_odd_networks() -> None:
+    def loop(trial: Trial) -> Iterator[Any]:
+        model = network()
+
+        def measure(batch: Any) -> dict[str, Any]:
+            outputs = model(batch.x)
+            return {
+                "loss": torch.nn.functional.cross_entropy(outputs, batch.y, reduction="none"),
+                "acc": (outputs.argmax(1) == batch.y).float(),
+            }
+
+        yield {**trial.evaluate(model, measure), **{}}
+
+    found = next(own_run(loop).train()).metrics
+    assert found["gap/acc"] == pytest.approx(found["train/acc"] - found["val/acc"])
+
+
+def test_an_optimizer_that_a_resumed_trial_cannot_restore_is_named() -> None:
+    def save(trial: Trial) -> Iterator[Any]:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        trial.checkpoint(model=model, optimizer=optimizer, scale=3.0)
+        yield {"val/loss": 1.0}
+
+    def other(trial: Trial) -> Iterator[Any]:
+        trial.restore(optimizer=torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1))
+        yield {"val/loss": 1.0}
+
+    def unknown(trial: Trial) -> Iterator[Any]:
+        trial.restore(optimiser=torch.optim.SGD(network().parameters(), lr=0.1))
+        yield {"val/loss": 1.0}
+
+    first = own_run(save)
+    next(first.train())
+    state = save_and_load(first.state_dict())
+    for loop, text in (
+        (other, "load_state_dict of 'optimizer' raised ValueError"),
+        (unknown, "the checkpoint has no 'optimiser'; did you mean 'optimizer'?"),
+    ):
+        second = own_run(loop)
+        second.load_state_dict(state)
+        with pytest.raises(ContractError) as caught:
+            list(second.train())
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("params", [{"ema": 0.8}, {"swa": 0.5}])
+def test_averaged_weights_are_evaluated_and_kept(params: dict[str, float]) -> None:
+    plain, averaged = own_run(train_epochs), own_run(train_epochs, **params)
+    ones, others = list(plain.train()), list(averaged.train())
+    assert ones[-1].metrics["val/loss"] != others[-1].metrics["val/loss"]
+    assert not same_state(plain.best_state, averaged.best_state)
+    assert averaged.list_idle() == ()

@@ -322,6 +322,20 @@ def test_a_simulation_leaves_no_trace() -> None:
     assert [tuple(rates) for rates in found] == plain.rates
 
 
+@pytest.mark.parametrize("make", [None, lambda o, s: (o, one_cycle(o, s))])
+def test_rates_that_are_held_are_the_highest_with_their_mean_shares(make: Make | None) -> None:
+    trainable, held = Net(make), Net(make)
+    finish(begin(trainable, {"warmup_steps": 0 if make else 5, "schedule": "linear"}))
+    run = begin(held, {"warmup_steps": 0 if make else 5, "schedule": "linear"})
+    shares = run.rates.hold()
+    list(train(run))
+    assert held.rates == [held.rates[0]] * 24
+    for group in (0, 1):
+        peak = held.rates[0][group]
+        assert peak == pytest.approx((0.001, 0.1)[group], rel=0.01)
+        assert STEPS * sum(shares) * peak == pytest.approx(sum(r[group] for r in trainable.rates))
+
+
 def test_a_metric_that_is_not_logged_is_named() -> None:
     plateau = {"name": "plateau", "metric": "val/f1"}
     for made in (

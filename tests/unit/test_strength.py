@@ -88,6 +88,8 @@ def measure_constant() -> float:
         ("l2", {"optimizer": "sgd", "lr": 0.05}),
         ("l1", {"optimizer": "sgd", "lr": 0.05, "l1_update": "subgradient"}),
         ("l1", {"batch_size": 240, "max_epochs": 200}),
+        ("l1", {"schedule": "one_cycle", "optimizer": "rmsprop"}),
+        ("l2", {"schedule": "linear", "warmup_epochs": 5, "precision": "fp16"}),
         ("elastic_net", {}),
         (f"{__name__}:Cubic", {}),
     ],
@@ -115,10 +117,20 @@ class Cubic(Penalty):
         return weight.abs().pow(3).sum()
 
 
-def test_a_half_life_is_that_of_decay() -> None:
-    found = probe("l2")
+@pytest.mark.parametrize(
+    "training",
+    [
+        {},
+        {"schedule": "one_cycle"},
+        {"schedule": {"name": "step", "step_size": 5}, "warmup_steps": 50},
+        {"batch_size": 6, "accumulate": 4},
+    ],
+    ids=str,
+)
+def test_a_half_life_is_that_of_decay(training: dict[str, Any]) -> None:
+    found = probe("l2", **training)
     lam = 10 * found.low
-    run = begin("l2", lam)
+    run = begin("l2", lam, **training)
     before = float(run.model[0].weight.detach()[:, 7:].norm())
     for _ in train(run):
         pass

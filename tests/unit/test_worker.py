@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
@@ -75,6 +76,18 @@ def test_another_process_goes_on_from_the_checkpoint_and_repeats_its_last_epoch(
     second = worker(tmp_path / "cut")
     second.take(assignment(0, dropout=0.3))
     assert [second.advance(), second.advance()] == expected[1:]
+
+
+def test_a_checkpoint_of_an_older_version_is_not_gone_on_from(tmp_path: Path) -> None:
+    first = worker(tmp_path)
+    first.take(assignment(0, dropout=0.3))
+    expected = [first.advance() for _ in range(2)]
+    checkpoint = tmp_path / "trials" / "00000" / "last.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save({k: v for k, v in state.items() if k not in ("rates", "scaler")}, checkpoint)
+    second = worker(tmp_path)
+    second.take(assignment(0, dropout=0.3))
+    assert [second.advance() for _ in range(2)] == expected
 
 
 def test_a_failed_trial_is_an_answer_and_is_forgotten(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def examine(
         own = LastBatch(min(sizes), sum(sizes), practice.training.batch_size)
         _rehearse_smallest(practice, own if smallest is None else min(own, smallest), first)
         _check_resuming(practice)
-        practice.rates.simulate()
+        run.rates.simulate()
         accumulate = run.training.accumulate
         return Examination(
             metrics=names,

@@ -36,6 +36,12 @@ else:
 Patterns = Annotated[tuple[str, ...], MaxItems(1_000)]
 HALF_LIFE = "decay/half_life"
 """The metric of a weight's half-life under decay that is no part of an objective, in epochs."""
+_HIGH = re.compile(
+    r"(^|[_/])(acc|accuracy|auc|auroc|auprc|ap|map|f1|precision|recall|r2|iou|dice|bleu|kappa|mcc"
+    r"|top_?\d+)(?=[_/\d]|$)",
+    re.IGNORECASE,
+)
+"""Usual names of metrics of which more is better."""
 _LOW = r"Error|Loss|Distance|Divergence|Deviance|Perplexity|EER|FallOut|Lost"
 
 
@@ -107,6 +113,11 @@ def prefers_high(metric: MetricSpec) -> bool:
     return not (is_of_torchmetrics(metric) and re.search(_LOW, name))
 
 
+def is_high_by_name(name: str) -> bool:
+    """Whether high values of a metric are good, by a name that is usual for it."""
+    return bool(_HIGH.search(name))
+
+
 def is_of_torchmetrics(metric: MetricSpec) -> bool:
     """Whether it is a metric of torchmetrics, which knows its direction when it is loaded."""
     return metric.path.startswith(("torchmetrics:", "torchmetrics."))
@@ -122,7 +133,9 @@ class Training(Strict):
 
     max_epochs: SomeEpochs = Field(40, description="epochs of a trial that nothing stops")
     batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(
-        64, description="samples per forward and backward pass"
+        64,
+        description="samples per forward and backward pass; default: 64, or what a ready "
+        "DataLoader has",
     )
     accumulate: Annotated[int, Bounds(1, 100_000)] = Field(
         1,
@@ -242,6 +255,13 @@ class Training(Strict):
         if twice:
             raise ValueError(f"duplicate metric names: {', '.join(twice)}")
         return self
+
+
+def settle_batches(training: Training, of_loader: int | None) -> Training:
+    """The options with the batch size of a ready loader, unless the spec gives another one."""
+    if of_loader is None or training.batch_size != Training.model_fields["batch_size"].default:
+        return training
+    return training.model_copy(update={"batch_size": of_loader})
 
 
 def scale_for_workers(training: Training, workers: int) -> Training:

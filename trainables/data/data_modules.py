@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from trainables.config.data import LoaderOptions
 from trainables.config.lightning import derives_from
-from trainables.data.lazy import LazySplit, Loading
+from trainables.data.lazy import LazySplit, Loading, StreamSplit
 from trainables.data.reading import describe
 from trainables.data.returned_splits import Part, read_parts
 from trainables.errors import ContractError, DataError, describe_error, is_from_outside
@@ -44,7 +44,8 @@ def read_data_module(path: str, module: Any, options: LoaderOptions) -> dict[str
         )
     module.trainer = NoTrainer("training")
     loaders = dict(_open(path, module))
-    parts = read_parts(path, loaders, options)
+    read = read_parts(path, loaders, options)
+    parts = {name: _allow_mappings(part) for name, part in read.items()}
     hooks = tuple(hook for hook in _HOOKS if _overrides(module, hook))
     if not hooks:
         return parts
@@ -92,6 +93,13 @@ def _overrides(module: Any, method: str) -> bool:
     found = getattr(module, method)
     home = getattr(found, "__module__", "") or ""
     return method in vars(module) or not home.startswith(("lightning.", "pytorch_lightning."))
+
+
+def _allow_mappings(part: Part) -> Part:
+    """Let batches be mappings of any keys, as a step of the user's own takes them."""
+    if isinstance(part, LazySplit | StreamSplit):
+        return replace(part, loading=replace(part.loading, whole=True))
+    return part
 
 
 def _add_hooks(path: str, name: str, part: Part, module: Any, hooks: tuple[str, ...]) -> LazySplit:

@@ -83,13 +83,15 @@ def collate(items: list[Any], loading: Loading, place: str) -> Pair | Failure:
             f"{place}: {what}{tell_error(error)}; give samples of one shape, or a "
             "collate_fn that pads them"
         )
-    return split_batch(made, place, f"samples like {describe(items[0])}")
+    return split_batch(made, loading, place, f"samples like {describe(items[0])}")
 
 
-def split_batch(batch: Any, place: str, what: str) -> Pair | Failure:
+def split_batch(batch: Any, loading: Loading, place: str, what: str) -> Pair | Failure:
     """Inputs and targets of a batch, as nests of tensors that a network takes."""
-    if isinstance(batch, Mapping) and LABELS in batch:
-        sides: tuple[Any, Any] = batch, batch[LABELS]
+    if isinstance(batch, Mapping) and loading.whole and LABELS not in batch:
+        sides: tuple[Any, Any] = batch, batch
+    elif isinstance(batch, Mapping) and LABELS in batch:
+        sides = batch, batch[LABELS]
     elif isinstance(batch, tuple | list) and len(batch) >= _PAIR:
         *inputs, targets = batch
         sides = inputs[0] if len(batch) == _PAIR else Inputs(inputs), targets
@@ -202,7 +204,7 @@ def read_stream(split: StreamSplit, batch_size: int, seed: int, *, pin: bool) ->
                 raise ContractError(f"{place}: batch {number}{_tell(error)}") from error
         if batch is None:
             return
-        yield _check(split_batch(batch, place, f"batch {number}"))
+        yield _check(split_batch(batch, split.loading, place, f"batch {number}"))
         number += 1
 
 

@@ -43,6 +43,11 @@ AnySplit = Split | LazySplit | StreamSplit
 """Samples in memory, or read while they are needed."""
 
 
+def find_batch_size(train: AnySplit) -> int | None:
+    """The batch size of the ready loader that the samples came in; None without one."""
+    return None if isinstance(train, Split) else train.loading.batch_size
+
+
 @dataclass(frozen=True)
 class Splits:
     """The splits and their description. Only the finalists are measured on the test split.
@@ -118,6 +123,8 @@ def describe_size(split: AnySplit | None) -> str:
 
 def find_shape(x: Nest) -> Shape:
     """The shape of one sample: of an array, or a nest of the shapes of all arrays."""
+    if isinstance(x, Mapping):  # texts beside arrays have none
+        x = {name: part for name, part in x.items() if any(True for _ in list_leaves(part))}
     shape: Shape = map_nest(lambda leaf: tuple(leaf.shape[1:]), x)
     return shape
 

@@ -14,9 +14,9 @@ REPORTED = "train_reported/"
 """The side of metrics of training samples that the loop computed itself."""
 _MEASURED_ONLY = {
     "gap/": "the gap is computed by trial.evaluate only, from both sides at the same weights",
-    "test/": "test samples choose nothing, and are measured after the search",
-    "test_gap/": "test samples choose nothing, and are measured after the search",
+    "test_gap/": "the gap is computed by trial.evaluate only, from both sides at the same weights",
 }
+_TEST = "test/"
 
 
 def read_metrics(
@@ -24,10 +24,13 @@ def read_metrics(
     measured: Mapping[str, float],
     required: Mapping[str, str],
     epoch: int,
+    *,
+    tests: bool = False,
 ) -> dict[str, float]:
     """The metrics of an epoch: those that were measured, and what the loop reports beside them.
 
-    ``required`` maps the metrics that the spec names to the key that names them.
+    ``required`` maps the metrics that the spec names to the key that names them. ``tests``: the
+    loop has test samples of its own.
 
     Raises:
         ContractError: something is no metric, or a required one is missing.
@@ -44,6 +47,7 @@ def read_metrics(
     metrics = dict(measured)
     for name, value in reported.items():
         _add(metrics, measured, name, value)
+    _check_tests(metrics, required, tests=tests)
     for name, key in required.items():
         if name not in metrics:
             raise ContractError(_explain_missing(name, key, metrics, epoch), "trainable")
@@ -77,6 +81,19 @@ def _add(
             "trainable",
         )
     metrics[name] = number
+
+
+def _check_tests(metrics: Mapping[str, float], required: Mapping[str, str], *, tests: bool) -> None:
+    for name in metrics:
+        if name.startswith(_TEST) and not tests:
+            raise ContractError(
+                f"the loop reported {name!r}: test samples choose nothing, and those of the spec's "
+                "data are measured after the search; leave it out",
+                "trainable",
+            )
+    for name, key in required.items():
+        if name.startswith(_TEST):
+            raise ContractError(f"{name!r} is of test samples, which choose nothing", key)
 
 
 def _is_same(one: float, other: float) -> bool:

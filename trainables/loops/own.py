@@ -18,7 +18,7 @@ from search_spaces.values import Value, freeze
 from trainables.build import Regularisers, choose_subset, name_key, name_part
 from trainables.config.data_info import DataInfo
 from trainables.config.stopping import StoppingConfig
-from trainables.config.training import Training
+from trainables.config.training import Training, is_high_by_name
 from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
@@ -79,6 +79,11 @@ class Measuring(Trainable):
 
     function: Measure | None = None
 
+    @property
+    def _own_names(self) -> frozenset[str]:
+        """The metrics of the spec, which say themselves whether more is better."""
+        return frozenset(metric.name for metric in self._metrics)
+
     def build(self, info: DataInfo) -> nn.Module:
         """Not for a loop, which builds its networks itself."""
         raise NotImplementedError
@@ -90,7 +95,9 @@ class Measuring(Trainable):
     def is_better_high(self, metric: str) -> bool:
         """By the spec's metrics, or by ``higher_is_better`` of the user's function."""
         named = getattr(self.function, "higher_is_better", ())
-        return metric in named or super().is_better_high(metric)
+        if metric in named or super().is_better_high(metric):
+            return True
+        return is_high_by_name(metric) and metric not in self._own_names
 
 
 class OwnRun:
@@ -190,6 +197,12 @@ class OwnRun:
         return bool(self._regularised)
 
     @property
+    def untrained(self) -> str | None:
+        """Why no penalty can act through an optimiser of the loop; None if all can."""
+        texts = (one.untrained for one in self._regularised)
+        return next((text for text in texts if text), None)
+
+    @property
     def decays(self) -> list[str]:
         """The weight decay that the loop's optimisers have by themselves, in words."""
         return [decay for one in self._regularised for decay in one.decays]
@@ -212,6 +225,10 @@ class OwnRun:
         """The remaining epochs; the loop begins with the first one."""
         while not (self.last_result and self.last_result.done):
             yield self._advance()
+
+    def end_after(self, epochs: int) -> None:
+        """End the loop at its report of this epoch; ``trial.max_epochs`` stays."""
+        self.keeping.end_after(epochs)
 
     def close(self) -> None:
         """End the loop, so that its ``finally`` blocks run; what they raise is only printed."""
@@ -421,7 +438,13 @@ class OwnRun:
             self.keeping.forget()  # a loop that begins anew
         epoch = self.epochs_done + 1
         self._first = False
-        metrics = read_metrics(found[0], self._measured, self.parts.required, epoch)
+        metrics = read_metrics(
+            found[0],
+            self._measured,
+            self.parts.required,
+            epoch,
+            tests=not self._has_data or not self.measured,
+        )
         self._measured = {}
         for one in self._regularised:
             one.end_epoch()

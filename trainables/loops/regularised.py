@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from search_spaces.words import join_names
 from trainables.build import Regularisers, explain_config_misfit, name_key, name_part
 from trainables.config.training import Training
 from trainables.contract import Trainable
@@ -47,6 +48,7 @@ class Regularised:
         model: the network.
         optimizer: its optimiser.
         decays: the weight decay that the optimiser has by itself, in words.
+        untrained: why no penalty can act through the optimiser; None if it can.
     """
 
     def __init__(
@@ -86,10 +88,11 @@ class Regularised:
         self.weights: Sequence[Penalised] = select_penalised(
             model, training.penalised, _find_last_layer(model, pair[0]) if has_data else None
         )
+        self.untrained = _explain_untrained(self.weights, optimizer)
+        unfit = explain_derived(self.weights) or self.untrained
         for regulariser, config in built:
-            derived = explain_derived(self.weights) if regulariser.acts_on_weights else None
-            if derived:
-                raise ContractError(f"{name_key(config)}: {derived}")
+            if regulariser.acts_on_weights and unfit:
+                raise ContractError(f"{name_key(config)}: {unfit}")
         self.decays = list_decays(optimizer)
         if baseline:
             switch_off_decay(optimizer)
@@ -143,11 +146,6 @@ class Regularised:
         groups = self.optimizer.param_groups
         return [torch.full((), float(group["lr"]), device=device) for group in groups]
 
-    @property
-    def acts_on_weights(self) -> bool:
-        """Whether a regulariser changes weights or their gradients."""
-        return any(regulariser.acts_on_weights for regulariser in self.hooks.all)
-
     def _before_step(
         self, _optimizer: torch.optim.Optimizer, arguments: Any, named: Any
     ) -> tuple[Any, Any] | None:
@@ -189,6 +187,20 @@ class Regularised:
         """Continue from a state of :meth:`state_dict`."""
         self.hooks.load_state_dict(state["hooks"])
         self.steps = int(state["steps"])
+
+
+def _explain_untrained(
+    weights: Sequence[Penalised], optimizer: torch.optim.Optimizer
+) -> str | None:
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    lacking = [w.name for w in weights if id(w.weight) not in held]
+    if not lacking:
+        return None
+    return (
+        f"a penalty acts through one optimizer, and {type(optimizer).__name__} does not train "
+        f"{join_names(lacking, ' and ')}; exclude them by training.penalised, or train all by one "
+        "optimizer"
+    )
 
 
 def _explain_lack(regulariser: Regulariser, splits: Splits, model: nn.Module) -> str | None:

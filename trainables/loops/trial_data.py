@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from trainables.build import check_sampling
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.nests import Nest, map_nest
 from trainables.data.placing import Placed
-from trainables.data.samples import IndexedSamples, Pair, Samples
+from trainables.data.samples import IndexedSamples, Pair, Plan, Samples
 from trainables.data.splits import AnySplit, Splits
 from trainables.distributed.process import Process
 
@@ -45,10 +46,17 @@ class Loader:
     """
 
     def __init__(
-        self, samples: Samples, size: int, *, shuffled: bool, drop_last: bool, few: bool
+        self,
+        samples: Samples,
+        size: int,
+        *,
+        shuffled: bool,
+        drop_last: bool,
+        few: bool,
+        balanced: bool = False,
     ) -> None:
         self._samples, self._size, self._few = samples, size, few
-        self._shuffled, self._drop_last = shuffled, drop_last
+        self._shuffled, self._drop_last, self._balanced = shuffled, drop_last, balanced
         self._count: int | None = None
 
     def __len__(self) -> int:
@@ -60,7 +68,7 @@ class Loader:
             return -(-len(self._samples) // self._size)
         if self._count is None:
             with torch.random.fork_rng(devices=[]):
-                plan = self._samples.plan(self._size, drop_last=self._drop_last)
+                plan = self._plan()
             assert not isinstance(plan, int)
             self._count = len(plan)
         return self._count
@@ -72,8 +80,11 @@ class Loader:
                 return
             yield pair
 
+    def _plan(self) -> Plan:
+        return self._samples.plan(self._size, drop_last=self._drop_last, balanced=self._balanced)
+
     def _shuffle(self) -> Iterator[Pair]:
-        plan = self._samples.plan(self._size, drop_last=self._drop_last)
+        plan = self._plan()
         seed = int(torch.randint(_SEEDS, ()))
         return ((fed.x, fed.y) for fed in self._samples.feed(plan, Process(), seed))
 
@@ -109,8 +120,12 @@ class TrialData:
         """Training and validation batches on the trial's device.
 
         ``batch_size`` is of training batches, ``training.batch_size`` by default.
+
+        Raises:
+            ContractError: ``training.sampling`` does not fit the data.
         """
         training = self._training
+        check_sampling(training, self._splits, self._placed)
         size = training.batch_size if batch_size is None else batch_size
         return (
             Loader(
@@ -119,6 +134,7 @@ class TrialData:
                 shuffled=True,
                 drop_last=training.drop_last,
                 few=self._few,
+                balanced=training.sampling == "balanced",
             ),
             Loader(
                 self._placed.val,

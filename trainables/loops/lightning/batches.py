@@ -24,7 +24,8 @@ def join_batch(x: Nest, y: Nest) -> Any:
     """A batch as the user's loader gives it, from its inputs and targets."""
     if isinstance(x, Given):
         return x.batch
-    if isinstance(x, Mapping) and LABELS in x:
+    whole = isinstance(y, Mapping) and isinstance(x, Mapping) and x.keys() == y.keys()
+    if whole or (isinstance(x, Mapping) and LABELS in x):
         return x
     return (*x, y) if isinstance(x, Inputs) else (x, y)
 

@@ -17,7 +17,7 @@ from trainables.loops.lightning.samples import Sides, find_sides
 from trainables.loops.lightning.state import FitState
 from trainables.loops.lightning.validation import STEP, Validation, name_metric
 from trainables.loops.settings import seed_all
-from trainables.optimizers import switch_off_decay
+from trainables.optimizers import list_decays, switch_off_decay
 
 if TYPE_CHECKING:
     from trainables.loops.regularised import Regularised
@@ -126,16 +126,9 @@ class LightningCallback:
                 f"{type(module).__name__}.configure_optimizers returns no optimizer", "trainable"
             )
         self._regularised = regularised = self._trial.regularise(module, optimizers[0])
-        others = optimizers[1:]
-        if others and regularised.acts_on_weights:
-            raise ContractError(
-                f"{type(module).__name__}.configure_optimizers returns {len(optimizers)} "
-                "optimizers; a penalty needs the one that trains all weights: leave penalties out "
-                "of the space",
-                "trainable",
-            )
-        if self._trial.is_baseline:
-            for optimizer in others:
+        for optimizer in optimizers[1:]:
+            regularised.decays += list_decays(optimizer)
+            if self._trial.is_baseline:
                 switch_off_decay(optimizer)
         original = module.on_after_batch_transfer
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from search_spaces.models import list_changed
 from trainables.compat import seed_torch
 from trainables.config.construct import check_options
 from trainables.config.lightning import derives_from, is_of_lightning
@@ -36,20 +37,21 @@ _NEEDED = {
 }
 _PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _FABRICS = {"lightning.pytorch": "lightning.fabric", "pytorch_lightning": "lightning_fabric"}
-_PAIR = 2
 _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "pytorch_lightning")
 _OF_THE_MODULE = {
     "optimizer": "configure_optimizers",
     "lr": "configure_optimizers",
     "momentum": "configure_optimizers",
     "schedule": "configure_optimizers",
+    "warmup_epochs": "configure_optimizers",
+    "warmup_steps": "configure_optimizers",
     "swa_lr_share": "configure_optimizers",
     "swa_cycle": "configure_optimizers",
     "loss": "training_step and validation_step",
     "metrics": "validation_step",
 }
 _OF_TARGETS = ("mixup", "cutmix", "label_smoothing")
-_IDLE = ("compile", "measure_every", "scale_lr")
+_IDLE = ("compile", "measure_every", "sampling", "scale_lr")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def fit_module(trial: Trial, factory: Callable[..., Any], arguments: Mapping[str
             precision=_PRECISIONS[training.precision],
             limit_train_batches=training.steps_per_epoch or 1.0,
             gradient_clip_val=training.clip_norm,
-            accumulate_grad_batches=getattr(training, "accumulate", 1),
+            accumulate_grad_batches=training.accumulate,
             callbacks=[LightningCallback(trial)],
             plugins=[_find_environment(package)],
             default_root_dir=folder,
@@ -142,7 +144,7 @@ def find_idle_keys(
 def _find_key(
     key: str, text: str, training: Training, space: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    if key in training.model_fields_set:
+    if key in list_changed(training):
         yield f"training.{key}", text
     if key in space:
         yield f"space.{key}", text
@@ -171,19 +173,28 @@ def _watch_loss(module: Any) -> None:
     @wraps(original)
     def configure() -> Any:
         made = original()
-        if not isinstance(made, tuple) or len(made) != _PAIR:
+        if isinstance(made, Mapping):
+            return _add_monitor(made)
+        if not isinstance(made, list | tuple):
             return made
-        optimizers, schedulers = made
-        several = isinstance(schedulers, list | tuple)
-        return optimizers, [_add_monitor(s) for s in (schedulers if several else [schedulers])]
+        return type(made)(
+            [_add_monitor(inner) for inner in one] if isinstance(one, list) else _add_monitor(one)
+            for one in made
+        )
 
     object.__setattr__(module, "configure_optimizers", configure)
 
 
-def _add_monitor(scheduler: Any) -> Any:
-    if isinstance(scheduler, ReduceLROnPlateau):
-        return {"scheduler": scheduler, "monitor": MONITORED, "reduce_on_plateau": True}
-    return scheduler
+def _add_monitor(config: Any) -> Any:
+    """A schedule, or a mapping with one as Lightning takes it, that has a metric to watch."""
+    if isinstance(config, ReduceLROnPlateau):
+        return {"scheduler": config, "monitor": MONITORED}
+    if not isinstance(config, Mapping):
+        return config
+    if "lr_scheduler" in config and "monitor" not in config:
+        return {**config, "lr_scheduler": _add_monitor(config["lr_scheduler"])}
+    watches = isinstance(config.get("scheduler"), ReduceLROnPlateau)
+    return {"monitor": MONITORED, **config} if watches else config
 
 
 def _quieten(package: Any) -> None:
