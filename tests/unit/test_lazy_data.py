@@ -413,6 +413,17 @@ def test_a_size_of_batches_beside_a_loader_that_makes_them_is_refused(
         run_preflight(spec, "it")
 
 
+def with_split(split: str = "first") -> Any:
+    return {**arrays(), "test": (X[:3] + 9, Y[:3])}
+
+
+@pytest.mark.parametrize("data", ["loaders", "with_split"])
+def test_a_stored_spec_which_has_all_keys_is_read_as_the_one_that_was_written(data: str) -> None:
+    source = {"name": f"{__name__}:{data}", **({"test": 0} if data == "loaders" else {})}
+    written = parse(data=source, trainable=f"{__name__}:linear", confirm="off")
+    run_preflight(parse_stored_spec(dump_spec(written), "it", Path()), "it")
+
+
 def ordered() -> Any:
     return {**stream(), "val": Ordered(X[N:], Y[N:])}
 

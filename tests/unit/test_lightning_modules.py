@@ -240,6 +240,35 @@ def test_what_cannot_be_fitted_is_a_sentence(
         fit(name, **options)
 
 
+KEYS = {"training": {"lr": 0.1, "compile": True, "sampling": "balanced"}, "space": {"mixup": 0.2}}
+
+
+def test_keys_that_the_module_decides_are_named_and_those_of_a_stored_spec_are_not() -> None:
+    changes = {"data": {"name": f"{MODULES}:arrays"}, "trainable": f"{MODULES}:Net"}
+    changes |= {"confirm": "off", "space": {"dropout": {"choice": [0.0, 0.1]}}}
+    stored = parse_stored_spec(dump_spec(parse(**changes)), "it", Path())
+    assert run_preflight(stored, "it").not_neutral == (
+        "weight_decay 0.1 of the optimizer, in every trial but the baseline",
+    )
+    with pytest.raises(SpecError) as caught:
+        run_preflight(parse(**{**changes, **KEYS}), "it")
+    named = [problem.path for problem in caught.value.problems]
+    assert named == ["training.lr", "training.compile", "training.sampling", "space.mixup"]
+
+
+def test_a_plateau_schedule_in_any_form_watches_the_loss() -> None:
+    for form in ("pair", "mapping", "nested"):
+        run = open_fit("Plateau", model={"form": form})
+        list(run.train())
+        (config,) = run.model.trainer.lr_scheduler_configs  # type: ignore[union-attr]  # a module's
+        assert (config.monitor, config.scheduler.last_epoch) == ("val_loss", 3)
+
+
+def test_a_function_that_returns_a_module_is_told_to_name_the_class() -> None:
+    with pytest.raises(ContractError, match=r"build returned Net, .*: name its class as"):
+        fit("build")
+
+
 def test_a_step_may_skip_its_batch() -> None:
     assert len(fit("Skipping")) == 3
 
