@@ -143,6 +143,11 @@ class TrainingRun:
         averaged = dict(self.evaluated.named_parameters())
         return [replace(w, weight=averaged[w.name]) for w in self.penalised]
 
+    def end_after(self, epochs: int) -> None:
+        """End after so many epochs, and let averages of the weights plan for them."""
+        self.ends_at = min(epochs, self.training.max_epochs)
+        self.parts.regularisers.end_after(self.ends_at)
+
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of the forward pass."""
         return self.stepper.autocast()

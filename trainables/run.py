@@ -93,6 +93,12 @@ class Run(Protocol):
             TrainableError: the training cannot go on.
         """
 
+    def end_after(self, epochs: int) -> None:
+        """End after so many epochs, not after ``training.max_epochs``, by which schedules go.
+
+        Call it before the first epoch.
+        """
+
     def close(self) -> None:
         """End a training that nobody iterates over any more; it raises nothing."""
 

@@ -248,11 +248,50 @@ def devices(
         console.print(build_use_table(spec, inventory))
 
 
+@app.command(rich_help_panel=HERE)
+def refit(
+    sweep: SweepName,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Registered model in MLflow (default: the sweep's name)."
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Train anew where there is a refit, and replace it.")
+    ] = False,
+    accept_changes: AcceptChanges = False,
+    home: HomeOption = None,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Train what the answer picked on all samples but the test's, and register it in MLflow."""
+    if server:
+        raise InputError(_NOT_THERE)
+    from service.cli.refit_here import refit_here
+
+    refit_here(sweep, home, name=name, again=again, accept_changes=accept_changes, as_json=as_json)
+
+
+_NOT_THERE = (
+    "a sweep on a server is refitted and exported where its data and its folder are: log in there "
+    "and leave --server out (unset GAPSWEEP_SERVER), with --home set to the service's home; "
+    "`gapsweep download` fetches the best trial's weights"
+)
+
+
 class ProgramFormat(StrEnum):
     """The file format of an exported program."""
 
     EXPORT = "export"
     TORCHSCRIPT = "torchscript"
+
+
+class ExportSource(StrEnum):
+    """What is exported."""
+
+    REFIT = "refit"
+    BEST = "best"
 
 
 @app.command(rich_help_panel=HERE)
@@ -264,35 +303,36 @@ def export(
             "--to", metavar="DIR", help="Output directory (default: in the sweep's folder)."
         ),
     ] = None,
+    source: Annotated[
+        ExportSource | None,
+        typer.Option(
+            "--from", help="The refit, or the best trial (default: the refit if there is one)."
+        ),
+    ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove units that are zero, which keeps the outputs.")
     ] = False,
     form: Annotated[
         ProgramFormat, typer.Option("--format", help="Program format: torch.export or TorchScript.")
     ] = ProgramFormat.EXPORT,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="Export although data or code have changed."),
+    ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Export the best model of a sweep: safetensors, and a program that takes raw inputs."""
-    from service.run.export_best import export_best
-    from service.run.preflight import run_preflight
-    from service.run.user_code import use_folders
-    from service.sweep.environment import locate_home
-    from service.sweep.load import read_sweep
+    """Export the refit or the best model: weights, a program that takes raw inputs, a loader."""
+    from service.cli.refit_here import export_here
 
-    folder = locate_home(home).find(sweep)
-    spec, _, found = read_sweep(folder)
-    with use_folders(*folder.read_import_paths()):
-        splits = run_preflight(spec, str(folder.spec)).splits
-        target = to or folder.path / "export"
-        made = export_best(spec, found, splits, folder, target, form.value, pruned=prune)
-    console = open_console()
-    for removed in made.removed:
-        console.print(f"{removed.layer}: {removed.removed} of {removed.units} units removed")
-    if prune:
-        before, after = made.parameters
-        console.print(f"{before:,} parameters, {after:,} after pruning")
-    for path in made.files:
-        console.print(str(path), soft_wrap=True)
+    export_here(
+        sweep,
+        home,
+        to,
+        form.value,
+        source=None if source is None else source.value,
+        pruned=prune,
+        accept_changes=accept_changes,
+    )
 
 
 @app.command(rich_help_panel=HERE)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from service.base.disk import check_room, is_disk_full
+from service.base.disk import is_disk_full
 from service.base.files import replace_file
 from service.cluster.code_access import enter_policy
 from service.spec.model import SweepSpec
@@ -21,6 +21,7 @@ from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Role
 from service.sweep.home import SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, write_inspected
+from service.sweep.torch_files import save_tensors
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.analysis.inspection import inspect_weights
 from trainables.config.code_policy import CodePolicy
@@ -242,13 +243,7 @@ class Worker:
         """Write a checkpoint atomically."""
         if self.process.rank:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replace_file(path, path.with_suffix(".tmp")) as temporary:
-            try:
-                torch.save(state, temporary)
-            except RuntimeError:  # torch's own writer does not say why it failed
-                check_room(path.parent)
-                raise
+        save_tensors(state, path)
 
 
 def _describe(error: Exception) -> str:

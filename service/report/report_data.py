@@ -10,6 +10,7 @@ from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
 from service.report.edges import write_warning
 from service.report.formatting import format_parts, list_idle_parameters
+from service.report.refit import write_refit
 from service.report.verdict import EARLIER_RULE, compute_closed_share, write_verdict
 from service.study.importance import Importances
 from service.study.records import GAP_REPORTED, OUT_OF_BUDGET, Role, Trial, TrialState, find_gap
@@ -114,7 +115,8 @@ class Savings:
 class ReportData:
     """A whole report. ``best`` is None if no trial except the baseline completed.
 
-    ``not_acting`` has the parts that had no effect in a trial of the search, with those trials.
+    ``not_acting`` has the parts that had no effect in a trial of the search, with those trials;
+    ``refit`` are sentences on what was trained again on all samples.
     """
 
     sweep_id: str
@@ -145,6 +147,7 @@ class ReportData:
     inspection: Inspection = field(default_factory=Inspection)
     not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     edges: EdgeWarning | None = None
+    refit: tuple[str, ...] = ()
 
     @property
     def gap_note(self) -> str:
@@ -196,6 +199,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         inspection=sweep.inspection or Inspection(),
         not_acting=sweep.not_acting,
         edges=find_edges(sweep),
+        refit=() if sweep.refit is None else write_refit(sweep.refit),
     )
 
 

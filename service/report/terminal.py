@@ -110,6 +110,8 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     yield "What mattered for the objective", objective
     yield "What mattered for the gap", _draw_bars(found.gap, found.gap_intervals)
     yield "Epochs saved", _describe_savings(data)
+    if data.refit:
+        yield "Refit on all samples but the test's", Text(" ".join(data.refit))
     if data.reading:
         yield "How the data were read", Text("\n".join(data.reading))
 

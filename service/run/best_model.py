@@ -30,7 +30,7 @@ def load_best_run(spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFo
     best = sweep.best
     if best is None:
         raise InputError(f"{folder.sweep_id} has no completed trial with weights")
-    state = _read_weights(folder, best.number)
+    state = read_weights(folder, best.number)
     baseline = best.role is Role.BASELINE
     run = open_run(spec, best.params, splits, baseline=baseline, device="cpu")
     run.model.load_state_dict(state)
@@ -38,7 +38,13 @@ def load_best_run(spec: SweepSpec, sweep: Sweep, splits: Splits, folder: SweepFo
     return run
 
 
-def _read_weights(folder: SweepFolder, number: int) -> Mapping[str, Tensor]:
+def read_weights(folder: SweepFolder, number: int) -> Mapping[str, Tensor]:
+    """The kept weights of a trial.
+
+    Raises:
+        NotReadyError: it has none.
+        DamagedFileError: their file is damaged.
+    """
     path = folder.best_weights(number)
     with blame(folder, path):
         try:

@@ -15,6 +15,7 @@ from service.spec.model import SweepSpec
 from service.study.records import TrialState
 from service.study.study import SweepStudy
 from service.sweep.fingerprint import (
+    ENVIRONMENT,
     Change,
     Effect,
     Fingerprint,
@@ -42,8 +43,10 @@ def take_fingerprint(
     )
 
 
-def check_changes(folder: SweepFolder, now: Fingerprint, *, accept: bool) -> tuple[Change, ...]:
-    """What has changed since the sweep's last session.
+def check_changes(
+    folder: SweepFolder, now: Fingerprint, *, accept: bool, libraries: bool = True
+) -> tuple[Change, ...]:
+    """What has changed since the sweep's last session; ``libraries`` says whether those count.
 
     Raises:
         ChangedSweepError: a change needs to be accepted and is not, or the study cannot go on
@@ -53,6 +56,8 @@ def check_changes(folder: SweepFolder, now: Fingerprint, *, accept: bool) -> tup
     if not known:
         return ()
     changes = find_changes(_renew(known[-1].fingerprint), now)
+    if not libraries:
+        changes = tuple(c for c in changes if c.place != ENVIRONMENT)
     impossible = [c for c in changes if c.effect is Effect.IMPOSSIBLE]
     if impossible:
         raise ChangedSweepError(

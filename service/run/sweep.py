@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import html
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.base.errors import InputError
+from service.base.errors import InputError, NotReadyError
 from service.run.user_code import use_folders
 from service.sweep.environment import locate_home
-from service.sweep.home import SweepFolder
+from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
+from service.sweep.refit_record import Refit, read_refit
 from service.sweep.summary import Summary, summarise
 
 if TYPE_CHECKING:
@@ -171,6 +173,37 @@ class Sweep:
             except TrainableError as error:
                 raise InputError(str(error)) from None
 
+    def refit(
+        self,
+        *,
+        name: str | None = None,
+        again: bool = False,
+        accept_changes: bool = False,
+        progress: bool = True,
+    ) -> Refit:
+        """What the answer picked, trained on all samples but the test's, and registered in MLflow.
+
+        A sweep has one refit: a second call returns it. See :func:`refit` for the arguments.
+
+        Raises:
+            GapsweepError: see :func:`refit`.
+        """
+        return refit(self, name=name, again=again, accept_changes=accept_changes, progress=progress)
+
+    def refit_model(self) -> nn.Module:
+        """The network of the refit, in eval mode, with its preprocessing as :meth:`best_model`.
+
+        Raises:
+            NotReadyError: the sweep has no refit.
+            InputError: the data or your own code cannot be loaded, or have changed.
+        """
+        from service.run.refit import load_refit_model
+
+        found = read_refit(self.folder)
+        if found is None:
+            raise NotReadyError(f"{self.id} has no refit; call refit() first")
+        return load_refit_model(self.spec, self.folder, found)
+
     def __repr__(self) -> str:
         _, _, record = self._read
         return f"<gapsweep.Sweep {self.id}: {record.state.value}, {len(record.trials)} trials>"
@@ -197,6 +230,59 @@ def open_sweep(reference: str = "latest", *, home: Path | str | None = None) -> 
         SweepNotFoundError: no sweep, or several, match.
     """
     return Sweep(locate_home(home).find(reference))
+
+
+def refit(
+    sweep: str | Sweep = "latest",
+    *,
+    name: str | None = None,
+    again: bool = False,
+    accept_changes: bool = False,
+    home: Path | str | None = None,
+    progress: bool = True,
+) -> Refit:
+    """Train what a sweep's answer picked on all samples but the test's, and register it in MLflow.
+
+    Args:
+        sweep: a sweep, its id, an unambiguous beginning of one, or ``latest``.
+        name: the registered model (default: the sweep's name).
+        again: whether to train anew where there is a refit.
+        accept_changes: whether to train although data, code or libraries are not what they were.
+        home: the data directory, as for :func:`open_sweep`; ignored where ``sweep`` is a ``Sweep``.
+        progress: whether to show the epochs as they run.
+
+    Returns:
+        The refit, which says what was trained, on what, and its scores. ``registered`` is None
+        where MLflow is off.
+
+    Raises:
+        SweepNotFoundError: no sweep, or several, match ``sweep``.
+        NotReadyError: it has no completed trial.
+        ChangedSweepError: what it ran on has changed, and that is not accepted.
+        GapsweepError: the training failed, or MLflow refuses the model or does not answer; a
+            refit that was trained is kept, and the next call registers it.
+    """
+    from service.report.console import open_console
+    from service.report.refit_progress import show_epochs
+    from service.run.register_refit import refit_sweep
+
+    folder = sweep.folder if isinstance(sweep, Sweep) else locate_home(home).find(sweep)
+    with show_epochs(open_console(stderr=True)) if progress else nullcontext(_show_nothing) as show:
+        made = refit_sweep(
+            folder,
+            Home(folder.path.parent.parent),
+            name=name,
+            again=again,
+            accept_changes=accept_changes,
+            progress=show,
+        )
+    if made.error is not None:
+        raise made.error
+    return made.refit
+
+
+def _show_nothing(epoch: int, epochs: int, loss: float) -> None:
+    """Show no progress."""
 
 
 def _build_row(trial: Trial) -> dict[str, object]:

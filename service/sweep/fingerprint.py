@@ -116,6 +116,8 @@ _WHOLE = ("space.", "constraints", "search.enqueue")
 """Keys below which a value is compared as a whole."""
 _COMPUTING = ("python", "torch", "numpy")
 """What computes the figures of a trial: another minor version of it may compute others."""
+ENVIRONMENT = "environment"
+"""The place of changes of libraries."""
 _LENGTH = 120
 
 
@@ -188,7 +190,7 @@ def _compare_environments(old: Mapping[str, str], new: Mapping[str, str]) -> lis
             computes = name in _COMPUTING and _minor(was) != _minor(now)
             effect = Effect.REFUSED if computes else Effect.FREE
             changes.append(
-                Change(place="environment", words=f"{name} was {was}, is {now}", effect=effect)
+                Change(place=ENVIRONMENT, words=f"{name} was {was}, is {now}", effect=effect)
             )
     return changes
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.base.errors import (
+    ConflictError,
     DamagedFileError,
     GapsweepError,
     NotReadyError,
@@ -24,6 +25,7 @@ from service.sweep.fingerprint import read_records
 from service.sweep.history import read_history
 from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
+from service.sweep.refit_record import Refit, read_refit
 from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_record import Sweep, SweepState
 
@@ -178,7 +180,16 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         ranges=attributes.ranges or (),
         idle_ranges=attributes.idle_ranges,
         reading=records[-1].reading if records else (),
+        refit=_find_refit(folder),
     )
+
+
+def _find_refit(folder: SweepFolder) -> Refit | None:
+    """The sweep's refit; None where its card cannot be used, which `gapsweep refit` says."""
+    try:
+        return read_refit(folder)
+    except (DamagedFileError, ConflictError):
+        return None
 
 
 def read_state(folder: SweepFolder) -> SweepState:

@@ -19,6 +19,7 @@ OWN_LIMITS: Limits = MappingProxyType(
         "format": KIB,
         "import_paths": MIB,
         "code.json": 16 * MIB,
+        "card.json": MIB,
         "lock": KIB,
         "spec.yaml": 4 * MIB,
         "fingerprints.json": 64 * MIB,

@@ -11,6 +11,7 @@ from service.study.ranking import Mode, Ranking, find_baseline, select_searched
 from service.study.records import Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.inspection import Inspection
+from service.sweep.refit_record import Refit
 
 if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
@@ -35,7 +36,8 @@ class Sweep:
     ``inspection`` is what its networks are like beside their scores. ``changes``
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
     all the same, ``reading`` how the data were read, ``ranges`` what the ranges of λ mean,
-    ``idle_ranges`` which of them cannot act. ``spec`` has the space that its study samples.
+    ``idle_ranges`` which of them cannot act, ``refit`` what was trained again on all samples.
+    ``spec`` has the space that its study samples.
     """
 
     sweep_id: str
@@ -52,6 +54,7 @@ class Sweep:
     not_neutral: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     idle_ranges: tuple[str, ...] = ()
+    refit: Refit | None = None
     spec: SweepSpec | None = None
 
     @classmethod
@@ -70,6 +73,7 @@ class Sweep:
         not_neutral: tuple[str, ...] = (),
         ranges: tuple[str, ...] = (),
         idle_ranges: tuple[str, ...] = (),
+        refit: Refit | None = None,
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -88,6 +92,7 @@ class Sweep:
             not_neutral=not_neutral,
             ranges=ranges,
             idle_ranges=idle_ranges,
+            refit=refit,
         )
 
     @property

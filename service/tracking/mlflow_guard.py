@@ -10,13 +10,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from service.tracking.api_tokens import Authority, RefusedError
-from service.tracking.mlflow_rights import ROLES, Right, creates_experiment, find_right
+from service.tracking.mlflow_rights import (
+    ROLES,
+    Right,
+    creates_experiment,
+    creates_version,
+    find_right,
+)
 
 Scope = Mapping[str, Any]
 Message = dict[str, Any]
@@ -27,6 +34,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY = 4 * 2**20
 """The largest body of a call that is not an artifact; MLflow holds it in memory."""
 _LONGEST_TOKEN = 512
+_LOGGED_MODEL = re.compile(r"mlflow-artifacts:/[0-9]+/models/m-[0-9a-f]{32}/artifacts")
 _HEALTH_CHECKS = (("GET", "/health"), ("HEAD", "/health"))
 _WORDS = {Right.WRITE: "user", Right.DELETE: "admin"}
 _CODES = {
@@ -66,6 +74,8 @@ class Guard:
         body = await _read_body(receive)
         if creates_experiment(scope["path"]):
             _check_location(body)
+        if creates_version(scope["path"]):
+            _check_source(body)
         return _repeat(body, receive)
 
     async def _find_role(self, headers: Mapping[str, str]) -> str:
@@ -129,8 +139,7 @@ def _check_right(role: str, method: str, path: str) -> None:
         )
 
 
-def _check_location(body: bytes) -> None:
-    """Refuse an experiment that names its artifacts' place, in either spelling of the key."""
+def _read_object(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body or b"{}")
         asked = json.loads(asked) if isinstance(asked, str) else asked  # old clients encode twice
@@ -138,6 +147,23 @@ def _check_location(body: bytes) -> None:
         asked = None
     if not isinstance(asked, dict):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
+    return asked
+
+
+def _check_source(body: bytes) -> None:
+    """Refuse a version of a model that lies elsewhere than a logged model of this server."""
+    source = _read_object(body).get("source")
+    if not (isinstance(source, str) and _LOGGED_MODEL.fullmatch(source)):
+        raise RefusedError(
+            HTTPStatus.FORBIDDEN,
+            "this server registers logged models of its own only: the source must be "
+            "mlflow-artifacts:/EXPERIMENT/models/MODEL/artifacts",
+        )
+
+
+def _check_location(body: bytes) -> None:
+    """Refuse an experiment that names its artifacts' place, in either spelling of the key."""
+    asked = _read_object(body)
     if any(asked.get(name) for name in ("artifact_location", "artifactLocation")):
         raise RefusedError(
             HTTPStatus.FORBIDDEN,

@@ -1,7 +1,8 @@
 """The calls of MLflow's HTTP API that a server of ours answers, and the right that each takes.
 
 A call that is not listed is refused: MLflow also calls other hosts (webhooks, gateways), runs jobs,
-and reads places that a client names (sources of models).
+and reads places that a client names. A version of a registered model names such a place, which the
+guard checks: it must be that of a logged model, in the server's own folder.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ _RULES = (
         "metrics/(?:get-history|get-history-bulk|get-history-bulk-interval)",
         "artifacts/list",
         "registered-models/(?:get|search|get-latest-versions|alias)",
-        "model-versions/(?:get|search)",
-        rf"logged-models/{_ID}",
+        "model-versions/(?:get|search|get-download-uri)",
+        rf"logged-models/{_ID}(?:/artifacts/directories)?",
         "scorers/list",
         "server-info",
         "ui-telemetry",
@@ -92,17 +93,34 @@ _RULES = (
         "experiments/(?:create|restore|set-experiment-tag|delete-experiment-tag)",
         "runs/(?:create|update|restore|set-tag|delete-tag)",
         "runs/(?:log-batch|log-metric|log-parameter|log-inputs)",
+        "registered-models/(?:create|get-latest-versions|set-tag)",
+        "model-versions/(?:create|set-tag)",
+        rf"logged-models(?:/{_ID}/params)?",
         prefix=_API,
     ),
+    *_rules(Right.WRITE, ["PATCH"], rf"logged-models/{_ID}(?:/tags)?", prefix=_API),
+    *_rules(Right.WRITE, ["PATCH"], "(?:registered-models|model-versions)/update", prefix=_API),
     *_rules(Right.WRITE, ["PUT"], rf"{_ARTIFACTS}/.+"),
     *_rules(Right.DELETE, ["POST"], "experiments/(?:delete|update)", "runs/delete", prefix=_API),
     *_rules(Right.DELETE, ["DELETE"], rf"{_ARTIFACTS}/.+"),
+    *_rules(
+        Right.DELETE,
+        ["DELETE"],
+        "(?:registered-models|model-versions)/(?:delete|delete-tag)",
+        rf"logged-models/{_ID}",
+        prefix=_API,
+    ),
 )
 
 
 def find_right(method: str, path: str) -> Right | None:
     """The right that a call takes; None if the server does not answer it."""
     return next((r.right for r in _RULES if method in r.methods and r.path.fullmatch(path)), None)
+
+
+def creates_version(path: str) -> bool:
+    """Whether the call creates a version of a registered model, and names its place."""
+    return path.endswith("/model-versions/create")
 
 
 def creates_experiment(path: str) -> bool:

@@ -50,8 +50,11 @@ REPLICATE_TAG = "gapsweep.replicate"
 PART_TAG = "gapsweep.part"
 ANSWER_TAG = "gapsweep.answer"
 AUDITED_TAG = "gapsweep.audited"
+REFIT_ROLE = "refit"
+"""The role of a run of what was trained again on all samples; it is no trial."""
 SEARCHED = " AND ".join(
-    f"tags.`{ROLE_TAG}` != '{role}'" for role in (Role.REPLICATE, Role.REMOVAL, Role.AUDIT)
+    f"tags.`{ROLE_TAG}` != '{role}'"
+    for role in (Role.REPLICATE, Role.REMOVAL, Role.AUDIT, REFIT_ROLE)
 )
 """The filter that leaves a list of runs with the trials of searches."""
 
@@ -107,6 +110,11 @@ class SweepRuns:
         self.parent = ""
         self.losses = Losses()
 
+    @property
+    def experiment(self) -> str:
+        """The id of the experiment, once the runs are open."""
+        return self._experiment
+
     def is_away(self, error: Exception) -> bool:
         """Whether an error says that MLflow cannot be used for now; any other error refuses."""
         return is_away(error)
@@ -140,7 +148,7 @@ class SweepRuns:
         runs = self._find_runs()
         children = [r for r in runs if TRIAL_TAG in r.data.tags]
         self._children = {int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in children}
-        parents = [r.info.run_id for r in runs if TRIAL_TAG not in r.data.tags]
+        parents = [r.info.run_id for r in runs if not {TRIAL_TAG, ROLE_TAG} & r.data.tags.keys()]
         self._bare = {r.info.run_id for r in runs if not r.data.params}
         self.parent = parents[0] if parents else self._create_parent()
         for run in children:  # of a parent that was deleted

@@ -18,6 +18,7 @@ from tests.specs import parse
 from tests.trainings import same_state
 from trainables.analysis.examine import examine
 from trainables.analysis.export import export_network
+from trainables.analysis.subject import gather_subject
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.data.splits import Splits
@@ -109,10 +110,11 @@ def test_it_resumes_bit_for_bit(groups: Groups, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.exports])
 def test_its_network_is_exported_with_the_inputs_that_it_takes(kind: str, tmp_path: Path) -> None:
-    run, (_, splits) = begin(kind), read(kind)
+    run, (spec, splits) = begin(kind), read(kind)
     x, _ = run.data.val.head(5)
     with torch.no_grad():
         expected = read_outputs(call_network(run.model.eval(), x))
-    _, program, _ = export_network(run.model, splits.preprocessing, splits.info, x, tmp_path)
-    found = call_network(torch.export.load(program).module(), x)
+    subject = gather_subject(spec, {}, run, splits, None)
+    assert export_network(subject, tmp_path, verify=False).reason == ""
+    found = call_network(torch.export.load(tmp_path / "model.pt2").module(), x)
     torch.testing.assert_close(found, expected)

@@ -16,17 +16,24 @@ from typing import Any
 
 import httpx2
 import mlflow
+import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
+from service.base.errors import ServerError
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
 from service.sweep.home import Home
+from service.sweep.refit_record import Registered
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.model_registry import ModelEntry, register
 from tests.commands import command
 from tests.drivers import api_over_http, driver_token
+from tests.exported import subject_of
 from tests.patience import patience, wait_for
 from tests.worlds import World
+from trainables.analysis.example import load_example
+from trainables.analysis.export import export_network
 
 CALLS = "/api/2.0/mlflow"
 PROXIED = "/api/2.0/mlflow-artifacts/artifacts"
@@ -208,7 +215,7 @@ def test_links_and_pipes_that_were_left_in_the_folder_are_not_read(served: Serve
 def test_calls_that_reach_other_hosts_or_code_are_refused(served: Served) -> None:
     for method, path in (
         ("POST", f"{CALLS}/webhooks"),
-        ("POST", f"{CALLS}/model-versions/create"),
+        ("POST", f"{CALLS}/model-versions/transition-stage"),
         ("GET", "/ajax-api/2.0/mlflow/gateway-proxy?gateway_path=x"),
         ("POST", "/ajax-api/3.0/jobs"),
         ("POST", "/v1/traces"),
@@ -235,6 +242,58 @@ def test_a_sweep_logs_with_a_token_and_a_later_one_without_a_server(
         assert (shown.status_code, shown.text) == (200, f"name: {name}\n")
         asked = served.call("GET", f"{CALLS}/artifacts/list?run_id={runs.parent}").json()
         assert [f["path"] for f in asked["files"]] == ["spec.yaml"]
+
+
+def test_a_user_registers_a_network_that_others_load_and_a_viewer_does_not(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    subject = subject_of("layers")
+    export_network(subject, tmp_path / "files", verify=False)
+    example, outputs = load_example(tmp_path / "files" / "example.npz")
+    (tmp_path / "spec.yaml").write_text("name: x\n")
+    entry = ModelEntry(
+        key="x-1/1",
+        name="x",
+        sweep_id="x-1",
+        trial=3,
+        description="It helps.",
+        params={"dropout": 0.1},
+        metrics={"test/loss": 0.5},
+        tags={},
+        files=tmp_path / "files",
+        example=example,
+        outputs=outputs,
+        requirements=("torch",),
+    )
+
+    def ask(user: str, uri: str, artifacts: str | None) -> Registered:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens[user])
+        runs = SweepRuns(uri, artifacts, tracked("x-1", tmp_path / "spec.yaml"))
+        return register(runs, uri, artifacts, entry)
+
+    home = Home(served.home)
+    with pytest.raises(ServerError, match="requires role user; the token's is viewer"):
+        ask("vic", served.url, None)
+    made = ask("ann", served.url, None)
+    assert made.uri == "models:/x/1"
+    assert ask("ann", served.url, None) == made
+    direct = ask("ann", home.mlflow_uri, home.artifacts.as_uri())
+    assert direct == made
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens["vic"])
+    client = mlflow.MlflowClient(served.url)
+    version = client.get_model_version("x", "1")
+    assert (version.description, version.tags["gapsweep.trial"]) == ("It helps.", "3")
+    experiment = client.get_run(made.run).info.experiment_id
+    runs = client.search_runs([experiment], "tags.`gapsweep.sweep_id` = 'x-1'")
+    (parent,) = [r for r in runs if r.info.run_id != made.run]
+    assert client.get_run(made.run).data.tags["mlflow.parentRunId"] == parent.info.run_id
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(served.url)
+    try:
+        loaded = mlflow.pyfunc.load_model("models:/x/1")
+    finally:
+        mlflow.set_tracking_uri(before)
+    np.testing.assert_allclose(loaded.predict(example), outputs, rtol=1e-5, atol=1e-6)
 
 
 def tracked(sweep_id: str, spec: Path) -> TrackedSweep:

@@ -119,6 +119,13 @@ def test_a_browser_logs_in_with_the_token_as_password_and_any_name() -> None:
         ("POST", f"{API}/runs/log-batch", Right.WRITE),
         ("PUT", "/api/2.0/mlflow-artifacts/artifacts/1/r/artifacts/a.txt", Right.WRITE),
         ("POST", f"{API}/runs/delete", Right.DELETE),
+        ("GET", f"{API}/model-versions/get-download-uri", Right.READ),
+        ("POST", f"{API}/registered-models/create", Right.WRITE),
+        ("POST", f"{API}/logged-models", Right.WRITE),
+        ("PATCH", f"{API}/logged-models/m-1", Right.WRITE),
+        ("PATCH", f"{API}/model-versions/update", Right.WRITE),
+        ("DELETE", f"{API}/registered-models/delete", Right.DELETE),
+        ("DELETE", f"{API}/model-versions/delete", Right.DELETE),
         ("POST", f"{API}/experiments/delete", Right.DELETE),
         ("POST", f"{API}/experiments/update", Right.DELETE),
         ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/r/artifacts/a.txt", Right.DELETE),
@@ -136,9 +143,10 @@ def test_each_role_may_do_what_it_says(method: str, path: str, right: Right) -> 
     ("method", "path"),
     [
         ("POST", f"{API}/webhooks"),
-        ("POST", f"{API}/model-versions/create"),
-        ("POST", f"{API}/registered-models/create"),
-        ("POST", f"{API}/logged-models"),
+        ("POST", f"{API}/model-versions/transition-stage"),
+        ("POST", f"{API}/registered-models/rename"),
+        ("POST", f"{API}/logged-models/m-1/artifacts/upload"),
+        ("GET", "/model-versions/get-artifact?name=x&version=1&path=a"),
         ("POST", f"{API}/traces"),
         ("POST", "/v1/traces"),
         ("GET", "/ajax-api/2.0/mlflow/gateway-proxy"),
@@ -192,6 +200,49 @@ def test_an_experiment_without_a_place_is_created_with_the_body_that_was_checked
         assert (answer.status_code, answer.content) == (200, body)
     for body in (b"{", b"[1]", b"[" * 100_000, b"\xff"):
         assert call("POST", f"{API}/experiments/create", content=body).status_code == 400
+
+
+LOGGED = f"mlflow-artifacts:/1/models/m-{'0' * 32}/artifacts"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        None,
+        "",
+        7,
+        "/etc",
+        "file:///etc",
+        "s3://bucket/x",
+        "http://evil.example/x",
+        "models:/m-1",
+        "runs:/1/model",
+        f"{LOGGED}/../../../../..",
+        f"{LOGGED}/x",
+        f"{LOGGED}?x",
+        f"{LOGGED}\n",
+        LOGGED.replace("mlflow-artifacts:/", "mlflow-artifacts://evil.example/"),
+        LOGGED.replace("models", "other"),
+    ],
+)
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_version_of_a_model_lies_where_a_logged_model_of_the_server_does(
+    source: object, guarded: bool
+) -> None:
+    body = json.dumps({"name": "x", "source": source})
+    for sent in (body, json.dumps(body)):
+        inner = Inner()
+        path = f"{API}/model-versions/create"
+        answer = call("POST", path, inner=inner, guarded=guarded, content=sent.encode())
+        assert (answer.status_code, inner.reached) == (403, [])
+        assert "logged models of its own" in answer.json()["message"]
+
+
+def test_a_user_registers_a_logged_model_and_a_viewer_does_not() -> None:
+    body = json.dumps({"name": "x", "source": LOGGED}).encode()
+    path = f"{API}/model-versions/create"
+    assert call("POST", path, "gs_user", content=body).content == body
+    assert call("POST", path, "gs_viewer", content=body).status_code == 403
 
 
 def test_pages_of_other_sites_are_refused_whatever_the_browser_sends_along() -> None:

@@ -14,7 +14,9 @@ from torch.nn import functional
 from service.spec.model import SweepSpec
 from tests.specs import parse
 from trainables.analysis.examine import examine
-from trainables.analysis.export import Format, export_network
+from trainables.analysis.export import export_network
+from trainables.analysis.program import Format
+from trainables.analysis.subject import gather_subject
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DataError
@@ -275,7 +277,8 @@ def test_a_network_is_exported_with_the_inputs_that_it_takes(
     splits = load(spec.data)
     run = build_run(spec, {"dropout": 0.0}, splits, baseline=True, device="cpu")
     samples, _ = run.data.val.head(3)
-    export_network(run.model, splits.preprocessing, splits.info, samples, tmp_path, form)
+    subject = gather_subject(spec, {"dropout": 0.0}, run, splits, None)
+    assert export_network(subject, tmp_path, form, verify=False).reason == ""
     program: Any = (
         torch.export.load(tmp_path / "model.pt2").module()
         if form == "export"

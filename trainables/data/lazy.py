@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, Subset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    Subset,
+)
 from torch.utils.data import default_collate as collate_by_default
 
 from trainables.data.raw import Array, Indices
@@ -24,7 +32,7 @@ class Loading:
         collate_measured: makes a batch that is measured, where ``collate`` changes batches as a
             training does; None for ``collate``.
         workers: processes that read; 0 reads in the training's own process.
-        batch_size: samples of a batch, where a ready loader says so.
+        batch_size: samples of a batch that a ready loader has, unless a spec gives another one.
         drop_last: whether a last batch that is smaller is left out.
         sampler: draws the order of an epoch, or its batches; None for a random order.
         whole: whether a batch may be a mapping of any keys, which is inputs and targets in one.
@@ -80,6 +88,11 @@ class LazySplit:
         part = Subset(self.dataset, picked)
         return LazySplit(name, self.source, part, self.loading, view, self.varies)
 
+    @property
+    def owns_batches(self) -> bool:
+        """Whether a sampler of the loader gives whole batches."""
+        return self.loading.sampler is not None and self.loading.batch_size is None
+
     def evaluated(self) -> LazySplit:
         """The same samples as they are measured: by the view, if there is one."""
         dataset = self.dataset if self.view is None else self.view
@@ -122,6 +135,9 @@ def _find_targets(dataset: Any) -> Array | None:
     if isinstance(dataset, Subset):
         found = _find_targets(dataset.dataset)
         return None if found is None else found[np.asarray(dataset.indices, dtype=np.int64)]
+    if isinstance(dataset, ConcatDataset):
+        parts = [part for d in dataset.datasets if (part := _find_targets(d)) is not None]
+        return np.concatenate(parts) if len(parts) == len(dataset.datasets) else None
     for name in ("targets", "labels"):
         values = getattr(dataset, name, None)
         if isinstance(values, Sequence | np.ndarray | Tensor) and not isinstance(values, str):

@@ -92,7 +92,10 @@ class WithPreprocessing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw inputs ``(B, …)`` to the network's outputs ``(B, outputs)``."""
-        outputs: Tensor = self.network(self._prepare(x))
+        return self.rescale(self.network(self._prepare(x)))
+
+    def rescale(self, outputs: Tensor) -> Tensor:
+        """Outputs of the network in the target's units, where they are standardised."""
         return outputs * self.target_scale + self.target_mean if self._rescale else outputs
 
     def _prepare(self, x: Tensor) -> Tensor:

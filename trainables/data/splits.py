@@ -43,6 +43,11 @@ AnySplit = Split | LazySplit | StreamSplit
 """Samples in memory, or read while they are needed."""
 
 
+def find_batch_size(train: AnySplit) -> int | None:
+    """The batch size of the ready loader that the samples came in; None without one."""
+    return None if isinstance(train, Split) else train.loading.batch_size
+
+
 @dataclass(frozen=True)
 class Splits:
     """The splits and their description. Only the finalists are measured on the test split.

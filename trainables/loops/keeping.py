@@ -26,7 +26,12 @@ class Keeping:
     runs_to_end: bool
 
     def __post_init__(self) -> None:
+        self._limit = self.max_epochs
         self.forget()
+
+    def end_after(self, epochs: int) -> None:
+        """End after so many epochs, if that is sooner."""
+        self._limit = self.ends_at = min(epochs, self.max_epochs)
 
     def forget(self) -> None:
         """Begin anew."""
@@ -38,7 +43,7 @@ class Keeping:
         self.best: Kept | None = None
         self.control: Kept | None = None
         self.control_ended = False
-        self.ends_at = self.max_epochs
+        self.ends_at = self._limit
 
     def conclude(
         self, epoch: int, metrics: Mapping[str, float], network: nn.Module | None, more: int

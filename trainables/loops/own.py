@@ -215,6 +215,10 @@ class OwnRun:
         while not (self.last_result and self.last_result.done):
             yield self._advance()
 
+    def end_after(self, epochs: int) -> None:
+        """End the loop at its report of this epoch; ``trial.max_epochs`` stays."""
+        self.keeping.end_after(epochs)
+
     def close(self) -> None:
         """End the loop, so that its ``finally`` blocks run; what they raise is only printed."""
         try:

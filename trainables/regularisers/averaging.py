@@ -95,11 +95,14 @@ class LastEpochsAverage(Averaging):
     def attach(self, subject: Subject) -> None:
         """Copy the network, and plan for a training that nothing stops."""
         super().attach(subject)
-        training = subject.training
-        self._last = training.max_epochs
-        self._cycle = min(training.swa_cycle, max(1, self._last // _FEWEST))
-        self._rate = training.lr * training.swa_lr_share
-        self._first = 1 + max(0, self._last - self._count_averaged(self._share * self._last))
+        self._rate = subject.training.lr * subject.training.swa_lr_share
+        self.end_after(subject.training.max_epochs)
+
+    def end_after(self, epochs: int) -> None:
+        """Average the share of these epochs at their end."""
+        self._last = epochs
+        self._cycle = min(self.subject.training.swa_cycle, max(1, epochs // _FEWEST))
+        self._first = 1 + max(0, epochs - self._count_averaged(self._share * epochs))
 
     def count_more_epochs(self, epoch: int) -> int:
         """Begin after this epoch, unless it has begun; run the share of the epochs."""

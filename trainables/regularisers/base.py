@@ -177,6 +177,9 @@ class Regulariser:
         """
         return 0
 
+    def end_after(self, epochs: int) -> None:
+        """Plan for a training of so many epochs instead of ``max_epochs``, before its first one."""
+
     def acted(self, epoch: int) -> bool:
         """Whether it had any effect on the weights after ``epoch``, which are those that are kept.
 
@@ -262,6 +265,11 @@ class Hooks:
     def count_more_epochs(self, epoch: int) -> int:
         """How many epochs follow this one, where early stopping would end the training."""
         return max((r.count_more_epochs(epoch) for r in self.all), default=0)
+
+    def end_after(self, epochs: int) -> None:
+        """Tell every regulariser that the training has so many epochs."""
+        for regulariser in self.all:
+            regulariser.end_after(epochs)
 
     def _name_evaluated(self) -> tuple[Regulariser, nn.Module] | None:
         named = [(r, network) for r in self.all if (network := r.evaluated()) is not None]

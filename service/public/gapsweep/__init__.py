@@ -8,7 +8,7 @@
 Everything public is a name of this module, and loaded when it is first used: ``import gapsweep``
 itself imports neither torch nor Ray.
 
-- Sweeps: ``run``, ``resume``, ``open_sweep``, ``Sweep``, ``Report``.
+- Sweeps: ``run``, ``resume``, ``refit``, ``open_sweep``, ``Sweep``, ``Report``, ``Refit``.
 - Specs: ``load_spec``, ``parse_spec``, ``SweepSpec``.
 - Loops elsewhere: ``ask_tell``, ``ask``, ``tell``, ``abandon``, with ``AskedSweep``,
   ``AskedTrial`` and ``Signal``.
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from service.run.sweep import Report as Report
     from service.run.sweep import Sweep as Sweep
     from service.run.sweep import open_sweep as open_sweep
+    from service.run.sweep import refit as refit
     from service.spec.file import load_spec as load_spec
     from service.spec.file import parse_spec as parse_spec
     from service.spec.model import SweepSpec as SweepSpec
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from service.spec.pruners import pruners as pruners
     from service.spec.samplers import SamplerConfig as SamplerConfig
     from service.spec.samplers import samplers as samplers
+    from service.sweep.refit_record import Refit as Refit
     from trainables.config.augmentations import augmentations as augmentations
     from trainables.config.data import data_sources as data_sources
     from trainables.config.optimizers import OptimizerConfig as OptimizerConfig
@@ -89,12 +91,13 @@ _PUBLIC = {
     "service.run.ask_tell": ("abandon", "ask", "ask_tell", "tell"),
     "service.run.asked_sweep": ("AskedSweep",),
     "service.run.asked_trial": ("AskedTrial", "Signal"),
-    "service.run.sweep": ("Report", "Sweep", "open_sweep"),
+    "service.run.sweep": ("Report", "Sweep", "open_sweep", "refit"),
     "service.run.start_and_resume": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
     "service.spec.model": ("SweepSpec",),
     "service.spec.pruners": ("PrunerConfig", "pruners"),
     "service.spec.samplers": ("SamplerConfig", "samplers"),
+    "service.sweep.refit_record": ("Refit",),
     "trainables.config.augmentations": ("augmentations",),
     "trainables.config.data": ("data_sources",),
     "trainables.config.optimizers": ("OptimizerConfig", "optimizers"),

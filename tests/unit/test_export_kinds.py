@@ -1,0 +1,82 @@
+"""An export of any network gives its outputs in a process that knows nothing of us."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.export_networks import FEATURES, NETWORKS
+from tests.exported import SOURCE, subject_of
+from trainables.analysis.export import Origin, Subject, export_network, verify_exports
+from trainables.analysis.program import Format
+
+UNTRACED = ("control flow by values", "packed sequences")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return read
+
+
+def test_a_new_process_gets_the_outputs_of_every_network(tmp_path: Path) -> None:
+    subjects = {name: subject_of(name) for name in NETWORKS}
+    folders = {name: tmp_path / str(number) for number, name in enumerate(NETWORKS)}
+    reasons = {
+        name: export_network(subject, folders[name], verify=False).reason
+        for name, subject in subjects.items()
+    }
+    verified = verify_exports([(subjects[name], folders[name]) for name in NETWORKS])
+    assert dict(zip(NETWORKS, verified, strict=True)) == dict.fromkeys(NETWORKS, "")
+    assert {name for name, reason in reasons.items() if reason} == set(UNTRACED)
+    for name, folder in folders.items():
+        card = read_card(folder)
+        assert (card["program"] is None) == (name in UNTRACED)
+        assert (folder / "code" / SOURCE.name).exists() == (name in UNTRACED)
+        assert card["input"].get("batch") == (12 if name == "one number of samples" else None)
+
+
+def test_a_trace_that_has_fixed_a_branch_is_not_kept(tmp_path: Path) -> None:
+    form: Format = "torchscript"
+    written = export_network(subject_of("control flow by values"), tmp_path, form, verify=False)
+    assert "would not be the network's" in written.reason
+    assert not (tmp_path / "model.ts").exists()
+
+
+def test_files_of_an_earlier_export_do_not_stay(tmp_path: Path) -> None:
+    export_network(subject_of("layers"), tmp_path, verify=False)
+    (tmp_path / "mine.txt").write_text("kept")
+    export_network(subject_of("packed sequences"), tmp_path, verify=False)
+    names = {p.name for p in tmp_path.iterdir()}
+    code = {"rebuild.py", "preprocessing.py", "code"}
+    assert names == {"weights.safetensors", "model.json", "example.npz", "mine.txt", *code}
+
+
+def test_what_cannot_be_rebuilt_is_said(tmp_path: Path) -> None:
+    subject = subject_of("packed sequences")
+    lost = Subject(
+        subject.network,
+        subject.preprocessing,
+        subject.info,
+        subject.samples,
+        subject.raw,
+        Origin("no_such_module:Net", {}),
+    )
+    written = export_network(lost, tmp_path)
+    assert "no_such_module" in written.unverified
+    assert (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_program_of_one_size_takes_any_number_of_samples_through_the_loader(
+    tmp_path: Path,
+) -> None:
+    from trainables.analysis.rebuild import load
+
+    subject = subject_of("one number of samples")
+    export_network(subject, tmp_path, verify=False)
+    x = torch.randn(29, FEATURES)
+    with torch.no_grad():
+        expected: Any = subject.network(x)
+    torch.testing.assert_close(torch.from_numpy(load(tmp_path)(x)), expected)
