@@ -47,8 +47,8 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
     hidden = [f"{decay} of the optimizer, in every trial but the baseline" for decay in decays]
     if dropped:
         hidden.append(
-            f"dropout in {', '.join(dropped)} of the network, in the baseline too: the loop does not "
-            "give it to trial.regularise, or set it by trial.params"
+            f"dropout in {', '.join(dropped)} of the network, in the baseline too: the loop "
+            "does not give it to trial.regularise, or set it by trial.params"
         )
     return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured, tuple(hidden))
 
