@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, starmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -116,6 +118,7 @@ class OwnRun:
         self.measured = False
         fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
         self.params = Params({**fixed, **parts.params}, varied=parts.params)
+        self.folder: Path | None = None
         self._handover: LoopControl | None = None
         self._model: nn.Module | None = None
         self._revealing = False
@@ -146,6 +149,14 @@ class OwnRun:
     def is_baseline(self) -> bool:
         """Whether nothing may regularise."""
         return self.parts.runs_to_end
+
+    def find_folder(self) -> Path:
+        """The folder for files of the loop; a temporary one where nothing is kept."""
+        if self.folder is None:
+            self._temporary = TemporaryDirectory(prefix="gapsweep-")
+            self.folder = Path(self._temporary.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
 
     @property
     def start_seed(self) -> int:

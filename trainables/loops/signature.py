@@ -22,13 +22,22 @@ HOW = (
 )
 
 
+def finish_nothing(_trial: Trial, _made: object) -> bool:
+    """What a loop returned is nothing to train."""
+    return False
+
+
 @dataclass(frozen=True)
 class OwnLoop:
-    """A user's training loop, and the arguments that the spec gives it."""
+    """A user's training loop, and the arguments that the spec gives it.
+
+    ``finish`` trains what the loop returned, and says whether it did.
+    """
 
     path: str
     function: Callable[..., Any]
     argument: str
+    finish: Callable[[Trial, object], bool] = finish_nothing
 
     def select_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the function takes; the loop finds all of them in ``trial.params``."""
@@ -45,7 +54,7 @@ class OwnLoop:
         """Run the whole loop; a generator's values are reported. Returns what it returned."""
         made = self.function(**{self.argument: trial, **arguments})
         if not isinstance(made, GeneratorType):
-            return made
+            return None if self.finish(trial, made) else made
         try:
             for metrics in made:
                 trial.report(metrics)
@@ -72,11 +81,16 @@ def _close(generator: GeneratorType[Any, Any, Any], path: str) -> None:
         raise ContractError(explain_going_on(path), "trainable") from None
 
 
-def find_function_loop(path: str, found: object, arguments: Mapping[str, Any]) -> OwnLoop | None:
+def find_function_loop(
+    path: str,
+    found: object,
+    arguments: Mapping[str, Any],
+    finish: Callable[[Trial, object], bool] = finish_nothing,
+) -> OwnLoop | None:
     """The training loop that a function is; None if ``found`` at ``path`` is something else.
 
     A loop is a function with a parameter named ``trial`` or annotated as ``gapsweep.Trial``, or any
-    generator function of one required argument.
+    generator function of one required argument. ``finish`` trains what it returns, if it can.
 
     Raises:
         ContractError: it lacks an argument, or it is a loop as other tools have it.
@@ -98,7 +112,7 @@ def find_function_loop(path: str, found: object, arguments: Mapping[str, Any]) -
             "`model`, or a default",
             "trainable",
         )
-    return OwnLoop(path, found, argument)
+    return OwnLoop(path, found, argument, finish)
 
 
 def _find_argument(
