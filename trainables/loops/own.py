@@ -38,7 +38,7 @@ from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
 from trainables.loops.settings import plain_mode, set_generators, take_generators
-from trainables.loops.signature import OwnLoop
+from trainables.loops.signature import OwnLoop, explain_going_on
 from trainables.loops.trial import Measure, Trial
 from trainables.loops.trial_data import TrialData
 from trainables.measure import measure
@@ -290,8 +290,9 @@ class OwnRun:
         if not self._has_data:
             raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
-        few = self.is_short
-        return TrialData(self.splits, self.data, self.training, few=few)
+        return TrialData(
+            self.splits, self.data, self.training, self.params.read.add, few=self.is_short
+        )
 
     @property
     def is_short(self) -> bool:
@@ -301,8 +302,8 @@ class OwnRun:
     def report(self, metrics: object, named: Mapping[str, Any]) -> None:
         """Hand an epoch's metrics to whoever iterates."""
         assert self._handover is not None
-        if named:
-            metrics = {**dict(metrics), **named} if isinstance(metrics, Mapping) else dict(named)
+        if named and (metrics is None or isinstance(metrics, Mapping)):
+            metrics = {**(metrics or {}), **named}
         self._handover.suspend((metrics,))
 
     def checkpoint(self, entries: Mapping[str, Any]) -> None:
@@ -488,12 +489,7 @@ class OwnRun:
         finally:
             self._handover = None
         if not ended:
-            raise ContractError(
-                f"{self.parts.loop.path} went on after its end: trial.report raises "
-                "gapsweep.TrialEnd where a trial ends, which the loop must not catch (`except "
-                "BaseException` and a bare `except` do)",
-                "trainable",
-            )
+            raise ContractError(explain_going_on(self.parts.loop.path), "trainable")
         if self._model is not None and self.best_state:
             self._model.load_state_dict(self.best_state)
 

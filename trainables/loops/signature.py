@@ -46,6 +46,10 @@ class OwnLoop:
             return dict(arguments)
         return {n: v for n, v in arguments.items() if n in parameters and n != self.argument}
 
+    def list_arguments(self) -> tuple[str, ...]:
+        """The names of the function's arguments beside the trial."""
+        return tuple(n for n in inspect.signature(self.function).parameters if n != self.argument)
+
     def call(self, trial: Trial, arguments: Mapping[str, Any]) -> object:
         """Run the whole loop; a generator's values are reported. Returns what it returned."""
         made = self.function(**{self.argument: trial, **arguments})
@@ -55,8 +59,26 @@ class OwnLoop:
             for metrics in made:
                 trial.report(metrics)
         finally:
-            made.close()
+            _close(made, self.path)
         return None
+
+
+def explain_going_on(path: str) -> str:
+    """What is wrong with a loop that does not end where its trial does."""
+    return (
+        f"{path} went on after its end: trial.report raises gapsweep.TrialEnd where a trial ends, "
+        "and `yield` raises GeneratorExit; the loop must not catch them, as `except BaseException` "
+        "and a bare `except` do"
+    )
+
+
+def _close(generator: GeneratorType[Any, Any, Any], path: str) -> None:
+    try:
+        generator.close()
+    except RuntimeError as error:
+        if "GeneratorExit" not in str(error):
+            raise
+        raise ContractError(explain_going_on(path), "trainable") from None
 
 
 def find_function_loop(
