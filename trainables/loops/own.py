@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, starmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -36,7 +38,7 @@ from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
 from trainables.loops.settings import plain_mode, set_generators, take_generators
-from trainables.loops.signature import OwnLoop
+from trainables.loops.signature import OwnLoop, explain_going_on
 from trainables.loops.trial import Measure, Trial
 from trainables.loops.trial_data import TrialData
 from trainables.measure import measure
@@ -116,6 +118,7 @@ class OwnRun:
         self.measured = False
         fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
         self.params = Params({**fixed, **parts.params}, varied=parts.params)
+        self.folder: Path | None = None
         self._handover: LoopControl | None = None
         self._model: nn.Module | None = None
         self._revealing = False
@@ -146,6 +149,14 @@ class OwnRun:
     def is_baseline(self) -> bool:
         """Whether nothing may regularise."""
         return self.parts.runs_to_end
+
+    def find_folder(self) -> Path:
+        """The folder for files of the loop; a temporary one where nothing is kept."""
+        if self.folder is None:
+            self._temporary = TemporaryDirectory(prefix="gapsweep-")
+            self.folder = Path(self._temporary.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
 
     @property
     def start_seed(self) -> int:
@@ -279,8 +290,9 @@ class OwnRun:
         if not self._has_data:
             raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
-        few = self.is_short
-        return TrialData(self.splits, self.data, self.training, few=few)
+        return TrialData(
+            self.splits, self.data, self.training, self.params.read.add, few=self.is_short
+        )
 
     @property
     def is_short(self) -> bool:
@@ -290,8 +302,8 @@ class OwnRun:
     def report(self, metrics: object, named: Mapping[str, Any]) -> None:
         """Hand an epoch's metrics to whoever iterates."""
         assert self._handover is not None
-        if named:
-            metrics = {**dict(metrics), **named} if isinstance(metrics, Mapping) else dict(named)
+        if named and (metrics is None or isinstance(metrics, Mapping)):
+            metrics = {**(metrics or {}), **named}
         self._handover.suspend((metrics,))
 
     def checkpoint(self, entries: Mapping[str, Any]) -> None:
@@ -477,12 +489,7 @@ class OwnRun:
         finally:
             self._handover = None
         if not ended:
-            raise ContractError(
-                f"{self.parts.loop.path} went on after its end: trial.report raises "
-                "gapsweep.TrialEnd where a trial ends, which the loop must not catch (`except "
-                "BaseException` and a bare `except` do)",
-                "trainable",
-            )
+            raise ContractError(explain_going_on(self.parts.loop.path), "trainable")
         if self._model is not None and self.best_state:
             self._model.load_state_dict(self.best_state)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -98,8 +98,18 @@ class TrialData:
         info: shapes of inputs, number of outputs, task.
     """
 
-    def __init__(self, splits: Splits, placed: Placed, training: Training, *, few: bool) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        placed: Placed,
+        training: Training,
+        note: Callable[[str], object] = lambda _: None,
+        *,
+        few: bool,
+    ) -> None:
+        """``note`` is told the keys of ``training`` that are applied; ``few``: give one batch."""
         self._splits, self._placed, self._training, self._few = splits, placed, training, few
+        self._note = note
 
     @property
     def train(self) -> Dataset[Any]:
@@ -126,6 +136,9 @@ class TrialData:
         """
         training = self._training
         check_sampling(training, self._splits, self._placed)
+        if batch_size is None:
+            self._note("batch_size")
+        self._note("drop_last")
         size = training.batch_size if batch_size is None else batch_size
         return (
             Loader(
