@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.loops import network, own_run, save_and_load, train_epochs, train_reporting
-from tests.trainings import same_state
+from tests.trainings import same_state, splits
 from trainables.errors import ContractError, DivergedError
 from trainables.loops.handover import TrialEnd
 from trainables.loops.trial import Trial
@@ -432,3 +432,21 @@ def test_averaged_weights_are_evaluated_and_kept(params: dict[str, float]) -> No
     assert ones[-1].metrics["val/loss"] != others[-1].metrics["val/loss"]
     assert not same_state(plain.best_state, averaged.best_state)
     assert averaged.list_idle() == ()
+
+
+def test_the_samples_of_a_trial_are_its_division_and_of_a_rehearsal_a_few() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def loop(trial: Trial) -> Iterator[Any]:
+        data: Any = trial.data
+        x, y = data.train[3]
+        assert (tuple(x.shape), y.shape, data.info.outputs) == ((1, 4, 4), (), 2)
+        loader, _ = data.loaders(16)
+        sizes.append((len(data.train), sum(len(y) for _, y in loader)))
+        yield trial.evaluate(network())
+
+    next(own_run(loop).train())
+    next(own_run(loop, few=True).train())
+    assert sizes == [(60, 60), (60, 16)]
+    next(own_run(loop, few=True, data=splits(600, 30)).train())
+    assert sizes[-1] == (256, 16)

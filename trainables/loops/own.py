@@ -24,6 +24,7 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.no_rows import NoSplits
 from trainables.data.placing import Placed, place
+from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
@@ -46,6 +47,8 @@ from trainables.regularisers.weights import Penalised, select_penalised
 from trainables.run import EpochResult, Kept
 
 _NO_DATA = "the spec names no `data`; name it there"
+_FEW = 256
+"""Samples of a Dataset in a rehearsal, at most."""
 _START = 2**23  # no epoch of ours has this number
 
 
@@ -125,6 +128,7 @@ class OwnRun:
         self._regularised: list[Regularised] = []
         self._measured: dict[str, float] = {}
         self._entries: dict[str, Any] = {}
+        self._samples: TrialData | None = None
         self._offered: Mapping[str, Any] = {}
         self._saved: dict[str, Any] = {}
         self._restored = False
@@ -290,9 +294,13 @@ class OwnRun:
         if not self._has_data:
             raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
-        return TrialData(
-            self.splits, self.data, self.training, self.params.read.add, few=self.is_short
-        )
+        if self._samples is None:
+            few = _FEW if self.parts.few else None
+            note, short = self.params.read.add, self.is_short
+            self._samples = TrialData(
+                self.splits, self.data, self.training, note, few=short, most=few
+            )
+        return self._samples
 
     @property
     def is_short(self) -> bool:
@@ -382,7 +390,7 @@ class OwnRun:
     def _measure(
         self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
     ) -> dict[str, float]:
-        sizes, device = self.training.eval_batch_size, find_device(list(model.parameters()))
+        device = find_device(list(model.parameters()))
         sides: dict[str, Mapping[str, float]] = {}
         for side, given in (("val", val), ("train", train)):
             with locate(side), self.autocast():
@@ -390,16 +398,21 @@ class OwnRun:
                     batches = read_batches(given, device, few=self.is_short)
                     if not self._has_data and self.trainable.function is None:
                         batches = self._guess_task(model, batches)
-                elif side == "train":
-                    read = self.data.measured.read(sizes, subset=self.subset)
-                    batches = starmap(Batch, read)
                 else:
-                    batches = starmap(Batch, self.data.val.read(sizes))
+                    batches = starmap(Batch, self._read(side))
                 sides[side] = measure(model, self.trainable, batches)
         gap = compute_gaps(sides["train"], sides["val"], self.trainable.is_better_high)
         sides["gap"] = gap
         found = {s: sides[s] for s in ("train", "val", "gap")}
         return {f"{side}/{k}": v for side, values in found.items() for k, v in values.items()}
+
+    def _read(self, side: str) -> Iterator[Pair]:
+        """The samples that are measured of one side; of a rehearsal some from all over it."""
+        size = self.training.eval_batch_size
+        samples = self.data.measured if side == "train" else self.data.val
+        if self.is_short:
+            return iter([samples.spread(size)])
+        return samples.read(size, subset=self.subset if side == "train" else None)
 
     def _guess_task(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches, after the task of the first one has chosen loss and metrics."""
@@ -421,7 +434,7 @@ class OwnRun:
         taken = parts.loop.select_arguments(parts.arguments)
         self.params.read.update(f"{MODEL_PREFIX}{name}" for name in taken)
         trial = Trial(self, self.params, seed=self.training.seed, device=self.parts.device)
-        self._regularised, self._entries, self._measured = [], {}, {}
+        self._regularised, self._entries, self._measured, self._samples = [], {}, {}, None
         self._first, self._restored = True, False
 
         def body() -> object:
