@@ -450,3 +450,19 @@ def test_the_samples_of_a_trial_are_its_division_and_of_a_rehearsal_a_few() -> N
     assert sizes == [(60, 60), (60, 16)]
     next(own_run(loop, few=True, data=splits(600, 30)).train())
     assert sizes[-1] == (256, 16)
+
+
+def test_what_a_finally_block_raises_after_the_end_is_only_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def loop(trial: Trial) -> Iterator[Any]:
+        try:
+            yield {"val/loss": 1.0}
+        finally:
+            raise OSError("no room")
+
+    run = own_run(loop)
+    next(run.train())
+    run.close()
+    shown = capsys.readouterr().err
+    assert shown.startswith("after the end of a trial: mine:train raised OSError: no room (")
