@@ -383,6 +383,9 @@ class OwnRun:
         generators = take_generators()
         try:
             with plain_mode():
+                for one in self._regularised:
+                    if one.evaluated is model:
+                        one.refresh_norms()
                 self._measured = self._measure(model, train, val)
         finally:
             set_generators(generators)
