@@ -31,6 +31,19 @@ class Strict(Frozen):
     model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
+def list_changed(model: BaseModel) -> frozenset[str]:
+    """The fields whose values are not their defaults.
+
+    A stored spec has all fields, so that ``model_fields_set`` does not say what a user gave.
+    """
+    fields = type(model).model_fields
+    return frozenset(
+        name
+        for name, field in fields.items()
+        if getattr(model, name) != field.get_default(call_default_factory=True, validated_data={})
+    )
+
+
 class Problems:
     """The problems of a model, of which only the first are described, and the rest counted."""
 

@@ -245,3 +245,35 @@ class Skipping(Net):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return self.compute(batch) if batch_idx % 2 else None
+
+
+class Plateau(Net):
+    """A schedule that watches the validation, without naming a metric."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.1)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        match self.form:
+            case "pair":
+                return [optimizer], [plateau]
+            case "mapping":
+                return {"optimizer": optimizer, "lr_scheduler": plateau}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau}}
+
+
+def build() -> Net:
+    return Net()
+
+
+class Headless(Net):
+    """A module whose steps call its parts, without a forward of its own."""
+
+    forward = pl.LightningModule.forward
+
+    def compute(self, batch: Any) -> Tensor:
+        x, y = batch
+        return functional.cross_entropy(self.net(x), y)

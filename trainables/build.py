@@ -16,14 +16,14 @@ from trainables.compat import defer_compiler, seed_torch
 from trainables.config.data_info import Task
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
-from trainables.config.training import Training, scale_for_workers
+from trainables.config.training import Training, scale_for_workers, settle_batches
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.contract import Trainable
 from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.placing import PROBE, Placed, place
 from trainables.data.samples import Samples
-from trainables.data.splits import AnySplit, Splits
+from trainables.data.splits import AnySplit, Splits, find_batch_size
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
@@ -121,6 +121,7 @@ def build_training(
         device=device,
         placed=data,
     )
+    training = settle_batches(training, find_batch_size(splits.train))
     training = scale_for_workers(training, process.world)
     check_sampling(training, splits, data)
     pair = data.train.head(2)

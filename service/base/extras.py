@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from importlib.metadata import requires
 
-_EXTRAS = ("client", "server", "dashboard", "optunahub", "parquet", "mnist", "lightning")
+_EXTRAS = (
+    "client",
+    "server",
+    "dashboard",
+    "optunahub",
+    "parquet",
+    "mnist",
+    "lightning",
+    "huggingface",
+)
 _REQUIREMENT = re.compile(r"^([\w.-]+).*extra == ['\"](\w+)['\"]")
 
 

@@ -33,6 +33,7 @@ from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
 from trainables.errors import TrainableError, describe_error
 from trainables.loops.opening import open_run
+from trainables.loops.own import OwnRun
 from trainables.run import EpochResult, Run
 
 
@@ -212,6 +213,8 @@ class Worker:
             process=self.process,
             placed=division.placed,
         )
+        if isinstance(run, OwnRun):
+            run.folder = self._folder.files(self._trial.number)
         state = self.process.broadcast(self._read_checkpoint())
         if state is not None:
             run.load_state_dict(state)

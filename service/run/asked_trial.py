@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,7 +48,7 @@ class AskedTrial(Trial):
 
     The loop reports every epoch, ends where a report says ``stop``, and tells the trial. Beside
     what every trial has (``params``, ``seed``, ``training``, ``data``, ``evaluate``,
-    ``regularise``, ``checkpoint``, ``restore``):
+    ``regularise``, ``checkpoint``, ``restore``, ``folder``):
 
     Attributes:
         number: its number in the sweep.
@@ -58,7 +57,6 @@ class AskedTrial(Trial):
         replicate: the number of the replicate, 0 in the search.
         without: the parts that are left out.
         task: what to do, in words.
-        folder: a folder for files of this trial, which is deleted when no answer needs it.
     """
 
     def __init__(self, sweep: AskedSweep, worker: AskedWorker, handed: Handed) -> None:
@@ -83,13 +81,6 @@ class AskedTrial(Trial):
     def start_seed(self) -> int:
         """The seed of the random generators where the loop begins."""
         return self._elsewhere.start_seed
-
-    @property
-    def folder(self) -> Path:
-        """A folder for files of this trial, which is deleted when no answer needs it."""
-        folder = self._sweep.folder.trial(self.number)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     @property
     def data(self) -> TrialData:

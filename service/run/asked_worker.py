@@ -10,7 +10,7 @@ from service.spec.model import SweepSpec
 from service.study.messages import Assignment, EpochReport
 from trainables.loops.elsewhere import ELSEWHERE, RunElsewhere
 from trainables.loops.opening import read_parts
-from trainables.run import EpochResult, Run
+from trainables.run import EpochResult
 
 
 class AskedWorker(Worker):
@@ -38,6 +38,7 @@ class AskedWorker(Worker):
             placed=None if division is None else division.placed,
         )
         run = RunElsewhere(parts, lambda name: _is_better_high(spec, name))
+        run.folder = self._folder.files(trial.number)
         state = self._read_checkpoint()
         if state is not None:
             run.load_state_dict(state)
@@ -65,19 +66,9 @@ class AskedWorker(Worker):
 
     def _describe_device(self) -> dict[str, str]:
         """What its metrics are of; the loop trains where it likes."""
-        if self.run.parts.splits is None:
-            return {}
-        if self.run.evaluates and self.run.best_state:
+        if self.run.measured:
             return {SAMPLES: MEASURED}
         return {SAMPLES: DIVIDED} if self.run.uses_data else {}
-
-    def _test(
-        self, run: Run, best: dict[str, float], control: dict[str, float]
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """Measured here only where the loop evaluates a network on the spec's samples."""
-        if self.run.parts.splits is None or not (self.run.evaluates and self.run.best_state):
-            return best, control
-        return super()._test(run, best, control)
 
 
 def _is_better_high(spec: SweepSpec, name: str) -> bool:

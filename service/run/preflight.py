@@ -11,6 +11,7 @@ import cloudpickle
 
 from search_spaces.consistency import locate_alternatives
 from search_spaces.kinds import Int, Parameter, list_alternatives
+from search_spaces.models import list_changed
 from search_spaces.values import Value
 from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
@@ -27,7 +28,7 @@ from trainables.analysis.unread import find_unread
 from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, RegulariserConfig, read_regularisers
-from trainables.config.training import scale_for_workers
+from trainables.config.training import scale_for_workers, settle_batches
 from trainables.config.trial_parameters import MODEL_PREFIX, read_point
 from trainables.contract import Trainable
 from trainables.data.datasets import open_rows
@@ -37,7 +38,7 @@ from trainables.data.lazy_rows import LazyRows
 from trainables.data.no_rows import NoRows
 from trainables.data.notes import Note
 from trainables.data.rows import Rows
-from trainables.data.splits import Splits
+from trainables.data.splits import Split, Splits, find_batch_size
 from trainables.errors import TrainableError, blame
 from trainables.loading import load_trainable
 from trainables.loop import TrainingRun, try_step
@@ -170,16 +171,17 @@ def _find_smallest(spec: SweepSpec, splits: Splits, sizes: Collection[int]) -> L
     train, training = splits.train, spec.training
     if isinstance(train, StreamSplit) or training.steps_per_epoch is not None:
         return None
-    if isinstance(train, LazySplit) and (train.loading.sampler or train.loading.batch_size):
+    if isinstance(train, LazySplit) and train.loading.sampler:
         return None
-    batch_sizes = _list_batch_sizes(spec, len(train))
+    batch_sizes = _list_batch_sizes(spec, train)
     return find_smallest({len(train), *sizes}, batch_sizes, drop_last=training.drop_last)
 
 
-def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:
+def _list_batch_sizes(spec: SweepSpec, train: Split | LazySplit) -> Collection[int]:
     """The batch sizes that trials may have, of all workers together."""
+    training, samples = settle_batches(spec.training, find_batch_size(train)), len(train)
     parameter = spec.space.parameters.get("batch_size")
-    sizes: list[Value] = [] if parameter else [spec.training.batch_size]
+    sizes: list[Value] = [] if parameter else [training.batch_size]
     for varied in list_alternatives(parameter) if parameter else ():
         match varied:
             case Int():
@@ -188,7 +190,7 @@ def _list_batch_sizes(spec: SweepSpec, samples: int) -> Collection[int]:
             case _:
                 sizes += varied.choices()
     workers = spec.resources.workers
-    factor = scale_for_workers(spec.training, workers).batch_size // spec.training.batch_size
+    factor = scale_for_workers(training, workers).batch_size // training.batch_size
     return {factor * size for size in sizes if isinstance(size, int)}
 
 
@@ -208,16 +210,15 @@ def _check_sending(spec: SweepSpec, rows: Rows) -> Iterator[Problem]:
 
 
 def _check_loader(spec: SweepSpec, splits: Splits) -> Iterator[Problem]:
-    """Check that no size of batches is asked for beside that of a ready loader."""
-    if not isinstance(splits.train, LazySplit | StreamSplit):
+    """Check that no size of batches is asked for beside a loader that makes its own."""
+    train = splits.train
+    if not (isinstance(train, LazySplit | StreamSplit) and train.owns_batches):
         return
-    size = splits.train.loading.batch_size
-    if size is None:
-        return
-    text = f"the DataLoader of train has batches of {size}; leave this key out"
+    size = find_batch_size(train)
+    text = "the DataLoader of train makes its batches itself; leave this key out"
     if "batch_size" in spec.space.parameters:
         yield Problem("space.batch_size", text)
-    if "batch_size" in spec.training.model_fields_set and spec.training.batch_size != size:
+    if "batch_size" in list_changed(spec.training) and spec.training.batch_size != size:
         yield Problem("training.batch_size", text)
 
 

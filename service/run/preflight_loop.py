@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_spaces.kinds import Auto, list_alternatives
-from search_spaces.words import not_one_of
+from search_spaces.words import did_you_mean, not_one_of
 from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
@@ -78,11 +78,29 @@ def check_loop(
         for metric, key in spec.required_metrics.items()
         if metric not in found.metrics
     ]
+    problems += _find_unread_arguments(spec, loop, run)
     problems += _check_regularisers(spec, run, splits)
     problems += _check_user_defined(spec, loop, run, splits)
     if problems:
         raise SpecError(source, problems)
     return run, found
+
+
+def _find_unread_arguments(spec: SweepSpec, loop: OwnLoop, run: OwnRun) -> Iterator[Problem]:
+    """Arguments that the loop neither takes nor reads, which are most often misspelt."""
+    given = dict.fromkeys(spec.model, "model")
+    for name in spec.space.parameters:
+        if name.startswith(MODEL_PREFIX):
+            given[name.removeprefix(MODEL_PREFIX)] = "space"
+    for name, place in given.items():
+        if f"{MODEL_PREFIX}{name}" not in run.params.read:
+            known = loop.list_arguments()
+            where = f"model.{name}" if place == "model" else f"space.{MODEL_PREFIX}{name}"
+            yield Problem(
+                where,
+                f"{loop.path} takes no argument {name!r}{did_you_mean(name, known)}, and does not "
+                f"read trial.params[{name!r}]",
+            )
 
 
 def _check_user_defined(

@@ -31,6 +31,7 @@ def find_rate_problems(
 ) -> Iterator[Problem]:
     """Keys that nothing reads, that contradict each other, or that do not fit."""
     yield from _find_unread(spec, run, found)
+    yield from _find_endless(spec, found)
     if is_own(run.trainable):
         yield from _find_ignored(spec, run)
     yield from _find_monitors(run, found.metrics)
@@ -52,6 +53,17 @@ def _find_unread(spec: SweepSpec, run: TrainingRun, found: Examination) -> Itera
             yield Problem(f"space.{key}", text)
         elif getattr(spec.training, key) != getattr(default, key):
             yield Problem(f"training.{key}", text)
+
+
+def _find_endless(spec: SweepSpec, found: Examination) -> Iterator[Problem]:
+    """A warm-up that the training does not end."""
+    key, training = "warmup_steps", spec.training
+    if found.steps is None or spec.space.parameters.keys() & {key, "max_epochs", "batch_size"}:
+        return
+    steps = found.steps * training.max_epochs
+    if training.warmup_steps >= steps:
+        text = f"{training.warmup_steps} leaves no step for the schedule: a training has {steps}"
+        yield Problem(f"training.{key}", text)
 
 
 def _find_ignored(spec: SweepSpec, run: TrainingRun) -> Iterator[Problem]:

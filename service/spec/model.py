@@ -217,7 +217,7 @@ class SweepSpec(Strict):
             *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
             *self._find_batch_problems(),
-            *self._find_warmup_problems(),
+            *self._find_schedule_problems(),
             *(
                 (("search", "enqueue", position, name), text)
                 for position, point in enumerate(self.search.enqueue)
@@ -296,14 +296,22 @@ class SweepSpec(Strict):
                     "needed every epoch",
                 )
 
-    def _find_warmup_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        epochs, most = self.training.warmup_epochs, self.training.max_epochs
-        varied = self.space.parameters.keys() & {"warmup_epochs", "max_epochs"}
-        if epochs >= most and not varied:
+    def _find_schedule_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Warm-ups and schedules that are longer than the training."""
+        training, varied, most = self.training, self.space.parameters, self.training.max_epochs
+        if "max_epochs" in varied:
+            return
+        if training.warmup_epochs >= most and "warmup_epochs" not in varied:
             yield (
                 ("training", "warmup_epochs"),
-                f"{epochs} leaves no epoch for the schedule: max_epochs is {most}",
+                f"{training.warmup_epochs} leaves no epoch for the schedule: max_epochs is {most}",
             )
+        for key, epochs in training.schedule.list_falls().items():
+            if epochs >= most:
+                yield (
+                    ("training", "schedule", key),
+                    f"the rate would fall after {epochs} epochs, and max_epochs is {most}",
+                )
 
     def _find_batch_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         size, workers = self.training.batch_size, self.resources.workers

@@ -237,6 +237,10 @@ class SweepFolder:
         """Delete the files of a trial, if there are any."""
         shutil.rmtree(self.trial(number), ignore_errors=True)
 
+    def files(self, number: int) -> Path:
+        """Return the folder of what a user's own loop writes in a trial, which may not exist."""
+        return self.trial(number) / "files"
+
     def best_weights(self, number: int) -> Path:
         """Return the file of a finished trial's kept weights, a plain state dict."""
         return self.trial(number) / "best.pt"

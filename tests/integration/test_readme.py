@@ -22,6 +22,7 @@ SMALL = ("budget.trials=3", "training.max_epochs=2", "confirm=off")
 HERE = ("resources={executor: local}",)
 TRAINABLES = REPOSITORY / "trainables" / "README.md"
 REGULARISERS = REPOSITORY / "trainables" / "regularisers" / "README.md"
+RUN = REPOSITORY / "service" / "run" / "README.md"
 SPEC = REPOSITORY / "service" / "spec" / "README.md"
 
 
@@ -88,6 +89,25 @@ def test_the_loop_of_ones_own(tmp_path: Path, no_mlflow: None) -> None:
     write(tmp_path, TRAINABLES, "own loop")
     changes = settings(*SMALL, *HERE, "search.pruner=none")
     assert swept(tmp_path, *changes)["trials"]["complete"] == 3
+
+
+def test_the_trainer_of_hugging_face(tmp_path: Path, no_mlflow: None) -> None:
+    write(tmp_path, TRAINABLES, "hugging face")
+    changes = settings(*SMALL, *HERE, "search.pruner=none")
+    assert swept(tmp_path, *changes)["trials"]["complete"] == 3
+
+
+def test_the_loop_elsewhere(
+    tmp_path: Path,
+    no_mlflow: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example(RUN, "ask and tell", "python"), names)
+    assert names["sweep"].ended
+    assert "looks better than the control" in capsys.readouterr().out
 
 
 def test_the_table(tmp_path: Path, no_mlflow: None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
+    SequentialSampler,
     Subset,
     TensorDataset,
     WeightedRandomSampler,
@@ -23,7 +26,9 @@ from torch.utils.data import (
 
 from service.base.errors import SpecError
 from service.run.preflight import run_preflight
+from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
+from service.spec.stored import parse_stored_spec
 from tests.specs import parse
 from trainables.analysis.examine import examine
 from trainables.analysis.held_out import measure_held_out
@@ -223,12 +228,39 @@ def test_a_train_side_with_transforms_is_said() -> None:
     assert not any("transforms" in note for note in build("items")[1].notes)
 
 
-def test_a_ready_loader_keeps_its_batches() -> None:
-    run, _ = build("loaders", batch_size=3)
-    plan = run.data.train.plan(3)
+@pytest.mark.parametrize(("given", "batches"), [({}, [8] * 5), ({"batch_size": 3}, [3] * 13)])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_ready_loader_keeps_its_batches_unless_the_spec_gives_another_size(
+    given: dict[str, int], batches: list[int], stored: bool
+) -> None:
+    spec = parse(
+        data={"name": f"{__name__}:loaders", "test": 0},
+        trainable=f"{__name__}:linear",
+        training={"max_epochs": 2, **given},
+        confirm="off",
+    )
+    if stored:
+        spec = parse_stored_spec(dump_spec(spec), "it", Path())
+    run_preflight(spec, "it")
+    run = build_run(spec, {"dropout": 0.1}, load(spec.data), baseline=False, device="cpu")
+    plan = run.data.train.plan(run.training.batch_size)
     assert not isinstance(plan, int)
-    assert [len(batch) for batch in plan] == [8] * 5
+    assert [len(batch) for batch in plan] == batches
     assert list(train(run))[-1].done
+    assert run.steps == 2 * len(batches)
+
+
+def test_a_space_may_vary_the_batch_size_of_a_ready_loader() -> None:
+    spec = parse(
+        data={"name": f"{__name__}:loaders", "test": 0},
+        trainable=f"{__name__}:linear",
+        space={"batch_size": {"choice": [3, 4]}},
+        confirm="off",
+    )
+    run_preflight(spec, "it")
+    run = build_run(spec, {"batch_size": 4}, load(spec.data), baseline=False, device="cpu")
+    next(train(run))
+    assert run.steps == N // 4
 
 
 def test_a_ready_loaders_sampler_draws_the_order() -> None:
@@ -365,19 +397,31 @@ def test_data_that_cannot_be_sent_to_other_processes_are_refused() -> None:
         ({"space": {"batch_size": {"choice": [3, 4]}}}, "space.batch_size"),
     ],
 )
-def test_a_size_of_batches_beside_that_of_a_ready_loader_is_refused(
-    changes: dict[str, Any], place: str
+@pytest.mark.parametrize("data", ["ready_streams", "ready_batches"])
+def test_a_size_of_batches_beside_a_loader_that_makes_them_is_refused(
+    changes: dict[str, Any], place: str, data: str
 ) -> None:
     spec = parse(
         **{
-            "data": {"name": f"{__name__}:loaders", "test": 0},
+            "data": {"name": f"{__name__}:{data}", "test": 0},
             "trainable": f"{__name__}:linear",
             "confirm": "off",
             **changes,
         }
     )
-    with pytest.raises(SpecError, match=rf"{place}: the DataLoader of train has batches of 8"):
+    with pytest.raises(SpecError, match=rf"{place}: the DataLoader of train makes its batches"):
         run_preflight(spec, "it")
+
+
+def with_split(split: str = "first") -> Any:
+    return {**arrays(), "test": (X[:3] + 9, Y[:3])}
+
+
+@pytest.mark.parametrize("data", ["loaders", "with_split"])
+def test_a_stored_spec_which_has_all_keys_is_read_as_the_one_that_was_written(data: str) -> None:
+    source = {"name": f"{__name__}:{data}", **({"test": 0} if data == "loaders" else {})}
+    written = parse(data=source, trainable=f"{__name__}:linear", confirm="off")
+    run_preflight(parse_stored_spec(dump_spec(written), "it", Path()), "it")
 
 
 def ordered() -> Any:
@@ -403,6 +447,12 @@ class Unsteady(Ordered):
 
 def unsteady() -> Any:
     return {**stream(), "val": Unsteady(X[N:], Y[N:])}
+
+
+def ready_batches() -> Any:
+    made = parts()
+    batches = BatchSampler(SequentialSampler(range(N)), 5, drop_last=False)
+    return {**made, "train": DataLoader(made["train"], batch_sampler=batches)}
 
 
 def ready_streams() -> Any:

@@ -14,8 +14,16 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassF1Score
 
+from service.base.errors import SpecError
+from service.run.preflight import run_preflight
+from service.spec.file import dump_spec
+from service.spec.stored import parse_stored_spec
 from tests.lightning_modules import VAL, N, Plain, X, Y, rows_of
 from tests.specs import parse
+from trainables.analysis.export import export_network
+from trainables.analysis.held_out import list_val_inputs
+from trainables.analysis.measure_anatomy import measure_anatomy
+from trainables.analysis.subject import gather_subject
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DivergedError
 from trainables.loops.opening import open_run
@@ -236,5 +244,68 @@ def test_what_cannot_be_fitted_is_a_sentence(
         fit(name, **options)
 
 
+KEYS = {"training": {"lr": 0.1, "compile": True, "sampling": "balanced"}, "space": {"mixup": 0.2}}
+
+
+def test_keys_that_the_module_decides_are_named_and_those_of_a_stored_spec_are_not() -> None:
+    changes = {"data": {"name": f"{MODULES}:arrays"}, "trainable": f"{MODULES}:Net"}
+    changes |= {"confirm": "off", "space": {"dropout": {"choice": [0.0, 0.1]}}}
+    stored = parse_stored_spec(dump_spec(parse(**changes)), "it", Path())
+    assert run_preflight(stored, "it").not_neutral == (
+        "weight_decay 0.1 of the optimizer, in every trial but the baseline",
+    )
+    with pytest.raises(SpecError) as caught:
+        run_preflight(parse(**{**changes, **KEYS}), "it")
+    named = [problem.path for problem in caught.value.problems]
+    assert named == ["training.lr", "training.compile", "training.sampling", "space.mixup"]
+
+
+def test_a_plateau_schedule_in_any_form_watches_the_loss() -> None:
+    for form in ("pair", "mapping", "nested"):
+        run = open_fit("Plateau", model={"form": form})
+        list(run.train())
+        (config,) = run.model.trainer.lr_scheduler_configs  # type: ignore[union-attr]  # a module's
+        assert (config.monitor, config.scheduler.last_epoch) == ("val_loss", 3)
+
+
+def test_a_function_that_returns_a_module_is_told_to_name_the_class() -> None:
+    with pytest.raises(ContractError, match=r"build returned Net, .*: name its class as"):
+        fit("build")
+
+
+def test_a_module_without_a_forward_is_inspected_and_its_weights_are_exported(
+    tmp_path: Path,
+) -> None:
+    spec = parse(data={"name": f"{MODULES}:arrays"}, trainable=f"{MODULES}:Headless")
+    splits = load(spec.data)
+    run = open_fit("Headless")
+    assert len(list(run.train())) == 3
+    anatomy = measure_anatomy(run.model, run.penalised, list_val_inputs(run, 10))
+    assert [layer.units for layer in anatomy.layers] == [0, 0]
+    subject = gather_subject(spec, {}, run, splits, None)
+    written = export_network(subject, tmp_path, verify=False)
+    assert 'missing the required "forward"' in written.reason
+    assert (tmp_path / "weights.safetensors").exists()
+
+
 def test_a_step_may_skip_its_batch() -> None:
     assert len(fit("Skipping")) == 3
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_keys_that_cannot_act_are_named_also_of_a_stored_spec(stored: bool) -> None:
+    def check(**training: Any) -> None:
+        spec = parse(
+            data={"name": f"{MODULES}:arrays", "test": 0},
+            trainable=f"{MODULES}:Net",
+            training={"max_epochs": 2, **training},
+            confirm="off",
+        )
+        if stored:
+            spec = parse_stored_spec(dump_spec(spec), "it", Path())
+        run_preflight(spec, "it")
+
+    check()
+    check(clip_norm=1.0, accumulate=2)
+    with pytest.raises(SpecError, match=r"training\.lr: .*configure_optimizers"):
+        check(lr=0.5)

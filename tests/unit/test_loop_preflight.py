@@ -48,6 +48,10 @@ def bare(trial):
     yield trial.evaluate(model)
 
 
+def unregularised(trial):
+    yield trial.evaluate(network())
+
+
 def own_data(trial):
     for epoch in range(trial.max_epochs):
         trial.report(**{"val/loss": 1.0 / (epoch + 1), "train/loss": 0.1})
@@ -59,6 +63,10 @@ def annotated(run: "gapsweep.Trial"):
 
 def trial_value(run):
     return run.params["dropout"]
+
+
+def accurate(trial):
+    yield {"val/acc": 0.5}
 
 
 def spelled(trial):
@@ -158,6 +166,26 @@ def test_a_loop_with_data_of_its_own_needs_none_in_the_spec() -> None:
     )
 
 
+def test_dropout_that_the_baseline_has_is_named() -> None:
+    found = check("unregularised")
+    assert found.not_neutral == (
+        "dropout in 3 of the network, in the baseline too: the loop does not give it to "
+        "trial.regularise, or set it by trial.params",
+    )
+    assert check("good").not_neutral == ()
+
+
+def test_a_key_of_training_that_is_varied_and_not_read_is_named() -> None:
+    space = {"lr": {"float": [0.1, 1.0]}, "batch_size": {"choice": [16, 32]}}
+    assert "lr: sampled, but the loop never reads trial.params" in notes(check("good", space=space))
+
+
+def test_the_usual_names_of_metrics_say_which_way_they_improve() -> None:
+    found = spec("accurate", objective={"metric": "val/acc"}, early_stopping="off")
+    assert found.objective.mode == "max"
+    assert spec("accurate", objective={"metric": "val/nll"}).objective.mode == "min"
+
+
 def test_a_parameter_that_the_loop_reads_is_not_called_unapplied() -> None:
     assert "penalty, lambda: sampled, but" in notes(check("annotated", data=None))
 
@@ -179,6 +207,24 @@ def test_a_parameter_that_the_loop_reads_is_not_called_unapplied() -> None:
             {},
             "trainable",
             "or a training loop: a function of one argument named `trial`",
+        ),
+        (
+            "good",
+            {"model": {"widht": 3}},
+            "model.widht",
+            "some_loops:good takes no argument 'widht'; did you mean 'width'?",
+        ),
+        (
+            "own_data",
+            {"space": {**BASE["space"], "model.depth": {"int": [1, 3]}}},
+            "space.model.depth",
+            "takes no argument 'depth', and does not read trial.params['depth']",
+        ),
+        (
+            "accurate",
+            {"objective": {"metric": "val/acc"}},
+            "trainable",
+            "`early_stopping: {metric: …}` watches another one, `off` none",
         ),
         ("needs", {}, "trainable", "some_loops:needs needs width; give it under `model`"),
         ("good", {"resources": {"workers": 2}}, "resources.workers", "runs in one process"),

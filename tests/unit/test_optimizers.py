@@ -135,6 +135,33 @@ def test_l2_with_an_optimizer_is_the_weight_decay_of_torchs(kind: str) -> None:
             "measure_every",
             "must be 1, got 2: training.schedule.metric is 'gap/loss'",
         ),
+        (
+            {"schedule": {"name": "step", "step_size": 40}},
+            "schedule.step_size",
+            "the rate would fall after 40 epochs, and max_epochs is 40",
+        ),
+        (
+            {"schedule": {"name": "step", "milestones": [50, 60]}},
+            "schedule.milestones",
+            "would fall after 50 epochs",
+        ),
+        (
+            {"schedule": {"name": "plateau", "patience": 39}},
+            "schedule.patience",
+            "would fall after 40 epochs",
+        ),
+        ({"schedule": {"name": "cosine", "T_max": 9}}, "schedule.T_max", "`training.max_epochs`"),
+        ({"schedule": {"name": "cosine", "eta_min": 0}}, "schedule.eta_min", "'end_factor'"),
+        (
+            {"schedule": {"name": "one_cycle", "max_lr": 0.1}},
+            "schedule.max_lr",
+            "set `training.lr`",
+        ),
+        (
+            {"schedule": {"name": "linear", "warmup_steps": 9}},
+            "schedule.warmup_steps",
+            "set `training.warmup_epochs`",
+        ),
         ({"warmup_epochs": 40}, "warmup_epochs", "leaves no epoch for the schedule: max_epochs"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.loops import network, own_run, save_and_load, train_epochs, train_reporting
-from tests.trainings import same_state
+from tests.trainings import same_state, splits
 from trainables.errors import ContractError, DivergedError
 from trainables.loops.handover import TrialEnd
 from trainables.loops.trial import Trial
@@ -158,6 +158,16 @@ def swallow(trial: Trial) -> None:
             trial.report({"val/loss": 1.0})
 
 
+def swallow_yield(trial: Trial) -> Iterator[Any]:
+    while True:
+        with suppress(BaseException):
+            yield {"val/loss": 1.0}
+
+
+def optuna_style(trial: Trial) -> None:
+    trial.report(0.5, step=1)  # type: ignore[arg-type]  # the mistake
+
+
 def nothing(trial: Trial) -> float:
     return 0.5
 
@@ -202,10 +212,13 @@ def mistake(trial: Trial) -> Iterator[Any]:
     yield {"val/loss": trial.params["lrr"]}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of swallow_yield
 @pytest.mark.parametrize(
     ("loop", "text"),
     [
         (swallow, "mine:train went on after its end: trial.report raises gapsweep.TrialEnd"),
+        (swallow_yield, "mine:train went on after its end: trial.report raises gapsweep.TrialEnd"),
+        (optuna_style, "the loop reported float 0.5 in epoch 1; expected: a dict of metrics"),
         (nothing, "mine:train ended without an epoch: yield its metrics"),
         (elsewhere, "trial.report was called by the thread 'reader'"),
         (suggest, "declared under `space` in the spec"),
@@ -270,6 +283,27 @@ def test_parts_that_the_loop_never_applies_are_idle() -> None:
         list(run.train())
         idle[loop] = run.list_idle()
     assert idle == {ignoring: ("penalty", "dropout"), reading: ("penalty",), train_epochs: ()}
+
+
+def test_parameters_that_are_not_active_have_the_value_at_which_they_do_nothing() -> None:
+    seen: dict[str, object] = {}
+
+    def loop(trial: Trial) -> Iterator[Any]:
+        names = ("lambda", "penalty", "l1_ratio", "dropout", "augmentation_strength", "mixup")
+        seen.update({name: trial.params[name] for name in names})
+        seen["all"] = dict(trial.params)
+        yield {"val/loss": 1.0}
+
+    next(own_run(loop, dropout=0.3).train())
+    assert seen == {
+        "lambda": 0.0,
+        "penalty": "none",
+        "l1_ratio": 0.5,
+        "dropout": 0.3,
+        "augmentation_strength": 0.0,
+        "mixup": 0.0,
+        "all": {"dropout": 0.3},
+    }
 
 
 def test_the_control_is_what_early_stopping_would_have_kept() -> None:
@@ -398,3 +432,21 @@ def test_averaged_weights_are_evaluated_and_kept(params: dict[str, float]) -> No
     assert ones[-1].metrics["val/loss"] != others[-1].metrics["val/loss"]
     assert not same_state(plain.best_state, averaged.best_state)
     assert averaged.list_idle() == ()
+
+
+def test_the_samples_of_a_trial_are_its_division_and_of_a_rehearsal_a_few() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def loop(trial: Trial) -> Iterator[Any]:
+        data: Any = trial.data
+        x, y = data.train[3]
+        assert (tuple(x.shape), y.shape, data.info.outputs) == ((1, 4, 4), (), 2)
+        loader, _ = data.loaders(16)
+        sizes.append((len(data.train), sum(len(y) for _, y in loader)))
+        yield trial.evaluate(network())
+
+    next(own_run(loop).train())
+    next(own_run(loop, few=True).train())
+    assert sizes == [(60, 60), (60, 16)]
+    next(own_run(loop, few=True, data=splits(600, 30)).train())
+    assert sizes[-1] == (256, 16)

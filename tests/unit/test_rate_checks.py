@@ -157,7 +157,7 @@ def mistakes(how: str, **changes: Any) -> dict[str, str]:
         ),
         (
             "",
-            {"training": {"schedule": {"name": "plateau", "metric": "val/f1"}}},
+            {"training": {"schedule": {"name": "plateau", "metric": "val/f1", "patience": 0}}},
             "training.schedule",
             "'val/f1' is not one of train/loss",
         ),
@@ -165,11 +165,18 @@ def mistakes(how: str, **changes: Any) -> dict[str, str]:
             "",
             {
                 "training": {
-                    "schedule": {"name": "plateau", "metric": "val/accuracy", "mode": "min"}
+                    "max_epochs": 20,
+                    "schedule": {"name": "plateau", "metric": "val/accuracy", "mode": "min"},
                 }
             },
             "training.schedule",
             "mode is min, but higher values of val/accuracy are better",
+        ),
+        (
+            "",
+            {"training": {"warmup_steps": 18}},
+            "training.warmup_steps",
+            "18 leaves no step for the schedule: a training has 18",
         ),
         (
             "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,73 @@ def test_a_replicate_of_a_reported_arm_writes_what_it_finds_of_its_weights(
     for each in found[2].values():
         assert each.robustness.rows == 30
         assert {curve.corruption for curve in each.robustness.curves} == {"noise", "blur", "shift"}
+
+
+LOOP = """
+import torch
+from torch import nn
+
+
+def train(trial, restores=True):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader, _ = trial.data.loaders()
+    if restores:
+        trial.checkpoint(model=model, optimizer=optimizer)
+        trial.restore(model=model, optimizer=optimizer)
+    while True:
+        for x, y in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        yield trial.evaluate(model)
+
+
+def elsewhere(trial):
+    for epoch in range(3):
+        yield {"val/loss": 1.0}
+"""
+
+
+@pytest.fixture
+def own_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "worker_loops.py").write_text(LOOP)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("worker_loops", None)
+
+
+@pytest.mark.parametrize("restores", [True, False])
+def test_a_loop_in_a_new_process_answers_no_recorded_epoch_again(
+    own_loops: Path, restores: bool
+) -> None:
+    more = {"trainable": "worker_loops:train", "model": {"restores": restores}}
+    whole = worker(own_loops / "whole", **more)
+    whole.take(assignment(0, dropout=0.1))
+    expected = [advance(whole) for _ in range(3)]
+    first, second = (worker(own_loops / "cut", **more) for _ in range(2))
+    first.take(assignment(0, dropout=0.1))
+    found = [advance(first), advance(first)]
+    first.close()
+    second.take(replace(assignment(0, dropout=0.1), recorded=2))
+    found.append(advance(second))
+    assert found == expected
+    assert found[2].is_last
+
+
+def test_a_replicate_of_a_loop_is_tested_if_the_loop_evaluates(own_loops: Path) -> None:
+    one = worker(own_loops, test=True, trainable="worker_loops:train", model={})
+    one.take(replace(assignment(1, dropout=0.1), replicate=1))
+    best = [advance(one) for _ in range(3)][2].best
+    assert best is not None
+    assert {"test/loss", "test/accuracy", "test_gap/loss"} <= best.keys()
+    assert SweepFolder(own_loops).test_rows(1).exists()
+
+
+def test_a_replicate_of_a_loop_that_measures_itself_has_no_test(own_loops: Path) -> None:
+    one = worker(own_loops, test=True, trainable="worker_loops:elsewhere", model={})
+    one.take(replace(assignment(1, dropout=0.1), replicate=1))
+    last = [advance(one) for _ in range(3)][2]
+    assert last.best == {"epoch": 3.0, "val/loss": 1.0}
+    assert last.not_acting == ("dropout",)
+    assert not SweepFolder(own_loops).best_weights(1).exists()

@@ -30,14 +30,24 @@ _CALLED: Mapping[str, str] = {
     **dict.fromkeys(("warmup", "warm_up", "num_warmup_steps"), "warmup_steps"),
     **dict.fromkeys(("optim", "optimiser"), "optimizer"),
     **dict.fromkeys(("criterion", "loss_fn"), "loss"),
+    **dict.fromkeys(("eta_min", "min_lr"), "end_factor"),
+    "monitor": "metric",
+    "anneal_strategy": "anneal",
 }
 _DECAY = "a penalty decays weights, so that λ is searched: `space: {penalty: l2, lambda: auto}`"
 _EXPLAINED: Mapping[str, str] = {
     **dict.fromkeys(("weight_decay", "wd", "decay"), _DECAY),
     "lambd": _DECAY,
     "num_workers": "set `data.loader.workers`",
+    **dict.fromkeys(
+        ("T_max", "t_max", "total_steps", "total_iters"), "it runs over `training.max_epochs`"
+    ),
 }
-_RATE = "set `training.lr`"
+_ABOVE: Mapping[str, str] = {
+    **dict.fromkeys(("lr", "learning_rate", "max_lr"), "set `training.lr`"),
+    **dict.fromkeys(("warmup_epochs", "warmup_steps", "warmup"), "set `training.warmup_epochs`"),
+}
+"""Keys of ``training`` that people look for in its components."""
 
 
 def suggest_key(key: object, valid: Iterable[str]) -> str:
@@ -47,6 +57,6 @@ def suggest_key(key: object, valid: Iterable[str]) -> str:
         return f"; {_EXPLAINED[name]}"
     if _CALLED.get(name) in known:
         return f"; did you mean {_CALLED[name]!r}?"
-    if name in ("lr", "learning_rate"):
-        return f"; {_RATE}"
+    if name in _ABOVE and name not in known:
+        return f"; {_ABOVE[name]}"
     return did_you_mean(key, known)

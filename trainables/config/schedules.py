@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -23,6 +24,10 @@ class ScheduleConfig(Component):
     def counts_steps(self) -> bool:
         """Whether positions are steps of the optimiser; otherwise they are epochs."""
         return False
+
+    def list_falls(self) -> Mapping[str, int]:
+        """The options that say after how many epochs the rate falls at the earliest."""
+        return {}
 
     def scale(self, position: int, length: int) -> float:
         """The factor of the rate at a position of the training, from 0 to ``length`` − 1."""
@@ -111,6 +116,12 @@ class Step(ScheduleConfig):
             raise ValueError("give `step_size` or `milestones`, not both")
         return self
 
+    def list_falls(self) -> Mapping[str, int]:
+        """The first of the milestones, or the first step."""
+        if self.milestones:
+            return {"milestones": min(self.milestones)}
+        return {} if self.step_size is None else {"step_size": self.step_size}
+
     def scale(self, position: int, length: int) -> float:
         """``gamma`` to the power of how often it has fallen."""
         if self.milestones:
@@ -177,6 +188,10 @@ class Plateau(ScheduleConfig):
     threshold: Amount = Field(1e-4, description="smallest improvement that counts, as a share")
     cooldown: Epochs = Field(0, description="epochs after a fall that do not count")
     min_factor: Share = Field(0.0, description="where it ends at the latest, as a share of `lr`")
+
+    def list_falls(self) -> Mapping[str, int]:
+        """The epochs that are waited for, and one that may be the best."""
+        return {"patience": self.patience + 1}
 
     def scale(self, position: int, length: int) -> float:
         """1; what has fallen since is the training's own."""

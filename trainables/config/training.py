@@ -133,7 +133,9 @@ class Training(Strict):
 
     max_epochs: SomeEpochs = Field(40, description="epochs of a trial that nothing stops")
     batch_size: Annotated[int, Bounds(1, 10_000_000)] = Field(
-        64, description="samples per forward and backward pass"
+        64,
+        description="samples per forward and backward pass; default: 64, or what a ready "
+        "DataLoader has",
     )
     accumulate: Annotated[int, Bounds(1, 100_000)] = Field(
         1,
@@ -253,6 +255,13 @@ class Training(Strict):
         if twice:
             raise ValueError(f"duplicate metric names: {', '.join(twice)}")
         return self
+
+
+def settle_batches(training: Training, of_loader: int | None) -> Training:
+    """The options with the batch size of a ready loader, unless the spec gives another one."""
+    if of_loader is None or training.batch_size != Training.model_fields["batch_size"].default:
+        return training
+    return training.model_copy(update={"batch_size": of_loader})
 
 
 def scale_for_workers(training: Training, workers: int) -> Training:

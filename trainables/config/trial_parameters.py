@@ -37,6 +37,11 @@ _OF_REGULARISERS: Mapping[str, str] = {
 """Training options that have no effect where a part of a configuration is missing, with that."""
 
 
+def is_of_regularisers(name: str) -> bool:
+    """Whether a training option says how a regulariser acts."""
+    return name in _OF_REGULARISERS
+
+
 class TrainingSpec(Protocol):
     """The part of a spec that describes a training, before a trial's parameters."""
 

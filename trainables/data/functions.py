@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from search_spaces.models import list_changed
 from trainables.config.code_policy import DATA, load_named
 from trainables.config.construct import check_options, read_parameters
 from trainables.config.data import Function, LoaderOptions
@@ -92,10 +93,9 @@ def bind(config: Function) -> DataFunction:
     """
     function = _load(config.name, (config.arguments, config.test, config.seed))
     parameters = read_parameters(function) or {}
+    changed = list_changed(config)
     for key in _OUR_KEYS:
-        wanted = key in config.model_fields_set or (
-            key in parameters and _is_required(parameters[key])
-        )
+        wanted = key in changed or (key in parameters and _is_required(parameters[key]))
         if key in parameters and key not in config.args and wanted:
             raise ContractError(
                 f"{config.name} has an argument {key!r}, which is a key of `data` itself; give it "

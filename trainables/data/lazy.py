@@ -32,7 +32,7 @@ class Loading:
         collate_measured: makes a batch that is measured, where ``collate`` changes batches as a
             training does; None for ``collate``.
         workers: processes that read; 0 reads in the training's own process.
-        batch_size: samples of a batch, where a ready loader says so.
+        batch_size: samples of a batch that a ready loader has, unless a spec gives another one.
         drop_last: whether a last batch that is smaller is left out.
         sampler: draws the order of an epoch, or its batches; None for a random order.
         whole: whether a batch may be a mapping of any keys, which is inputs and targets in one.
@@ -87,6 +87,11 @@ class LazySplit:
         view = None if self.view is None else Subset(self.view, picked)
         part = Subset(self.dataset, picked)
         return LazySplit(name, self.source, part, self.loading, view, self.varies)
+
+    @property
+    def owns_batches(self) -> bool:
+        """Whether a sampler of the loader gives whole batches."""
+        return self.loading.sampler is not None and self.loading.batch_size is None
 
     def evaluated(self) -> LazySplit:
         """The same samples as they are measured: by the view, if there is one."""

@@ -42,25 +42,25 @@ class LazySamples(IndexedSamples):
     def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
         """The order of the loader's sampler, or a random one."""
         loading = self._split.loading
-        size, drop = loading.batch_size or batch_size, drop_last or bool(loading.drop_last)
+        drop = drop_last or bool(loading.drop_last)
         if loading.sampler is None:
-            return split_epoch(self.draw(balanced=balanced), size, drop_last=drop)
+            return split_epoch(self.draw(balanced=balanced), batch_size, drop_last=drop)
         drawn = _draw(loading.sampler)
         if drawn and not isinstance(drawn[0], int):
             return [torch.tensor(list(batch)) for batch in drawn]
-        return split_epoch(torch.tensor(drawn), size, drop_last=drop)
+        return split_epoch(torch.tensor(drawn), batch_size, drop_last=drop)
 
     def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int | None:
         """By the lengths of samples and sampler; None for a sampler without one."""
         loading = self._split.loading
-        size, drop = loading.batch_size or batch_size, drop_last or bool(loading.drop_last)
+        drop = drop_last or bool(loading.drop_last)
         if loading.sampler is None:
-            return count_batches(len(self), size, drop_last=drop)
+            return count_batches(len(self), batch_size, drop_last=drop)
         if not isinstance(loading.sampler, Sized):
             return None
         drawn = len(loading.sampler)
         makes_batches = loading.batch_size is None
-        return drawn if makes_batches else count_batches(drawn, size, drop_last=drop)
+        return drawn if makes_batches else count_batches(drawn, batch_size, drop_last=drop)
 
     def find_classes(self) -> NDArray[Any] | None:
         """The dataset's ``targets`` or ``labels``, if they are one for each sample."""
@@ -132,10 +132,9 @@ class StreamSamples(Samples):
         return x, y
 
     def _pass(self, batch_size: int, seed: int) -> Iterator[Pair]:
-        size = self._split.loading.batch_size or batch_size
         pin = self._device.type == "cuda"
         empty = True
-        for pair in read_stream(self._split, size, seed, pin=pin):
+        for pair in read_stream(self._split, batch_size, seed, pin=pin):
             empty = False
             yield pair
         if empty:

@@ -120,5 +120,7 @@ def _explain_missing(name: str, key: str, metrics: Mapping[str, float], epoch: i
     side = name.partition("/")[0]
     if side in ("gap", "train"):
         hint = f"; {side}/* are measured by trial.evaluate(model), which was not called for it"
+    if key.startswith("early_stopping"):
+        hint += "; `early_stopping: {metric: …}` watches another one, `off` none"
     got = join_names(list(metrics), " and ") or "nothing"
     return f"{key} is {name!r}, but the loop reported {got} in epoch {epoch}{hint}"

@@ -8,9 +8,10 @@ from typing import Protocol
 from search_spaces.values import Value
 from trainables.build import build_run, name_key
 from trainables.config.regularisers import OwnRegulariser
+from trainables.config.training import settle_batches
 from trainables.config.trial_parameters import EARLY_STOPPING, TrainingSpec, read_point
 from trainables.data.placing import Placed, place
-from trainables.data.splits import Splits
+from trainables.data.splits import Splits, find_batch_size
 from trainables.distributed.process import Process
 from trainables.errors import ContractError
 from trainables.loops.finding import find_loop
@@ -123,6 +124,8 @@ def read_parts(
     training = point.training
     if seed is not None:
         training = training.model_copy(update={"seed": seed, "weight_init_seed": None})
+    if splits is not None:
+        training = settle_batches(training, find_batch_size(splits.train))
     regularisers = tuple(r for r in point.regularisers if name_key(r) not in without)
     if baseline:
         regularisers = tuple(r for r in regularisers if not isinstance(r, OwnRegulariser))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, starmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.no_rows import NoSplits
 from trainables.data.placing import Placed, place
+from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
@@ -36,7 +39,7 @@ from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
 from trainables.loops.settings import plain_mode, set_generators, take_generators
-from trainables.loops.signature import OwnLoop
+from trainables.loops.signature import OwnLoop, explain_going_on
 from trainables.loops.trial import Measure, Trial
 from trainables.loops.trial_data import TrialData
 from trainables.measure import measure
@@ -44,6 +47,8 @@ from trainables.regularisers.weights import Penalised, select_penalised
 from trainables.run import EpochResult, Kept
 
 _NO_DATA = "the spec names no `data`; name it there"
+_FEW = 256
+"""Samples of a Dataset in a rehearsal, at most."""
 _START = 2**23  # no epoch of ours has this number
 
 
@@ -116,12 +121,14 @@ class OwnRun:
         self.measured = False
         fixed = {f"{MODEL_PREFIX}{name}": freeze(v) for name, v in parts.fixed.items()}
         self.params = Params({**fixed, **parts.params}, varied=parts.params)
+        self.folder: Path | None = None
         self._handover: LoopControl | None = None
         self._model: nn.Module | None = None
         self._revealing = False
         self._regularised: list[Regularised] = []
         self._measured: dict[str, float] = {}
         self._entries: dict[str, Any] = {}
+        self._samples: TrialData | None = None
         self._offered: Mapping[str, Any] = {}
         self._saved: dict[str, Any] = {}
         self._restored = False
@@ -146,6 +153,14 @@ class OwnRun:
     def is_baseline(self) -> bool:
         """Whether nothing may regularise."""
         return self.parts.runs_to_end
+
+    def find_folder(self) -> Path:
+        """The folder for files of the loop; a temporary one where nothing is kept."""
+        if self.folder is None:
+            self._temporary = TemporaryDirectory(prefix="gapsweep-")
+            self.folder = Path(self._temporary.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
 
     @property
     def start_seed(self) -> int:
@@ -279,8 +294,13 @@ class OwnRun:
         if not self._has_data:
             raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
-        few = self.is_short
-        return TrialData(self.splits, self.data, self.training, few=few)
+        if self._samples is None:
+            few = _FEW if self.parts.few else None
+            note, short = self.params.read.add, self.is_short
+            self._samples = TrialData(
+                self.splits, self.data, self.training, note, few=short, most=few
+            )
+        return self._samples
 
     @property
     def is_short(self) -> bool:
@@ -290,8 +310,8 @@ class OwnRun:
     def report(self, metrics: object, named: Mapping[str, Any]) -> None:
         """Hand an epoch's metrics to whoever iterates."""
         assert self._handover is not None
-        if named:
-            metrics = {**dict(metrics), **named} if isinstance(metrics, Mapping) else dict(named)
+        if named and (metrics is None or isinstance(metrics, Mapping)):
+            metrics = {**(metrics or {}), **named}
         self._handover.suspend((metrics,))
 
     def checkpoint(self, entries: Mapping[str, Any]) -> None:
@@ -370,7 +390,7 @@ class OwnRun:
     def _measure(
         self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
     ) -> dict[str, float]:
-        sizes, device = self.training.eval_batch_size, find_device(list(model.parameters()))
+        device = find_device(list(model.parameters()))
         sides: dict[str, Mapping[str, float]] = {}
         for side, given in (("val", val), ("train", train)):
             with locate(side), self.autocast():
@@ -378,16 +398,21 @@ class OwnRun:
                     batches = read_batches(given, device, few=self.is_short)
                     if not self._has_data and self.trainable.function is None:
                         batches = self._guess_task(model, batches)
-                elif side == "train":
-                    read = self.data.measured.read(sizes, subset=self.subset)
-                    batches = starmap(Batch, read)
                 else:
-                    batches = starmap(Batch, self.data.val.read(sizes))
+                    batches = starmap(Batch, self._read(side))
                 sides[side] = measure(model, self.trainable, batches)
         gap = compute_gaps(sides["train"], sides["val"], self.trainable.is_better_high)
         sides["gap"] = gap
         found = {s: sides[s] for s in ("train", "val", "gap")}
         return {f"{side}/{k}": v for side, values in found.items() for k, v in values.items()}
+
+    def _read(self, side: str) -> Iterator[Pair]:
+        """The samples that are measured of one side; of a rehearsal some from all over it."""
+        size = self.training.eval_batch_size
+        samples = self.data.measured if side == "train" else self.data.val
+        if self.is_short:
+            return iter([samples.spread(size)])
+        return samples.read(size, subset=self.subset if side == "train" else None)
 
     def _guess_task(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches, after the task of the first one has chosen loss and metrics."""
@@ -409,7 +434,7 @@ class OwnRun:
         taken = parts.loop.select_arguments(parts.arguments)
         self.params.read.update(f"{MODEL_PREFIX}{name}" for name in taken)
         trial = Trial(self, self.params, seed=self.training.seed, device=self.parts.device)
-        self._regularised, self._entries, self._measured = [], {}, {}
+        self._regularised, self._entries, self._measured, self._samples = [], {}, {}, None
         self._first, self._restored = True, False
 
         def body() -> object:
@@ -477,12 +502,7 @@ class OwnRun:
         finally:
             self._handover = None
         if not ended:
-            raise ContractError(
-                f"{self.parts.loop.path} went on after its end: trial.report raises "
-                "gapsweep.TrialEnd where a trial ends, which the loop must not catch (`except "
-                "BaseException` and a bare `except` do)",
-                "trainable",
-            )
+            raise ContractError(explain_going_on(self.parts.loop.path), "trainable")
         if self._model is not None and self.best_state:
             self._model.load_state_dict(self.best_state)
 

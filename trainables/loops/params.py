@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from search_spaces.values import Value, thaw
 from search_spaces.words import did_you_mean, join_names
-from trainables.config.regularisers import OFF
+from trainables.config.regularisers import BY_KEY, OFF, RegulariserConfig
 from trainables.config.trial_parameters import MODEL_PREFIX
 
 
@@ -30,9 +30,10 @@ class Params(Mapping[str, object]):
             if key in self._values:
                 self.read.add(key)
                 return thaw(self._values[key])
-        if name in OFF:
+        config = BY_KEY.get(name)
+        if config is not None:
             self.read.add(name)
-            return thaw(OFF[name])
+            return _find_neutral(config, name)
         raise MissingParameterError(
             f"trial.params has no {name!r}{did_you_mean(name, self._values)}; the space "
             f"of the spec varies {join_names(self._values, ' and ') or 'nothing'}"
@@ -46,6 +47,16 @@ class Params(Mapping[str, object]):
 
     def __repr__(self) -> str:
         return repr({name: self._values[name] for name in self._varied})
+
+
+def _find_neutral(config: type[RegulariserConfig], name: str) -> object:
+    """The value at which a parameter does nothing; where it matters to no one, its default."""
+    if name in OFF:
+        return thaw(OFF[name])
+    if name == config.strength:
+        return 0.0
+    fields = {field.alias or key: field for key, field in config.model_fields.items()}
+    return fields[name].default
 
 
 class MissingParameterError(KeyError):

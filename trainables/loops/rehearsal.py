@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from torch import nn
+
 from trainables.config.regularisers import BY_KEY
+from trainables.config.trial_parameters import MODEL_PREFIX, is_of_regularisers
 from trainables.loops.metrics import REPORTED
 from trainables.loops.own import OwnRun
+
+_APPLIED = ("max_epochs", "eval_batch_size", "seed", "weight_init_seed")
+"""Keys of ``training`` that act on any loop."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,25 @@ def rehearse(run: OwnRun, space: Mapping[str, object]) -> LoopFindings:
     """
     try:
         first = next(run.train())
-        decays = run.decays
+        decays, dropped = run.decays, tuple(_list_dropout(run))
     finally:
         run.close()
     notes = (*_list_notes(run, first.metrics), *_list_unapplied(run, space))
-    hidden = tuple(f"{decay} of the optimizer, in every trial but the baseline" for decay in decays)
-    return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured, hidden)
+    hidden = [f"{decay} of the optimizer, in every trial but the baseline" for decay in decays]
+    if dropped:
+        hidden.append(
+            f"dropout in {', '.join(dropped)} of the network, in the baseline too: the loop "
+            "does not give it to trial.regularise, or set it by trial.params"
+        )
+    return LoopFindings(tuple(first.metrics), notes, run.uses_data, run.measured, tuple(hidden))
+
+
+def _list_dropout(run: OwnRun) -> Iterator[str]:
+    """The layers that drop something in the baseline."""
+    if run.shows_network and not run.regularises:
+        for name, module in run.model.named_modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+                yield name
 
 
 def _list_notes(run: OwnRun, metrics: Mapping[str, float]) -> Iterator[str]:
@@ -59,9 +78,10 @@ def _list_notes(run: OwnRun, metrics: Mapping[str, float]) -> Iterator[str]:
 def _list_unapplied(run: OwnRun, space: Mapping[str, object]) -> Iterator[str]:
     """The parameters of the space that nothing in the loop reads or applies."""
     unread = [name for name in space if name not in run.params.read]
-    ours = [name for name in unread if name in BY_KEY]
+    ours = [name for name in unread if name in BY_KEY or is_of_regularisers(name)]
+    ours += [name for name in unread if "." in name and not name.startswith(MODEL_PREFIX)]
     if ours and not run.regularises:
         yield f"{', '.join(ours)}: sampled, but the loop never calls trial.regularise"
-    own = [name for name in unread if name not in BY_KEY and "." in name]
-    if own and not run.regularises:
-        yield f"{', '.join(own)}: sampled, but the loop never reads trial.params"
+    lost = [name for name in unread if name not in (*ours, *_APPLIED)]
+    if lost:
+        yield f"{', '.join(lost)}: sampled, but the loop never reads trial.params"

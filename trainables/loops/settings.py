@@ -59,6 +59,7 @@ class Settings:
     matmul: str
     cudnn: tuple[bool, bool, bool]
     folder: str | None
+    threads: int
 
     @classmethod
     def take(cls) -> Settings:
@@ -76,6 +77,7 @@ class Settings:
             matmul=torch.get_float32_matmul_precision(),
             cudnn=(cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
             folder=_find_folder(),
+            threads=torch.get_num_threads(),
         )
 
     def apply(self) -> None:
@@ -95,6 +97,8 @@ class Settings:
         if now.cudnn != self.cudnn:
             cudnn = torch.backends.cudnn
             cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
+        if now.threads != self.threads:
+            torch.set_num_threads(self.threads)
         if self.folder is not None and now.folder != self.folder:
             os.chdir(self.folder)
 

@@ -22,13 +22,22 @@ HOW = (
 )
 
 
+def finish_nothing(_trial: Trial, _made: object) -> bool:
+    """What a loop returned is nothing to train."""
+    return False
+
+
 @dataclass(frozen=True)
 class OwnLoop:
-    """A user's training loop, and the arguments that the spec gives it."""
+    """A user's training loop, and the arguments that the spec gives it.
+
+    ``finish`` trains what the loop returned, and says whether it did.
+    """
 
     path: str
     function: Callable[..., Any]
     argument: str
+    finish: Callable[[Trial, object], bool] = finish_nothing
 
     def select_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the function takes; the loop finds all of them in ``trial.params``."""
@@ -37,24 +46,51 @@ class OwnLoop:
             return dict(arguments)
         return {n: v for n, v in arguments.items() if n in parameters and n != self.argument}
 
+    def list_arguments(self) -> tuple[str, ...]:
+        """The names of the function's arguments beside the trial."""
+        return tuple(n for n in inspect.signature(self.function).parameters if n != self.argument)
+
     def call(self, trial: Trial, arguments: Mapping[str, Any]) -> object:
         """Run the whole loop; a generator's values are reported. Returns what it returned."""
         made = self.function(**{self.argument: trial, **arguments})
         if not isinstance(made, GeneratorType):
-            return made
+            return None if self.finish(trial, made) else made
         try:
             for metrics in made:
                 trial.report(metrics)
         finally:
-            made.close()
+            _close(made, self.path)
         return None
 
 
-def find_function_loop(path: str, found: object, arguments: Mapping[str, Any]) -> OwnLoop | None:
+def explain_going_on(path: str) -> str:
+    """What is wrong with a loop that does not end where its trial does."""
+    return (
+        f"{path} went on after its end: trial.report raises gapsweep.TrialEnd where a trial ends, "
+        "and `yield` raises GeneratorExit; the loop must not catch them, as `except BaseException` "
+        "and a bare `except` do"
+    )
+
+
+def _close(generator: GeneratorType[Any, Any, Any], path: str) -> None:
+    try:
+        generator.close()
+    except RuntimeError as error:
+        if "GeneratorExit" not in str(error):
+            raise
+        raise ContractError(explain_going_on(path), "trainable") from None
+
+
+def find_function_loop(
+    path: str,
+    found: object,
+    arguments: Mapping[str, Any],
+    finish: Callable[[Trial, object], bool] = finish_nothing,
+) -> OwnLoop | None:
     """The training loop that a function is; None if ``found`` at ``path`` is something else.
 
     A loop is a function with a parameter named ``trial`` or annotated as ``gapsweep.Trial``, or any
-    generator function of one required argument.
+    generator function of one required argument. ``finish`` trains what it returns, if it can.
 
     Raises:
         ContractError: it lacks an argument, or it is a loop as other tools have it.
@@ -76,7 +112,7 @@ def find_function_loop(path: str, found: object, arguments: Mapping[str, Any]) -
             "`model`, or a default",
             "trainable",
         )
-    return OwnLoop(path, found, argument)
+    return OwnLoop(path, found, argument, finish)
 
 
 def _find_argument(
@@ -95,7 +131,7 @@ def _find_argument(
 
 def _names_trial(annotation: object) -> bool:
     if isinstance(annotation, str):
-        return annotation.strip("'\"") in _ANNOTATIONS
+        return annotation.strip("'\"").rpartition(".")[2] == "Trial"
     home, name = getattr(annotation, "__module__", ""), getattr(annotation, "__qualname__", "")
     return f"{home}.{name}" in _ANNOTATIONS
 

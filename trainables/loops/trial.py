@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,6 +71,11 @@ class Trial:
     def data(self) -> TrialData:
         """The replicate's division of the spec's data, without its test samples."""
         return self._run.read_data()
+
+    @property
+    def folder(self) -> Path:
+        """A folder for files of this trial, kept until no answer needs them."""
+        return self._run.find_folder()
 
     def report(self, metrics: Mapping[str, Any] | None = None, **named: Any) -> None:
         """End an epoch with its metrics, those of :meth:`evaluate` in this epoch among them.

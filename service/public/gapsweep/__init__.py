@@ -16,7 +16,8 @@ itself imports neither torch nor Ray.
 - To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
   ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
   ``SamplerConfig``, ``PrunerConfig``, ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
-- For a training loop of your own: ``Trial``, ``TrialEnd``, ``LightningCallback``.
+- For a training loop of your own: ``Trial``, ``TrialEnd``, ``LightningCallback``,
+  ``HuggingFaceCallback``.
 - Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
   ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, ``splitters``, each a
   ``Registry``.
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from trainables.data.splitters.base import Draw as Draw
     from trainables.data.splitters.base import Splitter as Splitter
     from trainables.loops.handover import TrialEnd as TrialEnd
+    from trainables.loops.huggingface.callback import HuggingFaceCallback as HuggingFaceCallback
     from trainables.loops.lightning.callback import LightningCallback as LightningCallback
     from trainables.loops.trial import Trial as Trial
     from trainables.regularisers.base import Now as Now
@@ -111,6 +113,7 @@ _PUBLIC = {
     "trainables.data.batch": ("Batch",),
     "trainables.data.splitters.base": ("Cases", "Draw", "Splitter"),
     "trainables.loops.handover": ("TrialEnd",),
+    "trainables.loops.huggingface.callback": ("HuggingFaceCallback",),
     "trainables.loops.lightning.callback": ("LightningCallback",),
     "trainables.loops.trial": ("Trial",),
     "trainables.regularisers.base": ("Now", "Regulariser"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from search_spaces.models import list_changed
 from trainables.compat import seed_torch
 from trainables.config.construct import check_options
 from trainables.config.lightning import derives_from, is_of_lightning
@@ -143,7 +144,7 @@ def find_idle_keys(
 def _find_key(
     key: str, text: str, training: Training, space: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    if key in training.model_fields_set:
+    if key in list_changed(training):
         yield f"training.{key}", text
     if key in space:
         yield f"space.{key}", text
