@@ -58,6 +58,7 @@ def own_run(
     training: Mapping[str, Any] | None = None,
     runs_to_end: bool = False,
     data: Splits | None = SPLITS,
+    few: bool = False,
     **params: Any,
 ) -> OwnRun:
     """A training by a loop, before its first epoch."""
@@ -75,6 +76,7 @@ def own_run(
             splits=data,
             data=None if data is None else place(data, "cpu"),
             runs_to_end=runs_to_end,
+            few=few,
         )
     )
 

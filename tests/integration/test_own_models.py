@@ -13,6 +13,16 @@ from service.study.records import TrialState
 FORMS, LAZY = "tests.unit.test_natural_forms", "tests.unit.test_lazy_data"
 AUROC = {"path": "torchmetrics.classification:MulticlassAUROC", "num_classes": 2, "name": "auroc"}
 WEIGHTED = {"path": "torch.nn:CrossEntropyLoss", "weight": [1.0, 3.0]}
+OPTIMISATION = {
+    "batch_size": 8,
+    "accumulate": 2,
+    "clip_norm": 1.0,
+    "precision": "fp16",
+    "schedule": "one_cycle",
+    "warmup_epochs": 1,
+    "optimizer": {"name": "rmsprop", "alpha": 0.9},
+    "sampling": "balanced",
+}
 
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "text, ids and mask": (f"{FORMS}:ids_and_mask", f"{FORMS}:TextClassifier", {}),
@@ -27,6 +37,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "streams": (f"{LAZY}:ready_streams", f"{LAZY}:linear", {}),
     "ready loaders": (f"{LAZY}:weighted", f"{LAZY}:linear", {}),
     "imbalance": (f"{LAZY}:arrays", f"{LAZY}:linear", {"loss": WEIGHTED, "metrics": [AUROC]}),
+    "discriminative rates": (f"{LAZY}:arrays", "tests.tuning:Discriminative", {}),
+    "one-cycle in optimizer.step": (f"{LAZY}:arrays", "tests.tuning:Wrapped", {}),
+    "every key of the optimisation": (f"{LAZY}:arrays", f"{LAZY}:linear", OPTIMISATION),
     "one logit": (f"{FORMS}:sequences", f"{FORMS}:Squeezed", {}),
 }
 

@@ -229,6 +229,34 @@ def test_a_scheduler_that_the_users_code_steps_is_not_undone_and_is_resumed() ->
     assert second.rates == whole.rates[3 * STEPS :]
 
 
+class Inside(Still):
+    """Sets the rates within a wrapped ``optimizer.step``, before the step itself."""
+
+    def optimizer(self, parameters: Any, training: Any) -> Any:
+        made = super().optimizer(parameters, training)
+        inner = made.step
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            for group in made.param_groups:
+                group["lr"] *= 0.9
+            return inner(*arguments, **options)
+
+        made.step = step
+        return made
+
+
+def test_a_threshold_has_the_rate_of_the_step_itself() -> None:
+    trainable = Inside()
+    run = begin(trainable, penalty="l1", **{"lambda": 0.01})
+    before = [w.weight.detach().clone() for w in run.penalised]
+    finish(run)
+    for group, (start, w) in enumerate(zip(before, run.penalised, strict=True)):
+        by = 0.01 * sum(rates[group] for rates in trainable.rates)
+        assert trainable.rates[0] == pytest.approx((0.0009, 0.09))
+        expected = start.sign() * (start.abs() - by).clamp(min=0)
+        assert torch.allclose(w.weight, expected, atol=1e-6)
+
+
 class Setting(Net):
     """Sets a rate in its training step, without any scheduler."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 from tests.rates import Net, begin, finish
-from tests.trainings import curve, run, splits
+from tests.trainings import curve, hand_over, run, splits
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training
@@ -20,6 +22,7 @@ from trainables.data.balancing import Balance
 from trainables.data.lazy import LazySplit, Loading, StreamSplit
 from trainables.data.samples import Samples, count_batches, split_epoch
 from trainables.data.splits import AnySplit, Split, Splits
+from trainables.distributed.process import Process, Share
 from trainables.errors import ContractError
 from trainables.loop import TrainingRun, train
 from trainables.models import MLP
@@ -56,6 +59,30 @@ def test_small_batches_make_the_step_of_one_big_one(
         assert found == pytest.approx(expected, abs=1e-5)
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+class Counting(Process):
+    """Counts the batches whose gradients stay in the process, and those that are averaged."""
+
+    def __init__(self) -> None:
+        self.kept, self.begun = 0, 0
+
+    def begin_step(self, share: Share) -> None:
+        self.begun += 1
+
+    @contextmanager
+    def keep_gradients(self, network: nn.Module) -> Iterator[None]:
+        self.kept += 1
+        yield
+
+
+def test_gradients_are_averaged_over_processes_once_a_step() -> None:
+    process = Counting()
+    settings = Training(max_epochs=2, batch_size=8, accumulate=3)
+    run = build_training(MLP([4]), splits(60), settings, process=process)
+    list(train(run))
+    assert process.begun == 2 * 8
+    assert process.begun - process.kept == run.steps == 2 * 3
 
 
 def test_an_epoch_has_the_steps_that_are_asked_for() -> None:
@@ -124,6 +151,26 @@ def test_a_step_that_overflows_changes_nothing(penalty: str) -> None:
     assert [fast for _, fast in trainable.rates] == pytest.approx(
         [0.05 * (n + 1) / 100 for n in range(16)]
     )
+
+
+class Steep(Net):
+    """Its gradients overflow until the scale has been halved several times."""
+
+    def step(self, model: nn.Module, batch: Any) -> Any:
+        return 3e3 * super().step(model, batch)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_the_scale_of_the_loss_is_resumed(after: int) -> None:
+    training = {"precision": "fp16", "lr": 1e-5}
+    whole = begin(Steep(), training)
+    expected = finish(whole)
+    assert whole.steps < 24
+    resumed = begin(Steep(), training)
+    hand_over(begin(Steep(), training), resumed, after)
+    assert list(train(resumed)) == expected[after:]
+    assert resumed.steps == whole.steps
+    assert resumed.stepper.scaler.get_scale() == whole.stepper.scaler.get_scale()
 
 
 def test_a_users_scheduler_does_not_see_a_step_that_overflows() -> None:

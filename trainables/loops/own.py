@@ -24,10 +24,11 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.no_rows import NoSplits
 from trainables.data.placing import Placed, place
+from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
-from trainables.errors import ContractError, blame, describe_error, locate
+from trainables.errors import ContractError, TrainableError, blame, describe_error, locate
 from trainables.functions import find_device
 from trainables.gap import compute_gaps
 from trainables.loops.batches import guess_info, read_batches
@@ -46,6 +47,8 @@ from trainables.regularisers.weights import Penalised, select_penalised
 from trainables.run import EpochResult, Kept
 
 _NO_DATA = "the spec names no `data`; name it there"
+_FEW = 256
+"""Samples of a Dataset in a rehearsal, at most."""
 _START = 2**23  # no epoch of ours has this number
 
 
@@ -125,6 +128,7 @@ class OwnRun:
         self._regularised: list[Regularised] = []
         self._measured: dict[str, float] = {}
         self._entries: dict[str, Any] = {}
+        self._samples: TrialData | None = None
         self._offered: Mapping[str, Any] = {}
         self._saved: dict[str, Any] = {}
         self._restored = False
@@ -235,7 +239,8 @@ class OwnRun:
         try:
             self._end()
         except Exception as error:  # of the user's code, at the end of a trial that has ended
-            print(f"after the end of a trial: {describe_error(error)}", file=sys.stderr)
+            text = str(error) if isinstance(error, TrainableError) else describe_error(error)
+            print(f"after the end of a trial: {text}", file=sys.stderr)
 
     def best_metrics(self) -> dict[str, float]:
         """The metrics at the kept weights, and their ``epoch``."""
@@ -290,9 +295,13 @@ class OwnRun:
         if not self._has_data:
             raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
-        return TrialData(
-            self.splits, self.data, self.training, self.params.read.add, few=self.is_short
-        )
+        if self._samples is None:
+            few = _FEW if self.parts.few else None
+            note, short = self.params.read.add, self.is_short
+            self._samples = TrialData(
+                self.splits, self.data, self.training, note, few=short, most=few
+            )
+        return self._samples
 
     @property
     def is_short(self) -> bool:
@@ -374,6 +383,9 @@ class OwnRun:
         generators = take_generators()
         try:
             with plain_mode():
+                for one in self._regularised:
+                    if one.evaluated is model:
+                        one.refresh_norms()
                 self._measured = self._measure(model, train, val)
         finally:
             set_generators(generators)
@@ -382,7 +394,7 @@ class OwnRun:
     def _measure(
         self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
     ) -> dict[str, float]:
-        sizes, device = self.training.eval_batch_size, find_device(list(model.parameters()))
+        device = find_device(list(model.parameters()))
         sides: dict[str, Mapping[str, float]] = {}
         for side, given in (("val", val), ("train", train)):
             with locate(side), self.autocast():
@@ -390,16 +402,21 @@ class OwnRun:
                     batches = read_batches(given, device, few=self.is_short)
                     if not self._has_data and self.trainable.function is None:
                         batches = self._guess_task(model, batches)
-                elif side == "train":
-                    read = self.data.measured.read(sizes, subset=self.subset)
-                    batches = starmap(Batch, read)
                 else:
-                    batches = starmap(Batch, self.data.val.read(sizes))
+                    batches = starmap(Batch, self._read(side))
                 sides[side] = measure(model, self.trainable, batches)
         gap = compute_gaps(sides["train"], sides["val"], self.trainable.is_better_high)
         sides["gap"] = gap
         found = {s: sides[s] for s in ("train", "val", "gap")}
         return {f"{side}/{k}": v for side, values in found.items() for k, v in values.items()}
+
+    def _read(self, side: str) -> Iterator[Pair]:
+        """The samples that are measured of one side; of a rehearsal some from all over it."""
+        size = self.training.eval_batch_size
+        samples = self.data.measured if side == "train" else self.data.val
+        if self.is_short:
+            return iter([samples.spread(size)])
+        return samples.read(size, subset=self.subset if side == "train" else None)
 
     def _guess_task(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches, after the task of the first one has chosen loss and metrics."""
@@ -421,7 +438,7 @@ class OwnRun:
         taken = parts.loop.select_arguments(parts.arguments)
         self.params.read.update(f"{MODEL_PREFIX}{name}" for name in taken)
         trial = Trial(self, self.params, seed=self.training.seed, device=self.parts.device)
-        self._regularised, self._entries, self._measured = [], {}, {}
+        self._regularised, self._entries, self._measured, self._samples = [], {}, {}, None
         self._first, self._restored = True, False
 
         def body() -> object:

@@ -131,7 +131,7 @@ def _find_argument(
 
 def _names_trial(annotation: object) -> bool:
     if isinstance(annotation, str):
-        return annotation.strip("'\"") in _ANNOTATIONS
+        return annotation.strip("'\"").rpartition(".")[2] == "Trial"
     home, name = getattr(annotation, "__module__", ""), getattr(annotation, "__qualname__", "")
     return f"{home}.{name}" in _ANNOTATIONS
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
 from trainables.build import check_sampling
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.data.lazy import LazySplit, StreamSplit
-from trainables.data.nests import Nest, map_nest
+from trainables.data.nests import Nest, count_samples, map_nest
 from trainables.data.placing import Placed
 from trainables.data.samples import IndexedSamples, Pair, Plan, Samples
 from trainables.data.splits import AnySplit, Splits
@@ -106,20 +108,24 @@ class TrialData:
         note: Callable[[str], object] = lambda _: None,
         *,
         few: bool,
+        most: int | None = None,
     ) -> None:
-        """``note`` is told the keys of ``training`` that are applied; ``few``: give one batch."""
-        self._splits, self._placed, self._training, self._few = splits, placed, training, few
-        self._note = note
+        """``note`` is told the keys of ``training`` that are applied; ``few``: give one batch.
 
-    @property
+        A ``Dataset`` has ``most`` samples at most, from all over the split.
+        """
+        self._splits, self._placed, self._training, self._few = splits, placed, training, few
+        self._note, self._most = note, most
+
+    @cached_property
     def train(self) -> Dataset[Any]:
         """The training samples, on the CPU."""
-        return _as_dataset(self._splits.train)
+        return _as_dataset(self._splits.train, self._most)
 
-    @property
+    @cached_property
     def val(self) -> Dataset[Any]:
         """The validation samples, on the CPU."""
-        return _as_dataset(self._splits.val)
+        return _as_dataset(self._splits.val, self._most)
 
     @property
     def info(self) -> DataInfo:
@@ -159,17 +165,28 @@ class TrialData:
         )
 
 
-def _as_dataset(split: AnySplit) -> Dataset[Any]:
+def _as_dataset(split: AnySplit, most: int | None) -> Dataset[Any]:
     match split:
         case LazySplit():
-            return split.dataset
+            whole = most is None or len(split) <= most
+            return split.dataset if whole else Subset(split.dataset, _spread(len(split), most))
         case StreamSplit():
             stream: Any = split.stream
             return getattr(stream, "dataset", stream) if split.half is None else _refuse_half()
-    x, y = (map_nest(torch.tensor, side) for side in (split.x, split.y))
+    rows = slice(None) if most is None else _spread(len(split), most)
+    x, y = (map_nest(lambda leaf: torch.tensor(leaf[rows]), side) for side in (split.x, split.y))
     if isinstance(x, Tensor) and isinstance(y, Tensor):
         return TensorDataset(x, y)
-    return PairDataset(x, y, len(split))
+    return PairDataset(x, y, count_samples(y))
+
+
+def _spread(count: int, most: int | None) -> list[int]:
+    """Positions at even distances."""
+    return [
+        *dict.fromkeys(
+            np.linspace(0, count - 1, min(count, most or count)).round().astype(int).tolist()
+        )
+    ]
 
 
 def _refuse_half() -> Dataset[Any]:
