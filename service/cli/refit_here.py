@@ -50,7 +50,7 @@ def refit_here(
         print_json(made.refit.model_dump_json(indent=2))
     else:
         console = open_console()
-        for sentence in write_refit(made.refit):
+        for sentence in write_refit(made.refit, made.trials):
             console.print(sentence, soft_wrap=True)
         _print_places(console, made.refit, at, folder.path)
     if made.error is not None:

@@ -13,9 +13,20 @@ _SHOWN = 3
 """Metrics of the test samples that are shown, at most."""
 
 
-def write_refit(refit: Refit) -> tuple[str, ...]:
-    """What was trained and on what, the scores, how to read them, what is missing."""
-    return tuple(_list_sentences(refit))
+def write_refit(refit: Refit, trials: int | None = None) -> tuple[str, ...]:
+    """What was trained and on what, the scores, how to read them, what is missing.
+
+    ``trials`` are how many the sweep has now.
+    """
+    found = tuple(_list_sentences(refit))
+    if trials is None or trials <= refit.trials:
+        return found
+    more = _count(trials - refit.trials, "more trial")
+    return (
+        *found,
+        f"The sweep has had {more} since, so that its answer may be another now; "
+        "`gapsweep refit SWEEP --again` refits what it picks now.",
+    )
 
 
 def _list_sentences(refit: Refit) -> Iterator[str]:

@@ -199,7 +199,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         inspection=sweep.inspection or Inspection(),
         not_acting=sweep.not_acting,
         edges=find_edges(sweep),
-        refit=() if sweep.refit is None else write_refit(sweep.refit),
+        refit=() if sweep.refit is None else write_refit(sweep.refit, len(sweep.trials)),
     )
 
 

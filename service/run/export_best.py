@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from torch import nn
 
 from search_spaces.values import Value
-from service.base.disk import explain_full_disk, is_disk_full
+from service.base.disk import check_room, explain_full_disk, is_disk_full
 from service.base.errors import InputError, NotReadyError
 from service.run.best_model import load_best_run, read_weights
 from service.run.code_map import map_code
@@ -121,13 +122,9 @@ def _write_weights(spec: SweepSpec, sweep: Sweep, folder: SweepFolder, to: Path)
         code = map_code(fingerprint_code(spec))
     origin = Origin(spec.trainable, spec.model, is_loop=True, code=code)
     reason = "the spec names no `data`, so that the shape of inputs is not known"
-    try:
+    with _writing(to):
         state = read_weights(folder, best.number)
         written = export_state(state, origin, to, reason, _describe_best(folder, best))
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise InputError(f"{to} cannot be written ({error.strerror})") from None
     what = f"best: trial {best.number}, as the search trained it"
     return Exported(
         what, written.files, (), (0, 0), written.reason, written.unverified, False, False
@@ -176,14 +173,10 @@ def _write(
     network, removed = prune(before, samples) if pruned else (before, ())
     raw = take_raw(material.rows, SAMPLES, merged=bool(card["refit"]))
     subject = gather_subject(material.spec, params, run, splits, raw, material.code, network)
-    try:
+    with _writing(to):
         written = export_network(
             subject, to, form, card={**card, "removed": [asdict(r) for r in removed]}
         )
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise InputError(f"{to} cannot be written ({error.strerror})") from None
     counts = (_count_parameters(before), _count_parameters(network))
     return Exported(
         what,
@@ -212,15 +205,30 @@ def _copy_refit(folder: SweepFolder, refit: Refit, to: Path) -> Exported:
             f"the files of {folder.sweep_id}'s refit are missing; "
             f"gapsweep refit {folder.sweep_id} --again makes it anew"
         )
-    try:
+    with _writing(to):
         files = copy_export(place, to)
+    needs = _read_needs(to)
+    what = _name_refit(refit)
+    return Exported(what, files, (), (0, 0), refit.no_program, refit.unverified, *needs)
+
+
+@contextmanager
+def _writing(to: Path) -> Iterator[None]:
+    """Tell why a folder cannot be written.
+
+    Raises:
+        InputError: it cannot be written.
+        DiskFullError: the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         if is_disk_full(error):
             raise
         raise InputError(f"{to} cannot be written ({error.strerror})") from None
-    needs = _read_needs(to)
-    what = _name_refit(refit)
-    return Exported(what, files, (), (0, 0), refit.no_program, refit.unverified, *needs)
+    except Exception:  # the writers of weights do not say why they failed
+        check_room(to)
+        raise
 
 
 def copy_export(place: Path, to: Path) -> tuple[Path, ...]:

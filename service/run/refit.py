@@ -16,7 +16,7 @@ from torch import nn
 
 from search_spaces.values import Value
 from service.answer.refit_plan import RefitPlan, plan_refit
-from service.base.disk import explain_full_disk, is_disk_full
+from service.base.disk import check_room, explain_full_disk, is_disk_full
 from service.base.errors import InputError, Problem, SpecError, SweepFailedError
 from service.report.formatting import format_configuration
 from service.run.code_map import map_code
@@ -48,6 +48,7 @@ from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.data.whole import keep_raw, merge, take_raw
 from trainables.errors import TrainableError
+from trainables.loop import TrainingRun
 from trainables.loops.finding import find_loop
 from trainables.loops.opening import open_run
 from trainables.run import EpochResult, Run
@@ -255,6 +256,10 @@ class _Training:
             if is_disk_full(error):
                 raise
             raise InputError(f"{target} cannot be written ({error.strerror})") from None
+        except Exception:  # the writers of weights do not say why they failed
+            shutil.rmtree(target, ignore_errors=True)
+            check_room(target.parent)
+            raise
 
     def _describe(
         self,
@@ -272,6 +277,7 @@ class _Training:
             what=plan.what,
             confirmed=arm is not None,
             trial=plan.trial,
+            trials=len(self._sweep.trials),
             without=plan.without,
             baseline=plan.baseline,
             params=dict(self._params),
@@ -289,7 +295,7 @@ class _Training:
             replicates=0 if arm is None else arm.replicates,
             seconds=seconds,
             created=time.time(),
-            notes=splits.notes,
+            notes=(*splits.notes, *_note_monitors(run)),
             changes=self._material.changes,
             no_program=written.reason,
             unverified=written.unverified,
@@ -361,6 +367,16 @@ def rebuild_refit(material: Material, folder: SweepFolder, refit: Refit) -> tupl
     run.model.load_state_dict(load_weights(found[0]))
     run.model.eval()
     return run, splits
+
+
+def _note_monitors(run: Run) -> Iterator[str]:
+    """Learning rates that fall by a metric do so by other samples than in the replicates."""
+    monitors = run.rates.monitors if isinstance(run, TrainingRun) else ()
+    if monitors:
+        yield (
+            f"the learning rate follows {', '.join(monitors)}, which is measured on samples that "
+            "are trained on here, so that it falls in other epochs than in the replicates"
+        )
 
 
 def _find_loss(result: EpochResult) -> float:

@@ -29,12 +29,13 @@ _FOR_CODE = ("safetensors", "transformers")
 class Refitted:
     """A refit after a call.
 
-    ``existed`` says that it was there before, ``error`` why it is not registered; it is None too
-    where MLflow is off.
+    ``existed`` says that it was there before, ``trials`` how many the sweep has, ``error`` why it
+    is not registered; it is None too where MLflow is off.
     """
 
     refit: Refit
     existed: bool
+    trials: int
     error: GapsweepError | None = None
 
 
@@ -63,15 +64,15 @@ def refit_sweep(
         description = _update_report(sweep, study, folder) if not existed else ""
         wanted = name or (refit.registered.name if refit.registered else spec.name)
         if refit.registered is not None and refit.registered.name == wanted:
-            return Refitted(refit, existed)
+            return Refitted(refit, existed, len(sweep.trials))
         try:
             registered = _register(spec, sweep, folder, home, refit, wanted, description)
         except GapsweepError as error:
-            return Refitted(refit, existed, error)
+            return Refitted(refit, existed, len(sweep.trials), error)
         if registered is not None:
             refit = refit.model_copy(update={"registered": registered})
             write_refit(folder, refit)
-    return Refitted(refit, existed)
+    return Refitted(refit, existed, len(sweep.trials))
 
 
 def _update_report(sweep: Sweep, study: Any, folder: SweepFolder) -> str:

@@ -39,6 +39,7 @@ class Registered(Frozen):
 class Refit(Frozen):
     """One training on all samples that are not test samples.
 
+    ``trials`` are how many the sweep had then: with more, its answer may be another now.
     ``files`` is the name of its folder below ``refit``, which has the exported network. ``rows``
     are the samples that it was trained on, of which the replicates had ``replicate_rows``;
     ``kept_epochs`` are those that the trainings of the sweep kept. ``metrics`` are those of all
@@ -52,6 +53,7 @@ class Refit(Frozen):
     what: str
     confirmed: bool
     trial: int
+    trials: int
     without: tuple[str, ...]
     baseline: bool
     params: dict[str, Any]

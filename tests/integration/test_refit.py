@@ -19,12 +19,14 @@ import pytest
 import torch
 import yaml
 
-from service.base.errors import ChangedSweepError, InputError, NotReadyError
+from service.base.errors import ChangedSweepError, DiskFullError, InputError, NotReadyError
+from service.run.export_best import export_sweep
 from service.run.refit import find_or_refit
 from service.sweep.environment import locate_home
 from service.sweep.home import SweepFolder
 from service.sweep.refit_record import get_refit_folder, read_refit
 from tests.commands import gapsweep
+from tests.small_disks import fill, make_room, mount_small_disk
 from trainables.analysis.rebuild import load
 
 NET = """
@@ -267,6 +269,20 @@ def test_a_registry_that_fails_keeps_the_refit_and_a_later_call_registers_it(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["registered"]["name"] == "other"
     assert json.loads(done.stdout)["files"] == refit.files
+
+
+@pytest.mark.root
+def test_a_full_disk_is_said_and_changes_nothing(swept: Swept, tmp_path: Path) -> None:
+    with mount_small_disk(tmp_path / "disk", 4096) as disk:
+        copied = swept.copy(disk)
+        fill(disk)
+        with pytest.raises(DiskFullError, match="an earlier refit is unchanged"):
+            find_or_refit(copied.folder, again=False, accept_changes=False, progress=forget)
+        with pytest.raises(DiskFullError, match="the export is not complete"):
+            export_sweep(copied.folder, disk / "to", "export", source="best", pruned=False)
+        make_room(disk)
+        assert read_refit(copied.folder) is None
+        assert not list((disk / "to").glob("*.safetensors"))
 
 
 def test_a_sweep_without_a_completed_trial_is_said(tmp_path: Path) -> None:

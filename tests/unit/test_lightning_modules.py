@@ -20,6 +20,10 @@ from service.spec.file import dump_spec
 from service.spec.stored import parse_stored_spec
 from tests.lightning_modules import VAL, N, Plain, X, Y, rows_of
 from tests.specs import parse
+from trainables.analysis.export import export_network
+from trainables.analysis.held_out import list_val_inputs
+from trainables.analysis.measure_anatomy import measure_anatomy
+from trainables.analysis.subject import gather_subject
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DivergedError
 from trainables.loops.opening import open_run
@@ -267,6 +271,21 @@ def test_a_plateau_schedule_in_any_form_watches_the_loss() -> None:
 def test_a_function_that_returns_a_module_is_told_to_name_the_class() -> None:
     with pytest.raises(ContractError, match=r"build returned Net, .*: name its class as"):
         fit("build")
+
+
+def test_a_module_without_a_forward_is_inspected_and_its_weights_are_exported(
+    tmp_path: Path,
+) -> None:
+    spec = parse(data={"name": f"{MODULES}:arrays"}, trainable=f"{MODULES}:Headless")
+    splits = load(spec.data)
+    run = open_fit("Headless")
+    assert len(list(run.train())) == 3
+    anatomy = measure_anatomy(run.model, run.penalised, list_val_inputs(run, 10))
+    assert [layer.units for layer in anatomy.layers] == [0, 0]
+    subject = gather_subject(spec, {}, run, splits, None)
+    written = export_network(subject, tmp_path, verify=False)
+    assert 'missing the required "forward"' in written.reason
+    assert (tmp_path / "weights.safetensors").exists()
 
 
 def test_a_step_may_skip_its_batch() -> None:

@@ -317,13 +317,27 @@ def _judge(subject: Subject, place: Path, last: str) -> str:
 
 
 def _get_outputs(subject: Subject) -> Any:
-    """The network's outputs for its encoded samples, in the target's units."""
+    """The network's outputs for its encoded samples, in the target's units.
+
+    Empty for a network that a user's loop calls in another way.
+    """
+    if not _is_callable(subject):
+        return {}
     with torch.random.fork_rng([]), torch.no_grad():
         torch.manual_seed(0)
         made = rebuild.plain(rebuild.call(subject.network, subject.samples))
         whole, _ = _add_preprocessing(subject.network, subject)
         scaled = isinstance(whole, WithPreprocessing) and isinstance(made, Tensor)
         return whole.rescale(made) if scaled else made  # type: ignore[operator]  # it is one
+
+
+@torch.no_grad()
+def _is_callable(subject: Subject) -> bool:
+    try:
+        rebuild.call(subject.network, subject.samples)
+    except Exception:  # of the user's code, in whatever way it fails
+        return False
+    return True
 
 
 def _remove(path: Path) -> None:

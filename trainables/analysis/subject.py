@@ -13,7 +13,7 @@ from search_spaces.values import Value
 from trainables.analysis.export import Origin, Subject
 from trainables.config.code_policy import TRAINABLE, load_named
 from trainables.config.trial_parameters import TrainingSpec, read_point
-from trainables.data.nests import Nest, map_nest
+from trainables.data.nests import Nest, keep_arrays, map_nest
 from trainables.data.samples import IndexedSamples
 from trainables.data.splits import Splits
 from trainables.loading import ModuleTrainable
@@ -84,4 +84,4 @@ def _list_others(run: Run) -> Iterator[Nest]:
 
 
 def _to_cpu(nest: Any) -> Nest:
-    return map_nest(lambda leaf: leaf.cpu(), nest)
+    return map_nest(lambda leaf: leaf.cpu(), keep_arrays(nest))

@@ -67,6 +67,13 @@ def list_leaves(nest: Nest) -> Iterator[Any]:
             yield from list_leaves(getattr(nest, field.name))
 
 
+def keep_arrays(nest: Nest) -> Nest:
+    """The nest without those entries of a mapping that have no array, such as texts."""
+    if not isinstance(nest, Mapping):
+        return nest
+    return {name: part for name, part in nest.items() if any(True for _ in list_leaves(part))}
+
+
 def is_leaf(value: object) -> bool:
     """Whether it is a tensor or an array."""
     return isinstance(value, Tensor | np.ndarray)

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainables.config.data_info import DataInfo, Shape, Task
 from trainables.data.lazy import LazySplit, StreamSplit
-from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
+from trainables.data.nests import Nest, count_samples, keep_arrays, list_leaves, map_nest
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.raw import hash_rows
 from trainables.errors import DataError
@@ -123,9 +123,7 @@ def describe_size(split: AnySplit | None) -> str:
 
 def find_shape(x: Nest) -> Shape:
     """The shape of one sample: of an array, or a nest of the shapes of all arrays."""
-    if isinstance(x, Mapping):  # texts beside arrays have none
-        x = {name: part for name, part in x.items() if any(True for _ in list_leaves(part))}
-    shape: Shape = map_nest(lambda leaf: tuple(leaf.shape[1:]), x)
+    shape: Shape = map_nest(lambda leaf: tuple(leaf.shape[1:]), keep_arrays(x))
     return shape
 
 

@@ -42,7 +42,8 @@ def merge(rows: Rows) -> Splits:
 
     Everything that is fitted on training samples (scales, categories, classes) is fitted on all of
     them. The validation split is that of the search, whose samples are trained on too: what is
-    measured there says nothing about new samples. ``rows`` are those of :func:`keep_raw`.
+    measured there says nothing about new samples. ``rows`` are those of :func:`keep_raw`; ``notes``
+    of the splits say what is special about their merging.
 
     Raises:
         DataError: they are a stream, or have an order of their own.
@@ -110,9 +111,9 @@ def _merge_lazy(rows: LazyRows) -> Splits:
         dataset=ConcatDataset([train.dataset, as_trained or val.dataset]),
         view=None if train.view is None else ConcatDataset([train.view, val.view or val.dataset]),
     )
-    notes = splits.notes
+    notes: tuple[str, ...] = ()
     if train.varies and not val.varies and as_trained is None:
-        notes = (*notes, "the validation samples are read without the transforms of the training")
+        notes = ("the validation samples are read without the transforms of the training",)
     return replace(splits, train=merged, notes=notes)
 
 
