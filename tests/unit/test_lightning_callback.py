@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import pytest
 import pytorch_lightning
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -144,6 +144,50 @@ def test_regularisers_of_the_trial_act_in_the_fit() -> None:
         return float(dict(trained.model.named_parameters())["net.0.weight"].norm())
 
     assert weights(penalty="l2", **{"lambda": 10.0}) < 0.5 * weights()
+
+
+class Shifting(pl.LightningDataModule):
+    """Moves all inputs, in place of the module's own hook."""
+
+    def train_dataloader(self) -> Any:
+        return loaders()[0]
+
+    def val_dataloader(self) -> Any:
+        return loaders()[1]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch[0] + 50, batch[1]
+
+
+class Looking(Net):
+    """Notes the inputs of its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[Tensor]] = {"train": [], "val": []}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.seen["train"].append(batch[0])
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.seen["val"].append(batch[0])
+        super().validation_step(batch, batch_idx)
+
+
+def test_hooks_of_a_data_module_change_batches_before_the_trial_augments_them() -> None:
+    def loop(trial: Trial) -> None:
+        callback: Any = gapsweep.LightningCallback(trial)
+        trainer = pl.Trainer(max_epochs=1, callbacks=[callback], **QUIET)
+        trainer.fit(Looking(), datamodule=Shifting())
+
+    trained = own_run(loop, input_noise=0.5)
+    list(trained.train())
+    seen: Any = trained.model.seen
+    trained_on, measured_on = (torch.cat(seen[side]) for side in ("train", "val"))
+    assert trained_on.mean() > 40
+    assert {tuple(row) for row in measured_on.tolist()} <= {tuple(r) for r in (X + 50).tolist()}
+    assert not {tuple(row) for row in trained_on.tolist()} & {tuple(r) for r in (X + 50).tolist()}
 
 
 def test_epochs_without_a_validation_are_not_reported() -> None:

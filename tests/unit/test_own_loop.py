@@ -450,3 +450,39 @@ def test_the_samples_of_a_trial_are_its_division_and_of_a_rehearsal_a_few() -> N
     assert sizes == [(60, 60), (60, 16)]
     next(own_run(loop, few=True, data=splits(600, 30)).train())
     assert sizes[-1] == (256, 16)
+
+
+def test_what_a_finally_block_raises_after_the_end_is_only_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def loop(trial: Trial) -> Iterator[Any]:
+        try:
+            yield {"val/loss": 1.0}
+        finally:
+            raise OSError("no room")
+
+    run = own_run(loop)
+    next(run.train())
+    run.close()
+    shown = capsys.readouterr().err
+    assert shown.startswith("after the end of a trial: mine:train raised OSError: no room (")
+
+
+def test_norms_of_averaged_weights_have_statistics_of_their_own() -> None:
+    def loop(trial: Trial) -> Iterator[Any]:
+        norm = torch.nn.BatchNorm1d(16)
+        model = torch.nn.Sequential(torch.nn.Flatten(), norm, torch.nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        trial.regularise(model, optimizer)
+        loader, _ = trial.data.loaders(60)
+        for _ in range(trial.max_epochs):
+            for x, y in loader:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            yield trial.evaluate(model)
+
+    run = own_run(loop, ema=0.5, training={"batch_size": 60})
+    list(run.train())
+    x = torch.tensor(splits().train.x).flatten(1)  # type: ignore[union-attr]  # samples in memory
+    assert torch.allclose(run.best_state["1.running_mean"], x.mean(0), atol=1e-6)

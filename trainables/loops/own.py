@@ -28,7 +28,7 @@ from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
-from trainables.errors import ContractError, blame, describe_error, locate
+from trainables.errors import ContractError, TrainableError, blame, describe_error, locate
 from trainables.functions import find_device
 from trainables.gap import compute_gaps
 from trainables.loops.batches import guess_info, read_batches
@@ -239,7 +239,8 @@ class OwnRun:
         try:
             self._end()
         except Exception as error:  # of the user's code, at the end of a trial that has ended
-            print(f"after the end of a trial: {describe_error(error)}", file=sys.stderr)
+            text = str(error) if isinstance(error, TrainableError) else describe_error(error)
+            print(f"after the end of a trial: {text}", file=sys.stderr)
 
     def best_metrics(self) -> dict[str, float]:
         """The metrics at the kept weights, and their ``epoch``."""
@@ -382,6 +383,9 @@ class OwnRun:
         generators = take_generators()
         try:
             with plain_mode():
+                for one in self._regularised:
+                    if one.evaluated is model:
+                        one.refresh_norms()
                 self._measured = self._measure(model, train, val)
         finally:
             set_generators(generators)

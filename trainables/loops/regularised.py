@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,16 +11,18 @@ from torch import Tensor, nn
 
 from search_spaces.words import join_names
 from trainables.build import Regularisers, explain_config_misfit, name_key, name_part
+from trainables.compat import seed_torch
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest
 from trainables.data.no_rows import NoSplits
 from trainables.data.splits import Splits
-from trainables.distributed.process import derive_seed
+from trainables.distributed.process import Process, derive_seed
 from trainables.errors import ContractError, blame
-from trainables.forward import read_outputs
+from trainables.forward import call_network, read_outputs
 from trainables.functions import find_device
+from trainables.norm_statistics import find_norms, recompute_statistics
 from trainables.optimizers import list_decays, switch_off_decay
 from trainables.regularisers.base import Hooks, Now, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
@@ -34,7 +37,9 @@ from trainables.regularisers.weights import (
 if TYPE_CHECKING:
     from trainables.data.placing import Placed
 
-_NOISE = 2**20
+_NOISE, _NORMS = 2**20, 2**22  # larger than any epoch
+_NORM_BATCHES = 100
+"""Batches from which statistics of batch norms are computed, at most."""
 
 
 class Regularised:
@@ -65,6 +70,7 @@ class Regularised:
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self._training, self._trainable = training, trainable
+        self._data = None if isinstance(splits, NoSplits) else data
         built = sorted(((c.build(), c) for c in configs), key=lambda pair: pair[0].order)
         if adopt_dropout(model) is not model:
             raise ContractError("trial.regularise: the network is nothing but a dropout layer")
@@ -122,6 +128,35 @@ class Regularised:
     def evaluated(self) -> nn.Module:
         """The network to evaluate: the average of the weights as soon as there is one."""
         return self.hooks.evaluated(self.model)
+
+    @torch.no_grad()
+    def refresh_norms(self) -> None:
+        """Compute the statistics of batch norms anew where the network to evaluate is an average.
+
+        They are those of training batches of the data, regularised as those of steps.
+
+        Raises:
+            ContractError: there are no data, or the network is not called with its batches.
+        """
+        network = self.evaluated
+        if network is self.model or not self.hooks.recomputes_norms or not find_norms(network):
+            return
+        if self._data is None:
+            raise ContractError(
+                "averaged weights need other statistics of batch norms, which are computed from "
+                "training samples; name `data` in the spec",
+                "data",
+            )
+        recompute_statistics(network, self._pass_batches(network, self._data))
+
+    def _pass_batches(self, network: nn.Module, data: Placed) -> Iterator[object]:
+        seed, training = derive_seed(self._training.seed, _NORMS), self._training
+        seed_torch(seed)
+        plan = data.train.plan(training.batch_size, drop_last=training.drop_last)
+        for fed in islice(data.train.feed(plan, Process(), seed), _NORM_BATCHES):
+            batch = self.hooks.on_batch(fed.x, fed.y)
+            with blame("trainable", "the averaged network, on a batch of the data,"):
+                yield call_network(network, batch.x)
 
     def end_epoch(self) -> None:
         """Call what follows the last step of an epoch, if any step was taken."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainables.config.lightning import is_of_lightning
 from trainables.data.batch import LABELS
 from trainables.data.nests import Inputs, Nest
 from trainables.loops.trial_data import Loader
@@ -36,6 +37,24 @@ def part_batch(batch: Any) -> tuple[Nest, Nest] | None:
         return None
     *inputs, targets = batch
     return (inputs[0] if len(inputs) == 1 else Inputs(inputs)), targets
+
+
+def find_owner(module: Any, hook: str) -> Any:
+    """Whose hook changes a batch: the fit's data module's, if it defines one, else the module's."""
+    data = getattr(getattr(module, "_trainer", None), "datamodule", None)
+    return data if data is not None and overrides(data, hook) else module
+
+
+def find_hook(module: Any, hook: str) -> Callable[..., Any]:
+    """The hook that changes a batch of a fit, see :func:`find_owner`."""
+    found: Callable[..., Any] = getattr(find_owner(module, hook), hook)
+    return found
+
+
+def overrides(module: Any, method: str) -> bool:
+    """Whether an object, or a class, defines a method in place of Lightning's."""
+    home = getattr(getattr(module, method, None), "__module__", "") or ""
+    return bool(home) and not is_of_lightning(home)
 
 
 class Batches:

@@ -12,7 +12,7 @@ from trainables.config.lightning import INSTALL
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError
 from trainables.loops.handover import TrialEnd
-from trainables.loops.lightning.batches import join_batch, part_batch
+from trainables.loops.lightning.batches import find_owner, join_batch, overrides, part_batch
 from trainables.loops.lightning.samples import Sides, find_sides
 from trainables.loops.lightning.state import FitState
 from trainables.loops.lightning.validation import STEP, Validation, name_metric
@@ -56,6 +56,7 @@ class LightningCallback:
         self._regularised: Regularised | None = None
         self._validation = Validation(self._find_evaluated)
         self._module: Any = None
+        self._changed: Any = None
         self._handler: Any = None
         self._sides: Sides | None = None
         self._validated = self._ended = False
@@ -100,7 +101,7 @@ class LightningCallback:
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Let Ctrl-C end the sweep, which Lightning would turn into an exit of the process."""
-        pl_module.__dict__.pop(_CHANGED, None)
+        self._let_go()
         if isinstance(exception, KeyboardInterrupt):
             if self._handler is not None:
                 signal.signal(signal.SIGINT, self._handler)
@@ -108,7 +109,11 @@ class LightningCallback:
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of the module."""
-        pl_module.__dict__.pop(_CHANGED, None)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._changed is not None:
+            self._changed.__dict__.pop(_CHANGED, None)
 
     def _find_evaluated(self) -> Any:
         """The module to measure: an average of the weights, if the trial has one."""
@@ -130,13 +135,14 @@ class LightningCallback:
             regularised.decays += list_decays(optimizer)
             if self._trial.is_baseline:
                 switch_off_decay(optimizer)
-        original = module.on_after_batch_transfer
+        self._changed = find_owner(module, _CHANGED)
+        original = getattr(self._changed, _CHANGED)
 
         def change(batch: Any, dataloader_idx: int) -> Any:
             batch = original(batch, dataloader_idx)
             return self._change(batch) if trainer.training else batch
 
-        object.__setattr__(module, _CHANGED, change)
+        object.__setattr__(self._changed, _CHANGED, change)
 
     def _change(self, batch: Any) -> Any:
         """The regularised batch of a training step."""
@@ -196,12 +202,6 @@ def _part(name: str) -> tuple[str, bool, str]:
 
 def _keep_signals() -> None:
     """Leave signals to the process that trains."""
-
-
-def overrides(module: Any, method: str) -> bool:
-    """Whether a module, or a class of them, defines a method in place of Lightning's."""
-    home = getattr(getattr(module, method, None), "__module__", "") or ""
-    return bool(home) and not home.startswith(("lightning.", "pytorch_lightning."))
 
 
 def _derive(cls: type[LightningCallback], packages: Iterable[str]) -> type[LightningCallback]:

@@ -20,8 +20,8 @@ from trainables.config.construct import check_options
 from trainables.config.lightning import derives_from, is_of_lightning
 from trainables.devices import set_precision
 from trainables.errors import ContractError
-from trainables.loops.lightning.batches import Batches
-from trainables.loops.lightning.callback import MONITORED, LightningCallback, overrides
+from trainables.loops.lightning.batches import Batches, overrides
+from trainables.loops.lightning.callback import MONITORED, LightningCallback
 from trainables.loops.lightning.validation import STEP
 from trainables.loops.signature import OwnLoop
 

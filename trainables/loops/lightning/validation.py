@@ -18,7 +18,7 @@ from torch import Tensor
 from trainables.data.batch import Batch
 from trainables.errors import ContractError
 from trainables.functions import MetricObject
-from trainables.loops.lightning.batches import join_batch
+from trainables.loops.lightning.batches import find_hook, join_batch
 from trainables.loops.lightning.samples import Form
 from trainables.returned import read_number
 
@@ -81,9 +81,9 @@ class _Pass:
         self._samples = len(batch)
         with self._hooks():
             given = self._form(batch.x, batch.y)
-            given = module.on_before_batch_transfer(given, 0)
-            given = module.transfer_batch_to_device(given, module.device, 0)
-            given = module.on_after_batch_transfer(given, 0)
+            given = find_hook(module, "on_before_batch_transfer")(given, 0)
+            given = find_hook(module, "transfer_batch_to_device")(given, module.device, 0)
+            given = find_hook(module, "on_after_batch_transfer")(given, 0)
             module.on_validation_batch_start(given, index)
             self._in_step = True
             made = module.validation_step(*([given, index][: _count_arguments(module)]))
