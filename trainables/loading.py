@@ -12,6 +12,7 @@ from torch import nn
 from trainables.config.code_policy import TRAINABLE, load_named
 from trainables.config.construct import check_options
 from trainables.config.data_info import DataInfo
+from trainables.config.huggingface import is_instance_of
 from trainables.contract import Trainable
 from trainables.errors import ContractError, blame
 
@@ -43,8 +44,13 @@ class ModuleTrainable(Trainable):
         with blame("trainable", self._factory.__name__):
             network = self._factory(**{**wanted, **self._arguments})
         if not isinstance(network, nn.Module):
+            hint = (
+                "; to have it train the trials, give the function an argument `trial`, or annotate "
+                "it `-> Trainer`"
+            )
             raise ContractError(
                 f"{self._factory.__name__} returned {type(network).__name__}, not an nn.Module"
+                f"{hint if is_instance_of(network, 'Trainer') else ''}"
             )
         if all(callable(getattr(network, name, None)) for name in _LIGHTNING):
             raise ContractError(

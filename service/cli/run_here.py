@@ -11,9 +11,11 @@ from rich.console import Console
 
 from service.cli.app import INTERRUPTED, print_json
 from service.report.console import open_console, print_error
+from service.sweep.asked import is_asked
 from service.sweep.environment import get_mlflow_uri, locate_home
 
 if TYPE_CHECKING:
+    from search_spaces.widening import Wider
     from service.run.sweep_session import Ending
     from service.spec.model import SweepSpec
     from service.sweep.home import Home, SweepFolder
@@ -58,6 +60,9 @@ def resume_here(
     wider = read_widenings(widen)
     at = locate_home(home)
     folder = at.find(sweep)
+    if is_asked(folder) and (more_trials or wider):
+        _extend_asked(folder, at, more_trials, wider)
+        return
     with showing(choose_view(_open_console(as_json))) as view:
         ending = resume_sweep(
             folder,
@@ -69,6 +74,21 @@ def resume_here(
             accept_changes=accept_changes,
         )
     _finish(ending, folder, at, as_json)
+
+
+def _extend_asked(folder: SweepFolder, home: Home, trials: int, wider: Wider) -> None:
+    """Extend a sweep whose trials a loop elsewhere asks for."""
+    from service.run.asked_start import extend, open_data
+    from service.run.user_code import use_folders
+    from service.sweep.load import load_stored_spec
+
+    with use_folders(*folder.read_import_paths()):
+        extend(folder, home, open_data(load_stored_spec(folder)), trials, wider)
+    open_console().print(
+        f"{folder.sweep_id} is extended; your loop goes on with "
+        f'gapsweep.ask_tell("{folder.sweep_id}")',
+        soft_wrap=True,
+    )
 
 
 def _open_console(as_json: bool) -> Console:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from search_spaces.widening import read_wider
 from service.base.errors import InputError
 from service.run.asked_check import check_asked
 from service.run.asked_start import extend, find_or_begin
@@ -64,7 +66,13 @@ def ask_tell(
     with use_folders(*folder.read_import_paths()):
         sweep = AskedSweep(folder, at, lost_after)
         if trials or widen:
-            extend(folder, at, sweep.rows, trials, widen or {})
+            extend(folder, at, sweep.rows, trials, read_wider(widen or {}))
+    if sweep.ended:
+        warnings.warn(
+            f"{sweep.id} has ended, so that it has no trial to ask for; new=True begins another "
+            "sweep of its spec, trials=N adds trials to it",
+            stacklevel=2,
+        )
     return sweep
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from search_spaces.widening import Wider, read_wider
+from search_spaces.widening import Wider
 from service.base.errors import ChangedSweepError, Problem, SpecError, SweepBusyError
 from service.run.evidence import Asked
 from service.run.preflight import check_components, check_replicates, run_preflight
@@ -77,9 +77,7 @@ def open_data(spec: SweepSpec) -> Rows | None:
     return None if spec.data is None else open_rows(spec.data)
 
 
-def extend(
-    folder: SweepFolder, home: Home, rows: Rows | None, trials: int, wider: Mapping[str, Any]
-) -> None:
+def extend(folder: SweepFolder, home: Home, rows: Rows | None, trials: int, wider: Wider) -> None:
     """Add trials to the budget of a sweep, and widen its ranges.
 
     Raises:
@@ -87,7 +85,7 @@ def extend(
         SweepBusyError: another process holds it for long.
     """
     with folder.lock(PATIENCE):
-        _open(folder, home, rows, more=More(trials, 0), wider=read_wider(wider)).pause()
+        _open(folder, home, rows, more=More(trials, 0), wider=wider).pause()
 
 
 def conclude(folder: SweepFolder, home: Home, rows: Rows | None) -> Ending | None:

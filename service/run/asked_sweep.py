@@ -181,9 +181,16 @@ class AskedSweep:
         return open_runs(self._spec, Asked(self.rows), self.folder, self._home)
 
     def _open(self, handed: Handed) -> AskedTrial:
+        number = handed.assignment.number
         spec = read_sampled_spec(self._spec, self.folder)
         context = TrialContext(spec, self.rows, self.folder.path, get_policy())
-        trial = AskedTrial(self, AskedWorker(context, handed.assignment), handed)
+        try:
+            worker = AskedWorker(context, handed.assignment)
+        except BaseException:
+            with self.take_turn(number, handed.claim) as turn:
+                turn.give_back(number)
+            raise
+        trial = AskedTrial(self, worker, handed)
         self._held[trial.number] = trial
         seed_all(trial.start_seed)
         return trial

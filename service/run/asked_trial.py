@@ -42,6 +42,10 @@ class Signal:
     keep: bool = False
     keep_control: bool = False
 
+    def __bool__(self) -> bool:
+        """Whether the trial ends here."""
+        return self.stop
+
 
 class AskedTrial(Trial):
     """One trial of a sweep, in the hands of a loop that asked for it.

@@ -96,6 +96,15 @@ def test_a_sweep_in_its_own_process_is_refused(world: World) -> None:
         assert problem["path"] == "resources.executor"
 
 
+def test_a_spec_whose_trials_a_loop_elsewhere_trains_is_refused(world: World) -> None:
+    asked = {key: value for key, value in SPEC.items() if key not in ("trainable", "data")}
+    for path in ("/v1/sweeps", "/v1/validate"):
+        body = refused(world.call("POST", path, json=asked), 422)
+        (problem,) = body["problems"]
+        assert problem["path"] == "trainable"
+        assert "gapsweep.ask_tell" in problem["message"]
+
+
 def test_a_spec_may_not_read_the_servers_files(world: World) -> None:
     asked = {**SPEC, "space": {"file": "/etc/passwd"}}
     body = refused(world.call("POST", "/v1/sweeps", json=asked), 422)

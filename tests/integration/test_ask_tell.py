@@ -28,6 +28,7 @@ from service.study.records import Role, TrialState
 from service.sweep.answer import Claim
 from service.sweep.home import Home
 from tests.asked import SPEC, facts, measure, train, train_all
+from tests.commands import gapsweep as gapsweep_command
 
 LOOP = """
 import torch
@@ -319,14 +320,22 @@ def test_a_spec_goes_on_with_its_sweep_and_a_changed_one_is_refused_until_that_h
     assert open_sweep(new=True).id != sweep.id
 
 
-def test_a_finished_sweep_is_extended(open_sweep: Callable[..., AskedSweep]) -> None:
+def test_a_finished_sweep_is_extended(
+    open_sweep: Callable[..., AskedSweep], tmp_path: Path
+) -> None:
     sweep = open_sweep()
     train_all(sweep)
     assert sweep.ended
+    with pytest.warns(UserWarning, match="has ended, so that it has no trial to ask for"):
+        assert open_sweep().ask() is None
     more = open_sweep(trials=2, widen={"dropout": (0, 0.9)})
     assert (more.id, more.ended) == (sweep.id, False)
     assert [t.number for t in train_all(more)] == [4, 5]
     assert more.ended
+    resume = ("resume", sweep.id, "--home", str(tmp_path))
+    assert "gapsweep.ask_tell" in gapsweep_command(*resume).stderr
+    assert "is extended; your loop goes on" in gapsweep_command(*resume, "--trials", "1").stdout
+    assert [t.number for t in train_all(more)] == [6]
 
 
 def test_the_budget_of_time_ends_a_trial_and_the_sweep(

@@ -21,7 +21,9 @@ from transformers import (
 )
 
 from tests.loops import own_run, save_and_load
+from tests.trainings import splits
 from trainables.errors import ContractError
+from trainables.loading import ModuleTrainable
 from trainables.loops.huggingface.fit import find_trainer_loop, fit_returned
 from trainables.loops.own import OwnRun
 from trainables.loops.trial import Trial
@@ -230,6 +232,13 @@ def test_a_function_that_is_annotated_to_return_a_trainer_is_a_loop() -> None:
     assert find_trainer_loop("mine:net", network, {}) is None
     with pytest.raises(ContractError, match="is a class of trainers; name a function"):
         find_trainer_loop("mine:Doubled", Doubled, {})
+
+
+def test_a_trainer_of_a_function_that_is_no_loop_says_how_to_make_it_one() -> None:
+    made = object.__new__(Trainer)
+    loaded = ModuleTrainable(lambda: made, {})  # type: ignore[arg-type, return-value]  # the mistake
+    with pytest.raises(ContractError, match="an argument `trial`, or annotate it `-> Trainer`"):
+        loaded.build(splits().info)
 
 
 class Unlabelled(Texts):
