@@ -293,3 +293,66 @@ def test_a_sweep_without_a_completed_trial_is_said(tmp_path: Path) -> None:
     folder.spec.write_text(yaml.safe_dump({**SPEC, "data": "digits"}))
     with pytest.raises(NotReadyError, match="has not started a trial"):
         find_or_refit(folder, again=False, accept_changes=False, progress=forget)
+
+
+LOOP = """
+import torch
+from torch import nn
+
+def splits():
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    parts = {"train": slice(0, 30), "val": slice(30, 45), "test": slice(45, 60)}
+    return {name: (x[part], y[part]) for name, part in parts.items()}
+
+def run(trial, net, batches):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(trial.max_epochs):
+        for x, y in batches:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        yield trial
+
+def ours(trial):
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(trial.params["dropout"]), nn.Linear(4, 2))
+    train, _ = trial.data.loaders()
+    for _ in run(trial, net, train):
+        trial.report(trial.evaluate(net), seen=len(trial.data.train))
+
+def theirs(trial):
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(trial.params["dropout"]), nn.Linear(4, 2))
+    x, y = splits()["train"]
+    for _ in run(trial, net, [(x, y)]):
+        trial.report(trial.evaluate(net, train=[(x, y)], val=[(x, y)]))
+"""
+
+
+def sweep_loop(place: Path, name: str) -> SweepFolder:
+    (place / "loops.py").write_text(LOOP)
+    spec = {
+        "name": name,
+        "trainable": f"loops:{name}",
+        "data": {"name": "loops:splits"},
+        "training": {"max_epochs": 2},
+        "space": {"dropout": {"float": [0.1, 0.3]}},
+        "budget": {"trials": 2},
+        "search": {"pruner": "none"},
+        "confirm": "off",
+        "resources": {"executor": "local"},
+    }
+    (place / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return public.run(place / "spec.yaml", home=place / "home", progress=False).folder
+
+
+def test_a_loop_gets_all_samples_and_one_that_reads_its_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
+    ours = sweep_loop(tmp_path, "ours")
+    refit, _ = find_or_refit(ours, again=False, accept_changes=False, progress=forget)
+    assert (refit.rows, refit.test_rows, refit.no_program, refit.unverified) == (45, 15, "", "")
+    assert "It is not confirmed: confirm is off" in refit.what
+    theirs = sweep_loop(tmp_path, "theirs")
+    with pytest.raises(InputError, match=r"does not read trial\.data"):
+        find_or_refit(theirs, again=False, accept_changes=False, progress=forget)

@@ -464,6 +464,21 @@ def shrink_units(weight: torch.Tensor, bias: torch.Tensor | None, by: float) -> 
     return weight * (1 - shrunk).clamp(min=0)
 
 
+class Refusing(torchs.ExponentialLR):
+    """Does not continue."""
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        raise KeyError("last_epoch")
+
+
+def test_a_scheduler_that_cannot_continue_is_named() -> None:
+    first, second = (begin(Net(lambda o, _: (o, Refusing(o, 0.5)))) for _ in range(2))
+    words = r"Refusing\.load_state_dict of Net\.optimizer raised KeyError: 'last_epoch'"
+    with pytest.raises(ContractError, match=words) as caught:
+        hand_over(first, second, 1)
+    assert caught.value.where == "trainable"
+
+
 @pytest.mark.parametrize(
     "training",
     [
