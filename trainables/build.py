@@ -29,6 +29,7 @@ from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
 from trainables.functions import find_device
 from trainables.gap import choose_train_subset
+from trainables.keeping import Keeping
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.optimizers import build_optimizer, name_optimizer, switch_off_decay
@@ -157,9 +158,6 @@ def build_training(
         number = hooks.all.index(hooks.setting_rates[0])
         owner = name_optimizer(trainable, training)
         raise ContractError(explain_rates(returned.schedulers, owner), name_key(built[number][1]))
-    with blame("early_stopping"):
-        rule = early_stopping.settle(training.max_epochs) if early_stopping else None
-        stopping = rule.build() if rule else None
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
     subset = choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(
@@ -183,11 +181,9 @@ def build_training(
                 device=data.device,
             ),
             regularisers=hooks,
-            stopping=stopping,
-            watched=early_stopping.metric if early_stopping else "",
+            keeping=Keeping(early_stopping, training.max_epochs, runs_to_end),
             process=process,
             rebuild=lambda process: rebuild(process=process),
-            runs_to_end=runs_to_end,
         )
     )
 

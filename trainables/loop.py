@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from trainables.compat import seed_torch
-from trainables.config.stopping import StoppingRule, Verdict
 from trainables.config.training import HALF_LIFE, Training
 from trainables.config.trial_parameters import EARLY_STOPPING
 from trainables.contract import Trainable
@@ -28,8 +27,9 @@ from trainables.data.placing import Placed
 from trainables.data.samples import Fed, Pair, Plan, Samples
 from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, Share, derive_seed
-from trainables.errors import ContractError, DivergedError, locate
+from trainables.errors import DivergedError, locate
 from trainables.gap import compute_gaps
+from trainables.keeping import Keeping
 from trainables.measure import measure
 from trainables.norm_statistics import differentiate_as, find_norms, recompute_statistics
 from trainables.rates import LR, Rates
@@ -52,10 +52,8 @@ class Parts:
     ``subset`` holds the indices of the training samples that train metrics are measured on; None
     measures all that ``data.measured`` has.
     ``compiled`` is the network for measurements, ``parallel`` the one for steps: both share the
-    weights of ``model``. ``watched`` is the metric that ``stopping`` reads. With ``runs_to_end``
-    the rule stops nothing: the last epoch's weights are kept, and those that the rule would have
-    kept are a second result of the training, its control. ``rebuild`` makes the same training
-    anew, not compiled, for another process.
+    weights of ``model``. ``rebuild`` makes the same training anew, not compiled, for another
+    process.
     """
 
     trainable: Trainable
@@ -69,11 +67,9 @@ class Parts:
     optimizer: torch.optim.Optimizer
     rates: Rates
     regularisers: Hooks
-    stopping: StoppingRule | None
-    watched: str
+    keeping: Keeping
     process: Process
     rebuild: Callable[[Process], TrainingRun]
-    runs_to_end: bool = False
 
 
 class TrainingRun:
@@ -96,17 +92,23 @@ class TrainingRun:
             rates=parts.rates,
             device=parts.data.device,
         )
-        self.last_result: EpochResult | None = None
-        self.control: Kept | None = None
-        self.control_ended = False
+        self.keeping = parts.keeping
         self.steps = 0
-        self.ends_at = parts.training.max_epochs
-        self._kept: Kept | None = None
 
     @property
     def best_state(self) -> dict[str, Tensor]:
         """The weights that are kept so far; empty before the first epoch."""
-        return self._kept.state if self._kept else {}
+        return self.keeping.best.state if self.keeping.best else {}
+
+    @property
+    def last_result(self) -> EpochResult | None:
+        """The result of the last epoch; None before the first."""
+        return self.keeping.last
+
+    @property
+    def control(self) -> Kept | None:
+        """What early stopping would have kept of a training that runs to its end."""
+        return self.keeping.control
 
     @property
     def subset(self) -> Tensor | None:
@@ -145,8 +147,8 @@ class TrainingRun:
 
     def end_after(self, epochs: int) -> None:
         """End after so many epochs, and let averages of the weights plan for them."""
-        self.ends_at = min(epochs, self.training.max_epochs)
-        self.parts.regularisers.end_after(self.ends_at)
+        self.keeping.end_after(epochs)
+        self.parts.regularisers.end_after(self.keeping.ends_at)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of the forward pass."""
@@ -166,32 +168,24 @@ class TrainingRun:
         steps = self.training.steps_per_epoch
         return None if steps is None else steps * self.training.accumulate
 
-    def keep(self, result: EpochResult) -> None:
-        """Keep this epoch's weights as the best ones."""
-        self._kept = self._copy(result)
-
-    def keep_control(self, result: EpochResult) -> None:
-        """Keep this epoch's weights as those of the control."""
-        self.control = self._copy(result)
-
     def best_metrics(self) -> dict[str, float]:
         """The metrics at the kept weights, and their ``epoch``; call it after the last epoch.
 
         Raises:
             RuntimeError: no epoch has finished.
         """
-        if self._kept is None:
+        if self.keeping.best is None:
             raise RuntimeError("the training has not finished an epoch")
-        return {**self._metrics_of(self._kept), **self._measure_decay()}
+        return {**self._metrics_of(self.keeping.best), **self._measure_decay()}
 
     def list_idle(self) -> tuple[str, ...]:
         """The parts without any effect on the kept weights; call it after the last epoch.
 
         Of a training that is not regularised there are none. Every process of a group calls it.
         """
-        kept = self._kept.result.epoch if self._kept else 0
+        kept = self.keeping.best.result.epoch if self.keeping.best else 0
         idle = self.parts.regularisers.list_idle(kept)
-        stopping = self.parts.stopping is not None and not self.parts.runs_to_end
+        stopping = self.keeping.rule is not None and not self.keeping.runs_to_end
         if stopping and kept >= self.training.max_epochs:
             idle = (*idle, EARLY_STOPPING)
         by_rank = self.parts.process.gather(idle)
@@ -206,10 +200,6 @@ class TrainingRun:
         strength = sum(r.decay for r in self.parts.regularisers.all)
         shrunk = 2 * strength * self.rates.decayed / max(self.epoch, 1)
         return {HALF_LIFE: math.log(2) / shrunk} if shrunk else {}
-
-    def _copy(self, result: EpochResult) -> Kept:
-        state = self.evaluated.state_dict()
-        return Kept(result, {k: v.cpu().clone() for k, v in state.items()})
 
     def _metrics_of(self, kept: Kept) -> dict[str, float]:
         metrics = dict(kept.result.metrics)
@@ -229,15 +219,8 @@ class TrainingRun:
             "rates": self.rates.state_dict(),
             "scaler": self.stepper.scaler.state_dict(),
             "regularisers": self.parts.regularisers.state_dict(),
-            "watch": self.parts.stopping.state_dict() if self.parts.stopping else None,
-            "last": _to_plain(self.last_result),
-            "best": _to_plain(self._kept.result if self._kept else None),
-            "best_state": self.best_state,
-            "control": _to_plain(self.control.result if self.control else None),
-            "control_state": self.control.state if self.control else {},
-            "control_ended": self.control_ended,
             "steps": self.steps,
-            "ends_at": self.ends_at,
+            **self.keeping.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -251,14 +234,8 @@ class TrainingRun:
         self.rates.load_state_dict(state["rates"])
         self.stepper.scaler.load_state_dict(dict(state["scaler"]))
         self.parts.regularisers.load_state_dict(state["regularisers"])
-        if self.parts.stopping:
-            self.parts.stopping.load_state_dict(state["watch"])
-        self.last_result = EpochResult(**state["last"]) if state["last"] else None
-        self._kept = _load_kept(state["best"], state["best_state"])
-        self.control = _load_kept(state.get("control"), state.get("control_state", {}))
-        self.control_ended = bool(state.get("control_ended"))
         self.steps = int(state.get("steps", 0))
-        self.ends_at = int(state.get("ends_at", self.ends_at))
+        self.keeping.load_state_dict(state)
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
@@ -301,7 +278,7 @@ def _train_epoch(run: TrainingRun) -> EpochResult:
     _refresh_norms(run)
     for network in dict.fromkeys((run.model, run.evaluated)):  # in the same order on every rank
         process.broadcast_buffers(network)
-    last = epoch >= run.ends_at
+    last = epoch >= run.keeping.ends_at
     train_side = last or epoch % run.training.measure_every == 0
     network = run.parts.compiled if run.evaluated is run.model else run.evaluated
     metrics = {
@@ -375,33 +352,13 @@ def measure_samples(
 
 
 def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> EpochResult:
-    to_end = run.parts.runs_to_end
-    verdict = Verdict.WAIT if run.control_ended else _judge(run.parts, epoch, metrics)
-    verdict = run.parts.process.broadcast(verdict)
-    if verdict is Verdict.STOP and not to_end:
-        run.ends_at = min(run.ends_at, epoch + run.parts.regularisers.count_more_epochs(epoch))
-    result = EpochResult(epoch, metrics, epoch >= run.ends_at)
-    run.last_result = result
-    if to_end or verdict is Verdict.IMPROVED or not run.best_state:
-        run.keep(result)
-    if to_end:
-        run.control_ended = run.control_ended or verdict is Verdict.STOP
-        if verdict is Verdict.IMPROVED or run.control is None:
-            run.keep_control(result)
+    hooks, process = run.parts.regularisers, run.parts.process
+    result = run.keeping.conclude(
+        epoch, metrics, run.evaluated, lambda: hooks.count_more_epochs(epoch), process.broadcast
+    )
     if result.done:
         run.model.load_state_dict(run.best_state)
     return result
-
-
-def _judge(parts: Parts, epoch: int, metrics: Mapping[str, float]) -> Verdict:
-    """The verdict of the stopping rule; without a rule every epoch counts as the best."""
-    if parts.stopping is None:
-        return Verdict.IMPROVED
-    if parts.watched not in metrics:
-        raise ContractError(
-            f"early stopping monitors {parts.watched!r}; logged: {', '.join(metrics)}"
-        )
-    return parts.stopping.update(epoch, metrics[parts.watched], metrics.get("gap/loss"))
 
 
 def _run_steps(run: TrainingRun, epoch: int) -> float:
@@ -459,13 +416,3 @@ def take_step(run: TrainingRun, batches: Marked, epoch: int, now: Now) -> Taken 
     now.lr, now.rates, now.step = run.rates.lr, run.rates.each, run.steps
     run.steps += run.stepper.step(now)
     return Taken(loss, count)
-
-
-def _load_kept(result: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> Kept | None:
-    return Kept(EpochResult(**result), dict(state)) if result else None
-
-
-def _to_plain(result: EpochResult | None) -> dict[str, Any] | None:
-    if result is None:
-        return None
-    return {"epoch": result.epoch, "metrics": dict(result.metrics), "done": result.done}

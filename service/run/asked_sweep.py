@@ -18,7 +18,7 @@ from service.run.evidence import Asked
 from service.run.sweep import Report, Sweep
 from service.run.sweep_session import open_runs
 from service.run.turns import Handed, Turn, Turns
-from service.study.events import Observer, TrialEvent, TrialStarted
+from service.study.events import Observer, TrialEvent
 from service.study.trial_flow import NoTrial
 from service.sweep.asked import Claim
 from service.sweep.history import read_history
@@ -178,7 +178,8 @@ class AskedSweep:
 
     def open_runs(self) -> SweepRuns | None:
         """The sweep's runs in MLflow; None where nothing is logged."""
-        return open_runs(self._spec, Asked(self.rows), self.folder, self._home)
+        evidence = Asked(self.rows)
+        return open_runs(self._spec, evidence, self.folder, self._home, reopens=False)
 
     def _open(self, handed: Handed) -> AskedTrial:
         number = handed.assignment.number
@@ -247,20 +248,17 @@ class _Log(Observer):
     def __init__(self, sweep: AskedSweep) -> None:
         self._sweep = sweep
         self._outbox: Outbox | None = None
-        self._runs: SweepRuns | None = None
 
     def open(self) -> None:
         """Open MLflow, which takes a second, unless it is open."""
         if self._outbox is None:
-            self._runs = self._sweep.open_runs()
-            if self._runs is not None:
+            runs = self._sweep.open_runs()
+            if runs is not None:
                 folder = self._sweep.folder
-                self._outbox = Outbox(self._runs, "mlflow", reread=lambda: read_history(folder))
+                self._outbox = Outbox(runs, "mlflow", reread=lambda: read_history(folder))
 
     def on(self, event: TrialEvent) -> None:
-        """Pass the event on; a trial that goes on may have its run from another process."""
-        if self._runs is not None and isinstance(event, TrialStarted):
-            self._runs.look_up_again()
+        """Pass the event on."""
         if self._outbox is not None:
             self._outbox.on(event)
 

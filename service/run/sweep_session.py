@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from pydantic import BaseModel
 
 from search_spaces.widening import Wider
@@ -37,6 +38,7 @@ from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
 from service.study.widen import widen_study
+from service.sweep.asked import is_asked
 from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.gpu_budget import GpuBudget
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
 
 _ABANDON_PATIENCE = 5.0
 """Seconds for which a sweep that ends by an error waits for MLflow."""
+_LOCK_PATIENCE = 60.0
+"""Seconds for which a process waits while others open the runs of a sweep that they share."""
 RESERVED = 0.4
 """The share of a budget of time that is left for the confirmation."""
 
@@ -495,7 +499,7 @@ def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBu
 
 
 def open_runs(
-    spec: SweepSpec, evidence: Evidence, folder: SweepFolder, home: Home
+    spec: SweepSpec, evidence: Evidence, folder: SweepFolder, home: Home, *, reopens: bool = True
 ) -> SweepRuns | None:
     """The sweep's runs in MLflow; None where nothing is logged."""
     uri = get_mlflow_uri(home)
@@ -503,7 +507,11 @@ def open_runs(
         return None
     from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
 
-    return SweepRuns(uri, get_artifact_location(home), _describe_sweep(spec, evidence, folder))
+    described = _describe_sweep(spec, evidence, folder)
+    lock = (
+        FileLock(folder.path / "mlflow.lock", timeout=_LOCK_PATIENCE) if is_asked(folder) else None
+    )
+    return SweepRuns(uri, get_artifact_location(home), described, lock=lock, reopens=reopens)
 
 
 def _show(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,19 @@ class SweepRuns:
 
     batch = 1
 
-    def __init__(self, uri: str, artifacts: str | None, sweep: TrackedSweep) -> None:
+    def __init__(
+        self,
+        uri: str,
+        artifacts: str | None,
+        sweep: TrackedSweep,
+        *,
+        lock: AbstractContextManager[object] | None = None,
+        reopens: bool = True,
+    ) -> None:
+        """Several processes that log one sweep share a ``lock``: each looks up the others' runs.
+
+        Without ``reopens`` the parent is left as it is: another process may have ended it.
+        """
         self._uri = uri
         self._artifacts = artifacts
         self._sweep = sweep
@@ -105,7 +117,8 @@ class SweepRuns:
         self._bare: set[str] = set()
         self._experiment = ""
         self._known = False
-        self._reopened = False
+        self._reopened = not reopens
+        self._lock, self._shared = lock or nullcontext(), lock is not None
         self._has_spec = False
         self.parent = ""
         self.losses = Losses()
@@ -118,10 +131,6 @@ class SweepRuns:
     def is_away(self, error: Exception) -> bool:
         """Whether an error says that MLflow cannot be used for now; any other error refuses."""
         return is_away(error)
-
-    def look_up_again(self) -> None:
-        """Find existing runs again at the next write: another process may have created some."""
-        self._known = False
 
     def open(self) -> None:
         """Find or create the experiment and the parent run, and find existing child runs.
@@ -223,7 +232,9 @@ class SweepRuns:
     @contextmanager
     def _look_up_after_errors(self) -> Iterator[None]:
         try:
-            yield
+            with self._lock:
+                self._known = self._known and not self._shared
+                yield
         except Exception:
             self._known = False
             raise

@@ -434,6 +434,17 @@ def test_averaged_weights_are_evaluated_and_kept(params: dict[str, float]) -> No
     assert averaged.list_idle() == ()
 
 
+def test_an_average_begins_in_the_last_epochs_of_a_loop() -> None:
+    six = {"max_epochs": 6}
+    plain, averaged = (
+        own_run(train_epochs, training=six),
+        own_run(train_epochs, training=six, swa=0.5),
+    )
+    pairs = zip(plain.train(), averaged.train(), strict=True)
+    same = [a.metrics["val/loss"] == b.metrics["val/loss"] for a, b in pairs]
+    assert same == [True] * 4 + [False] * 2  # the average of one epoch is the epoch's weights
+
+
 def test_the_samples_of_a_trial_are_its_division_and_of_a_rehearsal_a_few() -> None:
     sizes: list[tuple[int, int]] = []
 

@@ -116,8 +116,9 @@ def _check_resuming(run: TrainingRun) -> None:
     optimizer = run.parts.optimizer
     if not type(optimizer).__module__.startswith("torch."):
         states[type(optimizer).__name__] = optimizer.state_dict()
-    if run.parts.stopping is not None:
-        states[type(run.parts.stopping).__name__] = run.parts.stopping.state_dict()
+    rule = run.keeping.rule
+    if rule is not None:
+        states[type(rule).__name__] = rule.state_dict()
     for name, state in states.items():
         file = io.BytesIO()
         try:

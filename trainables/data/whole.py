@@ -71,14 +71,15 @@ def take_raw(rows: Rows, count: int, *, merged: bool) -> Nest | None:
     """
     match rows:
         case DrawnRows():
-            train, _ = choose_validation(
+            stay, _ = choose_validation(
                 rows.splitter, rows.pool, rows.task, rows.share, Draw(rows.seed)
             )
-            positions = np.arange(len(rows.pool)) if merged else train
+            positions = np.arange(len(rows.pool)) if merged else stay
             return rows.pool.rows(positions[:count]).x
         case PooledRows() | CalledRows():
-            given = (rows.parts if isinstance(rows, PooledRows) else rows.first)["train"]
-            return given.rows(np.arange(min(count, len(given)))).x
+            given = rows.parts if isinstance(rows, PooledRows) else rows.first
+            train = join([given["train"], given["val"]]) if merged else given["train"]
+            return train.rows(np.arange(min(count, len(train)))).x
     return None
 
 

@@ -31,10 +31,10 @@ from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, TrainableError, blame, describe_error, locate
 from trainables.functions import find_device
 from trainables.gap import compute_gaps
+from trainables.keeping import Keeping
 from trainables.loops.batches import guess_info, read_batches
 from trainables.loops.checkpoints import load_state, take_state
 from trainables.loops.handover import Handover, LoopControl, TrialEnd
-from trainables.loops.keeping import Keeping
 from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
@@ -467,8 +467,13 @@ class OwnRun:
         for one in self._regularised:
             one.end_epoch()
             one.epoch = epoch + 1
-        more = max((one.hooks.count_more_epochs(epoch) for one in self._regularised), default=0)
-        result = self.keeping.conclude(epoch, metrics, self._model, more)
+        hooks = [one.hooks for one in self._regularised]
+        result = self.keeping.conclude(
+            epoch,
+            metrics,
+            self._model,
+            lambda: max((each.count_more_epochs(epoch) for each in hooks), default=0),
+        )
         self._save()
         if result.done:
             self._end()

@@ -51,7 +51,7 @@ _OF_THE_MODULE = {
     "metrics": "validation_step",
 }
 _OF_TARGETS = ("mixup", "cutmix", "label_smoothing")
-_IDLE = ("compile", "measure_every", "sampling", "scale_lr")
+_IDLE = ("compile", "measure_every", "scale_lr")
 
 
 @dataclass(frozen=True)

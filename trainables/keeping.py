@@ -1,15 +1,15 @@
-"""Which weights of a user's own loop are kept, and when it ends."""
+"""Which weights of a training are kept, and when it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from trainables.config.stopping import StoppingConfig, StoppingRule, Verdict
-from trainables.errors import blame
+from trainables.errors import ContractError, blame
 from trainables.run import EpochResult, Kept
 
 
@@ -46,16 +46,24 @@ class Keeping:
         self.ends_at = self._limit
 
     def conclude(
-        self, epoch: int, metrics: Mapping[str, float], network: nn.Module | None, more: int
+        self,
+        epoch: int,
+        metrics: Mapping[str, float],
+        network: nn.Module | None,
+        count_more: Callable[[], int],
+        agree: Callable[[Verdict], Verdict] = lambda verdict: verdict,
     ) -> EpochResult:
         """The result of an epoch, after which its weights are kept if they are the best.
 
-        ``network`` is what was evaluated; ``more`` is how many epochs follow one that would be the
-        last by the rule.
+        ``network`` is what was evaluated; ``count_more`` says how many epochs follow where the
+        rule would end the training. With ``agree`` the processes of a group agree on one verdict.
+
+        Raises:
+            ContractError: the metric that the rule reads was not measured.
         """
-        verdict = Verdict.WAIT if self.control_ended else self._judge(epoch, metrics)
+        verdict = agree(Verdict.WAIT if self.control_ended else self._judge(epoch, metrics))
         if verdict is Verdict.STOP and not self.runs_to_end:
-            self.ends_at = min(self.ends_at, epoch + more)
+            self.ends_at = min(self.ends_at, epoch + count_more())
         result = EpochResult(epoch, metrics, epoch >= self.ends_at)
         self.last = result
         if self.runs_to_end or verdict is Verdict.IMPROVED or self.best is None:
@@ -75,7 +83,12 @@ class Keeping:
     def _judge(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:
         if self.rule is None or self.config is None:
             return Verdict.IMPROVED
-        return self.rule.update(epoch, metrics[self.config.metric], metrics.get("gap/loss"))
+        watched = self.config.metric
+        if watched not in metrics:
+            raise ContractError(
+                f"early stopping monitors {watched!r}; logged: {', '.join(metrics)}"
+            )
+        return self.rule.update(epoch, metrics[watched], metrics.get("gap/loss"))
 
     def state_dict(self) -> dict[str, Any]:
         """The state, in types that ``weights_only`` loads."""
@@ -96,9 +109,9 @@ class Keeping:
             self.rule.load_state_dict(state["watch"])
         self.last = EpochResult(**state["last"]) if state["last"] else None
         self.best = _load(state["best"], state["best_state"])
-        self.control = _load(state["control"], state["control_state"])
-        self.control_ended = bool(state["control_ended"])
-        self.ends_at = int(state["ends_at"])
+        self.control = _load(state.get("control"), state.get("control_state", {}))
+        self.control_ended = bool(state.get("control_ended"))
+        self.ends_at = int(state.get("ends_at", self.ends_at))
 
 
 def _copy(result: EpochResult, network: nn.Module | None) -> Kept:
