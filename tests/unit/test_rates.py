@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.optim import lr_scheduler as torchs
 
 from tests.rates import STEPS, Net, Still, begin, finish, note_rates
 from tests.trainings import hand_over, run, same_state
+from trainables.config.training import Training
 from trainables.errors import ContractError
 from trainables.loop import train
 from trainables.schedulers import read_returned
@@ -455,6 +457,29 @@ def test_a_users_scheduler_is_resumed_bit_for_bit_after_any_epoch(make: Make) ->
         hand_over(begin(Net(make)), resumed, after)
         assert list(train(resumed)) == expected[after:]
         assert other.rates == whole.rates[after * STEPS :]
+
+
+class Cycled(Net):
+    """A scheduler that changes the momentum, too."""
+
+    def __init__(self, kind: Callable[..., torch.optim.Optimizer]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def optimizer(self, parameters: Iterable[nn.Parameter], training: Training) -> Any:
+        assert self.steps_per_epoch is not None
+        made = self._kind(parameters, 0.01)
+        steps = self.steps_per_epoch * training.max_epochs
+        return made, torchs.OneCycleLR(made, 0.1, total_steps=steps)
+
+
+@pytest.mark.parametrize("kind", [partial(torch.optim.SGD, momentum=0.9), torch.optim.Adam])
+def test_a_penalty_is_resumed_with_the_momentum_of_the_optimizers_groups(kind: Any) -> None:
+    penalty: dict[str, Any] = {"penalty": "l1", "lambda": 0.01}
+    expected = finish(begin(Cycled(kind), **penalty))
+    resumed = begin(Cycled(kind), **penalty)
+    hand_over(begin(Cycled(kind), **penalty), resumed, 2)
+    assert list(train(resumed)) == expected[2:]
 
 
 def shrink_units(weight: torch.Tensor, bias: torch.Tensor | None, by: float) -> torch.Tensor:

@@ -32,9 +32,8 @@ class WeightSteps:
     def __init__(self, subject: Subject) -> None:
         optimizer = subject.optimizer
         self._optimizer = optimizer
-        groups = optimizer.param_groups
-        self._groups = {id(p): group for group in groups for p in group["params"]}
-        self._numbers = {id(p): n for n, group in enumerate(groups) for p in group["params"]}
+        groups = enumerate(optimizer.param_groups)
+        self._numbers = {id(p): n for n, group in groups for p in group["params"]}
         self._is_sgd = is_sgd(optimizer)
         self._adaptive = subject.training.proximal_step == "adaptive"
         self._curvature = find_curvature(optimizer) if self._adaptive else None
@@ -49,7 +48,7 @@ class WeightSteps:
         """
         if self._curvature is None:
             return self.decay(weight, now)
-        state, group = self._optimizer.state[weight], self._groups[id(weight)]
+        state, group = self._optimizer.state[weight], self._find_group(weight)
         if not state:  # it has had no gradient, so that the optimiser has not moved it either
             return torch.zeros_like(now.lr)
         rate = self._find_rate(weight, now)
@@ -63,8 +62,13 @@ class WeightSteps:
         """The step of a decay beside the gradient, 0-dim."""
         rate = self._find_rate(weight, now)
         if self._is_sgd and self._adaptive:
-            return rate * now.gradient_scale * _accumulate(self._groups[id(weight)])
+            return rate * now.gradient_scale * _accumulate(self._find_group(weight))
         return rate
+
+    def _find_group(self, weight: Tensor) -> Mapping[str, Any]:
+        """The weight's group of now: an optimizer that loads a state has new ones."""
+        group: Mapping[str, Any] = self._optimizer.param_groups[self._numbers[id(weight)]]
+        return group
 
     def _find_rate(self, weight: Tensor, now: Now) -> Tensor:
         """The learning rate of the weight's group in this step."""
