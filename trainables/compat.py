@@ -26,6 +26,8 @@ __all__ = [
     "has_overflow",
     "is_sgd",
     "seed_torch",
+    "takes_step",
+    "unscale_fused",
     "wraps_step",
 ]
 
@@ -116,6 +118,28 @@ def has_overflow(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
     The scaler itself tells it to nobody, and optimizers with a fused step skip it on their own.
     """
     return any(bool(found) for found in scaler._found_inf_per_device(optimizer).values())
+
+
+def takes_step(optimizer: Optimizer) -> bool:
+    """Whether the step that is made moves weights: False if a scaler found that gradients overflow.
+
+    A scaler calls an optimizer with a fused step in any case, and it skips the step on its own.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is None or not bool(found)
+
+
+@torch.no_grad()
+def unscale_fused(optimizer: Optimizer) -> None:
+    """Divide gradients by the scale that a scaler has left to a fused step, before that step."""
+    scale = getattr(optimizer, "grad_scale", None)
+    if scale is None:
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad.div_(scale.to(parameter.grad.device))
+    optimizer.grad_scale = None  # type: ignore[attr-defined]  # the scaler deletes it after the step
 
 
 def wraps_step(optimizer: Optimizer) -> bool:

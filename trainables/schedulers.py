@@ -128,6 +128,8 @@ def _take_apart(made: Any, name: str) -> tuple[Any, Sequence[Any]]:
     if not isinstance(made, tuple | list) or not made:
         return made, ()
     first, *rest = made
+    if isinstance(first, Mapping) and all(isinstance(item, Mapping) for item in rest):
+        return _take_apart(_take_single(made, name), name)
     if isinstance(first, list | tuple):
         first = _take_single(first, name)
     others = [item for item in rest if isinstance(item, torch.optim.Optimizer)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -18,8 +19,19 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
-from service.base.errors import ChangedSweepError, DiskFullError, InputError, NotReadyError
+from service.base.errors import (
+    ChangedSweepError,
+    DiskFullError,
+    InputError,
+    NotReadyError,
+    ServerError,
+    SpecError,
+    SweepBusyError,
+    SweepNotFoundError,
+)
+from service.cli import app
 from service.run.export_best import export_sweep
 from service.run.refit import find_or_refit
 from service.sweep.environment import locate_home
@@ -27,6 +39,7 @@ from service.sweep.home import SweepFolder
 from service.sweep.refit_record import get_refit_folder, read_refit
 from tests.commands import gapsweep
 from tests.small_disks import fill, make_room, mount_small_disk
+from trainables.analysis.export import export_network
 from trainables.analysis.rebuild import load
 
 NET = """
@@ -113,6 +126,13 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
         yield Swept(place, sweep.folder)
 
 
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start no process for each export: two tests do."""
+    quick = functools.partial(export_network, verify=False)
+    monkeypatch.setattr("service.run.refit.export_network", quick)
+
+
 FRESH = """
 import sys, mlflow, numpy, pandas
 uri, model, table, out = sys.argv[1:]
@@ -173,19 +193,16 @@ def test_the_export_of_a_refit_needs_no_data_and_says_what_it_is(
     copied = swept.copy(tmp_path)
     find_or_refit(copied.folder, again=False, accept_changes=False, progress=forget)
     (copied.place / "homes.csv").unlink()
-    words = ("--home", str(copied.place / "home"))
-    done = gapsweep("export", "latest", *words, "--to", str(tmp_path / "to"))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("refit: trial")
-    assert "rebuild.py takes the raw table" in done.stdout
+    made = export_sweep(copied.folder, tmp_path / "to", "export", source=None, pruned=False)
+    assert made.what.startswith("refit: trial")
+    assert (made.has_categories, made.reason, made.unverified) == (True, "", "")
     frame = make_frame().drop(columns="price").head(4)
     assert load(tmp_path / "to")(frame).shape == (4, 1)
-    lost = gapsweep("export", "latest", *words, "--from", "best", "--to", str(tmp_path / "best"))
-    assert lost.returncode == 2
-    assert "homes.csv" in lost.stderr
-    assert "Traceback" not in lost.stderr
+    with pytest.raises(SpecError, match=r"homes\.csv"):
+        export_sweep(copied.folder, tmp_path / "best", "export", source="best", pruned=False)
 
 
+@pytest.mark.usefixtures("unverified")
 def test_a_change_of_the_data_is_refused_by_name_until_it_is_accepted(
     swept: Swept, tmp_path: Path
 ) -> None:
@@ -203,6 +220,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.usefixtures("unverified")
 def test_a_killed_refit_leaves_no_damage_and_goes_on(swept: Swept, tmp_path: Path) -> None:
     copied = swept.copy(tmp_path)
     whole, _ = find_or_refit(copied.folder, again=True, accept_changes=False, progress=forget)
@@ -229,48 +247,45 @@ def test_a_killed_refit_leaves_no_damage_and_goes_on(swept: Swept, tmp_path: Pat
     assert names == {"card.json", again.files}
 
 
-def test_what_cannot_be_refitted_is_said(
-    swept: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = ("--home", str(swept.place / "home"))
-    missing = gapsweep("refit", "nothing", *home)
-    assert (missing.returncode, "no sweep" in missing.stderr) == (2, True)
-    there = gapsweep("refit", "latest", *home, "--server", "http://127.0.0.1:1")
-    assert (there.returncode, "on a server" in there.stderr) == (2, True)
+@pytest.mark.usefixtures("unverified")
+def test_what_cannot_be_refitted_is_said(swept: Swept, tmp_path: Path) -> None:
+    with pytest.raises(SweepNotFoundError, match="nothing"):
+        public.refit("nothing", home=swept.place / "home", progress=False)
+    there = CliRunner().invoke(app, ["refit", "latest", "--server", "http://127.0.0.1:1"])
+    assert isinstance(there.exception, InputError)
+    assert "where its data and its folder are" in str(there.exception)
     copied = swept.copy(tmp_path)
-    with copied.folder.lock():
-        busy = gapsweep("refit", "latest", "--home", str(copied.place / "home"))
-    assert (busy.returncode, "another process" in busy.stderr) == (2, True)
+    with copied.folder.lock(), pytest.raises(SweepBusyError, match="another process"):
+        find_or_refit(copied.folder, again=True, accept_changes=False, progress=forget)
     (copied.place / "net.py").write_text(f"{NET}# changed\n")
     with pytest.raises(ChangedSweepError, match="module net has changed"):
         find_or_refit(copied.folder, again=True, accept_changes=False, progress=forget)
     (copied.place / "homes.csv").unlink()
-    with pytest.raises(InputError, match=r"homes\.csv"):
+    with pytest.raises(SpecError, match=r"homes\.csv"):
         find_or_refit(copied.folder, again=True, accept_changes=False, progress=forget)
 
 
+@pytest.mark.usefixtures("unverified")
 def test_a_registry_that_fails_keeps_the_refit_and_a_later_call_registers_it(
-    swept: Swept, tmp_path: Path
+    swept: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied = swept.copy(tmp_path)
-    home = ("--home", str(copied.place / "home"))
-    away = gapsweep("refit", "latest", *home, env={"GAPSWEEP_MLFLOW_URI": "http://127.0.0.1:9"})
-    assert away.returncode == 1, away.stderr
-    assert "not registered: MLflow at http://127.0.0.1:9 does not answer" in away.stderr
-    refit = read_refit(copied.folder)
+    sweep = public.Sweep(swept.copy(tmp_path).folder)
+    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "http://127.0.0.1:9")
+    with pytest.raises(ServerError, match=r"MLflow at http://127\.0\.0\.1:9 does not answer"):
+        sweep.refit(progress=False)
+    refit = read_refit(sweep.folder)
     assert refit is not None
     assert refit.registered is None
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    refused = gapsweep("refit", "latest", *home, "--name", "a/b", env={"GAPSWEEP_MLFLOW_URI": uri})
-    assert refused.returncode == 2
-    assert "MLflow refuses the name 'a/b'" in refused.stderr
-    named = ("--name", "other")
-    done = gapsweep("refit", "latest", "--json", *named, *home, env={"GAPSWEEP_MLFLOW_URI": uri})
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["registered"]["name"] == "other"
-    assert json.loads(done.stdout)["files"] == refit.files
+    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(InputError, match="MLflow refuses the name 'a/b'"):
+        sweep.refit(name="a/b", progress=False)
+    again = sweep.refit(name="other", progress=False)
+    assert again.registered is not None
+    assert again.registered.name == "other"
+    assert again.files == refit.files
 
 
+@pytest.mark.usefixtures("unverified")
 @pytest.mark.root
 def test_a_full_disk_is_said_and_changes_nothing(swept: Swept, tmp_path: Path) -> None:
     with mount_small_disk(tmp_path / "disk", 4096) as disk:

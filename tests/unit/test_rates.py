@@ -142,6 +142,7 @@ EACH_STEP = step_by_hand(exponential, 1)
         (lambda o, _: (o, [exponential(o)]), EXPONENTIAL),
         (lambda o, _: {"optimizer": o, "scheduler": exponential(o)}, EXPONENTIAL),
         (lambda o, _: {"optimizer": o, "lr_scheduler": exponential(o)}, EXPONENTIAL),
+        (lambda o, _: [{"optimizer": o, "lr_scheduler": exponential(o)}], EXPONENTIAL),
         (lambda o, _: (o, None), None),
         (lambda o, _: {"optimizer": o}, None),
         (lambda o, _: (o, {"scheduler": exponential(o), "interval": "step"}), EACH_STEP),

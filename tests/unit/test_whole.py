@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 from service.answer.refit_plan import plan_refit
 from service.base.errors import NotReadyError
 from service.report.refit import write_refit
+from service.run.refit import build_merged_run
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer, Arm, Claim, Mean
 from service.sweep.refit_record import Refit
@@ -298,3 +299,12 @@ def test_the_score_stands_beside_the_estimate_and_a_refit_of_an_earlier_answer_s
     assert "2 more trials since" in " ".join(write_refit(refit_of(), 10))
     alone = " ".join(write_refit(refit_of(estimate={}, replicates=0, kept_epochs=(6,))))
     assert "no confirmed estimate" in alone
+
+
+def test_one_process_trains_the_batch_and_the_rate_of_several_workers() -> None:
+    training = {"batch_size": 32, "lr": 0.01, "scale_lr": "linear", "max_epochs": 3}
+    spec = parse(data="digits", training=training, resources={"workers": 4}, confirm="off")
+    assert spec.data is not None
+    merged = merge(open_rows(spec.data))
+    run = build_merged_run(spec, {"lr": 0.02}, merged, baseline=False, without=(), device="cpu")
+    assert (run.training.batch_size, run.training.lr) == (128, pytest.approx(0.08))

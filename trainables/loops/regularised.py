@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from search_spaces.words import join_names
 from trainables.build import Regularisers, explain_config_misfit, name_key, name_part
-from trainables.compat import seed_torch
+from trainables.compat import seed_torch, takes_step, unscale_fused
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
@@ -200,6 +200,9 @@ class Regularised:
         return (itself, compute, *rest[1:]), others
 
     def _act(self) -> None:
+        if not takes_step(self.optimizer):
+            return
+        unscale_fused(self.optimizer)
         now = self._begin_epoch()
         now.rates = self._read_rates(now.lr.device)
         now.lr = max(now.rates)
@@ -208,6 +211,8 @@ class Regularised:
             hook(now)
 
     def _after_step(self, *_: Any) -> None:
+        if not takes_step(self.optimizer):
+            return
         assert self._now is not None
         for hook in self.hooks.after_step:
             hook(self._now)
