@@ -36,13 +36,14 @@ def join_names(names: Iterable[object], separator: str = ", ") -> str:
 
 
 def did_you_mean(word: object, valid: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the closest valid word; empty if none is close."""
+    """``; did you mean 'x'?`` with the closest valid word, in any case; empty if none is close."""
     text = str(word) if isinstance(word, str | int | float) else ""
     if not 0 < len(text) <= _LONGEST:
         return ""
     short = (name for name in valid if len(name) <= _LONGEST)
-    near = difflib.get_close_matches(text, list(itertools.islice(short, _MOST_COMPARED)), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    compared = {name.casefold(): name for name in itertools.islice(short, _MOST_COMPARED)}
+    near = difflib.get_close_matches(text.casefold(), compared, 1)
+    return f"; did you mean {compared[near[0]]!r}?" if near else ""
 
 
 def not_one_of(value: object, valid: Iterable[str]) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from service.spec.model import SweepSpec
 
 PICK, CONTROL = "pick", "control"
+_PLAIN = (Role.BASELINE, Role.CONTROL)
+"""Trainings without any regulariser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +66,21 @@ def plan_refit(spec: SweepSpec, sweep: Sweep) -> RefitPlan:
         trainings = _list_trainings(sweep, arm)
         if arm is not None and trainings:
             return _plan_arm(spec, arm, trainings, answer)
-    best = sweep.best
+    best = _find_best(sweep)
     if best is None:
         raise NotReadyError(
             f"{sweep.sweep_id} has no completed trial, so there is nothing to refit"
         )
     return _plan_trial(spec, best, answer, sweep)
+
+
+def _find_best(sweep: Sweep) -> Trial | None:
+    """The best trial; where none that regularises has completed, the best of the others."""
+    best = sweep.best
+    if best is None or best.role not in _PLAIN:
+        return best
+    plain = sweep.ranking.find_control(sweep.trials) or best
+    return next(t for t in sweep.trials if t.number == plain.number)
 
 
 def _plan_arm(
@@ -97,7 +108,7 @@ def _plan_trial(spec: SweepSpec, best: Trial, answer: Answer | None, sweep: Swee
         trial=best.number,
         params=best.params,
         without=_leave_out(spec, (), [best]),
-        baseline=best.role is Role.BASELINE,
+        baseline=best.role in _PLAIN,
         epochs=_average(kept),
         kept_epochs=kept,
         replicates=False,

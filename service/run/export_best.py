@@ -14,7 +14,7 @@ from torch import nn
 
 from search_spaces.values import Value
 from service.base.disk import check_room, explain_full_disk, is_disk_full
-from service.base.errors import InputError, NotReadyError
+from service.base.errors import GapsweepError, InputError, NotReadyError
 from service.run.best_model import load_best_run, read_weights
 from service.run.code_map import map_code
 from service.run.refit import Material, open_material, rebuild_refit
@@ -226,8 +226,11 @@ def _writing(to: Path) -> Iterator[None]:
         if is_disk_full(error):
             raise
         raise InputError(f"{to} cannot be written ({error.strerror})") from None
+    except GapsweepError:
+        raise
     except Exception:  # the writers of weights do not say why they failed
-        check_room(to)
+        if to.is_dir():
+            check_room(to)
         raise
 
 

@@ -212,6 +212,10 @@ def mistake(trial: Trial) -> Iterator[Any]:
     yield {"val/loss": trial.params["lrr"]}
 
 
+def attribute(trial: Trial) -> Iterator[Any]:
+    yield {"val/loss": trial.params.lr}
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of swallow_yield
 @pytest.mark.parametrize(
     ("loop", "text"),
@@ -233,7 +237,8 @@ def mistake(trial: Trial) -> Iterator[Any]:
         (say({"val/loss": 1.0, "gap/loss": 0.1}), "computed by trial.evaluate only"),
         (peek, "reported 'test/loss': test samples choose nothing"),
         (contradict, "reported val/loss = 123, but trial.evaluate measured"),
-        (mistake, "trial.params has no 'lrr'; did you mean 'lr'?"),
+        (mistake, "trial.params has no 'lrr'; did you mean 'lr'?; it has lr; one of your own is"),
+        (attribute, "trial.params has no attribute 'lr'; read trial.params[\"lr\"]"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(loop: Callable[..., Any], text: str) -> None:

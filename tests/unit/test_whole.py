@@ -249,6 +249,13 @@ def test_without_a_confirmed_answer_the_best_trial_is_refitted_and_that_is_said(
     assert "It is not confirmed" in plan.what
 
 
+def test_the_best_training_without_regulariser_is_refitted_where_no_other_has_completed() -> None:
+    baseline = trial(0, Role.BASELINE, 20, params={"dropout": 0.0}, value=0.9)
+    tuned = trial(1, Role.CONTROL, 9, params={"dropout": 0.0}, value=0.2)
+    plan = plan_refit(SPEC, replace(sweep_of(None), trials=(baseline, tuned)))
+    assert (plan.trial, plan.baseline, plan.epochs) == (1, True, 9)
+
+
 def test_a_sweep_without_a_completed_trial_has_nothing_to_refit() -> None:
     empty = replace(sweep_of(None), trials=())
     with pytest.raises(NotReadyError, match="no completed trial"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from search_spaces.values import Value, is_same, thaw
-from search_spaces.words import join_names
+from search_spaces.words import join_names, shorten
 from trainables.config import regularisers, training
 from trainables.config.mistaken import suggest_key
 from trainables.config.models import find_size_problems
@@ -97,7 +97,8 @@ def explain_unknown_parameter(name: str, own: Mapping[str, OwnRegulariser]) -> s
     named = [f"{MODEL_PREFIX}NAME for an argument of the trainable"]
     named += [f"{label}.OPTION" for label in own]
     return (
-        f"unknown parameter{suggest_key(name, known)}; valid: {join_names(known)}, "
+        f"unknown parameter{suggest_key(name, known)}; one of your own is an argument of the "
+        f"trainable, `{MODEL_PREFIX}{shorten(name)}`; valid: {join_names(known)}, "
         f"and {join_names(named)}"
     )
 

@@ -35,9 +35,13 @@ class Params(Mapping[str, object]):
             self.read.add(name)
             return _find_neutral(config, name)
         raise MissingParameterError(
-            f"trial.params has no {name!r}{did_you_mean(name, self._values)}; the space "
-            f"of the spec varies {join_names(self._values, ' and ') or 'nothing'}"
+            f"trial.params has no {name!r}{did_you_mean(name, self._values)}; it has "
+            f"{join_names(self._values) or 'nothing, as the space is empty'}; "
+            f"one of your own is `{MODEL_PREFIX}{name}` in the space or `model` of the spec"
         )
+
+    def __getattr__(self, name: str) -> object:
+        raise AttributeError(f'trial.params has no attribute {name!r}; read trial.params["{name}"]')
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._varied)
