@@ -181,13 +181,18 @@ def use_mlflow_without_the_role(service: Service) -> str | None:
     calls = f"{service.mlflow}/api/2.0/mlflow"
     name = {"name": f"attack-{time.time_ns()}"}
     hook = {"name": "x", "url": "http://169.254.169.254/", "events": []}
+    service.ask(f"{calls}/registered-models/create", name, service.user)
+    version = {**name, "source": "file:///etc"}
     tries = {
         "no token": service.ask(f"{calls}/experiments/search", {"max_results": 5}),
         "the page without a token": service.ask(f"{service.mlflow}/"),
         "a viewer writes": service.ask(f"{calls}/experiments/create", name, service.viewer),
         "a user deletes": service.ask(f"{calls}/runs/delete", {"run_id": "x"}, service.user),
         "a webhook": service.ask(f"{calls}/webhooks", hook, service.user),
-        "a model": service.ask(f"{calls}/registered-models/create", name, service.user),
+        "a viewer's model": service.ask(f"{calls}/registered-models/create", name, service.viewer),
+        "a model of the server's files": service.ask(
+            f"{calls}/model-versions/create", version, service.user
+        ),
     }
     allowed = [name for name, answer in tries.items() if not answer.refused]
     return f"allowed: {', '.join(allowed)}" if allowed else None

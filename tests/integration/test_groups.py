@@ -120,7 +120,7 @@ def test_killing_a_trials_only_process_loses_nothing_either(tmp_path: Path, ray:
         (actor,) = ray.tune_actors()
         os.kill(actor, signal.SIGKILL)
 
-    sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.1}, resources={"workers": 1})
+    sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.2}, resources={"workers": 1})
     assert curves(sweep.epochs()) == curves(whole.epochs())
 
 

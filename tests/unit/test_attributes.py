@@ -49,6 +49,7 @@ STUDY = StudyAttributes(
     idle_ranges=("lambda of l2 cannot act",),
     not_neutral=("random numbers in the network's own forward",),
     looks=({"family": "trial 3", "replicates": 5, "alpha": 0.005},),
+    clocked=1700000000.0,
     answer={"claim": "helps"},
     inspection={"columns": None},
     findings={3: Finding({"test/loss": 0.6}, ANATOMY, {"gap/loss": 0.1}, ANATOMY)},
@@ -81,6 +82,7 @@ def test_the_released_keys_are_there() -> None:
         "idle_ranges": ["lambda of l2 cannot act"],
         "not_neutral": ["random numbers in the network's own forward"],
         "looks": [{"family": "trial 3", "replicates": 5, "alpha": 0.005}],
+        "clocked": 1700000000.0,
         "answer": {"claim": "helps"},
         "inspection": {"columns": None},
         "finalists": {

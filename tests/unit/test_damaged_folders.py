@@ -14,7 +14,7 @@ from service.base.errors import DamagedFileError, GapsweepError, NotReadyError
 from service.cli.local import report
 from service.cli.local_list import build_list
 from service.report.console import open_console
-from service.run.best_model import _read_weights
+from service.run.best_model import read_weights
 from service.study.journals import join_journals
 from service.sweep.home import FORMAT, Home, SweepFolder
 from service.sweep.load import find_summary, read_current_summary, read_state, read_sweep
@@ -197,11 +197,11 @@ def test_weights_that_cannot_be_used_are_named(home: Home) -> None:
     for make in (STRANGE["link"], STRANGE["pipe"], CONTENT["binary"], CONTENT["empty"]):
         make(path)
         with pytest.raises(DamagedFileError, match=r"best\.pt (is|has)"):
-            _read_weights(folder, 3)
+            read_weights(folder, 3)
         path.unlink()
         (path.parent / ".secret").unlink(missing_ok=True)
     with pytest.raises(NotReadyError, match="no completed trial with weights"):
-        _read_weights(folder, 3)
+        read_weights(folder, 3)
 
 
 def test_a_report_that_cannot_be_kept_is_shown(

@@ -96,5 +96,5 @@ def test_a_factory_that_returns_no_network_is_named() -> None:
 
 
 def test_a_training_step_of_its_own_is_not_ignored() -> None:
-    with pytest.raises(ContractError, match=r"Lit has training_step and configure_optimizers"):
+    with pytest.raises(ContractError, match=r"which has training_step and configure_optimizers"):
         load_trainable("my_models_for_loading:Lit", {"outputs": 2}).build(INFO)

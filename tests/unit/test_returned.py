@@ -411,9 +411,15 @@ def test_outputs_that_are_nan_are_not_called_different() -> None:
 # optimisers
 
 OPTIMISERS: dict[str, tuple[Callable[[list[nn.Parameter]], Any], str]] = {
-    "none": (lambda ps: None, "Own.optimizer returned None; expected: a torch.optim.Optimizer"),
+    "none": (
+        lambda ps: None,
+        "Own.optimizer returned None; expected: an optimizer, (optimizer, sched",
+    ),
     "class": (lambda ps: torch.optim.SGD, "Own.optimizer returned type"),
-    "pair": (lambda ps: ([torch.optim.SGD(ps)], []), "Own.optimizer returned a tuple of 2"),
+    "several": (
+        lambda ps: [torch.optim.SGD([p]) for p in ps],
+        "Own.optimizer returned 2 optimizers",
+    ),
     "part": (lambda ps: torch.optim.SGD(ps[:1]), "lacks bias, which the network trains; add them"),
     "copies": (
         lambda ps: torch.optim.SGD([*ps, nn.Parameter(torch.ones(1))]),

@@ -495,7 +495,7 @@ def test_keys_without_effect_or_meaning_are_refused(
 
 def test_an_argument_that_is_a_key_of_data_is_refused(mine: str) -> None:
     with pytest.raises(ContractError, match="argument 'split', which is a key of `data`"):
-        opened({"name": f"{mine}:own_keys", "split": "stratified"})
+        opened({"name": f"{mine}:own_keys", "split": {"name": "stratified", "folds": 5}})
     opened(f"{mine}:own_keys")
     opened({"name": f"{mine}:own_keys", "split": "stratified", "args": {"split": 0.3}})
 
