@@ -85,17 +85,20 @@ def conclude(
         parts=tuple(_list_parts(stage, scores.sign)),
         parts_replicates=stage.parts_replicates,
         replicates_needed=None if needed is None else needed.more_replicates,
-        limit=_find_limit(stage, None if needed is None else needed.limit),
+        limit=find_limit(
+            None if needed is None else needed.limit, look.effect.rows, unpaid=stage.unpaid
+        ),
         sensitivity=_measure_redrawn(stage, scores),
         arms=tuple(_list_arms(stage)),
         compared=len(list_challengers(trials)),
     )
 
 
-def _find_limit(stage: Stage, limit: Limit | None) -> data.LimitName | None:
-    if limit is Limit.ROWS:
+def find_limit(limit: Limit | None, rows: int, *, unpaid: bool) -> data.LimitName | None:
+    """What limits the evidence; replicates that are known by their means have one row each."""
+    if limit is Limit.ROWS and rows > 1:
         return "test_rows"
-    if stage.unpaid:
+    if unpaid:
         return "trainings"
     return None if limit is None else "replicates"
 

@@ -287,12 +287,8 @@ def test_a_user_registers_a_network_that_others_load_and_a_viewer_does_not(
     runs = client.search_runs([experiment], "tags.`gapsweep.sweep_id` = 'x-1'")
     (parent,) = [r for r in runs if r.info.run_id != made.run]
     assert client.get_run(made.run).data.tags["mlflow.parentRunId"] == parent.info.run_id
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(served.url)
-    try:
-        loaded = mlflow.pyfunc.load_model("models:/x/1")
-    finally:
-        mlflow.set_tracking_uri(before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served.url)
+    loaded = mlflow.pyfunc.load_model("models:/x/1")
     np.testing.assert_allclose(loaded.predict(example), outputs, rtol=1e-5, atol=1e-6)
 
 

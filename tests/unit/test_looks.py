@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from service.answer.conclude import find_limit
 from service.answer.effects import Effect, estimate
 from service.answer.looks import (
     ALPHA,
@@ -160,3 +161,20 @@ def test_the_replicates_asked_for_decide_when_they_come() -> None:
     more = np.tile(table, (1 + math.ceil(found.more_replicates / len(table)) + 1, 1))
     look = decide(more, alpha=0.005, min_effect=0.005, last=False)
     assert look.decision is Decision.HELPS
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows", "unpaid", "found"),
+    [
+        (Limit.ROWS, 200, False, "test_rows"),
+        (Limit.ROWS, 1, False, "replicates"),  # means only: there are no test samples
+        (Limit.ROWS, 1, True, "trainings"),
+        (Limit.REPLICATES, 200, False, "replicates"),
+        (None, 200, True, "trainings"),
+        (None, 200, False, None),
+    ],
+)
+def test_test_samples_limit_only_where_there_are_some(
+    limit: Limit | None, rows: int, unpaid: bool, found: str | None
+) -> None:
+    assert find_limit(limit, rows, unpaid=unpaid) == found
