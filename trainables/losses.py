@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812  # the conventional name
 from torch import Tensor
 
 from trainables.config.data_info import DataInfo, Task
+from trainables.config.imports import suggest_path
 from trainables.config.training import LossSpec
 from trainables.errors import ContractError, blame
 from trainables.functions import Function, load_function
@@ -43,7 +44,8 @@ def load_loss(loss: LossSpec | str | None, task: Task) -> Function | None:
     what = f"{loss!r} does not fit {task}" if known else f"unknown loss {loss!r}"
     valid = f"{own}, or " if own else ""
     raise ContractError(
-        f"{what}; valid: {valid}an import path such as torch.nn:HuberLoss", "training.loss"
+        f"{what}; valid: {valid}an import path such as torch.nn:HuberLoss{suggest_path(loss)}",
+        "training.loss",
     )
 
 

@@ -14,6 +14,7 @@ from search_spaces.models import MORE, MOST_PROBLEMS
 from search_spaces.words import join_names, not_one_of, shorten, show
 from service.base.errors import Problem
 from service.spec.model import SweepSpec
+from trainables.config.imports import IMPORT_PATH, suggest_path
 from trainables.config.mistaken import suggest_key
 
 _LONGEST = 2_000
@@ -66,6 +67,9 @@ def _write(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, An
             expected = str(detail["ctx"].get("expected") or detail["ctx"].get("expected_tags"))
             value = detail["ctx"].get("tag", detail["input"])
             return not_one_of(value, re.findall(r"'([^']*)'", expected))
+        case "string_pattern_mismatch" if IMPORT_PATH in str(detail["ctx"]["pattern"]):
+            given = detail["input"]
+            return f"needs an import path, `module:Name`, got {show(given)}{suggest_path(given)}"
         case "value_error":
             return str(detail["ctx"]["error"])
     message = detail["msg"][0].lower() + detail["msg"][1:]

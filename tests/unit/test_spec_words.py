@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from search_spaces.words import did_you_mean
+from tests.specs import problems
 from trainables.config.trial_parameters import explain_unknown_parameter
 
 
@@ -18,3 +21,28 @@ def test_a_name_is_suggested_whatever_its_case(word: str, meant: str) -> None:
 def test_a_parameter_of_ones_own_is_told_its_place() -> None:
     found = explain_unknown_parameter("hidden", {})
     assert "one of your own is an argument of the trainable, `model.hidden`" in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "words"),
+    [
+        ({"trainable": "mine.Net"}, "trainable", "got 'mine.Net'; did you mean 'mine:Net'?"),
+        ({"trainable": "Net"}, "trainable", "needs an import path, `module:Name`, got 'Net'"),
+        (
+            {"training": {"optimizer": "torch.optim.Adam"}},
+            "training.optimizer",
+            "did you mean 'torch.optim:Adam'?",
+        ),
+        (
+            {"training": {"metrics": ["mine.top5"]}},
+            "training.metrics",
+            "did you mean 'mine:top5'?",
+        ),
+    ],
+)
+def test_a_path_with_dots_alone_is_answered_with_the_import_path(
+    changes: dict[str, Any], place: str, words: str
+) -> None:
+    found = problems(**changes)
+    (path,) = (key for key in found if key.startswith(place))
+    assert found[path].endswith(words)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from search_spaces.words import did_you_mean
+from search_spaces.words import did_you_mean, shorten
 from trainables.config.code_files import OWN_PACKAGES
 from trainables.config.lightning import INSTALL, is_of_lightning
 from trainables.errors import ContractError, name_error
 
 IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
 EXTERNAL = "external"
 """The trainable of a spec whose trials are trained by loops elsewhere, which ask for them."""
+
+
+def suggest_path(text: object) -> str:
+    """``; did you mean 'mine:Net'?`` for a name with dots alone; empty for anything else."""
+    if not isinstance(text, str) or not re.fullmatch(_DOTTED, text):
+        return ""
+    module, _, name = text.rpartition(".")
+    return f"; did you mean {shorten(f'{module}:{name}')!r}?"
 
 
 class ImportPath(str):

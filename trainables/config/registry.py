@@ -29,7 +29,7 @@ from search_spaces.models import Strict
 from search_spaces.words import did_you_mean
 from trainables.config.code_policy import Kind, describe_kind
 from trainables.config.construct import construct
-from trainables.config.imports import IMPORT_PATH, ImportPath
+from trainables.config.imports import IMPORT_PATH, ImportPath, suggest_path
 
 _CUSTOM = "import path"
 
@@ -170,7 +170,7 @@ class Registry(Generic[C]):
                 if name.lower() in self._refused:
                     text = f"{name!r} {self._refused[name.lower()]}; valid: {valid}, module:Class"
                     raise PydanticCustomError("value_error", "{error}", {"error": text})
-                hint = did_you_mean(name, self.names())
+                hint = suggest_path(name) or did_you_mean(name, self.names())
                 text = f"{name!r} is not one of {valid} or module:Class{hint}"
                 raise PydanticCustomError("value_error", "{error}", {"error": text})
             name = self._installed[name]

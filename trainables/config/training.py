@@ -97,8 +97,9 @@ class MetricSpec(FunctionSpec):
     def _expand_path(cls, raw: Any) -> Any:
         """Expand a bare path to ``{path: …}``; ``name`` defaults to the name of the function."""
         raw = {"path": raw} if isinstance(raw, str) else raw
-        if isinstance(raw, Mapping) and isinstance(raw.get("path"), str):
-            return {"name": raw["path"].rpartition(":")[2], **raw}
+        path = raw.get("path") if isinstance(raw, Mapping) else None
+        if isinstance(path, str) and ":" in path:
+            return {"name": path.rpartition(":")[2], **raw}
         return raw
 
 
