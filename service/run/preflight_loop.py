@@ -16,7 +16,7 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 from trainables.loops.finding import find_loop
 from trainables.loops.lightning.fit import ModuleLoop, find_idle_keys
-from trainables.loops.opening import open_loop
+from trainables.loops.opening import read_parts
 from trainables.loops.own import OwnRun
 from trainables.loops.rehearsal import LoopFindings, rehearse
 from trainables.loops.signature import OwnLoop
@@ -67,7 +67,8 @@ def check_loop(
     """
     point = spec.example_point()
     try:
-        run = open_loop(loop, spec, point, splits, baseline=True, device="cpu", few=True)
+        parts = read_parts(loop, spec, point, splits, baseline=True, device="cpu", few=True)
+        run = OwnRun(parts)
         found = rehearse(run, spec.space.parameters)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
@@ -116,7 +117,8 @@ def _check_user_defined(
             continue
         point = {**neutral, config.strength: 1.0, name: value}
         try:
-            run = open_loop(loop, spec, point, splits, baseline=False, device="cpu", few=True)
+            parts = read_parts(loop, spec, point, splits, baseline=False, device="cpu", few=True)
+            run = OwnRun(parts)
             rehearse(run, {})
         except TrainableError as error:
             yield Problem(f"space.{name}", str(error))

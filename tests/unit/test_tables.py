@@ -14,12 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.cli.spec_tables import build_spec_table
 from service.run.preflight import run_preflight
-from service.spec.file import dump_spec
-from service.spec.stored import parse_stored_spec
 from tests.specs import parse
 from trainables.config.data import DataChoice
 from trainables.config.data_info import Task
-from trainables.data.datasets import load, open_rows
+from trainables.data.datasets import open_rows
 from trainables.data.description import describe_data
 from trainables.data.preprocessing import WithPreprocessing
 from trainables.data.rows import Rows
@@ -631,15 +629,3 @@ def test_validate_and_the_summary_of_a_sweep_say_how_data_were_read(
     assert "dropped: 3 of 240 rows, with missing values in a (3)" in str(sweep.report())
     (summary,) = (tmp_path / "home").glob("sweeps/*/summary.json")
     assert "dropped: 3 of 240 rows" in summary.read_text()
-
-
-def split_by(split: str = "by hand") -> Any:
-    """A function whose argument has the name of a key of ``data``."""
-    assert split == "by hand"
-    return {"train": (np.eye(4), np.arange(4) % 2), "val": (2 * np.eye(4), np.arange(4) % 2)}
-
-
-def test_an_argument_with_the_name_of_our_key_is_left_alone_also_in_a_stored_spec() -> None:
-    spec = parse(data={"name": f"{__name__}:split_by", "test": 0}, confirm="off")
-    for read in (spec, parse_stored_spec(dump_spec(spec), "it", Path())):
-        assert len(load(read.data).train) == 4  # type: ignore[arg-type]  # arrays have a length

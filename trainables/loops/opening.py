@@ -63,7 +63,7 @@ def open_run(
         raise ContractError(
             f"{loop.path} is a training loop, which runs in one process; set resources.workers to 1"
         )
-    return open_loop(
+    parts = read_parts(
         loop,
         spec,
         params,
@@ -74,36 +74,7 @@ def open_run(
         seed=seed,
         placed=placed,
     )
-
-
-def open_loop(
-    loop: OwnLoop,
-    spec: RunSpec,
-    params: Mapping[str, Value],
-    splits: Splits | None,
-    *,
-    baseline: bool,
-    device: str,
-    without: Collection[str] = (),
-    seed: int | None = None,
-    placed: Placed | None = None,
-    few: bool = False,
-) -> OwnRun:
-    """The training of one trial by a user's loop, see :func:`open_run`."""
-    return OwnRun(
-        read_parts(
-            loop,
-            spec,
-            params,
-            splits,
-            baseline=baseline,
-            device=device,
-            without=without,
-            seed=seed,
-            placed=placed,
-            few=few,
-        )
-    )
+    return OwnRun(parts)
 
 
 def read_parts(
