@@ -40,10 +40,12 @@ def did_you_mean(word: object, valid: Iterable[str]) -> str:
     text = str(word) if isinstance(word, str | int | float) else ""
     if not 0 < len(text) <= _LONGEST:
         return ""
-    short = (name for name in valid if len(name) <= _LONGEST)
-    compared = {name.casefold(): name for name in itertools.islice(short, _MOST_COMPARED)}
-    near = difflib.get_close_matches(text.casefold(), compared, 1)
-    return f"; did you mean {compared[near[0]]!r}?" if near else ""
+    usual = (name for name in valid if len(name) <= _LONGEST)
+    short = list(itertools.islice(usual, _MOST_COMPARED))
+    near = difflib.get_close_matches(text.casefold(), {name.casefold() for name in short}, 1)
+    spelled = [name for name in short if name.casefold() in near]
+    closest = difflib.get_close_matches(text, spelled, 1, cutoff=0.0)
+    return f"; did you mean {closest[0]!r}?" if closest else ""
 
 
 def not_one_of(value: object, valid: Iterable[str]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
 
 from search_spaces.words import did_you_mean
 from tests.specs import problems
+from trainables.config.imports import load_object
 from trainables.config.trial_parameters import explain_unknown_parameter
+from trainables.errors import ContractError
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,17 @@ def test_a_path_with_dots_alone_is_answered_with_the_import_path(
     found = problems(**changes)
     (path,) = (key for key in found if key.startswith(place))
     assert found[path].endswith(words)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("MPL", "MLP"), ("mpl", "mlp")])
+def test_of_words_that_differ_in_case_alone_the_closest_one_is_suggested(
+    word: str, meant: str
+) -> None:
+    for valid in (["MLP", "mlp"], ["mlp", "MLP"]):
+        assert did_you_mean(word, valid) == f"; did you mean {meant!r}?"
+
+
+def test_a_module_in_a_package_is_not_suggested_for_an_object() -> None:
+    importlib.import_module("trainables.models.mlp")
+    with pytest.raises(ContractError, match="did you mean 'MLP'"):
+        load_object("trainables.models:mpl")

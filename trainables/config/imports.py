@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, GetCoreSchemaHandler
@@ -89,10 +90,15 @@ def load_object(path: str) -> object:
             f"{path}: importing {module_name} failed: {name_error(error)}"
         ) from error
     if not hasattr(module, attribute):
-        hint = did_you_mean(attribute, dir(module))
+        hint = did_you_mean(attribute, _list_objects(module))
         raise ContractError(f"{path}: module {module_name} has no {attribute!r}{hint}")
     found: object = getattr(module, attribute)
     return found
+
+
+def _list_objects(module: ModuleType) -> list[str]:
+    """The attributes of a module that an import path may name: a module in it is none of them."""
+    return [name for name in dir(module) if not isinstance(getattr(module, name, None), ModuleType)]
 
 
 def _explain_missing(module: str) -> str:
