@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib import import_module
 from io import StringIO
 from types import TracebackType
@@ -26,6 +25,7 @@ from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.losses import describe_error
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep
+from service.sweep.sweep_so_far import SweepSoFar
 
 _REDRAW = 0.5  # seconds
 _CELL = '<pre style="line-height: 1.2">{code}</pre>'
@@ -38,7 +38,7 @@ class SweepView(SweepObserver):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.sweep: Sweep | None = None
+        self.sweep: SweepSoFar | None = None
         self.budget = 0
         self.last: dict[int, Epoch] = {}
 
@@ -55,7 +55,7 @@ class SweepView(SweepObserver):
 
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
         """Start with the current state of the sweep."""
-        self.sweep, self.budget = sweep, budget
+        self.sweep, self.budget = SweepSoFar(sweep), budget
 
     def started(self, trial: Trial) -> None:
         """Record a started trial."""
@@ -71,13 +71,13 @@ class SweepView(SweepObserver):
 
     def _put(self, trial: Trial) -> None:
         if self.sweep is not None:
-            others = [t for t in self.sweep.trials if t.number != trial.number]
-            trials = sorted([*others, trial], key=lambda t: t.number)
-            self.sweep = replace(self.sweep, trials=tuple(trials))
+            self.sweep.take(trial)
+        if trial.state is not TrialState.RUNNING:
+            self.last.pop(trial.number, None)
 
-    def count_states(self) -> dict[TrialState, int]:
-        """The number of trials in each state."""
-        return {s: len(self.sweep.of_state(s)) if self.sweep else 0 for s in TrialState}
+    def count_ended(self) -> int:
+        """The number of trials that have ended."""
+        return self.sweep.ended if self.sweep else 0
 
 
 class LineView(SweepView):
@@ -93,9 +93,7 @@ class LineView(SweepView):
     def ended(self, trial: Trial) -> None:
         """Print the result of the trial."""
         super().ended(trial)
-        over = self.budget - sum(
-            n for s, n in self.count_states().items() if s is not TrialState.RUNNING
-        )
+        over = self.budget - self.count_ended()
         best = self.sweep is not None and self.sweep.best == trial
         words = [
             f"trial {trial.number:3d} {trial.state.value:8s}",
@@ -147,23 +145,20 @@ class LiveView(SweepView):
     def begin(self, sweep: Sweep, budget: int, seconds: float | None) -> None:
         """Start the clock."""
         super().begin(sweep, budget, seconds)
-        self._since, self._done_before = time.monotonic(), self._count_ended()
+        self._since, self._done_before = time.monotonic(), self.count_ended()
         self._deadline = None if seconds is None else self._since + seconds
-        self._bar.update(self._task, total=budget, completed=self._count_ended())
+        self._bar.update(self._task, total=budget, completed=self.count_ended())
 
     def ended(self, trial: Trial) -> None:
         """Advance the progress bar."""
         super().ended(trial)
-        self._bar.update(self._task, completed=self._count_ended())
-
-    def _count_ended(self) -> int:
-        return sum(n for s, n in self.count_states().items() if s is not TrialState.RUNNING)
+        self._bar.update(self._task, completed=self.count_ended())
 
     def _estimate_time_left(self) -> str:
-        now, done = time.monotonic(), self._count_ended() - self._done_before
+        now, done = time.monotonic(), self.count_ended() - self._done_before
         guesses = [] if self._deadline is None else [self._deadline - now]
         if done:
-            guesses.append((now - self._since) / done * (self.budget - self._count_ended()))
+            guesses.append((now - self._since) / done * (self.budget - self.count_ended()))
         return f"about {duration(round(max(0.0, min(guesses))))} left" if guesses else ""
 
     def _render_safely(self) -> RenderableType:
@@ -177,7 +172,7 @@ class LiveView(SweepView):
         if self.sweep is None:
             return Text("starting …", style="dim")
         self._bar.update(self._task, left=self._estimate_time_left())
-        counts = ", ".join(f"{n} {s.value}" for s, n in self.count_states().items())
+        counts = ", ".join(f"{n} {s.value}" for s, n in self.sweep.counts.items())
         return Group(
             Text(f"{self.sweep.sweep_id}: {counts}", style="bold"), self._build_table(), self._bar
         )
@@ -197,7 +192,7 @@ class LiveView(SweepView):
                 epoch = f"{trial.best.get('epoch', 0):.0f}"
                 shown = format_trial(trial)
                 table.add_row(str(trial.number), role, epoch, value, gap, shown)
-        for trial in self.sweep.of_state(TrialState.RUNNING):
+        for _, trial in sorted(self.sweep.running.items()):
             last = self.last.get(trial.number)
             metrics = last.metrics if last else {}
             value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
@@ -214,7 +209,7 @@ class LiveView(SweepView):
         return table
 
 
-def _format_figures(sweep: Sweep | None, trial: Trial) -> list[str]:
+def _format_figures(sweep: SweepSoFar | None, trial: Trial) -> list[str]:
     if sweep is None or trial.state is not TrialState.COMPLETE:
         return [trial.reason] if trial.reason else []
     gap = number(trial.best.get("gap/loss"))

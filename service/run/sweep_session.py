@@ -369,6 +369,7 @@ class Session:
         self._write_summary(sweep)
         unlogged = self._finish_log(sweep, "" if data is None else data.description)
         summary = self._write_summary(sweep)  # again: MLflow's losses are known now
+        self._study.close()
         return Ending(sweep, summary, stopped, unlogged, self._list_losses())
 
     def _write_summary(self, sweep: Sweep) -> Summary:

@@ -73,9 +73,12 @@ class Turns:
                 self.renew(trial, claim)
             study = self._open_study()
             observers = [history, _Weights(folder, self._spec, study), *self._observers]
-            turn = Turn(self._spec, folder, study, self.claims, observers, self._clock())
-            yield turn
-            turn.close()
+            try:
+                turn = Turn(self._spec, folder, study, self.claims, observers, self._clock())
+                yield turn
+                turn.close()
+            finally:  # on a network's file system, others see what is in a file that was closed
+                study.close()
 
     def renew(self, trial: int, claim: Claim) -> None:
         """Give a sign of life of a trial.

@@ -24,6 +24,7 @@ from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEven
 from service.study.records import Metrics, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
+from service.sweep.sweep_so_far import SweepSoFar
 from service.tracking.outbox import Outbox, TrialUpdate
 
 _AWAY = (ServerError, RateLimitError, UnauthorizedError, ForbiddenError, OSError)
@@ -45,17 +46,14 @@ class Recorder:
         self._service, self._orders, self._clock = service, orders, clock
         self._gpus = resources.gpus
         self._weight = max(resources.worker_cpus * resources.workers, resources.gpus)
-        self._sweep: Sweep | None = None
+        self._sweep: SweepSoFar | None = None
         self._planned = 0
         self._since: dict[int, float] = {}
         self.requested_action: RequestedAction | None = None
 
     def begin(self, sweep: Sweep, planned: int) -> None:
         """Start with the sweep as it is in the study, and its planned number of trials."""
-        self._sweep, self._planned = (
-            replace(sweep, trials=tuple(map(_drop_epochs, sweep.trials))),
-            planned,
-        )
+        self._sweep, self._planned = SweepSoFar(sweep), planned
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
         """Report updates to the service, and pass its instructions on to the sweep.
@@ -96,7 +94,8 @@ class Recorder:
         """The sweep's progress, without updates."""
         if self._sweep is None:
             return DriverReport()
-        held = sum(self._count_held_seconds(t) for t in self._sweep.trials)
+        running = sum(map(self._count_held_seconds, self._sweep.running.values()))
+        held = self._sweep.ended_seconds + running
         return DriverReport(
             progress=_summarise_progress(self._sweep, self._planned),
             slot_seconds=max(0.0, held * self._weight),  # a clock may be set back
@@ -104,9 +103,7 @@ class Recorder:
         )
 
     def _count_held_seconds(self, trial: Trial) -> float:
-        """Seconds for which a trial has held its resources, up to now if it is running."""
-        if trial.state is not TrialState.RUNNING:
-            return trial.seconds
+        """Seconds for which a running trial has held its resources, up to now."""
         since = self._since.setdefault(trial.number, self._clock())
         return trial.seconds + self._clock() - since
 
@@ -154,9 +151,7 @@ class Recorder:
 
     def _update(self, trial: Trial) -> None:
         if self._sweep is not None:
-            others = {t.number: t for t in self._sweep.trials} | {trial.number: _drop_epochs(trial)}
-            trials = tuple(others[n] for n in sorted(others))
-            self._sweep = replace(self._sweep, trials=trials)
+            self._sweep.take(_drop_epochs(trial))
 
 
 class StoreOutbox(Outbox, SweepObserver):
@@ -198,9 +193,9 @@ def _drop_epochs(trial: Trial) -> Trial:
     return replace(trial, epochs=())
 
 
-def _summarise_progress(sweep: Sweep, planned: int) -> dict[str, Any]:
+def _summarise_progress(sweep: SweepSoFar, planned: int) -> dict[str, Any]:
     """Counts of trials and the finalists so far, as lists of sweeps show them."""
-    counts = {state.value: len(sweep.of_state(state)) for state in TrialState}
+    counts = {state.value: count for state, count in sweep.counts.items()}
     finalists = {"baseline": sweep.baseline, "best": sweep.best}
     return {
         **counts,

@@ -16,9 +16,20 @@ from trainables.config.registry import Component, Custom, Registry
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
+ModelledTrials = Annotated[
+    int,
+    Bounds(100, 100_000),
+    Field(description="largest number of finished trials in the model"),
+]
+
 
 class SamplerConfig(Component):
     """A sampler and its options. A subclass defines :meth:`build`."""
+
+    @property
+    def shown(self) -> int | None:
+        """How many finished trials of a study it is shown at most; None: all of them."""
+        return None
 
     def build(self, seed: int) -> BaseSampler:
         """A new Optuna sampler; equal seeds and trials give equal suggestions.
@@ -64,11 +75,22 @@ class CustomSampler(KeptSampler, Custom):
         return made
 
 
+class ModelSampler(SamplerConfig):
+    """A sampler whose model takes the longer the more trials it is of."""
+
+    modelled_trials: ModelledTrials = 400
+
+    @property
+    def shown(self) -> int | None:
+        """As many as it models."""
+        return self.modelled_trials
+
+
 samplers: Registry[SamplerConfig] = Registry("sampler", CustomSampler, group="samplers")
 
 
 @samplers.register
-class Tpe(SamplerConfig):
+class Tpe(ModelSampler):
     """Tree-structured Parzen estimator, joint over parameters that occur together."""
 
     name: Literal["tpe"] = "tpe"
@@ -77,15 +99,22 @@ class Tpe(SamplerConfig):
     multivariate: bool = True
 
     def build(self, seed: int) -> BaseSampler:
-        """Optuna's sampler; ``group`` models conditional parameters jointly."""
+        """Optuna's sampler; in groups, it models conditional parameters jointly."""
         from optuna.samplers import TPESampler
 
+        from service.spec.tpe import GroupingTpeSampler
+
+        if self.multivariate:
+            return GroupingTpeSampler(
+                seed=seed,
+                n_startup_trials=self.n_startup_trials,
+                n_ei_candidates=self.n_ei_candidates,
+            )
         return TPESampler(
             seed=seed,
             n_startup_trials=self.n_startup_trials,
             n_ei_candidates=self.n_ei_candidates,
-            multivariate=self.multivariate,
-            group=self.multivariate,
+            multivariate=False,
         )
 
 
@@ -116,7 +145,7 @@ class Grid(SamplerConfig):
 
 
 @samplers.register
-class Gp(SamplerConfig):
+class Gp(ModelSampler):
     """Gaussian process with expected improvement."""
 
     name: Literal["gp"]

@@ -6,7 +6,6 @@ Each function names what it relies on; ``tests/unit/test_compat.py`` fails when 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -31,6 +30,14 @@ def reopen_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
     ``optuna.Trial`` takes the study and ``FrozenTrial._trial_id``, as ``study.ask`` itself does.
     """
     return optuna.Trial(study, frozen._trial_id)
+
+
+def read_frozen(trial: optuna.Trial) -> FrozenTrial:
+    """The trial as its study has it now; the caller must not change it.
+
+    ``study.get_trials`` lists all trials for it, which takes the longer the more there are.
+    """
+    return trial.study._storage.get_trial(trial._trial_id)
 
 
 def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> None:
@@ -69,12 +76,3 @@ def _find_changes(
     changed: Mapping[str, Any], before: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     return ((k, v) for k, v in changed.items() if k not in before or before[k] != v)
-
-
-def remove_stale_lock(journal: Path) -> None:
-    """Remove the lock that a killed writer left beside its journal.
-
-    ``JournalFileSymlinkLock`` of Optuna 5.0 locks by a link with the suffix ``.lock`` and would
-    wait until it is removed. The caller must be the only writer.
-    """
-    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
 from service.study.compat import CREATE_STUDY, CREATE_TRIAL, DELETE_STUDY
+from service.study.journal_file import JournalFile
 
 Opener = Callable[[], BinaryIO]
 """Opens a journal for reading; raises FileNotFoundError where there is none."""
@@ -23,8 +24,8 @@ _ONLY_STUDY = 0
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open the storage of one sweep's study, to write to it."""
-    return JournalStorage(JournalFileBackend(str(path)))
+    """Open the storage of one sweep's study, to write to it. The caller holds the sweep's lock."""
+    return JournalStorage(JournalFile(path))
 
 
 def read_journal(opener: Opener) -> JournalStorage:

@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
@@ -25,6 +25,7 @@ from service.study.compat import (
     copy_changes,
     reopen_trial,
 )
+from service.study.journals import ReadOnlyJournal
 from service.study.records import Params
 
 Entry = dict[str, Any]
@@ -52,7 +53,7 @@ def decide_again(study: optuna.Study, journal: Path, number: int) -> bool:
 
 
 def _read(journal: Path) -> list[Entry]:
-    return list(JournalFileBackend(str(journal)).read_logs(0))
+    return list(ReadOnlyJournal(lambda: journal.open("rb")).read_logs(0))
 
 
 def _rewind(study: optuna.Study, entries: list[Entry]) -> optuna.Study:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.samplers import BaseSampler
 
+from service.study.sample_view import TrialSelection, view_trials
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
@@ -40,9 +42,12 @@ class ResumableSampler(BaseSampler):
         """
         self._config, self._seed = config, seed
         self._inner = config.build(seed)
+        self._selection = None if config.shown is None else TrialSelection(config.shown)
+        self._view: Study | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Prepare the sampler for this trial."""
+        self._view = None
         self._inner = self._config.prepare(self._inner, seed_trial(self._seed, trial.number))
         self._inner.before_trial(study, trial)
 
@@ -50,13 +55,13 @@ class ResumableSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """As the spec's sampler does."""
-        return self._inner.infer_relative_search_space(study, trial)
+        return self._inner.infer_relative_search_space(self._look_at(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As the spec's sampler does."""
-        return self._inner.sample_relative(study, trial, dict(search_space))
+        return self._inner.sample_relative(self._look_at(study), trial, dict(search_space))
 
     def sample_independent(
         self,
@@ -66,7 +71,9 @@ class ResumableSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """As the spec's sampler does."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+        return self._inner.sample_independent(
+            self._look_at(study), trial, param_name, param_distribution
+        )
 
     def after_trial(
         self,
@@ -77,6 +84,15 @@ class ResumableSampler(BaseSampler):
     ) -> None:
         """As the spec's sampler does."""
         self._inner.after_trial(study, trial, state, values)
+
+    def _look_at(self, study: Study) -> Study:
+        """What the sampler is shown of the study, from the first look at it for a trial on."""
+        if self._selection is None:
+            return study
+        if self._view is None:
+            trials = study.get_trials(deepcopy=False)
+            self._view = view_trials(study, self._selection.select(trials, study.direction))
+        return self._view
 
     def reseed_rng(self) -> None:
         """Do nothing: every trial has a seed of its own."""

@@ -28,7 +28,7 @@ from service.study.attribution import (
     count_interruption,
     judge,
 )
-from service.study.compat import reopen_trial
+from service.study.compat import read_frozen, reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
 from service.study.messages import Assignment
@@ -91,6 +91,11 @@ class StudySession:
         self._has_ended_trial = False
         started = [t for t in known if t.state is not StudyTrialState.WAITING]
         self._searched = sum(TrialAttributes.of(t).confirms is None for t in started)
+        self._queued = sum(
+            t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
+            for t in known
+        )
+        self._epochs = sum(len(t.intermediate_values) for t in known)
 
     @property
     def budget(self) -> int:
@@ -162,12 +167,12 @@ class StudySession:
             if assignment is not None:
                 return assignment
         if not self._search_is_done():
-            trial = self._optuna.ask()  # a queued confirmation comes first
-            self._searched += TrialAttributes.of(trial).confirms is None
-            return self._start(trial)
-        if self._confirm is not None and not self._open and not self._has_queued_confirmation():
-            queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
-        return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
+            return self._start(self._ask())  # a queued confirmation comes first
+        if self._confirm is not None and not self._open and not self._queued:
+            runs = self._confirm.next_runs(self.trials())
+            queue_runs(self._optuna, self._space, runs)
+            self._queued = len(runs)
+        return self._start(self._ask()) if self._queued else None
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
         """Record an epoch of an open trial and decide whether the trial continues.
@@ -185,6 +190,7 @@ class StudySession:
             EpochEnded(epoch=record)
         )  # first: every epoch in the study must be in all records
         handle.trial.report(metrics[self._metric], epoch)
+        self._epochs += 1
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
         return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
@@ -292,16 +298,17 @@ class StudySession:
         """Whether finalists are not chosen yet, or a confirmation was not handed out."""
         if self._confirm is None:
             return False
-        if self._open or self._has_queued_confirmation():
+        if self._open or self._queued:
             return True
         return bool(self._confirm.next_runs(self.trials()))
 
-    def _has_queued_confirmation(self) -> bool:
-        """Whether a queued confirmation was not handed out yet."""
-        return any(
-            t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
-            for t in list_frozen_trials(self._optuna)
-        )
+    def _ask(self) -> optuna.Trial:
+        """The next trial of Optuna's queue, or a new one; counted as what it is."""
+        trial = self._optuna.ask()
+        is_searched = TrialAttributes.of(trial).confirms is None
+        self._searched += is_searched
+        self._queued -= not is_searched
+        return trial
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
@@ -347,8 +354,7 @@ class StudySession:
     def _count_epochs(self, frozen: FrozenTrial) -> tuple[int, int]:
         """How many epochs of a trial, and of all others, are in the study."""
         own = len(frozen.intermediate_values)
-        every = sum(len(t.intermediate_values) for t in list_frozen_trials(self._optuna))
-        return own, every - own
+        return own, self._epochs - own
 
     def _judge(self, attributes: TrialAttributes, record: Record) -> tuple[Verdict, str]:
         return judge(record, retries=self._retries, control=attributes.is_control)
@@ -363,9 +369,9 @@ class StudySession:
         return pruned and handle.attributes.stopped_epoch is None
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
-        epochs = self._count_epochs(list_frozen_trials(self._optuna)[trial.number])
+        epochs = self._count_epochs(read_frozen(trial))
         replace(TrialAttributes.of(trial), handed_out=epochs).store(trial)
-        frozen = list_frozen_trials(self._optuna)[trial.number]
+        frozen = read_frozen(trial)
         attributes = TrialAttributes.of(frozen)
         self._open[trial.number] = _open(trial, frozen, self._clock())
         record = read_trial(frozen)

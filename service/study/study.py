@@ -12,14 +12,15 @@ from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
-from service.study.compat import remove_stale_lock
 from service.study.importance import Importances, importances
-from service.study.journals import Opener, open_journal, read_journal
+from service.study.journal_file import JournalFile
+from service.study.journals import Opener, read_journal
 from service.study.ranking import Mode
 from service.study.records import Epoch, Params, Trial
 from service.study.rewind import decide_again, draw_again
 from service.study.sampling import ResumableSampler
 from service.study.space import read_space, store_space
+from service.study.storage import StudyStorage
 from service.study.trial_reader import read_trials
 
 
@@ -33,7 +34,7 @@ class SweepStudy:
     def __init__(
         self,
         study: optuna.Study,
-        journal: Path | None = None,
+        journal: JournalFile | None = None,
         space: SearchSpace | None = None,
     ) -> None:
         self.optuna = study
@@ -73,13 +74,22 @@ class SweepStudy:
     def draw_again(self, number: int, space: SearchSpace, fixed: Params) -> None:
         """Draw parameters of a trial that was interrupted while they were drawn."""
         if self._journal is not None:
-            draw_again(self.optuna, self._journal, number, space, fixed)
+            draw_again(self.optuna, self._journal.path, number, space, fixed)
 
     def decide_again(self, number: int) -> bool:
         """Whether an interrupted trial was to be pruned at the last epoch that it reported."""
         if self._journal is None or isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
             return False
-        return decide_again(self.optuna, self._journal, number)
+        return decide_again(self.optuna, self._journal.path, number)
+
+    def close(self) -> None:
+        """Force what was written to the disk, and let go of the journal until it is next used.
+
+        Raises:
+            OSError: it cannot be forced.
+        """
+        if self._journal is not None:
+            self._journal.close()
 
     def importances(self) -> Importances:
         """Compute the importance of each parameter."""
@@ -94,21 +104,21 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     """
     repair_journal(path)
     _silence_optuna()
+    journal = JournalFile(path)
     study = optuna.create_study(
-        storage=open_journal(path),
+        storage=StudyStorage(journal),
         study_name=spec.name,
         direction="minimize" if spec.objective.mode == "min" else "maximize",
         pruner=spec.search.pruner.build(spec.training.max_epochs),
         load_if_exists=True,
     )
     study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
-    return SweepStudy(study, path, spec.space)
+    return SweepStudy(study, journal, spec.space)
 
 
 def repair_journal(path: Path) -> None:
     """Remove what a killed writer left. The caller must hold the sweep's lock."""
     drop_torn_line(path)
-    remove_stale_lock(path)
 
 
 def read_study(spec: SweepSpec, opener: Opener) -> SweepStudy:

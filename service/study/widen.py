@@ -26,7 +26,6 @@ from service.study.compat import (
     SET_PARAM,
     SET_TRIAL_SYSTEM_ATTR,
     has_bounds_of_sampler,
-    remove_stale_lock,
 )
 from service.study.journals import ReadOnlyJournal, open_journal, read_journal
 from service.study.space import store_space
@@ -40,12 +39,10 @@ def widen_study(name: str, journal: Path, space: SearchSpace) -> None:
     A kill leaves the old journal or the new one, whole.
     """
     drop_torn_line(journal)
-    remove_stale_lock(journal)
     study = optuna.load_study(study_name=name, storage=read_journal(lambda: journal.open("rb")))
     undrawn = frozenset(t.number for t in study.get_trials(deepcopy=False) if _is_undrawn(t))
     wider = {d.stored: build_distribution(d.plain) for d in space.dimensions}
     temporary = journal.with_name(f".{journal.name}.wider")
-    remove_stale_lock(temporary)
     with replace_file(journal, temporary):
         entries = ReadOnlyJournal(lambda: journal.open("rb")).read_logs(0)
         with temporary.open("w", encoding="utf-8") as file:

@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from service.base.plain_text import escape_markdown
-from service.study.records import Epoch, Role, Trial, TrialState
+from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
 from service.sweep.losses import Losses, describe_error
@@ -36,7 +36,7 @@ from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.new_database import create_database
 from service.tracking.outbox import SinkEmptiedError, TrialUpdate
-from service.tracking.refusals import BatchLog, NotOpenError, is_away
+from service.tracking.refusals import BatchLog, Entity, NotOpenError, is_away
 
 SWEEP_TAG = "gapsweep.sweep_id"
 CODE_TAG = "gapsweep.code"
@@ -115,6 +115,7 @@ class SweepRuns:
         self._sweep = sweep
         self._children: dict[int, str] = {}
         self._bare: set[str] = set()
+        self._ended: set[str] = set()
         self._experiment = ""
         self._known = False
         self._reopened = not reopens
@@ -159,6 +160,7 @@ class SweepRuns:
         self._children = {int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in children}
         parents = [r.info.run_id for r in runs if not {TRIAL_TAG, ROLE_TAG} & r.data.tags.keys()]
         self._bare = {r.info.run_id for r in runs if not r.data.params}
+        self._ended = {r.info.run_id for r in runs if r.info.status != "RUNNING"}
         self.parent = parents[0] if parents else self._create_parent()
         for run in children:  # of a parent that was deleted
             if run.data.tags.get(MLFLOW_PARENT_RUN_ID) != self.parent:
@@ -174,38 +176,38 @@ class SweepRuns:
                 self._client.update_run(self.parent, status="RUNNING")
                 self._reopened = True
             for item in updates:
-                if item.epochs:
-                    self.log_epochs(item.trial, item.epochs)
-                if item.changed:
-                    self.log_trial(item.trial)
+                self._log(item)
 
-    def log_trial(self, trial: Trial) -> None:
-        """Write a trial's record into its run; epochs are logged separately."""
-        run = self._open_child(trial)
-        tested = trial.replicate > 0
-        best = {f"best/{k}": v for k, v in trial.best.items() if tested or not _is_test(k)}
-        best |= {f"control/{k}": v for k, v in trial.control.items() if tested or not _is_test(k)}
-        if trial.stopped_epoch is not None:
-            best["stopped_epoch"] = float(trial.stopped_epoch)
-        tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
-        tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
-        tags |= {NOT_ACTING_TAG: ", ".join(trial.not_acting)} if trial.not_acting else {}
-        ended = int(1000 * (trial.ended or 0))
-        self._batches.log(run, [*make_metrics(best, ended, 0), *make_tags(tags)])
+    def _log(self, update: TrialUpdate) -> None:
+        """Write an update in one call, and one more for a run's start or end.
+
+        A point that is logged twice is the same point.
+        """
+        trial = update.trial
+        run = self._find_child(trial)
+        entities: list[Entity] = []
+        if run in self._bare:
+            self._log_dataset(run)
+            entities += make_params(trial.params)
+        for epoch in update.epochs:
+            entities += make_metrics(epoch.metrics, int(epoch.time * 1000), epoch.epoch)
+        if update.changed:
+            entities += _list_outcome(trial)
+        self._batches.log(run, entities)
+        self._bare.discard(run)
+        if update.changed:
+            self._set_status(run, trial)
+
+    def _set_status(self, run: str, trial: Trial) -> None:
+        """Give a run its trial's status, unless it has it."""
         status = _RUN_STATUS[trial.state]
-        self._client.update_run(run, status=status)
         if trial.state is not TrialState.RUNNING:
+            ended = int(1000 * (trial.ended or 0))
             self._client.set_terminated(run, status=status, end_time=ended or None)
-
-    def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:
-        """Log epochs of one trial; a point logged twice is the same point."""
-        run = self._open_child(trial)
-        points = [
-            point
-            for epoch in epochs
-            for point in make_metrics(epoch.metrics, int(epoch.time * 1000), epoch.epoch)
-        ]
-        self._batches.log(run, points)
+            self._ended.add(run)
+        elif run in self._ended:
+            self._client.update_run(run, status=status)
+            self._ended.discard(run)
 
     def finish(
         self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None
@@ -377,7 +379,8 @@ class SweepRuns:
         used = DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, "training")])
         self._skip_refused(f"dataset {name}", lambda: self._client.log_inputs(run, [used]))
 
-    def _open_child(self, trial: Trial) -> str:
+    def _find_child(self, trial: Trial) -> str:
+        """The trial's run; one that is new has neither parameters nor data."""
         if trial.number not in self._children:
             tags = self._build_tags() | {
                 TRIAL_TAG: str(trial.number),
@@ -388,12 +391,27 @@ class SweepRuns:
                 **_replicate_tags(trial),
             }
             self._children[trial.number] = self._create_run(tags, _get_start_time(trial))
-        run = self._children[trial.number]
+        return self._children[trial.number]
+
+    def _open_child(self, trial: Trial) -> str:
+        """The trial's run, which has its parameters and data."""
+        run = self._find_child(trial)
         if run in self._bare:
-            self._log_dataset(run)
-            self._batches.log(run, make_params(trial.params))
-            self._bare.remove(run)
+            self._log(TrialUpdate(trial=trial, changed=False, epochs=()))
         return run
+
+
+def _list_outcome(trial: Trial) -> list[Entity]:
+    """A trial's record, but for its parameters and epochs."""
+    tested = trial.replicate > 0
+    best = {f"best/{k}": v for k, v in trial.best.items() if tested or not _is_test(k)}
+    best |= {f"control/{k}": v for k, v in trial.control.items() if tested or not _is_test(k)}
+    if trial.stopped_epoch is not None:
+        best["stopped_epoch"] = float(trial.stopped_epoch)
+    tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
+    tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
+    tags |= {NOT_ACTING_TAG: ", ".join(trial.not_acting)} if trial.not_acting else {}
+    return [*make_metrics(best, int(1000 * (trial.ended or 0)), 0), *make_tags(tags)]
 
 
 def _is_test(metric: str) -> bool:

@@ -22,7 +22,7 @@ import cloudpickle
 import optuna
 import pytest
 import requests
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ray.exceptions import RayTaskError
 from ray.job_submission import JobSubmissionClient
@@ -51,16 +51,6 @@ class TestOptuna:
         assert done.intermediate_values == {1: 0.5, 2: 0.25}, optuna_moved(
             "a reopened trial does not report into the one that was running"
         )
-
-    def test_the_lock_that_a_killed_writer_left_is_removed(self, tmp_path: Path) -> None:
-        path = tmp_path / "study.journal"
-        JournalFileBackend(str(path))
-        assert JournalFileSymlinkLock(str(path)).acquire()
-        left = {p.name for p in tmp_path.iterdir()} - {path.name}
-        of_optuna.remove_stale_lock(path)
-        kept = {p.name for p in tmp_path.iterdir()} - {path.name}
-        assert left, optuna_moved("a journal's lock is no file beside it any more")
-        assert not kept, optuna_moved(f"a journal's lock is called {left}")
 
     def test_a_journal_numbers_its_operations_as_it_did(self, tmp_path: Path) -> None:
         path = tmp_path / "study.journal"

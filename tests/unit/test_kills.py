@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from search_spaces.grid import iterate_grid
 from service.answer.audit import AfterSearch, Auditor
 from service.spec.model import SweepSpec
 from service.study import study as studies
 from service.study.confirmation import ReplicateRun
+from service.study.journal_file import JournalFile
 from service.study.messages import Assignment
 from service.study.records import Params, Role, Trial, TrialState
 from service.study.session import Decision, StudySession
@@ -65,10 +64,10 @@ class Fuse:
     left: float = float("inf")
 
 
-class Mortal(JournalFileBackend):
+class Mortal(JournalFile):
     """A journal whose driver is killed when its fuse has burnt down."""
 
-    def __init__(self, path: str, fuse: Fuse) -> None:
+    def __init__(self, path: Path, fuse: Fuse) -> None:
         super().__init__(path)
         self._fuse = fuse
 
@@ -162,9 +161,7 @@ def spec_of(sampler: Any, pruner: Any, audit: Any = "off") -> SweepSpec:
 @pytest.fixture
 def fuse(monkeypatch: pytest.MonkeyPatch) -> Fuse:
     found = Fuse()
-    monkeypatch.setattr(
-        studies, "open_journal", lambda path: JournalStorage(Mortal(str(path), found))
-    )
+    monkeypatch.setattr(studies, "JournalFile", lambda path: Mortal(path, found))
     return found
 
 
@@ -235,10 +232,10 @@ def test_an_extended_sweep_is_not_cut_short_by_confirmations_that_were_queued(
     spec = spec_of("random", "none")
     live(spec, tmp_path / "study")
     study = open_study(spec, tmp_path / "study")
+    study.optuna.enqueue_trial({}, user_attrs={"confirms": 1, "replicate": 9, "role": "replicate"})
     session = StudySession(
         study, spec.space, metric="val/loss", max_epochs=EPOCHS, confirm=TwoStages()
     )
-    study.optuna.enqueue_trial({}, user_attrs={"confirms": 1, "replicate": 9, "role": "replicate"})
     session.extend(TRIALS + 2)
     asked = [session.ask() for _ in range(4)]
     assert [a.role for a in asked if a] == [Role.REPLICATE, Role.SEARCH, Role.SEARCH]

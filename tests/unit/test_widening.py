@@ -18,6 +18,7 @@ from search_spaces.widening import WideningError, list_values, read_wider, widen
 from service.base.errors import InputError, ProblemsError
 from service.run.sweep_session import write_sweep_files
 from service.spec.widened import read_widenings, widen_spec, write_range
+from service.study.journal_file import JournalFile
 from service.study.journals import join_journals, open_journal
 from service.study.records import Role
 from service.study.session import StudySession
@@ -235,7 +236,8 @@ def test_a_sampler_models_a_widened_parameter_jointly_in_its_new_range(
 def test_the_wider_range_is_sampled(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     space = make_wider(start(path, TPESampler(seed=0, multivariate=True, group=True)), path)
-    study = SweepStudy(reopen(path, TPESampler(seed=1, multivariate=True, group=True)), path)
+    reopened = reopen(path, TPESampler(seed=1, multivariate=True, group=True))
+    study = SweepStudy(reopened, JournalFile(path))
     assert study.space == space
     session = StudySession(study, study.space, metric="val/loss", max_epochs=2)
     session.extend(40)
@@ -282,7 +284,6 @@ def test_a_kill_leaves_the_old_study_or_the_new_one(
     assert path.read_bytes() == before
     # What a kill -9 leaves beside it is in nobody's way.
     path.with_name(".study.journal.wider").write_bytes(before[: len(before) // 2])
-    path.with_name(".study.journal.wider.lock").symlink_to(path)
     space = make_wider(study, path)
     assert read_space(reopen(path, optuna.samplers.RandomSampler())) == space
     assert {p.name for p in tmp_path.iterdir()} == {"study.journal"}
@@ -296,7 +297,7 @@ def test_a_trial_that_was_killed_while_drawn_is_drawn_from_the_wider_space(tmp_p
     make_wider(study, path)
     trial = reopen(path, optuna.samplers.RandomSampler()).trials[half.number]
     assert trial.params == {}
-    found = SweepStudy(reopen(path, optuna.samplers.RandomSampler(seed=2)), path)
+    found = SweepStudy(reopen(path, optuna.samplers.RandomSampler(seed=2)), JournalFile(path))
     session = StudySession(found, found.space, metric="val/loss", max_epochs=2)
     session.extend(30)
     asked = session.ask()
