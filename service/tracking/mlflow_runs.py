@@ -227,9 +227,8 @@ class SweepRuns:
         """End all runs that are open: the sweep's session ended by an error."""
         with self._look_up_after_errors():
             self.open()
-            for run in self._find_runs():
-                if run.info.status == "RUNNING":
-                    self._client.set_terminated(run.info.run_id, status="KILLED")
+            for run in self._find_runs(running=True):
+                self._client.set_terminated(run.info.run_id, status="KILLED")
 
     @contextmanager
     def _look_up_after_errors(self) -> Iterator[None]:
@@ -271,9 +270,9 @@ class SweepRuns:
     def _end_runs(self, sweep: Sweep) -> None:
         """End the parent, and every run that its trial's end left open."""
         states = {t.number: t.state for t in sweep.trials}
-        for run in self._find_runs():
+        for run in self._find_runs(running=True):
             number = run.data.tags.get(TRIAL_TAG)
-            if number is None or run.info.status != "RUNNING":
+            if number is None:
                 continue
             state = states.get(int(number), TrialState.RUNNING)
             status = "KILLED" if state is TrialState.RUNNING else _RUN_STATUS[state]
@@ -312,9 +311,10 @@ class SweepRuns:
             self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
             self._client.delete_experiment(number)
 
-    def _find_runs(self) -> list[mlflow.entities.Run]:
-        """All runs of the sweep."""
-        return self._search(f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'")
+    def _find_runs(self, *, running: bool = False) -> list[mlflow.entities.Run]:
+        """All runs of the sweep, or those that have not ended."""
+        condition = f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'"
+        return self._search(f"{condition} AND status = 'RUNNING'" if running else condition)
 
     def _search(self, condition: str) -> list[mlflow.entities.Run]:
         found: list[mlflow.entities.Run] = []
