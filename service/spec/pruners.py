@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
-from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, Trials
+from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, SomeTrials, Trials
 from trainables.config.imports import ImportPath
 from trainables.config.registry import Component, Custom, Registry
 
@@ -121,6 +121,21 @@ class SuccessiveHalving(PrunerConfig):
         return SuccessiveHalvingPruner(
             self.min_epochs, self.reduction_factor, self.min_early_stopping_rate
         )
+
+
+@pruners.register
+class TopK(PrunerConfig):
+    """Trains every trial for a constant number of epochs; only the best ``k`` of them go on."""
+
+    name: Literal["top_k"]
+    epochs: SomeEpochs = Field(1, description="that every trial has")
+    k: SomeTrials = Field(3, description="how many go on; one that is overtaken is pruned")
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, after Egele et al. 2024."""
+        from service.spec.top_k import TopKPruner
+
+        return TopKPruner(self.epochs, self.k)
 
 
 @pruners.register

@@ -32,6 +32,7 @@ PAIRS: list[tuple[str, Any]] = [
     ("cmaes", "successive_halving"),
     ("qmc", {"name": "threshold", "upper": 0.75, "warmup_epochs": 1}),
     ("tpe", "wilcoxon"),
+    ("tpe", {"name": "top_k", "epochs": 2, "k": 4}),
     ("tpe", "none"),
 ]
 
