@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from service.run.sweep import refit as refit
     from service.spec.file import load_spec as load_spec
     from service.spec.file import parse_spec as parse_spec
+    from service.spec.fold_pruners import FoldPrunerConfig as FoldPrunerConfig
+    from service.spec.fold_pruners import fold_pruners as fold_pruners
     from service.spec.model import SweepSpec as SweepSpec
     from service.spec.pruners import PrunerConfig as PrunerConfig
     from service.spec.pruners import pruners as pruners
@@ -97,6 +99,7 @@ _PUBLIC = {
     "service.run.start_and_resume": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
     "service.spec.model": ("SweepSpec",),
+    "service.spec.fold_pruners": ("FoldPrunerConfig", "fold_pruners"),
     "service.spec.pruners": ("PrunerConfig", "pruners"),
     "service.spec.samplers": ("SamplerConfig", "samplers"),
     "service.sweep.refit_record": ("Refit",),
