@@ -144,7 +144,7 @@ class Worker:
             result = self._train_epoch(run)
             while self._is_recorded(result):  # it began anew
                 result = self._train_epoch(run)
-        self._recorded = result.epoch
+        self._recorded = max(self._recorded, result.epoch)
         if result.fold is not None and result.fold.ends:
             self._reported_folds = result.fold.fold
         report = EpochReport(
