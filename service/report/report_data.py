@@ -160,9 +160,7 @@ class ReportData:
         """What a trial's metrics are of."""
         if self.folds is None:
             return "one training each"
-        return (
-            f"mean over {self.folds} folds ± standard deviation, test of the first fold's network"
-        )
+        return f"mean ± deviation over {self.folds} folds (test: the first)"
 
     @property
     def gap_note(self) -> str:

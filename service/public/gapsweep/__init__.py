@@ -15,12 +15,13 @@ itself imports neither torch nor Ray.
 - A service: ``Client``, ``AsyncClient`` (extra ``client``).
 - To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
   ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
-  ``SamplerConfig``, ``PrunerConfig``, ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+  ``SamplerConfig``, ``PrunerConfig``, ``FoldPrunerConfig``, ``OptimizerConfig``,
+  ``ScheduleConfig``, ``StoppingConfig``.
 - For a training loop of your own: ``Trial``, ``TrialEnd``, ``LightningCallback``,
   ``HuggingFaceCallback``.
-- Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
-  ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, ``splitters``, each a
-  ``Registry``.
+- Registries: ``samplers``, ``pruners``, ``fold_pruners``, ``optimizers``, ``schedules``,
+  ``stopping_rules``, ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``,
+  ``splitters``, each a ``Registry``.
 - Errors: ``GapsweepError``, ``InputError``, ``SpecError``.
 """
 
