@@ -5,12 +5,20 @@ Optuna is imported when a pruner is built, not when a spec is read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, Trials
-from trainables.config.imports import ImportPath
+from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, SomeTrials, Trials
+from trainables.config.imports import ImportPath, load_object
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -37,6 +45,13 @@ class PrunerConfig(Component):
             ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
+
+    def list_chain(self) -> Iterator[PrunerConfig]:
+        """This pruner, and those that it consults, from the outside in."""
+        yield self
+        inner = getattr(self, "pruner", None)
+        if isinstance(inner, PrunerConfig):
+            yield from inner.list_chain()
 
 
 class CustomPruner(PrunerConfig, Custom):
@@ -124,6 +139,21 @@ class SuccessiveHalving(PrunerConfig):
 
 
 @pruners.register
+class TopK(PrunerConfig):
+    """Trains every trial for a constant number of epochs; only the best ``k`` of them go on."""
+
+    name: Literal["top_k"]
+    epochs: SomeEpochs = Field(1, description="that every trial has")
+    k: SomeTrials = Field(3, description="how many go on; one that is overtaken is pruned")
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, after Egele et al. 2024."""
+        from service.spec.top_k import TopKPruner
+
+        return TopKPruner(self.epochs, self.k)
+
+
+@pruners.register
 class Threshold(PrunerConfig):
     """Prunes a trial whose value is out of range."""
 
@@ -188,6 +218,11 @@ def _parse(raw: Any) -> PrunerConfig:
     return pruners.parse(raw)
 
 
+InnerPruner = Annotated[
+    SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
+]
+
+
 @pruners.register
 class Patient(PrunerConfig):
     """Consults another pruner only after ``patience`` epochs without an improvement."""
@@ -195,15 +230,39 @@ class Patient(PrunerConfig):
     name: Literal["patient"]
     patience: Epochs = 3
     min_delta: Amount = 0.0
-    pruner: Annotated[
-        SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
-    ] = Median()
+    pruner: InnerPruner = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner, wrapped around another."""
         from optuna.pruners import PatientPruner
 
         return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)
+
+
+@pruners.register
+class ByStrength(PrunerConfig):
+    """Consults another pruner, which sees only trials that are about as strongly regularised."""
+
+    name: Literal["by_strength"]
+    strata: Annotated[int, Bounds(1, 20)] = Field(
+        2, description="groups of regularised trials; those that nothing regularises are another"
+    )
+    pruner: InnerPruner = Median()
+
+    @field_validator("pruner")
+    @classmethod
+    def _check_pruner(cls, pruner: PrunerConfig) -> PrunerConfig:
+        if any(isinstance(p, Hyperband) for p in pruner.list_chain()):
+            raise ValueError(
+                "`hyperband` makes groups of its own; use `successive_halving` within `by_strength`"
+            )
+        return pruner
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, wrapped around another."""
+        made: Any = load_object("service.study.by_strength:ByStrengthPruner")
+        pruner: BasePruner = made(self.pruner.build(max_epochs), self.strata)
+        return pruner
 
 
 if TYPE_CHECKING:

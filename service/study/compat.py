@@ -5,12 +5,14 @@ Each function names what it relies on; ``tests/unit/test_compat.py`` fails when 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 CHECKED_WITH = "5.0.0"
 """The version of Optuna with which this module was last checked."""
@@ -53,6 +55,39 @@ def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> Non
         source._storage.get_study_system_attrs(source._study_id), known
     ):
         storage.set_study_system_attr(target._study_id, key, value)
+
+
+class PeerStudy(optuna.Study):
+    """A study in which only some trials can be seen, for pruners.
+
+    Optuna 5.0 calls its constructor not recommended; ``HyperbandPruner`` makes such a study in the
+    same way, and so cannot be asked about this one: it would see all trials.
+    """
+
+    def __init__(self, study: optuna.Study, peers: Container[int]) -> None:
+        """``peers`` are the numbers of the trials that can be seen."""
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._peers = peers
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials that can be seen, by number."""
+        found = super().get_trials(deepcopy=False, states=states)
+        seen = [t for t in found if t.number in self._peers]
+        return copy.deepcopy(seen) if deepcopy else seen
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The best complete and feasible trial that can be seen.
+
+        Raises:
+            ValueError: there is none.
+        """
+        complete = self.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = -1 if self.direction is StudyDirection.MAXIMIZE else 1
+        feasible = [t for t in complete if all(c <= 0 for c in t.constraints.values())]
+        return min(feasible, key=lambda t: sign * (t.value or 0.0))
 
 
 def has_bounds_of_sampler(entry: Mapping[str, Any]) -> bool:

@@ -32,6 +32,8 @@ PAIRS: list[tuple[str, Any]] = [
     ("cmaes", "successive_halving"),
     ("qmc", {"name": "threshold", "upper": 0.75, "warmup_epochs": 1}),
     ("tpe", "wilcoxon"),
+    ("tpe", {"name": "top_k", "epochs": 2, "k": 4}),
+    ("random", {"name": "by_strength", "pruner": {"name": "successive_halving"}}),
     ("tpe", "none"),
 ]
 
