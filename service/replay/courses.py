@@ -75,8 +75,9 @@ def prepare(history: History, rule: StoppingConfig | None = None) -> Courses:
     rows = history.drawn
     if rule is not None and rule.metric not in rows[0].metrics:
         known = ", ".join(rows[0].metrics)
-        raise InputError(f"{history.name} has no {rule.metric}, which early stopping is to watch; "
-                         f"it has {known}")
+        raise InputError(
+            f"{history.name} has no {rule.metric}, which early stopping is to watch; it has {known}"
+        )
     settled = None if rule is None else rule.settle(history.spec.training.max_epochs)
     baseline = history.baseline
     return Courses(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.replay.courses import Course, Courses, Standing
 from service.spec.model import SweepSpec
-from service.study.messages import Assignment
 from service.study.records import Params, Role
 from service.study.session import Decision, StudySession
 from service.study.study import open_tabular_study

@@ -17,7 +17,6 @@ from service.spec.file import dump_spec
 from service.spec.stored import parse_stored_spec
 from service.study.records import Role
 
-FORMAT = 1
 _LARGEST = 256 * 2**20
 """Bytes of a file that is read; one of 1,000 trainings of 100 epochs has about 2 MB."""
 
@@ -35,7 +34,7 @@ class _Row(BaseModel):
 class _Header(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     name: str
     spec: str
     metrics: tuple[str, ...]
@@ -56,7 +55,9 @@ def save_table(history: History, path: Path) -> None:
         spec=dump_spec(history.spec),
         metrics=metrics,
         rows=tuple(
-            _Row(params=dict(r.params), role=r.role, epochs=r.epochs, kept=r.kept, best=dict(r.best))
+            _Row(
+                params=dict(r.params), role=r.role, epochs=r.epochs, kept=r.kept, best=dict(r.best)
+            )
             for r in recordings
         ),
     )

@@ -133,7 +133,9 @@ class _Table:
 
     def __init__(self, space: SearchSpace, stored: Sequence[Mapping[str, Any]]) -> None:
         self._axes = {d.stored: build_distribution(d.plain) for d in space.dimensions}
-        self._choice = np.array([isinstance(a, CategoricalDistribution) for a in self._axes.values()])
+        self._choice = np.array(
+            [isinstance(a, CategoricalDistribution) for a in self._axes.values()]
+        )
         self._rows = np.array([self._measure(values) for values in stored])
 
     def find_nearest(self, values: Mapping[str, Any], without: Sequence[int] | Any) -> int:
