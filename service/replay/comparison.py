@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +48,16 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """How often the best configuration that a search tried was pruned, by its strength."""
+    """How often the best configuration that a search tried was pruned, by its strength.
+
+    ``best`` is of all searches, ``when_strong`` of those whose best is strongly regularised,
+    ``when_weak`` of the others. ``strong`` and ``weak`` are of the best of either half, in all
+    searches, and ``difference`` is the first minus the second.
+    """
 
     best: Estimate | None
+    when_strong: Estimate | None
+    when_weak: Estimate | None
     strong: Estimate | None
     weak: Estimate | None
     difference: Estimate | None
@@ -210,17 +217,22 @@ def _draw(
     )
 
 
-def count_losses(fates: Sequence[Fate]) -> Losses:
+def count_losses(fates: Iterable[Fate | None]) -> Losses:
     """The shares of searches that pruned the best configuration they tried."""
+    known = [fate for fate in fates if fate is not None]
     return Losses(
-        best=estimate_share([f.best for f in fates]),
-        strong=estimate_share([f.strong for f in fates]),
-        weak=estimate_share([f.weak for f in fates]),
-        difference=estimate_difference([(f.strong, f.weak) for f in fates]),
+        best=estimate_share([f.best for f in known]),
+        when_strong=estimate_share([f.best for f in known if f.is_strong]),
+        when_weak=estimate_share([f.best for f in known if not f.is_strong]),
+        strong=estimate_share([f.strong for f in known]),
+        weak=estimate_share([f.weak for f in known]),
+        difference=estimate_difference([(f.strong, f.weak) for f in known]),
     )
 
 
-def _join(variants: Sequence[Variant], fates: Sequence[Sequence[list[Fate]]]) -> Iterator[Overall]:
+def _join(
+    variants: Sequence[Variant], fates: Sequence[Sequence[Sequence[Fate | None]]]
+) -> Iterator[Overall]:
     for place, variant in enumerate(variants):
         every = [fate for of_history in fates for fate in of_history[place]]
         yield Overall(pruner=variant.pruner, sampler=variant.sampler, losses=count_losses(every))

@@ -150,11 +150,14 @@ def _measure_seconds(trial: Trial) -> Values:
 
     ``trial.seconds`` has none: the longest epoch is shortened by what the others leave of it.
     """
-    times = [e.time for e in trial.epochs]
-    start = min(times[0], times[0] if trial.started is None else trial.started)
-    seconds = np.maximum(0.0, np.diff(times, prepend=start))
+    times = np.array([e.time for e in trial.epochs])
+    later = np.maximum(0.0, np.diff(times))
+    typical = float(np.median(later)) if len(later) else trial.seconds
+    started = trial.started
+    first = typical if started is None or started > times[0] else float(times[0]) - started
+    seconds = np.array([first, *later], dtype=np.float64)
     paused = float(seconds.sum()) - trial.seconds
     if trial.seconds and paused > 0:
         longest = int(seconds.argmax())
-        seconds[longest] = max(float(np.median(seconds)), float(seconds[longest]) - paused)
-    return np.asarray(seconds, dtype=np.float64)
+        seconds[longest] = max(min(typical, seconds[longest]), seconds[longest] - paused)
+    return seconds

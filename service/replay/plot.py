@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from service.base.plain_text import clean
 from service.replay.comparison import Compared, Comparison, Curve
+from service.replay.terminal import shorten
 from service.report.plots import save_figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1f")
@@ -44,7 +45,8 @@ def _draw(axes: Axes, compared: Compared, by: str, unit: str) -> None:
     names = {o.sampler for o in compared.outcomes}
     for place, outcome in enumerate(compared.outcomes):
         curve: Curve = getattr(outcome, by)
-        whole = outcome.pruner if len(names) == 1 else f"{outcome.pruner}, {outcome.sampler}"
+        pruner, sampler = shorten(outcome.pruner), shorten(outcome.sampler)
+        whole = pruner if len(names) == 1 else f"{pruner}; {sampler}"
         end = (outcome.epochs if by == "by_epochs" else outcome.seconds).value
         shown = np.asarray(curve.at) <= end * 1.02
         axes.plot(

@@ -33,24 +33,34 @@ class Estimate:
 class Fate:
     """Whether the best configurations that a replay tried were pruned.
 
-    The best of all, of those strongly regularised and of the others; None where it tried none.
+    The best of all, which ``is_strong`` or not; the best of those strongly regularised and of the
+    others, None where it tried none.
     """
 
     best: bool
+    is_strong: bool
     strong: bool | None
     weak: bool | None
 
 
-def find_fate(courses: Courses, replay: Replay) -> Fate:
-    """What became of the best configurations that a replay tried and that came to an end."""
+def find_fate(courses: Courses, replay: Replay) -> Fate | None:
+    """What became of the best configurations that a replay tried; None if it ended none."""
     tried = replay.completed | replay.pruned
-
-    def is_best_pruned(rows: frozenset[int]) -> bool | None:
-        best = min(rows, key=lambda n: (courses.drawn[n].standing, n), default=None)
-        return None if best is None else best in replay.pruned
-
     strong = tried & courses.strong
-    return Fate(bool(is_best_pruned(tried)), is_best_pruned(strong), is_best_pruned(tried - strong))
+    best = _find_best(courses, tried)
+    if best is None:
+        return None
+    strongest, weakest = (_find_best(courses, rows) for rows in (strong, tried - strong))
+    return Fate(
+        best=best in replay.pruned,
+        is_strong=best in strong,
+        strong=None if strongest is None else strongest in replay.pruned,
+        weak=None if weakest is None else weakest in replay.pruned,
+    )
+
+
+def _find_best(courses: Courses, rows: frozenset[int]) -> int | None:
+    return min(rows, key=lambda n: (courses.drawn[n].standing, n), default=None)
 
 
 def estimate_mean(values: Sequence[float]) -> Estimate:

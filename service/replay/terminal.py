@@ -78,7 +78,7 @@ def _print_history(compared: Compared, found: Comparison, console: Console) -> N
 
 def _build_costs(compared: Compared) -> Table:
     table = _make_table(compared.outcomes)
-    for title in ("epochs", "time", "final regret (interval)", "90 % within"):
+    for title in ("epochs", "time", "final regret\n(interval)", "90 %\nwithin"):
         table.add_column(title, justify="right")
     for outcome in compared.outcomes:
         table.add_row(
@@ -96,7 +96,7 @@ def _build_curves(compared: Compared) -> Table:
     table = _make_table(compared.outcomes)
     for unit in ("epochs", "time"):
         for share in _QUARTERS:
-            table.add_column(f"{share:.0%} {unit}".replace("%", " %"), justify="right")
+            table.add_column(f"{unit}\n{100 * share:.0f} %", justify="right", no_wrap=True)
     for outcome in compared.outcomes:
         cells = (
             _write_regret(_read(curve, share))
@@ -104,46 +104,60 @@ def _build_curves(compared: Compared) -> Table:
             for share in _QUARTERS
         )
         table.add_row(*_name(outcome, compared.outcomes), *cells)
-    last = compared.outcomes[0]
-    table.caption = (
-        f"median regret after shares of {last.by_epochs.at[-1]:,.0f} epochs and "
-        f"{duration(last.by_seconds.at[-1])}"
+    first = compared.outcomes[0]
+    return _explain(
+        table,
+        f"median regret after shares of {first.by_epochs.at[-1]:,.0f} epochs and "
+        f"{duration(first.by_seconds.at[-1])}",
     )
-    table.caption_justify = "left"
-    return table
 
 
 def _print_losses(rows: Sequence[Outcome | Overall], console: Console) -> None:
     table = _make_table(rows)
-    for title in ("best pruned", "if strong", "if weak", "strong − weak (interval)"):
-        table.add_column(title, justify="right")
+    for title in ("best\npruned", "if it is\nstrong", "if it is\nweak"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("best strong − best weak,\npoints (interval)", justify="right")
     for row in rows:
         table.add_row(*_name(row, rows), *_list_losses(row.losses))
-    table.caption = (
-        "share of searches that prune the best configuration they try: of all, of the strongly and "
-        "of the weakly regularised half"
+    about = (
+        "share of searches that prune the best configuration they try; strong and weak: the more "
+        "and the less strongly regularised half, each of which has a best one"
     )
-    table.caption_justify = "left"
-    console.print(table)
+    console.print(_explain(table, about))
 
 
 def _list_losses(losses: Losses) -> Iterator[str]:
-    for share in (losses.best, losses.strong, losses.weak):
+    for share in (losses.best, losses.when_strong, losses.when_weak):
         yield MISSING if share is None else format_share(share.value)
     difference = losses.difference
-    yield MISSING if difference is None else _write(difference, _write_points) + " points"
+    yield MISSING if difference is None else _write(difference, _write_points)
+
+
+def _explain(table: Table, text: str) -> Table:
+    table.caption, table.caption_justify = text, "left"
+    return table
 
 
 def _make_table(rows: Sequence[Outcome | Overall]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("pruner", overflow="fold", max_width=24)
-    if _has_samplers(rows):
-        table.add_column("sampler", overflow="fold", max_width=12)
+    samplers = _has_samplers(rows)
+    table.add_column("pruner", overflow="fold", max_width=18 if samplers else 27)
+    if samplers:
+        table.add_column("sampler", overflow="fold", max_width=9)
     return table
 
 
 def _name(row: Outcome | Overall, rows: Sequence[Outcome | Overall]) -> tuple[str, ...]:
-    return (row.pruner, row.sampler) if _has_samplers(rows) else (row.pruner,)
+    names = [shorten(row.pruner)]
+    if _has_samplers(rows):
+        names.append(shorten(row.sampler))
+    return tuple(names)
+
+
+def shorten(written: str) -> str:
+    """What a spec says of a pruner, without its punctuation: ``median, startup_trials: 3``."""
+    inside = written.strip().removeprefix("{").removesuffix("}")
+    return inside.replace("name: ", "").strip()
 
 
 def _has_samplers(rows: Sequence[Outcome | Overall]) -> bool:
