@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage, InMemoryStorage
 
 from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
@@ -21,6 +22,7 @@ from service.study.records import Epoch, Params, Trial
 from service.study.rewind import decide_again, draw_again
 from service.study.sampling import ResumableSampler
 from service.study.space import read_space, store_space
+from service.study.tabular import TabularSampler
 from service.study.trial_reader import read_trials
 
 
@@ -94,16 +96,37 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     and two runs with the same spec and seed must get the same brackets.
     """
     repair_journal(path)
+    study = _create(spec, open_journal(path))
+    study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
+    return SweepStudy(study, path, spec.space)
+
+
+def open_tabular_study(
+    spec: SweepSpec, points: Sequence[Params]
+) -> tuple[SweepStudy, Mapping[int, int]]:
+    """A study in memory that samples these points only, see :class:`TabularSampler`.
+
+    Also the place of each trial's point, which grows with the study. The space is the spec's, and
+    has no automatic range.
+
+    Raises:
+        ContractError: a user-defined class cannot be imported or does not accept an option.
+    """
+    study = _create(spec, InMemoryStorage())
+    inner = ResumableSampler(spec.search.sampler, spec.search.seed)
+    study.sampler = sampler = TabularSampler(inner, spec.space, points)
+    return SweepStudy(study, space=spec.space), sampler.taken
+
+
+def _create(spec: SweepSpec, storage: BaseStorage) -> optuna.Study:
     _silence_optuna()
-    study = optuna.create_study(
-        storage=open_journal(path),
+    return optuna.create_study(
+        storage=storage,
         study_name=spec.name,
         direction="minimize" if spec.objective.mode == "min" else "maximize",
         pruner=spec.search.pruner.build(spec.training.max_epochs),
         load_if_exists=True,
     )
-    study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
-    return SweepStudy(study, path, spec.space)
 
 
 def repair_journal(path: Path) -> None:
