@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -20,7 +19,7 @@ from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
-from service.study.attributes import Finding, TrialAttributes
+from service.study.attributes import Finding, TrialAttributes, is_paused
 from service.study.attribution import (
     Record,
     Verdict,
@@ -30,21 +29,24 @@ from service.study.attribution import (
 )
 from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
-from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
+from service.study.decision import Decision as Decision
+from service.study.decision import decide
+from service.study.events import (
+    EpochEnded,
+    Observer,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 from service.study.folds import FoldPlan, FoldStudy
 from service.study.messages import Assignment
+from service.study.promotion import PromotingPruner
 from service.study.ranking import CONTROL_PREFIX
-from service.study.records import Epoch, Metrics, Params, Role, Trial
+from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
 from trainables.config.folds import FoldEpoch
-
-
-class Decision(Enum):
-    """What to do with a trial after an epoch."""
-
-    CONTINUE = "continue"
-    PRUNE = "prune"
 
 
 class StudySession:
@@ -86,7 +88,10 @@ class StudySession:
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
-        running = [t for t in known if t.state is StudyTrialState.RUNNING]
+        self._paused = {t.number for t in known if is_paused(t)}
+        running = [
+            t for t in known if t.state is StudyTrialState.RUNNING and t.number not in self._paused
+        ]
         elsewhere = held or {}
         for trial in (t for t in running if t.number in elsewhere):
             reopened = reopen_trial(self._optuna, trial)
@@ -117,14 +122,14 @@ class StudySession:
     @property
     def exhausted(self) -> bool:
         """Whether every trial was handed out. One whose process dies will be handed out again."""
-        if self._interrupted or not self._search_is_done():
+        if self._interrupted or not self._search_is_done() or self._may_promote():
             return False
         return not self._has_confirmations_left()
 
     @property
     def unfinished(self) -> bool:
         """Whether a planned trial has not run to its end."""
-        if self._interrupted or self._open or self._searched < self.budget:
+        if self._interrupted or self._paused or self._open or self._searched < self.budget:
             return True
         return self._has_confirmations_left()
 
@@ -161,18 +166,24 @@ class StudySession:
         self.study.store(replace(self.study.attributes, budget=budget))
 
     def ask(self) -> Assignment | None:
-        """Return the next trial to run, interrupted ones first; None if there is none now.
+        """Return the next trial to run; None if there is none now.
 
-        Finalists are chosen after the last trial of the search has ended.
+        Interrupted ones come first, then paused ones that go on, then new ones. Finalists are
+        chosen after the last trial of the search has ended.
         """
         for number in tuple(self._interrupted):
             assignment = self._resume(number)
             if assignment is not None:
                 return assignment
+        promoted = self._promote()
+        if promoted is not None:
+            return promoted
         if not self._search_is_done():
             trial = self._optuna.ask()  # a queued confirmation comes first
             self._searched += TrialAttributes.of(trial).confirms is None
             return self._start(trial)
+        if self._search_over() or not self._open:
+            self.end_paused(NOT_PROMOTED)
         if self._confirm is not None and not self._open and not self._has_queued_confirmation():
             queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
@@ -184,15 +195,17 @@ class StudySession:
 
         An epoch that was reported before (by a resumed trial) changes nothing. Three kinds of
         trials are never pruned: the baseline; a trial at its last epoch; and a confirmation,
-        because the mean over the remaining seeds would be biased. Of a trial with folds, the pruner
-        sees the epochs of the first one, which all trials share; after each fold the pruner of
-        folds decides.
+        because the mean over the remaining seeds would be biased. None of them is paused either.
+        Of a trial with folds, the pruner sees the epochs of the first one, which all trials share;
+        after each fold the pruner of folds decides.
         """
         handle = self._open[number]
-        pruned = self._record(handle, number, epoch, metrics, fold) and self._prunes(handle, epoch)
-        if fold is not None and fold.ends and not pruned:
-            pruned = self._drops_folds(handle, number, fold)
-        return Decision.PRUNE if pruned else Decision.CONTINUE
+        decision = Decision.CONTINUE
+        if self._record(handle, number, epoch, metrics, fold):
+            decision = self._decide(handle, epoch)
+        if fold is not None and fold.ends and decision is Decision.CONTINUE:
+            return self._decide_after_fold(handle, number, fold)
+        return decision
 
     def _record(
         self,
@@ -219,19 +232,19 @@ class StudySession:
         handle.trial.report(value, step)
         return fold is None or fold.fold == 1
 
-    def _prunes(self, handle: _OpenTrial, epoch: int) -> bool:
+    def _decide(self, handle: _OpenTrial, epoch: int) -> Decision:
         if not handle.prunable or epoch >= self._max_epochs:
-            return False
-        return handle.trial.should_prune()
+            return Decision.CONTINUE
+        return decide(handle.trial, last=self._searched >= self.budget)
 
-    def _drops_folds(self, handle: _OpenTrial, number: int, fold: FoldEpoch) -> bool:
+    def _decide_after_fold(self, handle: _OpenTrial, number: int, fold: FoldEpoch) -> Decision:
         folds = handle.attributes.folds
         if self._folds is None or not handle.prunable or fold.fold < len(folds):
-            return False
-        dropped = self._folds.drops(number, folds)
-        if dropped:
-            handle.reason = self._folds.explain(len(folds))
-        return dropped
+            return Decision.CONTINUE
+        if not self._folds.drops(number, folds):
+            return Decision.CONTINUE
+        handle.reason = self._folds.explain(len(folds))
+        return Decision.PRUNE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
         """Store the device and precision of an open trial when they are first reported."""
@@ -285,6 +298,25 @@ class StudySession:
         """End a trial that was stopped before its end; by default by the decision of a report."""
         self._finish(number, StudyTrialState.PRUNED, reason=reason or self._open[number].reason)
 
+    def pause(self, number: int) -> None:
+        """Take an open trial out of its slot: it stays RUNNING in the study, and may go on."""
+        self.give_back(number)
+        trial = reopen_trial(self._optuna, list_frozen_trials(self._optuna)[number])
+        attributes = TrialAttributes.of(trial)
+        # last: a session after a kill decides again about a trial that was not paused yet
+        replace(attributes, attempts=attributes.attempts + 1, paused=True).store(trial)
+        self._paused.add(number)
+        self._emit(TrialPaused(trial=read_trial(list_frozen_trials(self._optuna)[number])))
+
+    def end_paused(self, reason: str) -> None:
+        """End the trials that are paused, as pruned."""
+        for number in sorted(self._paused):
+            frozen = list_frozen_trials(self._optuna)[number]
+            trial = reopen_trial(self._optuna, frozen)
+            replace(TrialAttributes.of(trial), reason=reason).store(trial)
+            self._paused.remove(number)
+            self._tell(number, StudyTrialState.PRUNED)
+
     def fail(self, number: int, reason: str) -> None:
         """End a trial that failed, with the reason."""
         self._finish(number, StudyTrialState.FAIL, reason=reason)
@@ -330,6 +362,12 @@ class StudySession:
         """Every trial of the study as a record, by number."""
         return self.study.trials(epochs)
 
+    def _may_promote(self) -> bool:
+        """Whether a trial is paused, or may be."""
+        if not isinstance(self._optuna.pruner, PromotingPruner):
+            return bool(self._paused)
+        return bool(self._paused) or any(handle.prunable for handle in self._open.values())
+
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
 
@@ -347,6 +385,23 @@ class StudySession:
             t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
             for t in list_frozen_trials(self._optuna)
         )
+
+    def _promote(self) -> Assignment | None:
+        """Hand out the paused trial that goes on next; None if none does now."""
+        pruner = self._optuna.pruner
+        if not self._paused or self._search_over() or not isinstance(pruner, PromotingPruner):
+            return None
+        number = pruner.choose(self._optuna, last=self._searched >= self.budget)
+        if number is None:
+            return None
+        frozen = list_frozen_trials(self._optuna)[number]
+        trial = reopen_trial(self._optuna, frozen)
+        promoted = replace(TrialAttributes.of(trial), promoted=frozen.last_step or 0)
+        promoted.store(trial)
+        # last: a session after a kill chooses it again as long as it is paused
+        replace(promoted, paused=False).store(trial)
+        self._paused.remove(number)
+        return self._hand_out(trial, recorded=len(frozen.intermediate_values))
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
@@ -373,8 +428,8 @@ class StudySession:
         assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
         if verdict is Verdict.GIVE_UP:
             self.fail(number, reason)
-        elif self._was_pruned(number):
-            self.prune(number)
+        else:
+            self._decide_again(number)
         return assignment if number in self._open else None
 
     def _count_interruption(self, frozen: FrozenTrial) -> TrialAttributes:
@@ -398,14 +453,19 @@ class StudySession:
     def _judge(self, attributes: TrialAttributes, record: Record) -> tuple[Verdict, str]:
         return judge(record, retries=self._retries, control=attributes.is_control)
 
-    def _was_pruned(self, number: int) -> bool:
-        """Whether a kill came between a trial's last epoch and the pruning that followed."""
+    def _decide_again(self, number: int) -> None:
+        """Prune or pause a trial if a kill came between its last epoch and what was to follow."""
         handle = self._open[number]
         last = max(handle.reported, default=0)
         if number not in self._inherited or not handle.prunable or not 0 < last < self._max_epochs:
-            return False
-        pruned = self.study.decide_again(number)
-        return pruned and handle.attributes.stopped_epoch is None
+            return
+        decision = self.study.decide_again(number)
+        if handle.attributes.stopped_epoch is not None:
+            return
+        if decision is Decision.PRUNE:
+            self.prune(number)
+        elif decision is Decision.PAUSE:
+            self.pause(number)
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
         epochs = self._count_epochs(list_frozen_trials(self._optuna)[trial.number])
@@ -438,6 +498,9 @@ class StudySession:
         handle = self._open.pop(number)
         seconds = handle.measure_seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
+        self._tell(number, state, value)
+
+    def _tell(self, number: int, state: StudyTrialState, value: float | None = None) -> None:
         frozen = self._optuna.tell(number, value, state=state)
         self._has_ended_trial = True
         if self._folds is not None:

@@ -232,7 +232,7 @@ def test_a_session_after_a_kill_knows_the_folds_and_decides_what_was_left_undeci
     bad, good = start(first), start(first)
     assert train(first, good, [0.3, 0.5]) is Decision.CONTINUE
     with monkeypatch.context() as patch:  # the kill comes between the record and the decision
-        patch.setattr(StudySession, "_drops_folds", _die)
+        patch.setattr(StudySession, "_decide_after_fold", _die)
         with pytest.raises(SystemExit):
             train(first, bad, [0.9])
     second = session(study(), "forgiving", journal=journal)
@@ -245,7 +245,7 @@ def test_a_session_after_a_kill_knows_the_folds_and_decides_what_was_left_undeci
     assert len(second.trials()[good].folds) == 3
 
 
-def _die(*_: object) -> bool:
+def _die(*_: object) -> Decision:
     raise SystemExit
 
 
