@@ -219,7 +219,7 @@ def _build_parts(data: ReportData) -> Table:
     params = data.best.params if data.best else {}
     for part in data.answer.parts:
         effect = MISSING if part.effect is None else format_signed(part.effect)
-        state = "either suffices" if part.suffices else part.state.value
+        state = "either suffices" if part.suffices else part.state.words
         name = describe_part(part.name, params)
         table.add_row(name, effect, format_bounds(part.interval), state)
     return table
