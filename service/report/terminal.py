@@ -72,6 +72,8 @@ def _print_edges(warning: EdgeWarning, console: Console) -> None:
     console.print(Text(EDGES_TITLE, style="bold yellow"))
     for edge in warning.edges:
         console.print(Text(write_edge(edge)))
+    if warning.resume is None or warning.extend is None:
+        return
     console.print(Text(SEARCH_ON))
     for command in (warning.resume, warning.extend):
         console.print(Text(command), soft_wrap=True)
