@@ -141,11 +141,6 @@ class Cell:
         return quantile([s.regret for s in self.searches], share)
 
     @property
-    def arrivals(self) -> list[float]:
-        """The epochs of each search to today's value."""
-        return [s.arrival for s in self.searches]
-
-    @property
     def fates(self) -> list[Fate | None]:
         """What became of the best configurations of each search."""
         return [s.fate for s in self.searches]
@@ -169,12 +164,14 @@ def open_bench(table: Path, sampler: str) -> Bench:
 
 def compare_arrivals(cell: Cell, today: Cell) -> tuple[float, float, float]:
     """The epochs to the target as a share of today's, with its interval by bootstrap over seeds."""
-    pair = np.array([cell.arrivals, today.arrivals])
+    theirs = {s.seed: s.arrival for s in today.searches}
+    both = [(s.arrival, theirs[s.seed]) for s in cell.searches if s.seed in theirs]
+    pair = np.array(both).T
     draws = np.random.default_rng(0).integers(pair.shape[1], size=(_DRAWS, pair.shape[1]))
     medians = np.array([[quantile(side[draw], 0.5) for side in pair] for draw in draws])
     with np.errstate(invalid="ignore"):
         ratios = medians[:, 0] / medians[:, 1]
-    whole = quantile(cell.arrivals, 0.5) / quantile(today.arrivals, 0.5)
+    whole = quantile(pair[0], 0.5) / quantile(pair[1], 0.5)
     return whole, quantile(ratios, 0.025), quantile(ratios, 0.975)
 
 
