@@ -254,7 +254,7 @@ def _describe_limit(answer: Answer) -> str:
 def _describe_states(sweep: Sweep) -> str:
     if sweep.baseline is not None:
         return "Only the baseline completed; there is nothing to compare it with yet."
-    states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+    states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING, TrialState.PAUSED)
     counts = [f"{len(sweep.of_state(s))} {s.value}" for s in states if sweep.of_state(s)]
     shown = ", ".join(counts) or "none was started"
     return f"No trial completed ({shown}), so there is no conclusion yet."

@@ -306,6 +306,7 @@ class Session:
         """Run trials until the budget is used up or the sweep must stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
+            self._end_out_of_budget()
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
@@ -315,9 +316,7 @@ class Session:
         else:
             self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
-        if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
-            for number in self._trials.open_trials:
-                self._trials.prune(number, OUT_OF_BUDGET)
+        self._end_out_of_budget()
         self._trials.interrupt()
         self._stopwatch.save()
         if flow.error is not None:
@@ -328,9 +327,18 @@ class Session:
                 "finished trials are kept; resume it to continue"
             ) from flow.error
 
+    def _end_out_of_budget(self) -> None:
+        """End the trials that run, and those that are paused, if the budget is used up."""
+        if self._control.reason not in (Stop.TIME, Stop.GPU_HOURS):
+            return
+        for number in self._trials.open_trials:
+            self._trials.prune(number, OUT_OF_BUDGET)
+        self._trials.end_paused(OUT_OF_BUDGET)
+
     def leave_to_others(self) -> None:
         """Run nothing: loops elsewhere train the trials."""
         self._cut_short = self._trials.unfinished
+        self._end_out_of_budget()
 
     @property
     def over(self) -> bool:

@@ -27,6 +27,9 @@ def find_gap(metrics: Metrics, name: str = "loss") -> float | None:
     return next((metrics[k] for side in sides if (k := f"{side}/{name}") in metrics), None)
 
 
+NOT_PROMOTED = "paused, and not promoted before the search ended"
+"""The reason of a trial that was paused, and overtaken by others until the end of the search."""
+
 OUT_OF_BUDGET = "the sweep's budget was used up"
 """The reason of a trial that ended with the sweep's budget and was not pruned."""
 
@@ -35,9 +38,15 @@ class TrialState(StrEnum):
     """The state of a trial that has started."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is final: a paused trial may go on."""
+        return self not in (TrialState.RUNNING, TrialState.PAUSED)
 
 
 class Role(StrEnum):

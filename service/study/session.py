@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -20,7 +19,7 @@ from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
-from service.study.attributes import Finding, TrialAttributes
+from service.study.attributes import Finding, TrialAttributes, is_paused
 from service.study.attribution import (
     Record,
     Verdict,
@@ -30,18 +29,21 @@ from service.study.attribution import (
 )
 from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
-from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
+from service.study.decision import Decision as Decision
+from service.study.decision import decide
+from service.study.events import (
+    EpochEnded,
+    Observer,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 from service.study.messages import Assignment
-from service.study.records import Epoch, Metrics, Params, Role, Trial
+from service.study.promotion import PromotingPruner
+from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
-
-
-class Decision(Enum):
-    """What to do with a trial after an epoch."""
-
-    CONTINUE = "continue"
-    PRUNE = "prune"
 
 
 class StudySession:
@@ -81,7 +83,10 @@ class StudySession:
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
-        running = [t for t in known if t.state is StudyTrialState.RUNNING]
+        self._paused = {t.number for t in known if is_paused(t)}
+        running = [
+            t for t in known if t.state is StudyTrialState.RUNNING and t.number not in self._paused
+        ]
         elsewhere = held or {}
         for trial in (t for t in running if t.number in elsewhere):
             reopened = reopen_trial(self._optuna, trial)
@@ -109,14 +114,14 @@ class StudySession:
     @property
     def exhausted(self) -> bool:
         """Whether every trial was handed out. One whose process dies will be handed out again."""
-        if self._interrupted or not self._search_is_done():
+        if self._interrupted or not self._search_is_done() or self._may_promote():
             return False
         return not self._has_confirmations_left()
 
     @property
     def unfinished(self) -> bool:
         """Whether a planned trial has not run to its end."""
-        if self._interrupted or self._open or self._searched < self.budget:
+        if self._interrupted or self._paused or self._open or self._searched < self.budget:
             return True
         return self._has_confirmations_left()
 
@@ -153,18 +158,24 @@ class StudySession:
         self.study.store(replace(self.study.attributes, budget=budget))
 
     def ask(self) -> Assignment | None:
-        """Return the next trial to run, interrupted ones first; None if there is none now.
+        """Return the next trial to run; None if there is none now.
 
-        Finalists are chosen after the last trial of the search has ended.
+        Interrupted ones come first, then paused ones that go on, then new ones. Finalists are
+        chosen after the last trial of the search has ended.
         """
         for number in tuple(self._interrupted):
             assignment = self._resume(number)
             if assignment is not None:
                 return assignment
+        promoted = self._promote()
+        if promoted is not None:
+            return promoted
         if not self._search_is_done():
             trial = self._optuna.ask()  # a queued confirmation comes first
             self._searched += TrialAttributes.of(trial).confirms is None
             return self._start(trial)
+        if self._search_over() or not self._open:
+            self.end_paused(NOT_PROMOTED)
         if self._confirm is not None and not self._open and not self._has_queued_confirmation():
             queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
@@ -174,7 +185,7 @@ class StudySession:
 
         An epoch that was reported before (by a resumed trial) changes nothing. Three kinds of
         trials are never pruned: the baseline; a trial at its last epoch; and a confirmation,
-        because the mean over the remaining seeds would be biased.
+        because the mean over the remaining seeds would be biased. None of them is paused either.
         """
         handle = self._open[number]
         if epoch in handle.reported:
@@ -187,7 +198,7 @@ class StudySession:
         handle.trial.report(metrics[self._metric], epoch)
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
-        return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
+        return decide(handle.trial, last=self._searched >= self.budget)
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
         """Store the device and precision of an open trial when they are first reported."""
@@ -240,6 +251,25 @@ class StudySession:
         """End a trial that was stopped before its end."""
         self._finish(number, StudyTrialState.PRUNED, reason=reason)
 
+    def pause(self, number: int) -> None:
+        """Take an open trial out of its slot: it stays RUNNING in the study, and may go on."""
+        self.give_back(number)
+        trial = reopen_trial(self._optuna, list_frozen_trials(self._optuna)[number])
+        attributes = TrialAttributes.of(trial)
+        # last: a session after a kill decides again about a trial that was not paused yet
+        replace(attributes, attempts=attributes.attempts + 1, paused=True).store(trial)
+        self._paused.add(number)
+        self._emit(TrialPaused(trial=read_trial(list_frozen_trials(self._optuna)[number])))
+
+    def end_paused(self, reason: str) -> None:
+        """End the trials that are paused, as pruned."""
+        for number in sorted(self._paused):
+            frozen = list_frozen_trials(self._optuna)[number]
+            trial = reopen_trial(self._optuna, frozen)
+            replace(TrialAttributes.of(trial), reason=reason).store(trial)
+            self._paused.remove(number)
+            self._tell(number, StudyTrialState.PRUNED)
+
     def fail(self, number: int, reason: str) -> None:
         """End a trial that failed, with the reason."""
         self._finish(number, StudyTrialState.FAIL, reason=reason)
@@ -285,6 +315,12 @@ class StudySession:
         """Every trial of the study as a record, by number."""
         return self.study.trials(epochs)
 
+    def _may_promote(self) -> bool:
+        """Whether a trial is paused, or may be."""
+        if not isinstance(self._optuna.pruner, PromotingPruner):
+            return bool(self._paused)
+        return bool(self._paused) or any(handle.prunable for handle in self._open.values())
+
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
 
@@ -302,6 +338,23 @@ class StudySession:
             t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
             for t in list_frozen_trials(self._optuna)
         )
+
+    def _promote(self) -> Assignment | None:
+        """Hand out the paused trial that goes on next; None if none does now."""
+        pruner = self._optuna.pruner
+        if not self._paused or self._search_over() or not isinstance(pruner, PromotingPruner):
+            return None
+        number = pruner.choose(self._optuna, last=self._searched >= self.budget)
+        if number is None:
+            return None
+        frozen = list_frozen_trials(self._optuna)[number]
+        trial = reopen_trial(self._optuna, frozen)
+        promoted = replace(TrialAttributes.of(trial), promoted=frozen.last_step or 0)
+        promoted.store(trial)
+        # last: a session after a kill chooses it again as long as it is paused
+        replace(promoted, paused=False).store(trial)
+        self._paused.remove(number)
+        return self._hand_out(trial, recorded=len(frozen.intermediate_values))
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
@@ -328,8 +381,8 @@ class StudySession:
         assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
         if verdict is Verdict.GIVE_UP:
             self.fail(number, reason)
-        elif self._was_pruned(number):
-            self.prune(number)
+        else:
+            self._decide_again(number)
         return assignment if number in self._open else None
 
     def _count_interruption(self, frozen: FrozenTrial) -> TrialAttributes:
@@ -353,14 +406,19 @@ class StudySession:
     def _judge(self, attributes: TrialAttributes, record: Record) -> tuple[Verdict, str]:
         return judge(record, retries=self._retries, control=attributes.is_control)
 
-    def _was_pruned(self, number: int) -> bool:
-        """Whether a kill came between a trial's last epoch and the pruning that followed."""
+    def _decide_again(self, number: int) -> None:
+        """Prune or pause a trial if a kill came between its last epoch and what was to follow."""
         handle = self._open[number]
         last = max(handle.reported, default=0)
         if number not in self._inherited or not handle.prunable or not 0 < last < self._max_epochs:
-            return False
-        pruned = self.study.decide_again(number)
-        return pruned and handle.attributes.stopped_epoch is None
+            return
+        decision = self.study.decide_again(number)
+        if handle.attributes.stopped_epoch is not None:
+            return
+        if decision is Decision.PRUNE:
+            self.prune(number)
+        elif decision is Decision.PAUSE:
+            self.pause(number)
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
         epochs = self._count_epochs(list_frozen_trials(self._optuna)[trial.number])
@@ -393,6 +451,9 @@ class StudySession:
         handle = self._open.pop(number)
         seconds = handle.measure_seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
+        self._tell(number, state, value)
+
+    def _tell(self, number: int, state: StudyTrialState, value: float | None = None) -> None:
         frozen = self._optuna.tell(number, value, state=state)
         self._has_ended_trial = True
         self._emit(TrialEnded(trial=read_trial(frozen)))

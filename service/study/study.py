@@ -14,6 +14,7 @@ from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
 from service.study.compat import remove_stale_lock
+from service.study.decision import Decision, decide_as_stored
 from service.study.importance import Importances, importances
 from service.study.journals import Opener, open_journal, read_journal
 from service.study.ranking import Mode
@@ -77,11 +78,11 @@ class SweepStudy:
         if self._journal is not None:
             draw_again(self.optuna, self._journal, number, space, fixed)
 
-    def decide_again(self, number: int) -> bool:
-        """Whether an interrupted trial was to be pruned at the last epoch that it reported."""
+    def decide_again(self, number: int) -> Decision:
+        """What was to follow from the last epoch that an interrupted trial reported."""
         if self._journal is None or isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
-            return False
-        return decide_again(self.optuna, self._journal, number)
+            return Decision.CONTINUE
+        return decide_again(self.optuna, self._journal, number, decide_as_stored)
 
     def importances(self) -> Importances:
         """Compute the importance of each parameter."""

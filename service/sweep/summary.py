@@ -32,11 +32,12 @@ class TrialCounts(Frozen):
     pruned: int
     failed: int
     running: int
+    paused: int = 0
 
     @property
     def total(self) -> int:
         """The number of started trials."""
-        return self.complete + self.pruned + self.failed + self.running
+        return self.complete + self.pruned + self.failed + self.running + self.paused
 
 
 class TrialSummary(Frozen):

@@ -60,6 +60,7 @@ SEARCHED = " AND ".join(
 
 _RUN_STATUS = {
     TrialState.RUNNING: "RUNNING",
+    TrialState.PAUSED: "SCHEDULED",
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
     TrialState.FAILED: "FAILED",
@@ -194,7 +195,7 @@ class SweepRuns:
         self._batches.log(run, [*make_metrics(best, ended, 0), *make_tags(tags)])
         status = _RUN_STATUS[trial.state]
         self._client.update_run(run, status=status)
-        if trial.state is not TrialState.RUNNING:
+        if trial.state.has_ended:
             self._client.set_terminated(run, status=status, end_time=ended or None)
 
     def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:

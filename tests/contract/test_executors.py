@@ -279,6 +279,32 @@ def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_pat
         assert not folder.trial(trial.number).exists()
 
 
+def test_paused_trials_go_on_from_their_checkpoints_as_if_they_had_not_been_paused(
+    executor: Executor, tmp_path: Path
+) -> None:
+    search = {"sampler": "random", "baseline": False}
+    rule = {"name": "pause_and_promote", "reduction_factor": 2, "k": 2}
+    common: dict[str, Any] = {"training": {"max_epochs": 5, "lr": 0.01}, "budget": {"trials": 6}}
+    spec = executor.spec(search={**search, "pruner": rule}, **common)
+    folder = executor.new(tmp_path / "paused", spec)
+    watcher = Watcher()
+    sweep = executor.run(spec, folder, watcher).sweep
+    plain = executor.spec(search={**search, "pruner": "none"}, **common)
+    whole = executor.run(plain, executor.new(tmp_path / "whole", plain)).sweep
+    order = [epoch.trial for epoch in watcher.epochs]
+    again = {n for n, last in zip(order[1:], order, strict=False) if n != last and n < last}
+    assert again  # trials that were paused went on
+    assert sweep.state is SweepState.SUCCEEDED
+    assert len(sweep.of_state(TrialState.COMPLETE)) >= 2
+    assert {t.state for t in sweep.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial, expected in zip(sweep.trials, whole.trials, strict=True):
+        assert trial.params == expected.params
+        seen = [(e.epoch, e.metrics) for e in trial.epochs]
+        assert seen == [(e.epoch, e.metrics) for e in expected.epochs[: len(seen)]]
+        assert folder.checkpoint(trial.number).exists() is False
+    assert any(t.number in again and t.state is TrialState.COMPLETE for t in sweep.trials)
+
+
 def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
     """The time is spent waiting: others can use the processor meanwhile."""
     minutes = patience(0.05 if executor.name == "local" else 0.15)

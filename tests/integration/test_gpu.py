@@ -158,7 +158,7 @@ def test_four_share_a_gpu_and_one_that_wants_too_much_fails_alone(tmp_path: Path
         budget={"trials": 4},
         resources={"gpus": 0.25, "cpus": 0.25, "concurrent": 4},
     )
-    assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 1, "running": 0}
+    assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 1, "running": 0, "paused": 0}
     assert "out of memory" in summary["said"]
 
 
