@@ -28,6 +28,7 @@ from service.replay.simulation import Replay, replay
 from service.replay.statistics import Fate, find_fate, quantile
 from service.replay.table_file import read_table
 from service.replay.variants import Variant, list_variants, read_stopping
+from service.spec.model import SweepSpec
 from tests.benchmarks.histories import list_tables
 
 TODAY = "median"
@@ -41,7 +42,10 @@ PRUNERS: Mapping[str, str] = {
     "hyperband": "hyperband",
     "top 3 after 1": "{name: top_k, epochs: 1, k: 3}",
     "top 3 after 5": "{name: top_k, epochs: 5, k: 3}",
-    "top 3 after 10": "{name: top_k, epochs: 10, k: 3}",
+    "promote from 1": "pause_and_promote",
+    "promote from 3, thirds": "{name: pause_and_promote, min_epochs: 3, reduction_factor: 3}",
+    "promote from 5, halves": "{name: pause_and_promote, min_epochs: 5, reduction_factor: 2}",
+    "median from 5": "{name: median, warmup_epochs: 5}",
     "median by strength": "by_strength",
     "halving from 10 by strength": (
         "{name: by_strength, pruner: {name: successive_halving, min_epochs: 10}}"
@@ -55,7 +59,7 @@ _DRAWS = 1_000
 _TARGET_SEEDS = 40
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Search:
     """One search of a pruner on a data set, of 40 trials, and one of as many as it takes.
 
@@ -97,8 +101,6 @@ class Bench:
         """Both searches of one pruner with one seed."""
         variant = self._choose(PRUNERS[label])
         found = self._run(variant, seed, TRIALS)
-        longer = self._run(variant, seed, count_trials(self.courses), until=self.target)
-        arrived = self._find_regret(longer) <= self.target
         return Search(
             data=self.name,
             pruner=label,
@@ -106,8 +108,28 @@ class Bench:
             epochs=found.epochs,
             regret=self._find_regret(found) / self.spread,
             fate=find_fate(self.courses, found),
-            arrival=float(longer.epochs) if arrived else math.inf,
+            arrival=self._find_arrival(variant, seed, found),
         )
+
+    def _find_arrival(self, variant: Variant, seed: int, short: Replay) -> float:
+        """The epochs to the target; a longer search begins as the ``short`` one, unless it pauses.
+
+        What goes on after a pause depends on whether more trials follow.
+        """
+        pauses = variant.spec.search.pruner.pauses
+        if pauses or self._find_regret(short) > self.target:
+            most = count_trials(self.courses)
+            short = self._run(variant, seed, most, until=self.target)
+        arrived = (
+            i.epochs
+            for i in short.improvements
+            if self.courses.measure_regret(i.standing) <= self.target
+        )
+        return float(next(arrived, math.inf))
+
+    def find_spec(self, label: str) -> SweepSpec:
+        """The spec that searches with a pruner of the table."""
+        return self._choose(PRUNERS[label]).spec
 
     def _choose(self, pruner: str) -> Variant:
         (variant,) = list_variants(self.courses.history, [pruner], [self.sampler])
@@ -198,11 +220,12 @@ def write_overall(cells: Sequence[Cell]) -> Iterator[str]:
         todays = [next(t for t in cells if t.data == c.data and t.pruner == TODAY) for c in own]
         ratios = [compare_arrivals(c, t)[0] for c, t in zip(own, todays, strict=True)]
         spent = geometric_mean([c.epochs / t.epochs for c, t in zip(own, todays, strict=True)])
-        mean = geometric_mean(ratios) if all(map(math.isfinite, ratios)) else math.inf
+        reached = [ratio for ratio in ratios if math.isfinite(ratio)]
+        mean = f"{geometric_mean(reached):.2f} on " if reached else ""
         yield _join(
             label,
             f"{spent:.2f}",
-            f"{_ratio(mean)} ({_ratio(min(ratios))} to {_ratio(max(ratios))})",
+            f"{mean}{len(reached)} of {len(ratios)}",
             f"{fmean(c.find_regret(0.5) for c in own):.1%}",
             f"{fmean(c.find_regret(0.9) for c in own):.1%}",
             *_write_losses(count_losses([f for c in own for f in c.fates])),
