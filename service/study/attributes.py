@@ -110,6 +110,9 @@ class TrialAttributes(_Attributes):
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     not_acting: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
+    folds: tuple[Metrics, ...] = field(
+        default=(), metadata=_define_storage(load=tuple, dump=lambda value: [*map(dict, value)])
+    )
     ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
     reason: str | None = field(default=None, metadata=_define_storage())
     seconds: float = field(default=0.0, metadata=_define_storage(load=float))
