@@ -4,8 +4,8 @@
 
 Searches are replayed on `tests/benchmarks/histories`, trainings ended by the early stopping that
 specs have by default. Two questions of each pruner: what 40 trials come to, and after how many
-epochs, with as many trials as that takes, half of the searches have what half of those with today's
-default have after 40 trials.
+epochs, with as many trials as that takes, half of the searches have what half of those with
+`median`, the default until this was measured, have after 40 trials.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from service.replay.variants import Variant, list_variants, read_stopping
 from service.spec.model import SweepSpec
 from tests.benchmarks.histories import list_tables
 
-TODAY = "median"
+REFERENCE = "median"
 PRUNERS: Mapping[str, str] = {
     "none": "none",
     "median": "median",
@@ -64,7 +64,7 @@ class Search:
     """One search of a pruner on a data set, of 40 trials, and one of as many as it takes.
 
     ``regret`` is a share of the distance from the best to the median configuration; ``arrival`` is
-    after how many epochs the longer search had today's value, infinite if never.
+    after how many epochs the longer search had the reference's value, infinite if never.
     """
 
     data: str
@@ -78,7 +78,7 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One data set, with the regret that half of today's searches have after 40 trials."""
+    """One data set, with the regret that half of the reference's searches have after 40 trials."""
 
     name: str
     courses: Courses
@@ -92,8 +92,8 @@ class Bench:
 
     @cached_property
     def target(self) -> float:
-        """The final regret of half of today's searches, over fixed seeds."""
-        variant = self._choose(PRUNERS[TODAY])
+        """The final regret of half of the reference's searches, over fixed seeds."""
+        variant = self._choose(PRUNERS[REFERENCE])
         found = [self._run(variant, seed, TRIALS) for seed in range(_TARGET_SEEDS)]
         return quantile([self._find_regret(r) for r in found], 0.5)
 
@@ -184,9 +184,9 @@ def open_bench(table: Path, sampler: str) -> Bench:
     return Bench(name=table.stem, courses=courses, sampler=sampler)
 
 
-def compare_arrivals(cell: Cell, today: Cell) -> tuple[float, float, float]:
-    """The epochs to the target as a share of today's, with its interval by bootstrap over seeds."""
-    theirs = {s.seed: s.arrival for s in today.searches}
+def compare_arrivals(cell: Cell, reference: Cell) -> tuple[float, float, float]:
+    """The epochs to the target, as a share of the reference's; its interval by bootstrap."""
+    theirs = {s.seed: s.arrival for s in reference.searches}
     both = [(s.arrival, theirs[s.seed]) for s in cell.searches if s.seed in theirs]
     pair = np.array(both).T
     draws = np.random.default_rng(0).integers(pair.shape[1], size=(_DRAWS, pair.shape[1]))
@@ -197,11 +197,16 @@ def compare_arrivals(cell: Cell, today: Cell) -> tuple[float, float, float]:
     return whole, quantile(ratios, 0.025), quantile(ratios, 0.975)
 
 
+def find_reference(cells: Sequence[Cell], data: str) -> Cell:
+    """The searches on a data set that others are compared with."""
+    return next(c for c in cells if (c.data, c.pruner) == (data, REFERENCE))
+
+
 def write_rows(cells: Sequence[Cell]) -> Iterator[str]:
     """A row of each data set and pruner, in Markdown."""
     for cell in cells:
-        today = next(c for c in cells if c.data == cell.data and c.pruner == TODAY)
-        whole, low, high = compare_arrivals(cell, today)
+        reference = find_reference(cells, cell.data)
+        whole, low, high = compare_arrivals(cell, reference)
         yield _join(
             cell.data,
             cell.pruner,
@@ -217,9 +222,9 @@ def write_overall(cells: Sequence[Cell]) -> Iterator[str]:
     """A row of each pruner over all data sets: geometric and plain means, and counts together."""
     for label in dict.fromkeys(c.pruner for c in cells):
         own = [c for c in cells if c.pruner == label]
-        todays = [next(t for t in cells if t.data == c.data and t.pruner == TODAY) for c in own]
-        ratios = [compare_arrivals(c, t)[0] for c, t in zip(own, todays, strict=True)]
-        spent = geometric_mean([c.epochs / t.epochs for c, t in zip(own, todays, strict=True)])
+        references = [find_reference(cells, c.data) for c in own]
+        ratios = [compare_arrivals(c, t)[0] for c, t in zip(own, references, strict=True)]
+        spent = geometric_mean([c.epochs / t.epochs for c, t in zip(own, references, strict=True)])
         reached = [ratio for ratio in ratios if math.isfinite(ratio)]
         mean = f"{geometric_mean(reached):.2f} on " if reached else ""
         yield _join(
@@ -255,7 +260,7 @@ _LOSSES = (
     *("best pruned", "if it is strong", "if it is weak", "best strong pruned", "best weak pruned"),
     "difference, points",
 )
-_COSTS = ("epochs to today's value", "regret", "90 % within", *_LOSSES)
+_COSTS = ("epochs to median's value", "regret", "90 % within", *_LOSSES)
 
 
 def print_table(titles: Sequence[str], rows: Iterator[str]) -> None:
@@ -270,11 +275,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=100, help="seeds; 0: only print the file's")
     parser.add_argument("--sampler", default="random", help="as in a spec")
-    parser.add_argument("--only", nargs="*", help="pruners by name, beside today's")
+    parser.add_argument("--only", nargs="*", help="pruners by name, beside the reference")
     parser.add_argument("--data", nargs="*", help="data sets; default: all")
     parser.add_argument("--file", type=Path, help="keep searches here, and do not repeat them")
     options = parser.parse_args()
-    labels = [n for n in PRUNERS if n == TODAY or not options.only or n in options.only]
+    labels = [n for n in PRUNERS if n == REFERENCE or not options.only or n in options.only]
     tables = [t for t in list_tables() if not options.data or t.stem in options.data]
     benches = [open_bench(table, options.sampler) for table in tables]
     found = _read(options.file)

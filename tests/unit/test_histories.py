@@ -13,7 +13,7 @@ from service.spec.file import load_spec
 from tests.benchmarks.histories import list_specs, list_tables
 from tests.benchmarks.pruner_evidence import (
     PRUNERS,
-    TODAY,
+    REFERENCE,
     Search,
     gather,
     open_bench,
@@ -48,7 +48,7 @@ def test_every_pruner_of_the_table_can_be_searched_with(pruner: str) -> None:
 _SMALL = next(t for t in list_tables() if t.stem == "wine")
 
 
-def test_a_search_that_prunes_nothing_arrives_where_todays_does() -> None:
+def test_a_search_that_prunes_nothing_arrives_where_the_reference_does() -> None:
     bench = open_bench(_SMALL, "random")
     found = bench.search("none", 0)
     assert found.fate is not None
@@ -62,9 +62,9 @@ def made(pruner: str, seed: int, epochs: int, arrival: float, *, pruned: bool = 
     return Search("wine", pruner, seed, epochs, 0.1 * epochs, fate, arrival)
 
 
-def test_the_tables_compare_with_todays_default() -> None:
+def test_the_tables_compare_with_the_reference() -> None:
     searches = [
-        *(made(TODAY, seed, 100, 80.0) for seed in range(4)),
+        *(made(REFERENCE, seed, 100, 80.0) for seed in range(4)),
         *(made("none", seed, 200, 160.0, pruned=True) for seed in range(4)),
         *(made("hyperband", seed, 50, math.inf) for seed in range(4)),
     ]
