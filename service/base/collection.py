@@ -19,6 +19,5 @@ def collect_later() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
         if enabled:
             gc.enable()
