@@ -111,7 +111,8 @@ class StartingRay:
         """
         self._make_arguments, self._prestarted = make_arguments, prestarted
         self._started, self._settled = threading.Event(), threading.Event()
-        self._ended = threading.Event()
+        self._unwanted, self._ended = threading.Event(), threading.Event()
+        self._begun = False
         self._error: BaseException | None = None
         threading.Thread(target=self._live, name="ray.init", daemon=True).start()
 
@@ -131,14 +132,16 @@ class StartingRay:
             raise self._error
 
     def stop(self) -> None:
-        """End Ray, as soon as it has started; a second call does nothing."""
+        """End Ray; one that is just starting has to be there first. A second call does nothing."""
         if self.stopped:
             return
+        self._unwanted.set()
         self._settled.wait()
-        import ray
+        if self._begun:
+            import ray
 
-        gc.collect()  # releasing a reference after the shutdown would end the process
-        ray.shutdown()
+            gc.collect()  # releasing a reference after the shutdown would end the process
+            ray.shutdown()
         self._ended.set()
 
     def _live(self) -> None:
@@ -146,12 +149,14 @@ class StartingRay:
             import ray
 
             arguments = self._make_arguments()
-            with _start_what_is_used(own=arguments.get("address") == "local"):
-                ray.init(job_config=make_job_config(), **arguments)
+            if not self._unwanted.is_set():
+                self._begun = True
+                with _start_what_is_used(own=arguments.get("address") == "local"):
+                    ray.init(job_config=make_job_config(), **arguments)
         except BaseException as error:
             self._error = error
         self._started.set()
-        if self._error is None and self._prestarted:
+        if self._error is None and self._prestarted and not self._unwanted.is_set():
             _prestart_processes(self._prestarted)
         self._settled.set()
         self._ended.wait()
