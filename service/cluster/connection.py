@@ -61,13 +61,13 @@ class Cluster:
         The processes of its first trials import what they train with. The cluster that is returned
         connects to that Ray; what is left of it ends with the block. For a running cluster, and
         for trials without Ray, nothing is started. Until the block ends, SIGHUP is ignored, because
-        the processes of Ray would end with the terminal.
+        the processes of Ray would end with the terminal, and SIGTERM ends the block.
         """
         if self.address is not None or resources.executor == "local" or _is_connected():
             yield self
             return
         os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
-        with _ignore_hangup():
+        with _handle_signals():
             starting = StartingRay(
                 lambda: _list_own_arguments(resources), _count_prestarted(resources)
             )
@@ -196,16 +196,23 @@ def _is_connected() -> bool:
 
 
 @contextmanager
-def _ignore_hangup() -> Iterator[None]:
-    """Ignore SIGHUP for the duration of the block, on the main thread."""
+def _handle_signals() -> Iterator[None]:
+    """Ignore SIGHUP, and end the block by SystemExit at SIGTERM if that would end the process.
+
+    Does nothing outside of the main thread, which alone can handle signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _find_ray_folder() -> Path:
