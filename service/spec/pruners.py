@@ -6,7 +6,7 @@ Optuna is imported when a pruner is built, not when a spec is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -36,7 +36,12 @@ def _choose_warm_up(epochs: int | None, max_epochs: int) -> int:
 
 
 class PrunerConfig(Component):
-    """A pruner and its options. A subclass defines :meth:`build`."""
+    """A pruner and its options. A subclass defines :meth:`build`.
+
+    One that ``pauses`` trials works alone: no other pruner can consult it.
+    """
+
+    pauses: ClassVar[bool] = False
 
     def build(self, max_epochs: int) -> BasePruner:
         """A new Optuna pruner, for trials of at most ``max_epochs``; a step is an epoch.
@@ -139,6 +144,24 @@ class SuccessiveHalving(PrunerConfig):
 
 
 @pruners.register
+class PauseAndPromote(PrunerConfig):
+    """Asynchronous successive halving that pauses trials, and lets them go on when they rank."""
+
+    pauses: ClassVar[bool] = True
+
+    name: Literal["pause_and_promote"]
+    min_epochs: SomeEpochs = 1
+    reduction_factor: Annotated[int, Bounds(2, 1_000)] = 4
+    k: SomeTrials = Field(3, description="at least so many are trained to their end")
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, after Li et al. 2020; the study session acts on it."""
+        made: Any = load_object("service.study.promotion:PromotingPruner")
+        pruner: BasePruner = made(self.min_epochs, self.reduction_factor, self.k, max_epochs)
+        return pruner
+
+
+@pruners.register
 class TopK(PrunerConfig):
     """Trains every trial for a constant number of epochs; only the best ``k`` of them go on."""
 
@@ -215,7 +238,10 @@ _ANY_PRUNER: dict[str, Any] = {
 
 def _parse(raw: Any) -> PrunerConfig:
     """Parse the inner pruner of another pruner."""
-    return pruners.parse(raw)
+    found = pruners.parse(raw)
+    if found.pauses:
+        raise ValueError(f"`{found.name}` pauses trials: it cannot be within another pruner")
+    return found
 
 
 InnerPruner = Annotated[

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from search_spaces.values import Value
 from service.study.attributes import TrialAttributes
-from service.study.compat import PeerStudy
+from service.study.compat import ViewedStudy
 from service.study.space import read_space
 from service.study.strength import Strengths, list_strengths, rank_shares, rank_strengths
 
@@ -38,7 +38,8 @@ class ByStrengthPruner(BasePruner):
         strata = self._strata.update()
         own = strata.get(trial.number)
         peers = {number for number, stratum in strata.items() if stratum == own}
-        return self._pruner.prune(PeerStudy(study, peers), trial)
+        seen = ViewedStudy(study, lambda t: t if t.number in peers else None)
+        return self._pruner.prune(seen, trial)
 
 
 class _Strata:

@@ -6,7 +6,7 @@ Each function names what it relies on; ``tests/unit/test_compat.py`` fails when 
 from __future__ import annotations
 
 import copy
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +57,31 @@ def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> Non
         storage.set_study_system_attr(target._study_id, key, value)
 
 
-class PeerStudy(optuna.Study):
-    """A study in which only some trials can be seen, for pruners.
+class ViewedStudy(optuna.Study):
+    """A study as samplers or pruners are to see it: without some trials, or others in their place.
 
-    Optuna 5.0 calls its constructor not recommended; ``HyperbandPruner`` makes such a study in the
-    same way, and so cannot be asked about this one: it would see all trials.
+    Optuna 5.0 calls the constructor not recommended; ``HyperbandPruner`` makes such a study in the
+    same way, and so cannot be asked about this one: it would see all trials. All reading of trials
+    goes through ``_get_trials``, which ``TPESampler`` calls itself.
     """
 
-    def __init__(self, study: optuna.Study, peers: Container[int]) -> None:
-        """``peers`` are the numbers of the trials that can be seen."""
+    def __init__(
+        self, study: optuna.Study, view: Callable[[FrozenTrial], FrozenTrial | None]
+    ) -> None:
+        """``view`` returns what is seen of a trial: itself, another one, or None."""
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._peers = peers
+        self._view = view
 
-    def get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        """The trials that can be seen, by number."""
-        found = super().get_trials(deepcopy=False, states=states)
-        seen = [t for t in found if t.number in self._peers]
-        return copy.deepcopy(seen) if deepcopy else seen
+        every = super()._get_trials(deepcopy=False, use_cache=use_cache)
+        seen = (found for t in every if (found := self._view(t)) is not None)
+        trials = [t for t in seen if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
 
     @property
     def best_trial(self) -> FrozenTrial:

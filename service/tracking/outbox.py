@@ -120,6 +120,10 @@ class Outbox(Observer):
         self._queue.put(epoch)
         self._due.set()
 
+    def paused(self, trial: Trial) -> None:
+        """Queue the trial's pause."""
+        self._queue.put(trial)
+
     def ended(self, trial: Trial) -> None:
         """Queue the trial's end."""
         self._queue.put(trial)
