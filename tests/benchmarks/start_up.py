@@ -27,7 +27,7 @@ from tests.benchmarks import start_up_parts
 from tests.rays import pids, read
 
 AIM_SECONDS, AIM_RATIO = 6.0, 1.2
-_PATIENCE = 280.0
+_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)

@@ -116,10 +116,3 @@ def test_a_process_that_was_started_early_trains_and_has_only_what_it_uses(
     assert trained
     assert set(trained) & set(early), "every trial waited for a process that was started for it"
     assert all(loaded == [] for loaded in trained.values()), trained
-
-
-def test_a_driver_loads_what_draws_and_logs_only_when_it_draws_and_logs() -> None:
-    from tests.integration.test_light_imports import loaded_after
-
-    program = "import service.run.sweep_session, service.run.preflight"
-    assert not loaded_after(program) & {"matplotlib", "mlflow", "sklearn", "scipy", "kornia", "ray"}
