@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import yaml
 from service.base.errors import Problem, SpecError
 from service.run import preflight
 from tests.commands import DIGITS, gapsweep
-from tests.patience import patience, wait_for
+from tests.patience import wait_for
 from tests.rays import pids, read
 
 UNUSED = {"kornia", "matplotlib", "mlflow", "optuna", "scipy", "sklearn", "sqlalchemy"}
@@ -48,6 +47,11 @@ def _find_workers(mark: str) -> list[int]:
     found = [pid for pid in _find_processes(mark) if any(t in read(pid, "cmdline") for t in titles)]
     agents = (b"Agent", b"agent")
     return [pid for pid in found if not any(name in read(pid, "cmdline") for name in agents)]
+
+
+def _find_idle(mark: str) -> list[int]:
+    """Those that have registered: Ray gives them away."""
+    return [pid for pid in _find_workers(mark) if b"ray::IDLE" in read(pid, "cmdline")]
 
 
 @pytest.fixture
@@ -101,9 +105,8 @@ def test_a_process_that_was_started_early_trains_and_has_only_what_it_uses(
 
     def wait(*arguments: Any, **options: Any) -> preflight.Preflight:
         found = examine(*arguments, **options)
-        wait_for(lambda: len(_find_workers(mark)) > 0, 60)
-        time.sleep(patience(1))  # Ray gives away a process that has registered
-        early.extend(_find_workers(mark))
+        wait_for(lambda: _find_idle(mark), 60)
+        early.extend(_find_idle(mark))
         return found
 
     monkeypatch.setattr(preflight, "run_preflight", wait)
