@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from io import StringIO
 from types import TracebackType
@@ -62,8 +63,15 @@ class SweepView(SweepObserver):
         self._put(trial)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Record the last epoch of a running trial."""
+        """Record the last epoch of a running trial, which may have been paused before."""
         self.last[epoch.trial] = epoch
+        trial = self.sweep.paused.get(epoch.trial) if self.sweep else None
+        if trial is not None:
+            self._put(replace(trial, state=TrialState.RUNNING))
+
+    def paused(self, trial: Trial) -> None:
+        """Record a paused trial."""
+        self._put(trial)
 
     def ended(self, trial: Trial) -> None:
         """Record an ended trial."""
@@ -72,7 +80,7 @@ class SweepView(SweepObserver):
     def _put(self, trial: Trial) -> None:
         if self.sweep is not None:
             self.sweep.take(trial)
-        if trial.state is not TrialState.RUNNING:
+        if trial.state.has_ended:
             self.last.pop(trial.number, None)
 
     def count_ended(self) -> int:
@@ -102,6 +110,14 @@ class LineView(SweepView):
         at_most = "at most " if trial.replicate else ""
         line = "  ".join([*words, _describe_run(trial), f"({at_most}{over} left)"])
         self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
+
+    def paused(self, trial: Trial) -> None:
+        """Print that the trial waits, and since which epoch."""
+        super().paused(trial)
+        last = self.last.get(trial.number)
+        words = [f"trial {trial.number:3d} {trial.state.value:8s}", _describe_run(trial)]
+        since = f"(at epoch {last.epoch})" if last else ""
+        self.console.print("  ".join([*words, since]), soft_wrap=True)
 
 
 class LiveView(SweepView):
@@ -196,7 +212,9 @@ class LiveView(SweepView):
             last = self.last.get(trial.number)
             metrics = last.metrics if last else {}
             value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
-            epoch = f"{last.epoch if last else 0}/{self.sweep.max_epochs}"
+            most = self.sweep.max_epochs if trial.replicate else self.sweep.most_epochs
+            epoch = f"{last.epoch if last else 0}/{most}"
+            epoch += f" (fold {last.fold})" if last and last.fold else ""
             row = (
                 str(trial.number),
                 "running",

@@ -72,13 +72,15 @@ def _print_edges(warning: EdgeWarning, console: Console) -> None:
     console.print(Text(EDGES_TITLE, style="bold yellow"))
     for edge in warning.edges:
         console.print(Text(write_edge(edge)))
+    if warning.resume is None or warning.extend is None:
+        return
     console.print(Text(SEARCH_ON))
     for command in (warning.resume, warning.extend):
         console.print(Text(command), soft_wrap=True)
 
 
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
-    yield "Baseline, control and best: one training each", _build_comparison(data)
+    yield f"Baseline, control and best: {data.of_trainings}", _build_comparison(data)
     if data.not_neutral:
         yield "What regularises the baseline all the same", Text("\n".join(data.not_neutral))
     if data.idle_ranges:
@@ -219,7 +221,7 @@ def _build_parts(data: ReportData) -> Table:
     params = data.best.params if data.best else {}
     for part in data.answer.parts:
         effect = MISSING if part.effect is None else format_signed(part.effect)
-        state = "either suffices" if part.suffices else part.state.value
+        state = "either suffices" if part.suffices else part.state.words
         name = describe_part(part.name, params)
         table.add_row(name, effect, format_bounds(part.interval), state)
     return table

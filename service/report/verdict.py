@@ -94,10 +94,13 @@ def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[s
     error = "" if answer.interval is None else f" ± {_half(answer.interval):.2g}"
     size = number(abs(answer.effect))
     if _is_better(answer, answer.effect):
-        by = " (± the samples' own error)" if error else ""
+        source, trained = "the samples' own error", "one training each"
+        if sweep.folds is not None:
+            source, trained = "the folds' own error", f"a training on each of {sweep.folds} folds"
+        by = f" (± {source})" if error else ""
         yield (
             f"Unconfirmed: {named} looks better than the control by {size}{error} in "
-            f"{answer.metric}{by}: one training each, the best of {answer.compared}, not tested."
+            f"{answer.metric}{by}: {trained}, the best of {answer.compared}, not tested."
         )
     else:
         yield (
@@ -182,11 +185,19 @@ def _describe_parts(answer: Answer, params: Params) -> Iterator[str]:
     if either:
         named = _enumerate(either)
         yield f"{named[0].upper()}{named[1:]} can replace each other: either suffices."
-    elif not acting:
+    elif not acting and not all(map(_never_acted, answer.parts)):
         yield "No single part is shown to act."
-    others = [p for p in answer.parts if p.state is not PartState.ACTS and not p.suffices]
+    never = [describe_part(p.name, params) for p in answer.parts if _never_acted(p)]
+    if never:
+        named = _enumerate(never)
+        yield f"{named[0].upper()}{named[1:]} did not act in any replicate of the pick."
+    others = [p for p in answer.parts if p not in acting and not p.suffices and not _never_acted(p)]
     for part in others if acting else ():
         yield _describe_idle(part, params)
+
+
+def _never_acted(part: Part) -> bool:
+    return part.state is PartState.NEVER_ACTED
 
 
 def _describe_idle(part: Part, params: Params) -> str:
@@ -254,7 +265,7 @@ def _describe_limit(answer: Answer) -> str:
 def _describe_states(sweep: Sweep) -> str:
     if sweep.baseline is not None:
         return "Only the baseline completed; there is nothing to compare it with yet."
-    states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+    states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING, TrialState.PAUSED)
     counts = [f"{len(sweep.of_state(s))} {s.value}" for s in states if sweep.of_state(s)]
     shown = ", ".join(counts) or "none was started"
     return f"No trial completed ({shown}), so there is no conclusion yet."

@@ -32,6 +32,7 @@ from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
+from service.study.folds import FoldPlan
 from service.study.ranking import Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
@@ -51,7 +52,9 @@ from service.sweep.summary import Summary, summarise, summarise_state
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
+from service.tracking.late_runs import LateRuns
 from service.tracking.outbox import Outbox
+from service.tracking.tracked_sweep import TrackedSweep
 from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
 from trainables.data.rows import Rows
@@ -59,10 +62,11 @@ from trainables.errors import TrainableError
 
 if TYPE_CHECKING:
     from service.run.ranges import Ranges
-    from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
     from trainables.loops.rehearsal import LoopFindings
 
 
+FIRST_LOG = 10.0
+"""Seconds after which MLflow is written to at the latest, if no epoch has ended before."""
 _ABANDON_PATIENCE = 5.0
 """Seconds for which a sweep that ends by an error waits for MLflow."""
 _LOCK_PATIENCE = 60.0
@@ -166,7 +170,7 @@ def run_sweep(
     ):
         more = More(more_trials, extension)
         session = Session(
-            *(spec, choose_evidence(rows, loop), folder, home, history),
+            *(spec, choose_evidence(rows, loop, spec.search.folds), folder, home, history),
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
@@ -290,6 +294,7 @@ class Session:
             max_epochs=spec.training.max_epochs,
             confirm=plan_after_search(spec, self._planner, self._study),
             search_over=self._control.is_search_over,
+            folds=plan_folds(spec),
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
         )
@@ -299,13 +304,14 @@ class Session:
         for observer in observers:
             observer.begin(before, self._trials.planned, seconds)
 
-    def _open_tracker(self, runs: SweepRuns) -> Outbox:
-        return Outbox(runs, "mlflow", reread=lambda: read_history(self._folder))
+    def _open_tracker(self, runs: LateRuns) -> Outbox:
+        return Outbox(runs, "mlflow", rest=FIRST_LOG, reread=lambda: read_history(self._folder))
 
     def drive(self, cluster: Cluster, rows: Rows) -> None:
         """Run trials until the budget is used up or the sweep must stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
+            self._end_out_of_budget()
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
@@ -315,9 +321,7 @@ class Session:
         else:
             self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
-        if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
-            for number in self._trials.open_trials:
-                self._trials.prune(number, OUT_OF_BUDGET)
+        self._end_out_of_budget()
         self._trials.interrupt()
         self._stopwatch.save()
         if flow.error is not None:
@@ -328,9 +332,18 @@ class Session:
                 "finished trials are kept; resume it to continue"
             ) from flow.error
 
+    def _end_out_of_budget(self) -> None:
+        """End the trials that run, and those that are paused, if the budget is used up."""
+        if self._control.reason not in (Stop.TIME, Stop.GPU_HOURS):
+            return
+        for number in self._trials.open_trials:
+            self._trials.prune(number, OUT_OF_BUDGET)
+        self._trials.end_paused(OUT_OF_BUDGET)
+
     def leave_to_others(self) -> None:
         """Run nothing: loops elsewhere train the trials."""
         self._cut_short = self._trials.unfinished
+        self._end_out_of_budget()
 
     @property
     def over(self) -> bool:
@@ -462,6 +475,14 @@ def plan_after_search(
     return planner if spec.audit is None else AfterSearch(Auditor(spec, study), planner)
 
 
+def plan_folds(spec: SweepSpec) -> FoldPlan | None:
+    """The folds of the search; None where each trial is one training."""
+    search = spec.search
+    if search.folds is None:
+        return None
+    return FoldPlan(search.folds, spec.most_epochs, search.fold_pruner.build(search.folds))
+
+
 def reserve(spec: SweepSpec) -> Reserve:
     """What a search leaves of the budgets of time for its audit and for the confirmation."""
     share, budget = RESERVED if spec.confirm else 0.0, spec.budget
@@ -501,18 +522,16 @@ def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBu
 
 def open_runs(
     spec: SweepSpec, evidence: Evidence, folder: SweepFolder, home: Home, *, reopens: bool = True
-) -> SweepRuns | None:
+) -> LateRuns | None:
     """The sweep's runs in MLflow; None where nothing is logged."""
     uri = get_mlflow_uri(home)
     if uri is None:
         return None
-    from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
-
     described = _describe_sweep(spec, evidence, folder)
     lock = (
         FileLock(folder.path / "mlflow.lock", timeout=_LOCK_PATIENCE) if is_asked(folder) else None
     )
-    return SweepRuns(uri, get_artifact_location(home), described, lock=lock, reopens=reopens)
+    return LateRuns(uri, get_artifact_location(home), described, lock=lock, reopens=reopens)
 
 
 def _show(value: object) -> str:
@@ -524,8 +543,6 @@ def _show(value: object) -> str:
 
 
 def _describe_sweep(spec: SweepSpec, evidence: Evidence, folder: SweepFolder) -> TrackedSweep:
-    from service.tracking.mlflow_runs import TrackedSweep
-
     params = {
         **evidence.describe_network(spec),
         "trainable": spec.trainable,

@@ -20,7 +20,14 @@ from service.run.sweep_control import Orders
 from service.server.driver_client import DriverClient
 from service.server.store.job_records import DriverReport
 from service.spec.resources import Resources
-from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
+from service.study.events import (
+    BestImproved,
+    EpochEnded,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 from service.study.records import Metrics, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
@@ -95,7 +102,7 @@ class Recorder:
         if self._sweep is None:
             return DriverReport()
         running = sum(map(self._count_held_seconds, self._sweep.running.values()))
-        held = self._sweep.ended_seconds + running
+        held = self._sweep.settled_seconds + running
         return DriverReport(
             progress=_summarise_progress(self._sweep, self._planned),
             slot_seconds=max(0.0, held * self._weight),  # a clock may be set back
@@ -127,7 +134,9 @@ class Recorder:
             )
         for epoch in update.epochs:
             yield EpochEnded(epoch=replace(epoch, metrics=self._select_shown(epoch.metrics)))
-        if update.changed and trial.state is not TrialState.RUNNING:
+        if update.changed and trial.state is TrialState.PAUSED:
+            yield TrialPaused(trial=_drop_epochs(trial))
+        if update.changed and trial.state.has_ended:
             ended = replace(_drop_epochs(trial), best=self._select_shown(trial.best))
             yield TrialEnded(trial=ended)
             if self._is_best(trial):
@@ -152,6 +161,8 @@ class Recorder:
     def _update(self, trial: Trial) -> None:
         if self._sweep is not None:
             self._sweep.take(_drop_epochs(trial))
+        if trial.state is not TrialState.RUNNING:
+            self._since.pop(trial.number, None)
 
 
 class StoreOutbox(Outbox, SweepObserver):

@@ -66,7 +66,7 @@ class _Past:
     def read(self, trials: Sequence[FrozenTrial], sign: float, best: int) -> None:
         """Look at those that have ended since."""
         start = self.count
-        while self.count < len(trials) and trials[self.count].state.is_finished():
+        while self.count < len(trials) and _is_final(trials[self.count]):
             self.count += 1
         new = [t for t in trials[start : self.count] if t.state in _MODELLED]
         self.modelled += new
@@ -75,9 +75,14 @@ class _Past:
 
     def slim(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The trials; finished ones with no more than what samplers read of them, several times."""
-        finished = {t.number: t for t in trials if t.state in _MODELLED}
+        finished = {t.number: t for t in trials if t.state in _MODELLED and _is_final(t)}
         self._slim = {n: self._slim.get(n) or _slim_down(t) for n, t in finished.items()}
         return [self._slim.get(t.number, t) for t in trials]
+
+
+def _is_final(trial: FrozenTrial) -> bool:
+    """Whether it cannot change: a paused one, which a sampler is shown as pruned, may go on."""
+    return trial.state.is_finished() and not trial.user_attrs.get("paused", False)
 
 
 def _take_best(trials: Sequence[FrozenTrial], sign: float, count: int) -> list[FrozenTrial]:

@@ -6,18 +6,23 @@ would be suggested other points than an undisturbed one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
+from service.study.attributes import is_paused
+from service.study.compat import ViewedStudy
+from service.study.promotion import PromotingPruner
 from service.study.sample_view import TrialSelection, view_trials
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
     from service.spec.samplers import SamplerConfig
 
@@ -25,6 +30,22 @@ if TYPE_CHECKING:
 def seed_trial(seed: int, number: int) -> int:
     """The sampler's seed for one trial of a sweep with this seed."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def show_paused_as_pruned(study: Study) -> Study:
+    """The study as a sampler is to see it: a paused trial has shown what a pruned one has.
+
+    Optuna knows it as running, and would learn nothing from it.
+    """
+    if not isinstance(study.pruner, PromotingPruner):
+        return study
+    return ViewedStudy(study, lambda t: _end(t) if is_paused(t) else t)
+
+
+def _end(trial: FrozenTrial) -> FrozenTrial:
+    ended = copy.copy(trial)
+    ended.state = TrialState.PRUNED
+    return ended
 
 
 class ResumableSampler(BaseSampler):
@@ -49,7 +70,7 @@ class ResumableSampler(BaseSampler):
         """Prepare the sampler for this trial."""
         self._view = None
         self._inner = self._config.prepare(self._inner, seed_trial(self._seed, trial.number))
-        self._inner.before_trial(study, trial)
+        self._inner.before_trial(show_paused_as_pruned(study), trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -83,15 +104,16 @@ class ResumableSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """As the spec's sampler does."""
-        self._inner.after_trial(study, trial, state, values)
+        self._inner.after_trial(show_paused_as_pruned(study), trial, state, values)
 
     def _look_at(self, study: Study) -> Study:
         """What the sampler is shown of the study, from the first look at it for a trial on."""
+        seen = show_paused_as_pruned(study)
         if self._selection is None:
-            return study
+            return seen
         if self._view is None:
-            trials = study.get_trials(deepcopy=False)
-            self._view = view_trials(study, self._selection.select(trials, study.direction))
+            trials = seen.get_trials(deepcopy=False)
+            self._view = view_trials(seen, self._selection.select(trials, seen.direction))
         return self._view
 
     def reseed_rng(self) -> None:

@@ -10,7 +10,9 @@ from service.sweep.sweep_record import Sweep
 
 
 class SweepSoFar:
-    """Counts of trials, those that run, the baseline and the best; epochs are not kept.
+    """Counts of trials, those that run or pause, the baseline and the best.
+
+    ``settled_seconds`` are those of all trials that do not run.
 
     To take a trial takes as long in a long sweep as in a short one.
     """
@@ -18,11 +20,13 @@ class SweepSoFar:
     def __init__(self, sweep: Sweep) -> None:
         """``sweep`` is as it was when the session began."""
         self.sweep_id, self.metric, self.mode = sweep.sweep_id, sweep.metric, sweep.mode
-        self.max_epochs, self.changes = sweep.max_epochs, sweep.changes
+        self.max_epochs, self.most_epochs = sweep.max_epochs, sweep.most_epochs
+        self.changes = sweep.changes
         self.ranking = sweep.ranking
         self.running: dict[int, Trial] = {}
+        self.paused: dict[int, Trial] = {}
         self.baseline: Trial | None = None
-        self.ended_seconds = 0.0
+        self.settled_seconds = 0.0
         self._challenger: Trial | None = None
         self._known: dict[int, tuple[TrialState, float]] = {}
         self._counts: Counter[TrialState] = Counter()
@@ -42,7 +46,7 @@ class SweepSoFar:
     @property
     def ended(self) -> int:
         """The number of trials that have ended."""
-        return self.started - self._counts[TrialState.RUNNING]
+        return sum(count for state, count in self._counts.items() if state.has_ended)
 
     @property
     def counts(self) -> dict[TrialState, int]:
@@ -51,16 +55,20 @@ class SweepSoFar:
 
     def take(self, trial: Trial) -> None:
         """Take a new trial, or what has become of one."""
-        state, seconds = self._known.get(trial.number, (None, 0.0))
-        if state is not None:
-            self._counts[state] -= 1
+        before, seconds = self._known.get(trial.number, (None, 0.0))
+        if before is not None:
+            self._counts[before] -= 1
         self._counts[trial.state] += 1
-        self.running.pop(trial.number, None)
-        if trial.state is TrialState.RUNNING:
-            self.running[trial.number] = trial
-        ended = 0.0 if trial.state is TrialState.RUNNING else trial.seconds
-        self.ended_seconds += ended - seconds
-        self._known[trial.number] = trial.state, ended
+        for state, trials in (
+            (TrialState.RUNNING, self.running),
+            (TrialState.PAUSED, self.paused),
+        ):
+            trials.pop(trial.number, None)
+            if trial.state is state:
+                trials[trial.number] = trial
+        settled = 0.0 if trial.state is TrialState.RUNNING else trial.seconds
+        self.settled_seconds += settled - seconds
+        self._known[trial.number] = trial.state, settled
         self._rank(trial)
 
     def _rank(self, trial: Trial) -> None:

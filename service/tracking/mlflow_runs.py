@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -37,6 +36,7 @@ from service.tracking.entities import make_metrics, make_params, make_tags, make
 from service.tracking.new_database import create_database
 from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 from service.tracking.refusals import BatchLog, Entity, NotOpenError, is_away
+from service.tracking.tracked_sweep import TrackedSweep
 
 SWEEP_TAG = "gapsweep.sweep_id"
 CODE_TAG = "gapsweep.code"
@@ -60,6 +60,7 @@ SEARCHED = " AND ".join(
 
 _RUN_STATUS = {
     TrialState.RUNNING: "RUNNING",
+    TrialState.PAUSED: "SCHEDULED",
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
     TrialState.FAILED: "FAILED",
@@ -70,23 +71,6 @@ _SWEEP_STATUS = {
     SweepState.SUCCEEDED: "FINISHED",
     SweepState.FAILED: "FAILED",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackedSweep:
-    """The description of a sweep in its runs: its parameters, its trainable, its data, its code.
-
-    ``data_digest`` distinguishes data of the same name, in at most 36 characters.
-    """
-
-    sweep_id: str
-    name: str
-    trainable: str
-    data: str
-    data_digest: str
-    params: Mapping[str, str]
-    spec: Path
-    code: str = ""
 
 
 class SweepRuns:
@@ -201,7 +185,7 @@ class SweepRuns:
     def _set_status(self, run: str, trial: Trial) -> None:
         """Give a run its trial's status, unless it has it."""
         status = _RUN_STATUS[trial.state]
-        if trial.state is not TrialState.RUNNING:
+        if trial.state.has_ended:
             ended = int(1000 * (trial.ended or 0))
             self._client.set_terminated(run, status=status, end_time=ended or None)
             self._ended.add(run)
@@ -411,7 +395,13 @@ def _list_outcome(trial: Trial) -> list[Entity]:
     tags = {STATE_TAG: trial.state.value, REASON_TAG: trial.reason or ""}
     tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
     tags |= {NOT_ACTING_TAG: ", ".join(trial.not_acting)} if trial.not_acting else {}
-    return [*make_metrics(best, int(1000 * (trial.ended or 0)), 0), *make_tags(tags)]
+    ended = int(1000 * (trial.ended or 0))
+    folds = [
+        point
+        for number, fold in enumerate(trial.folds if ended else (), start=1)
+        for point in make_metrics({f"folds/{k}": v for k, v in fold.items()}, ended, number)
+    ]
+    return [*make_metrics(best, ended, 0), *folds, *make_tags(tags)]
 
 
 def _is_test(metric: str) -> bool:

@@ -58,7 +58,7 @@ def test_it_is_the_sweep_of_its_trials(mode: Mode, known: int) -> None:
         assert found.counts == {s: len(whole.of_state(s)) for s in TrialState}
         assert tuple(found.running.values()) == whole.of_state(TrialState.RUNNING)
         assert (found.best, found.baseline) == (whole.best, whole.baseline)
-        ended_seconds = sum(t.seconds for t in trials.values() if t.number not in found.running)
-        assert found.ended_seconds == pytest.approx(ended_seconds)
+        settled_seconds = sum(t.seconds for t in trials.values() if t.number not in found.running)
+        assert found.settled_seconds == pytest.approx(settled_seconds)
         assert (found.started, found.ended) == (len(trials), len(trials) - len(found.running))
     assert found.best is not None
