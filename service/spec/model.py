@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from search_spaces.bounds import Bounds, MaxItems, Number, Positive, Seed, SomeTrials
 from search_spaces.kinds import Auto
@@ -81,11 +81,24 @@ class Search(Strict):
         5, description="values per range for the grid sampler"
     )
     pruner: PrunerChoice = Median()
+    stop: Literal["auto"] | None = Field(
+        None,
+        description="`auto` ends the search when further trials would gain less than the "
+        "confirmation looks for (`confirm.min_effect`), which gets what is left; default: off",
+    )
     seed: Seed = Field(0, description="of the sampler")
     baseline: bool = Field(True, description="the first trial is not regularised at all")
     enqueue: Annotated[tuple[dict[str, Value], ...], MaxItems(1_000)] = Field(
         (), description="points of the space to try first"
     )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _switch(cls, raw: Any) -> Any:
+        """``off`` and ``on``, which YAML may read as false and true."""
+        if raw in (False, "off"):
+            return None
+        return "auto" if raw in (True, "on") else raw
 
 
 class Budget(Strict):

@@ -37,7 +37,8 @@ class Sweep:
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
     all the same, ``reading`` how the data were read, ``ranges`` what the ranges of λ mean,
     ``idle_ranges`` which of them cannot act, ``refit`` what was trained again on all samples.
-    ``spec`` has the space that its study samples.
+    ``spec`` has the space that its study samples. ``search_end`` is why its search ended before its
+    budget, ``repeats`` how many trials took another point than one that was trained already.
     """
 
     sweep_id: str
@@ -55,6 +56,8 @@ class Sweep:
     ranges: tuple[str, ...] = ()
     idle_ranges: tuple[str, ...] = ()
     refit: Refit | None = None
+    search_end: str | None = None
+    repeats: int = 0
     spec: SweepSpec | None = None
 
     @classmethod
@@ -74,6 +77,8 @@ class Sweep:
         ranges: tuple[str, ...] = (),
         idle_ranges: tuple[str, ...] = (),
         refit: Refit | None = None,
+        search_end: str | None = None,
+        repeats: int = 0,
     ) -> Sweep:
         """Build the sweep of a spec."""
         return cls(
@@ -93,6 +98,8 @@ class Sweep:
             ranges=ranges,
             idle_ranges=idle_ranges,
             refit=refit,
+            search_end=search_end,
+            repeats=repeats,
         )
 
     @property
