@@ -88,8 +88,13 @@ def build_history(name: str, spec: SweepSpec, rows: Sequence[Recording]) -> Hist
     """A history of these recordings.
 
     Raises:
-        InputError: they are too few.
+        InputError: they are too few, or of several folds each.
     """
+    if spec.search.folds is not None:
+        raise InputError(
+            f"{name} trained each configuration on {spec.search.folds} folds (search.folds); a "
+            "replay needs one course of epochs for each: record a sweep without folds"
+        )
     drawn = tuple(r for r in rows if r.role is not Role.BASELINE)
     if len(drawn) < FEWEST:
         raise InputError(

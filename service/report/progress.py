@@ -214,7 +214,9 @@ class LiveView(SweepView):
             last = self.last.get(trial.number)
             metrics = last.metrics if last else {}
             value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
-            epoch = f"{last.epoch if last else 0}/{self.sweep.max_epochs}"
+            most = self.sweep.max_epochs if trial.replicate else self.sweep.most_epochs
+            epoch = f"{last.epoch if last else 0}/{most}"
+            epoch += f" (fold {last.fold})" if last and last.fold else ""
             row = (
                 str(trial.number),
                 "running",

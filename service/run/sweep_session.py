@@ -33,6 +33,7 @@ from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
 from service.study.enough import Enough
+from service.study.folds import FoldPlan
 from service.study.ranking import Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
@@ -167,7 +168,7 @@ def run_sweep(
     ):
         more = More(more_trials, extension)
         session = Session(
-            *(spec, choose_evidence(rows, loop), folder, home, history),
+            *(spec, choose_evidence(rows, loop, spec.search.folds), folder, home, history),
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
@@ -292,6 +293,7 @@ class Session:
             confirm=plan_after_search(spec, self._planner, self._study),
             search_over=self._control.is_search_over,
             enough=Enough.of(spec, self._study),
+            folds=plan_folds(spec),
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
         )
@@ -469,6 +471,14 @@ def plan_after_search(
 ) -> Confirmation | None:
     """What is trained when the search is over."""
     return planner if spec.audit is None else AfterSearch(Auditor(spec, study), planner)
+
+
+def plan_folds(spec: SweepSpec) -> FoldPlan | None:
+    """The folds of the search; None where each trial is one training."""
+    search = spec.search
+    if search.folds is None:
+        return None
+    return FoldPlan(search.folds, spec.most_epochs, search.fold_pruner.build(search.folds))
 
 
 def reserve(spec: SweepSpec) -> Reserve:

@@ -112,6 +112,9 @@ class TrialAttributes(_Attributes):
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     not_acting: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
+    folds: tuple[Metrics, ...] = field(
+        default=(), metadata=_define_storage(load=tuple, dump=lambda value: [*map(dict, value)])
+    )
     ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
     reason: str | None = field(default=None, metadata=_define_storage())
     seconds: float = field(default=0.0, metadata=_define_storage(load=float))
@@ -156,6 +159,12 @@ def find_promotion(trial: FrozenTrial) -> int:
 def find_role(trial: FrozenTrial) -> Role:
     """Why a trial exists."""
     return Role(trial.user_attrs.get("role", Role.SEARCH))
+
+
+def find_fixed(trial: FrozenTrial) -> Mapping[str, Any]:
+    """The values that a trial was queued with, as they are stored."""
+    found: Mapping[str, Any] = trial.user_attrs.get("fixed", {})
+    return found
 
 
 def count_repeats(trial: FrozenTrial) -> int:

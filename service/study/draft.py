@@ -21,7 +21,8 @@ from search_spaces.kinds import Auto, Float
 from search_spaces.points import select_representable
 from search_spaces.sampling import build_distribution
 from search_spaces.space import SearchSpace
-from service.study.attributes import is_replicate
+from service.study.attributes import find_fixed, find_role, is_replicate
+from service.study.records import Role
 
 Drawn = Mapping[str, Any]
 """The parameters of a trial, by their names in the study and as it stores them."""
@@ -97,17 +98,34 @@ def is_finite(space: SearchSpace) -> bool:
     return not any(_is_continuous(d.plain) for d in space.dimensions)
 
 
-def list_trained(study: Study) -> list[FrozenTrial]:
-    """The trials whose points a search has trained, or is training; not replicates of them."""
-    trials = study.get_trials(deepcopy=False)
-    return [t for t in trials if t.state is not TrialState.WAITING and not is_replicate(t)]
+def list_trained(study: Study, space: SearchSpace, but: int | None = None) -> list[Drawn]:
+    """The points that a search has trained, or is training; not those of trial ``but``.
+
+    The baseline is left out: it has no regularisation that the network brings along either.
+    """
+    return [
+        identify(space, t.params, find_fixed(t))
+        for t in study.get_trials(deepcopy=False)
+        if t.state is not TrialState.WAITING and t.number != but and not _is_special(t)
+    ]
+
+
+def identify(space: SearchSpace, params: Drawn, fixed: Drawn) -> Drawn:
+    """A point with what is fixed beside its parameters: controls turn off what is in no space."""
+    named = space.name_values(params)
+    beside = {f"{name} (fixed)": value for name, value in fixed.items() if name not in named}
+    return {**params, **beside}
+
+
+def _is_special(trial: FrozenTrial) -> bool:
+    return is_replicate(trial) or find_role(trial) is Role.BASELINE
 
 
 def is_exhausted(study: Study, space: SearchSpace) -> bool:
     """Whether every point of a space was trained."""
     if not is_finite(space):
         return False
-    return find_new(space, (t.params for t in list_trained(study))) is None
+    return find_new(space, list_trained(study, space)) is None
 
 
 def find_new(space: SearchSpace, trained: Iterable[Drawn]) -> Drawn | None:

@@ -11,7 +11,7 @@ on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
@@ -41,10 +41,10 @@ class Enough:
     min_effect: float | None
 
     @classmethod
-    def of(cls, spec: SweepSpec, study: SweepStudy) -> Callable[[], str | None]:
-        """The rule of a spec; without one the search goes on."""
+    def of(cls, spec: SweepSpec, study: SweepStudy) -> Enough | None:
+        """The rule of a spec, if it has one."""
         if spec.search.stop is None:
-            return lambda: None
+            return None
         effect = spec.confirm.min_effect if spec.confirm else None
         return cls(study, Ranking.of(spec), effect)
 

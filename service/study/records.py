@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from search_spaces.values import Value
 from trainables.config.anatomy import Anatomy
+from trainables.config.folds import FOLD
 
 Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
@@ -64,12 +65,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch of one trial, as measured: ``epoch`` counts from 1, ``time`` is Unix seconds."""
+    """One epoch of one trial, as measured: ``epoch`` counts from 1, ``time`` is Unix seconds.
+
+    In a trial that is trained on several folds, one after another, it counts over all of them.
+    """
 
     trial: int
     epoch: int
     time: float
     metrics: Metrics
+
+    @property
+    def fold(self) -> int:
+        """The fold, from 1, of a trial that is trained on several; 0 of any other trial."""
+        return int(self.metrics.get(FOLD, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +97,10 @@ class Trial:
     ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
     an ``anatomy`` and ``errors``, the standard errors of their gaps; ``control_anatomy`` is that at
     the control's weights. ``not_acting`` are the parts of its configuration that had no effect on
-    the kept weights, known at its end. ``ran_on`` holds the device and the precision.
+    the kept weights, known at its end. ``ran_on`` holds the device and the precision. Of a trial
+    that is trained on several folds, ``folds`` has the metrics at the kept weights of each fold
+    that has ended, those at its control's with the prefix ``control/``; ``best``, ``control`` and
+    ``value`` are means over the folds, and the weights are the first fold's.
     """
 
     number: int
@@ -107,6 +119,7 @@ class Trial:
     redraws_test: bool = False
     control: Metrics = field(default_factory=dict)
     not_acting: tuple[str, ...] = ()
+    folds: tuple[Metrics, ...] = ()
     anatomy: Anatomy | None = None
     control_anatomy: Anatomy | None = None
     errors: Metrics = field(default_factory=dict)

@@ -7,7 +7,7 @@ would be suggested other points than an undisturbed one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,14 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
 from search_spaces.sampling import suggest
-from service.study.attributes import TrialAttributes, is_paused
+from service.study.attributes import TrialAttributes, find_fixed, is_paused
 from service.study.compat import ViewedStudy, find_whole
 from service.study.draft import (
     Draft,
     Drawn,
     can_repeat,
     find_new,
+    identify,
     is_among,
     is_finite,
     list_trained,
@@ -46,10 +47,6 @@ def seed_trial(seed: int, number: int, attempt: int = 0) -> int:
     """The sampler's seed for one trial of a sweep with this seed, and an attempt at its point."""
     sources = [seed, number, attempt] if attempt else [seed, number]
     return int(np.random.SeedSequence(sources).generate_state(1)[0])
-
-
-def _list_others(study: Study, trial: FrozenTrial) -> Iterator[FrozenTrial]:
-    return (t for t in list_trained(study) if t.number != trial.number)
 
 
 def count_avoided(study: Study) -> int:
@@ -140,7 +137,7 @@ class ResumableSampler(BaseSampler):
         Where the trial was queued with values, and no point with these is left, it is a repeat.
         """
         fixed = TrialAttributes.of(trial).fixed
-        trained = [t.params for t in _list_others(find_whole(study), trial)]
+        trained = list_trained(find_whole(study), space, trial.number)
         for attempt in range(_OF_FINITE if is_finite(space) else _ATTEMPTS):
             if attempt:
                 self._prepare(study, trial, attempt)
@@ -149,7 +146,8 @@ class ResumableSampler(BaseSampler):
                 sampler = RandomSampler(seed_trial(self._seed, trial.number, attempt))
             draft = Draft(study, trial, sampler)
             suggest(space, draft, fixed)
-            if not draft.drawn or not is_among(draft.params, trained):
+            point = identify(space, draft.params, find_fixed(trial))
+            if not draft.drawn or not is_among(point, trained):
                 break
             self.avoided = 1
         else:

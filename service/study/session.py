@@ -31,7 +31,7 @@ from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.decision import Decision as Decision
 from service.study.decision import decide
-from service.study.draft import EXHAUSTED, is_exhausted
+from service.study.draft import EXHAUSTED, is_exhausted, is_finite
 from service.study.events import (
     EpochEnded,
     Observer,
@@ -40,12 +40,15 @@ from service.study.events import (
     TrialPaused,
     TrialStarted,
 )
+from service.study.folds import FoldPlan, FoldStudy
 from service.study.messages import Assignment
 from service.study.promotion import PromotingPruner
+from service.study.ranking import CONTROL_PREFIX
 from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
 from service.study.sampling import count_avoided
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
+from trainables.config.folds import FoldEpoch
 
 
 class StudySession:
@@ -61,9 +64,10 @@ class StudySession:
         max_epochs: int,
         confirm: Confirmation | None = None,
         search_over: Callable[[], bool] = lambda: False,
-        enough: Callable[[], str | None] = lambda: None,
+        enough: Callable[[], str | None] | None = None,
         retries: int = 2,
         held: Mapping[int, float] | None = None,
+        folds: FoldPlan | None = None,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -71,7 +75,8 @@ class StudySession:
 
         ``held`` are running trials that other processes have, and when each was handed out.
 
-        They are open in this session too; every other running trial was interrupted.
+        They are open in this session too; every other running trial was interrupted. ``folds`` are
+        those of the search, if each of its trials is trained on several.
         """
         self.study = study
         self._optuna = study.optuna
@@ -86,6 +91,7 @@ class StudySession:
         self._confirm = confirm
         self._search_over, self._enough = search_over, enough
         self._search_end = study.attributes.search_end
+        self._may_end_early = enough is not None or is_finite(space)
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
@@ -100,6 +106,9 @@ class StudySession:
         self._interrupted = [t.number for t in running if t.number not in elsewhere]
         self._inherited = frozenset(self._interrupted)
         self._has_ended_trial = False
+        self._folds = (
+            FoldStudy(folds, metric, self._optuna.direction, known) if folds is not None else None
+        )
         started = [t for t in known if t.state is not StudyTrialState.WAITING]
         self._searched = sum(TrialAttributes.of(t).confirms is None for t in started)
 
@@ -178,7 +187,7 @@ class StudySession:
         promoted = self._promote()
         if promoted is not None:
             return promoted
-        if not self._search_is_done():
+        if self._may_end_early and not self._search_is_done():
             self._end_search_early()
         if not self._search_is_done():
             trial = self._optuna.ask()  # a queued confirmation comes first
@@ -190,25 +199,63 @@ class StudySession:
             queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
 
-    def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
+    def report(
+        self, number: int, epoch: int, metrics: Metrics, fold: FoldEpoch | None = None
+    ) -> Decision:
         """Record an epoch of an open trial and decide whether the trial continues.
 
         An epoch that was reported before (by a resumed trial) changes nothing. Three kinds of
         trials are never pruned: the baseline; a trial at its last epoch; and a confirmation,
         because the mean over the remaining seeds would be biased. None of them is paused either.
+        Of a trial with folds, the pruner sees the epochs of the first one, which all trials share;
+        after each fold the pruner of folds decides.
         """
         handle = self._open[number]
-        if epoch in handle.reported:
-            return Decision.CONTINUE
-        handle.reported.add(epoch)
+        decision = Decision.CONTINUE
+        if self._record(handle, number, epoch, metrics, fold):
+            decision = self._decide(handle, epoch)
+        if fold is not None and fold.ends and decision is Decision.CONTINUE:
+            return self._decide_after_fold(handle, number, fold)
+        return decision
+
+    def _record(
+        self,
+        handle: _OpenTrial,
+        number: int,
+        epoch: int,
+        metrics: Metrics,
+        fold: FoldEpoch | None,
+    ) -> bool:
+        """Record an epoch and the end of its fold; whether the pruner has to see it."""
+        step, value = epoch, metrics[self._metric]
+        if fold is not None and self._folds is not None:
+            step = self._folds.get_step(fold)
+            handle.end_fold(fold)
+            if fold.fold > 1:  # no pruner of epochs compares these: what the search knows so far
+                value = self._folds.average(handle.attributes.folds)
+        if step in handle.reported:
+            return False
+        handle.reported.add(step)
         record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
         self._emit(
             EpochEnded(epoch=record)
         )  # first: every epoch in the study must be in all records
-        handle.trial.report(metrics[self._metric], epoch)
+        handle.trial.report(value, step)
+        return fold is None or fold.fold == 1
+
+    def _decide(self, handle: _OpenTrial, epoch: int) -> Decision:
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
         return decide(handle.trial, last=self._is_search_used())
+
+    def _decide_after_fold(self, handle: _OpenTrial, number: int, fold: FoldEpoch) -> Decision:
+        folds = handle.attributes.folds
+        if self._folds is None or not handle.prunable or fold.fold < len(folds):
+            return Decision.CONTINUE
+        if not self._folds.drops(number, folds):
+            return Decision.CONTINUE
+        handle.reason = self._folds.explain(len(folds))
+        return Decision.PRUNE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
         """Store the device and precision of an open trial when they are first reported."""
@@ -225,19 +272,20 @@ class StudySession:
         control: Metrics | None = None,
         *,
         last: Metrics | None = None,
+        fold: FoldEpoch | None = None,
         not_acting: Sequence[str] = (),
     ) -> None:
         """End a trial that ran to its own end: its value is the objective at the kept weights.
 
-        ``last`` are the metrics of its last epoch, if that was not reported; ``not_acting`` are its
-        parts without any effect. The trial fails if its value or a constrained metric is not a
-        finite number.
+        ``last`` are the metrics of its last epoch, if that was not reported, in this ``fold``;
+        ``not_acting`` are its parts without any effect. The trial fails if its value or a
+        constrained metric is not a finite number.
         """
         handle = self._open[number]
         # first: a session after a kill must know that no decision follows from the last epoch
         handle.attributes = replace(handle.attributes, stopped_epoch=stopped_epoch)
         if last is not None:
-            self.report(number, stopped_epoch, last)
+            self.report(number, stopped_epoch, last, fold)
         judged = (self._metric, *(c.metric for c in self._constraints))
         strange = [m for m in judged if m in best and not math.isfinite(best[m])]
         if strange:  # Optuna accepts no such value or constraint
@@ -257,9 +305,9 @@ class StudySession:
                     handle.trial.set_constraint(name, excess)
         self._finish(number, StudyTrialState.COMPLETE, value=best[self._metric])
 
-    def prune(self, number: int, reason: str = "pruned by the study") -> None:
-        """End a trial that was stopped before its end."""
-        self._finish(number, StudyTrialState.PRUNED, reason=reason)
+    def prune(self, number: int, reason: str | None = None) -> None:
+        """End a trial that was stopped before its end; by default by the decision of a report."""
+        self._finish(number, StudyTrialState.PRUNED, reason=reason or self._open[number].reason)
 
     def pause(self, number: int) -> None:
         """Take an open trial out of its slot: it stays RUNNING in the study, and may go on."""
@@ -346,7 +394,9 @@ class StudySession:
         trials = list_frozen_trials(self._optuna)
         if any(t.state is StudyTrialState.WAITING for t in trials):
             return
-        reason = EXHAUSTED if is_exhausted(self._optuna, self._space) else self._enough()
+        reason = EXHAUSTED if is_exhausted(self._optuna, self._space) else None
+        if reason is None and self._enough is not None:
+            reason = self._enough()
         if reason is not None:
             self._search_end, left = reason, self.budget - self._searched
             ended = replace(self.study.attributes, search_end=reason, unused=max(0, left))
@@ -485,6 +535,8 @@ class StudySession:
     def _tell(self, number: int, state: StudyTrialState, value: float | None = None) -> None:
         frozen = self._optuna.tell(number, value, state=state)
         self._has_ended_trial = True
+        if self._folds is not None:
+            self._folds.end(frozen)
         self._emit(TrialEnded(trial=read_trial(frozen)))
 
     def _emit(self, event: TrialEvent) -> None:
@@ -499,6 +551,7 @@ class _OpenTrial:
     reported: set[int]
     since: float
     located: bool = False
+    reason: str = "pruned by the study"
 
     @property
     def attributes(self) -> TrialAttributes:
@@ -507,6 +560,15 @@ class _OpenTrial:
     @attributes.setter
     def attributes(self, changed: TrialAttributes) -> None:
         changed.store(self.trial)
+
+    def end_fold(self, fold: FoldEpoch) -> None:
+        """Keep what was measured at the end of a fold, unless it is known."""
+        attributes = self.attributes
+        if fold.kept is None or fold.fold <= len(attributes.folds):
+            return
+        control = {f"{CONTROL_PREFIX}{name}": v for name, v in (fold.control or {}).items()}
+        measured = {**fold.kept, **control}
+        self.attributes = replace(attributes, folds=(*attributes.folds, measured))
 
     def measure_seconds(self, now: float) -> float:
         return max(0.0, now - self.since)

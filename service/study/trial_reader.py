@@ -75,6 +75,7 @@ def read_trial(
         redraws_test=attributes.redraws_test,
         control=attributes.control,
         not_acting=attributes.not_acting,
+        folds=attributes.folds,
         ran_on=attributes.ran_on,
         seconds=attributes.seconds,
         started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,

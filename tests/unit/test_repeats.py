@@ -125,6 +125,17 @@ def test_an_exhausted_search_that_is_extended_says_so_again(tmp_path: Path) -> N
     assert len(s.trials()) == 2
 
 
+def test_a_baseline_is_no_point_of_the_search_and_a_control_may_be_another_one(
+    tmp_path: Path,
+) -> None:
+    off = {"penalty": "none", "dropout": 0.0}  # a network may have a dropout of its own
+    named = [(Role.BASELINE, off), (Role.CONTROL, off)]
+    s = open_session(tmp_path, {"penalty": {"choice": ["none"]}}, "random", points=named)
+    drive(s)
+    assert [t.role for t in s.trials()] == [Role.BASELINE, Role.CONTROL, Role.SEARCH]
+    assert s.study.attributes.search_end == EXHAUSTED
+
+
 def test_which_spaces_can_repeat_and_which_end() -> None:
     def of(**space: Any) -> tuple[bool, bool]:
         parsed = SearchSpace.model_validate(space)

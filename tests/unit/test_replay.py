@@ -107,6 +107,13 @@ def test_a_pruned_sweep_is_refused(tmp_path: Path) -> None:
         read_folder(pruned)
 
 
+def test_a_cross_validated_sweep_is_refused(tmp_path: Path) -> None:
+    changes = {"search": {"sampler": "random", "pruner": "none", "folds": 3}}
+    folded, _ = record(tmp_path, **changes)
+    with pytest.raises(InputError, match=r"on 3 folds \(search.folds\); a replay needs one course"):
+        read_folder(folded)
+
+
 def test_a_short_sweep_is_refused(tmp_path: Path) -> None:
     short, _ = record(tmp_path, trials=12)
     with pytest.raises(InputError, match=r"has 11 complete trials .* at least 20: .* --trials 9"):
