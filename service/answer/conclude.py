@@ -148,6 +148,9 @@ def _list_parts(stage: Stage, sign: float) -> Iterator[data.Part]:
             interval=_orient(removal.interval, -sign),
             suffices=_acts(stage.alone, name),
         )
+    if stage.parts is not None:
+        for name in stage.never_acted:
+            yield data.Part(name=name, state=data.PartState.NEVER_ACTED)
 
 
 def _acts(judged: Mapping[str, PartJudgement] | None, name: str) -> bool:

@@ -67,11 +67,12 @@ def read_folder(folder: SweepFolder) -> History:
     """Read the history of a sweep's folder.
 
     Raises:
-        InputError: the sweep was pruned, has too few trials, or lacks epochs.
+        InputError: the sweep was pruned, had folds, has too few trials, or lacks epochs.
         NotReadyError, ConflictError, DamagedFileError: as :func:`service.sweep.load.read_sweep`.
     """
     spec, study, sweep = read_sweep(folder)
     searched = select_searched(sweep.trials)
+    _refuse_folds(folder.sweep_id, spec)
     _refuse_pruned(folder.sweep_id, searched)
     spec = spec.with_space(study.space)
     complete = [t for t in searched if t.state is TrialState.COMPLETE]
@@ -103,6 +104,14 @@ def build_history(name: str, spec: SweepSpec, rows: Sequence[Recording]) -> Hist
         )
     baseline = next((r for r in rows if r.role is Role.BASELINE), None)
     return History(name=name, spec=spec, drawn=drawn, baseline=baseline)
+
+
+def _refuse_folds(name: str, spec: SweepSpec) -> None:
+    if spec.search.folds is not None:
+        raise InputError(
+            f"{name} trained its trials on {spec.search.folds} folds, which a replay does not "
+            "know: record a sweep without `search.folds`"
+        )
 
 
 def _refuse_pruned(name: str, trials: Sequence[Trial]) -> None:

@@ -183,6 +183,7 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         refit=_find_refit(folder),
         search_end=attributes.search_end,
         repeats=study.count_repeats(),
+        declared=spec.space,
     )
 
 

@@ -37,8 +37,9 @@ class Sweep:
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
     all the same, ``reading`` how the data were read, ``ranges`` what the ranges of λ mean,
     ``idle_ranges`` which of them cannot act, ``refit`` what was trained again on all samples.
-    ``spec`` has the space that its study samples. ``search_end`` is why its search ended before its
-    budget, ``repeats`` how many trials took another point than one that was trained already.
+    ``spec`` has the space that its study samples, ``declared`` is the space that it was given.
+    ``search_end`` is why its search ended before its budget, ``repeats`` how many trials took
+    another point than one that was trained already.
     """
 
     sweep_id: str
@@ -59,6 +60,7 @@ class Sweep:
     search_end: str | None = None
     repeats: int = 0
     spec: SweepSpec | None = None
+    declared: SearchSpace | None = None
 
     @classmethod
     def of(
@@ -79,8 +81,9 @@ class Sweep:
         refit: Refit | None = None,
         search_end: str | None = None,
         repeats: int = 0,
+        declared: SearchSpace | None = None,
     ) -> Sweep:
-        """Build the sweep of a spec."""
+        """Build the sweep of a spec; ``declared`` is its space unless it says otherwise."""
         return cls(
             sweep_id=sweep_id,
             name=spec.name,
@@ -100,6 +103,7 @@ class Sweep:
             refit=refit,
             search_end=search_end,
             repeats=repeats,
+            declared=declared or spec.space,
         )
 
     @property
