@@ -118,13 +118,6 @@ def test_a_cross_validated_sweep_is_refused(tmp_path: Path) -> None:
         read_folder(folded)
 
 
-def test_a_sweep_of_folds_is_refused(tmp_path: Path) -> None:
-    search = {"sampler": "random", "pruner": "none", "folds": 3}
-    folds, _ = record(tmp_path, trials=3, search=search)
-    with pytest.raises(InputError, match=r"trained its trials on 3 folds.*without `search.folds`"):
-        read_folder(folds)
-
-
 def test_a_short_sweep_is_refused(tmp_path: Path) -> None:
     short, _ = record(tmp_path, trials=12)
     with pytest.raises(InputError, match=r"has 11 complete trials .* at least 20: .* --trials 9"):
