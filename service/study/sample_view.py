@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from service.study.compat import find_whole
+
 if TYPE_CHECKING:
     from optuna.study import Study
 
@@ -140,14 +142,16 @@ def view_trials(study: Study, trials: Sequence[FrozenTrial]) -> Study:
 class _View:
     """A study of which some trials are shown; all else is the study's own.
 
-    Samplers of Optuna 5.0 ask a study for its trials by ``_get_trials``.
+    Samplers of Optuna 5.0 ask a study for its trials by ``_get_trials``; for ``_study`` see
+    :func:`service.study.compat.find_whole`.
     """
 
     def __init__(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
-        self._study, self._trials = study, trials
+        self._viewed, self._trials = study, trials
+        self._study = find_whole(study)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
+        return getattr(self._viewed, name)
 
     def _get_trials(
         self,
