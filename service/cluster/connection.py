@@ -20,6 +20,7 @@ from service.base.versions import require_same_version
 from service.cluster.compat import (
     MAX_RAY_FOLDER,
     NO_IDLE_WORKERS,
+    NO_SIGNAL_HANDLERS,
     StartingRay,
     get_ray_folder,
     run_ray,
@@ -66,7 +67,8 @@ class Cluster:
         if self.address is not None or resources.executor == "local" or _is_connected():
             yield self
             return
-        os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
+        settings = {**_QUIET, **NO_SIGNAL_HANDLERS}
+        os.environ.update({k: v for k, v in settings.items() if k not in os.environ})
         with _handle_signals():
             starting = StartingRay(
                 lambda: _list_own_arguments(resources), _count_prestarted(resources)
