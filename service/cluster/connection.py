@@ -62,7 +62,8 @@ class Cluster:
         The processes of its first trials import what they train with. The cluster that is returned
         connects to that Ray; what is left of it ends with the block. For a running cluster, and
         for trials without Ray, nothing is started. Until the block ends, SIGHUP is ignored, because
-        the processes of Ray would end with the terminal, and SIGTERM ends the block.
+        the processes of Ray would end with the terminal, and SIGTERM acts as
+        Ctrl-C.
         """
         if self.address is not None or resources.executor == "local" or _is_connected():
             yield self
@@ -199,7 +200,7 @@ def _is_connected() -> bool:
 
 @contextmanager
 def _handle_signals() -> Iterator[None]:
-    """Ignore SIGHUP, and end the block by SystemExit at SIGTERM if that would end the process.
+    """Ignore SIGHUP, and treat SIGTERM as Ctrl-C if it would end the process at once.
 
     Does nothing outside of the main thread, which alone can handle signals.
     """
@@ -209,7 +210,7 @@ def _handle_signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if before[signal.SIGTERM] is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
