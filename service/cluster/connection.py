@@ -62,8 +62,7 @@ class Cluster:
         The processes of its first trials import what they train with. The cluster that is returned
         connects to that Ray; what is left of it ends with the block. For a running cluster, and
         for trials without Ray, nothing is started. Until the block ends, SIGHUP is ignored, because
-        the processes of Ray would end with the terminal, and SIGTERM acts as
-        Ctrl-C.
+        the processes of Ray would end with the terminal, and SIGTERM acts as Ctrl-C.
         """
         if self.address is not None or resources.executor == "local" or _is_connected():
             yield self
