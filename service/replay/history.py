@@ -72,7 +72,6 @@ def read_folder(folder: SweepFolder) -> History:
     """
     spec, study, sweep = read_sweep(folder)
     searched = select_searched(sweep.trials)
-    _refuse_folds(folder.sweep_id, spec)
     _refuse_pruned(folder.sweep_id, searched)
     spec = spec.with_space(study.space)
     complete = [t for t in searched if t.state is TrialState.COMPLETE]
@@ -104,14 +103,6 @@ def build_history(name: str, spec: SweepSpec, rows: Sequence[Recording]) -> Hist
         )
     baseline = next((r for r in rows if r.role is Role.BASELINE), None)
     return History(name=name, spec=spec, drawn=drawn, baseline=baseline)
-
-
-def _refuse_folds(name: str, spec: SweepSpec) -> None:
-    if spec.search.folds is not None:
-        raise InputError(
-            f"{name} trained its trials on {spec.search.folds} folds, which a replay does not "
-            "know: record a sweep without `search.folds`"
-        )
 
 
 def _refuse_pruned(name: str, trials: Sequence[Trial]) -> None:
