@@ -87,6 +87,14 @@ def _runs_in_docker(item: pytest.Item) -> bool:
     return item.get_closest_marker("docker") is not None and not item.get_closest_marker("skip")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waits_for_the_disk() -> Iterator[None]:
+    """Tests kill processes, no machine: what the kernel was given is there without a wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[Ray]:
     """A Ray of two CPUs for all sweeps that kill nothing: it takes seconds to start one."""
