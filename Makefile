@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo quick test check keys clean
+.PHONY: demo quick test check keys histories clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,9 @@ check: .venv/ready
 keys: .venv/ready # what is generated in READMEs: a spec's keys, λ in scikit-learn's terms
 	$(BIN)/python -m tests.spec_keys
 	$(BIN)/python -m tests.scikit_table
+
+histories: .venv/ready # the recorded sweeps by which pruners are compared; an hour on one core
+	$(BIN)/python -m tests.benchmarks.histories
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from trainables.config.folds import FoldEpoch
 from trainables.config.training import Training
 from trainables.contract import Trainable
 from trainables.data.placing import Placed
@@ -17,11 +18,15 @@ from trainables.regularisers.weights import Penalised
 
 @dataclass(frozen=True)
 class EpochResult:
-    """``epoch`` counts from 1; ``done`` marks the last one."""
+    """``epoch`` counts from 1; ``done`` marks the last one.
+
+    ``fold`` is where it is in a training on several folds, over all of which ``epoch`` counts.
+    """
 
     epoch: int
     metrics: Mapping[str, float]
     done: bool
+    fold: FoldEpoch | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Race:
         finalists = Shortlist.of(spec).select(list_challengers(trials))
         if control is None or not finalists:
             return None
-        ended = [t for t in trials if t.replicate and t.state is not TrialState.RUNNING]
+        ended = [t for t in trials if t.replicate and t.state.has_ended]
         return cls(
             ranking,
             finalists,

@@ -44,7 +44,8 @@ def _describe_sizes(spec: SweepSpec, splits: Splits) -> str:
     if spec.data is None:
         return "none here: the loop has its own"
     sizes = [describe_size(split) for split in (splits.train, splits.val, splits.test)]
-    return "{} train, {} val, {} test samples".format(*sizes)
+    folds = f" in fold 1 of {spec.search.folds}" if spec.search.folds else ""
+    return "{} train, {} val, {} test samples".format(*sizes) + folds
 
 
 def _list_metrics(found: Preflight) -> tuple[str, ...]:
@@ -117,7 +118,9 @@ def _describe_direction(spec: SweepSpec) -> str:
         watched = spec.early_stopping
         found.append(f"{watched.metric}, {better[watched.mode]} is better")
     same = len(set(found)) < len(found)
-    return found[0] if same else "; early stopping: ".join(found)
+    shown = found[0] if same else "; early stopping: ".join(found)
+    folds = spec.search.folds
+    return f"{shown}; of a trial the mean over {folds} folds" if folds else shown
 
 
 def _count_trainings(spec: SweepSpec) -> str:
@@ -127,21 +130,23 @@ def _count_trainings(spec: SweepSpec) -> str:
     if spec.audit:
         confirming = f"at most {spec.audit.trials} to audit the pruner; {confirming}"
     controls = f", of which {spec.controls} tune controls" if spec.controls else ""
-    return f"{budget.trials} of the search{controls}; {confirming}"
+    folds = f", each on at most {spec.search.folds} folds" if spec.search.folds else ""
+    return f"{budget.trials} of the search{controls}{folds}; {confirming}"
 
 
 def _list_costs(spec: SweepSpec, examined: Examination) -> Iterator[tuple[str, str]]:
     """What the whole sweep may cost at most, by the time of one step on this CPU."""
     confirm, budget = spec.confirm, spec.budget
     after = confirm.total_trainings if confirm else 0
-    after += spec.audit.trials if spec.audit else 0
+    searched = budget.trials + (spec.audit.trials if spec.audit else 0)
     yield "trainings", _count_trainings(spec)
     steps = examined.steps
     if steps is None:
         yield "time", "not known: train is a stream, and training.steps_per_epoch is not set"
         return
     epoch = steps * examined.seconds * _MEASURED
-    total = (budget.trials + after) * spec.training.max_epochs * epoch
+    trainings = searched * (spec.search.folds or 1) + after
+    total = trainings * spec.training.max_epochs * epoch
     at_once = duration(round(total / spec.resources.concurrent))
     limit = "" if budget.minutes is None else f"; the budget ends it after {budget.minutes:g} min"
     yield "time", f"at most about {at_once}, {spec.resources.concurrent} at once{limit}"

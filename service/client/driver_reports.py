@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from service.client.job_states import JobState, RequestedAction
-from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
+from service.study.events import (
+    BestImproved,
+    EpochEnded,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 from service.study.records import Epoch, Role, Trial, TrialState
 
 MAX_ITEMS = 500
@@ -94,7 +101,7 @@ class EpochReport(_Message):
 class TrialEventReport(_Message):
     """An event of a trial."""
 
-    kind: Literal["trial_started", "trial_ended", "best_improved"]
+    kind: Literal["trial_started", "trial_paused", "trial_ended", "best_improved"]
     trial: TrialReport
 
     def to_event(self) -> TrialEvent:
@@ -103,6 +110,8 @@ class TrialEventReport(_Message):
         match self.kind:
             case "trial_started":
                 return TrialStarted(trial=trial)
+            case "trial_paused":
+                return TrialPaused(trial=trial)
             case "trial_ended":
                 return TrialEnded(trial=trial)
             case "best_improved":
@@ -135,6 +144,7 @@ class ProgressReport(_Message):
     """Counts of trials and the finalists so far, as lists of sweeps show them."""
 
     running: Count
+    paused: Count = 0
     complete: Count
     pruned: Count
     failed: Count

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from service.client.job_states import JobState
-from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
+from service.study.events import (
+    BestImproved,
+    EpochEnded,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 
 __all__ = [
     "BestImproved",
@@ -16,6 +23,7 @@ __all__ = [
     "StateChanged",
     "SweepEvent",
     "TrialEnded",
+    "TrialPaused",
     "TrialStarted",
     "event_to_json",
     "parse_event",

@@ -32,6 +32,7 @@ from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
 from trainables.errors import TrainableError, describe_error
+from trainables.folded import FoldedRun
 from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
 from trainables.run import EpochResult, Run
@@ -52,9 +53,12 @@ class TrialContext:
 
 @dataclass(frozen=True)
 class _Division:
-    """The samples of one replicate: its number, and whether the test samples are its own."""
+    """The samples of one replicate, or of one fold of the search.
 
-    key: tuple[int, bool]
+    ``key`` has the replicate's number, whether the test samples are its own, and the fold.
+    """
+
+    key: tuple[int, bool, int | None]
     splits: Splits
     placed: Placed
 
@@ -82,7 +86,7 @@ class Worker:
     def take(self, assignment: Assignment) -> None:
         """Release the last trial and its memory, and take the next one."""
         self._forget()
-        self._trial, self._recorded = assignment, assignment.recorded
+        self._trial, self._recorded, self._reported_folds = assignment, assignment.recorded, 0
 
     def close(self) -> None:
         """Let go of the trial and of the data on the device."""
@@ -121,6 +125,9 @@ class Worker:
             self._run.close()
         self._run = None
         self._results: Iterator[EpochResult] = iter(())
+        self._collect_garbage()
+
+    def _collect_garbage(self) -> None:
         if self._device == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
@@ -133,15 +140,27 @@ class Worker:
     def _advance(self) -> EpochReport:
         run = self._run = self._run or self._begin()
         result = run.last_result
-        if result is None or (result.epoch <= self._recorded and not result.done):
+        if result is None or self._is_recorded(result):
             result = self._train_epoch(run)
-            while result.epoch <= self._recorded and not result.done:  # it began anew
+            while self._is_recorded(result):  # it began anew
                 result = self._train_epoch(run)
-        self._recorded = result.epoch
+        self._recorded = max(self._recorded, result.epoch)
+        if result.fold is not None and result.fold.ends:
+            self._reported_folds = result.fold.fold
         report = EpochReport(
-            epoch=result.epoch, metrics=dict(result.metrics), ran_on=self._describe_device()
+            epoch=result.epoch,
+            metrics=dict(result.metrics),
+            ran_on=self._describe_device(),
+            fold=result.fold,
         )
         return self._conclude(run, report) if result.done else report
+
+    def _is_recorded(self, result: EpochResult) -> bool:
+        """Whether the session knows an epoch, and nothing that follows from it."""
+        if result.done or result.epoch > self._recorded:
+            return False
+        fold = result.fold
+        return fold is None or not fold.ends or fold.fold <= self._reported_folds
 
     def _train_epoch(self, run: Run) -> EpochResult:
         result = next(self._results)
@@ -201,7 +220,17 @@ class Worker:
         write_inspected(self._folder, self._trial.number, found)
 
     def _begin(self) -> Run:
-        division = self._divide()
+        folds = None if self._trial.replicate else self._context.spec.search.folds
+        run = self._open_training() if folds is None else FoldedRun(folds, self._open_training)
+        state = self.process.broadcast(self._read_checkpoint())
+        if state is not None:
+            run.load_state_dict(state)
+        self._results = run.train()
+        return run
+
+    def _open_training(self, fold: int | None = None) -> Run:
+        """The training on the trial's division, or on one of its folds."""
+        division = self._divide(fold)
         run = open_run(
             self._context.spec,
             self._trial.params,
@@ -214,24 +243,26 @@ class Worker:
             placed=division.placed,
         )
         if isinstance(run, OwnRun):
-            run.folder = self._folder.files(self._trial.number)
-        state = self.process.broadcast(self._read_checkpoint())
-        if state is not None:
-            run.load_state_dict(state)
-        self._results = run.train()
+            files = self._folder.files(self._trial.number)
+            run.folder = files if fold is None else files / f"fold{fold + 1}"
         return run
 
-    def _divide(self) -> _Division:
+    def _divide(self, fold: int | None = None) -> _Division:
         """The trial's division of the samples on the device; only the last one is kept there."""
-        wanted = (self._trial.replicate, self._trial.redraws_test)
-        rows = self._context.rows
-        assert rows is not None, "the spec has data"
+        wanted = (self._trial.replicate, self._trial.redraws_test, fold)
         if self._division is None or self._division.key != wanted:
             self._division = None  # frees the device before the next one is placed
-            replicate, redraw = wanted
-            splits = rows.divide(replicate, redraw_test=redraw)
+            self._collect_garbage()
+            splits = self._read_splits(fold)
             self._division = _Division(wanted, splits, place(splits, self._device))
         return self._division
+
+    def _read_splits(self, fold: int | None) -> Splits:
+        rows, folds = self._context.rows, self._context.spec.search.folds
+        assert rows is not None, "the spec has data"
+        if fold is None or folds is None:
+            return rows.divide(self._trial.replicate, redraw_test=self._trial.redraws_test)
+        return rows.divide_fold(fold, folds)
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """Read the trial's checkpoint from an earlier session or process, if there is one."""
@@ -239,7 +270,11 @@ class Worker:
         if self.process.rank or not checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        known = state.keys() & {"rates", "loop"}  # else an older version wrote it: start over
+        known = state.keys() & {
+            "rates",
+            "loop",
+            "folds",
+        }  # else an older version wrote it: start over
         return state if known else None
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:

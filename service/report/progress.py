@@ -62,8 +62,15 @@ class SweepView(SweepObserver):
         self._put(trial)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Record the last epoch of a running trial."""
+        """Record the last epoch of a running trial, which may have been paused before."""
         self.last[epoch.trial] = epoch
+        paused = self.sweep.of_state(TrialState.PAUSED) if self.sweep else ()
+        for trial in (t for t in paused if t.number == epoch.trial):
+            self._put(replace(trial, state=TrialState.RUNNING))
+
+    def paused(self, trial: Trial) -> None:
+        """Record a paused trial."""
+        self._put(trial)
 
     def ended(self, trial: Trial) -> None:
         """Record an ended trial."""
@@ -93,9 +100,7 @@ class LineView(SweepView):
     def ended(self, trial: Trial) -> None:
         """Print the result of the trial."""
         super().ended(trial)
-        over = self.budget - sum(
-            n for s, n in self.count_states().items() if s is not TrialState.RUNNING
-        )
+        over = self.budget - sum(n for s, n in self.count_states().items() if s.has_ended)
         best = self.sweep is not None and self.sweep.best == trial
         words = [
             f"trial {trial.number:3d} {trial.state.value:8s}",
@@ -104,6 +109,14 @@ class LineView(SweepView):
         at_most = "at most " if trial.replicate else ""
         line = "  ".join([*words, _describe_run(trial), f"({at_most}{over} left)"])
         self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
+
+    def paused(self, trial: Trial) -> None:
+        """Print that the trial waits, and since which epoch."""
+        super().paused(trial)
+        last = self.last.get(trial.number)
+        words = [f"trial {trial.number:3d} {trial.state.value:8s}", _describe_run(trial)]
+        since = f"(at epoch {last.epoch})" if last else ""
+        self.console.print("  ".join([*words, since]), soft_wrap=True)
 
 
 class LiveView(SweepView):
@@ -157,7 +170,7 @@ class LiveView(SweepView):
         self._bar.update(self._task, completed=self._count_ended())
 
     def _count_ended(self) -> int:
-        return sum(n for s, n in self.count_states().items() if s is not TrialState.RUNNING)
+        return sum(n for s, n in self.count_states().items() if s.has_ended)
 
     def _estimate_time_left(self) -> str:
         now, done = time.monotonic(), self._count_ended() - self._done_before
@@ -201,7 +214,9 @@ class LiveView(SweepView):
             last = self.last.get(trial.number)
             metrics = last.metrics if last else {}
             value, gap = (number(metrics.get(m)) for m in (self.sweep.metric, "gap/loss"))
-            epoch = f"{last.epoch if last else 0}/{self.sweep.max_epochs}"
+            most = self.sweep.max_epochs if trial.replicate else self.sweep.most_epochs
+            epoch = f"{last.epoch if last else 0}/{most}"
+            epoch += f" (fold {last.fold})" if last and last.fold else ""
             row = (
                 str(trial.number),
                 "running",

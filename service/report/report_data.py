@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from statistics import stdev
 
 from search_spaces.values import Value
 from service.answer.unconfirmed import leave_unconfirmed
@@ -34,7 +35,8 @@ _METRIC_ORDER = ("loss", "accuracy")
 class ComparisonRow:
     """One metric of baseline, control and best, one training each, at their kept weights.
 
-    ``errors`` are the standard errors of the three by the samples, known for gaps. ``closed`` is
+    ``errors`` are the standard errors of the three by the samples, known for gaps; of trials with
+    folds, they are standard deviations over the folds of what is a mean over them. ``closed`` is
     1 − best/baseline of a gap: 1 closes it, below 0 widens it. None if the metric is not a gap, if
     a side is missing, or if the baseline's gap is not positive (then there is a ``note``).
     """
@@ -78,7 +80,10 @@ class GapPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """One finalist's series, each as (epochs, values); ``best_epoch`` is the one restored."""
+    """One finalist's series, each as (epochs, values); ``best_epoch`` is the one restored.
+
+    Of a trial with folds they are those of the first one, whose weights are kept.
+    """
 
     role: str
     trial: int
@@ -125,6 +130,7 @@ class ReportData:
     seconds: float
     metric: str
     mode: str
+    folds: int | None
     counts: Mapping[str, int]
     baseline: Trial | None
     control: Trial | None
@@ -148,6 +154,13 @@ class ReportData:
     not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     edges: EdgeWarning | None = None
     refit: tuple[str, ...] = ()
+
+    @property
+    def of_trainings(self) -> str:
+        """What a trial's metrics are of."""
+        if self.folds is None:
+            return "one training each"
+        return f"mean ± deviation over {self.folds} folds (test: the first)"
 
     @property
     def gap_note(self) -> str:
@@ -177,6 +190,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         seconds=sweep.seconds,
         metric=sweep.metric,
         mode=sweep.mode,
+        folds=sweep.folds,
         counts=_count_states(sweep),
         baseline=baseline,
         control=control,
@@ -297,7 +311,7 @@ def _rescale(row: ComparisonRow, scale: float) -> ComparisonRow:
 
 def _build_row(metric: str, finalists: _Finalists) -> ComparisonRow:
     baseline, control, best = (t.best.get(metric) if t else None for t in finalists)
-    first, second, third = (t.errors.get(metric) if t else None for t in finalists)
+    first, second, third = (_find_spread(t, metric) if t else None for t in finalists)
     is_gap = metric.startswith(("gap/", f"{GAP_REPORTED}/", "test_gap/"))
     no_gap = is_gap and baseline is not None and baseline <= 0
     return ComparisonRow(
@@ -309,6 +323,12 @@ def _build_row(metric: str, finalists: _Finalists) -> ComparisonRow:
         closed=compute_closed_share(baseline, best) if is_gap else None,
         note="no gap" if no_gap else "",
     )
+
+
+def _find_spread(trial: Trial, metric: str) -> float | None:
+    """The deviation over the folds of what is a mean over them, else the error by the samples."""
+    values = [fold[metric] for fold in trial.folds if metric in fold]
+    return stdev(values) if len(values) > 1 else trial.errors.get(metric)
 
 
 def _group_trials(
@@ -352,8 +372,10 @@ def _collect_gap_points(sweep: Sweep) -> Mapping[str, tuple[GapPoint, ...]]:
 
 
 def _build_curves(role: str, trial: Trial) -> Curves:
-    series = {metric: trial.series(metric) for metric in CURVES}
-    best_epoch = trial.best.get("epoch")
+    kept = trial.folds[0] if trial.folds else trial.best
+    first = replace(trial, epochs=tuple(e for e in trial.epochs if e.fold <= 1))
+    series = {metric: first.series(metric) for metric in CURVES}
+    best_epoch = kept.get("epoch")
     return Curves(
         role=role,
         trial=trial.number,
@@ -381,6 +403,7 @@ def _count_epochs(trial: Trial) -> int:
 
 
 def _get_max_epochs(sweep: Sweep, trial: Trial) -> int:
-    """The epoch budget of a trial: ``max_epochs`` may be a searched parameter."""
+    """The epoch budget of a trial of the search: ``max_epochs`` may be a searched parameter."""
     searched = trial.params.get("max_epochs")
-    return searched if isinstance(searched, int) else sweep.max_epochs
+    most = searched if isinstance(searched, int) else sweep.max_epochs
+    return most * (sweep.folds or 1)

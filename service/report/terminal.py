@@ -78,7 +78,7 @@ def _print_edges(warning: EdgeWarning, console: Console) -> None:
 
 
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
-    yield "Baseline, control and best: one training each", _build_comparison(data)
+    yield f"Baseline, control and best: {data.of_trainings}", _build_comparison(data)
     if data.not_neutral:
         yield "What regularises the baseline all the same", Text("\n".join(data.not_neutral))
     if data.idle_ranges:

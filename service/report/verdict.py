@@ -94,10 +94,13 @@ def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[s
     error = "" if answer.interval is None else f" ± {_half(answer.interval):.2g}"
     size = number(abs(answer.effect))
     if _is_better(answer, answer.effect):
-        by = " (± the samples' own error)" if error else ""
+        source, trained = "the samples' own error", "one training each"
+        if sweep.folds is not None:
+            source, trained = "the folds' own error", f"a training on each of {sweep.folds} folds"
+        by = f" (± {source})" if error else ""
         yield (
             f"Unconfirmed: {named} looks better than the control by {size}{error} in "
-            f"{answer.metric}{by}: one training each, the best of {answer.compared}, not tested."
+            f"{answer.metric}{by}: {trained}, the best of {answer.compared}, not tested."
         )
     else:
         yield (
@@ -254,7 +257,7 @@ def _describe_limit(answer: Answer) -> str:
 def _describe_states(sweep: Sweep) -> str:
     if sweep.baseline is not None:
         return "Only the baseline completed; there is nothing to compare it with yet."
-    states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+    states = (TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING, TrialState.PAUSED)
     counts = [f"{len(sweep.of_state(s))} {s.value}" for s in states if sweep.of_state(s)]
     shown = ", ".join(counts) or "none was started"
     return f"No trial completed ({shown}), so there is no conclusion yet."

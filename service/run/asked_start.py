@@ -150,6 +150,12 @@ def check_external(spec: SweepSpec, source: str) -> Checked:
 
 
 def _check(spec: SweepSpec, source: str) -> Checked:
+    if spec.search.folds is not None:
+        text = (
+            "needs trials that gapsweep trains: a loop that asks for its trials can train on folds "
+            "itself, and report the mean over them; leave it out"
+        )
+        raise SpecError(source, [Problem("search.folds", text)])
     if spec.trainable == EXTERNAL:
         return check_external(spec, source)
     found = run_preflight(spec, source)

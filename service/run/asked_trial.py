@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainables.loops.trial_data import TrialData
 
 PRUNED, STOPPED, LAST = "pruned", "early stopping", "the last epoch"
+PAUSED = "paused: it is handed out again when it ranks among the best"
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,10 @@ class AskedTrial(Trial):
             stop = turn.stop
         if decision is Decision.CONTINUE:
             return Signal(False, keep=keep, keep_control=control)
-        self._ended = PRUNED if stop is None else f"{PRUNED}: {stop.value}"
+        if decision is Decision.PAUSE:
+            self._ended = PAUSED
+        else:
+            self._ended = PRUNED if stop is None else f"{PRUNED}: {stop.value}"
         return Signal(True, self._ended)
 
     def _is_kept(self, epoch: int) -> bool:

@@ -13,8 +13,8 @@ from service.study.records import Role
 from service.sweep.home import SweepFolder
 from service.sweep.load import blame
 from service.sweep.sweep_record import Sweep
-from trainables.data.datasets import load
-from trainables.data.no_rows import NoSplits
+from trainables.data.datasets import open_rows
+from trainables.data.no_rows import NoRows
 from trainables.data.preprocessing import WithPreprocessing
 from trainables.data.splits import Splits
 from trainables.loops.opening import open_run
@@ -64,6 +64,7 @@ def load_best_model(spec: SweepSpec, sweep: Sweep, folder: SweepFolder) -> nn.Mo
         InputError: no completed trial has weights.
         TrainableError: the data or the user's code cannot be loaded.
     """
-    splits = NoSplits() if spec.data is None else load(spec.data)
+    rows = NoRows() if spec.data is None else open_rows(spec.data)
+    splits = rows.divide_for_search(spec.search.folds)
     run = load_best_run(spec, sweep, splits, folder)
     return WithPreprocessing(run.model, splits.preprocessing).eval()

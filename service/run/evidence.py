@@ -30,7 +30,6 @@ from trainables.loops.rehearsal import LoopFindings
 
 if TYPE_CHECKING:
     from service.spec.model import SweepSpec
-    from trainables.config.data import DataSource
 
 
 T = TypeVar("T")
@@ -75,8 +74,9 @@ class Evidence(Protocol):
 class Measured:
     """Of trials that are trained and measured here: the weights that they keep can be loaded."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows, self._splits = rows, rows.divide()
+    def __init__(self, rows: Rows, folds: int | None = None) -> None:
+        """``folds`` are those of the search, whose weights are its first fold's."""
+        self._rows, self._splits = rows, rows.divide_for_search(folds)
 
     @property
     def division(self) -> Division:
@@ -89,8 +89,7 @@ class Measured:
 
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
         """How the data were read, in sentences."""
-        assert spec.data is not None, "it was opened"
-        return _describe(spec.data, self._rows, self._splits)
+        return _describe(spec, self._rows, self._splits)
 
     def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
         """Test samples one by one, as each replicate has written them."""
@@ -133,8 +132,8 @@ class Measured:
 class MeasuredLoop(Measured):
     """Of a user's own loop that calls ``trial.evaluate``, on samples of the spec's data."""
 
-    def __init__(self, rows: Rows, loop: LoopFindings) -> None:
-        super().__init__(rows)
+    def __init__(self, rows: Rows, loop: LoopFindings, folds: int | None) -> None:
+        super().__init__(rows, folds)
         self._loop = loop
 
     def describe_data(self, spec: SweepSpec) -> tuple[str, ...]:
@@ -170,7 +169,7 @@ class Asked:
         """How the data were read, if there are any."""
         if self._rows is None or spec.data is None:
             return ()
-        return _describe(spec.data, self._rows, self._rows.divide())
+        return _describe(spec, self._rows, self._rows.divide_for_search(spec.search.folds))
 
     def build_scores(self, spec: SweepSpec, folder: SweepFolder) -> TestScores:
         """What was measured of each test sample, else one number for each replicate."""
@@ -239,16 +238,18 @@ class ReportedLoop(Asked):
         return otherwise
 
 
-def choose_evidence(rows: Rows, loop: LoopFindings | None) -> Evidence:
-    """What is measured of the trials of a sweep that trains them here."""
+def choose_evidence(rows: Rows, loop: LoopFindings | None, folds: int | None = None) -> Evidence:
+    """What is measured of the trials of a sweep that trains them here, by ``folds`` if it does."""
     if loop is None:
-        return Measured(rows)
-    return MeasuredLoop(rows, loop) if loop.measured else ReportedLoop(rows, loop)
+        return Measured(rows, folds)
+    return MeasuredLoop(rows, loop, folds) if loop.measured else ReportedLoop(rows, loop)
 
 
 def _describe_loop(loop: LoopFindings) -> Iterator[str]:
     return (f"loop: {note}" for note in loop.notes)
 
 
-def _describe(data: DataSource, rows: Rows, splits: Splits) -> tuple[str, ...]:
-    return tuple(f"{note.subject}: {note.text}" for note in describe_data(data, rows, splits))
+def _describe(spec: SweepSpec, rows: Rows, splits: Splits) -> tuple[str, ...]:
+    assert spec.data is not None, "it was opened"
+    found = describe_data(spec.data, rows, splits, spec.search.folds)
+    return tuple(f"{note.subject}: {note.text}" for note in found)

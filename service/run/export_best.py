@@ -105,7 +105,7 @@ def export_sweep(
 def _load_best(
     material: Material, sweep: Sweep, folder: SweepFolder
 ) -> tuple[Run, Splits, dict[str, Any], Mapping[str, Value], str]:
-    splits = material.rows.divide()
+    splits = material.rows.divide_for_search(material.spec.search.folds)
     run = load_best_run(material.spec, sweep, splits, folder)
     best = sweep.best
     assert best is not None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import NormalDist
 
+import numpy as np
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from service.spec.model import SweepSpec
@@ -25,6 +28,8 @@ from trainables.config.anatomy import ANATOMY_ROWS, Anatomy
 from trainables.data.splits import Splits
 from trainables.loops.opening import open_run
 from trainables.run import Run
+
+_QUANTILE = 0.975
 
 
 def measure_finalists(
@@ -59,11 +64,16 @@ def measure_difference(
 ) -> float | None:
     """The standard error of best minus control, by the validation samples, in the objective.
 
-    None if the objective is not a metric of validation samples with a value for each of them.
+    None if the objective is not a metric of validation samples with a value for each of them. Of
+    trials with folds it follows from the differences on each fold, see :func:`measure_over_folds`.
     """
     best, control = sweep.best, sweep.control
     side, _, name = sweep.metric.partition("/")
-    if best is None or control is None or best.number == control.number or side != "val":
+    if best is None or control is None or best.number == control.number:
+        return None
+    if best.folds:
+        return measure_over_folds(best, control, sweep.metric)
+    if side != "val":
         return None
     marked = folder.control_weights(control.number)
     reference = marked if marked.exists() else folder.best_weights(control.number)
@@ -72,6 +82,23 @@ def measure_difference(
     if ours is None or theirs is None:
         return None
     return measure_standard_error(ours.val.get(name), theirs.val.get(name))
+
+
+def measure_over_folds(best: Trial, control: Trial, metric: str) -> float | None:
+    """The standard error of the mean difference over the folds, for a normal quantile.
+
+    The variance is that of Nadeau and Bengio (2003), who add the share of validation samples to
+    training samples, because the folds' trainings share most of their samples; there are few folds,
+    so that it is widened by the ratio of Student's quantile to the normal one. None if a fold is
+    missing.
+    """
+    pairs = list(zip(best.folds, control.folds, strict=False))
+    folds = len(best.folds)
+    if len(pairs) < max(2, folds) or not all(metric in fold for pair in pairs for fold in pair):
+        return None
+    variance = np.var([ours[metric] - theirs[metric] for ours, theirs in pairs], ddof=1)
+    wider = stdtrit(folds - 1, _QUANTILE) / NormalDist().inv_cdf(_QUANTILE)
+    return float(wider * np.sqrt((1 / folds + 1 / (folds - 1)) * variance))
 
 
 def _score(spec: SweepSpec, splits: Splits, trial: Trial, weights: Path) -> HeldOut | None:

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from service.base.errors import ChangedSweepError, Problem
 from service.run.user_code import fingerprint_code
 from service.spec.model import SweepSpec
-from service.study.records import TrialState
 from service.study.study import SweepStudy
 from service.sweep.fingerprint import (
     ENVIRONMENT,
@@ -90,7 +89,7 @@ def record_fingerprint(
 
 def find_next_trial(study: SweepStudy) -> int:
     """The lowest number of a trial that has not ended."""
-    ended = {t.number for t in study.trials() if t.state is not TrialState.RUNNING}
+    ended = {t.number for t in study.trials() if t.state.has_ended}
     return next(n for n in range(len(ended) + 1) if n not in ended)
 
 

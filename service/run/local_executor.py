@@ -66,5 +66,5 @@ def _run_trial(flow: TrialFlow, worker: Worker, number: int) -> None:
         if not isinstance(answer, EpochReport) or answer.is_last:
             flow.finish(number, answer, None)
             return
-        if flow.report(number, answer) is Decision.PRUNE:
+        if flow.report(number, answer) is not Decision.CONTINUE:
             return

@@ -86,7 +86,8 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         if spec.data is None and loop is None:
             raise SpecError(source, [*problems, Problem("data", "is missing")])
         rows = NoRows() if spec.data is None else open_rows(spec.data)
-        splits = rows.divide()
+        of_folds = _check_folds(spec, source, rows)
+        splits = rows.divide_for_search(spec.search.folds)
         replicated, sizes = check_replicates(spec, rows)
         problems += replicated if loop is None else []
         problems += _check_sending(spec, rows)
@@ -96,7 +97,8 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         raise SpecError(source, [*problems, Problem("data", str(error))]) from None
     if problems:
         raise SpecError(source, problems)
-    reading = () if spec.data is None else describe_data(spec.data, rows, splits)
+    folds = spec.search.folds
+    reading = () if spec.data is None else describe_data(spec.data, rows, splits, folds)
     if loop is not None:
         own, findings = check_loop(spec, source, loop, splits)
         if findings.measured and replicated:
@@ -105,7 +107,7 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
         return Preflight(rows, splits, own, None, hidden, reading, None, findings)
     try:
         run = build_run(spec, spec.example_point(), splits, baseline=True, device="cpu")
-        smallest = _find_smallest(spec, splits, sizes)
+        smallest = _find_smallest(spec, splits, {*sizes, *of_folds})
         found = examine(run, splits, spec.resources.workers, smallest)
     except TrainableError as error:
         raise SpecError(source, [Problem(error.where or "trainable", str(error))]) from None
@@ -161,6 +163,20 @@ def check_replicates(spec: SweepSpec, rows: Rows) -> tuple[list[Problem], Collec
         return problems, rows.check_replicates(spec.confirm.replicates)
     except TrainableError as error:
         return [*problems, Problem("data", f"{error}; or set confirm to off")], ()
+
+
+def _check_folds(spec: SweepSpec, source: str, rows: Rows) -> Collection[int]:
+    """The sizes of the training parts of the search's folds, if it has any.
+
+    Raises:
+        SpecError: the samples cannot be divided into them.
+    """
+    if spec.search.folds is None:
+        return ()
+    try:
+        return rows.check_folds(spec.search.folds)
+    except TrainableError as error:
+        raise SpecError(source, [Problem("search.folds", str(error))]) from None
 
 
 def _find_smallest(spec: SweepSpec, splits: Splits, sizes: Collection[int]) -> LastBatch | None:
@@ -278,6 +294,7 @@ def check_components(spec: SweepSpec) -> Iterator[Problem]:
     for place, component, make in (
         ("search.sampler", search.sampler, lambda: search.sampler.build(search.seed)),
         ("search.pruner", search.pruner, lambda: search.pruner.build(spec.training.max_epochs)),
+        ("search.fold_pruner", search.fold_pruner, lambda: search.fold_pruner.build(2)),
         ("early_stopping", stopping, lambda: stopping and stopping.build()),
     ):
         if any(find_import_paths(component)):

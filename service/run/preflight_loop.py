@@ -79,6 +79,12 @@ def check_loop(
         for metric, key in spec.required_metrics.items()
         if metric not in found.metrics
     ]
+    if spec.search.folds is not None and not found.uses_data:
+        text = (
+            f"{loop.path} does not read trial.data, so that every fold would be the same training; "
+            "train on trial.data, or leave this key out"
+        )
+        problems.append(Problem("search.folds", text))
     problems += _find_unread_arguments(spec, loop, run)
     problems += _check_regularisers(spec, run, splits)
     problems += _check_user_defined(spec, loop, run, splits)

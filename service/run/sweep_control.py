@@ -134,3 +134,7 @@ class Control(Observer):
         """Count failures until a trial succeeds."""
         self._failed += trial.state is TrialState.FAILED
         self._any_succeeded = self._any_succeeded or trial.state is not TrialState.FAILED
+
+    def paused(self, trial: Trial) -> None:
+        """Count a paused trial as one that did not fail."""
+        self._any_succeeded = True

@@ -32,6 +32,7 @@ from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
+from service.study.folds import FoldPlan
 from service.study.ranking import Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
@@ -166,7 +167,7 @@ def run_sweep(
     ):
         more = More(more_trials, extension)
         session = Session(
-            *(spec, choose_evidence(rows, loop), folder, home, history),
+            *(spec, choose_evidence(rows, loop, spec.search.folds), folder, home, history),
             [guard(observer) for observer in observers],
             *(more, concurrent, orders, interrupts, accept_changes),
             not_neutral=tuple(not_neutral),
@@ -290,6 +291,7 @@ class Session:
             max_epochs=spec.training.max_epochs,
             confirm=plan_after_search(spec, self._planner, self._study),
             search_over=self._control.is_search_over,
+            folds=plan_folds(spec),
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],
         )
@@ -306,6 +308,7 @@ class Session:
         """Run trials until the budget is used up or the sweep must stop."""
         if self._trials.exhausted or self._control.reason is not None:
             self._cut_short = self._trials.unfinished
+            self._end_out_of_budget()
             return
         control = self._control
         flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
@@ -315,9 +318,7 @@ class Session:
         else:
             self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
-        if self._control.reason in (Stop.TIME, Stop.GPU_HOURS):
-            for number in self._trials.open_trials:
-                self._trials.prune(number, OUT_OF_BUDGET)
+        self._end_out_of_budget()
         self._trials.interrupt()
         self._stopwatch.save()
         if flow.error is not None:
@@ -328,9 +329,18 @@ class Session:
                 "finished trials are kept; resume it to continue"
             ) from flow.error
 
+    def _end_out_of_budget(self) -> None:
+        """End the trials that run, and those that are paused, if the budget is used up."""
+        if self._control.reason not in (Stop.TIME, Stop.GPU_HOURS):
+            return
+        for number in self._trials.open_trials:
+            self._trials.prune(number, OUT_OF_BUDGET)
+        self._trials.end_paused(OUT_OF_BUDGET)
+
     def leave_to_others(self) -> None:
         """Run nothing: loops elsewhere train the trials."""
         self._cut_short = self._trials.unfinished
+        self._end_out_of_budget()
 
     @property
     def over(self) -> bool:
@@ -459,6 +469,14 @@ def plan_after_search(
 ) -> Confirmation | None:
     """What is trained when the search is over."""
     return planner if spec.audit is None else AfterSearch(Auditor(spec, study), planner)
+
+
+def plan_folds(spec: SweepSpec) -> FoldPlan | None:
+    """The folds of the search; None where each trial is one training."""
+    search = spec.search
+    if search.folds is None:
+        return None
+    return FoldPlan(search.folds, spec.most_epochs, search.fold_pruner.build(search.folds))
 
 
 def reserve(spec: SweepSpec) -> Reserve:

@@ -158,12 +158,12 @@ class Turn:
         return Handed(found, self._claims.make(found.number, limit))
 
     def report(self, number: int, report: EpochReport) -> Decision:
-        """Record an epoch; a trial that is pruned, or out of budget, ends by it."""
+        """Record an epoch; a trial that is pruned, paused or out of budget is not its holder's."""
         decision = self._flow.report(number, report)
         if decision is Decision.CONTINUE and self.stop is not None:
             self.session.prune(number, OUT_OF_BUDGET)
             decision = Decision.PRUNE
-        if decision is Decision.PRUNE:
+        if decision is not Decision.CONTINUE:
             self._claims.drop(number)
         return decision
 

@@ -20,7 +20,14 @@ from service.run.sweep_control import Orders
 from service.server.driver_client import DriverClient
 from service.server.store.job_records import DriverReport
 from service.spec.resources import Resources
-from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
+from service.study.events import (
+    BestImproved,
+    EpochEnded,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 from service.study.records import Metrics, Trial, TrialState
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
@@ -106,6 +113,7 @@ class Recorder:
     def _count_held_seconds(self, trial: Trial) -> float:
         """Seconds for which a trial has held its resources, up to now if it is running."""
         if trial.state is not TrialState.RUNNING:
+            self._since.pop(trial.number, None)
             return trial.seconds
         since = self._since.setdefault(trial.number, self._clock())
         return trial.seconds + self._clock() - since
@@ -130,7 +138,9 @@ class Recorder:
             )
         for epoch in update.epochs:
             yield EpochEnded(epoch=replace(epoch, metrics=self._select_shown(epoch.metrics)))
-        if update.changed and trial.state is not TrialState.RUNNING:
+        if update.changed and trial.state is TrialState.PAUSED:
+            yield TrialPaused(trial=_drop_epochs(trial))
+        if update.changed and trial.state.has_ended:
             ended = replace(_drop_epochs(trial), best=self._select_shown(trial.best))
             yield TrialEnded(trial=ended)
             if self._is_best(trial):

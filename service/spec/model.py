@@ -15,6 +15,7 @@ from search_spaces.points import check_point
 from search_spaces.space import SearchSpace
 from search_spaces.values import Value, freeze
 from service.spec.directions import fill_directions
+from service.spec.fold_pruners import FoldPrunerChoice, Forgiving
 from service.spec.pruners import Median, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
@@ -81,11 +82,27 @@ class Search(Strict):
         5, description="values per range for the grid sampler"
     )
     pruner: PrunerChoice = Median()
+    folds: Annotated[int, Bounds(2, 100)] | None = Field(
+        None,
+        description="K: a trial is trained on each of K folds of the samples that are not the "
+        "test's, and its value is the mean over the folds; `pruner` sees the first fold",
+    )
+    fold_pruner: FoldPrunerChoice = Field(
+        Forgiving(), description="with `folds`: which trials lose their last folds"
+    )
     seed: Seed = Field(0, description="of the sampler")
     baseline: bool = Field(True, description="the first trial is not regularised at all")
     enqueue: Annotated[tuple[dict[str, Value], ...], MaxItems(1_000)] = Field(
         (), description="points of the space to try first"
     )
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        if self.folds is None and self.fold_pruner != Forgiving():
+            raise ValueError(
+                "`fold_pruner` has no effect without `folds`; set both, or leave it out"
+            )
+        return self
 
 
 class Budget(Strict):
@@ -213,6 +230,7 @@ class SweepSpec(Strict):
             *find_space_problems(self),
             *((("model", n), text) for n, text in find_size_problems(self.trainable, self.model)),
             *self._find_material_problems(),
+            *self._find_fold_problems(),
             *self._find_budget_problems(),
             *self._find_metric_problems(),
             *((("resources", key), text) for key, text in self.resources.problems()),
@@ -239,6 +257,19 @@ class SweepSpec(Strict):
                 f"`{AUTO}` is computed by short trainings: name `trainable` and `data`, or give a "
                 "range",
             )
+
+    def _find_fold_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        folds = self.search.folds
+        if folds is None:
+            return
+        if self.trainable == EXTERNAL:
+            yield (
+                ("search", "folds"),
+                "needs trials that are trained here: a loop that asks for its trials can train on "
+                "folds itself, and report the mean over them; leave it out",
+            )
+        elif self.data is None:
+            yield ("search", "folds"), f"needs `data`, whose samples are divided into {folds} folds"
 
     def _find_budget_problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if self.budget.gpu_hours is not None and not self.resources.gpus:
@@ -329,6 +360,13 @@ class SweepSpec(Strict):
         if self.early_stopping is not None:
             named.append((self.early_stopping.metric, "early_stopping.metric"))
         return dict([*named, (self.objective.metric, "objective.metric")])
+
+    @property
+    def most_epochs(self) -> int:
+        """The largest number of epochs of a training, which a space may vary."""
+        varied = self.space.parameters.get("max_epochs")
+        values = () if varied is None else varied.samples()
+        return max([self.training.max_epochs, *(v for v in values if isinstance(v, int))])
 
     @property
     def controls(self) -> int:

@@ -5,12 +5,20 @@ Optuna is imported when a pruner is built, not when a spec is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, Trials
-from trainables.config.imports import ImportPath
+from search_spaces.bounds import Amount, Bounds, Epochs, Number, SomeEpochs, SomeTrials, Trials
+from trainables.config.imports import ImportPath, load_object
 from trainables.config.registry import Component, Custom, Registry
 
 if TYPE_CHECKING:
@@ -28,7 +36,12 @@ def _choose_warm_up(epochs: int | None, max_epochs: int) -> int:
 
 
 class PrunerConfig(Component):
-    """A pruner and its options. A subclass defines :meth:`build`."""
+    """A pruner and its options. A subclass defines :meth:`build`.
+
+    One that ``pauses`` trials works alone: no other pruner can consult it.
+    """
+
+    pauses: ClassVar[bool] = False
 
     def build(self, max_epochs: int) -> BasePruner:
         """A new Optuna pruner, for trials of at most ``max_epochs``; a step is an epoch.
@@ -37,6 +50,13 @@ class PrunerConfig(Component):
             ContractError: a user-defined class cannot be imported or does not accept an option.
         """
         raise NotImplementedError
+
+    def list_chain(self) -> Iterator[PrunerConfig]:
+        """This pruner, and those that it consults, from the outside in."""
+        yield self
+        inner = getattr(self, "pruner", None)
+        if isinstance(inner, PrunerConfig):
+            yield from inner.list_chain()
 
 
 class CustomPruner(PrunerConfig, Custom):
@@ -124,6 +144,39 @@ class SuccessiveHalving(PrunerConfig):
 
 
 @pruners.register
+class PauseAndPromote(PrunerConfig):
+    """Asynchronous successive halving that pauses trials, and lets them go on when they rank."""
+
+    pauses: ClassVar[bool] = True
+
+    name: Literal["pause_and_promote"]
+    min_epochs: SomeEpochs = 1
+    reduction_factor: Annotated[int, Bounds(2, 1_000)] = 4
+    k: SomeTrials = Field(3, description="at least so many are trained to their end")
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, after Li et al. 2020; the study session acts on it."""
+        made: Any = load_object("service.study.promotion:PromotingPruner")
+        pruner: BasePruner = made(self.min_epochs, self.reduction_factor, self.k, max_epochs)
+        return pruner
+
+
+@pruners.register
+class TopK(PrunerConfig):
+    """Trains every trial for a constant number of epochs; only the best ``k`` of them go on."""
+
+    name: Literal["top_k"]
+    epochs: SomeEpochs = Field(1, description="that every trial has")
+    k: SomeTrials = Field(3, description="how many go on; one that is overtaken is pruned")
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, after Egele et al. 2024."""
+        from service.spec.top_k import TopKPruner
+
+        return TopKPruner(self.epochs, self.k)
+
+
+@pruners.register
 class Threshold(PrunerConfig):
     """Prunes a trial whose value is out of range."""
 
@@ -185,7 +238,15 @@ _ANY_PRUNER: dict[str, Any] = {
 
 def _parse(raw: Any) -> PrunerConfig:
     """Parse the inner pruner of another pruner."""
-    return pruners.parse(raw)
+    found = pruners.parse(raw)
+    if found.pauses:
+        raise ValueError(f"`{found.name}` pauses trials: it cannot be within another pruner")
+    return found
+
+
+InnerPruner = Annotated[
+    SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
+]
 
 
 @pruners.register
@@ -195,15 +256,39 @@ class Patient(PrunerConfig):
     name: Literal["patient"]
     patience: Epochs = 3
     min_delta: Amount = 0.0
-    pruner: Annotated[
-        SerializeAsAny[PrunerConfig], BeforeValidator(_parse), WithJsonSchema(_ANY_PRUNER)
-    ] = Median()
+    pruner: InnerPruner = Median()
 
     def build(self, max_epochs: int) -> BasePruner:
         """Optuna's pruner, wrapped around another."""
         from optuna.pruners import PatientPruner
 
         return PatientPruner(self.pruner.build(max_epochs), self.patience, self.min_delta)
+
+
+@pruners.register
+class ByStrength(PrunerConfig):
+    """Consults another pruner, which sees only trials that are about as strongly regularised."""
+
+    name: Literal["by_strength"]
+    strata: Annotated[int, Bounds(1, 20)] = Field(
+        2, description="groups of regularised trials; those that nothing regularises are another"
+    )
+    pruner: InnerPruner = Median()
+
+    @field_validator("pruner")
+    @classmethod
+    def _check_pruner(cls, pruner: PrunerConfig) -> PrunerConfig:
+        if any(isinstance(p, Hyperband) for p in pruner.list_chain()):
+            raise ValueError(
+                "`hyperband` makes groups of its own; use `successive_halving` within `by_strength`"
+            )
+        return pruner
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner, wrapped around another."""
+        made: Any = load_object("service.study.by_strength:ByStrengthPruner")
+        pruner: BasePruner = made(self.pruner.build(max_epochs), self.strata)
+        return pruner
 
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as StudyTrialState
 
 from search_spaces.values import freeze, thaw
 from service.study.attribution import Record
@@ -82,7 +83,9 @@ class TrialAttributes(_Attributes):
     :class:`service.study.records.Trial`;
     ``seconds`` and ``attempts`` count over all sessions, and so do the interruptions, see
     :class:`service.study.attribution.Record`. ``handed_out`` has the epochs that were recorded when
-    the trial was last handed out, its own and those of all others; None after a clean stop.
+    the trial was last handed out, its own and those of all others; None after a clean stop. A
+    ``paused`` trial is RUNNING for Optuna and in nobody's hands; ``promoted`` is the epoch from
+    which it last went on after a pause.
     ``batch`` is set for a replicate: the first number and the size of those queued together.
     """
 
@@ -100,11 +103,16 @@ class TrialAttributes(_Attributes):
     idle: int = field(default=0, metadata=_define_storage(load=int))
     stalls: int = field(default=0, metadata=_define_storage(load=int))
     handed_out: tuple[int, int] | None = field(default=None, metadata=_PAIR)
+    promoted: int = field(default=0, metadata=_define_storage(load=int))
+    paused: bool = field(default=False, metadata=_define_storage())
     batch: tuple[int, int] | None = field(default=None, metadata=_PAIR)
     control: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     not_acting: tuple[str, ...] = field(default=(), metadata=_define_storage(load=tuple, dump=list))
     stopped_epoch: int | None = field(default=None, metadata=_define_storage())
+    folds: tuple[Metrics, ...] = field(
+        default=(), metadata=_define_storage(load=tuple, dump=lambda value: [*map(dict, value)])
+    )
     ran_on: Mapping[str, str] = field(default_factory=dict, metadata=_define_storage(dump=dict))
     reason: str | None = field(default=None, metadata=_define_storage())
     seconds: float = field(default=0.0, metadata=_define_storage(load=float))
@@ -134,6 +142,21 @@ class TrialAttributes(_Attributes):
         role = {} if "role" in stored else {"role": self.role.value}
         for key, value in {**role, **self.find_changes(stored)}.items():
             trial.set_user_attr(key, value)
+
+
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether a trial is paused; it may go on. As cheap as it can be, for all trials of a study."""
+    return trial.state is StudyTrialState.RUNNING and bool(trial.user_attrs.get("paused", False))
+
+
+def find_promotion(trial: FrozenTrial) -> int:
+    """The epoch from which a trial went on when it was last paused, 0 if it never was."""
+    return int(trial.user_attrs.get("promoted", 0))
+
+
+def is_replicate(trial: FrozenTrial) -> bool:
+    """Whether a trial repeats another one."""
+    return trial.user_attrs.get("confirms") is not None
 
 
 @dataclass(frozen=True)

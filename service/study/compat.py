@@ -5,12 +5,14 @@ Each function names what it relies on; ``tests/unit/test_compat.py`` fails when 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 CHECKED_WITH = "5.0.0"
 """The version of Optuna with which this module was last checked."""
@@ -53,6 +55,45 @@ def copy_changes(source: optuna.Study, target: optuna.Study, number: int) -> Non
         source._storage.get_study_system_attrs(source._study_id), known
     ):
         storage.set_study_system_attr(target._study_id, key, value)
+
+
+class ViewedStudy(optuna.Study):
+    """A study as samplers or pruners are to see it: without some trials, or others in their place.
+
+    Optuna 5.0 calls the constructor not recommended; ``HyperbandPruner`` makes such a study in the
+    same way, and so cannot be asked about this one: it would see all trials. All reading of trials
+    goes through ``_get_trials``, which ``TPESampler`` calls itself.
+    """
+
+    def __init__(
+        self, study: optuna.Study, view: Callable[[FrozenTrial], FrozenTrial | None]
+    ) -> None:
+        """``view`` returns what is seen of a trial: itself, another one, or None."""
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._view = view
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        every = super()._get_trials(deepcopy=False, use_cache=use_cache)
+        seen = (found for t in every if (found := self._view(t)) is not None)
+        trials = [t for t in seen if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The best complete and feasible trial that can be seen.
+
+        Raises:
+            ValueError: there is none.
+        """
+        complete = self.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = -1 if self.direction is StudyDirection.MAXIMIZE else 1
+        feasible = [t for t in complete if all(c <= 0 for c in t.constraints.values())]
+        return min(feasible, key=lambda t: sign * (t.value or 0.0))
 
 
 def has_bounds_of_sampler(entry: Mapping[str, Any]) -> bool:

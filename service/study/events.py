@@ -14,7 +14,7 @@ from service.study.records import Epoch, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStarted:
-    """A trial starts, or continues after an interruption."""
+    """A trial starts, or continues after an interruption or a pause."""
 
     trial: Trial
     kind: Literal["trial_started"] = "trial_started"
@@ -26,6 +26,14 @@ class EpochEnded:
 
     epoch: Epoch
     kind: Literal["epoch_ended"] = "epoch_ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPaused:
+    """A running trial has made room for others; it may start again from its last epoch."""
+
+    trial: Trial
+    kind: Literal["trial_paused"] = "trial_paused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,7 @@ class BestImproved:
     kind: Literal["best_improved"] = "best_improved"
 
 
-TrialEvent = TrialStarted | EpochEnded | TrialEnded | BestImproved
+TrialEvent = TrialStarted | EpochEnded | TrialPaused | TrialEnded | BestImproved
 
 
 class Observer:
@@ -60,6 +68,8 @@ class Observer:
                 self.started(event.trial)
             case EpochEnded():
                 self.epoch(event.epoch)
+            case TrialPaused():
+                self.paused(event.trial)
             case TrialEnded():
                 self.ended(event.trial)
             case BestImproved():
@@ -70,6 +80,9 @@ class Observer:
 
     def epoch(self, epoch: Epoch) -> None:
         """Handle :class:`EpochEnded`."""
+
+    def paused(self, trial: Trial) -> None:
+        """Handle :class:`TrialPaused`."""
 
     def ended(self, trial: Trial) -> None:
         """Handle :class:`TrialEnded`."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.study.records import Metrics, Params, Role
+from trainables.config.folds import FoldEpoch
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class EpochReport:
 
     With the last one, ``best`` holds the metrics at the kept weights and ``control`` those at the
     control's, see :class:`service.study.records.Trial`, and ``not_acting`` names the parts without
-    any effect on the former. ``ran_on`` names the device and the precision.
+    any effect on the former. ``ran_on`` names the device and the precision. ``fold`` is where the
+    epoch is in a trial that is trained on several folds, over all of which ``epoch`` counts.
     """
 
     epoch: int
     metrics: Metrics
+    fold: FoldEpoch | None = None
     best: Metrics | None = None
     control: Metrics = field(default_factory=dict)
     not_acting: tuple[str, ...] = ()

@@ -65,8 +65,13 @@ def view_control(trial: Trial, metric: str) -> Trial:
     marked = {k: v for k, v in trial.errors.items() if k.startswith(CONTROL_PREFIX)}
     errors = {k.removeprefix(CONTROL_PREFIX): v for k, v in marked.items()}
     value = trial.control[metric]
+    folds = tuple(
+        {k.removeprefix(CONTROL_PREFIX): v for k, v in fold.items() if k.startswith(CONTROL_PREFIX)}
+        for fold in trial.folds
+    )
     return replace(
         trial,
+        folds=folds,
         best=trial.control,
         value=value,
         control={},

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from search_spaces.values import Value
 from trainables.config.anatomy import Anatomy
+from trainables.config.folds import FOLD
 
 Params = Mapping[str, Value]
 Metrics = Mapping[str, float]
@@ -27,6 +28,9 @@ def find_gap(metrics: Metrics, name: str = "loss") -> float | None:
     return next((metrics[k] for side in sides if (k := f"{side}/{name}") in metrics), None)
 
 
+NOT_PROMOTED = "paused, and not promoted before the search ended"
+"""The reason of a trial that was paused, and overtaken by others until the end of the search."""
+
 OUT_OF_BUDGET = "the sweep's budget was used up"
 """The reason of a trial that ended with the sweep's budget and was not pruned."""
 
@@ -35,9 +39,15 @@ class TrialState(StrEnum):
     """The state of a trial that has started."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is final: a paused trial may go on."""
+        return self not in (TrialState.RUNNING, TrialState.PAUSED)
 
 
 class Role(StrEnum):
@@ -55,12 +65,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch of one trial, as measured: ``epoch`` counts from 1, ``time`` is Unix seconds."""
+    """One epoch of one trial, as measured: ``epoch`` counts from 1, ``time`` is Unix seconds.
+
+    In a trial that is trained on several folds, one after another, it counts over all of them.
+    """
 
     trial: int
     epoch: int
     time: float
     metrics: Metrics
+
+    @property
+    def fold(self) -> int:
+        """The fold, from 1, of a trial that is trained on several; 0 of any other trial."""
+        return int(self.metrics.get(FOLD, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +97,10 @@ class Trial:
     ``control``: the metrics at the epoch that early stopping would have kept. Only finalists have
     an ``anatomy`` and ``errors``, the standard errors of their gaps; ``control_anatomy`` is that at
     the control's weights. ``not_acting`` are the parts of its configuration that had no effect on
-    the kept weights, known at its end. ``ran_on`` holds the device and the precision.
+    the kept weights, known at its end. ``ran_on`` holds the device and the precision. Of a trial
+    that is trained on several folds, ``folds`` has the metrics at the kept weights of each fold
+    that has ended, those at its control's with the prefix ``control/``; ``best``, ``control`` and
+    ``value`` are means over the folds, and the weights are the first fold's.
     """
 
     number: int
@@ -98,6 +119,7 @@ class Trial:
     redraws_test: bool = False
     control: Metrics = field(default_factory=dict)
     not_acting: tuple[str, ...] = ()
+    folds: tuple[Metrics, ...] = ()
     anatomy: Anatomy | None = None
     control_anatomy: Anatomy | None = None
     errors: Metrics = field(default_factory=dict)

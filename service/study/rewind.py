@@ -8,9 +8,9 @@ of them. Asked again of the study as it is, a sampler or a pruner would see half
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import JournalStorage
@@ -28,6 +28,7 @@ from service.study.compat import (
 from service.study.records import Params
 
 Entry = dict[str, Any]
+T = TypeVar("T")
 
 
 def draw_again(
@@ -43,12 +44,14 @@ def draw_again(
     return point
 
 
-def decide_again(study: optuna.Study, journal: Path, number: int) -> bool:
-    """Whether the pruner stops a running trial at its last epoch, as when that was reported."""
+def decide_again(
+    study: optuna.Study, journal: Path, number: int, decide: Callable[[optuna.Trial], T]
+) -> T:
+    """What ``decide`` says of a running trial at its last epoch, as when that was reported."""
     past = _rewind(study, _cut_after_report(_read(journal), number))
-    pruned = reopen_trial(past, past.trials[number]).should_prune()
+    decision = decide(reopen_trial(past, past.trials[number]))
     copy_changes(past, study, number)
-    return pruned
+    return decision
 
 
 def _read(journal: Path) -> list[Entry]:

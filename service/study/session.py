@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -20,7 +19,7 @@ from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.spec.model import Constraint
-from service.study.attributes import Finding, TrialAttributes
+from service.study.attributes import Finding, TrialAttributes, is_paused
 from service.study.attribution import (
     Record,
     Verdict,
@@ -30,18 +29,24 @@ from service.study.attribution import (
 )
 from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
-from service.study.events import EpochEnded, Observer, TrialEnded, TrialEvent, TrialStarted
+from service.study.decision import Decision as Decision
+from service.study.decision import decide
+from service.study.events import (
+    EpochEnded,
+    Observer,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
+from service.study.folds import FoldPlan, FoldStudy
 from service.study.messages import Assignment
-from service.study.records import Epoch, Metrics, Params, Role, Trial
+from service.study.promotion import PromotingPruner
+from service.study.ranking import CONTROL_PREFIX
+from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
-
-
-class Decision(Enum):
-    """What to do with a trial after an epoch."""
-
-    CONTINUE = "continue"
-    PRUNE = "prune"
+from trainables.config.folds import FoldEpoch
 
 
 class StudySession:
@@ -59,12 +64,14 @@ class StudySession:
         search_over: Callable[[], bool] = lambda: False,
         retries: int = 2,
         held: Mapping[int, float] | None = None,
+        folds: FoldPlan | None = None,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``held`` are running trials that other processes have, and when each was handed out.
 
-        They are open in this session too; every other running trial was interrupted.
+        They are open in this session too; every other running trial was interrupted. ``folds`` are
+        those of the search, if each of its trials is trained on several.
         """
         self.study = study
         self._optuna = study.optuna
@@ -81,7 +88,10 @@ class StudySession:
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
-        running = [t for t in known if t.state is StudyTrialState.RUNNING]
+        self._paused = {t.number for t in known if is_paused(t)}
+        running = [
+            t for t in known if t.state is StudyTrialState.RUNNING and t.number not in self._paused
+        ]
         elsewhere = held or {}
         for trial in (t for t in running if t.number in elsewhere):
             reopened = reopen_trial(self._optuna, trial)
@@ -89,6 +99,9 @@ class StudySession:
         self._interrupted = [t.number for t in running if t.number not in elsewhere]
         self._inherited = frozenset(self._interrupted)
         self._has_ended_trial = False
+        self._folds = (
+            FoldStudy(folds, metric, self._optuna.direction, known) if folds is not None else None
+        )
         started = [t for t in known if t.state is not StudyTrialState.WAITING]
         self._searched = sum(TrialAttributes.of(t).confirms is None for t in started)
 
@@ -109,14 +122,14 @@ class StudySession:
     @property
     def exhausted(self) -> bool:
         """Whether every trial was handed out. One whose process dies will be handed out again."""
-        if self._interrupted or not self._search_is_done():
+        if self._interrupted or not self._search_is_done() or self._may_promote():
             return False
         return not self._has_confirmations_left()
 
     @property
     def unfinished(self) -> bool:
         """Whether a planned trial has not run to its end."""
-        if self._interrupted or self._open or self._searched < self.budget:
+        if self._interrupted or self._paused or self._open or self._searched < self.budget:
             return True
         return self._has_confirmations_left()
 
@@ -153,41 +166,85 @@ class StudySession:
         self.study.store(replace(self.study.attributes, budget=budget))
 
     def ask(self) -> Assignment | None:
-        """Return the next trial to run, interrupted ones first; None if there is none now.
+        """Return the next trial to run; None if there is none now.
 
-        Finalists are chosen after the last trial of the search has ended.
+        Interrupted ones come first, then paused ones that go on, then new ones. Finalists are
+        chosen after the last trial of the search has ended.
         """
         for number in tuple(self._interrupted):
             assignment = self._resume(number)
             if assignment is not None:
                 return assignment
+        promoted = self._promote()
+        if promoted is not None:
+            return promoted
         if not self._search_is_done():
             trial = self._optuna.ask()  # a queued confirmation comes first
             self._searched += TrialAttributes.of(trial).confirms is None
             return self._start(trial)
+        if self._search_over() or not self._open:
+            self.end_paused(NOT_PROMOTED)
         if self._confirm is not None and not self._open and not self._has_queued_confirmation():
             queue_runs(self._optuna, self._space, self._confirm.next_runs(self.trials()))
         return self._start(self._optuna.ask()) if self._has_queued_confirmation() else None
 
-    def report(self, number: int, epoch: int, metrics: Metrics) -> Decision:
+    def report(
+        self, number: int, epoch: int, metrics: Metrics, fold: FoldEpoch | None = None
+    ) -> Decision:
         """Record an epoch of an open trial and decide whether the trial continues.
 
         An epoch that was reported before (by a resumed trial) changes nothing. Three kinds of
         trials are never pruned: the baseline; a trial at its last epoch; and a confirmation,
-        because the mean over the remaining seeds would be biased.
+        because the mean over the remaining seeds would be biased. None of them is paused either.
+        Of a trial with folds, the pruner sees the epochs of the first one, which all trials share;
+        after each fold the pruner of folds decides.
         """
         handle = self._open[number]
-        if epoch in handle.reported:
-            return Decision.CONTINUE
-        handle.reported.add(epoch)
+        decision = Decision.CONTINUE
+        if self._record(handle, number, epoch, metrics, fold):
+            decision = self._decide(handle, epoch)
+        if fold is not None and fold.ends and decision is Decision.CONTINUE:
+            return self._decide_after_fold(handle, number, fold)
+        return decision
+
+    def _record(
+        self,
+        handle: _OpenTrial,
+        number: int,
+        epoch: int,
+        metrics: Metrics,
+        fold: FoldEpoch | None,
+    ) -> bool:
+        """Record an epoch and the end of its fold; whether the pruner has to see it."""
+        step, value = epoch, metrics[self._metric]
+        if fold is not None and self._folds is not None:
+            step = self._folds.get_step(fold)
+            handle.end_fold(fold)
+            if fold.fold > 1:  # no pruner of epochs compares these: what the search knows so far
+                value = self._folds.average(handle.attributes.folds)
+        if step in handle.reported:
+            return False
+        handle.reported.add(step)
         record = Epoch(trial=number, epoch=epoch, time=self._clock(), metrics=dict(metrics))
         self._emit(
             EpochEnded(epoch=record)
         )  # first: every epoch in the study must be in all records
-        handle.trial.report(metrics[self._metric], epoch)
+        handle.trial.report(value, step)
+        return fold is None or fold.fold == 1
+
+    def _decide(self, handle: _OpenTrial, epoch: int) -> Decision:
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
-        return Decision.PRUNE if handle.trial.should_prune() else Decision.CONTINUE
+        return decide(handle.trial, last=self._searched >= self.budget)
+
+    def _decide_after_fold(self, handle: _OpenTrial, number: int, fold: FoldEpoch) -> Decision:
+        folds = handle.attributes.folds
+        if self._folds is None or not handle.prunable or fold.fold < len(folds):
+            return Decision.CONTINUE
+        if not self._folds.drops(number, folds):
+            return Decision.CONTINUE
+        handle.reason = self._folds.explain(len(folds))
+        return Decision.PRUNE
 
     def locate(self, number: int, ran_on: Mapping[str, str]) -> None:
         """Store the device and precision of an open trial when they are first reported."""
@@ -204,19 +261,20 @@ class StudySession:
         control: Metrics | None = None,
         *,
         last: Metrics | None = None,
+        fold: FoldEpoch | None = None,
         not_acting: Sequence[str] = (),
     ) -> None:
         """End a trial that ran to its own end: its value is the objective at the kept weights.
 
-        ``last`` are the metrics of its last epoch, if that was not reported; ``not_acting`` are its
-        parts without any effect. The trial fails if its value or a constrained metric is not a
-        finite number.
+        ``last`` are the metrics of its last epoch, if that was not reported, in this ``fold``;
+        ``not_acting`` are its parts without any effect. The trial fails if its value or a
+        constrained metric is not a finite number.
         """
         handle = self._open[number]
         # first: a session after a kill must know that no decision follows from the last epoch
         handle.attributes = replace(handle.attributes, stopped_epoch=stopped_epoch)
         if last is not None:
-            self.report(number, stopped_epoch, last)
+            self.report(number, stopped_epoch, last, fold)
         judged = (self._metric, *(c.metric for c in self._constraints))
         strange = [m for m in judged if m in best and not math.isfinite(best[m])]
         if strange:  # Optuna accepts no such value or constraint
@@ -236,9 +294,28 @@ class StudySession:
                     handle.trial.set_constraint(name, excess)
         self._finish(number, StudyTrialState.COMPLETE, value=best[self._metric])
 
-    def prune(self, number: int, reason: str = "pruned by the study") -> None:
-        """End a trial that was stopped before its end."""
-        self._finish(number, StudyTrialState.PRUNED, reason=reason)
+    def prune(self, number: int, reason: str | None = None) -> None:
+        """End a trial that was stopped before its end; by default by the decision of a report."""
+        self._finish(number, StudyTrialState.PRUNED, reason=reason or self._open[number].reason)
+
+    def pause(self, number: int) -> None:
+        """Take an open trial out of its slot: it stays RUNNING in the study, and may go on."""
+        self.give_back(number)
+        trial = reopen_trial(self._optuna, list_frozen_trials(self._optuna)[number])
+        attributes = TrialAttributes.of(trial)
+        # last: a session after a kill decides again about a trial that was not paused yet
+        replace(attributes, attempts=attributes.attempts + 1, paused=True).store(trial)
+        self._paused.add(number)
+        self._emit(TrialPaused(trial=read_trial(list_frozen_trials(self._optuna)[number])))
+
+    def end_paused(self, reason: str) -> None:
+        """End the trials that are paused, as pruned."""
+        for number in sorted(self._paused):
+            frozen = list_frozen_trials(self._optuna)[number]
+            trial = reopen_trial(self._optuna, frozen)
+            replace(TrialAttributes.of(trial), reason=reason).store(trial)
+            self._paused.remove(number)
+            self._tell(number, StudyTrialState.PRUNED)
 
     def fail(self, number: int, reason: str) -> None:
         """End a trial that failed, with the reason."""
@@ -285,6 +362,12 @@ class StudySession:
         """Every trial of the study as a record, by number."""
         return self.study.trials(epochs)
 
+    def _may_promote(self) -> bool:
+        """Whether a trial is paused, or may be."""
+        if not isinstance(self._optuna.pruner, PromotingPruner):
+            return bool(self._paused)
+        return bool(self._paused) or any(handle.prunable for handle in self._open.values())
+
     def _search_is_done(self) -> bool:
         return self._searched >= self.budget or self._search_over()
 
@@ -302,6 +385,23 @@ class StudySession:
             t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
             for t in list_frozen_trials(self._optuna)
         )
+
+    def _promote(self) -> Assignment | None:
+        """Hand out the paused trial that goes on next; None if none does now."""
+        pruner = self._optuna.pruner
+        if not self._paused or self._search_over() or not isinstance(pruner, PromotingPruner):
+            return None
+        number = pruner.choose(self._optuna, last=self._searched >= self.budget)
+        if number is None:
+            return None
+        frozen = list_frozen_trials(self._optuna)[number]
+        trial = reopen_trial(self._optuna, frozen)
+        promoted = replace(TrialAttributes.of(trial), promoted=frozen.last_step or 0)
+        promoted.store(trial)
+        # last: a session after a kill chooses it again as long as it is paused
+        replace(promoted, paused=False).store(trial)
+        self._paused.remove(number)
+        return self._hand_out(trial, recorded=len(frozen.intermediate_values))
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
@@ -328,8 +428,8 @@ class StudySession:
         assignment = self._hand_out(trial, recorded=len(frozen.intermediate_values))
         if verdict is Verdict.GIVE_UP:
             self.fail(number, reason)
-        elif self._was_pruned(number):
-            self.prune(number)
+        else:
+            self._decide_again(number)
         return assignment if number in self._open else None
 
     def _count_interruption(self, frozen: FrozenTrial) -> TrialAttributes:
@@ -353,14 +453,19 @@ class StudySession:
     def _judge(self, attributes: TrialAttributes, record: Record) -> tuple[Verdict, str]:
         return judge(record, retries=self._retries, control=attributes.is_control)
 
-    def _was_pruned(self, number: int) -> bool:
-        """Whether a kill came between a trial's last epoch and the pruning that followed."""
+    def _decide_again(self, number: int) -> None:
+        """Prune or pause a trial if a kill came between its last epoch and what was to follow."""
         handle = self._open[number]
         last = max(handle.reported, default=0)
         if number not in self._inherited or not handle.prunable or not 0 < last < self._max_epochs:
-            return False
-        pruned = self.study.decide_again(number)
-        return pruned and handle.attributes.stopped_epoch is None
+            return
+        decision = self.study.decide_again(number)
+        if handle.attributes.stopped_epoch is not None:
+            return
+        if decision is Decision.PRUNE:
+            self.prune(number)
+        elif decision is Decision.PAUSE:
+            self.pause(number)
 
     def _hand_out(self, trial: optuna.Trial, *, recorded: int) -> Assignment:
         epochs = self._count_epochs(list_frozen_trials(self._optuna)[trial.number])
@@ -393,8 +498,13 @@ class StudySession:
         handle = self._open.pop(number)
         seconds = handle.measure_seconds(self._clock())
         handle.attributes = replace(handle.attributes, seconds=seconds, reason=reason)
+        self._tell(number, state, value)
+
+    def _tell(self, number: int, state: StudyTrialState, value: float | None = None) -> None:
         frozen = self._optuna.tell(number, value, state=state)
         self._has_ended_trial = True
+        if self._folds is not None:
+            self._folds.end(frozen)
         self._emit(TrialEnded(trial=read_trial(frozen)))
 
     def _emit(self, event: TrialEvent) -> None:
@@ -409,6 +519,7 @@ class _OpenTrial:
     reported: set[int]
     since: float
     located: bool = False
+    reason: str = "pruned by the study"
 
     @property
     def attributes(self) -> TrialAttributes:
@@ -417,6 +528,15 @@ class _OpenTrial:
     @attributes.setter
     def attributes(self, changed: TrialAttributes) -> None:
         changed.store(self.trial)
+
+    def end_fold(self, fold: FoldEpoch) -> None:
+        """Keep what was measured at the end of a fold, unless it is known."""
+        attributes = self.attributes
+        if fold.kept is None or fold.fold <= len(attributes.folds):
+            return
+        control = {f"{CONTROL_PREFIX}{name}": v for name, v in (fold.control or {}).items()}
+        measured = {**fold.kept, **control}
+        self.attributes = replace(attributes, folds=(*attributes.folds, measured))
 
     def measure_seconds(self, now: float) -> float:
         return max(0.0, now - self.since)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage, InMemoryStorage
 
 from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
 from service.study.attributes import StudyAttributes
 from service.study.compat import remove_stale_lock
+from service.study.decision import Decision, decide_as_stored
 from service.study.importance import Importances, importances
 from service.study.journals import Opener, open_journal, read_journal
 from service.study.ranking import Mode
@@ -20,6 +22,7 @@ from service.study.records import Epoch, Params, Trial
 from service.study.rewind import decide_again, draw_again
 from service.study.sampling import ResumableSampler
 from service.study.space import read_space, store_space
+from service.study.tabular import TabularSampler
 from service.study.trial_reader import read_trials
 
 
@@ -75,11 +78,11 @@ class SweepStudy:
         if self._journal is not None:
             draw_again(self.optuna, self._journal, number, space, fixed)
 
-    def decide_again(self, number: int) -> bool:
-        """Whether an interrupted trial was to be pruned at the last epoch that it reported."""
+    def decide_again(self, number: int) -> Decision:
+        """What was to follow from the last epoch that an interrupted trial reported."""
         if self._journal is None or isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
-            return False
-        return decide_again(self.optuna, self._journal, number)
+            return Decision.CONTINUE
+        return decide_again(self.optuna, self._journal, number, decide_as_stored)
 
     def importances(self) -> Importances:
         """Compute the importance of each parameter."""
@@ -93,16 +96,37 @@ def open_study(spec: SweepSpec, path: Path) -> SweepStudy:
     and two runs with the same spec and seed must get the same brackets.
     """
     repair_journal(path)
+    study = _create(spec, open_journal(path))
+    study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
+    return SweepStudy(study, path, spec.space)
+
+
+def open_tabular_study(
+    spec: SweepSpec, points: Sequence[Params]
+) -> tuple[SweepStudy, Mapping[int, int]]:
+    """A study in memory that samples these points only, see :class:`TabularSampler`.
+
+    Also the place of each trial's point, which grows with the study. The space is the spec's, and
+    has no automatic range.
+
+    Raises:
+        ContractError: a user-defined class cannot be imported or does not accept an option.
+    """
+    study = _create(spec, InMemoryStorage())
+    inner = ResumableSampler(spec.search.sampler, spec.search.seed)
+    study.sampler = sampler = TabularSampler(inner, spec.space, points)
+    return SweepStudy(study, space=spec.space), sampler.taken
+
+
+def _create(spec: SweepSpec, storage: BaseStorage) -> optuna.Study:
     _silence_optuna()
-    study = optuna.create_study(
-        storage=open_journal(path),
+    return optuna.create_study(
+        storage=storage,
         study_name=spec.name,
         direction="minimize" if spec.objective.mode == "min" else "maximize",
         pruner=spec.search.pruner.build(spec.training.max_epochs),
         load_if_exists=True,
     )
-    study.sampler = ResumableSampler(spec.search.sampler, spec.search.seed)
-    return SweepStudy(study, path, spec.space)
 
 
 def repair_journal(path: Path) -> None:

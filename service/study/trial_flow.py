@@ -64,11 +64,13 @@ class TrialFlow:
         return NoTrial.NONE_LEFT if self.session.exhausted else NoTrial.NOT_YET
 
     def report(self, number: int, report: EpochReport) -> Decision:
-        """Record an epoch of a trial; a pruned trial has ended in the study when this returns."""
+        """Record an epoch of a trial, and do in the study what follows: prune or pause it."""
         self.session.locate(number, report.ran_on)
-        decision = self.session.report(number, report.epoch, report.metrics)
+        decision = self.session.report(number, report.epoch, report.metrics, report.fold)
         if decision is Decision.PRUNE:
             self.session.prune(number)
+        elif decision is Decision.PAUSE:
+            self.session.pause(number)
         return decision
 
     def finish(self, number: int, last: Answer | None, lost: Loss | None) -> None:
@@ -93,6 +95,7 @@ class TrialFlow:
                 last.epoch,
                 last.control,
                 last=last.metrics,
+                fold=last.fold,
                 not_acting=last.not_acting,
             )
         elif lost is not None and lost.own:

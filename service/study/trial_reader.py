@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyTrialState
 
 from search_spaces.space import SearchSpace
-from service.study.attributes import Finding, StudyAttributes, TrialAttributes
+from service.study.attributes import Finding, StudyAttributes, TrialAttributes, is_paused
 from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Epoch, Trial, TrialState
 from service.study.space import read_space
@@ -60,7 +60,7 @@ def read_trial(
     complete = frozen.state is StudyTrialState.COMPLETE
     return Trial(
         number=frozen.number,
-        state=_STATES[frozen.state],
+        state=TrialState.PAUSED if is_paused(frozen) else _STATES[frozen.state],
         role=attributes.role,
         params=drawn if attributes.params is None else attributes.params,
         value=frozen.value if complete else None,
@@ -75,6 +75,7 @@ def read_trial(
         redraws_test=attributes.redraws_test,
         control=attributes.control,
         not_acting=attributes.not_acting,
+        folds=attributes.folds,
         ran_on=attributes.ran_on,
         seconds=attributes.seconds,
         started=frozen.datetime_start.timestamp() if frozen.datetime_start else None,

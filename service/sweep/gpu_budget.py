@@ -48,6 +48,10 @@ class GpuBudget(Observer):
         self.ended(trial)
         self._since[trial.number] = self._clock()
 
+    def paused(self, trial: Trial) -> None:
+        """Stop counting the trial's GPUs until it starts again."""
+        self.ended(trial)
+
     def ended(self, trial: Trial) -> None:
         """Stop counting the trial's GPUs."""
         since = self._since.pop(trial.number, None)

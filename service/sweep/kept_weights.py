@@ -24,7 +24,7 @@ class FinalistWeights(Observer):
         self._lists = {Role.BASELINE: one, Role.CONTROL: one, Role.SEARCH: shortlist}
         self._kept: dict[Role, tuple[Trial, ...]] = dict.fromkeys(self._lists, ())
         for trial in known:
-            if trial.state is not TrialState.RUNNING:
+            if trial.state.has_ended:
                 self.ended(trial)
 
     def ended(self, trial: Trial) -> None:

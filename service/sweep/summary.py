@@ -32,23 +32,26 @@ class TrialCounts(Frozen):
     pruned: int
     failed: int
     running: int
+    paused: int = 0
 
     @property
     def total(self) -> int:
         """The number of started trials."""
-        return self.complete + self.pruned + self.failed + self.running
+        return self.complete + self.pruned + self.failed + self.running + self.paused
 
 
 class TrialSummary(Frozen):
     """A finalist. ``checkpoint`` is relative to the home folder.
 
-    The parts ``not_acting`` of its configuration had no effect on its kept weights.
+    The parts ``not_acting`` of its configuration had no effect on its kept weights. Of a trial that
+    was trained on several folds, ``folds`` has the metrics of each, and ``metrics`` their means.
     """
 
     number: int
     params: dict[str, Value]
     metrics: dict[str, Number]
     not_acting: tuple[str, ...] = ()
+    folds: tuple[dict[str, Number], ...] = ()
     checkpoint: str | None
 
 
@@ -162,6 +165,7 @@ def _summarise_trial(trial: Trial | None, folder: SweepFolder) -> TrialSummary |
         params=dict(trial.params),
         metrics=dict(trial.best),
         not_acting=trial.not_acting,
+        folds=tuple(map(dict, trial.folds)),
         checkpoint=weights.relative_to(home).as_posix() if folder.has(weights) else None,
     )
 

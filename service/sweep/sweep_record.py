@@ -101,6 +101,16 @@ class Sweep:
         return None if self.spec is None else self.spec.space
 
     @property
+    def folds(self) -> int | None:
+        """On how many folds a trial of the search is trained; None for one training each."""
+        return None if self.spec is None else self.spec.search.folds
+
+    @property
+    def most_epochs(self) -> int:
+        """The largest number of epochs of a trial of the search, over all its folds."""
+        return self.max_epochs * (self.folds or 1)
+
+    @property
     def metric(self) -> str:
         """The objective's metric."""
         return self.ranking.metric

@@ -12,7 +12,7 @@ from service.study.study import SweepStudy
 
 
 class Stopwatch(Observer):
-    """An observer that saves the time whenever a trial ends, so that a crash loses little."""
+    """An observer that saves the time when a trial ends or pauses: a crash loses little."""
 
     def __init__(self, study: SweepStudy, clock: Callable[[], float] = time.monotonic) -> None:
         self._study = study
@@ -39,6 +39,10 @@ class Stopwatch(Observer):
     def save(self) -> None:
         """Write the time into the study."""
         self._study.store(replace(self._study.attributes, seconds=self.total))
+
+    def paused(self, trial: Trial) -> None:
+        """Write the time into the study."""
+        self.save()
 
     def ended(self, trial: Trial) -> None:
         """Write the time into the study."""

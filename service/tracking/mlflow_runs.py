@@ -60,6 +60,7 @@ SEARCHED = " AND ".join(
 
 _RUN_STATUS = {
     TrialState.RUNNING: "RUNNING",
+    TrialState.PAUSED: "SCHEDULED",
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
     TrialState.FAILED: "FAILED",
@@ -191,10 +192,15 @@ class SweepRuns:
         tags |= {f"gapsweep.{name}": value for name, value in trial.ran_on.items()}
         tags |= {NOT_ACTING_TAG: ", ".join(trial.not_acting)} if trial.not_acting else {}
         ended = int(1000 * (trial.ended or 0))
-        self._batches.log(run, [*make_metrics(best, ended, 0), *make_tags(tags)])
+        folds = [
+            point
+            for number, fold in enumerate(trial.folds if ended else (), start=1)
+            for point in make_metrics({f"folds/{k}": v for k, v in fold.items()}, ended, number)
+        ]
+        self._batches.log(run, [*make_metrics(best, ended, 0), *folds, *make_tags(tags)])
         status = _RUN_STATUS[trial.state]
         self._client.update_run(run, status=status)
-        if trial.state is not TrialState.RUNNING:
+        if trial.state.has_ended:
             self._client.set_terminated(run, status=status, end_time=ended or None)
 
     def log_epochs(self, trial: Trial, epochs: Sequence[Epoch]) -> None:

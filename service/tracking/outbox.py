@@ -114,6 +114,10 @@ class Outbox(Observer):
         """Queue an epoch."""
         self._queue.put(epoch)
 
+    def paused(self, trial: Trial) -> None:
+        """Queue the trial's pause."""
+        self._queue.put(trial)
+
     def ended(self, trial: Trial) -> None:
         """Queue the trial's end."""
         self._queue.put(trial)

@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     epochs = parser.parse_args().epochs
     alone = throughput(packed(1, epochs), 1)
+    print(f"one {alone:.2f} epochs a second", flush=True)
     together = throughput(packed(4, epochs), 4)
     print(f"{get_device_name('cuda')}: one {alone:.2f}, four {together:.2f} epochs a second")
     print(f"{together / alone:.2f} ×")

@@ -2,6 +2,9 @@
 
 ``python -m tests.benchmarks.lambda_carried [--data digits breast_cancer …] [--seeds 3]``
 
+``--jobs 16 --device cuda`` trains so many at once on one GPU, ``--samples 6000`` on so many of the
+samples; with ``--minutes`` it ends then, and the table has the seeds that are complete.
+
 λ is chosen at batches of 64 on a grid, then kept at batches of 16 and 256, and with half and twice
 the epochs. The cost is val/loss there at the kept value above that at the grid's best value there.
 Three units of λ: the spec's number with the updates of today, the spec's number with the updates
@@ -12,15 +15,20 @@ end of the range that ``lambda: auto`` computes for the setting.
 from __future__ import annotations
 
 import argparse
+import json
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import astuple, dataclass, replace
+from functools import cache
+from multiprocessing import TimeoutError, get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.datasets import load_diabetes, load_wine
 
 from service.run.ranges import compute_ranges
@@ -72,72 +80,134 @@ REFERENCE = Setting()
 OTHERS = (Setting(16), Setting(256), Setting(64, 0.5), Setting(64, 2.0))
 
 
+@dataclass(frozen=True)
+class Subject:
+    """One data set with its network and a penalty; of ``samples`` a part, 0 for all."""
+
+    name: str
+    penalty: str
+    samples: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of λ: by the updates of ``before``, as a multiple of the setting's own range."""
+
+    before: bool = False
+    relative: bool = False
+
+
+UNITS = (Unit(), Unit(before=True), Unit(relative=True))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training."""
+
+    subject: Subject
+    setting: Setting
+    before: bool
+    lam: float
+    seed: int
+
+
+Range = tuple[float, float]
+Losses = dict[Job, float]
+
+
+def train_one(job: Job) -> float:
+    """The training's val/loss."""
+    spec = _change(job.subject, job.setting, job.before)
+    point = {**spec.neutral_point(), "penalty": job.subject.penalty, "lambda": job.lam}
+    splits = _open(job.subject.name, job.subject.samples)
+    device = job.subject.device
+    run = build_run(spec, point, splits, baseline=False, device=device, seed=job.seed)
+    *_, last = train(run)
+    return run.best_metrics().get("val/loss", last.metrics["val/loss"])
+
+
+def measure_range(subject: Subject, setting: Setting, before: bool) -> Range:
+    """The range that ``lambda: auto`` computes."""
+    spec, splits = _change(subject, setting, before), _open(subject.name, subject.samples)
+    assert isinstance(splits.train, Split)
+    steps = -(-len(splits.train) // setting.batch_size)
+    (dimension,) = compute_ranges(spec, splits, steps).space.list_dimensions("lambda")
+    low, high = dimension.plain.extremes()
+    assert isinstance(low, float)
+    assert isinstance(high, float)
+    return low, high
+
+
 class Bench:
-    """One data set with its network."""
+    """All trainings of a subject, by the ranges of its settings."""
 
-    def __init__(self, name: str, penalty: str, seeds: int) -> None:
-        self._name, self._penalty, self._seeds = name, penalty, seeds
-        self._spec = _load(name, penalty)
+    def __init__(self, subject: Subject, pool: Pool) -> None:
+        self._subject = subject
+        asked = [(s, False) for s in (REFERENCE, *OTHERS)]
+        asked += [] if subject.penalty == "l2" else [(REFERENCE, True)]
+        made = pool.starmap(measure_range, [(subject, *one) for one in asked])
+        self._ranges = dict(zip(asked, made, strict=True))
 
-    @cached_property
-    def _splits(self) -> Splits:
-        return open_rows(self._spec.data).divide()
+    def list_jobs(self, seed: int) -> Iterator[Job]:
+        """The trainings of a seed; some are named several times."""
+        for setting in (REFERENCE, *OTHERS):
+            for unit in UNITS:
+                yield from self._list_grid(setting, unit, seed)
 
-    def measure_carried(self) -> Iterator[tuple[Setting, list[float], float]]:
+    def measure_carried(
+        self, losses: Losses, seeds: int
+    ) -> Iterator[tuple[Setting, list[float], float]]:
         """Of each other setting: the costs in each unit, and the spread of a seed's val/loss."""
-        units: tuple[tuple[Mapping[str, Any], bool], ...] = (
-            ({}, False),
-            (_BEFORE, False),
-            ({}, True),
-        )
-        kept = [self._find_best(REFERENCE, *unit)[0] for unit in units]
+
+        def rate(setting: Setting, unit: Unit) -> list[list[float]]:
+            grids = [list(self._list_grid(setting, unit, seed)) for seed in range(seeds)]
+            return [[losses[job] for job in jobs] for jobs in zip(*grids, strict=True)]
+
         for setting in OTHERS:
             costs, spread = [], 0.0
-            for unit, place in zip(units, kept, strict=True):
-                best, losses = self._find_best(setting, *unit)
-                costs.append(fmean(losses[place]) - fmean(losses[best]))
-                spread = spread or stdev(losses[best])
+            for unit in UNITS:
+                kept = _find_best(rate(REFERENCE, unit))
+                there = rate(setting, unit)
+                best = _find_best(there)
+                costs.append(fmean(there[kept]) - fmean(there[best]))
+                spread = spread or stdev(there[best])
             yield setting, costs, spread
 
-    def _find_best(
-        self, setting: Setting, updates: Mapping[str, Any], relative: bool
-    ) -> tuple[int, list[list[float]]]:
-        """The place of the best λ on the grid, and val/loss by place and seed."""
-        at = setting if relative else REFERENCE
-        low, high = self._measure_range(at, bool(updates))
-        grid = np.geomspace(low, high, _STEPS)
-        losses = [
-            [self._train(setting, updates, float(lam), seed) for seed in range(self._seeds)]
-            for lam in grid
-        ]
-        return int(np.argmin([fmean(one) for one in losses])), losses
-
-    @lru_cache(maxsize=64)  # noqa: B019  # a bench lives as long as the program
-    def _measure_range(self, setting: Setting, before: bool) -> tuple[float, float]:
-        spec = self._change(setting, _BEFORE if before else {})
-        rows = self._splits.train
-        assert isinstance(rows, Split)
-        steps = -(-len(rows) // setting.batch_size)
-        (dimension,) = compute_ranges(spec, self._splits, steps).space.list_dimensions("lambda")
-        low, high = dimension.plain.extremes()
-        assert isinstance(low, float)
-        assert isinstance(high, float)
-        return low, high
-
-    def _change(self, setting: Setting, updates: Mapping[str, Any]) -> SweepSpec:
-        epochs = round(self._spec.training.max_epochs * setting.longer)
-        changes = {"max_epochs": epochs, "batch_size": setting.batch_size, **updates}
-        training = self._spec.training.model_copy(update=changes)
-        return self._spec.model_copy(update={"training": training})
-
-    def _train(self, setting: Setting, updates: Mapping[str, Any], lam: float, seed: int) -> float:
-        spec = self._change(setting, updates)
-        point = {**spec.neutral_point(), "penalty": self._penalty, "lambda": lam}
-        run = build_run(spec, point, self._splits, baseline=False, device="cpu", seed=seed)
-        *_, last = train(run)
-        return run.best_metrics().get("val/loss", last.metrics["val/loss"])
+    def _list_grid(self, setting: Setting, unit: Unit, seed: int) -> Iterator[Job]:
+        # Decay by the learning rate, as before, is what l2 is today.
+        before = unit.before and self._subject.penalty != "l2"
+        ends = self._ranges[setting if unit.relative else REFERENCE, before]
+        for lam in np.geomspace(*ends, _STEPS):
+            yield Job(self._subject, setting, before, float(lam), seed)
 
 
+def _find_best(losses: list[list[float]]) -> int:
+    return int(np.argmin([fmean(one) for one in losses]))
+
+
+@cache
+def _open(name: str, samples: int) -> Splits:
+    """The splits; of ``samples`` so many to train on, and at most as many to validate."""
+    data = _load(name, "l1").data
+    if not samples:
+        return open_rows(data).divide()
+    assert data is not None
+    splits = open_rows(data.model_copy(update={"val": 0.5})).divide()
+    assert isinstance(splits.train, Split)
+    assert isinstance(splits.val, Split)
+    return replace(splits, train=splits.train.head(samples), val=splits.val.head(samples))
+
+
+def _change(subject: Subject, setting: Setting, before: bool) -> SweepSpec:
+    spec = _load(subject.name, subject.penalty)
+    epochs = round(spec.training.max_epochs * setting.longer)
+    updates = _BEFORE if before else {}
+    changes = {"max_epochs": epochs, "batch_size": setting.batch_size, **updates}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
+
+
+@cache
 def _load(name: str, penalty: str) -> SweepSpec:
     space = {"penalty": penalty, "lambda": "auto"}
     if name in _TABLES:
@@ -158,25 +228,72 @@ def _load(name: str, penalty: str) -> SweepSpec:
     return spec.model_copy(update={"space": parsed.space})
 
 
-def report(names: Sequence[str], seeds: int) -> Iterator[str]:
+def train_all(
+    benches: Sequence[Bench], seeds: int, pool: Pool, until: float, record: Path | None
+) -> tuple[Losses, int]:
+    """All val/losses, and how many seeds are complete at the time ``until``."""
+    losses: Losses = {}
+    wanted = [{job for b in benches for job in b.list_jobs(seed)} for seed in range(seeds)]
+    slow_first = [sorted(jobs, key=lambda job: job.setting.batch_size) for jobs in wanted]
+    coming = pool.imap_unordered(_train_job, [job for jobs in slow_first for job in jobs])
+    while len(losses) < sum(map(len, wanted)):
+        try:
+            job, loss = coming.next(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            break
+        losses[job] = loss
+        if record is not None:
+            with record.open("a") as file:
+                print(json.dumps([*map(str, astuple(job)), losses[job]]), file=file)
+    complete = [jobs <= losses.keys() for jobs in wanted]
+    return losses, complete.index(False) if False in complete else seeds
+
+
+def _train_job(job: Job) -> tuple[Job, float]:
+    return job, train_one(job)
+
+
+def report(benches: Mapping[Subject, Bench], losses: Losses, seeds: int) -> Iterator[str]:
     """The table: a row for each setting."""
-    for name in names:
-        for penalty in ("l1", "l2"):
-            for setting, costs, spread in Bench(name, penalty, seeds).measure_carried():
-                shown = " | ".join(f"{cost / spread:.2f}" if spread else "–" for cost in costs)
-                epochs = f"{setting.longer:g} × epochs"
-                yield f"| {name} | {penalty} | {setting.batch_size}, {epochs} | {shown} |"
+    for subject, bench in benches.items():
+        for setting, costs, spread in bench.measure_carried(losses, seeds):
+            shown = " | ".join(f"{cost / spread:.2f}" if spread else "–" for cost in costs)
+            where = f"{setting.batch_size}, {setting.longer:g} × epochs"
+            yield f"| {subject.name} | {subject.penalty} | {where} | {shown} |"
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+
+
+def main() -> None:
+    """All of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", choices=NAMES, nargs="+", default=list(NAMES))
+    parser.add_argument("--penalties", nargs="+", default=["l1", "l2"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=10**6)
+    parser.add_argument("--record", type=Path, help="a file for each training's val/loss")
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    subjects = [
+        Subject(name, penalty, options.samples, options.device)
+        for name in options.data
+        for penalty in options.penalties
+    ]
+    with get_context("spawn").Pool(options.jobs, _begin) as pool:
+        benches = {subject: Bench(subject, pool) for subject in subjects}
+        losses, seeds = train_all([*benches.values()], options.seeds, pool, until, options.record)
+    print(f"{len(losses)} trainings, {seeds} seeds are complete")
+    if seeds > 1:
+        print("| data | penalty | batch size, epochs | λ | λ before | multiple of the low end |")
+        print("|---|---|---|---|---|---|")
+        print(*report(benches, losses, seeds), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", choices=NAMES, nargs="+", default=list(NAMES))
-    parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    print(
-        "| data | penalty | batch size, epochs | λ | λ before | multiple of the range's low end |"
-    )
-    print("|---|---|---|---|---|---|")
-    for line in report(arguments.data, arguments.seeds):
-        print(line, flush=True)
+    main()

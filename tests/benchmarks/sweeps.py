@@ -75,8 +75,13 @@ def sweep(
     if done.returncode:
         sys.exit(done.stderr)
     summary = json.loads(done.stdout)
-    folder = home / "sweeps" / summary["sweep_id"]
+    return read_sweep(home / "sweeps" / summary["sweep_id"], summary)
+
+
+def read_sweep(folder: Path, summary: Mapping[str, Any] | None = None) -> Finished:
+    """Read the records of a sweep that ended."""
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    study = optuna.load_study(study_name=summary["name"], storage=storage)
+    (name,) = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    return Finished(summary, study.trials, [json.loads(line) for line in lines])
+    return Finished(summary or {}, study.trials, [json.loads(line) for line in lines])

@@ -242,6 +242,53 @@ def test_ctrl_c_interrupts_it_and_it_goes_on_where_it_stood(
         assert facts(trial) == facts(expected)
 
 
+@pytest.mark.ray
+def test_a_search_on_folds_is_the_same_on_each_interrupted_or_not(
+    tmp_path: Path, local: Executor, on_ray: Executor
+) -> None:
+    """Here undisturbed, on Ray interrupted within the third fold of a trial."""
+    changes: dict[str, Any] = {
+        "training": {"max_epochs": 5, "lr": 0.02},
+        "early_stopping": {"patience": 2, "min_delta": 0.05},
+        "search": {
+            "sampler": "random",
+            "folds": 3,
+            "pruner": {"name": "threshold", "upper": 0.45},
+            "enqueue": [{"penalty": "none", "dropout": 0.01}],
+        },
+        "budget": {"trials": 5},
+        "confirm": {"top_k": 1, "trainings": 10},
+    }
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.fold == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    found: dict[str, Sweep] = {}
+    weights: dict[str, dict[str, torch.Tensor]] = {}
+    for executor in (local, on_ray):
+        spec = executor.spec(**changes)
+        folder = executor.new(tmp_path / executor.name, spec)
+        if executor is on_ray:
+            cut = executor.run(spec, folder, Watcher(interrupt))
+            assert cut.stopped is Stop.INTERRUPTED
+            assert [len(t.folds) for t in cut.sweep.of_state(TrialState.RUNNING)] == [2]
+        sweep = found[executor.name] = executor.run(spec, folder).sweep
+        assert sweep.best is not None
+        weights[executor.name] = torch.load(
+            folder.best_weights(sweep.best.number), weights_only=True
+        )
+    here, there = found["local"], found["ray"]
+    reasons = {t.reason for t in here.searched if t.state is TrialState.PRUNED}
+    assert reasons >= {"pruned by the study", "dropped after fold 1 of 3"}
+    for trial in here.of_state(TrialState.COMPLETE):
+        assert len(trial.folds) == (0 if trial.replicate else 3)
+    for one, other in zip(here.trials, there.trials, strict=True):
+        assert facts(one) == facts(other)
+    assert all(torch.equal(weights["local"][k], weights["ray"][k]) for k in weights["local"])
+    assert here.inspection == there.inspection
+
+
 def test_a_failing_trial_is_kept_with_its_reason_and_the_sweep_goes_on(
     executor: Executor, tmp_path: Path
 ) -> None:
@@ -277,6 +324,32 @@ def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_pat
         assert (trial.state, trial.reason) == (TrialState.PRUNED, "pruned by the study")
         assert [e.epoch for e in trial.epochs] == [1]
         assert not folder.trial(trial.number).exists()
+
+
+def test_paused_trials_go_on_from_their_checkpoints_as_if_they_had_not_been_paused(
+    executor: Executor, tmp_path: Path
+) -> None:
+    search = {"sampler": "random", "baseline": False}
+    rule = {"name": "pause_and_promote", "reduction_factor": 2, "k": 2}
+    common: dict[str, Any] = {"training": {"max_epochs": 5, "lr": 0.01}, "budget": {"trials": 6}}
+    spec = executor.spec(search={**search, "pruner": rule}, **common)
+    folder = executor.new(tmp_path / "paused", spec)
+    watcher = Watcher()
+    sweep = executor.run(spec, folder, watcher).sweep
+    plain = executor.spec(search={**search, "pruner": "none"}, **common)
+    whole = executor.run(plain, executor.new(tmp_path / "whole", plain)).sweep
+    order = [epoch.trial for epoch in watcher.epochs]
+    again = {n for n, last in zip(order[1:], order, strict=False) if n != last and n < last}
+    assert again  # trials that were paused went on
+    assert sweep.state is SweepState.SUCCEEDED
+    assert len(sweep.of_state(TrialState.COMPLETE)) >= 2
+    assert {t.state for t in sweep.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial, expected in zip(sweep.trials, whole.trials, strict=True):
+        assert trial.params == expected.params
+        seen = [(e.epoch, e.metrics) for e in trial.epochs]
+        assert seen == [(e.epoch, e.metrics) for e in expected.epochs[: len(seen)]]
+        assert folder.checkpoint(trial.number).exists() is False
+    assert any(t.number in again and t.state is TrialState.COMPLETE for t in sweep.trials)
 
 
 def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:

@@ -196,6 +196,35 @@ def test_a_trial_that_compares_badly_is_pruned(open_sweep: Callable[..., AskedSw
     assert sweep.sweep.records()[1].state is TrialState.PRUNED
 
 
+def test_a_paused_trial_is_let_go_of_and_asked_for_again(
+    open_sweep: Callable[..., AskedSweep],
+) -> None:
+    rule = {"name": "pause_and_promote", "reduction_factor": 2, "k": 1}
+    search = {"sampler": "random", "baseline": False, "pruner": rule}
+    sweep = open_sweep(search=search, budget={"trials": 3})
+    first = ask(sweep)
+    signal = first.report({"val/loss": 0.5})
+    assert (signal.stop, signal.reason.partition(":")[0]) == (True, "paused")
+    sweep.tell(first)
+    assert sweep.sweep.records()[0].state is TrialState.PAUSED
+    second = ask(sweep)
+    assert second.number == 1
+    assert second.report({"val/loss": 0.9}).stop
+    sweep.tell(second)
+    again = ask(sweep)
+    assert again.number == 0
+    again.report({"val/loss": 0.5})  # of epoch 1, which stays as it was
+    assert again.report({"val/loss": 0.45}).stop
+    sweep.tell(again)
+    train_all(sweep)
+    trials = sweep.sweep.records()
+    assert [e.metrics["val/loss"] for e in trials[0].epochs][:2] == [0.5, 0.45]
+    assert len(trials[1].epochs) == 1
+    assert trials[1].state is TrialState.PRUNED
+    assert TrialState.COMPLETE in {t.state for t in trials}
+    assert all(t.state.has_ended for t in trials)
+
+
 def _work(spec: dict[str, Any], home: Path, seen: Any) -> None:
     """One of several jobs: asks, reports and tells until nothing is left."""
     while (trial := gapsweep.ask(spec, home=home)) is not None:

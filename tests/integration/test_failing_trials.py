@@ -68,7 +68,13 @@ def _assert_only_the_last_is_complete(done: Done, failed: int) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     summary = json.loads(done.stdout)
-    assert summary["trials"] == {"complete": 1, "pruned": 0, "failed": failed, "running": 0}
+    assert summary["trials"] == {
+        "complete": 1,
+        "pruned": 0,
+        "failed": failed,
+        "running": 0,
+        "paused": 0,
+    }
     assert summary["best"]["params"] == {"model.way": "fine"}
 
 

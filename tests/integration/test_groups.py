@@ -107,7 +107,13 @@ def test_killing_each_worker_in_the_middle_of_an_epoch_loses_nothing(
         kill_rank(1, sweep, after=4)
 
     sweep = run_beside(kill, tmp_path, ray, model={"seconds": 0.1, "pids": str(tmp_path)})
-    assert sweep.summary()["trials"] == {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
+    assert sweep.summary()["trials"] == {
+        "complete": 1,
+        "pruned": 0,
+        "failed": 0,
+        "running": 0,
+        "paused": 0,
+    }
     assert len(killed) == 2
     assert curves(sweep.epochs()) == undisturbed
 
@@ -151,7 +157,13 @@ def test_a_trial_that_fails_in_a_group_leaves_the_slot_to_the_next(
         budget={"trials": 5},
         resources={"workers": 2, "concurrent": 1, "retries": 1},
     )
-    assert sweep.summary()["trials"] == {"complete": 2, "pruned": 0, "failed": 3, "running": 0}
+    assert sweep.summary()["trials"] == {
+        "complete": 2,
+        "pruned": 0,
+        "failed": 3,
+        "running": 0,
+        "paused": 0,
+    }
     lines = {
         int(n): rest for n, rest in re.findall(r"^trial +(\d+) (.*)$", sweep.done.stdout, re.M)
     }

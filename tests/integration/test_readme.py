@@ -74,7 +74,7 @@ def test_the_residual_network(tmp_path: Path, shared_ray: Ray) -> None:
     write(tmp_path, TRAINABLES, "resnet")
     changes = settings(*SMALL, "search.pruner=none")
     summary = swept(tmp_path, *shared_ray.options, *changes, env=shared_ray.env)
-    assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0}
+    assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "paused": 0}
 
 
 @pytest.mark.parametrize("trainable", ["fit:train", "fit:Digits"])

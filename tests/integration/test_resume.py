@@ -47,7 +47,13 @@ def _check(home: Path, folder: Path, ray: Ray) -> None:
     resumed = gapsweep(*words, env=ray.env)
     assert resumed.returncode == 0, resumed.stderr
     summary = json.loads(resumed.stdout)
-    assert summary["trials"] == {"complete": TRIALS, "pruned": 0, "failed": 0, "running": 0}
+    assert summary["trials"] == {
+        "complete": TRIALS,
+        "pruned": 0,
+        "failed": 0,
+        "running": 0,
+        "paused": 0,
+    }
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [(e["trial"], e["epoch"]) for e in map(json.loads, lines)]
     assert sorted(epochs) == [(t, e) for t in range(TRIALS) for e in range(1, EPOCHS + 1)]

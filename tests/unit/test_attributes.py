@@ -26,11 +26,14 @@ TRIAL = TrialAttributes(
     idle=4,
     stalls=3,
     handed_out=(2, 30),
+    promoted=4,
+    paused=True,
     batch=(12, 10),
     control={"val/loss": 0.4},
     best={"val/loss": 0.5, "epoch": 4.0},
     not_acting=("averaging",),
     stopped_epoch=6,
+    folds=({"val/loss": 0.4}, {"val/loss": 0.6}),
     ran_on={"device": "CPU"},
     reason="pruned by the study",
     seconds=1.5,
@@ -68,6 +71,7 @@ def test_the_released_keys_are_there() -> None:
         *("stopped_epoch", "ran_on", "reason", "seconds"),
         *("replicate", "without", "redraws_test", "control"),
         *("crashes", "idle", "stalls", "handed_out", "batch", "not_acting"),
+        *("promoted", "paused", "folds"),
     }
     assert STUDY.dump() == {
         "budget": 40,

@@ -27,7 +27,14 @@ from service.server.store.job_records import DriverReport, Instructions, Job
 from service.server.store.progress_store import ProgressStore
 from service.server.sweep_service import ServiceSettings, SweepService
 from service.spec.resources import Resources
-from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
+from service.study.events import (
+    BestImproved,
+    EpochEnded,
+    TrialEnded,
+    TrialEvent,
+    TrialPaused,
+    TrialStarted,
+)
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
@@ -39,7 +46,8 @@ from tests.stores import Store
 WAIT = patience(10.0)
 """Seconds after which what a test waits for will not come."""
 SWEEP = "digits-1"
-RUNNING, COMPLETE, PRUNED = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED
+RUNNING, PAUSED = TrialState.RUNNING, TrialState.PAUSED
+COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
 
 
 class BreakableProgress(ProgressStore):
@@ -148,6 +156,15 @@ def news(found: Trial, *epochs: Epoch, changed: bool = True) -> TrialUpdate:
 
 class TestEvents:
     """What listeners hear."""
+
+    def test_every_pause_of_a_trial_is_told_once(self, house: House) -> None:
+        recorder, _ = house.driver()
+        first, second = (trial(1, state=PAUSED, seconds=s) for s in (2.0, 5.0))
+        for found in (trial(1), first, first, trial(1, seconds=2.0), second):
+            recorder.write([news(found)])
+        paused = [event.trial.seconds for event in house.events if isinstance(event, TrialPaused)]
+        assert paused == [2.0, 5.0]
+        assert house.job.progress["paused"] == 1
 
     def test_a_trials_life_is_told_as_events(self, house: House) -> None:
         recorder, _ = house.driver()
@@ -328,6 +345,7 @@ class TestProgress:
         recorder.write([news(trial(1, 0.25)), news(trial(2)), news(trial(3, state=PRUNED))])
         assert house.job.progress == {
             "running": 1,
+            "paused": 0,
             "complete": 2,
             "pruned": 1,
             "failed": 0,

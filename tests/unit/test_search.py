@@ -32,6 +32,9 @@ PAIRS: list[tuple[str, Any]] = [
     ("cmaes", "successive_halving"),
     ("qmc", {"name": "threshold", "upper": 0.75, "warmup_epochs": 1}),
     ("tpe", "wilcoxon"),
+    ("tpe", {"name": "top_k", "epochs": 2, "k": 4}),
+    ("tpe", {"name": "pause_and_promote", "reduction_factor": 2}),
+    ("random", {"name": "by_strength", "pruner": {"name": "successive_halving"}}),
     ("tpe", "none"),
 ]
 
@@ -53,8 +56,12 @@ def drive(session: StudySession) -> None:
     while (asked := session.ask()) is not None:
         losses = [loss(asked.params, epoch) for epoch in range(1, EPOCHS + 1)]
         for epoch, value in enumerate(losses, start=1):
-            if session.report(asked.number, epoch, {"val/loss": value}) is Decision.PRUNE:
+            decision = session.report(asked.number, epoch, {"val/loss": value})
+            if decision is Decision.PRUNE:
                 session.prune(asked.number)
+                break
+            if decision is Decision.PAUSE:
+                session.pause(asked.number)
                 break
         else:
             session.complete(asked.number, {"val/loss": min(losses)}, EPOCHS)

@@ -89,8 +89,9 @@ C = TypeVar("C", bound=Component)
 class Registry(Generic[C]):
     """All components of one kind, for example all samplers.
 
-    Specs use the registries ``samplers``, ``pruners``, ``optimizers``, ``schedules``,
-    ``stopping_rules``, ``penalties``, ``augmentations``, ``regularisers`` and ``data_sources``.
+    Specs use the registries ``samplers``, ``pruners``, ``fold_pruners``, ``optimizers``,
+    ``schedules``, ``stopping_rules``, ``penalties``, ``augmentations``, ``regularisers`` and
+    ``data_sources``.
     """
 
     def __init__(

@@ -66,6 +66,26 @@ class CalledRows(Rows):
         check_training_part(parts["train"], join(targets), self.task, f"division {count}")
         return frozenset((len(parts["train"]),))
 
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """The parts of a call for this fold."""
+        if not fold:
+            return self.divide()
+        with locate(f"fold {fold + 1} of {folds}"):
+            return self.divide(fold)
+
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """Call the function for every fold."""
+        self.function.check_folds(folds)
+        return frozenset(len(self._divide_arrays(fold, folds)) for fold in range(folds))
+
+    def _divide_arrays(self, fold: int, folds: int) -> Raw:
+        """The training part of a fold, with all classes."""
+        parts = self._draw(fold, redraw_test=False) if fold else dict(self.first)
+        targets = [Raw(p.y, p.y) for p in parts.values()]
+        which = f"fold {fold + 1} of {folds}"
+        check_training_part(parts["train"], join(targets), self.task, which)
+        return parts["train"]
+
     def _draw(self, replicate: int, redraw_test: bool) -> dict[str, Raw]:
         called = _check_arrays(self.function, replicate)
         parts, _ = read_inputs(take_column(called, self.rule, self.function.path), OF_FUNCTIONS)

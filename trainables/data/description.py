@@ -18,16 +18,25 @@ from trainables.data.rows import PooledRows, Rows
 from trainables.data.splits import Split, Splits
 
 
-def describe_data(config: DataSource, rows: Rows, splits: Splits) -> tuple[Note, ...]:
-    """Inputs, targets, task and division, and the notes of the source."""
-    return tuple(_list_notes(config, rows, splits))
+def describe_data(
+    config: DataSource, rows: Rows, splits: Splits, folds: int | None = None
+) -> tuple[Note, ...]:
+    """Inputs, targets, task and division, the search's into ``folds`` too, and the source's notes.
+
+    ``splits`` are the search's.
+    """
+    return tuple(_list_notes(config, rows, splits, folds))
 
 
-def _list_notes(config: DataSource, rows: Rows, splits: Splits) -> Iterator[Note]:
+def _list_notes(
+    config: DataSource, rows: Rows, splits: Splits, folds: int | None
+) -> Iterator[Note]:
     yield Note("inputs", _describe_inputs(splits))
     yield Note("targets", _describe_targets(splits))
     yield Note("task", _describe_task(config, splits))
     yield Note("division", _describe_division(config, rows))
+    if folds is not None:
+        yield Note("folds", _describe_folds(config, rows, folds))
     yield from (Note("samples", text) for text in splits.notes)
     yield from rows.notes
 
@@ -116,6 +125,16 @@ def _explain(splits: Splits) -> str:
     if task is Task.REGRESSION:
         return "the targets are floats; if they are classes, set `task: classification`"
     return "the targets are several arrays; the loss is yours"
+
+
+def _describe_folds(config: DataSource, rows: Rows, folds: int) -> str:
+    split = getattr(config, "split", None)
+    if isinstance(rows, CalledRows | LazyRows) or not isinstance(split, SplitterConfig):
+        made = f"the function's first {folds}"
+    else:
+        by = f" by {split.column}" if split.column else ""
+        made = f"{folds} of the samples that are not the test's, {split.name}{by}"
+    return f"{made}: each trial of the search is trained on every one, and judged by their mean"
 
 
 def _describe_division(config: DataSource, rows: Rows) -> str:

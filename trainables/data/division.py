@@ -49,6 +49,21 @@ def choose_validation(
     return _check_parts(splitter, made, len(raw))
 
 
+def list_folds(
+    splitter: Splitter, raw: Raw, task: Task, folds: int, share: float, draw: Draw
+) -> list[tuple[Indices, Indices]]:
+    """Positions of the training and validation samples of each fold of a search.
+
+    Raises:
+        DataError, ContractError: as :func:`hold_out`.
+    """
+    made = splitter.list_folds(view(raw, task), folds, share, draw)
+    for number, (_, held) in enumerate(made, start=1):
+        if not len(held):
+            raise DataError(f"fold {number} of {folds} has no rows; set fewer folds")
+    return [_check_parts(splitter, parts, len(raw)) for parts in made]
+
+
 def _check_parts(
     splitter: Splitter, made: tuple[Indices, Indices], count: int
 ) -> tuple[Indices, Indices]:

@@ -77,6 +77,27 @@ class DataFunction:
         parts = read_parts(self.path, made, self.loader)
         return parts, bool(self.varies or folds)
 
+    def check_folds(self, folds: int) -> None:
+        """Check that calls give so many folds, to validate on one after another.
+
+        Raises:
+            DataError: they do not.
+            ContractError: as :meth:`call`.
+        """
+        if self.varies == "fold":
+            return
+        if self.varies == "seed":
+            raise DataError(
+                f"{self.path} takes `seed`, of which each value gives another random division, and "
+                f"{folds} folds share no validation sample: let it take `fold`, or return a list "
+                f"of {folds} folds; or set `redraw: pooled` in `data`"
+            )
+        with ReadingState().seeded(self.seed, 0):
+            made = _call(self.path, _load(self.path, self.arguments), self.arguments, {})
+        known = len(made) if _are_folds(made) else 1
+        if known < folds:
+            raise DataError(f"{self.path} returns {known} folds, fewer than {folds}")
+
     def _choose(self, folds: list[object], replicate: int) -> object:
         """The fold of a replicate; they take the folds in turn."""
         if self.varies == "fold":

@@ -65,6 +65,22 @@ class LazyRows(Rows):
             self.divide(count)
         return frozenset()
 
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """The splits of a call for this fold."""
+        return self.divide(fold)
+
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """Call the function for every fold; a stream or one Dataset has none."""
+        if not self.redraws:
+            raise DataError(
+                f"{self.function.path} returns a Dataset or a stream, whose samples are not "
+                f"divided here: for {folds} folds let it take `fold`, or return a list of {folds} "
+                "folds"
+            )
+        self.function.check_folds(folds)
+        trained = [self.divide(fold).train for fold in range(folds)]
+        return frozenset(len(t) for t in trained if isinstance(t, LazySplit))
+
 
 def open_lazily(
     function: DataFunction,

@@ -9,6 +9,7 @@ import numpy as np
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.data.rows import Rows
 from trainables.data.splits import Split, Splits
+from trainables.errors import DataError
 
 
 class NoSplits(Splits):
@@ -44,3 +45,11 @@ class NoRows(Rows):
     def check_replicates(self, count: int) -> frozenset[int]:
         """Nothing to check."""
         return frozenset()
+
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """None."""
+        raise DataError(f"{folds} folds need samples that are divided here, and there are none")
+
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """There are none."""
+        raise DataError(f"{folds} folds need samples that are divided here, and there are none")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from trainables.config.data_info import Task
-from trainables.data.division import check_training_part, choose_validation, hold_out, view
+from trainables.data.division import (
+    check_training_part,
+    choose_validation,
+    hold_out,
+    list_folds,
+    view,
+)
 from trainables.data.encoding import prepare
 from trainables.data.notes import Note
-from trainables.data.raw import Raw, join
+from trainables.data.raw import Indices, Raw, join
 from trainables.data.splits import Splits
 from trainables.data.splitters.base import Draw, Splitter
 from trainables.errors import DataError
@@ -58,6 +64,27 @@ class Rows(ABC):
             DataError: one of them cannot be made, or lacks a class in its training part.
         """
 
+    @abstractmethod
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """The splits of one of the folds of a cross-validated search, from 0; as :meth:`divide`.
+
+        Raises:
+            DataError: there are no such folds, or this one cannot be trained on.
+            ContractError: a user-defined function violates the contract.
+        """
+
+    @abstractmethod
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """Check the folds of a cross-validated search; returns the sizes of their training parts.
+
+        Raises:
+            DataError: there are no such folds, or one lacks a class in its training part.
+        """
+
+    def divide_for_search(self, folds: int | None) -> Splits:
+        """The splits that the search's weights are of: those of its first fold, if it has folds."""
+        return self.divide() if folds is None else self.divide_fold(0, folds)
+
 
 @dataclass(frozen=True)
 class GivenRows(Rows):
@@ -82,6 +109,20 @@ class GivenRows(Rows):
     def check_replicates(self, count: int) -> frozenset[int]:
         """Nothing to check."""
         return frozenset()
+
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """None: there is one division."""
+        raise DataError(f"{folds} folds need samples that are divided here; {CAME_DIVIDED}")
+
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """There are none."""
+        raise DataError(f"{folds} folds need samples that are divided here; {CAME_DIVIDED}")
+
+
+CAME_DIVIDED = (
+    "these came divided: set `redraw: pooled` in `data` to divide their training and validation "
+    "samples, or leave `search.folds` out"
+)
 
 
 @dataclass(frozen=True)
@@ -117,12 +158,36 @@ class DrawnRows(Rows):
         self.splitter.check(cases, 2)
         self.splitter.check_replicates(cases, self.share, count)
         targets = Raw(self.pool.y, self.pool.y, self.pool.by)
+        draws = (Draw(self.seed, replicate) for replicate in range(1, count + 1))
+        made = (
+            choose_validation(self.splitter, targets, self.task, self.share, draw) for draw in draws
+        )
+        return self._check_training_parts(made, "division", count)
+
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """One of the splitter's folds of the rows that are not the test's."""
+        stay, held = self._list_folds(self.pool, folds)[fold]
+        parts = {"train": self.pool.rows(stay), "val": self.pool.rows(held)}
+        if self.test is not None:
+            parts["test"] = self.test
+        return prepare(parts, self.task, keep_numbers=self.keep_numbers)
+
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """Look for the classes in the training part of each fold."""
+        made = self._list_folds(Raw(self.pool.y, self.pool.y, self.pool.by), folds)
+        return self._check_training_parts(made, "fold", folds)
+
+    def _list_folds(self, pool: Raw, folds: int) -> list[tuple[Indices, Indices]]:
+        return list_folds(self.splitter, pool, self.task, folds, self.share, Draw(self.seed))
+
+    def _check_training_parts(
+        self, divisions: Iterable[tuple[Indices, Indices]], what: str, count: int
+    ) -> frozenset[int]:
+        targets = Raw(self.pool.y, self.pool.y, self.pool.by)
         others = targets if self.test is None else join([targets, Raw(self.test.y, self.test.y)])
         sizes = set()
-        for replicate in range(1, count + 1):
-            draw = Draw(self.seed, replicate)
-            stay, _ = choose_validation(self.splitter, targets, self.task, self.share, draw)
-            which = f"division {replicate} of {count}"
+        for number, (stay, _) in enumerate(divisions, start=1):
+            which = f"{what} {number} of {count}"
             check_training_part(targets.rows(stay), others, self.task, which)
             sizes.add(len(stay))
         return frozenset(sizes)
@@ -168,6 +233,14 @@ class PooledRows(Rows):
     def check_replicates(self, count: int) -> frozenset[int]:
         """Divide the pool ``count`` times, and look for the classes in each training part."""
         return self._pool().check_replicates(count)
+
+    def divide_fold(self, fold: int, folds: int) -> Splits:
+        """One of the splitter's folds of the pool."""
+        return self._pool().divide_fold(fold, folds)
+
+    def check_folds(self, folds: int) -> frozenset[int]:
+        """Look for the classes in the training part of each fold of the pool."""
+        return self._pool().check_folds(folds)
 
     def _pool(self) -> DrawnRows:
         train, val = self.parts["train"], self.parts["val"]

@@ -15,12 +15,13 @@ itself imports neither torch nor Ray.
 - A service: ``Client``, ``AsyncClient`` (extra ``client``).
 - To subclass: ``Trainable``, ``Regulariser``, ``Penalty``, ``StoppingRule``, ``Splitter``, with
   ``Batch``, ``Now``, ``Verdict``, ``Cases`` and ``Draw``; the components' models
-  ``SamplerConfig``, ``PrunerConfig``, ``OptimizerConfig``, ``ScheduleConfig``, ``StoppingConfig``.
+  ``SamplerConfig``, ``PrunerConfig``, ``FoldPrunerConfig``, ``OptimizerConfig``,
+  ``ScheduleConfig``, ``StoppingConfig``.
 - For a training loop of your own: ``Trial``, ``TrialEnd``, ``LightningCallback``,
   ``HuggingFaceCallback``.
-- Registries: ``samplers``, ``pruners``, ``optimizers``, ``schedules``, ``stopping_rules``,
-  ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``, ``splitters``, each a
-  ``Registry``.
+- Registries: ``samplers``, ``pruners``, ``fold_pruners``, ``optimizers``, ``schedules``,
+  ``stopping_rules``, ``penalties``, ``augmentations``, ``regularisers``, ``data_sources``,
+  ``splitters``, each a ``Registry``.
 - Errors: ``GapsweepError``, ``InputError``, ``SpecError``.
 """
 
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from service.run.sweep import refit as refit
     from service.spec.file import load_spec as load_spec
     from service.spec.file import parse_spec as parse_spec
+    from service.spec.fold_pruners import FoldPrunerConfig as FoldPrunerConfig
+    from service.spec.fold_pruners import fold_pruners as fold_pruners
     from service.spec.model import SweepSpec as SweepSpec
     from service.spec.pruners import PrunerConfig as PrunerConfig
     from service.spec.pruners import pruners as pruners
@@ -97,6 +100,7 @@ _PUBLIC = {
     "service.run.start_and_resume": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
     "service.spec.model": ("SweepSpec",),
+    "service.spec.fold_pruners": ("FoldPrunerConfig", "fold_pruners"),
     "service.spec.pruners": ("PrunerConfig", "pruners"),
     "service.spec.samplers": ("SamplerConfig", "samplers"),
     "service.sweep.refit_record": ("Refit",),

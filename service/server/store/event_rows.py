@@ -9,6 +9,7 @@ from service.client.sweep_events import (
     EpochEnded,
     StateChanged,
     SweepEvent,
+    TrialPaused,
     event_to_json,
     parse_event,
 )
@@ -36,5 +37,7 @@ def _key(event: SweepEvent) -> str | None:
             return None
         case EpochEnded():
             return f"{event.kind} {event.epoch.trial} {event.epoch.epoch}"
+        case TrialPaused():  # as often as it is paused
+            return f"{event.kind} {event.trial.number} {event.trial.seconds:.6f}"
         case _:
             return f"{event.kind} {event.trial.number}"

@@ -89,7 +89,26 @@ class Splitter(ABC):
         Raises:
             DataError: these rows cannot be divided so, or this rule has no folds.
         """
-        raise DataError(f"{type(self).__name__} has no folds")
+        raise DataError(
+            f"{type(self).__name__} has no folds; define `divide_into(cases, folds, number)`, "
+            "which returns the positions of each fold's rows"
+        )
+
+    def list_folds(
+        self, cases: Cases, folds: int, share: float, draw: Draw
+    ) -> list[tuple[Indices, Indices]]:
+        """Training and validation rows of each fold of a cross-validated search.
+
+        Every row is validated on once, unless a rule says otherwise; ``share`` is that of
+        validation rows where training and validation rows are divided once.
+
+        Raises:
+            DataError: as :meth:`divide_into`.
+        """
+        del share
+        every = np.arange(cases.count)
+        held = [np.sort(rows) for rows in self.divide_into(cases, folds, draw.number)]
+        return [(np.setdiff1d(every, rows), rows) for rows in held]
 
     def read(self, by: Array, column: str) -> Array:
         """The values of the column ``by`` as :meth:`hold_out` gets them.

@@ -8,6 +8,9 @@ from trainables.data.raw import Array, Indices
 from trainables.data.splitters.base import Cases, Draw, Splitter
 from trainables.errors import DataError
 
+_OF_SEARCH = 2**31
+"""The number of the division of a cross-validated search; replicates have small ones."""
+
 
 class Folds(Splitter):
     """Validates on a fold of another splitter's; test rows are set aside by that one.
@@ -45,3 +48,9 @@ class Folds(Splitter):
         if not len(held):
             raise DataError(f"fold {fold} of {self._folds} has no rows; set fewer folds")
         return np.setdiff1d(np.arange(cases.count), held), held
+
+    def list_folds(
+        self, cases: Cases, folds: int, share: float, draw: Draw
+    ) -> list[tuple[Indices, Indices]]:
+        """Folds that are no replicate's: rows are divided for the search apart."""
+        return self._inner.list_folds(cases, folds, share, Draw(draw.seed, _OF_SEARCH))

@@ -48,12 +48,17 @@ class Group(Splitter):
         """Folds of whole groups, random and of about the same size; classes keep their shares."""
         from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-        self.check(cases, folds)
         rows, by = np.zeros(cases.count), get_by(cases)
+        groups = len(np.unique(by))
+        if groups < folds:
+            raise DataError(f"there are {groups} groups; {folds} folds need at least {folds}")
         if cases.classes is None:
             made = GroupKFold(folds, shuffle=True, random_state=number).split(rows, groups=by)
         else:
             stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=number)
+            most = int(np.unique(cases.classes, return_counts=True)[1].max())
+            if most < folds:
+                raise DataError(f"no class has {folds} rows for {folds} folds; the most are {most}")
             made = stratified.split(rows, cases.classes, by)
         return [held for _, held in made]
 

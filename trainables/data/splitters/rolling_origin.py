@@ -58,6 +58,24 @@ class RollingOrigin(Splitter):
             position = 1 + int(_spread(len(windows) - 1, draw.seed)[draw.replicate - 1])
         return timeline.divide(*windows[position])
 
+    def list_folds(
+        self, cases: Cases, folds: int, share: float, draw: Draw
+    ) -> list[tuple[Indices, Indices]]:
+        """The latest windows that share no row, the first fold's the last.
+
+        Each trains on the rows before its window, at least half as many as the first fold does.
+        """
+        del draw
+        self.check(cases, 2)
+        timeline = _Timeline.read(cases)
+        apart = timeline.list_windows_apart(share)
+        if len(apart) < folds:
+            raise DataError(
+                f"{folds} folds need as many validation windows, one after another, and the times "
+                f"of the rows give {len(apart)}; set fewer folds, or a smaller `val`"
+            )
+        return [timeline.divide(*window) for window in apart[:folds]]
+
 
 @dataclass(frozen=True)
 class _Timeline:
@@ -91,6 +109,15 @@ class _Timeline:
             later = self.starts[index + 1 :]
             windows.append((start, int(later[np.abs(later - start - wanted).argmin()])))
         return windows
+
+    def list_windows_apart(self, share: float) -> list[tuple[int, int]]:
+        """Those of the windows that end where a later one starts, or before, the latest first."""
+        windows = self.list_windows(share)
+        found = windows[:1]
+        for window in windows[1:]:
+            if window[1] <= found[-1][0]:
+                found.append(window)
+        return found
 
     def divide(self, start: int, end: int) -> tuple[Indices, Indices]:
         return self.order[:start], self.order[start:end]

@@ -1,0 +1,149 @@
+"""Replays one search on recorded trainings: real session, sampler and pruner, a virtual clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.replay.courses import Course, Courses, Standing
+from service.spec.model import SweepSpec
+from service.study.records import Params, Role
+from service.study.session import Decision, StudySession
+from service.study.study import open_tabular_study
+from service.study.trial_flow import NoTrial, TrialFlow
+
+
+@dataclass(frozen=True, order=True)
+class _Turn:
+    """The moment at which a slot ends the next epoch of its trial."""
+
+    at: float
+    order: int
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """A trial that was the best when it completed: after how many epochs and seconds of all."""
+
+    epochs: int
+    seconds: float
+    standing: Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What one search came to.
+
+    ``completed`` and ``pruned`` are the places of the configurations that it tried, by their end.
+    """
+
+    epochs: int
+    seconds: float
+    improvements: tuple[Improvement, ...]
+    completed: frozenset[int]
+    pruned: frozenset[int]
+
+
+def replay(
+    courses: Courses, spec: SweepSpec, *, trials: int, slots: int, until: float | None = None
+) -> Replay:
+    """One search by a spec's sampler, pruner and seed, of so many trials on so many slots.
+
+    The baseline is one of the trials. With ``until``, it ends when its regret is not larger.
+
+    Raises:
+        ContractError: a user-defined class cannot be imported or does not accept an option.
+    """
+    return _Search(courses, spec, trials, slots, until).run()
+
+
+class _Search:
+    """One search; the clock goes from the end of an epoch to that of the next one of any slot."""
+
+    def __init__(
+        self, courses: Courses, spec: SweepSpec, trials: int, slots: int, until: float | None
+    ) -> None:
+        self._courses, self._slots, self._until = courses, slots, until
+        study, self._taken = open_tabular_study(spec, courses.points)
+        self._now, self._epochs, self._order = 0.0, 0, 0
+        self._improvements: list[Improvement] = []
+        self._ended: dict[bool, set[int]] = {True: set(), False: set()}
+        self._turns: list[_Turn] = []
+        session = StudySession(
+            study,
+            spec.space,
+            metric=spec.objective.metric,
+            constraints=spec.constraints,
+            max_epochs=spec.training.max_epochs,
+            clock=lambda: self._now,
+        )
+        session.prepare(trials, _list_first(courses))
+        self._flow = TrialFlow(session, self._has_arrived, lambda: slots)
+
+    def run(self) -> Replay:
+        self._fill()
+        while self._turns and not self._has_arrived():
+            turn = heapq.heappop(self._turns)
+            self._now = turn.at
+            self._epochs += 1
+            self._end_epoch(turn)
+            self._fill()
+        return Replay(
+            epochs=self._epochs,
+            seconds=self._now,
+            improvements=tuple(self._improvements),
+            completed=frozenset(self._ended[True]),
+            pruned=frozenset(self._ended[False]),
+        )
+
+    def _fill(self) -> None:
+        """Give trials to idle slots while there are any."""
+        while len(self._turns) < self._slots:
+            found = self._flow.ask()
+            if isinstance(found, NoTrial):
+                return
+            self._go_on(found.number, found.recorded + 1)
+
+    def _go_on(self, number: int, epoch: int) -> None:
+        seconds = self._find(number).seconds[epoch - 1]
+        self._order += 1
+        heapq.heappush(self._turns, _Turn(self._now + seconds, self._order, number, epoch))
+
+    def _end_epoch(self, turn: _Turn) -> None:
+        course = self._find(turn.number)
+        report = course.reports[turn.epoch - 1]
+        if report.is_last:
+            self._flow.finish(turn.number, report, None)
+            self._complete(turn.number, course)
+        elif self._flow.report(turn.number, report) is Decision.CONTINUE:
+            self._go_on(turn.number, turn.epoch + 1)
+        elif turn.number in self._taken:
+            self._ended[False].add(self._taken[turn.number])
+
+    def _complete(self, number: int, course: Course) -> None:
+        if number not in self._taken:
+            return  # the baseline regularises nothing: it is not what a search finds
+        self._ended[True].add(self._taken[number])
+        best = self._improvements[-1].standing if self._improvements else None
+        if best is None or course.standing < best:
+            self._improvements.append(Improvement(self._epochs, self._now, course.standing))
+
+    def _find(self, number: int) -> Course:
+        row = self._taken.get(number)
+        if row is not None:
+            return self._courses.drawn[row]
+        assert self._courses.baseline is not None
+        return self._courses.baseline
+
+    def _has_arrived(self) -> bool:
+        if self._until is None or not self._improvements:
+            return False
+        return self._courses.measure_regret(self._improvements[-1].standing) <= self._until
+
+
+def _list_first(courses: Courses) -> Sequence[tuple[Role, Params]]:
+    recorded = courses.history.baseline
+    return [] if recorded is None else [(Role.BASELINE, recorded.params)]

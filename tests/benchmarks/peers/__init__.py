@@ -1,0 +1,1 @@
+"""The same sweeps by gapsweep and by its peers."""

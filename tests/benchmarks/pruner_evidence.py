@@ -1,0 +1,291 @@
+"""Which pruner finds as good a configuration in the fewest epochs, on the library of sweeps?
+
+    python -m tests.benchmarks.pruner_evidence [--repeats 100] [--sampler random] [--file FILE]
+
+Searches are replayed on `tests/benchmarks/histories`, trainings ended by the early stopping that
+specs have by default. Two questions of each pruner: what 40 trials come to, and after how many
+epochs, with as many trials as that takes, half of the searches have what half of those with today's
+default have after 40 trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, geometric_mean
+
+import numpy as np
+
+from service.replay.comparison import Losses, count_losses, count_trials
+from service.replay.courses import Courses, prepare
+from service.replay.simulation import Replay, replay
+from service.replay.statistics import Fate, find_fate, quantile
+from service.replay.table_file import read_table
+from service.replay.variants import Variant, list_variants, read_stopping
+from tests.benchmarks.histories import list_tables
+
+TODAY = "median"
+PRUNERS: Mapping[str, str] = {
+    "none": "none",
+    "median": "median",
+    "halving from 1": "successive_halving",
+    "halving from 3": "{name: successive_halving, min_epochs: 3}",
+    "halving from 10": "{name: successive_halving, min_epochs: 10}",
+    "a third from 10": "{name: successive_halving, min_epochs: 10, reduction_factor: 3}",
+    "hyperband": "hyperband",
+    "top 3 after 1": "{name: top_k, epochs: 1, k: 3}",
+    "top 3 after 5": "{name: top_k, epochs: 5, k: 3}",
+    "top 3 after 10": "{name: top_k, epochs: 10, k: 3}",
+    "median by strength": "by_strength",
+    "halving from 10 by strength": (
+        "{name: by_strength, pruner: {name: successive_halving, min_epochs: 10}}"
+    ),
+    "best 25 %": "percentile",
+    "best 25 % by strength": "{name: by_strength, pruner: percentile}",
+}
+"""Every pruner of the table: one line adds one."""
+TRIALS, SLOTS = 40, 2
+_DRAWS = 1_000
+_TARGET_SEEDS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One search of a pruner on a data set, of 40 trials, and one of as many as it takes.
+
+    ``regret`` is a share of the distance from the best to the median configuration; ``arrival`` is
+    after how many epochs the longer search had today's value, infinite if never.
+    """
+
+    data: str
+    pruner: str
+    seed: int
+    epochs: int
+    regret: float
+    fate: Fate | None
+    arrival: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One data set, with the regret that half of today's searches have after 40 trials."""
+
+    name: str
+    courses: Courses
+    sampler: str
+
+    @cached_property
+    def spread(self) -> float:
+        """The distance from the best to the median configuration, the unit of regret."""
+        regrets = [self.courses.measure_regret(c.standing) for c in self.courses.drawn]
+        return quantile(regrets, 0.5)
+
+    @cached_property
+    def target(self) -> float:
+        """The final regret of half of today's searches, over fixed seeds."""
+        variant = self._choose(PRUNERS[TODAY])
+        found = [self._run(variant, seed, TRIALS) for seed in range(_TARGET_SEEDS)]
+        return quantile([self._find_regret(r) for r in found], 0.5)
+
+    def search(self, label: str, seed: int) -> Search:
+        """Both searches of one pruner with one seed."""
+        variant = self._choose(PRUNERS[label])
+        found = self._run(variant, seed, TRIALS)
+        longer = self._run(variant, seed, count_trials(self.courses), until=self.target)
+        arrived = self._find_regret(longer) <= self.target
+        return Search(
+            data=self.name,
+            pruner=label,
+            seed=seed,
+            epochs=found.epochs,
+            regret=self._find_regret(found) / self.spread,
+            fate=find_fate(self.courses, found),
+            arrival=float(longer.epochs) if arrived else math.inf,
+        )
+
+    def _choose(self, pruner: str) -> Variant:
+        (variant,) = list_variants(self.courses.history, [pruner], [self.sampler])
+        return variant
+
+    def _run(self, variant: Variant, seed: int, trials: int, until: float | None = None) -> Replay:
+        spec = variant.with_seed(seed)
+        return replay(self.courses, spec, trials=trials, slots=SLOTS, until=until)
+
+    def _find_regret(self, found: Replay) -> float:
+        if not found.improvements:
+            return math.inf
+        return self.courses.measure_regret(found.improvements[-1].standing)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The searches of one pruner on one data set, by seed."""
+
+    data: str
+    pruner: str
+    searches: tuple[Search, ...]
+
+    @property
+    def epochs(self) -> float:
+        """Of 40 trials, the mean."""
+        return fmean(s.epochs for s in self.searches)
+
+    def find_regret(self, share: float) -> float:
+        """What this share of the searches does not exceed."""
+        return quantile([s.regret for s in self.searches], share)
+
+    @property
+    def arrivals(self) -> list[float]:
+        """The epochs of each search to today's value."""
+        return [s.arrival for s in self.searches]
+
+    @property
+    def fates(self) -> list[Fate | None]:
+        """What became of the best configurations of each search."""
+        return [s.fate for s in self.searches]
+
+
+def gather(searches: Iterable[Search]) -> list[Cell]:
+    """The cells of the tables, those of data sets together, pruners in the order of their list."""
+    found: dict[tuple[str, str], list[Search]] = {}
+    for one in searches:
+        found.setdefault((one.data, one.pruner), []).append(one)
+    places = list(PRUNERS)
+    keys = sorted(found, key=lambda key: (key[0], places.index(key[1])))
+    return [Cell(*key, tuple(sorted(found[key], key=lambda s: s.seed))) for key in keys]
+
+
+def open_bench(table: Path, sampler: str) -> Bench:
+    """A data set of the library, early stopping as in a spec by default."""
+    courses = prepare(read_table(table), read_stopping("patience"))
+    return Bench(name=table.stem, courses=courses, sampler=sampler)
+
+
+def compare_arrivals(cell: Cell, today: Cell) -> tuple[float, float, float]:
+    """The epochs to the target as a share of today's, with its interval by bootstrap over seeds."""
+    pair = np.array([cell.arrivals, today.arrivals])
+    draws = np.random.default_rng(0).integers(pair.shape[1], size=(_DRAWS, pair.shape[1]))
+    medians = np.array([[quantile(side[draw], 0.5) for side in pair] for draw in draws])
+    with np.errstate(invalid="ignore"):
+        ratios = medians[:, 0] / medians[:, 1]
+    whole = quantile(cell.arrivals, 0.5) / quantile(today.arrivals, 0.5)
+    return whole, quantile(ratios, 0.025), quantile(ratios, 0.975)
+
+
+def write_rows(cells: Sequence[Cell]) -> Iterator[str]:
+    """A row of each data set and pruner, in Markdown."""
+    for cell in cells:
+        today = next(c for c in cells if c.data == cell.data and c.pruner == TODAY)
+        whole, low, high = compare_arrivals(cell, today)
+        yield _join(
+            cell.data,
+            cell.pruner,
+            f"{cell.epochs:,.0f}",
+            f"{_ratio(whole)} ({_ratio(low)} to {_ratio(high)})",
+            f"{cell.find_regret(0.5):.1%}",
+            f"{cell.find_regret(0.9):.1%}",
+            *_write_losses(count_losses(cell.fates)),
+        )
+
+
+def write_overall(cells: Sequence[Cell]) -> Iterator[str]:
+    """A row of each pruner over all data sets: geometric and plain means, and counts together."""
+    for label in dict.fromkeys(c.pruner for c in cells):
+        own = [c for c in cells if c.pruner == label]
+        todays = [next(t for t in cells if t.data == c.data and t.pruner == TODAY) for c in own]
+        ratios = [compare_arrivals(c, t)[0] for c, t in zip(own, todays, strict=True)]
+        spent = geometric_mean([c.epochs / t.epochs for c, t in zip(own, todays, strict=True)])
+        mean = geometric_mean(ratios) if all(map(math.isfinite, ratios)) else math.inf
+        yield _join(
+            label,
+            f"{spent:.2f}",
+            f"{_ratio(mean)} ({_ratio(min(ratios))} to {_ratio(max(ratios))})",
+            f"{fmean(c.find_regret(0.5) for c in own):.1%}",
+            f"{fmean(c.find_regret(0.9) for c in own):.1%}",
+            *_write_losses(count_losses([f for c in own for f in c.fates])),
+        )
+
+
+def _write_losses(losses: Losses) -> Iterator[str]:
+    for share in (losses.best, losses.when_strong, losses.when_weak, losses.strong, losses.weak):
+        yield "" if share is None else f"{share.value:.0%}"
+    found = losses.difference
+    if found is None:
+        yield ""
+    else:
+        low, high = found.interval
+        yield f"{100 * found.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "never"
+
+
+def _join(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+_LOSSES = (
+    *("best pruned", "if it is strong", "if it is weak", "best strong pruned", "best weak pruned"),
+    "difference, points",
+)
+_COSTS = ("epochs to today's value", "regret", "90 % within", *_LOSSES)
+
+
+def print_table(titles: Sequence[str], rows: Iterator[str]) -> None:
+    """A table in Markdown."""
+    print(_join(*titles))
+    print(_join(*("---" for _ in titles)))
+    print("\n".join(rows), end="\n\n", flush=True)
+
+
+def main() -> None:
+    """Both tables, of all searches in the file; progress goes to standard error."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=100, help="seeds; 0: only print the file's")
+    parser.add_argument("--sampler", default="random", help="as in a spec")
+    parser.add_argument("--only", nargs="*", help="pruners by name, beside today's")
+    parser.add_argument("--data", nargs="*", help="data sets; default: all")
+    parser.add_argument("--file", type=Path, help="keep searches here, and do not repeat them")
+    options = parser.parse_args()
+    labels = [n for n in PRUNERS if n == TODAY or not options.only or n in options.only]
+    tables = [t for t in list_tables() if not options.data or t.stem in options.data]
+    benches = [open_bench(table, options.sampler) for table in tables]
+    found = _read(options.file)
+    known = {(s.data, s.pruner, s.seed) for s in found}
+    for seed in range(options.repeats):
+        print(f"seed {seed}", file=sys.stderr, flush=True)
+        for bench in benches:
+            for label in (n for n in labels if (bench.name, n, seed) not in known):
+                found.append(bench.search(label, seed))
+                _append(options.file, found[-1])
+    cells = gather(found)
+    print_table(("pruner", "epochs of 40 trials", *_COSTS), write_overall(cells))
+    print_table(("data", "pruner", "epochs of 40 trials", *_COSTS), write_rows(cells))
+
+
+def _read(path: Path | None) -> list[Search]:
+    if path is None or not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [
+        Search(**{**line, "fate": None if line["fate"] is None else Fate(**line["fate"])})
+        for line in lines
+        if line["pruner"] in PRUNERS
+    ]
+
+
+def _append(path: Path | None, found: Search) -> None:
+    if path is not None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(found)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
