@@ -30,7 +30,7 @@ keys: .venv/ready # what is generated in READMEs: a spec's keys, λ in scikit-le
 	$(BIN)/python -m tests.spec_keys
 	$(BIN)/python -m tests.scikit_table
 
-histories: .venv/ready # the recorded sweeps by which pruners are compared; an hour on one core
+histories: .venv/ready # the recorded sweeps by which pruners are compared; a quarter of an hour of CPU time
 	$(BIN)/python -m tests.benchmarks.histories
 
 clean:

@@ -49,7 +49,7 @@ class World:
 
     ``stopping`` is what early stopping changes, ``seed_sd`` belongs to one training, ``split_sd``
     to an arm and a division, ``row_sd`` to an arm and a test sample. ``fails`` lists trainings
-    that fail, by the parts that they have.
+    that fail, by the parts that they have. ``idle`` are parts that act in no training.
     """
 
     effects: Effects = field(default_factory=add_effects)
@@ -61,6 +61,7 @@ class World:
     level: float = 0.5
     seed: int = 0
     fails: Callable[[Assignment], bool] = lambda _: False
+    idle: frozenset[str] = frozenset()
 
     def draw(self, key: object) -> np.random.Generator:
         return np.random.default_rng([self.seed, crc32(repr(key).encode())])
@@ -128,7 +129,9 @@ class Simulation:
         if assignment.baseline:
             ends["control"] = stopped
         metrics = {n: self._measure(assignment, parts, n, c) for n, c in ends.items()}
-        self.session.complete(number, metrics["best"], 10, metrics.get("control"))
+        idle = sorted(world.idle.intersection(list_parts(self.spec, assignment.params)))
+        control = metrics.get("control")
+        self.session.complete(number, metrics["best"], 10, control, not_acting=idle)
 
     def _measure(
         self, assignment: Assignment, parts: frozenset[str], name: str, cost: float

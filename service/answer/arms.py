@@ -131,6 +131,12 @@ class Race:
         trial = self.replicates.get(arm, {}).get(replicate)
         return trial if trial is not None and trial.state is TrialState.COMPLETE else None
 
+    def list_not_acting(self, arm: Arm, count: int) -> frozenset[str]:
+        """The parts without effect in all completed ones of an arm's first replicates."""
+        found = (self.find_complete(arm, r) for r in range(1, count + 1))
+        each = [frozenset(t.not_acting) for t in found if t is not None]
+        return frozenset.intersection(*each) if each else frozenset()
+
     def _cost(self, arm: Arm, replicate: int) -> float:
         trial = self.view(arm, replicate)
         return float("inf") if trial is None else self.ranking.cost(trial)
@@ -192,6 +198,15 @@ def list_arm_parts(spec: SweepSpec, race: Race, arm: Arm) -> tuple[str, ...]:
     """The parts of an arm that can be taken away."""
     parts = list_parts(spec, race.find_trial(arm).params)
     return tuple(p for p in parts if p not in arm.without)
+
+
+def list_acting_parts(spec: SweepSpec, race: Race, arm: Arm, count: int) -> tuple[str, ...]:
+    """Those parts of an arm that acted in a training of it, of its first ``count`` replicates.
+
+    Without any completed replicate all of them.
+    """
+    idle = race.list_not_acting(arm, count)
+    return tuple(p for p in list_arm_parts(spec, race, arm) if p not in idle)
 
 
 def take_away(arm: Arm, *parts: str) -> Arm:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from scipy.special import stdtrit
-
 from service.answer import effects
 from service.answer.arms import Arm, Race, TestScores
 from service.answer.effects import PartJudgement, estimate, pair_replicates
@@ -148,6 +146,9 @@ def _list_parts(stage: Stage, sign: float) -> Iterator[data.Part]:
             interval=_orient(removal.interval, -sign),
             suffices=_acts(stage.alone, name),
         )
+    if stage.parts is not None:
+        for name in stage.never_acted:
+            yield data.Part(name=name, state=data.PartState.NEVER_ACTED)
 
 
 def _acts(judged: Mapping[str, PartJudgement] | None, name: str) -> bool:
@@ -200,5 +201,7 @@ def average(values: Sequence[float]) -> Mean:
     """The mean of replicates and half of its 95 % interval, t·s/√n."""
     if len(values) < 2:
         return Mean(mean=fmean(values))
+    from scipy.special import stdtrit  # half a second that no trial needs
+
     t = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))
     return Mean(mean=fmean(values), half=t * stdev(values) / len(values) ** 0.5)

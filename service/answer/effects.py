@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import stdtr, stdtrit
 
 from service.spec.model import LOOKS
 from service.sweep.answer import PartState
@@ -255,6 +253,8 @@ def _variances(
 
 def _quantile(tail: float, weight: float, replicates: float, rows: int) -> float:
     """The weighted mean of two quantiles of t; ``weight`` is that of the replicates."""
+    from scipy.special import stdtrit  # half a second that no trial needs
+
     found = 0.0
     if weight:
         found -= weight * float(stdtrit(replicates - 1, tail))
@@ -265,6 +265,9 @@ def _quantile(tail: float, weight: float, replicates: float, rows: int) -> float
 
 def _tail(t: float, weight: float, replicates: int, rows: int) -> float:
     """The tail at which the weighted quantile is ``t``, which is not negative."""
+    from scipy.optimize import brentq
+    from scipy.special import stdtr
+
     if weight in (0, 1):
         return float(stdtr(replicates - 1 if weight else rows - 1, -t))
     low, high = sorted((float(stdtr(replicates - 1, -t)), float(stdtr(rows - 1, -t))))
@@ -297,6 +300,8 @@ def _draw_smallest_p(correlations: Table, replicates: int, seed: int) -> Table:
 
     Of t statistics of normal replicates with these correlations, each with its own variance.
     """
+    from scipy.special import stdtr
+
     arms, sample = len(correlations), max(replicates, 2)
     values, vectors = np.linalg.eigh(correlations)
     root = vectors * np.sqrt(np.maximum(values, 0.0))

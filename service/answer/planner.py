@@ -4,7 +4,8 @@ The order is fixed before any test sample is looked at: five replicates of every
 the control; the pick by validation samples; where other parameters were searched, the pick's own
 without regularisers, and the better of both controls by validation samples; looks at the pick
 against the control at 5, 8, 12 and 20 replicates until it is decided; where it helps, the pick
-without each of its parts; where no removal matters, each part alone.
+without each of its parts; where no removal matters, each part alone. Parts that acted in no
+replicate of the pick are not removed: those trainings would be the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search_spaces.values import Value
-from service.answer.arms import EVERYTHING, Arm, Race, TestScores, list_arm_parts, take_away
+from service.answer.arms import (
+    EVERYTHING,
+    Arm,
+    Race,
+    TestScores,
+    list_acting_parts,
+    list_arm_parts,
+    take_away,
+)
 from service.answer.effects import (
     PartJudgement,
     Table,
@@ -53,6 +62,8 @@ class Want:
 class Stage:
     """How far a confirmation is: its pick, its last look, what was found of the parts.
 
+    ``never_acted`` are parts of the pick without effect in all replicates that were looked at.
+
     ``wants`` is what it needs next, empty at the end; ``unpaid`` marks an end for want of
     trainings.
     """
@@ -62,6 +73,7 @@ class Stage:
     look: Look | None = None
     parts: dict[str, PartJudgement] | None = None
     parts_replicates: int = 0
+    never_acted: tuple[str, ...] = ()
     alone: dict[str, PartJudgement] | None = None
     wants: tuple[Want, ...] = ()
     unpaid: bool = False
@@ -212,7 +224,8 @@ class Planner:
             return best, ()
         simplest = self._simplest(race, [best, *finalists], best)
         while True:
-            reductions = [take_away(simplest, p) for p in list_arm_parts(self.spec, race, simplest)]
+            parts = list_acting_parts(self.spec, race, simplest, FIRST)
+            reductions = [take_away(simplest, p) for p in parts]
             wants = tuple(Want(arm=arm, count=FIRST, role=Role.REMOVAL) for arm in reductions)
             if not _have(race, wants):
                 affordable = self._affords(race, wants)
@@ -241,7 +254,7 @@ class Planner:
         return min(
             within or [best],
             key=lambda arm: (
-                len(list_arm_parts(self.spec, race, arm)),
+                len(list_acting_parts(self.spec, race, arm, FIRST)),
                 -race.measure_sparsity(arm),
                 _rank(race, arm),
             ),
@@ -249,9 +262,11 @@ class Planner:
 
     def _take_apart(self, stage: Stage, pick: Arm, looked: int) -> Stage:
         race = stage.race
-        parts = list_arm_parts(self.spec, race, pick)
+        whole = list_arm_parts(self.spec, race, pick)
+        parts = list_acting_parts(self.spec, race, pick, looked)
+        stage = replace(stage, never_acted=tuple(p for p in whole if p not in parts))
         removals = {part: take_away(pick, part) for part in parts}
-        singles = _keep_one(pick, parts)
+        singles = _keep_one(pick, whole, parts)
         own = {*removals.values(), *singles.values()} - {pick}
         left = self._count_left(race, pick, looked, own)
         count = _afford_parts(left - FIRST * len(singles), len(parts), looked)
@@ -317,9 +332,10 @@ def _want_removals(arms: Iterable[Arm], count: int) -> Iterator[Want]:
     return (Want(arm=arm, count=count, role=Role.REMOVAL) for arm in arms)
 
 
-def _keep_one(pick: Arm, parts: Sequence[str]) -> dict[str, Arm]:
-    """The pick with each part alone, by the part; early stopping alone is the control."""
-    return {p: take_away(pick, *(q for q in parts if q != p)) for p in parts if p != EARLY_STOPPING}
+def _keep_one(pick: Arm, parts: Sequence[str], acting: Sequence[str]) -> dict[str, Arm]:
+    """The pick with each acting part alone, by the part; early stopping alone is the control."""
+    kept = [part for part in acting if part != EARLY_STOPPING]
+    return {p: take_away(pick, *(q for q in parts if q != p)) for p in kept}
 
 
 def _rank(race: Race, arm: Arm) -> tuple[bool, float, int]:

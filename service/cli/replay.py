@@ -17,7 +17,7 @@ def replay(
     histories: Annotated[
         list[str],
         typer.Argument(
-            metavar="HISTORY...",
+            metavar="HISTORY",
             help="Recorded sweeps without pruning: names or folders of sweeps, or files that "
             "--save-table wrote.",
         ),
@@ -105,14 +105,14 @@ def replay(
     errors = open_console(stderr=True)
     with use_folders(Path.cwd()):
         found = run_replays(request, at, lambda total: show_replays(errors, total))
-    if png is not None:
-        from service.replay.plot import save_plot
-
-        write_file(png, lambda: save_plot(found, png))
     if as_json:
         print_json(dump_comparison(found))
     else:
         print_comparison(found, open_console())
+    if png is not None:  # last: a path that cannot be written must not cost the figures
+        from service.replay.plot import save_plot
+
+        write_file(png, lambda: save_plot(found, png))
 
 
 def _save_table(histories: list[str], home: Path, path: Path) -> None:

@@ -10,10 +10,11 @@ import gc
 import json
 import os
 import pickle
+import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -97,41 +98,146 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ra
     services.get_node = ask_patiently
 
 
+class StartingRay:
+    """A Ray that starts on a thread of its own, while others go on, and stays until it is stopped.
+
+    On the main thread, ``ray.init`` of Ray 2.60 replaces the handler of SIGTERM; an exception that
+    its handler raises while Ray starts is lost, and the signal with it. On another thread it does
+    not change signal handlers. That thread lives until Ray is shut down, because Linux ends Ray's
+    processes together with the thread that started them.
+    """
+
+    def __init__(
+        self, make_arguments: Callable[[], Mapping[str, Any]], prestarted: int = 0
+    ) -> None:
+        """``make_arguments`` returns those of ``ray.init``, on the thread, which imports Ray.
+
+        So many processes for trials of Tune are ``prestarted``, at least.
+        """
+        self._make_arguments, self._prestarted = make_arguments, prestarted
+        self._started, self._settled = threading.Event(), threading.Event()
+        self._unwanted, self._ended = threading.Event(), threading.Event()
+        self._begun = False
+        self._error: BaseException | None = None
+        threading.Thread(target=self._live, name="ray.init", daemon=True).start()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._ended.is_set()
+
+    def wait(self) -> None:
+        """Wait until Ray runs.
+
+        Raises:
+            Exception: as ``make_arguments`` and ``ray.init`` do.
+        """
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End Ray; one that is just starting has to be there first. A second call does nothing."""
+        if self.stopped:
+            return
+        self._unwanted.set()
+        self._settled.wait()
+        if self._begun:
+            import ray
+
+            gc.collect()  # releasing a reference after the shutdown would end the process
+            ray.shutdown()
+        self._ended.set()
+
+    def _live(self) -> None:
+        try:
+            import ray
+
+            arguments = self._make_arguments()
+            if not self._unwanted.is_set():
+                self._begun = True
+                with _start_what_is_used(own=arguments.get("address") == "local"):
+                    ray.init(job_config=make_job_config(), **arguments)
+        except BaseException as error:
+            self._error = error
+        self._started.set()
+        if self._error is None and self._prestarted and not self._unwanted.is_set():
+            _prestart_processes(self._prestarted)
+        self._settled.set()
+        self._ended.wait()
+
+
 @contextmanager
 def run_ray(**arguments: Any) -> Iterator[None]:
-    """Run Ray for the duration of the block, without changing this process's SIGTERM handler.
-
-    On the main thread, ``ray.init`` of Ray 2.60 replaces the handler; an exception that its handler
-    raises while Ray starts is lost, and the signal with it. On another thread it does not change
-    signal handlers, so it runs on one here. That thread lives until Ray is shut down, because Linux
-    ends Ray's processes together with the thread that started them.
+    """Run Ray for the duration of the block, see :class:`StartingRay`.
 
     Raises:
         ConnectionError, ValueError, RuntimeError: as ``ray.init`` does.
     """
-    import ray
-
-    started, ended = threading.Event(), threading.Event()
-    errors: list[BaseException] = []
-
-    def live() -> None:
-        try:
-            ray.init(job_config=make_job_config(), **arguments)
-        except BaseException as error:
-            errors.append(error)
-        started.set()
-        ended.wait()
-
-    threading.Thread(target=live, name="ray.init", daemon=True).start()
+    starting = StartingRay(lambda: arguments)
     try:
-        started.wait()
-        if errors:
-            raise errors[0]
+        starting.wait()
         yield
     finally:
-        gc.collect()  # releasing a reference after the shutdown would end the process
-        ray.shutdown()
-        ended.set()
+        starting.stop()
+
+
+@contextmanager
+def _start_what_is_used(*, own: bool) -> Iterator[None]:
+    """Start no server of a Ray of our ``own`` that nothing here asks.
+
+    A node of Ray 2.60 has an autoscaler's monitor, a monitor of logs whatever ``log_to_driver``
+    says, and the dashboard's API whatever ``include_dashboard`` says: a second and more of
+    interpreters that start, and ``ray.init`` waits for the last one.
+    """
+    from ray._private.node import Node
+
+    unused = ("start_monitor", "start_log_monitor", "start_api_server") if own else ()
+    before = {name: getattr(Node, name) for name in unused}
+    for name in unused:
+        setattr(Node, name, _skip)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
+def _skip(*_: Any, **__: Any) -> None:
+    pass
+
+
+TUNE_ENVIRONMENT = {"PL_DISABLE_FORK": "1"}
+PROPAGATED_TO_TUNE = re.compile(
+    "AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SECURITY_TOKEN|SESSION_TOKEN)|NCCL_RAS_ADDR|RAY_TRAIN_.*|"
+    "RAY_(CHDIR_TO_TRIAL_DIR|WARN_BLOCKING_GET_INSIDE_ASYNC)|TORCHFT_LIGHTHOUSE|"
+    "TRAIN_COPY_DIRECTORY_CHECKPOINTS_INSTEAD_OF_MOVING"
+)
+"""The environment of Tune's actors in Ray 2.60, and what they take of the driver's, by
+``ray.tune.execution.class_cache``, which takes a second to import."""
+
+
+def _prestart_processes(count: int) -> None:
+    """Start processes that Tune's actors will be given, before there is an actor.
+
+    Ray 2.60 starts a process for a task that it is asked to run, and one more; an actor takes a
+    process of its own environment that has not run anything. So the tasks are taken back before a
+    process is there. A process that no actor takes is idle until Ray ends.
+    """
+    import ray
+
+    propagated = {n: v for n, v in os.environ.items() if PROPAGATED_TO_TUNE.fullmatch(n)}
+    environment = {"env_vars": {**TUNE_ENVIRONMENT, **propagated}}
+    with suppress(Exception):  # the actors start their processes themselves then
+        wanted = ray.remote(num_cpus=1, runtime_env=environment)(_skip)
+        tasks = [wanted.remote() for _ in range(count)]
+        time.sleep(_ASKED)
+        for task in tasks:
+            ray.cancel(task)
+
+
+_ASKED = 0.3
+"""Seconds after which a node has been asked for a task's process, which starts for longer."""
 
 
 def build_ray_command() -> list[str]:

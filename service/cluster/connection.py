@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 from service.base.errors import InputError
 from service.base.versions import require_same_version
-from service.cluster.compat import MAX_RAY_FOLDER, NO_IDLE_WORKERS, get_ray_folder, run_ray
+from service.cluster.compat import (
+    MAX_RAY_FOLDER,
+    NO_IDLE_WORKERS,
+    StartingRay,
+    get_ray_folder,
+    run_ray,
+)
 from service.cluster.inventory import Inventory, Node
 from service.cluster.node_inspection import inspect_this_node
+from service.spec.resources import Resources
 from trainables.machine import describe_machine
 
 _QUIET: Mapping[str, str] = {
@@ -29,15 +39,42 @@ _QUIET: Mapping[str, str] = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",  # while a sweep is examined
     **NO_IDLE_WORKERS,
 }
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Ray cluster by its address; without an address, a new Ray on this machine."""
+    """A running Ray cluster by its address; without an address, a new Ray on this machine.
+
+    ``starting`` is one that :meth:`start_early` has started, for the first :meth:`connect`.
+    """
 
     address: str | None = None
+    starting: StartingRay | None = field(default=None, compare=False)
+
+    @contextmanager
+    def start_early(self, resources: Resources) -> Iterator[Cluster]:
+        """Start a new Ray on this machine for these resources while the block goes on.
+
+        The processes of its first trials import what they train with. The cluster that is returned
+        connects to that Ray; what is left of it ends with the block. For a running cluster, and
+        for trials without Ray, nothing is started. Until the block ends, SIGHUP is ignored, because
+        the processes of Ray would end with the terminal, and SIGTERM ends the block.
+        """
+        if self.address is not None or resources.executor == "local" or _is_connected():
+            yield self
+            return
+        os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
+        with _handle_signals():
+            starting = StartingRay(
+                lambda: _list_own_arguments(resources), _count_prestarted(resources)
+            )
+            try:
+                yield replace(self, starting=starting)
+            finally:
+                starting.stop()
 
     def take_inventory(self, shared: Sequence[Path] = ()) -> Inventory:
         """Inspect the nodes. With several nodes, every node must see the ``shared`` folders.
@@ -86,31 +123,96 @@ class Cluster:
         os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
         if self.address is not None:
             _check_reachable(self.address)
-        import ray
+        if self.starting is None or self.starting.stopped:
+            import ray
 
-        if ray.is_initialized():
-            yield
-            return
-        own: dict[str, Any] = {"num_cpus": os.cpu_count(), "include_dashboard": False}
-        if self.address is None:
-            own["_temp_dir"] = str(_find_ray_folder())
+            if ray.is_initialized():
+                yield
+                return
         with ExitStack() as running:
             try:
-                running.enter_context(
-                    run_ray(
-                        address=self.address or "local",
-                        log_to_driver=False,
-                        configure_logging=True,
-                        logging_level=logging.ERROR,
-                        **({} if self.address else own),
-                    )
-                )
+                running.enter_context(self._run())
+            except InputError:
+                raise
             except Exception as error:  # Ray raises plain ones, too, for example after a time
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if self.address is None:
                     raise InputError(f"Ray could not be started here: {first}") from None
                 raise _make_unreachable_error(self.address, first) from None
             yield
+
+    @contextmanager
+    def _run(self) -> Iterator[None]:
+        """Run the Ray that was started early, or another; it ends with the block."""
+        if self.starting is None or self.starting.stopped:
+            arguments = {"address": self.address, **_SILENT} if self.address else None
+            with run_ray(**(arguments or _list_own_arguments())):
+                yield
+            return
+        try:
+            self.starting.wait()
+            yield
+        finally:
+            self.starting.stop()
+
+
+_SILENT: Mapping[str, Any] = {
+    "log_to_driver": False,
+    "configure_logging": True,
+    "logging_level": logging.ERROR,
+}
+_WARM_UP = "service.cluster.warm_up.import_training"
+
+
+def _list_own_arguments(resources: Resources | None = None) -> Mapping[str, Any]:
+    """What ``ray.init`` is called with to start Ray here; with resources, for trials of these.
+
+    Raises:
+        InputError: see :func:`_find_ray_folder`.
+    """
+    warm = {"runtime_env": {"worker_process_setup_hook": _WARM_UP}}
+    return {
+        "address": "local",
+        "num_cpus": os.cpu_count(),
+        "include_dashboard": False,
+        "_temp_dir": str(_find_ray_folder()),
+        **_SILENT,
+        **(warm if resources is not None and resources.workers == 1 else {}),
+    }
+
+
+def _count_prestarted(resources: Resources) -> int:
+    """How many processes to start early: Ray adds one, and a group's start by themselves."""
+    if resources.workers > 1:
+        return 0
+    slots = int((os.cpu_count() or 1) / resources.worker_cpus)
+    return max(1, min(resources.concurrent, slots) - 1)
+
+
+def _is_connected() -> bool:
+    """Whether this process is connected to a Ray already, without importing Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+@contextmanager
+def _handle_signals() -> Iterator[None]:
+    """Ignore SIGHUP, and end the block by SystemExit at SIGTERM if that would end the process.
+
+    Does nothing outside of the main thread, which alone can handle signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _find_ray_folder() -> Path:

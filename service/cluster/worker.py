@@ -37,6 +37,9 @@ from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
 from trainables.run import EpochResult, Run
 
+_MOST_KEPT = 2**27
+"""Bytes of samples up to which all folds of a search stay encoded in the memory of a process."""
+
 
 @dataclass(frozen=True)
 class TrialContext:
@@ -81,6 +84,7 @@ class Worker:
             limit_memory(resources.worker_gpus)
         self.process = Process()
         self._division: _Division | None = None
+        self._known_folds: dict[int, Splits] = {}
         self._run: Run | None = None
 
     def take(self, assignment: Assignment) -> None:
@@ -91,6 +95,7 @@ class Worker:
     def close(self) -> None:
         """Let go of the trial and of the data on the device."""
         self._division = None
+        self._known_folds.clear()
         self._forget()
 
     def advance(self) -> Answer:
@@ -262,7 +267,13 @@ class Worker:
         assert rows is not None, "the spec has data"
         if fold is None or folds is None:
             return rows.divide(self._trial.replicate, redraw_test=self._trial.redraws_test)
-        return rows.divide_fold(fold, folds)
+        if fold not in self._known_folds:
+            splits = rows.divide_fold(fold, folds)
+            sizes = [split.nbytes for _, split in splits.list_arrays()]
+            if not sizes or sum(sizes) > _MOST_KEPT / folds:
+                return splits
+            self._known_folds[fold] = splits  # to encode a table takes longer than some epochs
+        return self._known_folds[fold]
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """Read the trial's checkpoint from an earlier session or process, if there is one."""

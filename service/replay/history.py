@@ -67,7 +67,7 @@ def read_folder(folder: SweepFolder) -> History:
     """Read the history of a sweep's folder.
 
     Raises:
-        InputError: the sweep was pruned, has too few trials, or lacks epochs.
+        InputError: the sweep was pruned, had folds, has too few trials, or lacks epochs.
         NotReadyError, ConflictError, DamagedFileError: as :func:`service.sweep.load.read_sweep`.
     """
     spec, study, sweep = read_sweep(folder)

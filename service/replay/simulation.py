@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from service.replay.courses import Course, Courses, Standing
 from service.spec.model import SweepSpec
-from service.study.records import Params, Role
+from service.study.events import Observer
+from service.study.records import Params, Role, Trial, TrialState
 from service.study.session import Decision, StudySession
 from service.study.study import open_tabular_study
 from service.study.trial_flow import NoTrial, TrialFlow
@@ -60,6 +61,17 @@ def replay(
     return _Search(courses, spec, trials, slots, until).run()
 
 
+class _Ends(Observer):
+    """How each trial ended, some of them after they were paused."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, TrialState] = {}
+
+    def ended(self, trial: Trial) -> None:
+        """Note it."""
+        self.states[trial.number] = trial.state
+
+
 class _Search:
     """One search; the clock goes from the end of an epoch to that of the next one of any slot."""
 
@@ -70,7 +82,7 @@ class _Search:
         study, self._taken = open_tabular_study(spec, courses.points)
         self._now, self._epochs, self._order = 0.0, 0, 0
         self._improvements: list[Improvement] = []
-        self._ended: dict[bool, set[int]] = {True: set(), False: set()}
+        self._ends = _Ends()
         self._turns: list[_Turn] = []
         session = StudySession(
             study,
@@ -78,6 +90,7 @@ class _Search:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
+            observers=[self._ends],
             clock=lambda: self._now,
         )
         session.prepare(trials, _list_first(courses))
@@ -95,8 +108,8 @@ class _Search:
             epochs=self._epochs,
             seconds=self._now,
             improvements=tuple(self._improvements),
-            completed=frozenset(self._ended[True]),
-            pruned=frozenset(self._ended[False]),
+            completed=self._find_rows(TrialState.COMPLETE),
+            pruned=self._find_rows(TrialState.PRUNED),
         )
 
     def _fill(self) -> None:
@@ -120,13 +133,10 @@ class _Search:
             self._complete(turn.number, course)
         elif self._flow.report(turn.number, report) is Decision.CONTINUE:
             self._go_on(turn.number, turn.epoch + 1)
-        elif turn.number in self._taken:
-            self._ended[False].add(self._taken[turn.number])
 
     def _complete(self, number: int, course: Course) -> None:
         if number not in self._taken:
             return  # the baseline regularises nothing: it is not what a search finds
-        self._ended[True].add(self._taken[number])
         best = self._improvements[-1].standing if self._improvements else None
         if best is None or course.standing < best:
             self._improvements.append(Improvement(self._epochs, self._now, course.standing))
@@ -137,6 +147,11 @@ class _Search:
             return self._courses.drawn[row]
         assert self._courses.baseline is not None
         return self._courses.baseline
+
+    def _find_rows(self, state: TrialState) -> frozenset[int]:
+        """The places of the configurations that came to this end."""
+        found = (n for n, end in self._ends.states.items() if end is state)
+        return frozenset(self._taken[n] for n in found if n in self._taken)
 
     def _has_arrived(self) -> bool:
         if self._until is None or not self._improvements:

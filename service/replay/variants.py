@@ -18,6 +18,8 @@ from service.spec.model import Search, StoppingChoice, SweepSpec
 from service.spec.yaml_reader import describe_yaml_error, read_yaml
 from trainables.config.stopping import StoppingConfig
 
+_STOPPING = "--early-stopping"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -63,7 +65,7 @@ def read_stopping(text: str) -> StoppingConfig:
     Raises:
         InputError: it is not YAML, or no rule of a spec.
     """
-    raw = _read("--early-stopping", text)
+    raw = _read(_STOPPING, text)
     if raw in (False, None, "off"):
         raise InputError(
             "--early-stopping: leave it out to replay trainings as they were recorded, or name a "
@@ -96,6 +98,9 @@ def _parse(raw: Mapping[str, Any], source: str) -> _Written:
 
 def _read(option: str, text: str) -> Any:
     try:
-        return read_yaml(text)
+        found = read_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"{option} {text!r}: {describe_yaml_error(error)}") from None
+    if found is None and option != _STOPPING:
+        raise InputError(f"{option} {text!r} names nothing; write it as in a spec")
+    return found

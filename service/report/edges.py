@@ -15,13 +15,29 @@ def write_edge(edge: Edge) -> str:
     """One parameter of the pick in a sentence."""
     end = "upper" if edge.end == "high" else "lower"
     value = format_value(edge.value)
-    return (
-        f"{edge.dimension} = {value} lies within {_PERCENT} of the {end} end of its range, "
-        f"{show_bound(edge.low)} to {show_bound(edge.high)}."
+    computed = " computed" if edge.computed else ""
+    found = (
+        f"{edge.dimension} = {value} lies within {_PERCENT} of the {end} end of its{computed} "
+        f"range, {show_bound(edge.low)} to {show_bound(edge.high)}."
     )
+    return f"{found} {_MEANINGS[edge.end]}" if edge.computed else found
+
+
+_MEANINGS = {
+    "low": (
+        "At that end it hardly acts, and below it would act still less: it is as good as none "
+        "here, and no wider range is needed."
+    ),
+    "high": (
+        "At that end the network was expected to predict no better than a constant. Unless the "
+        "pick does no better than that either, short probes have judged the strength wrongly."
+    ),
+}
 
 
 def write_warning(warning: EdgeWarning) -> str:
     """The whole warning as one paragraph."""
     edges = " ".join(map(write_edge, warning.edges))
+    if warning.resume is None:
+        return edges
     return f"{edges} {SEARCH_ON} {warning.resume} or {warning.extend}"

@@ -72,6 +72,8 @@ def _print_edges(warning: EdgeWarning, console: Console) -> None:
     console.print(Text(EDGES_TITLE, style="bold yellow"))
     for edge in warning.edges:
         console.print(Text(write_edge(edge)))
+    if warning.resume is None or warning.extend is None:
+        return
     console.print(Text(SEARCH_ON))
     for command in (warning.resume, warning.extend):
         console.print(Text(command), soft_wrap=True)
@@ -219,7 +221,7 @@ def _build_parts(data: ReportData) -> Table:
     params = data.best.params if data.best else {}
     for part in data.answer.parts:
         effect = MISSING if part.effect is None else format_signed(part.effect)
-        state = "either suffices" if part.suffices else part.state.value
+        state = "either suffices" if part.suffices else part.state.words
         name = describe_part(part.name, params)
         table.add_row(name, effect, format_bounds(part.interval), state)
     return table

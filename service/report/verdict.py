@@ -185,11 +185,19 @@ def _describe_parts(answer: Answer, params: Params) -> Iterator[str]:
     if either:
         named = _enumerate(either)
         yield f"{named[0].upper()}{named[1:]} can replace each other: either suffices."
-    elif not acting:
+    elif not acting and not all(map(_never_acted, answer.parts)):
         yield "No single part is shown to act."
-    others = [p for p in answer.parts if p.state is not PartState.ACTS and not p.suffices]
+    never = [describe_part(p.name, params) for p in answer.parts if _never_acted(p)]
+    if never:
+        named = _enumerate(never)
+        yield f"{named[0].upper()}{named[1:]} did not act in any replicate of the pick."
+    others = [p for p in answer.parts if p not in acting and not p.suffices and not _never_acted(p)]
     for part in others if acting else ():
         yield _describe_idle(part, params)
+
+
+def _never_acted(part: Part) -> bool:
+    return part.state is PartState.NEVER_ACTED
 
 
 def _describe_idle(part: Part, params: Params) -> str:

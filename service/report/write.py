@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from service.base.files import write_atomically
-from service.report import page
 from service.report.columns import write_columns
-from service.report.inspection_plots import save_robustness_png
 from service.report.report_data import ReportData, build_report
 from service.study.study import SweepStudy
 from service.sweep.home import SweepFolder
@@ -15,6 +13,8 @@ from service.sweep.sweep_record import Sweep
 
 def write_report(sweep: Sweep, study: SweepStudy, folder: SweepFolder) -> ReportData:
     """Write the page and its files; returns its contents, for the terminal."""
+    from service.report import page  # Matplotlib, which nothing else of a sweep needs
+
     data = build_report(sweep, study.importances())
     write_atomically(folder.report, page.render(data))
     _write_inspection(data.inspection, folder)
@@ -29,6 +29,8 @@ def _write_inspection(found: Inspection, folder: SweepFolder) -> None:
     else:
         folder.columns.unlink(missing_ok=True)
     if found.robustness.has_curves:
+        from service.report.inspection_plots import save_robustness_png
+
         save_robustness_png(found.robustness, folder.robustness)
     else:
         folder.robustness.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ from trainables.errors import TrainableError
 from trainables.loops.settings import seed_all
 
 if TYPE_CHECKING:
-    from service.tracking.mlflow_runs import SweepRuns
+    from service.tracking.late_runs import LateRuns
 
 LOST_AFTER = 1800.0
 """Seconds without a sign of life after which a trial is handed out again."""
@@ -176,7 +176,7 @@ class AskedSweep:
         """Let go of a trial that was told."""
         self._held.pop(trial.number, None)
 
-    def open_runs(self) -> SweepRuns | None:
+    def open_runs(self) -> LateRuns | None:
         """The sweep's runs in MLflow; None where nothing is logged."""
         evidence = Asked(self.rows)
         return open_runs(self._spec, evidence, self.folder, self._home, reopens=False)

@@ -8,7 +8,6 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from service.spec.model import SweepSpec
@@ -92,6 +91,8 @@ def measure_over_folds(best: Trial, control: Trial, metric: str) -> float | None
     so that it is widened by the ratio of Student's quantile to the normal one. None if a fold is
     missing.
     """
+    from scipy.special import stdtrit  # half a second that no trial needs
+
     pairs = list(zip(best.folds, control.folds, strict=False))
     folds = len(best.folds)
     if len(pairs) < max(2, folds) or not all(metric in fold for pair in pairs for fold in pair):

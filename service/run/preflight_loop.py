@@ -10,7 +10,7 @@ from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
 from trainables.build import find_misfits
-from trainables.config.regularisers import BY_KEY, read_regularisers
+from trainables.config.regularisers import BY_KEY, Penalty, read_regularisers
 from trainables.config.trial_parameters import MODEL_PREFIX
 from trainables.data.splits import Splits
 from trainables.errors import TrainableError
@@ -52,9 +52,31 @@ def _find_unsupported(spec: SweepSpec, loop: OwnLoop) -> Iterator[Problem]:
         if any(isinstance(plain, Auto) for plain in list_alternatives(parameter)):
             yield Problem(
                 f"space.{name}",
-                f"`auto` is measured by steps of gapsweep's own loop, not of {loop.path}; give a "
-                "range, such as {float: [1.0e-6, 1.0e-1], log: true}",
+                f"`auto` is measured by steps of gapsweep's own loop, not of {loop.path}; write "
+                f"`{name}: {_suggest_range(spec)}`, also beside a `preset`",
             )
+
+
+_THRESHOLDS = "float: [1.0e-6, 1.0e-1], log: true"
+_DECAY = "float: [1.0e-2, 1.0e+2], log: true"
+"""Decoupled decay shrinks a weight by exp(−2·λ·Σ lr) over a run: a rate of 1e-3 over some hundreds
+to thousands of steps needs so large a λ to act."""
+
+
+def _suggest_range(spec: SweepSpec) -> str:
+    """What to write instead of `auto`: decay needs a larger λ than the other penalties."""
+    parameter = spec.space.parameters.get(Penalty.selector)
+    penalties = [str(v) for v in parameter.choices() if v != "none"] if parameter else []
+    decays = [] if spec.training.couples_l2 else ["l2"]
+    ranges = [
+        f"{{{bounds}, when: {{{Penalty.selector}: [{', '.join(named)}]}}}}"
+        for bounds, named in (
+            (_THRESHOLDS, [p for p in penalties if p not in decays]),
+            (_DECAY, [p for p in penalties if p in decays]),
+        )
+        if named
+    ] or [f"{{{_THRESHOLDS}}}"]
+    return ranges[0] if len(ranges) == 1 else f"[{', '.join(ranges)}]"
 
 
 def check_loop(

@@ -174,7 +174,8 @@ def _list_requirements(card: dict[str, Any]) -> tuple[str, ...]:
 
 def _open_runs(spec: SweepSpec, folder: SweepFolder, uri: str, artifacts: str | None) -> SweepRuns:
     """The sweep's runs; its own run is created where MLflow was off while it ran."""
-    from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+    from service.tracking.mlflow_runs import SweepRuns
+    from service.tracking.tracked_sweep import TrackedSweep
 
     data = "" if spec.data is None else spec.data.name
     described = {"trainable": spec.trainable, "data": data}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.widening import Wider, read_wider
-from service.base.errors import InputError, SweepFailedError
+from service.base.collection import collect_later
+from service.base.errors import DamagedFileError, InputError, SweepFailedError
 from service.report.progress import choose_own_view, showing
 from service.run.asked_check import refuse_asked
 from service.run.sweep import Sweep
 from service.run.user_code import find_user_code, fingerprint_code, pin_code, use_folders
+from service.spec.external import refuse_external
 from service.spec.file import load_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
@@ -25,6 +28,7 @@ from service.sweep.code_record import record_code
 from service.sweep.environment import locate_home, use_ray_token
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import (
+    find_summary,
     has_ranges,
     load_stored_spec,
     read_sampled_spec,
@@ -150,10 +154,14 @@ def start_sweep(
     Raises:
         SpecError, InputError, SweepFailedError: see :func:`run`.
     """
-    cluster = _build_cluster(ray_address)
-    from service.run.sweep_session import create_sweep, run_sweep
+    refuse_external(spec, source)
+    with (
+        _start_cluster(ray_address, spec) as cluster,
+        use_folders(*folders) as paths,
+        ExitStack() as joined,
+    ):
+        from service.run.sweep_session import create_sweep, run_sweep
 
-    with use_folders(*folders) as paths, ExitStack() as joined:
         shared = [home.path, *find_user_code(spec, paths)]
         prepared = prepare(spec, source, cluster, shared, joined)
         folder = create_sweep(spec, home, paths)
@@ -193,11 +201,15 @@ def resume_sweep(
     """
     folder.check_format()
     refuse_asked(folder)
-    cluster = _build_cluster(ray_address)
-    from service.run.sweep_session import run_sweep
-
     spec = load_stored_spec(folder)
-    with use_folders(*folder.read_import_paths()) as paths, ExitStack() as joined:
+    early = more_trials > 0 or not _has_ended(folder)
+    with (
+        _start_cluster(ray_address, spec, early=early) as cluster,
+        use_folders(*folder.read_import_paths()) as paths,
+        ExitStack() as joined,
+    ):
+        from service.run.sweep_session import run_sweep
+
         shared = [home.path, *find_user_code(spec, paths)]
         sampled = read_sampled_spec(spec, folder)
         if wider:
@@ -223,6 +235,15 @@ def resume_sweep(
             wider=wider,
             accept_changes=accept_changes,
         )
+
+
+def _has_ended(folder: SweepFolder) -> bool:
+    """Whether the last session left no trial to run, as far as its summary says."""
+    try:
+        found = find_summary(folder)
+    except DamagedFileError:  # it is written anew
+        return False
+    return found is not None and found.state is SweepState.SUCCEEDED
 
 
 def _check_more(spec: SweepSpec, folder: SweepFolder, more_trials: int) -> None:
@@ -363,11 +384,19 @@ def load_any(spec: SpecLike) -> tuple[SweepSpec, str, list[Path]]:
     return load_spec(path), str(path), [path.resolve().parent, here]
 
 
-def _build_cluster(ray_address: str | None) -> Cluster:
+@contextmanager
+def _start_cluster(
+    ray_address: str | None, spec: SweepSpec, *, early: bool = True
+) -> Iterator[Cluster]:
+    """The cluster for a sweep; a new Ray here starts ``early``, while the sweep is examined."""
     use_ray_token()
     from service.cluster.connection import Cluster
 
-    return Cluster(ray_address)
+    found = Cluster(ray_address)
+    with found.start_early(spec.resources) if early else nullcontext(found) as cluster:
+        with collect_later():
+            import_module("service.run.sweep_session")  # torch and all that a driver needs
+        yield cluster
 
 
 def _list_observers(

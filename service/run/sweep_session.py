@@ -52,7 +52,9 @@ from service.sweep.summary import Summary, summarise, summarise_state
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep, SweepState
 from service.sweep.time_budget import Stopwatch
+from service.tracking.late_runs import LateRuns
 from service.tracking.outbox import Outbox
+from service.tracking.tracked_sweep import TrackedSweep
 from trainables.config.code_policy import get_policy
 from trainables.config.registry import Component
 from trainables.data.rows import Rows
@@ -60,10 +62,11 @@ from trainables.errors import TrainableError
 
 if TYPE_CHECKING:
     from service.run.ranges import Ranges
-    from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
     from trainables.loops.rehearsal import LoopFindings
 
 
+FIRST_LOG = 10.0
+"""Seconds after which MLflow is written to at the latest, if no epoch has ended before."""
 _ABANDON_PATIENCE = 5.0
 """Seconds for which a sweep that ends by an error waits for MLflow."""
 _LOCK_PATIENCE = 60.0
@@ -301,8 +304,8 @@ class Session:
         for observer in observers:
             observer.begin(before, self._trials.planned, seconds)
 
-    def _open_tracker(self, runs: SweepRuns) -> Outbox:
-        return Outbox(runs, "mlflow", reread=lambda: read_history(self._folder))
+    def _open_tracker(self, runs: LateRuns) -> Outbox:
+        return Outbox(runs, "mlflow", rest=FIRST_LOG, reread=lambda: read_history(self._folder))
 
     def drive(self, cluster: Cluster, rows: Rows) -> None:
         """Run trials until the budget is used up or the sweep must stop."""
@@ -518,18 +521,16 @@ def _open_gpu_budget(spec: SweepSpec, study: SweepStudy, before: Sweep) -> GpuBu
 
 def open_runs(
     spec: SweepSpec, evidence: Evidence, folder: SweepFolder, home: Home, *, reopens: bool = True
-) -> SweepRuns | None:
+) -> LateRuns | None:
     """The sweep's runs in MLflow; None where nothing is logged."""
     uri = get_mlflow_uri(home)
     if uri is None:
         return None
-    from service.tracking.mlflow_runs import SweepRuns  # MLflow takes a second to import
-
     described = _describe_sweep(spec, evidence, folder)
     lock = (
         FileLock(folder.path / "mlflow.lock", timeout=_LOCK_PATIENCE) if is_asked(folder) else None
     )
-    return SweepRuns(uri, get_artifact_location(home), described, lock=lock, reopens=reopens)
+    return LateRuns(uri, get_artifact_location(home), described, lock=lock, reopens=reopens)
 
 
 def _show(value: object) -> str:
@@ -541,8 +542,6 @@ def _show(value: object) -> str:
 
 
 def _describe_sweep(spec: SweepSpec, evidence: Evidence, folder: SweepFolder) -> TrackedSweep:
-    from service.tracking.mlflow_runs import TrackedSweep
-
     params = {
         **evidence.describe_network(spec),
         "trainable": spec.trainable,

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +18,7 @@ from service.server.sweep_service import SweepService
 from service.spec.model import SweepSpec
 from service.spec.stored import parse_stored_spec
 from service.sweep.home import Home, SweepFolder
-from service.sweep.load import blame, find_summary, read_trials_of
+from service.sweep.load import blame, find_summary, read_sampled_spec, read_trials_of
 from service.sweep.summary import Summary, summarise
 from service.sweep.sweep_files import SERVER_LIMITS
 from service.sweep.sweep_record import Sweep, SweepState
@@ -77,9 +78,10 @@ def summary(service: SweepService, job: Job) -> Summary:
     if written is not None:
         return written
     found = load_sweep(service, job)
-    if not found.trials:
+    if not found.trials or found.spec is None:
         raise NotReadyError(f"no trial of {job.sweep_id} has started yet")
-    return summarise(found, folder)
+    sampled = read_sampled_spec(found.spec, folder)
+    return summarise(replace(found, spec=sampled), folder)
 
 
 def render_html(service: SweepService, job: Job) -> str:

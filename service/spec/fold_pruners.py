@@ -64,7 +64,7 @@ class Forgiving(FoldPrunerConfig):
 
 @fold_pruners.register
 class Aggressive(FoldPrunerConfig):
-    """Drops a trial whose mean so far is worse than the mean of the best trial."""
+    """Drops a trial whose mean so far is worse than the best trial's over all folds."""
 
     name: Literal["aggressive"]
 
@@ -73,6 +73,19 @@ class Aggressive(FoldPrunerConfig):
         from service.spec.fold_rules import AggressivePruner
 
         return AggressivePruner()
+
+
+@fold_pruners.register
+class Paired(FoldPrunerConfig):
+    """Drops a trial whose mean so far is worse than the best trial's over the same folds."""
+
+    name: Literal["paired"]
+
+    def build(self, folds: int) -> BasePruner:
+        """The aggressive rule, without what makes a fold hard for every trial."""
+        from service.spec.fold_rules import PairedPruner
+
+        return PairedPruner()
 
 
 @fold_pruners.register

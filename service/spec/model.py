@@ -16,7 +16,7 @@ from search_spaces.space import SearchSpace
 from search_spaces.values import Value, freeze
 from service.spec.directions import fill_directions
 from service.spec.fold_pruners import FoldPrunerChoice, Forgiving
-from service.spec.pruners import Median, PrunerChoice
+from service.spec.pruners import ByStrength, PrunerChoice
 from service.spec.resources import Resources
 from service.spec.samplers import SamplerChoice, Tpe
 from service.spec.space_rules import find_custom_choices, find_space_problems
@@ -81,7 +81,7 @@ class Search(Strict):
     grid_points: Annotated[int, Bounds(2, 1_000)] = Field(
         5, description="values per range for the grid sampler"
     )
-    pruner: PrunerChoice = Median()
+    pruner: PrunerChoice = ByStrength()
     folds: Annotated[int, Bounds(2, 100)] | None = Field(
         None,
         description="K: a trial is trained on each of K folds of the samples that are not the "

@@ -269,7 +269,7 @@ class Patient(PrunerConfig):
 class ByStrength(PrunerConfig):
     """Consults another pruner, which sees only trials that are about as strongly regularised."""
 
-    name: Literal["by_strength"]
+    name: Literal["by_strength"] = "by_strength"
     strata: Annotated[int, Bounds(1, 20)] = Field(
         2, description="groups of regularised trials; those that nothing regularises are another"
     )

@@ -12,7 +12,6 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import rankdata
 
 from service.study.attributes import TrialAttributes
 from service.study.records import Role, find_gap
@@ -103,6 +102,8 @@ def _shares(
     trials: Sequence[FrozenTrial], target: Target, names: Mapping[str, str]
 ) -> dict[str, tuple[float, Interval]]:
     """Share and interval of each parameter that stands out among trials with a finite target."""
+    from scipy.stats import rankdata  # half a second that no trial needs
+
     judged = [trial for trial in trials if math.isfinite(target(trial))]
     parameters = _parameters(judged, names)
     if len(judged) < MIN_TRIALS or not parameters:
@@ -145,6 +146,8 @@ def _stands_out(found: Values, chance: Values) -> NDArray[np.bool_]:
     The smallest p-value over parameters is compared with that of each shuffle (Westfall & Young
     1993), so that parameters with many bins do not weigh on the others.
     """
+    from scipy.stats import rankdata
+
     everything = np.concatenate((found[:, None], chance), axis=1)
     above = everything.shape[1] + 1 - rankdata(everything, method="min", axis=1)
     smallest = above.min(axis=0)

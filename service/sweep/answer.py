@@ -31,6 +31,12 @@ class PartState(StrEnum):
     ACTS = "acts"  # without it the pick is worse
     IDLE = "idle"  # its effect is smaller than the smallest that matters
     UNCLEAR = "unclear"  # neither is shown
+    NEVER_ACTED = "did_not_act"  # in no training of the pick, so that it was not removed
+
+    @property
+    def words(self) -> str:
+        """As reports show it."""
+        return self.value.replace("_", " ")
 
 
 class Measured(Frozen):

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from search_spaces.dimensions import Dimension
-from search_spaces.kinds import Float, Int
+from search_spaces.kinds import Auto, Float, Int
 from search_spaces.models import Frozen
+from search_spaces.space import SearchSpace
 from search_spaces.values import Value
 from service.base.json_numbers import Number
 from service.spec.model import SweepSpec
@@ -27,7 +28,8 @@ _TRIES = 5
 class Edge(Frozen):
     """A parameter whose best value is at an edge of its range, and a range that is wider there.
 
-    ``dimension`` is its name in the study, which has one for each of several ranges.
+    ``dimension`` is its name in the study, which has one for each of several ranges. ``computed``
+    is a range of `auto`; at the lower end of one a strength hardly acts, and nothing is ``wider``.
     """
 
     parameter: str
@@ -36,16 +38,17 @@ class Edge(Frozen):
     low: Number
     high: Number
     end: Literal["low", "high"]
-    wider: tuple[Number, Number]
+    wider: tuple[Number, Number] | None
+    computed: bool = False
 
 
 class EdgeWarning(Frozen):
-    """The edges of a sweep's pick, and the commands that go on with wider ranges."""
+    """The edges of a sweep's pick, and the commands that go on with wider ranges, if that helps."""
 
     trial: int
     edges: tuple[Edge, ...]
-    resume: str
-    extend: str
+    resume: str | None = None
+    extend: str | None = None
 
 
 def find_edges(sweep: Sweep) -> EdgeWarning | None:
@@ -63,10 +66,13 @@ def find_edges(sweep: Sweep) -> EdgeWarning | None:
     for dimension in spec.space.find_dimensions(best.params):
         part = find_part(spec, dimension.name)
         if dimension.name in best.params and (part is None or part in acting):
-            edges += _find_edge(spec, dimension, best.params[dimension.name])
+            computed = _is_computed(sweep.declared, dimension)
+            edges += _find_edge(spec, dimension, best.params[dimension.name], computed)
     if not edges:
         return None
-    ranges = [shlex.quote(write_range(e.dimension, *e.wider)) for e in edges]
+    ranges = [shlex.quote(write_range(e.dimension, *e.wider)) for e in edges if e.wider]
+    if not ranges:
+        return EdgeWarning(trial=best.number, edges=tuple(edges))
     trials = max(10, spec.budget.trials // 2)
     words = " ".join([sweep.sweep_id, f"--trials {trials}", *(f"--widen {r}" for r in ranges)])
     return EdgeWarning(
@@ -77,7 +83,21 @@ def find_edges(sweep: Sweep) -> EdgeWarning | None:
     )
 
 
-def _find_edge(spec: SweepSpec, dimension: Dimension, value: Value) -> Iterator[Edge]:
+def _is_computed(declared: SearchSpace | None, dimension: Dimension) -> bool:
+    """Whether the range of a dimension was left to `auto`, under any of its conditions."""
+    if declared is None or dimension.name not in declared.parameters:
+        return False
+    when = dimension.plain.when
+    return any(
+        isinstance(one.plain, Auto)
+        and all(k in when and set(when[k]) <= set(v) for k, v in one.plain.when.items())
+        for one in declared.list_dimensions(dimension.name)
+    )
+
+
+def _find_edge(
+    spec: SweepSpec, dimension: Dimension, value: Value, computed: bool
+) -> Iterator[Edge]:
     plain = dimension.plain
     if not isinstance(plain, Float | Int) or not plain.contains(value):
         return
@@ -86,18 +106,21 @@ def _find_edge(spec: SweepSpec, dimension: Dimension, value: Value) -> Iterator[
     end: Literal["low", "high"] = "low" if position < 0.5 else "high"
     if min(position, 1 - position) > SHARE + 1e-9:
         return
-    for bound in _list_bounds(plain, end):
-        if _is_valid(spec, dimension.name, bound):
-            yield Edge(
-                parameter=dimension.name,
-                dimension=dimension.stored,
-                value=value,
-                low=plain.low,
-                high=plain.high,
-                end=end,
-                wider=(bound, plain.high) if end == "low" else (plain.low, bound),
-            )
-            return
+    valid = (b for b in _list_bounds(plain, end) if _is_valid(spec, dimension.name, b))
+    bound = next(valid, None)
+    if bound is None:
+        return
+    wider = (bound, plain.high) if end == "low" else (plain.low, bound)
+    yield Edge(
+        parameter=dimension.name,
+        dimension=dimension.stored,
+        value=value,
+        low=plain.low,
+        high=plain.high,
+        end=end,
+        wider=None if computed and end == "low" else wider,
+        computed=computed,
+    )
 
 
 def _locate(plain: Float | Int, value: float) -> float:

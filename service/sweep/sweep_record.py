@@ -37,7 +37,7 @@ class Sweep:
     say from which trial on it ran on something else, ``not_neutral`` what regularises the baseline
     all the same, ``reading`` how the data were read, ``ranges`` what the ranges of λ mean,
     ``idle_ranges`` which of them cannot act, ``refit`` what was trained again on all samples.
-    ``spec`` has the space that its study samples.
+    ``spec`` has the space that its study samples, ``declared`` is the space that it was given.
     """
 
     sweep_id: str
@@ -56,6 +56,7 @@ class Sweep:
     idle_ranges: tuple[str, ...] = ()
     refit: Refit | None = None
     spec: SweepSpec | None = None
+    declared: SearchSpace | None = None
 
     @classmethod
     def of(
@@ -74,8 +75,9 @@ class Sweep:
         ranges: tuple[str, ...] = (),
         idle_ranges: tuple[str, ...] = (),
         refit: Refit | None = None,
+        declared: SearchSpace | None = None,
     ) -> Sweep:
-        """Build the sweep of a spec."""
+        """Build the sweep of a spec; ``declared`` is its space unless it says otherwise."""
         return cls(
             sweep_id=sweep_id,
             name=spec.name,
@@ -93,6 +95,7 @@ class Sweep:
             ranges=ranges,
             idle_ranges=idle_ranges,
             refit=refit,
+            declared=declared or spec.space,
         )
 
     @property

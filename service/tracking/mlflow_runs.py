@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -37,6 +36,7 @@ from service.tracking.entities import make_metrics, make_params, make_tags, make
 from service.tracking.new_database import create_database
 from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 from service.tracking.refusals import BatchLog, NotOpenError, is_away
+from service.tracking.tracked_sweep import TrackedSweep
 
 SWEEP_TAG = "gapsweep.sweep_id"
 CODE_TAG = "gapsweep.code"
@@ -71,23 +71,6 @@ _SWEEP_STATUS = {
     SweepState.SUCCEEDED: "FINISHED",
     SweepState.FAILED: "FAILED",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackedSweep:
-    """The description of a sweep in its runs: its parameters, its trainable, its data, its code.
-
-    ``data_digest`` distinguishes data of the same name, in at most 36 characters.
-    """
-
-    sweep_id: str
-    name: str
-    trainable: str
-    data: str
-    data_digest: str
-    params: Mapping[str, str]
-    spec: Path
-    code: str = ""
 
 
 class SweepRuns:

@@ -86,9 +86,12 @@ class Outbox(Observer):
         *,
         period: float = 1.0,
         patience: float = 20.0,
+        rest: float = 0.0,
         reread: Callable[[], Mapping[int, Sequence[Epoch]]] = _remember_nothing,
     ) -> None:
         """``patience`` is for how many seconds :meth:`close` retries a sink that fails.
+
+        The sink is not used for the first ``rest`` seconds, unless an epoch or a trial ends.
 
         ``reread`` returns all epochs so far, for a sink that raises SinkEmptiedError.
         """
@@ -98,7 +101,9 @@ class Outbox(Observer):
         self._trials: dict[int, Trial] = {}
         self._changed: set[int] = set()
         self._epochs: dict[int, list[Epoch]] = {}
-        self._closing = threading.Event()
+        self._closing, self._due = threading.Event(), threading.Event()
+        self._tried = threading.Event()
+        self._rest = rest
         self._last: Callable[[], None] | None = None
         self._failures = 0
         self.error: str | None = None
@@ -113,6 +118,7 @@ class Outbox(Observer):
     def epoch(self, epoch: Epoch) -> None:
         """Queue an epoch."""
         self._queue.put(epoch)
+        self._due.set()
 
     def paused(self, trial: Trial) -> None:
         """Queue the trial's pause."""
@@ -121,6 +127,7 @@ class Outbox(Observer):
     def ended(self, trial: Trial) -> None:
         """Queue the trial's end."""
         self._queue.put(trial)
+        self._due.set()
 
     def repeat(self, trials: Iterable[Trial]) -> None:
         """Queue trials of earlier sessions with their epochs: the sink may lack some of them."""
@@ -132,21 +139,28 @@ class Outbox(Observer):
     def close(self, last: Callable[[], None], patience: float | None = None) -> bool:
         """Write what is left and then call ``last``; whether both succeeded within ``patience``.
 
-        The default of ``patience`` is the outbox's own.
+        The default of ``patience`` is the outbox's own, and as much for the first use of the sink,
+        which may have to be made.
         """
         self._last = last
         self._patience = self._patience if patience is None else patience
         self._closing.set()
+        self._due.set()
+        if patience is None:
+            self._tried.wait(self._patience)
         self._thread.join(self._patience + self._period)
         return self._last is None
 
     def _work(self) -> None:
         deadline = float("inf")
+        self._due.wait(self._rest)
         while True:
             closing = self._closing.wait(self._period)
             deadline = min(deadline, time.monotonic() + self._patience) if closing else deadline
             self._drain()
-            written = self._attempt(self._flush) and (not closing or self._attempt(self._end))
+            flushed = self._attempt(self._flush)
+            self._tried.set()
+            written = flushed and (not closing or self._attempt(self._end))
             if closing and (written or time.monotonic() > deadline):
                 return
             if closing:

@@ -4,8 +4,8 @@
 
 Searches are replayed on `tests/benchmarks/histories`, trainings ended by the early stopping that
 specs have by default. Two questions of each pruner: what 40 trials come to, and after how many
-epochs, with as many trials as that takes, half of the searches have what half of those with today's
-default have after 40 trials.
+epochs, with as many trials as that takes, half of the searches have what half of those with
+`median`, the default until this was measured, have after 40 trials.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from service.replay.simulation import Replay, replay
 from service.replay.statistics import Fate, find_fate, quantile
 from service.replay.table_file import read_table
 from service.replay.variants import Variant, list_variants, read_stopping
+from service.spec.model import SweepSpec
 from tests.benchmarks.histories import list_tables
 
-TODAY = "median"
+REFERENCE = "median"
 PRUNERS: Mapping[str, str] = {
     "none": "none",
     "median": "median",
@@ -41,7 +42,10 @@ PRUNERS: Mapping[str, str] = {
     "hyperband": "hyperband",
     "top 3 after 1": "{name: top_k, epochs: 1, k: 3}",
     "top 3 after 5": "{name: top_k, epochs: 5, k: 3}",
-    "top 3 after 10": "{name: top_k, epochs: 10, k: 3}",
+    "promote from 1": "pause_and_promote",
+    "promote from 3, thirds": "{name: pause_and_promote, min_epochs: 3, reduction_factor: 3}",
+    "promote from 5, halves": "{name: pause_and_promote, min_epochs: 5, reduction_factor: 2}",
+    "median from 5": "{name: median, warmup_epochs: 5}",
     "median by strength": "by_strength",
     "halving from 10 by strength": (
         "{name: by_strength, pruner: {name: successive_halving, min_epochs: 10}}"
@@ -55,12 +59,12 @@ _DRAWS = 1_000
 _TARGET_SEEDS = 40
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Search:
     """One search of a pruner on a data set, of 40 trials, and one of as many as it takes.
 
     ``regret`` is a share of the distance from the best to the median configuration; ``arrival`` is
-    after how many epochs the longer search had today's value, infinite if never.
+    after how many epochs the longer search had the reference's value, infinite if never.
     """
 
     data: str
@@ -74,7 +78,7 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One data set, with the regret that half of today's searches have after 40 trials."""
+    """One data set, with the regret that half of the reference's searches have after 40 trials."""
 
     name: str
     courses: Courses
@@ -88,8 +92,8 @@ class Bench:
 
     @cached_property
     def target(self) -> float:
-        """The final regret of half of today's searches, over fixed seeds."""
-        variant = self._choose(PRUNERS[TODAY])
+        """The final regret of half of the reference's searches, over fixed seeds."""
+        variant = self._choose(PRUNERS[REFERENCE])
         found = [self._run(variant, seed, TRIALS) for seed in range(_TARGET_SEEDS)]
         return quantile([self._find_regret(r) for r in found], 0.5)
 
@@ -97,8 +101,6 @@ class Bench:
         """Both searches of one pruner with one seed."""
         variant = self._choose(PRUNERS[label])
         found = self._run(variant, seed, TRIALS)
-        longer = self._run(variant, seed, count_trials(self.courses), until=self.target)
-        arrived = self._find_regret(longer) <= self.target
         return Search(
             data=self.name,
             pruner=label,
@@ -106,8 +108,28 @@ class Bench:
             epochs=found.epochs,
             regret=self._find_regret(found) / self.spread,
             fate=find_fate(self.courses, found),
-            arrival=float(longer.epochs) if arrived else math.inf,
+            arrival=self._find_arrival(variant, seed, found),
         )
+
+    def _find_arrival(self, variant: Variant, seed: int, short: Replay) -> float:
+        """The epochs to the target; a longer search begins as the ``short`` one, unless it pauses.
+
+        What goes on after a pause depends on whether more trials follow.
+        """
+        pauses = variant.spec.search.pruner.pauses
+        if pauses or self._find_regret(short) > self.target:
+            most = count_trials(self.courses)
+            short = self._run(variant, seed, most, until=self.target)
+        arrived = (
+            i.epochs
+            for i in short.improvements
+            if self.courses.measure_regret(i.standing) <= self.target
+        )
+        return float(next(arrived, math.inf))
+
+    def find_spec(self, label: str) -> SweepSpec:
+        """The spec that searches with a pruner of the table."""
+        return self._choose(PRUNERS[label]).spec
 
     def _choose(self, pruner: str) -> Variant:
         (variant,) = list_variants(self.courses.history, [pruner], [self.sampler])
@@ -141,11 +163,6 @@ class Cell:
         return quantile([s.regret for s in self.searches], share)
 
     @property
-    def arrivals(self) -> list[float]:
-        """The epochs of each search to today's value."""
-        return [s.arrival for s in self.searches]
-
-    @property
     def fates(self) -> list[Fate | None]:
         """What became of the best configurations of each search."""
         return [s.fate for s in self.searches]
@@ -167,22 +184,29 @@ def open_bench(table: Path, sampler: str) -> Bench:
     return Bench(name=table.stem, courses=courses, sampler=sampler)
 
 
-def compare_arrivals(cell: Cell, today: Cell) -> tuple[float, float, float]:
-    """The epochs to the target as a share of today's, with its interval by bootstrap over seeds."""
-    pair = np.array([cell.arrivals, today.arrivals])
+def compare_arrivals(cell: Cell, reference: Cell) -> tuple[float, float, float]:
+    """The epochs to the target, as a share of the reference's; its interval by bootstrap."""
+    theirs = {s.seed: s.arrival for s in reference.searches}
+    both = [(s.arrival, theirs[s.seed]) for s in cell.searches if s.seed in theirs]
+    pair = np.array(both).T
     draws = np.random.default_rng(0).integers(pair.shape[1], size=(_DRAWS, pair.shape[1]))
     medians = np.array([[quantile(side[draw], 0.5) for side in pair] for draw in draws])
     with np.errstate(invalid="ignore"):
         ratios = medians[:, 0] / medians[:, 1]
-    whole = quantile(cell.arrivals, 0.5) / quantile(today.arrivals, 0.5)
+    whole = quantile(pair[0], 0.5) / quantile(pair[1], 0.5)
     return whole, quantile(ratios, 0.025), quantile(ratios, 0.975)
+
+
+def find_reference(cells: Sequence[Cell], data: str) -> Cell:
+    """The searches on a data set that others are compared with."""
+    return next(c for c in cells if (c.data, c.pruner) == (data, REFERENCE))
 
 
 def write_rows(cells: Sequence[Cell]) -> Iterator[str]:
     """A row of each data set and pruner, in Markdown."""
     for cell in cells:
-        today = next(c for c in cells if c.data == cell.data and c.pruner == TODAY)
-        whole, low, high = compare_arrivals(cell, today)
+        reference = find_reference(cells, cell.data)
+        whole, low, high = compare_arrivals(cell, reference)
         yield _join(
             cell.data,
             cell.pruner,
@@ -198,14 +222,15 @@ def write_overall(cells: Sequence[Cell]) -> Iterator[str]:
     """A row of each pruner over all data sets: geometric and plain means, and counts together."""
     for label in dict.fromkeys(c.pruner for c in cells):
         own = [c for c in cells if c.pruner == label]
-        todays = [next(t for t in cells if t.data == c.data and t.pruner == TODAY) for c in own]
-        ratios = [compare_arrivals(c, t)[0] for c, t in zip(own, todays, strict=True)]
-        spent = geometric_mean([c.epochs / t.epochs for c, t in zip(own, todays, strict=True)])
-        mean = geometric_mean(ratios) if all(map(math.isfinite, ratios)) else math.inf
+        references = [find_reference(cells, c.data) for c in own]
+        ratios = [compare_arrivals(c, t)[0] for c, t in zip(own, references, strict=True)]
+        spent = geometric_mean([c.epochs / t.epochs for c, t in zip(own, references, strict=True)])
+        reached = [ratio for ratio in ratios if math.isfinite(ratio)]
+        mean = f"{geometric_mean(reached):.2f} on " if reached else ""
         yield _join(
             label,
             f"{spent:.2f}",
-            f"{_ratio(mean)} ({_ratio(min(ratios))} to {_ratio(max(ratios))})",
+            f"{mean}{len(reached)} of {len(ratios)}",
             f"{fmean(c.find_regret(0.5) for c in own):.1%}",
             f"{fmean(c.find_regret(0.9) for c in own):.1%}",
             *_write_losses(count_losses([f for c in own for f in c.fates])),
@@ -235,7 +260,7 @@ _LOSSES = (
     *("best pruned", "if it is strong", "if it is weak", "best strong pruned", "best weak pruned"),
     "difference, points",
 )
-_COSTS = ("epochs to today's value", "regret", "90 % within", *_LOSSES)
+_COSTS = ("epochs to median's value", "regret", "90 % within", *_LOSSES)
 
 
 def print_table(titles: Sequence[str], rows: Iterator[str]) -> None:
@@ -250,11 +275,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=100, help="seeds; 0: only print the file's")
     parser.add_argument("--sampler", default="random", help="as in a spec")
-    parser.add_argument("--only", nargs="*", help="pruners by name, beside today's")
+    parser.add_argument("--only", nargs="*", help="pruners by name, beside the reference")
     parser.add_argument("--data", nargs="*", help="data sets; default: all")
     parser.add_argument("--file", type=Path, help="keep searches here, and do not repeat them")
     options = parser.parse_args()
-    labels = [n for n in PRUNERS if n == TODAY or not options.only or n in options.only]
+    labels = [n for n in PRUNERS if n == REFERENCE or not options.only or n in options.only]
     tables = [t for t in list_tables() if not options.data or t.stem in options.data]
     benches = [open_bench(table, options.sampler) for table in tables]
     found = _read(options.file)

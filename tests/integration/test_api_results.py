@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from prometheus_client.parser import text_string_to_metric_families
 
+from search_spaces.kinds import Float
 from service.base.amount import Amount
 from service.base.errors import ClusterUnavailableError
 from service.base.versions import get_installed_version
@@ -29,8 +30,10 @@ from service.server.bundle_unpacking import BundleLimits
 from service.server.store.database import Database
 from service.server.store.job_records import DriverReport
 from service.server.sweep_service import SweepService
+from service.spec.file import parse_spec
 from service.study.events import TrialStarted
 from service.study.records import Role, Trial, TrialState
+from service.study.study import open_study
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
 from tests.archives import archive
@@ -170,6 +173,32 @@ class TestNothingYet:
         refused(world.call("GET", f"/v1/sweeps/{sweep_id}/best"), 404)
         body = refused(world.call("GET", f"/v1/sweeps/{sweep_id}/model"), 404)
         assert body["detail"] == f"no model available for {sweep_id} (state: failed)"
+
+    def test_edges_of_a_sweep_that_runs_are_those_of_the_ranges_that_it_samples(
+        self, world: World
+    ) -> None:
+        space = {"penalty": {"choice": ["none", "l1"]}, "lambda": "auto"}
+        raw = {**SPEC, "space": space}
+        sweep_id = str(world.call("POST", "/v1/sweeps", json=raw).json()["sweep_id"])
+        world.launch(sweep_id)
+        spec = parse_spec(raw, "spec", Path())
+        when = {"penalty": ("l1",)}
+        sampled = Float.model_validate({"float": (1e-4, 0.1), "log": True, "when": when})
+        study = open_study(spec, folder_of(world, sweep_id).journal)
+        study.store_space(spec.space.replace("lambda", sampled))
+        best = Trial(
+            number=0,
+            state=TrialState.COMPLETE,
+            role=Role.SEARCH,
+            params={"penalty": "l1", "lambda": 0.09},
+            value=0.5,
+            best={"val/loss": 0.5},
+        )
+        world.service.progress.record(sweep_id, 1, DriverReport(trials=[best]))
+        path = f"/v1/sweeps/{sweep_id}/report"
+        (edge,) = world.call("GET", path, params={"format": "json"}).json()["edges"]["edges"]
+        assert (edge["low"], edge["high"], edge["end"]) == (1e-4, 0.1, "high")
+        assert edge["computed"] is True
 
     def test_a_best_trial_without_a_baseline_is_given(self, world: World) -> None:
         sweep_id = world.submit()

@@ -80,6 +80,12 @@ def test_processes_that_train_nothing_load_no_torch() -> None:
     assert "ray" in loaded
 
 
+def test_a_driver_loads_what_draws_and_logs_only_when_it_draws_and_logs() -> None:
+    loaded = loaded_after("import service.run.sweep_session, service.run.preflight")
+    assert loaded >= {"torch", "optuna"}
+    assert not loaded & {"matplotlib", "mlflow", "sklearn", "scipy", "kornia", "ray"}
+
+
 COMMAND = """
 import sys
 from service.cli import main

@@ -18,9 +18,10 @@ from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.losses import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.entities import make_name
-from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.outbox import Outbox
 from service.tracking.refusals import is_away
+from service.tracking.tracked_sweep import TrackedSweep
 from tests.patience import patience, wait_for
 
 _names = iter(range(1000))

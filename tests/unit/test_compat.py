@@ -193,6 +193,31 @@ class TestRay:
             assert of_ray.read_error(SimpleNamespace(pickled_error_file=other)) is None
 
 
+class TestEarlyProcesses:
+    """What a process for one of Tune's actors is recognised by."""
+
+    def test_tunes_actors_have_the_environment_of_processes_that_are_started_early(self) -> None:
+        from ray.tune.execution import class_cache
+
+        assert class_cache.DEFAULT_ENV_VARS == of_ray.TUNE_ENVIRONMENT, ray_moved(
+            "Tune's actors have another environment"
+        )
+        missing = [
+            name
+            for name in class_cache.ENV_VARS_TO_PROPAGATE
+            if not of_ray.PROPAGATED_TO_TUNE.fullmatch(name)
+        ]
+        assert not missing, ray_moved(f"Tune's actors take {missing} of the driver's environment")
+
+    def test_a_node_has_the_starts_that_are_left_out(self) -> None:
+        from ray._private.node import Node
+
+        before = (Node.start_monitor, Node.start_log_monitor, Node.start_api_server)
+        with of_ray._start_what_is_used(own=True):
+            assert Node.start_monitor is not before[0]
+        assert before == (Node.start_monitor, Node.start_log_monitor, Node.start_api_server)
+
+
 class TestRayStart:
     """`ray start` by the hook that up and the image name."""
 

@@ -54,6 +54,7 @@ def sweep(
     of: SweepSpec | None = None,
     not_acting: tuple[str, ...] = (),
     answer: Answer | None = None,
+    declared: SweepSpec | None = None,
 ) -> Sweep:
     complete = TrialState.COMPLETE
     baseline = Trial(number=0, state=complete, role=Role.BASELINE, params={}, value=1.0)
@@ -73,6 +74,7 @@ def sweep(
         seconds=1.0,
         trials=(baseline, best),
         answer=answer,
+        declared=None if declared is None else declared.space,
     )
 
 
@@ -82,7 +84,7 @@ def found(**changed: Any) -> EdgeWarning | None:
 
 
 def wider(warning: EdgeWarning | None) -> dict[str, tuple[float, float]]:
-    return {} if warning is None else {e.dimension: e.wider for e in warning.edges}
+    return {} if warning is None else {e.dimension: e.wider for e in warning.edges if e.wider}
 
 
 def test_a_value_in_the_middle_is_no_warning() -> None:
@@ -204,3 +206,51 @@ def test_reports_show_the_warning_and_a_command_to_copy() -> None:
     assert words in data.description
     assert data.edges.resume in data.description
     assert build_report(sweep(MIDDLE), Importances({}, {})).edges is None
+
+
+AUTO = spec(SPACE.replace("float: [1.0e-4, 1.0e-1], log: true", "auto: true"))
+
+
+def computed(lam: float, **params: Any) -> Sweep:
+    """A sweep whose range of λ for l1 was left to `auto`, and the one of elastic net was not."""
+    return sweep({**MIDDLE, **params, "lambda": lam}, declared=AUTO)
+
+
+def test_at_the_low_end_of_a_computed_range_it_is_as_good_as_none() -> None:
+    data = build_report(computed(1.2e-4), Importances({}, {}))
+    assert data.edges is not None
+    assert (data.edges.resume, data.edges.extend) == (None, None)
+    (edge,) = data.edges.edges
+    assert (edge.computed, edge.end, edge.wider) == (True, "low", None)
+    text = " ".join(shown(data).split())
+    assert "the lower end of its computed range, 0.0001 to 0.1. At that end it hardly acts" in text
+    for said in (text, render(data), data.description):
+        assert "no wider range is needed" in said
+        assert "--widen" not in said
+        assert "Better values may lie beyond" not in said
+
+
+def test_at_the_high_end_of_a_computed_range_the_command_stays() -> None:
+    data = build_report(computed(9e-2), Importances({}, {}))
+    assert data.edges is not None
+    text = " ".join(shown(data).split())
+    assert "the network was expected to predict no better than a constant" in text
+    assert "--widen 'lambda[penalty=l1]=0.0001:1'" in text
+
+
+def test_beside_a_computed_range_others_are_widened_as_before() -> None:
+    warning = find_edges(computed(1.2e-4, dropout=0.69))
+    assert {e.dimension: e.computed for e in warning.edges if warning} == {
+        "lambda[penalty=l1]": True,
+        "dropout": False,
+    }
+    assert warning is not None
+    assert warning.resume is not None
+    assert "dropout" in warning.resume
+    assert "lambda" not in warning.resume
+
+
+def test_a_given_range_beside_an_automatic_one_is_none_that_was_computed() -> None:
+    params = {"penalty": "elastic_net", "l1_ratio": 0.5}
+    warning = find_edges(computed(1.1e-6, **params))
+    assert wider(warning) == {"lambda[penalty=elastic_net]": (pytest.approx(1e-7), 1e-2)}

@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from service.cluster import worker as worker_module
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
@@ -182,6 +183,33 @@ def test_a_loop_has_a_division_and_a_folder_for_each_fold(tmp_path: Path, loop: 
     files = tmp_path / "trials" / "00000" / "files"
     seen = [int((files / f"fold{n}" / "seen").read_text()) for n in (1, 2, 3)]
     assert sum(569 - count for count in seen) == 569
+
+
+def test_small_samples_are_divided_once_for_all_trials_of_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    divided: list[int] = []
+    divide = DrawnRows.divide_fold
+
+    def note(rows: DrawnRows, fold: int, folds: int) -> Any:
+        divided.append(fold)
+        return divide(rows, fold, folds)
+
+    monkeypatch.setattr(DrawnRows, "divide_fold", note)
+    one = worker(tmp_path)
+    answers = []
+    for _ in range(2):
+        take(one)
+        answers.append(run(one))
+        (tmp_path / "trials" / "00000" / "last.pt").unlink()
+    assert answers[0] == answers[1]
+    assert divided == [0, 1, 2]
+    monkeypatch.setattr(worker_module, "_MOST_KEPT", 1)
+    other = worker(tmp_path)
+    take(other)
+    assert run(other) == answers[0]
+    take(other)
+    assert divided == [0, 1, 2, 0, 1, 2]
 
 
 def test_a_fold_that_cannot_be_opened_is_the_trials_failure(

@@ -16,6 +16,7 @@ from service.spec.fold_pruners import fold_pruners
 from service.spec.model import Constraint
 from service.study.folds import FoldPlan
 from service.study.journals import open_journal
+from service.study.promotion import PromotingPruner
 from service.study.ranking import view_control
 from service.study.records import Role, TrialState
 from service.study.session import Decision, StudySession
@@ -87,6 +88,9 @@ BEST = (0.30, 0.50, 0.40, 0.20, 0.60)  # the mean is 0.4, the worst fold 0.6
         ("forgiving", (0.61,), 1),
         ("forgiving", (0.60, 0.59, 0.55, 0.55), None),
         ("forgiving", (0.50, 0.80), 2),
+        ("paired", (0.29, 0.50, 0.40, 0.20), None),
+        ("paired", (0.31,), 1),
+        ("paired", (0.30, 0.51), 2),
         ("aggressive", (0.41,), 1),
         ("aggressive", (0.40, 0.39, 0.35, 0.30), None),
         ("aggressive", (0.10, 0.50, 0.61), 3),
@@ -257,6 +261,26 @@ def test_the_end_of_a_fold_may_come_after_its_last_epoch() -> None:
     assert s.report(number, 1, {"val/loss": 0.9}, FoldEpoch(1, 1)) is Decision.CONTINUE
     end = FoldEpoch(1, 1, {"val/loss": 0.9, "epoch": 1.0})
     assert s.report(number, 1, {"val/loss": 0.9}, end) is Decision.PRUNE
+
+
+def test_a_trial_is_paused_in_its_first_fold_and_goes_on_through_the_others() -> None:
+    study = new_study(PromotingPruner(1, 2, 1, EPOCHS))
+    s = session(study, "aggressive")
+    complete(s, BEST)
+    number = start(s)
+    assert s.report(number, 1, {"val/loss": 5.0}, FoldEpoch(1, 1)) is Decision.PAUSE
+    s.pause(number)
+    others = [start(s) for _ in range(2)]
+    for other in others:
+        assert s.report(other, 1, {"val/loss": 9.0}, FoldEpoch(1, 1)) is Decision.PAUSE
+        s.pause(other)
+    promoted = s.ask()
+    assert promoted is not None
+    assert (promoted.number, promoted.recorded) == (number, 1)
+    end = FoldEpoch(1, 2, {"val/loss": 0.2, "epoch": 2.0})
+    assert s.report(number, 2, {"val/loss": 0.2}, end) is Decision.CONTINUE
+    assert s.report(number, 3, {"val/loss": 9.0}, FoldEpoch(2, 1)) is Decision.CONTINUE
+    assert len(s.trials()[number].folds) == 1
 
 
 def test_the_control_of_the_baseline_is_on_each_fold() -> None:

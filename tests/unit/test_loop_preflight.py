@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from service.base.errors import SpecError
 from service.cli.spec_tables import build_spec_table
@@ -250,6 +251,26 @@ def test_a_spec_that_cannot_run_is_told_in_a_sentence(
 ) -> None:
     found = problems(loop, **changes)
     assert text in found[where]
+
+
+@pytest.mark.parametrize(
+    ("space", "training"),
+    [
+        ({"penalty": {"choice": ["none", "l2"]}, "lambda": "auto"}, {}),
+        ({"penalty": {"choice": ["none", "l2"]}, "lambda": "auto"}, {"l2_update": "coupled"}),
+        ({"penalty": {"choice": ["l1", "group_lasso"]}, "lambda": "auto"}, {}),
+        ({"preset": "regularisation"}, {}),
+    ],
+)
+def test_what_is_said_to_write_instead_of_an_automatic_range_can_be_written(
+    space: dict[str, Any], training: dict[str, Any]
+) -> None:
+    said = problems("good", space=space, training=training)["space.lambda"]
+    written = yaml.safe_load(said.split("`")[3])
+    assert check("good", space={**space, **written}, training=training).loop is not None
+    text = str(written)
+    decays = training.get("l2_update") != "coupled" and "group_lasso" not in str(space)
+    assert ("100.0" in text) is decays  # l2 below 0.01 would be inert
 
 
 def test_an_allow_list_has_to_name_a_loop_in_full() -> None:

@@ -6,9 +6,11 @@ import pytest
 
 from service.answer.arms import Race
 from service.answer.looks import ALPHA
+from service.report.verdict import write_verdict
 from service.run.points import plan_search
 from service.study.records import Role, TrialState
-from service.sweep.answer import Claim, PartState
+from service.sweep.answer import Answer, Claim, PartState
+from service.sweep.sweep_record import Sweep, SweepState
 from tests.simulated import Simulation, World, add_effects
 from tests.specs import parse
 
@@ -16,6 +18,14 @@ from tests.specs import parse
 def find_states(simulation: Simulation) -> dict[str, PartState]:
     answer = simulation.run()
     return {part.name: part.state for part in answer.parts}
+
+
+def describe_answer(simulation: Simulation, answer: Answer) -> str:
+    state = SweepState.SUCCEEDED
+    sweep = Sweep.of(
+        simulation.spec, sweep_id="a-1", state=state, seconds=1.0, trials=simulation.trials
+    )
+    return write_verdict(sweep, answer)
 
 
 def test_where_nothing_acts_no_effect_is_shown_and_no_part_is_named() -> None:
@@ -82,6 +92,41 @@ def test_early_stopping_is_a_part_that_is_removed_too() -> None:
     removals = [t for t in simulation.trials if t.role is Role.REMOVAL]
     assert {t.without for t in removals} >= {("early_stopping",), ("dropout",)}
     assert all(t.params["dropout"] == 0.0 for t in removals if "dropout" in t.without)
+
+
+def test_a_part_that_never_acted_is_not_removed_and_the_answer_says_so() -> None:
+    idle = frozenset({"early_stopping"})
+    simulation = Simulation(World(add_effects(dropout=-0.05), idle=idle))
+    answer = simulation.run()
+    assert answer.claim is Claim.HELPS
+    removals = [t for t in simulation.trials if t.role is Role.REMOVAL]
+    assert removals
+    assert all(t.without != ("early_stopping",) for t in removals)
+    assert find_states(simulation)["early_stopping"] is PartState.NEVER_ACTED
+    text = describe_answer(simulation, answer)
+    assert "Early stopping did not act in any replicate of the pick." in text
+    assert "For early stopping" not in text
+
+
+def test_where_no_part_of_the_pick_acted_none_is_removed() -> None:
+    idle = frozenset({"early_stopping", "dropout", "penalty"})
+    simulation = Simulation(World(add_effects(dropout=-0.05), idle=idle))
+    answer = simulation.run()
+    assert not any(t.role is Role.REMOVAL for t in simulation.trials)
+    assert {p.state for p in answer.parts} == {PartState.NEVER_ACTED}
+    assert "No single part" not in describe_answer(simulation, answer)
+
+
+def test_a_simple_pick_is_not_trained_without_what_never_acted() -> None:
+    def list_removed(*idle: str) -> set[str]:
+        world = World(add_effects(dropout=-0.05), idle=frozenset(idle))
+        simulation = Simulation(world, confirm={"pick": "simplest", "trainings": 200})
+        simulation.run()
+        return {part for t in simulation.trials for part in t.without}
+
+    assert "early_stopping" in list_removed()
+    assert list_removed("early_stopping")
+    assert "early_stopping" not in list_removed("early_stopping")
 
 
 def test_the_pick_is_chosen_by_validation_samples_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ from service.replay.statistics import (
     quantile,
 )
 from service.replay.table_file import read_table, save_table
+from service.replay.terminal import show_replays
 from service.replay.variants import list_variants, read_stopping
+from service.report.console import open_console
 from service.spec.model import SweepSpec
-from service.study.records import Role
+from service.study.records import Role, TrialState
 from service.study.study import open_tabular_study
 from service.sweep.home import Home, SweepFolder
+from service.sweep.load import read_sweep
 from tests.commands import gapsweep
 from tests.recorded import EPOCHS, make_spec, record
 
@@ -307,12 +311,50 @@ def test_a_pruner_ends_what_it_ended_in_a_real_sweep(history: History) -> None:
 
 @pytest.mark.parametrize(
     "pruner",
-    ["median", "hyperband", "successive_halving", "wilcoxon", "top_k", "by_strength", "patient"],
+    [
+        "median",
+        "hyperband",
+        "successive_halving",
+        "wilcoxon",
+        "top_k",
+        "by_strength",
+        "patient",
+        "pause_and_promote",
+    ],
 )
 def test_every_pruner_of_a_spec_runs(history: History, pruner: str) -> None:
     found = search(prepare(history), pruner)
     assert len(found.completed) + len(found.pruned) == 30
     assert found.epochs <= 31 * EPOCHS
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    ["{name: median, warmup_epochs: 1}", "successive_halving", "hyperband", "{name: top_k, k: 4}"],
+)
+def test_a_replay_is_the_sweep_that_it_stands_for(
+    history: History, tmp_path: Path, pruner: str
+) -> None:
+    """Random search proposes the same points with and without pruning: those of the history."""
+    (variant,) = list_variants(history, [pruner], ["random"])
+    real, spec = record(tmp_path, search=variant.with_seed(0).search)
+    assert spec.search.seed == history.spec.search.seed
+    _, _, sweep = read_sweep(real)
+    found = search(prepare(history), pruner, slots=1)
+    ends = {t.number - 1: t for t in sweep.trials if t.role is Role.SEARCH}
+    assert found.pruned == {n for n, t in ends.items() if t.state is TrialState.PRUNED}
+    assert found.completed == {n for n, t in ends.items() if t.state is TrialState.COMPLETE}
+    assert 0 < len(found.pruned) < 30
+    assert found.epochs == sum(len(t.epochs) for t in sweep.trials)
+    assert found.seconds == 2.0 * found.epochs
+
+
+def test_a_paused_trial_goes_on_from_its_last_epoch_or_ends_as_pruned(history: History) -> None:
+    found = search(prepare(history), "{name: pause_and_promote, min_epochs: 2, k: 3}")
+    assert len(found.completed) + len(found.pruned) == 30
+    assert len(found.completed) >= 3
+    # each took its first rung's epochs, and those that went on the others, once
+    assert found.epochs == EPOCHS * (1 + len(found.completed)) + 2 * len(found.pruned)
 
 
 def test_equal_seeds_give_equal_searches(history: History) -> None:
@@ -375,6 +417,7 @@ def test_a_rule_needs_its_metric(history: History) -> None:
         ("{name: hyperband, min_epoch: 2}", "search.pruner.min_epoch: unknown key"),
         ("{name: median, startup_trials: -1}", "search.pruner.startup_trials"),
         ("{name: median", "--pruner '{name: median'"),
+        ("", "--pruner '' names nothing"),
     ],
 )
 def test_a_pruner_that_no_spec_takes_is_refused(
@@ -507,6 +550,16 @@ def test_the_command_prints_json(folder: SweepFolder) -> None:
 
 
 DEFAULT_PRUNER = SweepSpec.model_fields["search"].default.pruner.name
+
+
+def test_long_work_shows_a_bar_in_a_terminal_only() -> None:
+    for is_terminal in (True, False):
+        shown = StringIO()
+        with show_replays(open_console(shown, force_terminal=is_terminal), 7) as ended:
+            ended()
+            ended()
+        assert ("2/7" in shown.getvalue()) is is_terminal
+        assert bool(shown.getvalue()) is is_terminal
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ def main() -> None:
     except ImportError as error:
         print(f"error {error}", file=sys.stderr)
         sys.exit(2)
-    from service.cli import main as run_command
-
+    try:
+        from service.cli import main as run_command
+    except KeyboardInterrupt:
+        sys.exit(130)
     run_command()
 
 

@@ -1,4 +1,4 @@
-"""Records the library again: `make histories`, an hour on one core.
+"""Records the library again: `make histories`, a quarter of an hour of CPU time.
 
 Each sweep runs in a process of its own, at the lowest priority but one, and becomes a table beside
 its spec.
