@@ -126,7 +126,8 @@ def _space_steps(steps: int, count: int, at: Callable[[int], Value]) -> Axis:
 def _space_range(parameter: Float, count: int) -> Axis:
     low, high, step = parameter.low, parameter.high, parameter.step
     if step is not None:
-        return _space_steps(int((high - low) / step + 1e-9), count, lambda i: low + i * step)
+        steps = int((high - low) / step + 1e-9)
+        return _space_steps(steps, count, lambda i: min(low + i * step, high))  # it may round up
     first, last = (math.log10(low), math.log10(high)) if parameter.log else (low, high)
     width = (last - first) / (count - 1)
 

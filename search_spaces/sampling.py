@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from optuna.distributions import (
     BaseDistribution,
@@ -18,12 +18,26 @@ from search_spaces.points import select_representable
 from search_spaces.space import SearchSpace
 from search_spaces.values import Value, encode, find_stored
 
-if TYPE_CHECKING:
-    import optuna
+
+class Suggesting(Protocol):
+    """What values are drawn from: a trial of Optuna, or what stands for one."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number."""
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """A whole number."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """One of the choices."""
 
 
 def suggest(
-    space: SearchSpace, trial: optuna.Trial, fixed: Mapping[str, Value] | None = None
+    space: SearchSpace, trial: Suggesting, fixed: Mapping[str, Value] | None = None
 ) -> dict[str, Value]:
     """A point of the space, with active parameters only.
 
@@ -58,7 +72,7 @@ def build_distribution(plain: Plain) -> BaseDistribution:
             raise UnknownRangeError
 
 
-def _suggest(dimension: Dimension, trial: optuna.Trial) -> Value:
+def _suggest(dimension: Dimension, trial: Suggesting) -> Value:
     name, plain, known = dimension.stored, dimension.plain, build_distribution(dimension.plain)
     match known:
         case FloatDistribution():

@@ -92,9 +92,12 @@ class Planner:
 
     @property
     def trainings(self) -> int:
-        """The largest number of trainings, over all extensions of the sweep."""
-        before = self._study.attributes.trainings_before_extension
-        return before + self._confirm.total_trainings
+        """The largest number of trainings, over all extensions of the sweep.
+
+        A search that ended before its budget leaves what it did not use.
+        """
+        found = self._study.attributes
+        return found.trainings_before_extension + self._confirm.total_trainings + found.unused
 
     def next_runs(self, trials: Sequence[Trial]) -> Sequence[ReplicateRun]:
         """The trainings to add to these trials; empty when there is nothing left to find out."""

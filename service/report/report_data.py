@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from statistics import stdev
@@ -121,7 +121,8 @@ class ReportData:
     """A whole report. ``best`` is None if no trial except the baseline completed.
 
     ``not_acting`` has the parts that had no effect in a trial of the search, with those trials;
-    ``refit`` are sentences on what was trained again on all samples.
+    ``refit`` are sentences on what was trained again on all samples, ``search_notes`` on how the
+    search went.
     """
 
     sweep_id: str
@@ -154,6 +155,7 @@ class ReportData:
     not_acting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     edges: EdgeWarning | None = None
     refit: tuple[str, ...] = ()
+    search_notes: tuple[str, ...] = ()
 
     @property
     def of_trainings(self) -> str:
@@ -214,7 +216,20 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         not_acting=sweep.not_acting,
         edges=find_edges(sweep),
         refit=() if sweep.refit is None else write_refit(sweep.refit, len(sweep.trials)),
+        search_notes=tuple(_describe_search(sweep)),
     )
+
+
+def _describe_search(sweep: Sweep) -> Iterator[str]:
+    """Why the search ended before its budget, and how often it was kept from a repeat."""
+    if sweep.search_end is not None:
+        yield (
+            f"It ended after {len(sweep.searched)} trials, before its budget: {sweep.search_end}. "
+            "What is left goes to the confirmation."
+        )
+    if sweep.repeats:
+        who = "1 trial" if sweep.repeats == 1 else f"{sweep.repeats} trials"
+        yield f"{who} would have repeated one that was trained already, and took another point."
 
 
 def _write_verdict(sweep: Sweep, answer: Answer) -> str:

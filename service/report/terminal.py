@@ -83,6 +83,8 @@ def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padd
     yield f"Baseline, control and best: {data.of_trainings}", _build_comparison(data)
     if data.not_neutral:
         yield "What regularises the baseline all the same", Text("\n".join(data.not_neutral))
+    if data.search_notes:
+        yield "The search", Text("\n".join(data.search_notes))
     if data.idle_ranges:
         yield "Ranges that cannot act", Text("\n".join(data.idle_ranges), style="yellow")
     if data.ranges:

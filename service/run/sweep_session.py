@@ -32,6 +32,7 @@ from service.spec.file import dump_spec
 from service.spec.model import SweepSpec
 from service.spec.widened import widen_spec
 from service.study.confirmation import Confirmation
+from service.study.enough import Enough
 from service.study.folds import FoldPlan
 from service.study.ranking import Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
@@ -294,6 +295,7 @@ class Session:
             max_epochs=spec.training.max_epochs,
             confirm=plan_after_search(spec, self._planner, self._study),
             search_over=self._control.is_search_over,
+            enough=Enough.of(spec, self._study),
             folds=plan_folds(spec),
             retries=spec.resources.retries,
             observers=[*(o for o in own if o is not None), *observers],

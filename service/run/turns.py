@@ -17,6 +17,7 @@ from service.run.evidence import Asked
 from service.run.sweep_control import Control, Stop
 from service.run.sweep_session import build_planner, plan_after_search, reserve
 from service.spec.model import SweepSpec
+from service.study.enough import Enough
 from service.study.events import Observer
 from service.study.messages import Answer, Assignment, EpochReport
 from service.study.ranking import Shortlist
@@ -132,6 +133,7 @@ class Turn:
             max_epochs=spec.training.max_epochs,
             confirm=plan_after_search(spec, planner, study),
             search_over=self._control.is_search_over,
+            enough=Enough.of(spec, study),
             retries=spec.resources.retries,
             held={n: claim.since for n, claim in held.items()},
             observers=observers,

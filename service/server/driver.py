@@ -182,6 +182,7 @@ def _to_outcome(ending: Ending, action: RequestedAction | None) -> Outcome:
     counts = {state: len(sweep.of_state(state)) for state in TrialState}
     words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     early = f"; stopped early: {ending.stopped.value}" if ending.stopped else ""
+    early += f"; the search ended early: {sweep.search_end}" if sweep.search_end else ""
     missing = f"; MLflow lacks some records ({ending.unlogged})" if ending.unlogged else ""
     lost = "".join(f"; not shown: {loss}" for loss in ending.losses)
     return Outcome(JobState.SUCCEEDED, words + early + missing + redact(lost))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from search_spaces.bounds import Bounds, MaxItems, Number, Positive, Seed, SomeTrials
 from search_spaces.kinds import Auto
@@ -82,6 +82,11 @@ class Search(Strict):
         5, description="values per range for the grid sampler"
     )
     pruner: PrunerChoice = ByStrength()
+    stop: Literal["auto"] | None = Field(
+        None,
+        description="`auto` ends the search when further trials would gain less than the "
+        "confirmation looks for (`confirm.min_effect`), which gets what is left; default: off",
+    )
     folds: Annotated[int, Bounds(2, 100)] | None = Field(
         None,
         description="K: a trial is trained on each of K folds of the samples that are not the "
@@ -95,6 +100,14 @@ class Search(Strict):
     enqueue: Annotated[tuple[dict[str, Value], ...], MaxItems(1_000)] = Field(
         (), description="points of the space to try first"
     )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _switch(cls, raw: Any) -> Any:
+        """``off`` and ``on``, which YAML may read as false and true."""
+        if raw in (False, "off"):
+            return None
+        return "auto" if raw in (True, "on") else raw
 
     @model_validator(mode="after")
     def _check_folds(self) -> Self:

@@ -85,7 +85,8 @@ class TrialAttributes(_Attributes):
     :class:`service.study.attribution.Record`. ``handed_out`` has the epochs that were recorded when
     the trial was last handed out, its own and those of all others; None after a clean stop. A
     ``paused`` trial is RUNNING for Optuna and in nobody's hands; ``promoted`` is the epoch from
-    which it last went on after a pause.
+    which it last went on after a pause. ``repeats`` is 1 if the point that was drawn first was
+    trained already, and another one was taken.
     ``batch`` is set for a replicate: the first number and the size of those queued together.
     """
 
@@ -105,6 +106,7 @@ class TrialAttributes(_Attributes):
     handed_out: tuple[int, int] | None = field(default=None, metadata=_PAIR)
     promoted: int = field(default=0, metadata=_define_storage(load=int))
     paused: bool = field(default=False, metadata=_define_storage())
+    repeats: int = field(default=0, metadata=_define_storage(load=int))
     batch: tuple[int, int] | None = field(default=None, metadata=_PAIR)
     control: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
     best: Metrics = field(default_factory=dict, metadata=_define_storage(dump=dict))
@@ -152,6 +154,22 @@ def is_paused(trial: FrozenTrial) -> bool:
 def find_promotion(trial: FrozenTrial) -> int:
     """The epoch from which a trial went on when it was last paused, 0 if it never was."""
     return int(trial.user_attrs.get("promoted", 0))
+
+
+def find_role(trial: FrozenTrial) -> Role:
+    """Why a trial exists."""
+    return Role(trial.user_attrs.get("role", Role.SEARCH))
+
+
+def find_fixed(trial: FrozenTrial) -> Mapping[str, Any]:
+    """The values that a trial was queued with, as they are stored."""
+    found: Mapping[str, Any] = trial.user_attrs.get("fixed", {})
+    return found
+
+
+def count_repeats(trial: FrozenTrial) -> int:
+    """1 if a trial got another point than the one drawn first, which was trained already."""
+    return int(trial.user_attrs.get("repeats", 0))
 
 
 def is_replicate(trial: FrozenTrial) -> bool:
@@ -213,8 +231,9 @@ class StudyAttributes(_Attributes):
     tests that were made on test samples, ``answer`` is what they came to, ``inspection`` what the
     networks are like beside their scores, all as JSON. ``space`` is the space that is sampled, as
     JSON: the spec's, its automatic ranges computed, and widened
-    where the sweep was extended with wider ranges. Studies of older versions have neither
-    ``planned`` nor ``space``: they sample the spec's.
+    where the sweep was extended with wider ranges. ``search_end`` is why the search ended before
+    its budget, of which ``unused`` trials go to the confirmation. Studies of older versions have
+    neither ``planned`` nor ``space``: they sample the spec's.
     """
 
     budget: int | None = field(default=None, metadata=_define_storage(load=int))
@@ -224,6 +243,8 @@ class StudyAttributes(_Attributes):
     gpu_seconds_before_extension: float = field(default=0.0, metadata=_define_storage(load=float))
     trainings_before_extension: int = field(default=0, metadata=_define_storage(load=int))
     audits_before_extension: int = field(default=0, metadata=_define_storage(load=int))
+    search_end: str | None = field(default=None, metadata=_define_storage())
+    unused: int = field(default=0, metadata=_define_storage(load=int))
     space: Stored | None = field(default=None, metadata=_define_storage())
     ranges: tuple[str, ...] | None = field(
         default=None,

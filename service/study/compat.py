@@ -96,6 +96,16 @@ class ViewedStudy(optuna.Study):
         return min(feasible, key=lambda t: sign * (t.value or 0.0))
 
 
+def find_whole(study: optuna.Study) -> optuna.Study:
+    """The study of which a sampler is shown a part.
+
+    ``HyperbandPruner`` of Optuna 5.0 shows it the trials of one bracket, as a study that refuses
+    all attributes but some; ``_study`` is one of them.
+    """
+    found: optuna.Study = getattr(study, "_study", study)
+    return found
+
+
 def has_bounds_of_sampler(entry: Mapping[str, Any]) -> bool:
     """Whether an entry is a sampler's state that is in units of the ranges it was computed for.
 

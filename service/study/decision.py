@@ -38,5 +38,6 @@ def decide_as_stored(trial: optuna.Trial) -> Decision:
     """The same, where the study alone says whether new trials follow."""
     trials = trial.study.get_trials(deepcopy=False)
     started = (t for t in trials if t.state is not TrialState.WAITING and not is_replicate(t))
-    budget = StudyAttributes.of(trial.study).budget
-    return decide(trial, last=budget is not None and sum(1 for _ in started) >= budget)
+    attributes = StudyAttributes.of(trial.study)
+    used = attributes.budget is not None and sum(1 for _ in started) >= attributes.budget
+    return decide(trial, last=used or attributes.search_end is not None)

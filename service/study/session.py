@@ -31,6 +31,7 @@ from service.study.compat import reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.decision import Decision as Decision
 from service.study.decision import decide
+from service.study.draft import EXHAUSTED, is_exhausted, is_finite
 from service.study.events import (
     EpochEnded,
     Observer,
@@ -44,6 +45,7 @@ from service.study.messages import Assignment
 from service.study.promotion import PromotingPruner
 from service.study.ranking import CONTROL_PREFIX
 from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
+from service.study.sampling import count_avoided
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
 from trainables.config.folds import FoldEpoch
@@ -62,13 +64,16 @@ class StudySession:
         max_epochs: int,
         confirm: Confirmation | None = None,
         search_over: Callable[[], bool] = lambda: False,
+        enough: Callable[[], str | None] | None = None,
         retries: int = 2,
         held: Mapping[int, float] | None = None,
         folds: FoldPlan | None = None,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``held`` are running trials that other processes have, and when each was handed out.
+        """``enough`` says why the search may end before its budget; what it says is stored.
+
+        ``held`` are running trials that other processes have, and when each was handed out.
 
         They are open in this session too; every other running trial was interrupted. ``folds`` are
         those of the search, if each of its trials is trained on several.
@@ -84,7 +89,9 @@ class StudySession:
         self._clock = clock
         self._open: dict[int, _OpenTrial] = {}
         self._confirm = confirm
-        self._search_over = search_over
+        self._search_over, self._enough = search_over, enough
+        self._search_end = study.attributes.search_end
+        self._may_end_early = enough is not None or is_finite(space)
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
@@ -129,7 +136,7 @@ class StudySession:
     @property
     def unfinished(self) -> bool:
         """Whether a planned trial has not run to its end."""
-        if self._interrupted or self._paused or self._open or self._searched < self.budget:
+        if self._interrupted or self._paused or self._open or not self._is_search_used():
             return True
         return self._has_confirmations_left()
 
@@ -163,7 +170,9 @@ class StudySession:
 
     def extend(self, budget: int) -> None:
         """Set the total number of trials that the search may start."""
-        self.study.store(replace(self.study.attributes, budget=budget))
+        self._search_end = None
+        extended = replace(self.study.attributes, budget=budget, search_end=None, unused=0)
+        self.study.store(extended)
 
     def ask(self) -> Assignment | None:
         """Return the next trial to run; None if there is none now.
@@ -178,6 +187,8 @@ class StudySession:
         promoted = self._promote()
         if promoted is not None:
             return promoted
+        if self._may_end_early and not self._search_is_done():
+            self._end_search_early()
         if not self._search_is_done():
             trial = self._optuna.ask()  # a queued confirmation comes first
             self._searched += TrialAttributes.of(trial).confirms is None
@@ -235,7 +246,7 @@ class StudySession:
     def _decide(self, handle: _OpenTrial, epoch: int) -> Decision:
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
-        return decide(handle.trial, last=self._searched >= self.budget)
+        return decide(handle.trial, last=self._is_search_used())
 
     def _decide_after_fold(self, handle: _OpenTrial, number: int, fold: FoldEpoch) -> Decision:
         folds = handle.attributes.folds
@@ -369,7 +380,27 @@ class StudySession:
         return bool(self._paused) or any(handle.prunable for handle in self._open.values())
 
     def _search_is_done(self) -> bool:
-        return self._searched >= self.budget or self._search_over()
+        return self._is_search_used() or self._search_over()
+
+    def _is_search_used(self) -> bool:
+        """Whether the search starts no new trial, whatever time is left."""
+        return self._search_end is not None or self._searched >= self.budget
+
+    def _end_search_early(self) -> None:
+        """End the search if its space is exhausted, or if it has found enough.
+
+        What was queued is trained before.
+        """
+        trials = list_frozen_trials(self._optuna)
+        if any(t.state is StudyTrialState.WAITING for t in trials):
+            return
+        reason = EXHAUSTED if is_exhausted(self._optuna, self._space) else None
+        if reason is None and self._enough is not None:
+            reason = self._enough()
+        if reason is not None:
+            self._search_end, left = reason, self.budget - self._searched
+            ended = replace(self.study.attributes, search_end=reason, unused=max(0, left))
+            self.study.store(ended)
 
     def _has_confirmations_left(self) -> bool:
         """Whether finalists are not chosen yet, or a confirmation was not handed out."""
@@ -391,7 +422,7 @@ class StudySession:
         pruner = self._optuna.pruner
         if not self._paused or self._search_over() or not isinstance(pruner, PromotingPruner):
             return None
-        number = pruner.choose(self._optuna, last=self._searched >= self.budget)
+        number = pruner.choose(self._optuna, last=self._is_search_used())
         if number is None:
             return None
         frozen = list_frozen_trials(self._optuna)[number]
@@ -407,9 +438,10 @@ class StudySession:
         attributes = TrialAttributes.of(trial)
         point = suggest(self._space, trial, attributes.fixed)
         baseline = attributes.baseline or attributes.role is Role.BASELINE
-        replace(attributes, baseline=baseline).store(trial)
+        begun = replace(attributes, baseline=baseline, repeats=count_avoided(self._optuna))
+        begun.store(trial)
         # last: a session after a kill takes a trial with parameters as begun
-        replace(attributes, baseline=baseline, params=point).store(trial)
+        replace(begun, params=point).store(trial)
         return self._hand_out(trial, recorded=0)
 
     def _resume(self, number: int) -> Assignment | None:

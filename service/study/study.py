@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from search_spaces.space import SearchSpace
 from service.base.files import drop_torn_line
 from service.spec.model import SweepSpec
-from service.study.attributes import StudyAttributes
+from service.study.attributes import StudyAttributes, count_repeats
 from service.study.compat import remove_stale_lock
 from service.study.decision import Decision, decide_as_stored
 from service.study.importance import Importances, importances
@@ -72,6 +72,10 @@ class SweepStudy:
     def trials(self, epochs: Mapping[int, Sequence[Epoch]] | None = None) -> tuple[Trial, ...]:
         """Every started trial as a record, by number, with its ``epochs`` if given."""
         return read_trials(self.optuna, epochs)
+
+    def count_repeats(self) -> int:
+        """How many trials got another point than one that was trained already."""
+        return sum(map(count_repeats, self.optuna.get_trials(deepcopy=False)))
 
     def draw_again(self, number: int, space: SearchSpace, fixed: Params) -> None:
         """Draw parameters of a trial that was interrupted while they were drawn."""

@@ -181,6 +181,8 @@ def assemble(spec: SweepSpec, study: SweepStudy, folder: SweepFolder, state: Swe
         idle_ranges=attributes.idle_ranges,
         reading=records[-1].reading if records else (),
         refit=_find_refit(folder),
+        search_end=attributes.search_end,
+        repeats=study.count_repeats(),
         declared=spec.space,
     )
 

@@ -95,6 +95,10 @@ class Summary(Frozen):
     not_neutral: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     idle_ranges: tuple[str, ...] = ()
+    search_end: str | None = Field(None, description="why the search ended before its budget")
+    repeats_avoided: int = Field(
+        0, description="trials that took another point than one trained already"
+    )
     edges: EdgeWarning | None = Field(
         None, description="parameters of the pick at an edge of their ranges, and what to do"
     )
@@ -140,6 +144,8 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "not_neutral": sweep.not_neutral,
         "ranges": sweep.ranges,
         "idle_ranges": sweep.idle_ranges,
+        "search_end": sweep.search_end,
+        "repeats_avoided": sweep.repeats,
         "not_acting": dict(sweep.not_acting),
     }
 

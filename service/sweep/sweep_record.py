@@ -38,6 +38,8 @@ class Sweep:
     all the same, ``reading`` how the data were read, ``ranges`` what the ranges of λ mean,
     ``idle_ranges`` which of them cannot act, ``refit`` what was trained again on all samples.
     ``spec`` has the space that its study samples, ``declared`` is the space that it was given.
+    ``search_end`` is why its search ended before its budget, ``repeats`` how many trials took
+    another point than one that was trained already.
     """
 
     sweep_id: str
@@ -55,6 +57,8 @@ class Sweep:
     ranges: tuple[str, ...] = ()
     idle_ranges: tuple[str, ...] = ()
     refit: Refit | None = None
+    search_end: str | None = None
+    repeats: int = 0
     spec: SweepSpec | None = None
     declared: SearchSpace | None = None
 
@@ -75,6 +79,8 @@ class Sweep:
         ranges: tuple[str, ...] = (),
         idle_ranges: tuple[str, ...] = (),
         refit: Refit | None = None,
+        search_end: str | None = None,
+        repeats: int = 0,
         declared: SearchSpace | None = None,
     ) -> Sweep:
         """Build the sweep of a spec; ``declared`` is its space unless it says otherwise."""
@@ -95,6 +101,8 @@ class Sweep:
             ranges=ranges,
             idle_ranges=idle_ranges,
             refit=refit,
+            search_end=search_end,
+            repeats=repeats,
             declared=declared or spec.space,
         )
 
