@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from service.base.errors import Problem, SpecError
 from service.replay.comparison import (
     Comparison,
     Setting,
@@ -21,6 +22,7 @@ from service.replay.sources import open_history
 from service.replay.variants import list_variants, read_stopping
 from service.spec.model import Budget, Search
 from service.sweep.home import Home
+from trainables.errors import ContractError
 
 Shown = Callable[[int], AbstractContextManager[Callable[[], None]]]
 """Given how many replays there are, what to call after each."""
@@ -48,8 +50,8 @@ def run_replays(request: Request, home: Home, show: Shown) -> Comparison:
     """Replay what is asked for.
 
     Raises:
-        InputError: a history cannot be replayed, or an option is not valid.
-        ContractError: a user-defined class cannot be imported or does not accept an option.
+        InputError: a history cannot be replayed, an option is not valid, or a user-defined class
+            cannot be imported, refuses an option, or fails.
     """
     default = Search()
     pruners = list(dict.fromkeys(request.pruners or ("none", default.pruner.name)))
@@ -64,8 +66,11 @@ def run_replays(request: Request, home: Home, show: Shown) -> Comparison:
         trials=trials, slots=request.slots, repeats=request.repeats, seed=request.seed
     )
     total = len(jobs) * len(pruners) * len(samplers) * request.repeats
-    with show(total) as ended:
-        return compare(jobs, setting, ended)
+    try:
+        with show(total) as ended:
+            return compare(jobs, setting, ended)
+    except ContractError as error:
+        raise SpecError("replay", [Problem(error.where or "search", str(error))]) from error
 
 
 def dump_comparison(found: Comparison) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from service.replay.courses import Course, Courses, Standing
@@ -13,6 +14,8 @@ from service.study.records import Params, Role, Trial, TrialState
 from service.study.session import Decision, StudySession
 from service.study.study import open_tabular_study
 from service.study.trial_flow import NoTrial, TrialFlow
+from trainables.config.registry import Custom
+from trainables.errors import blame
 
 
 @dataclass(frozen=True, order=True)
@@ -56,9 +59,18 @@ def replay(
     The baseline is one of the trials. With ``until``, it ends when its regret is not larger.
 
     Raises:
-        ContractError: a user-defined class cannot be imported or does not accept an option.
+        ContractError: a user-defined class cannot be imported, refuses an option, or fails.
     """
-    return _Search(courses, spec, trials, slots, until).run()
+    with _blame(spec):
+        return _Search(courses, spec, trials, slots, until).run()
+
+
+def _blame(spec: SweepSpec) -> AbstractContextManager[None]:
+    """Report errors of a user's pruner or sampler as such."""
+    search = spec.search
+    chosen = {"pruner": tuple(search.pruner.list_chain()), "sampler": (search.sampler,)}
+    own = [key for key, found in chosen.items() if any(isinstance(c, Custom) for c in found)]
+    return blame(f"search.{own[0]}" if len(own) == 1 else "search") if own else nullcontext()
 
 
 class _Ends(Observer):

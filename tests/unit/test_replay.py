@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -39,6 +40,7 @@ from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
 from tests.commands import gapsweep
 from tests.recorded import EPOCHS, make_spec, record
+from trainables.errors import ContractError
 
 
 @pytest.fixture(scope="module")
@@ -387,6 +389,34 @@ def test_high_values_can_be_good() -> None:
     found = search(courses)
     assert courses.measure_regret(found.improvements[-1].standing) == 0.0
     assert courses.measure_regret(courses.drawn[0].standing) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "where"),
+    [
+        ({"pruner": "broken:Pruner"}, "search.pruner: .*boom"),
+        ({"pruner": "{name: by_strength, pruner: 'broken:Pruner'}"}, "search.pruner: .*boom"),
+        ({"sampler": "broken:Sampler"}, "search.sampler: .*boom"),
+    ],
+)
+def test_an_own_class_that_fails_is_named(
+    history: History,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: dict[str, str],
+    where: str,
+) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import optuna\n"
+        "class Pruner(optuna.pruners.BasePruner):\n"
+        "    def prune(self, study, trial): raise RuntimeError('boom')\n"
+        "class Sampler(optuna.samplers.RandomSampler):\n"
+        "    def sample_independent(self, *_): raise RuntimeError('boom')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ContractError) as caught:
+        search(prepare(history), **choice)
+    assert re.search(where, f"{caught.value.where}: {caught.value}")
 
 
 # --- early stopping -------------------------------------------------------------------------------
