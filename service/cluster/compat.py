@@ -65,6 +65,13 @@ Ray 2.60 starts a process for each CPU with a node, and as soon as a driver conn
 have an environment of their own, so that none of these ever trains.
 """
 
+NO_SIGNAL_HANDLERS = {"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
+"""The environment of a driver whose own handlers stay when Ray starts on another thread.
+
+Ray 2.60 puts one before that of SIGTERM, too, which prints the stack of every signal, and ends the
+process if that takes 3 s. Its workers have Python's ``faulthandler`` all the same.
+"""
+
 SLOW_START = 300.0
 """Seconds that a node may take to start."""
 
