@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import torch
 
@@ -29,6 +30,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # would rewrite the assertions of every test.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Its own deadlines, of 200 ms for an example, are those of a fast machine with nothing else to do.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 # Before Ray is imported: a Ray of this process's own has the same token as those that it joins.
 os.environ.update(TOKEN)
 # Ray's own 15 would have trials wait for whatever else this machine does.
@@ -85,6 +91,14 @@ def pytest_sessionfinish() -> None:
 
 def _runs_in_docker(item: pytest.Item) -> bool:
     return item.get_closest_marker("docker") is not None and not item.get_closest_marker("skip")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waits_for_the_disk() -> Iterator[None]:
+    """Tests kill processes, no machine: what the kernel was given is there without a wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ class Groups:
     """Runs a module's function in every rank of a group; a pool of processes serves them all."""
 
     def __init__(self, most: int) -> None:
-        self._pool = ProcessPoolExecutor(most, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # torch is imported once for all ranks
+        self._pool = ProcessPoolExecutor(most, context)
 
     def run(self, world: int, function: Callable[..., T], *arguments: Any) -> list[T]:
         """What each rank's ``function(group, *arguments)`` returned, by rank."""

@@ -54,12 +54,15 @@ def use_workers(config: pytest.Config) -> None:
     chosen = any(config.getoption(name, None) for name in narrowed)
     unset = config.getoption("numprocesses", 0) is None and not is_worker(config)
     if whole and not chosen and unset:
-        config.option.numprocesses = workers()
+        config.option.numprocesses = workers(waiting=1)
 
 
-def workers() -> int:
-    """How many workers there are: one more than processors, as one of them often waits."""
-    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+def workers(*, waiting: int = 0) -> int:
+    """How many workers there are: one for each processor, and for each that waits most of its time.
+
+    Each imports everything that tests import, which takes it 15 s of CPU.
+    """
+    return min((os.cpu_count() or 1) + waiting, _MOST_WORKERS)
 
 
 def is_worker(config: pytest.Config) -> bool:

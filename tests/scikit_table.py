@@ -122,7 +122,7 @@ class Batches:
     tolerance: float
 
 
-BATCHES = (Batches("all samples", N, 300, 1e-3), Batches("30 of 120 samples", 30, 100, 1e-2))
+BATCHES = (Batches("all samples", N, 300, 1e-3), Batches("30 of 120 samples", 30, 60, 1e-2))
 
 
 def render() -> str:

@@ -20,6 +20,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.cluster import start_worker
+
 if TYPE_CHECKING:
     from ray.exceptions import RayActorError, RayTaskError
     from ray.job_config import JobConfig
@@ -63,20 +65,30 @@ Ray 2.60 starts a process for each CPU with a node, and as soon as a driver conn
 have an environment of their own, so that none of these ever trains.
 """
 
+NO_SIGNAL_HANDLERS = {"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
+"""The environment of a driver whose own handlers stay when Ray starts on another thread.
+
+Ray 2.60 puts one before that of SIGTERM, too, which prints the stack of every signal, and ends the
+process if that takes 3 s. Its workers have Python's ``faulthandler`` all the same.
+"""
+
 SLOW_START = 300.0
 """Seconds that a node may take to start."""
 
 
 def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
-    """The hook of ``ray start``: only processes that are used, and patience on a slow machine.
+    """The hook of ``ray start``: only processes that are used, workers that start fast, patience.
 
-    Ray 2.60 has no option for either. Nothing here uses the server for Ray's client. Ray gives a
-    node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError`` until
-    the node is there.
+    Ray 2.60 has no option for any of them. Nothing here uses the server for Ray's client. Ray gives
+    a node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError``
+    until the node is there.
     """
     from ray._private import services
+    from ray._private.workers import setup_worker
 
     parameters.ray_client_server_port = None
+    parameters.setup_worker_path = start_worker.__file__
+    os.environ[start_worker.RAYS_OWN] = setup_worker.__file__
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
     ask: Any = services.get_node
 

@@ -20,6 +20,7 @@ from service.base.versions import require_same_version
 from service.cluster.compat import (
     MAX_RAY_FOLDER,
     NO_IDLE_WORKERS,
+    NO_SIGNAL_HANDLERS,
     StartingRay,
     get_ray_folder,
     run_ray,
@@ -61,12 +62,13 @@ class Cluster:
         The processes of its first trials import what they train with. The cluster that is returned
         connects to that Ray; what is left of it ends with the block. For a running cluster, and
         for trials without Ray, nothing is started. Until the block ends, SIGHUP is ignored, because
-        the processes of Ray would end with the terminal, and SIGTERM ends the block.
+        the processes of Ray would end with the terminal, and SIGTERM acts as Ctrl-C.
         """
         if self.address is not None or resources.executor == "local" or _is_connected():
             yield self
             return
-        os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
+        settings = {**_QUIET, **NO_SIGNAL_HANDLERS}
+        os.environ.update({k: v for k, v in settings.items() if k not in os.environ})
         with _handle_signals():
             starting = StartingRay(
                 lambda: _list_own_arguments(resources), _count_prestarted(resources)
@@ -197,7 +199,7 @@ def _is_connected() -> bool:
 
 @contextmanager
 def _handle_signals() -> Iterator[None]:
-    """Ignore SIGHUP, and end the block by SystemExit at SIGTERM if that would end the process.
+    """Ignore SIGHUP, and treat SIGTERM as Ctrl-C if it would end the process at once.
 
     Does nothing outside of the main thread, which alone can handle signals.
     """
@@ -207,7 +209,7 @@ def _handle_signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if before[signal.SIGTERM] is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -84,8 +84,9 @@ class Search(Strict):
     pruner: PrunerChoice = ByStrength()
     stop: Literal["auto"] | None = Field(
         None,
-        description="`auto` ends the search when further trials would gain less than the "
-        "confirmation looks for (`confirm.min_effect`), which gets what is left; default: off",
+        description="`auto` ends the search when further trials would gain less than a "
+        "quarter of what the confirmation looks for (`confirm.min_effect`), which gets what is "
+        "left; default: off",
     )
     folds: Annotated[int, Bounds(2, 100)] | None = Field(
         None,

@@ -314,16 +314,22 @@ def test_a_failing_trial_is_kept_with_its_reason_and_the_sweep_goes_on(
     assert sweep.best.params == {"model.way": "fine"}
 
 
-def test_pruned_trials_are_pruned_and_leave_no_files(executor: Executor, tmp_path: Path) -> None:
+def test_pruned_trials_leave_no_files_and_the_finished_sweep_is_extended(
+    executor: Executor, tmp_path: Path
+) -> None:
     spec = executor.spec(search={"pruner": {"name": "threshold", "upper": 0.001}})
     folder = executor.new(tmp_path, spec)
     sweep = executor.run(spec, folder).sweep
+    assert len(sweep.trials) == 3
     baseline, *others = sweep.trials
     assert baseline.state is TrialState.COMPLETE
     for trial in others:
         assert (trial.state, trial.reason) == (TrialState.PRUNED, "pruned by the study")
         assert [e.epoch for e in trial.epochs] == [1]
         assert not folder.trial(trial.number).exists()
+    after = executor.run(spec, folder, more_trials=2).sweep
+    assert [facts(t) for t in after.trials[:3]] == [facts(t) for t in sweep.trials]
+    assert len(after.trials) == 5
 
 
 def test_paused_trials_go_on_from_their_checkpoints_as_if_they_had_not_been_paused(
@@ -368,12 +374,3 @@ def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
     cut = [t for t in ending.sweep.trials if t.state is not TrialState.COMPLETE]
     assert [t.reason for t in cut] == [OUT_OF_BUDGET] * len(cut)
     assert len(cut) <= 1
-
-
-def test_a_finished_sweep_is_extended(executor: Executor, tmp_path: Path) -> None:
-    spec = executor.spec()
-    folder = executor.new(tmp_path, spec)
-    before = executor.run(spec, folder).sweep
-    after = executor.run(spec, folder, more_trials=2).sweep
-    assert [facts(t) for t in after.trials[:2]] == [facts(t) for t in before.trials[:2]]
-    assert len(after.trials) == 5

@@ -41,7 +41,7 @@ def inventory(ray: Ray) -> Inventory:
 
 
 def test_a_group_spans_nodes(tmp_path: Path, ray: Ray) -> None:
-    sweep = run(tmp_path, ray, budget={"trials": 2}, resources={"workers": 2, "concurrent": 2})
+    sweep = run(tmp_path, ray, budget={"trials": 2}, resources={"workers": 2, "concurrent": 1})
     assert sweep.summary()["trials"]["complete"] == 2
 
 

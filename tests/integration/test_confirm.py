@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def test_mlflow_has_the_answer_and_its_filter_leaves_the_search(
 
 
 def test_given_splits_are_said_to_be_one_split(tmp_path: Path) -> None:
-    output, summary = run(tmp_path, data="plain:splits")
+    fewer = {"budget": {"trials": 4}, "confirm": {"top_k": 1, "trainings": 10}}
+    output, summary = run(tmp_path, data="plain:splits", **fewer)
     assert summary["answer"]["on"] == "one_split"
     assert "on this split" in " ".join(output.split())
 
@@ -124,8 +126,10 @@ def test_without_test_samples_it_is_unconfirmed(tmp_path: Path) -> None:
     assert "Unconfirmed: " in output
 
 
-def test_its_extension_is_confirmed_with_what_is_unspent(tmp_path: Path) -> None:
-    run(tmp_path)
+def test_its_extension_is_confirmed_with_what_is_unspent(
+    confirmed: tuple[Path, str, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(confirmed[0], tmp_path, dirs_exist_ok=True)
     home = ("--home", str(tmp_path / "home"))
     folder = Home(tmp_path / "home").find("latest")
     before = read_sweep(folder)[1].attributes

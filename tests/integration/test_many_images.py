@@ -1,4 +1,4 @@
-"""Data larger than memory: 8,000 JPEG files, read while they are needed."""
+"""Data larger than memory: 4,000 JPEG files, read while they are needed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-FILES, SIZE = 8_000, 64
+FILES, SIZE = 4_000, 64
 LIMIT = 120 * 2**20
-"""Bytes that a training may take beyond what the imports took; all images take 393 MB."""
+"""Bytes that a training may take beyond what the imports took; all images take 197 MB."""
 
 MODULE = """
 import sys

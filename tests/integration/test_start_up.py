@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ import yaml
 
 from service.base.errors import Problem, SpecError
 from service.run import preflight
-from tests.commands import DIGITS, gapsweep
-from tests.patience import wait_for
+from tests.commands import DIGITS, command, gapsweep
+from tests.patience import patience, wait_for
 from tests.rays import pids, read
 
 UNUSED = {"kornia", "matplotlib", "mlflow", "optuna", "scipy", "sklearn", "sqlalchemy"}
@@ -82,6 +84,31 @@ def test_ray_starts_during_the_examination_and_ends_with_a_spec_that_fails_it(
     assert not ray.is_initialized()
     wait_for(lambda: not _find_processes(mark), 10)
     assert not list(tmp_path.glob("home/sweeps/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_examination_leaves_no_process(
+    tmp_path: Path, mark: str, number: signal.Signals
+) -> None:
+    data = "import time\n\ndef splits():\n    open('FILE', 'w')\n    time.sleep(600)\n"
+    (tmp_path / "slow.py").write_text(data.replace("FILE", str(tmp_path / "asked")))
+    spec = "{name: slow, trainable: 'trainables.models:MLP', data: 'slow:splits', space: {lr: 1}}"
+    text = spec.replace("{lr: 1}", "{lr: {float: [0.1, 1]}}")
+    (tmp_path / "spec.yaml").write_text(text)
+    process = subprocess.Popen(
+        command("run", str(tmp_path / "spec.yaml"), "--home", str(tmp_path / "home")),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with process:
+        wait_for(lambda: (tmp_path / "asked").exists() and _find_workers(mark), 60)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=patience(60))
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "received" not in errors
+    wait_for(lambda: not _find_processes(mark), 10)
 
 
 def test_a_process_that_was_started_early_trains_and_has_only_what_it_uses(

@@ -212,7 +212,7 @@ def test_what_was_changed_in_the_home_is_unpacked_again_and_another_archive_is_r
 NAMES = st.text(st.sampled_from("ab./\\:~\0 -_é"), min_size=1, max_size=12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(names=st.lists(NAMES, min_size=1, max_size=4), content=st.binary(max_size=20))
 def test_whatever_the_names_are_nothing_leaves_the_folder(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], content: bytes
@@ -229,7 +229,7 @@ def test_whatever_the_names_are_nothing_leaves_the_folder(
         assert all(path.startswith(f"{inside}/") for path in found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_archive_is_refused_or_whole(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

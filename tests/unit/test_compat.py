@@ -29,6 +29,7 @@ from ray.job_submission import JobSubmissionClient
 from ray.tune.experiment import Trial as TuneTrial
 
 from service.cluster import compat as of_ray
+from service.cluster import start_worker
 from service.spec.hyperband import PreparedHyperbandPruner
 from service.study import compat as of_optuna
 from service.study.journals import open_journal
@@ -214,13 +215,17 @@ class TestRayStart:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from ray._private import parameter, services
+        from ray._private.workers import setup_worker
 
         monkeypatch.setattr(services, "get_node", services.get_node)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")
+        monkeypatch.setenv(start_worker.RAYS_OWN, "")
         parameters = parameter.RayParams(ray_client_server_port=10001)
         of_ray.prepare_ray_start(parameters, True)
         assert parameters.ray_client_server_port is None
         assert os.environ.items() >= of_ray.NO_IDLE_WORKERS.items()
+        assert parameters.setup_worker_path == start_worker.__file__
+        assert os.environ[start_worker.RAYS_OWN] == setup_worker.__file__
         assert of_ray.LOCAL_RAY["RAY_START_HOOK"].endswith(".prepare_ray_start")
         image = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text()
         assert f"RAY_START_HOOK={of_ray.LOCAL_RAY['RAY_START_HOOK']} " in image

@@ -107,7 +107,7 @@ tables = st.integers(0, 10_000).map(lambda seed: drawn(6, 9, seed=seed))
 
 
 @given(table=tables, seed=st.integers(0, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_order_of_replicates_and_of_rows_does_not_matter(
     table: NDArray[np.float64], seed: int
 ) -> None:
@@ -120,7 +120,7 @@ def test_the_order_of_replicates_and_of_rows_does_not_matter(
 
 
 @given(table=tables, shift=st.floats(-2, 2), alpha=st.sampled_from([0.001, 0.005, 0.025]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_p_is_below_alpha_exactly_if_the_interval_excludes_0_on_the_better_side(
     table: NDArray[np.float64], shift: float, alpha: float
 ) -> None:
@@ -135,7 +135,7 @@ def test_p_is_below_alpha_exactly_if_the_interval_excludes_0_on_the_better_side(
     shifts=st.lists(st.floats(-2, 2), min_size=1, max_size=4),
     level=st.sampled_from([0.9, 0.95]),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_simultaneous_p_is_below_1_minus_level_exactly_if_the_interval_excludes_0(
     seed: int, shifts: list[float], level: float
 ) -> None:

@@ -70,7 +70,7 @@ def test_it_ends_when_the_gain_is_small_and_says_why() -> None:
     found = study.attributes
     assert found.search_end is not None
     assert found.search_end.startswith("39 more trials would improve val/loss by less than")
-    assert found.search_end.endswith("the confirmation looks for 0.01")
+    assert found.search_end.endswith("looks for 0.01, more than four times as much")
     assert found.unused == 39
     assert s.exhausted
     assert not s.unfinished

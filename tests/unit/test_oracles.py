@@ -136,23 +136,24 @@ def fit_lasso() -> tuple[Samples, Any]:
     [
         {"optimizer": {"name": "sgd", "nesterov": True}, "lr": 0.01},
         {"optimizer": {"name": "torch.optim:SGD", "momentum": 0.8, "dampening": 0.5}, "lr": 0.04},
-        {"optimizer": {"name": "torch.optim:Adam", "amsgrad": True}},
-        {"optimizer": {"name": "torch.optim:NAdam"}},
+        {"optimizer": {"name": "torch.optim:Adam", "amsgrad": True}, "lr": 0.1},
+        {"optimizer": {"name": "torch.optim:NAdam"}, "lr": 0.1},
         {"optimizer": {"name": "torch.optim:RMSprop"}},
-        {"optimizer": {"name": "torch.optim:RMSprop", "momentum": 0.9}, "lr": 0.01},
+        {"optimizer": {"name": "torch.optim:RMSprop", "momentum": 0.9}, "lr": 0.01}
+        | {"max_epochs": 600},
         {"optimizer": {"name": "torch.optim:Adagrad"}, "lr": 0.5},
         {"clip_norm": 0.5, "optimizer": "sgd", "lr": 0.05},
         {"clip_norm": 0.5},
-        {"clip_norm": 3.0, "batch_size": 30, "lr": 0.02},
-        {"lambda_schedule": "warmup", "lambda_warmup_epochs": 100},
-        {"schedule": "tests.unit.test_oracles:warm_up"},
+        {"clip_norm": 3.0, "batch_size": 30, "lr": 0.05, "max_epochs": 150},
+        {"lambda_schedule": "warmup", "lambda_warmup_epochs": 100, "lr": 0.1},
+        {"schedule": "tests.unit.test_oracles:warm_up", "lr": 0.15},
         {"schedule": "tests.unit.test_oracles:warm_up", "optimizer": "sgd", "lr": 0.01},
     ],
     ids=str,
 )
 def test_lambda_is_that_of_the_objective_however_it_is_trained(options: dict[str, Any]) -> None:
     samples, oracle = fit_lasso()
-    got = fit(samples, LASSO, 600, **options)
+    got = fit(samples, LASSO, 300, **options)
     check(got, oracle, 2e-3)
     check_zeros(got, oracle)
 
@@ -221,9 +222,9 @@ def solve_group_lasso(
     [
         {"optimizer": "sgd", "momentum": 0.0, "lr": 0.3},
         {"optimizer": "sgd", "lr": 0.03},
-        {"optimizer": "adam"},
-        {"optimizer": "adamw"},
-        {"optimizer": "adamw", "batch_size": 30, "lr": 0.02},
+        {"optimizer": "adam", "lr": 0.15},
+        {"optimizer": "adamw", "lr": 0.15},
+        {"optimizer": "adamw", "batch_size": 30, "lr": 0.07, "max_epochs": 150},
     ],
     ids=str,
 )
@@ -234,7 +235,7 @@ def test_group_lasso_by_every_optimizer(options: dict[str, Any]) -> None:
     expected = solve_group_lasso(x.astype(np.float64), y.astype(np.float64), 0.1)
     assert 0 < (expected == 0).all(1).sum() < UNITS
     point = {"penalty": "group_lasso", "lambda": 0.1}
-    state = train_network(build_units, (x, y), point, 800, options)
+    state = train_network(build_units, (x, y), point, 300, options)
     got = np.hstack([state["0.weight"], state["0.bias"][:, None]])
     assert got == pytest.approx(expected, abs=5e-3)
     assert ((got == 0).all(1) == (expected == 0).all(1)).all()
