@@ -25,6 +25,7 @@ _GROUPS = (
         "tests/integration/test_api_results.py",
         "tests/integration/test_export.py",
         "tests/integration/test_failing_trials.py",
+        "tests/integration/test_folded_sweep.py",
         "tests/integration/test_light_imports.py",
         "tests/integration/test_readme.py",
         "tests/integration/test_resume.py",

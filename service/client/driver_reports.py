@@ -74,6 +74,7 @@ class TrialReport(_Message):
     redraws_test: bool
     control: Metrics
     not_acting: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
+    folds: Annotated[tuple[Metrics, ...], Field(max_length=100)] = ()
     errors: Metrics
     ran_on: Annotated[dict[Name, Text], Field(max_length=100)]
     seconds: Finite

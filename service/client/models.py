@@ -93,6 +93,9 @@ class TrialOut(_Response):
     replicate: int = Field(description="of which division of the samples; 0 is the search's")
     without: tuple[str, ...] = Field(description="parts of the configuration that are left out")
     not_acting: tuple[str, ...] = Field((), description="parts without effect on the kept weights")
+    folds: tuple[dict[str, Number], ...] = Field(
+        (), description="metrics at the kept weights of each fold, of a trial that has folds"
+    )
     seed: int | None
     ran_on: dict[str, str]
     seconds: float

@@ -631,6 +631,7 @@ def trial(number: int, **changes: object) -> Trial:
         "params": {"penalty": "l1", "lambda": 0.1},
         "value": 0.5,
         "best": {"val/loss": 0.5, "gap/loss": float("nan")},
+        "folds": ({"val/loss": 0.4}, {"val/loss": 0.6, "control/val/loss": float("inf")}),
         "ran_on": {"device": "CPU"},
         "seconds": 3.0,
         **changes,

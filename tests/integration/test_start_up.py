@@ -133,7 +133,7 @@ def test_a_process_that_was_started_early_trains_and_has_only_what_it_uses(
     def wait(*arguments: Any, **options: Any) -> preflight.Preflight:
         found = examine(*arguments, **options)
         wait_for(lambda: _find_idle(mark), 60)
-        early.extend(_find_workers(mark))
+        early.extend(_find_processes(mark))
         return found
 
     monkeypatch.setattr(preflight, "run_preflight", wait)

@@ -36,9 +36,11 @@ def test_the_longest_are_begun_first_and_units_last() -> None:
     assert set(order[order.index("unit") :]) == {"unit"}
 
 
-@pytest.mark.parametrize(("processors", "expected"), [(1, 2), (2, 3), (4, 5), (64, 6)])
-def test_there_is_one_worker_more_than_processors(
-    monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
+@pytest.mark.parametrize(
+    ("processors", "each", "and_one"), [(1, 1, 2), (2, 2, 3), (4, 4, 5), (64, 6, 6)]
+)
+def test_there_is_a_worker_for_each_processor_and_for_each_that_waits(
+    monkeypatch: pytest.MonkeyPatch, processors: int, each: int, and_one: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: processors)
-    assert workers() == expected
+    assert (workers(), workers(waiting=1)) == (each, and_one)

@@ -35,6 +35,7 @@ _FACTS = (
     "without",
     "redraws_test",
     "not_acting",
+    "folds",
     "ran_on",
 )
 _METRICS = ("best", "control")
@@ -145,6 +146,8 @@ def _to_json(value: Any) -> Any:
     """A value for a JSON column: NaN and infinities, which JSON lacks, as text."""
     if isinstance(value, Mapping):
         return {make_storable(k): _to_json(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
     if isinstance(value, str):
         return make_storable(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
@@ -171,6 +174,7 @@ def _to_trial_row(sweep_id: str, trial: Trial) -> dict[str, Any]:
 def _to_trial(row: TrialRow, epochs: tuple[Epoch, ...] = ()) -> Trial:
     metrics = {name: _to_floats(row.facts.get(name, {})) for name in _METRICS}
     lists = {name: tuple(row.facts.get(name, ())) for name in ("without", "not_acting")}
+    folds = tuple(_to_floats(fold) for fold in row.facts.get("folds", ()))
     return Trial(
         number=row.number,
         state=TrialState(row.state),
@@ -179,7 +183,7 @@ def _to_trial(row: TrialRow, epochs: tuple[Epoch, ...] = ()) -> Trial:
         seconds=row.seconds,
         ended=row.ended,
         epochs=epochs,
-        **{**row.facts, **metrics, **lists},
+        **{**row.facts, **metrics, **lists, "folds": folds},
     )
 
 
