@@ -112,7 +112,7 @@ SPYING = {
     "trainable": "spy:Small",
     "data": {"name": "digits"},
     "training": {"max_epochs": 1},
-    "space": {"dropout": {"float": [0.0, 0.5]}},
+    "space": {"input_noise": {"float": [0.0, 0.5]}},
     "budget": {"trials": 4},
 }
 
