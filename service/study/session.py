@@ -73,10 +73,9 @@ class StudySession:
     ) -> None:
         """``enough`` says why the search may end before its budget; what it says is stored.
 
-        ``held`` are running trials that other processes have, and when each was handed out.
-
-        They are open in this session too; every other running trial was interrupted. ``folds`` are
-        those of the search, if each of its trials is trained on several.
+        ``held`` are running trials that other processes have, and when each was handed out. They
+        are open in this session too; every other running trial was interrupted. ``folds`` are those
+        of the search, if each of its trials is trained on several.
         """
         self.study = study
         self._optuna = study.optuna

@@ -133,7 +133,7 @@ def search(spec: SweepSpec, rows: Rows, epochs: int, folder: Path) -> tuple[Tria
     return best, sum(t.value is not None for t in trials)
 
 
-def test_pick(spec: SweepSpec, rows: Rows, pick: Trial) -> float:
+def measure_pick(spec: SweepSpec, rows: Rows, pick: Trial) -> float:
     """The mean test loss of a configuration, trained anew on new divisions."""
     losses = []
     for replicate in range(1, _REPLICATES + 1):
@@ -153,7 +153,7 @@ def measure(data: str, name: str, seed: int, epochs: int) -> Outcome:
         spec = make_spec(data, _SEARCHES[name], seed, folder)
         rows = open_rows(spec.data)
         pick, complete = search(spec, rows, epochs, folder)
-        return Outcome(test_pick(spec, rows, pick), complete)
+        return Outcome(measure_pick(spec, rows, pick), complete)
 
 
 def main() -> None:
