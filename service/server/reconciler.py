@@ -50,6 +50,7 @@ STOP_GRACE = 60.0
 _RESTART_PRIORITY = 1000
 """Added to the priority of a sweep whose driver died: it comes first among its owner's."""
 _ACTIVE = tuple(state for state in JobState if state.is_active)
+_LOST = (JobState.FAILED, JobState.CANCELLED, JobState.DELETING)
 _STATE_AFTER = {
     RequestedAction.PAUSE: JobState.PAUSED,
     RequestedAction.CANCEL: JobState.CANCELLED,
@@ -252,7 +253,7 @@ class Reconciler:
         """Whether the sweeps it waits for can still succeed; if not, it fails."""
         for other in job.after:
             state = after.get(other)
-            if state is None or state in (JobState.FAILED, JobState.CANCELLED):
+            if state is None or state in _LOST:
                 how = "does not exist" if state is None else f"is {state}"
                 self._fail_queued(job, f"{other}, which it waited for, {how}")
                 return False

@@ -1,4 +1,4 @@
-"""Databases of both kinds for the contract of the store."""
+"""The databases and the stores that the store's contract is tested with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from service.server.store.bundle_store import BundleStore
 from service.server.store.database import Database
+from service.server.store.progress_store import ProgressStore
+from service.server.store.sweep_store import SweepStore
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
+from service.server.store.webhook_store import WebhookStore
 from tests.databases import postgres
 from tests.stores import Clock
 
@@ -44,3 +50,30 @@ def database(empty: Database) -> Database:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def users(database: Database, clock: Clock) -> UserStore:
+    return UserStore(database, clock)
+
+
+@pytest.fixture
+def sweeps(database: Database, users: UserStore, clock: Clock) -> SweepStore:
+    users.create_or_update("ann", UserRole.USER)
+    users.create_or_update("bob", UserRole.USER)
+    return SweepStore(database, clock)
+
+
+@pytest.fixture
+def progress(database: Database, clock: Clock) -> ProgressStore:
+    return ProgressStore(database, clock)
+
+
+@pytest.fixture
+def bundles(database: Database, clock: Clock) -> BundleStore:
+    return BundleStore(database, clock)
+
+
+@pytest.fixture
+def webhooks(database: Database, clock: Clock) -> WebhookStore:
+    return WebhookStore(database, clock)

@@ -12,8 +12,6 @@ from service.server.store.callers import Actor
 from service.server.store.database import Database
 from service.server.store.job_records import Submission
 from service.server.store.sweep_store import SweepStore
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
 from tests.stores import Clock
 
 ANN = Actor(user="ann", token="laptop", address="10.0.0.7")
@@ -25,11 +23,9 @@ def audit(database: Database, clock: Clock) -> AuditStore:
 
 
 @pytest.fixture
-def sweeps(database: Database, clock: Clock) -> SweepStore:
-    UserStore(database, clock).create_or_update("ann", UserRole.USER)
-    made = SweepStore(database, clock)
-    made.submit(Submission(sweep_id="digits-1", name="digits", owner="ann", spec="name: x"))
-    return made
+def queued(sweeps: SweepStore) -> SweepStore:
+    sweeps.submit(Submission(sweep_id="digits-1", name="digits", owner="ann", spec="name: x"))
+    return sweeps
 
 
 def test_who_did_what_when_and_from_where_is_read_back(audit: AuditStore) -> None:
@@ -41,22 +37,22 @@ def test_who_did_what_when_and_from_where_is_read_back(audit: AuditStore) -> Non
     assert entry.detail == "two lines \\0"
 
 
-def test_a_change_and_its_entry_are_stored_together(audit: AuditStore, sweeps: SweepStore) -> None:
+def test_a_change_and_its_entry_are_stored_together(audit: AuditStore, queued: SweepStore) -> None:
     with audit.recording(ANN, AuditAction.SWEEP_CANCEL, sweep="digits-1"):
-        sweeps.change("digits-1", JobState.CANCELLED, "cancelled", "ann")
-        assert sweeps.get("digits-1").state is JobState.CANCELLED
+        queued.change("digits-1", JobState.CANCELLED, "cancelled", "ann")
+        assert queued.get("digits-1").state is JobState.CANCELLED
     assert len(audit.page().items) == 1
 
 
-def test_what_fails_has_no_entry(audit: AuditStore, sweeps: SweepStore) -> None:
+def test_what_fails_has_no_entry(audit: AuditStore, queued: SweepStore) -> None:
     recording = audit.recording(ANN, AuditAction.SWEEP_CANCEL, sweep="digits-1")
     with pytest.raises(IllegalTransitionError), recording:
-        sweeps.change("digits-1", JobState.SUCCEEDED, "no", "ann")
+        queued.change("digits-1", JobState.SUCCEEDED, "no", "ann")
     assert audit.page().items == ()
 
 
 def test_what_cannot_be_entered_is_not_done(
-    audit: AuditStore, sweeps: SweepStore, monkeypatch: pytest.MonkeyPatch
+    audit: AuditStore, queued: SweepStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise InputError("the entry cannot be stored")
@@ -64,9 +60,9 @@ def test_what_cannot_be_entered_is_not_done(
     monkeypatch.setattr(audit, "record", fail)
     recording = audit.recording(ANN, AuditAction.SWEEP_CANCEL, sweep="digits-1")
     with pytest.raises(InputError), recording:
-        sweeps.change("digits-1", JobState.CANCELLED, "cancelled", "ann")
-    assert sweeps.get("digits-1").state is JobState.QUEUED
-    assert len(sweeps.history("digits-1")) == 1
+        queued.change("digits-1", JobState.CANCELLED, "cancelled", "ann")
+    assert queued.get("digits-1").state is JobState.QUEUED
+    assert len(queued.history("digits-1")) == 1
 
 
 def test_a_repeated_key_is_found_within_a_transaction(

@@ -39,40 +39,11 @@ from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.tables import Base
 from service.server.store.transitions import find_row, transition
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
 from service.server.store.webhook_store import WebhookStore
 from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.records import Epoch, Role, Trial, TrialState
 from tests.patience import patience
 from tests.stores import Clock
-
-
-@pytest.fixture
-def users(database: Database, clock: Clock) -> UserStore:
-    return UserStore(database, clock)
-
-
-@pytest.fixture
-def sweeps(database: Database, users: UserStore, clock: Clock) -> SweepStore:
-    users.create_or_update("ann", UserRole.USER)
-    users.create_or_update("bob", UserRole.USER)
-    return SweepStore(database, clock)
-
-
-@pytest.fixture
-def progress(database: Database, clock: Clock) -> ProgressStore:
-    return ProgressStore(database, clock)
-
-
-@pytest.fixture
-def bundles(database: Database, clock: Clock) -> BundleStore:
-    return BundleStore(database, clock)
-
-
-@pytest.fixture
-def webhooks(database: Database, clock: Clock) -> WebhookStore:
-    return WebhookStore(database, clock)
 
 
 def submit(sweeps: SweepStore, sweep_id: str, owner: str = "ann", **more: object) -> Job:

@@ -21,11 +21,6 @@ from tests.stores import Clock
 
 
 @pytest.fixture
-def users(database: Database, clock: Clock) -> UserStore:
-    return UserStore(database, clock)
-
-
-@pytest.fixture
 def tokens(database: Database, clock: Clock) -> TokenStore:
     return TokenStore(database, clock)
 

@@ -97,6 +97,7 @@ class SweepRow(Base):
         Index("ix_sweeps_created", "created", "id"),
         Index("ix_sweeps_state_created", "state", "created"),
         Index("ix_sweeps_owner_created", "owner", "created"),
+        Index("ix_sweeps_bundle", "bundle"),
     )
 
     id: Mapped[str] = mapped_column(String(96), primary_key=True)
@@ -124,6 +125,8 @@ class SweepRow(Base):
     progress: Mapped[dict[str, Any]]
     accept_changes: Mapped[bool]
     wider: Mapped[dict[str, Any]]
+    size: Mapped[int | None] = mapped_column(BigInteger())
+    measured: Mapped[float | None]
 
 
 class TransitionRow(Base):
@@ -170,13 +173,15 @@ class EpochRow(Base):
 class EventRow(Base):
     """Events of a sweep, in order; a client that reconnects continues after the last ``id``.
 
-    An event that may be reported twice has a ``key``, and is stored once.
+    An event that may be reported twice has a ``key``, and is stored once. The number of an event
+    that was deleted is never given again: clients and webhooks remember numbers.
     """
 
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_sweep", "sweep_id", "id"),
         UniqueConstraint("sweep_id", "key", name="uq_events_sweep_key"),
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
@@ -237,7 +242,7 @@ class UsageRow(Base):
 
     __tablename__ = "usage"
 
-    sweep_id: Mapped[str] = mapped_column(String(96), primary_key=True)
+    sweep: Mapped[str] = mapped_column(String(96), primary_key=True)
     owner: Mapped[str] = mapped_column(ForeignKey("users.name"), index=True)
     search_cpu_seconds: Mapped[float]
     search_gpu_seconds: Mapped[float]

@@ -7,8 +7,8 @@ from collections import Counter
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 _SCOPES = {"viewer": "read", "user": "submit", "admin": "admin"}
 _ACTIVE = sa.text("revoked IS NULL")
@@ -88,7 +88,7 @@ def _create_usage() -> None:
     """
     op.create_table(
         "usage",
-        sa.Column("sweep_id", sa.String(96), primary_key=True),
+        sa.Column("sweep", sa.String(96), primary_key=True),
         sa.Column("owner", sa.String(64), sa.ForeignKey("users.name"), nullable=False),
         *(sa.Column(name, sa.Double(), nullable=False) for name in _SECONDS),
     )
@@ -99,7 +99,7 @@ def _create_usage() -> None:
         "/ NULLIF(SUM(seconds), 0.0) FROM trials WHERE sweep_id = sweeps.id), 0.0)"
     )
     op.execute(
-        f"INSERT INTO usage (sweep_id, owner, {', '.join(_SECONDS)}) SELECT id, owner, "
+        f"INSERT INTO usage (sweep, owner, {', '.join(_SECONDS)}) SELECT id, owner, "
         f"slot_seconds * (1.0 - {part}), gpu_hours * 3600.0 * (1.0 - {part}), "
         f"slot_seconds * {part}, gpu_hours * 3600.0 * {part} "
         "FROM sweeps WHERE slot_seconds > 0.0"
