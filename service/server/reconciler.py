@@ -52,6 +52,7 @@ STOP_GRACE = 60.0
 _FAILED_AT_ONCE = 200
 """Queued sweeps that a round fails at most, because one that they wait for failed."""
 _ACTIVE = tuple(state for state in JobState if state.is_active)
+_LOST = (JobState.FAILED, JobState.CANCELLED, JobState.DELETING)
 _STATE_AFTER = {
     RequestedAction.PAUSE: JobState.PAUSED,
     RequestedAction.CANCEL: JobState.CANCELLED,
@@ -333,7 +334,7 @@ def _explain_hopeless(sweep: Waiting, after: Mapping[str, JobState]) -> str:
     """Why a sweep that it waits for cannot succeed any more; empty if all of them can."""
     for other in sweep.after:
         state = after.get(other)
-        if state is None or state in (JobState.FAILED, JobState.CANCELLED):
+        if state is None or state in _LOST:
             how = "does not exist" if state is None else f"is {state}"
             return f"{other}, which it waited for, {how}"
     return ""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.base.amount import Amount
@@ -209,6 +209,7 @@ queues = st.lists(
 )
 
 
+@settings(max_examples=400, deadline=None)
 @given(
     queue=queues,
     holding=st.lists(st.tuples(owners, gpu_counts), max_size=4),
@@ -324,12 +325,14 @@ class TestShares:
 
 
 @pytest.mark.parametrize("state", JobState)
-def test_every_state_can_be_left_and_only_to_states(state: JobState) -> None:
-    assert LEGAL[state]
+def test_every_state_but_a_deletion_can_be_left_and_only_to_states(state: JobState) -> None:
+    assert bool(LEGAL[state]) == (state is not JobState.DELETING)
     assert state not in LEGAL[state]
-    assert state.is_over == (state.value in ("succeeded", "failed", "cancelled"))
+    ends = ("succeeded", "failed", "cancelled")
+    assert state.is_kept == (state.value in ends)
+    assert state.is_over == (state.value in (*ends, "deleting"))
 
 
-def test_an_end_can_only_be_queued_again() -> None:
-    for end in (s for s in JobState if s.is_over):
-        assert [s for s in JobState if is_legal(end, s)] == [JobState.QUEUED]
+def test_an_end_can_only_be_queued_again_or_deleted() -> None:
+    for end in (s for s in JobState if s.is_kept):
+        assert [s for s in JobState if is_legal(end, s)] == [JobState.QUEUED, JobState.DELETING]

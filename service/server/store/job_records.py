@@ -53,7 +53,8 @@ class Job:
     counts of trials, the best trial. ``more_trials`` is the sum of all extensions. ``slots`` is how
     many trials may run at the same time now. ``accept_changes`` lets its drivers go on with other
     data, code or libraries than before. ``wider`` are the ranges that it was widened to, as
-    :data:`search_spaces.widening.Wider` in JSON.
+    :data:`search_spaces.widening.Wider` in JSON. ``size`` is its folder's, in bytes, as it was last
+    measured.
     """
 
     sweep_id: str
@@ -80,6 +81,7 @@ class Job:
     progress: Mapping[str, Any] = field(default_factory=dict)
     accept_changes: bool = False
     wider: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.base.errors import IllegalTransitionError, InputError
+from service.base.errors import IllegalTransitionError, InputError, SweepNotFoundError
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database
 from service.server.store.job_records import (
@@ -54,7 +54,8 @@ class SweepStore:
                 if known is not None:
                     return to_job(known)
                 for other in submission.after:
-                    find_row(session, other)
+                    if JobState(find_row(session, other).state) is JobState.DELETING:
+                        raise SweepNotFoundError(f"no sweep {other!r}: it is being deleted")
                 row = self._new_row(submission)
                 session.add(row)
                 session.flush()  # the transition refers to it
@@ -333,6 +334,7 @@ def to_job(row: SweepRow) -> Job:
         progress=row.progress,
         accept_changes=row.accept_changes,
         wider=row.wider,
+        size=row.size,
     )
 
 

@@ -71,6 +71,7 @@ class SweepRow(Base):
         Index("ix_sweeps_state_created", "state", "created"),
         Index("ix_sweeps_owner_created", "owner", "created"),
         Index("ix_sweeps_last_heartbeat", "last_heartbeat"),
+        Index("ix_sweeps_bundle", "bundle"),
     )
 
     id: Mapped[str] = mapped_column(String(96), primary_key=True)
@@ -98,6 +99,8 @@ class SweepRow(Base):
     progress: Mapped[dict[str, Any]]
     accept_changes: Mapped[bool]
     wider: Mapped[dict[str, Any]]
+    size: Mapped[int | None] = mapped_column(BigInteger())
+    measured: Mapped[float | None]
 
 
 class TransitionRow(Base):
@@ -144,13 +147,15 @@ class EpochRow(Base):
 class EventRow(Base):
     """Events of a sweep, in order; a client that reconnects continues after the last ``id``.
 
-    An event that may be reported twice has a ``key``, and is stored once.
+    An event that may be reported twice has a ``key``, and is stored once. The number of an event
+    that was deleted is never given again: clients and webhooks remember numbers.
     """
 
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_sweep", "sweep_id", "id"),
         UniqueConstraint("sweep_id", "key", name="uq_events_sweep_key"),
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
