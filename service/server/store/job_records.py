@@ -101,6 +101,19 @@ class Job:
     size: int | None = None
 
 
+@dataclass(frozen=True)
+class QueuedSweep:
+    """What a queued sweep's turn depends on; ``since`` is when it was queued, in Unix seconds."""
+
+    sweep_id: str
+    owner: str
+    since: float
+    priority: int
+    after: Sequence[str]
+    failures: int
+    last_heartbeat: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A user's code, named by its archive's digest; ``size`` is the archive's, in bytes."""

@@ -97,6 +97,7 @@ class SweepRow(Base):
         Index("ix_sweeps_created", "created", "id"),
         Index("ix_sweeps_state_created", "state", "created"),
         Index("ix_sweeps_owner_created", "owner", "created"),
+        Index("ix_sweeps_last_heartbeat", "last_heartbeat"),
         Index("ix_sweeps_bundle", "bundle"),
     )
 
