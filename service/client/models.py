@@ -24,8 +24,13 @@ class MeOut(_Response):
     """
 
     name: str = Field(examples=["ann"])
-    role: Literal["viewer", "user", "admin", "sweep"]
+    role: Literal["viewer", "user", "admin", "sweep"] = Field(
+        description="whose rights the token gives: at most its user's role, and its scope"
+    )
     sweep_id: str | None = Field(None, description="of a sweep's token: the sweep")
+    token: str | None = Field(None, description="the name of a user's token")
+    scope: Literal["read", "submit", "admin"] | None = Field(None, description="of a user's token")
+    expires: float | None = Field(None, description="Unix seconds; null: never, or a sweep's")
 
 
 class SweepOut(_Response):

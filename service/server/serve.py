@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ from service.sweep.home import Home
 PERIOD = 0.5
 """Seconds between rounds of the reconciler."""
 _GRACE = 5
+_AUDIT_PERIOD = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class ServerSettings:
 
     ``mlflow_uri`` None leaves it to each driver's machine. ``driver_url`` is the URL of this API as
     drivers on the cluster reach it; None takes it from ``host`` and ``port``.
-    ``parts`` are what this process started beside the API.
+    ``parts`` are what this process started beside the API. Entries of the audit log are kept for
+    ``audit_days`` days.
     """
 
     service: ServiceSettings
@@ -59,6 +62,7 @@ class ServerSettings:
     webhooks: Sequence[str] = ()
     webhook_secret: str | None = None
     parts: Sequence[Part] = ()
+    audit_days: float = 730.0
 
 
 def build(settings: ServerSettings) -> FastAPI:
@@ -85,7 +89,8 @@ def build(settings: ServerSettings) -> FastAPI:
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
     service.wake = reconciling.wake
-    loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
+    auditing = _build_audit_loop(service, settings.audit_days, leases)
+    loops = [reconciling, auditing, *_build_webhook_loops(settings, database, leases)]
     return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 
@@ -151,6 +156,13 @@ def _build_webhook_loops(
         return []
     sender = WebhookSender(webhooks, settings.webhook_secret or "")
     return [LeasedLoop("webhooks", leases, sender.round, 1.0)]
+
+
+def _build_audit_loop(service: SweepService, days: float, leases: LeaseStore) -> LeasedLoop:
+    def delete_old() -> None:
+        service.audit.delete_before(time.time() - days * 86_400)
+
+    return LeasedLoop("audit", leases, delete_old, _AUDIT_PERIOD)
 
 
 def _configure_logging() -> None:

@@ -18,7 +18,10 @@ from service.base.errors import (
 from service.client.audit_actions import AuditAction
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
+from service.server.account_service import AccountService
+from service.server.audit_counter import AuditCounter
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
+from service.server.rights import require_role
 from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
 from service.server.store.callers import Caller
@@ -73,6 +76,8 @@ class SweepService:
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
         self.sweep_tokens, self.tokens = SweepTokens(database), TokenStore(database)
         self.audit = AuditStore(database)
+        self.audit_counter = AuditCounter(self.audit, self.tokens)
+        self.accounts = AccountService(database, self.audit)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
 
@@ -330,18 +335,3 @@ class SweepService:
                 f"{sweep_id} is {job.state}; only a {needed} sweep can be {done}"
             )
         return job
-
-
-def require_role(caller: Caller, role: UserRole) -> None:
-    """Check that a caller has the rights of a role: by the user's role and the token's scope.
-
-    Raises:
-        ForbiddenError: one of them is less.
-    """
-    if not caller.role.covers(role):
-        raise ForbiddenError(f"{caller.name} is a {caller.role}; this requires role {role}")
-    if not caller.scope.covers(role.scope):
-        raise ForbiddenError(
-            f"this requires scope {role.scope}; the token {caller.token!r} of {caller.name} has "
-            f"scope {caller.scope}"
-        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.base.errors import (
@@ -14,10 +15,11 @@ from service.base.errors import (
     TooLargeError,
     UnauthorizedError,
 )
+from service.client.audit_actions import AuditAction
 from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
-from service.server.store.callers import Caller
+from service.server.store.callers import Actor, Caller
 from service.server.store.job_records import Job
 from service.server.store.sweep_tokens import SweepScope
 from service.server.sweep_service import SweepService
@@ -44,6 +46,8 @@ TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
 def read_token(
+    request: Request,
+    service: TheService,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> str:
     """The request's token, which may be anything.
@@ -52,11 +56,23 @@ def read_token(
         UnauthorizedError: there is none.
     """
     if credentials is None:
+        stranger = Actor(user=None, address=find_address(request))
+        action = AuditAction.REQUEST_UNAUTHORIZED
+        service.audit_counter.count(stranger, action, detail="no token")
         raise UnauthorizedError("missing token: send `Authorization: Bearer TOKEN`")
     return credentials.credentials
 
 
 TheToken = Annotated[str, Depends(read_token)]
+ProgramClient = Annotated[
+    str | None,
+    Header(
+        alias="Gapsweep-Client",
+        max_length=64,
+        description="for a program that takes the service's tokens, as MLflow: the address of its "
+        "client, for the audit log",
+    ),
+]
 
 
 def authenticate(request: Request, service: TheService, token: TheToken) -> Caller:
@@ -68,28 +84,42 @@ def authenticate(request: Request, service: TheService, token: TheToken) -> Call
     """
     caller = service.tokens.find_caller(token, find_address(request))
     if caller is None:
-        raise _refuse_token(request)
+        raise _refuse_token(request, service, token)
+    request.state.caller = caller
     _rates(request).count(caller.name, submits=_is_submission(request))
+    service.audit_counter.count(caller.actor, AuditAction.TOKEN_USE)
     return caller
 
 
-def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut:
-    """Whose token it is.
+def find_holder(
+    request: Request, service: TheService, token: TheToken, program_client: ProgramClient = None
+) -> MeOut:
+    """Whose token it is; a program that checks a token may say from where it came.
 
     Raises:
         UnauthorizedError: the token is nobody's.
         RateLimitError: the host has sent too many invalid tokens.
     """
     caller = service.tokens.find_caller(token, find_address(request))
+    client = _read_address(program_client)
     if caller is not None:
-        return MeOut(name=caller.name, role=caller.rights.value)
+        request.state.caller = caller
+        action = AuditAction.MLFLOW_USE if client else AuditAction.TOKEN_USE
+        service.audit_counter.count(caller.actor, action, detail=client)
+        return MeOut(
+            name=caller.name,
+            role=caller.rights.value,
+            token=caller.token,
+            scope=caller.scope.value,
+            expires=caller.expires,
+        )
     scope = service.sweep_tokens.read(token)
     if scope is None:
-        raise _refuse_token(request)
+        raise _refuse_token(request, service, token, client)
     try:
         service.sweeps.get_active(scope.sweep_id, scope.attempt)
     except (StaleDriverError, SweepNotFoundError):
-        raise _refuse_token(request) from None
+        raise _refuse_token(request, service, token, client) from None
     return MeOut(name=scope.sweep_id, role="sweep", sweep_id=scope.sweep_id)
 
 
@@ -105,7 +135,7 @@ def find_scope(request: Request, service: TheService, token: TheToken) -> SweepS
     """
     scope = service.sweep_tokens.read(token)
     if scope is None:
-        raise _refuse_token(request)
+        raise _refuse_token(request, service, token)
     _rates(request).count_driver(scope.sweep_id)
     return scope
 
@@ -113,14 +143,33 @@ def find_scope(request: Request, service: TheService, token: TheToken) -> SweepS
 TheScope = Annotated[SweepScope, Depends(find_scope)]
 
 
-def _refuse_token(request: Request) -> UnauthorizedError:
-    """The error of an invalid token, which counts for its host.
+def _refuse_token(
+    request: Request, service: SweepService, token: str, client: str = ""
+) -> UnauthorizedError:
+    """The error of an invalid token, which counts for its host, and in the audit log.
 
     Raises:
         RateLimitError: the host has sent too many.
     """
-    _rates(request).count_failure(find_address(request))
-    return UnauthorizedError("invalid token: unknown, expired or revoked")
+    address = find_address(request)
+    _rates(request).count_failure(address)
+    known, why = service.tokens.explain(token)
+    actor = Actor(
+        user=None if known is None else known.user,
+        token=None if known is None else known.name,
+        address=address,
+    )
+    detail = f"{why}; MLflow, from {client}" if client else why
+    service.audit_counter.count(actor, AuditAction.REQUEST_UNAUTHORIZED, detail=detail)
+    return UnauthorizedError(f"invalid token: {why}")
+
+
+def _read_address(text: str | None) -> str:
+    """The address that a header names; empty if it names none."""
+    try:
+        return "" if text is None else str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def find_address(request: Request) -> str:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from service.base.disk import is_disk_full
 from service.base.errors import (
     DiskFullError,
     ErrorDetails,
+    ForbiddenError,
     GapsweepError,
     Problem,
     RequestError,
@@ -26,6 +28,7 @@ from service.base.redaction import redact
 from service.base.versions import get_installed_version
 from service.client.models import ProblemItem, ProblemOut
 from service.client.problem_types import get_type
+from service.server.api.refusals import count_forbidden
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 30
@@ -46,8 +49,10 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
 
 
-async def _handle_own(_request: Request, error: Exception) -> JSONResponse:
+async def _handle_own(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GapsweepError)
+    if isinstance(error, ForbiddenError):
+        await run_in_threadpool(count_forbidden, request)
     return _respond(error)
 
 
