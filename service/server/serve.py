@@ -25,15 +25,19 @@ from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
+from service.server.run_remover import MlflowRunRemover
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
 from service.server.store.webhook_store import WebhookStore
 from service.server.sweep_service import ServiceSettings, SweepService
+from service.server.upkeep import Upkeep
 from service.server.webhook_delivery import WebhookSender, check_urls
 from service.sweep.home import Home
 
 PERIOD = 0.5
 """Seconds between rounds of the reconciler."""
+UPKEEP_PERIOD = 10.0
+"""Seconds between rounds of the upkeep."""
 _GRACE = 5
 
 
@@ -43,6 +47,7 @@ class ServerSettings:
 
     ``mlflow_uri`` None leaves it to each driver's machine. ``driver_url`` is the URL of this API as
     drivers on the cluster reach it; None takes it from ``host`` and ``port``.
+    ``keep_days`` is for how many days sweeps that have ended are kept; None keeps them.
     ``parts`` are what this process started beside the API.
     """
 
@@ -58,6 +63,7 @@ class ServerSettings:
     python: str = "python"
     webhooks: Sequence[str] = ()
     webhook_secret: str | None = None
+    keep_days: float | None = None
     parts: Sequence[Part] = ()
 
 
@@ -85,7 +91,11 @@ def build(settings: ServerSettings) -> FastAPI:
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
     service.wake = reconciling.wake
-    loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
+    remover = MlflowRunRemover(home.path, settings.mlflow_uri, service.service_tokens.make)
+    upkeep = Upkeep(service, remover, settings.keep_days)
+    keeping = LeasedLoop("upkeep", leases, upkeep.round, UPKEEP_PERIOD)
+    service.wake_upkeep = keeping.wake
+    loops = [reconciling, keeping, *_build_webhook_loops(settings, database, leases)]
     return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 

@@ -20,8 +20,11 @@ from service.client.job_states import JobState, RequestedAction
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
 from service.server.store.bundle_store import BundleStore
 from service.server.store.database import Database
+from service.server.store.deletion_store import DeletionStore
 from service.server.store.job_records import Bundle, Job, Submission, User
 from service.server.store.progress_store import ProgressStore
+from service.server.store.service_tokens import ServiceTokens
+from service.server.store.storage_store import StorageStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.user_roles import UserRole
@@ -67,9 +70,12 @@ class SweepService:
         self.settings, self.database = settings, database
         self.users, self.sweeps = UserStore(database), SweepStore(database)
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
-        self.sweep_tokens = SweepTokens(database)
+        self.deletions, self.storage = DeletionStore(database), StorageStore(database)
+        self.sweep_tokens, self.service_tokens = SweepTokens(database), ServiceTokens(database)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
+        self.wake_upkeep: Callable[[], None] = lambda: None
+        """Called when a sweep is to be deleted."""
 
     def check(self, raw: Mapping[str, Any]) -> SweepSpec:
         """Validate a spec; it is returned as the service would run it.
@@ -261,6 +267,20 @@ class SweepService:
         return self._widen_and_queue(
             job, cause, user, widen, accept_changes, more_trials=total, failures=0
         )
+
+    def delete(self, user: User, sweep_id: str) -> Job:
+        """Mark a sweep that has ended as being deleted: its folder, its runs and its rows.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            SweepNotFoundError: no sweep has this id, or it is being deleted already.
+            IllegalTransitionError: the sweep has not ended.
+            ConflictError: other sweeps wait for it.
+        """
+        self._get_own(user, sweep_id)
+        job = self.deletions.mark(sweep_id, user.name, "deleted")
+        self.wake_upkeep()
+        return job
 
     def _widen_and_queue(
         self,

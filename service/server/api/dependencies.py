@@ -82,6 +82,8 @@ def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut
     user = service.users.of_token(token)
     if user is not None:
         return MeOut(name=user.name, role=user.role.value)
+    if service.service_tokens.is_valid(token):
+        return MeOut(name="service", role="service")
     scope = service.sweep_tokens.read(token)
     if scope is None:
         raise _refuse_token(request)
