@@ -14,7 +14,9 @@ from pathlib import Path
 
 from service.base.errors import ConflictError, SweepNotFoundError
 from service.base.folder_size import measure_folder
+from service.client.audit_actions import AuditAction
 from service.server.run_remover import RunRemover
+from service.server.store.callers import Actor
 from service.server.store.job_records import Job
 from service.server.sweep_service import SweepService
 from service.sweep.folder_removal import delete_aside, set_aside
@@ -34,6 +36,7 @@ _BUNDLE_PERIOD = 3_600.0
 _MLFLOW_PAUSE = 60.0
 """Seconds before MLflow is asked again that could not remove runs."""
 _BY = "retention"
+_ACTOR = Actor(user=_BY, address="server")
 _log = logging.getLogger(__name__)
 
 
@@ -75,8 +78,12 @@ class Upkeep:
     def _mark_old(self, days: float) -> None:
         before = self._clock() - 86_400.0 * days
         for sweep_id in self._deletions.list_ended(before, _BATCH):
-            with suppress(ConflictError, SweepNotFoundError):  # changed in the meantime
-                self._deletions.mark(sweep_id, _BY, f"it ended more than {days:g} days ago")
+            why = f"it ended more than {days:g} days ago"
+            deleting = self._service.audit.recording(
+                _ACTOR, AuditAction.SWEEP_DELETE, sweep=sweep_id, detail=why
+            )
+            with suppress(ConflictError, SweepNotFoundError), deleting:  # else changed meanwhile
+                self._deletions.mark(sweep_id, _BY, why)
 
     def _delete_marked(self, end: float) -> None:
         """Delete the folders first and the rows last, which say what is left to be done."""
@@ -114,6 +121,8 @@ class Upkeep:
         """Delete bundles without a sweep, and files that no bundle has."""
         before = self._clock() - BUNDLE_GRACE
         unused = self._deletions.delete_unused_bundles(before)
+        for digest in unused:
+            self._service.audit.record(_ACTOR, AuditAction.BUNDLE_DELETE, detail=digest)
         known, folder = self._deletions.list_bundles(), self._home.bundles
         for path in folder.iterdir() if folder.is_dir() else ():
             digest = path.name.removesuffix(".zip")

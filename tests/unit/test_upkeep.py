@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.client.audit_actions import AuditAction
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState
 from service.server import upkeep as upkeep_module
@@ -204,6 +205,20 @@ def test_no_link_that_users_code_left_is_followed(kept: Kept, tmp_path: Path) ->
     assert not kept.is_known(second)
     assert not kept.folder(second).path.is_symlink()
     assert (outside / "file").read_text() == "kept"
+
+
+def test_who_deleted_what_is_in_the_audit_log(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, keep_days=30)
+    by_ann, by_age = kept.run(), kept.run()
+    kept.delete(by_ann)
+    kept.clock.now += 31 * DAY
+    kept.upkeep.round()
+    entries = kept.service.audit.page(actions=[AuditAction.SWEEP_DELETE]).items
+    assert {(e.user, e.sweep, e.detail) for e in entries} == {
+        ("ann", by_ann, ""),
+        ("retention", by_age, "it ended more than 30 days ago"),
+    }
+    kept.database.close()
 
 
 class TestRetention:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from service.server.store.database import Database
 from service.server.store.server_keys import find_key
-from service.server.store.user_store import PREFIX
+from service.server.store.token_store import PREFIX
 
 LIFETIME = 600
 """Seconds for which a token is valid."""

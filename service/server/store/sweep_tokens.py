@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from service.server.store.database import Database
 from service.server.store.server_keys import find_key
-from service.server.store.user_store import PREFIX
+from service.server.store.token_store import PREFIX
 
 _FORM = re.compile(
     rf"{PREFIX}sweep_(?P<attempt>[1-9]\d{{0,8}})_[0-9a-f]{{64}}_(?P<sweep>.{{1,96}})"
