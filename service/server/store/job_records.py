@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from service.client.audit_actions import AuditAction
 from service.client.job_states import JobState, RequestedAction
 from service.client.sweep_events import SweepEvent
-from service.server.store.user_roles import UserRole
+from service.server.store.user_roles import TokenScope, UserRole
 from service.study.events import TrialEvent
 from service.study.records import Epoch, Trial
 
@@ -23,6 +24,22 @@ class User:
     role: UserRole
     created: float
     revoked: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiToken:
+    """A user's token, without the token itself. Times are Unix seconds; ``expires`` None is never.
+
+    ``last_address`` is the client's of its last use.
+    """
+
+    name: str
+    user: str
+    scope: TokenScope
+    created: float
+    expires: float | None
+    last_used: float | None = None
+    last_address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +184,26 @@ class Instructions:
 
     requested_action: RequestedAction | None
     slots: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry:
+    """An entry of the audit log.
+
+    What is repeated has one entry a day: ``time`` is the first, ``last`` the last (Unix seconds),
+    and ``times`` how often. ``user`` and ``token`` are names, None if nobody valid asked.
+    """
+
+    number: int
+    time: float
+    last: float
+    times: int
+    user: str | None
+    token: str | None
+    address: str
+    action: AuditAction
+    sweep: str | None
+    detail: str
 
 
 @dataclass(frozen=True)
