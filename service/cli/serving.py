@@ -88,6 +88,17 @@ Submissions = Annotated[
 ]
 
 
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        envvar="GAPSWEEP_TRUSTED_PROXIES",
+        help="IP address or network of a proxy, whose X-Forwarded-For names the client.",
+    ),
+]
+
+
 @app.command(rich_help_panel=SERVICE)
 def up(
     home: HomeOption = None,
@@ -171,6 +182,7 @@ def serve(
     webhook: Webhook = None,
     rate: Rate = "1200/minute",
     submissions: Submissions = "120/minute",
+    trusted_proxy: TrustedProxy = None,
     python: Annotated[
         str, typer.Option("--python", help="Python interpreter of the cluster's nodes.")
     ] = "python",
@@ -202,6 +214,7 @@ def serve(
             keep_days=keep_days,
             rates=RateSettings(requests=rate, submissions=submissions),
             python=python,
+            trusted_proxies=tuple(trusted_proxy or ()),
             webhooks=tuple(webhook or ()),
             webhook_secret=os.environ.get("GAPSWEEP_WEBHOOK_SECRET"),
         )

@@ -92,7 +92,7 @@ sweep_router = APIRouter(
     "/validate",
     openapi_extra=_SPEC_BODY,
     response_model=ValidOut,
-    responses=problems.responses(413),
+    responses=problems.responses(408, 413),
 )
 async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> Response:
     """Validate a spec without running it. It counts as a submission.
@@ -108,7 +108,10 @@ async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> 
 
 
 @sweep_router.post(
-    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413, 507)
+    "/bundles",
+    status_code=201,
+    openapi_extra=_BUNDLE_BODY,
+    responses=problems.responses(408, 413, 507),
 )
 def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
@@ -119,7 +122,7 @@ def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> Bund
     "/sweeps",
     status_code=201,
     openapi_extra=_SPEC_BODY,
-    responses={**problems.responses(409, 413, 507), 201: {"description": "queued"}},
+    responses={**problems.responses(408, 409, 413, 507), 201: {"description": "queued"}},
 )
 async def submit(
     service: TheService,
