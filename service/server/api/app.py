@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
@@ -98,6 +99,18 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
 _ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
 
 
+class _Api(FastAPI):
+    """An app whose OpenAPI document has the schemas of problem documents."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(
+            problems.build_schemas()
+        )
+        return document
+
+
 def create_app(
     service: SweepService,
     cluster: JobCluster | None = None,
@@ -119,7 +132,7 @@ def create_app(
         for loop in loops:
             loop.stop()
 
-    app = FastAPI(
+    app = _Api(
         title="gapsweep",
         version=get_installed_version(),
         summary="Which regularisation closes the generalisation gap of your model on your data?",

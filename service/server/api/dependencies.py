@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.base.errors import (
+    SlowClientError,
     StaleDriverError,
     SweepNotFoundError,
     TooLargeError,
@@ -23,6 +25,10 @@ from service.server.store.sweep_tokens import SweepScope
 from service.server.sweep_service import SweepService
 
 MAX_SPEC_BYTES = 256 * 2**10
+BODY_TIMEOUT = 30.0
+"""Seconds for which nothing of a request's body may arrive."""
+MIN_RATE = 50_000
+"""Bytes per second of the slowest connection over which the largest body still arrives."""
 
 _bearer = HTTPBearer(auto_error=False, description="an API token, see `gapsweep users add`")
 
@@ -43,16 +49,19 @@ TheService = Annotated[SweepService, Depends(get_service)]
 TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
-def read_token(
+async def read_token(
+    request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> str:
     """The request's token, which may be anything.
 
     Raises:
         UnauthorizedError: there is none.
+        RateLimitError: the host has sent too many requests without a valid token.
     """
     if credentials is None:
-        raise UnauthorizedError("missing token: send `Authorization: Bearer TOKEN`")
+        words = "missing token: send `Authorization: Bearer TOKEN`"
+        raise _refuse_stranger(request, words)
     return credentials.credentials
 
 
@@ -83,6 +92,8 @@ def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut
     caller = service.tokens.find_caller(token, find_address(request))
     if caller is not None:
         return MeOut(name=caller.name, role=caller.rights.value)
+    if service.service_tokens.is_valid(token):
+        return MeOut(name="service", role="service")
     scope = service.sweep_tokens.read(token)
     if scope is None:
         raise _refuse_token(request)
@@ -114,13 +125,18 @@ TheScope = Annotated[SweepScope, Depends(find_scope)]
 
 
 def _refuse_token(request: Request) -> UnauthorizedError:
-    """The error of an invalid token, which counts for its host.
+    """As :func:`_refuse_stranger`, for an invalid token."""
+    return _refuse_stranger(request, "invalid token: unknown, expired or revoked")
+
+
+def _refuse_stranger(request: Request, words: str) -> UnauthorizedError:
+    """The error of a request without a valid token, which counts for its host.
 
     Raises:
         RateLimitError: the host has sent too many.
     """
     _rates(request).count_failure(find_address(request))
-    return UnauthorizedError("invalid token: unknown, expired or revoked")
+    return UnauthorizedError(words)
 
 
 def find_address(request: Request) -> str:
@@ -158,15 +174,25 @@ TheJob = Annotated[Job, Depends(get_job)]
 def read_body(
     max_bytes: Callable[[SweepService], int], what: str
 ) -> Callable[..., Awaitable[bytes]]:
-    """A dependency that reads the raw body and refuses one that is too large."""
+    """A dependency that reads the raw body and refuses one that is too large or too slow."""
 
     async def read(request: Request, service: TheService) -> bytes:
         limit = max_bytes(service)
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLargeError(f"{what} is too large; the limit is {limit // 1024} KiB")
+        clock = asyncio.get_running_loop().time
+        last = clock() + BODY_TIMEOUT + limit / MIN_RATE
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT) as timeout:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise TooLargeError(
+                            f"{what} is too large; the limit is {limit // 1024} KiB"
+                        )
+                    timeout.reschedule(min(last, clock() + BODY_TIMEOUT))
+        except TimeoutError:
+            words = f"{what} did not arrive in time; {len(body):,} bytes of the body did"
+            raise SlowClientError(words) from None
         return bytes(body)
 
     return read
