@@ -25,7 +25,9 @@ GapsweepError
 │   ├── ForbiddenError             a user without the right
 │   ├── BundleError                an archive of code that is refused
 │   ├── TooLargeError              a request's body that is too large
+│   ├── SlowClientError            a request's body that does not arrive
 │   ├── RateLimitError             too many requests
+│   ├── IdempotencyError           an idempotency key that was used for another request
 │   └── DatabaseSetupError         a database URL or schema that cannot be used
 ├── ServerError                    a server that cannot be reached, or that failed
 │   ├── DiskFullError              the disk, or the account's share of it, is full
@@ -255,6 +257,13 @@ class TooLargeError(InputError):
     code = "too-large"
 
 
+class SlowClientError(InputError):
+    """A request's body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request-timeout"
+
+
 class RateLimitError(InputError):
     """A rate limit is exceeded; ``retry_after`` is in seconds."""
 
@@ -273,6 +282,12 @@ class RateLimitError(InputError):
     def restore(cls, details: ErrorDetails) -> Self:
         """The error with the time to retry, 1 s if none was sent."""
         return cls(details.message, 1.0 if details.retry_after is None else details.retry_after)
+
+
+class IdempotencyError(InputError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency-key-reused"
 
 
 class DatabaseSetupError(InputError):

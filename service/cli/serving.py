@@ -51,6 +51,15 @@ Webhook = Annotated[
 Retries = Annotated[
     int, typer.Option("--retries", min=0, help="Times to restart a sweep whose driver died.")
 ]
+KeepDays = Annotated[
+    float | None,
+    typer.Option(
+        "--keep-days",
+        metavar="DAYS",
+        min=0,
+        help="Delete sweeps this many days after their end (default: keep them).",
+    ),
+]
 Rate = Annotated[str, typer.Option("--rate", help="Maximum rate of requests per user.")]
 AuditDays = Annotated[
     float,
@@ -59,6 +68,17 @@ AuditDays = Annotated[
 Submissions = Annotated[
     str,
     typer.Option("--submissions", help="Maximum rate of submissions and uploads per user."),
+]
+
+
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        envvar="GAPSWEEP_TRUSTED_PROXIES",
+        help="IP address or network of a proxy, whose X-Forwarded-For names the client.",
+    ),
 ]
 
 
@@ -76,6 +96,7 @@ def up(
         int | None, typer.Option("--cpus", min=1, help="Logical CPUs to use (default: all).")
     ] = None,
     running: Running = 4,
+    keep_days: KeepDays = None,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
@@ -84,6 +105,7 @@ def up(
 
     ports = Ports(port, mlflow_port, ray_port)
     settings = _settings(open_home(home), None, "", running=running)
+    settings = replace(settings, keep_days=keep_days)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
         say(f"API     http://{found.host}:{found.port}")
         say(f"MLflow  {found.mlflow_uri}  (password: the token below; user name: any)")
@@ -138,11 +160,13 @@ def serve(
     gpus_per_user: GpusPerUser = None,
     gpus_of: GpusOf = None,
     retries: Retries = 3,
+    keep_days: KeepDays = None,
     allow: Allow = None,
     webhook: Webhook = None,
     rate: Rate = "1200/minute",
     submissions: Submissions = "120/minute",
     audit_days: AuditDays = 730,
+    trusted_proxy: TrustedProxy = None,
     python: Annotated[
         str, typer.Option("--python", help="Python interpreter of the cluster's nodes.")
     ] = "python",
@@ -171,9 +195,11 @@ def serve(
             driver_url=driver_url,
             limits=limits,
             retries=retries,
+            keep_days=keep_days,
             rates=RateSettings(requests=rate, submissions=submissions),
             python=python,
             audit_days=audit_days,
+            trusted_proxies=tuple(trusted_proxy or ()),
             webhooks=tuple(webhook or ()),
             webhook_secret=os.environ.get("GAPSWEEP_WEBHOOK_SECRET"),
         )

@@ -241,6 +241,11 @@ def extend(
     return _request_action(sweep_id, "extend", **params)
 
 
+def delete(sweep_id: str) -> Call[SweepOut]:
+    """Delete a sweep that has ended: its files, its runs in MLflow, all that is known of it."""
+    return Call(parse=_make_parser(SweepOut), method="DELETE", path=_build_path(sweep_id))
+
+
 def _widen(ranges: Sequence[str]) -> dict[str, list[str]]:
     return {"widen": list(ranges)} if ranges else {}
 

@@ -26,8 +26,11 @@ from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
 from service.server.store.callers import Caller
 from service.server.store.database import Database
+from service.server.store.deletion_store import DeletionStore
 from service.server.store.job_records import Bundle, Job, Submission
 from service.server.store.progress_store import ProgressStore
+from service.server.store.service_tokens import ServiceTokens
+from service.server.store.storage_store import StorageStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.token_store import TokenStore
@@ -74,12 +77,15 @@ class SweepService:
         self.settings, self.database = settings, database
         self.users, self.sweeps = UserStore(database), SweepStore(database)
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
-        self.sweep_tokens, self.tokens = SweepTokens(database), TokenStore(database)
-        self.audit = AuditStore(database)
+        self.deletions, self.storage = DeletionStore(database), StorageStore(database)
+        self.sweep_tokens, self.service_tokens = SweepTokens(database), ServiceTokens(database)
+        self.tokens, self.audit = TokenStore(database), AuditStore(database)
         self.audit_counter = AuditCounter(self.audit, self.tokens)
         self.accounts = AccountService(database, self.audit)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
+        self.wake_upkeep: Callable[[], None] = lambda: None
+        """Called when a sweep is to be deleted."""
 
     def check(self, raw: Mapping[str, Any]) -> SweepSpec:
         """Validate a spec; it is returned as the service would run it.
@@ -281,6 +287,21 @@ class SweepService:
         return self._widen_and_queue(
             job, *done, widen, accept_changes, more_trials=total, failures=0
         )
+
+    def delete(self, caller: Caller, sweep_id: str) -> Job:
+        """Mark a sweep that has ended as being deleted: its folder, its runs and its rows.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            SweepNotFoundError: no sweep has this id, or it is being deleted already.
+            IllegalTransitionError: the sweep has not ended.
+            ConflictError: other sweeps wait for it.
+        """
+        self._get_own(caller, sweep_id)
+        with self.audit.recording(caller.actor, AuditAction.SWEEP_DELETE, sweep=sweep_id):
+            job = self.deletions.mark(sweep_id, caller.name, "deleted")
+        self.wake_upkeep()
+        return job
 
     def _widen_and_queue(
         self,

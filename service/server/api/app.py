@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
@@ -109,6 +110,18 @@ _ROUTERS = (
 )
 
 
+class _Api(FastAPI):
+    """An app whose OpenAPI document has the schemas of problem documents."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(
+            problems.build_schemas()
+        )
+        return document
+
+
 def create_app(
     service: SweepService,
     cluster: JobCluster | None = None,
@@ -131,7 +144,7 @@ def create_app(
             loop.stop()
         service.audit_counter.write()
 
-    app = FastAPI(
+    app = _Api(
         title="gapsweep",
         version=get_installed_version(),
         summary="Which regularisation closes the generalisation gap of your model on your data?",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.base.errors import (
+    SlowClientError,
     StaleDriverError,
     SweepNotFoundError,
     TooLargeError,
@@ -19,12 +22,17 @@ from service.client.audit_actions import AuditAction
 from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
-from service.server.store.callers import Actor, Caller
+from service.server.api.refusals import count_stranger
+from service.server.store.callers import Caller
 from service.server.store.job_records import Job
 from service.server.store.sweep_tokens import SweepScope
 from service.server.sweep_service import SweepService
 
 MAX_SPEC_BYTES = 256 * 2**10
+BODY_TIMEOUT = 30.0
+"""Seconds for which nothing of a request's body may arrive."""
+MIN_RATE = 50_000
+"""Bytes per second of the slowest connection over which the largest body still arrives."""
 
 _bearer = HTTPBearer(auto_error=False, description="an API token, see `gapsweep users add`")
 
@@ -45,7 +53,7 @@ TheService = Annotated[SweepService, Depends(get_service)]
 TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
-def read_token(
+async def read_token(
     request: Request,
     service: TheService,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -54,12 +62,12 @@ def read_token(
 
     Raises:
         UnauthorizedError: there is none.
+        RateLimitError: the host has sent too many requests without a valid token.
     """
     if credentials is None:
-        stranger = Actor(user=None, address=find_address(request))
-        action = AuditAction.REQUEST_UNAUTHORIZED
-        service.audit_counter.count(stranger, action, detail="no token")
-        raise UnauthorizedError("missing token: send `Authorization: Bearer TOKEN`")
+        error = _refuse_stranger(request, "missing token: send `Authorization: Bearer TOKEN`")
+        await run_in_threadpool(count_stranger, service, find_address(request))
+        raise error
     return credentials.credentials
 
 
@@ -113,6 +121,8 @@ def find_holder(
             scope=caller.scope.value,
             expires=caller.expires,
         )
+    if service.service_tokens.is_valid(token):
+        return MeOut(name="service", role="service")
     scope = service.sweep_tokens.read(token)
     if scope is None:
         raise _refuse_token(request, service, token, client)
@@ -146,22 +156,21 @@ TheScope = Annotated[SweepScope, Depends(find_scope)]
 def _refuse_token(
     request: Request, service: SweepService, token: str, client: str = ""
 ) -> UnauthorizedError:
-    """The error of an invalid token, which counts for its host, and in the audit log.
+    """As :func:`_refuse_stranger`, for an invalid token; it is in the audit log."""
+    known, why = service.tokens.explain(token)
+    error = _refuse_stranger(request, f"invalid token: {why}")
+    count_stranger(service, find_address(request), known, why, client)
+    return error
+
+
+def _refuse_stranger(request: Request, words: str) -> UnauthorizedError:
+    """The error of a request without a valid token, which counts for its host.
 
     Raises:
         RateLimitError: the host has sent too many.
     """
-    address = find_address(request)
-    _rates(request).count_failure(address)
-    known, why = service.tokens.explain(token)
-    actor = Actor(
-        user=None if known is None else known.user,
-        token=None if known is None else known.name,
-        address=address,
-    )
-    detail = f"{why}; MLflow, from {client}" if client else why
-    service.audit_counter.count(actor, AuditAction.REQUEST_UNAUTHORIZED, detail=detail)
-    return UnauthorizedError(f"invalid token: {why}")
+    _rates(request).count_failure(find_address(request))
+    return UnauthorizedError(words)
 
 
 def _read_address(text: str | None) -> str:
@@ -207,15 +216,25 @@ TheJob = Annotated[Job, Depends(get_job)]
 def read_body(
     max_bytes: Callable[[SweepService], int], what: str
 ) -> Callable[..., Awaitable[bytes]]:
-    """A dependency that reads the raw body and refuses one that is too large."""
+    """A dependency that reads the raw body and refuses one that is too large or too slow."""
 
     async def read(request: Request, service: TheService) -> bytes:
         limit = max_bytes(service)
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLargeError(f"{what} is too large; the limit is {limit // 1024} KiB")
+        clock = asyncio.get_running_loop().time
+        last = clock() + BODY_TIMEOUT + limit / MIN_RATE
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT) as timeout:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise TooLargeError(
+                            f"{what} is too large; the limit is {limit // 1024} KiB"
+                        )
+                    timeout.reschedule(min(last, clock() + BODY_TIMEOUT))
+        except TimeoutError:
+            words = f"{what} did not arrive in time; {len(body):,} bytes of the body did"
+            raise SlowClientError(words) from None
         return bytes(body)
 
     return read

@@ -17,7 +17,7 @@ from service.server import sweep_results
 from service.server.api import problems
 from service.server.api.dependencies import TheCaller, TheJob, TheService, authenticate
 
-_PART = 2**20
+_PART = 2**18
 """Bytes."""
 _HTML_HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",

@@ -92,7 +92,7 @@ sweep_router = APIRouter(
     "/validate",
     openapi_extra=_SPEC_BODY,
     response_model=ValidOut,
-    responses=problems.responses(413),
+    responses=problems.responses(408, 413),
 )
 async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> Response:
     """Validate a spec without running it. It counts as a submission.
@@ -108,7 +108,10 @@ async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> 
 
 
 @sweep_router.post(
-    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413, 507)
+    "/bundles",
+    status_code=201,
+    openapi_extra=_BUNDLE_BODY,
+    responses=problems.responses(408, 413, 507),
 )
 def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
@@ -119,7 +122,7 @@ def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> Bund
     "/sweeps",
     status_code=201,
     openapi_extra=_SPEC_BODY,
-    responses={**problems.responses(409, 413, 507), 201: {"description": "queued"}},
+    responses={**problems.responses(408, 409, 413, 507), 201: {"description": "queued"}},
 )
 async def submit(
     service: TheService,
@@ -262,6 +265,15 @@ def extend(
     """Queue a sweep that succeeded for more trials."""
     job = service.extend(caller, sweep_id, trials, widen=widen, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
+
+
+@sweep_router.delete("/sweeps/{sweep_id}", status_code=202, responses=problems.responses(409))
+def delete(service: TheService, caller: TheCaller, sweep_id: SweepId) -> SweepOut:
+    """Delete a sweep that has ended: its files, its runs in MLflow, all that is known of it.
+
+    Its state is `deleting` until all of it is gone. Models that its refit registered are kept.
+    """
+    return SweepOut.model_validate(service.delete(caller, sweep_id))
 
 
 def _to_response(body: BaseModel) -> Response:

@@ -250,11 +250,16 @@ def _reader(engine: Engine) -> Engine:
 
 
 def _engine(url: str) -> Engine:
+    """Its errors, which are logged, do not show the values of a statement: some are secrets."""
     if not url.startswith("sqlite"):
         return create_engine(
-            url, pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS, pool_pre_ping=True
+            url,
+            pool_size=_CONNECTIONS,
+            max_overflow=_CONNECTIONS,
+            pool_pre_ping=True,
+            hide_parameters=True,
         )
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: object) -> None:

@@ -12,7 +12,12 @@ from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.base.errors import IllegalTransitionError, InputError, SweepNotFoundError
+from service.base.errors import (
+    IdempotencyError,
+    IllegalTransitionError,
+    InputError,
+    SweepNotFoundError,
+)
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database
 from service.server.store.job_records import (
@@ -46,13 +51,14 @@ class SweepStore:
 
         Raises:
             SweepNotFoundError: ``after`` names a sweep that does not exist.
+            IdempotencyError: the owner used the key for another submission.
         """
         key = submission.idempotency_key
         try:
             with self._database.writing() as session:
                 known = self._find_by_key(session, submission.owner, key)
                 if known is not None:
-                    return to_job(known)
+                    return _check_same(to_job(known), submission)
                 for other in submission.after:
                     if JobState(find_row(session, other).state) is JobState.DELETING:
                         raise SweepNotFoundError(f"no sweep {other!r}: it is being deleted")
@@ -66,7 +72,7 @@ class SweepStore:
                 known = self._find_by_key(session, submission.owner, key)
                 if known is None:
                     raise
-                return to_job(known)
+                return _check_same(to_job(known), submission)
 
     def get(self, sweep_id: str) -> Job:
         """One sweep.
@@ -282,6 +288,22 @@ class SweepStore:
             accept_changes=False,
             wider={},
         )
+
+
+def _check_same(known: Job, submission: Submission) -> Job:
+    """The sweep of an idempotency key, if it was submitted as this one is.
+
+    Raises:
+        IdempotencyError: it was not.
+    """
+    same = ("name", "spec", "priority", "after", "bundle")
+    other = [name for name in same if getattr(known, name) != getattr(submission, name)]
+    if other:
+        raise IdempotencyError(
+            f"the idempotency key {submission.idempotency_key!r} was used for {known.sweep_id}, "
+            f"whose {' and '.join(other)} differs; use another key for another submission"
+        )
+    return known
 
 
 def _parts(sweep_ids: Collection[str]) -> Iterator[Sequence[str]]:
