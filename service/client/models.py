@@ -76,10 +76,20 @@ class TransitionOut(_Response):
     by: str
 
 
+class CostOut(_Response):
+    """What trials have cost so far: their seconds, times the CPUs or GPUs of all their workers."""
+
+    search_cpu_seconds: float = 0.0
+    search_gpu_seconds: float = 0.0
+    confirmation_cpu_seconds: float = 0.0
+    confirmation_gpu_seconds: float = 0.0
+
+
 class SweepDetails(SweepOut):
-    """A sweep with its spec and its history."""
+    """A sweep with its spec, its history and its cost."""
 
     spec: str
+    cost: CostOut = CostOut()
     history: tuple[TransitionOut, ...]
     last_event: int = Field(description="the number of the newest event; 0 if there is none")
 
