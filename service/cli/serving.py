@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.base.errors import InputError
 from service.base.plain_text import say
 from service.base.uris import build_sqlite_url
 from service.cli.app import SERVICE, HomeOption, app
+from service.cli.limit_options import (
+    GpusOf,
+    GpusPerUser,
+    QueuedPerUser,
+    Running,
+    RunningPerUser,
+    StoredPerUser,
+    StreamsPerUser,
+    build_user_limits,
+    parse_gpus_of,
+)
 from service.report.console import open_console
 from service.server.store.user_roles import UserRole
 
 if TYPE_CHECKING:
     from service.server.serve import ServerSettings
     from service.server.store.user_store import UserStore
+    from service.server.user_limits import UserLimits
     from service.sweep.home import Home
 
 users = typer.Typer(
@@ -37,20 +48,6 @@ DatabaseUrl = Annotated[
         envvar="GAPSWEEP_DATABASE_URL",
         help="PostgreSQL or SQLite URL (default: service.db in the data directory).",
     ),
-]
-Running = Annotated[
-    int, typer.Option("--running", min=1, help="Maximum concurrent sweeps of all users.")
-]
-RunningPerUser = Annotated[
-    int | None,
-    typer.Option("--running-per-user", min=1, help="Maximum concurrent sweeps per user."),
-]
-GpusPerUser = Annotated[
-    float | None, typer.Option("--gpus-per-user", min=0, help="Maximum GPUs in use per user.")
-]
-GpusOf = Annotated[
-    list[str] | None,
-    typer.Option("--gpus-of", metavar="NAME=N", help="Maximum GPUs in use by one user."),
 ]
 Allow = Annotated[
     list[str] | None,
@@ -104,6 +101,10 @@ def up(
         int | None, typer.Option("--cpus", min=1, help="Logical CPUs to use (default: all).")
     ] = None,
     running: Running = 4,
+    running_per_user: RunningPerUser = None,
+    queued_per_user: QueuedPerUser = 1_000,
+    streams_per_user: StreamsPerUser = 100,
+    stored_per_user: StoredPerUser = 100.0,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
@@ -111,7 +112,10 @@ def up(
     from service.server.serve import serve
 
     ports = Ports(port, mlflow_port, ray_port)
-    settings = _settings(_home(home), None, "", running=running)
+    limits = build_user_limits(
+        running_per_user or running, queued_per_user, streams_per_user, stored_per_user
+    )
+    settings = _settings(_home(home), None, "", limits=limits, running=running)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
         say(f"API     http://{found.host}:{found.port}")
         say(f"MLflow  {found.mlflow_uri}  (password: the token below; user name: any)")
@@ -165,6 +169,9 @@ def serve(
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
     gpus_of: GpusOf = None,
+    queued_per_user: QueuedPerUser = 1_000,
+    streams_per_user: StreamsPerUser = 100,
+    stored_per_user: StoredPerUser = 100.0,
     retries: Retries = 3,
     allow: Allow = None,
     webhook: Webhook = None,
@@ -180,16 +187,21 @@ def serve(
     from service.server.api.rate_limits import RateSettings
     from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
+    from service.server.user_limits import default_running
 
     data = _home(home)
     keep_private(data.path)
+    most = running_per_user or default_running(running)
+    user_limits = build_user_limits(most, queued_per_user, streams_per_user, stored_per_user)
     limits = QueueLimits(
         running=running,
-        running_per_user=running_per_user,
+        running_per_user=most,
         gpus_per_user=gpus_per_user,
-        gpus_of=dict(map(_parse_gpus_of, gpus_of or [])),
+        gpus_of=dict(map(parse_gpus_of, gpus_of or [])),
     )
-    settings = _settings(data, database_url, ray_address, allow=tuple(allow or ()))
+    settings = _settings(
+        data, database_url, ray_address, limits=user_limits, allow=tuple(allow or ())
+    )
     serve_now(
         replace(
             settings,
@@ -266,6 +278,7 @@ def _settings(
     database_url: str | None,
     ray_address: str,
     *,
+    limits: UserLimits,
     running: int = 4,
     allow: tuple[str, ...] = (),
 ) -> ServerSettings:
@@ -275,9 +288,9 @@ def _settings(
 
     url = _database_url(home, database_url)
     return ServerSettings(
-        service=ServiceSettings(database_url=url, home=home.path, trainables=allow),
+        service=ServiceSettings(database_url=url, home=home.path, trainables=allow, limits=limits),
         ray_address=ray_address,
-        limits=QueueLimits(running=running),
+        limits=QueueLimits(running=running, running_per_user=limits.running),
     )
 
 
@@ -298,14 +311,6 @@ def _home(option: Path | None) -> Home:
 
 def _database_url(home: Home, option: str | None) -> str:
     return option or build_sqlite_url(home.path / "service.db")
-
-
-def _parse_gpus_of(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise InputError(f"--gpus-of: invalid value {text!r}; write it as NAME=NUMBER") from None
 
 
 def _format_day(when: float) -> str:

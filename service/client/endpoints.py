@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +27,7 @@ from service.client.models import (
     SweepsOut,
     TrialCurve,
     TrialOut,
+    UserOut,
     ValidOut,
 )
 from service.client.problem_types import find_class
@@ -74,6 +76,11 @@ class Call(Generic[T]):
 def me() -> Call[MeOut]:
     """Whose token the client has."""
     return Call(parse=_make_parser(MeOut), method="GET", path="/v1/me")
+
+
+def user(name: str) -> Call[UserOut]:
+    """A user, and what it has beside the limits of a user."""
+    return Call(parse=_make_parser(UserOut), method="GET", path=f"/v1/users/{quote(name, safe='')}")
 
 
 def submit(

@@ -28,6 +28,28 @@ class MeOut(_Response):
     sweep_id: str | None = Field(None, description="of a sweep's token: the sweep")
 
 
+class LimitOut(_Response):
+    """How much of something a user has, and the most that a user may have; null is no limit."""
+
+    used: int
+    limit: int | None
+
+
+class UserOut(_Response):
+    """A user, and what it has beside the limits. Times are Unix seconds."""
+
+    name: str = Field(examples=["ann"])
+    role: Literal["viewer", "user", "admin"]
+    created: float
+    revoked: float | None = Field(description="since when it has no rights")
+    running: LimitOut = Field(description="sweeps on the cluster; more wait in the queue")
+    queued: LimitOut = Field(description="sweeps in the queue")
+    streams: LimitOut = Field(description="streams of events that the answering server has open")
+    stored_bytes: LimitOut = Field(
+        description="folders of sweeps, as last measured, and archives of code"
+    )
+
+
 class SweepOut(_Response):
     """A submitted sweep in its current state. Times are Unix seconds."""
 

@@ -31,6 +31,7 @@ CALLS = [
     ("GET", "/readyz"),
     ("GET", "/metrics"),
     ("GET", "/v1/me"),
+    ("GET", "/v1/users/{name}"),
     ("POST", "/v1/validate"),
     ("POST", "/v1/bundles"),
     ("POST", "/v1/sweeps"),

@@ -17,6 +17,8 @@ from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
 from service.server.api.driver_routes import driver_router
+from service.server.api.event_feeds import EventFeeds
+from service.server.api.limit_routes import limits_router
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.parts import Part, find_part_faults
 from service.server.api.rate_limits import RateLimiter, RateSettings
@@ -96,7 +98,7 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
-_ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
+_ROUTERS = (health_router, me_router, limits_router, sweep_router, result_router, cluster_router)
 
 
 class _Api(FastAPI):
@@ -140,6 +142,7 @@ def create_app(
     )
     app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
+    app.state.feeds = EventFeeds(service)
     app.state.loops, app.state.threads = tuple(loops), Threads()
     app.state.metrics = Metrics(service, loops)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
