@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from service.base.number_format import size
 from service.base.plain_text import say
 from service.cli.app import AsJson, Server, Token, print_json
 from service.cli.remote_session import Remote
-from service.cli.serving import users
+from service.cli.users import users
 from service.report.console import open_console
 
 if TYPE_CHECKING:
@@ -47,14 +48,12 @@ def show_user(
 
 
 def _build_table(user: UserOut) -> Table:
-    from service.server.user_limits import format_bytes
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for title in ("in use", "limit"):
         table.add_column(title, justify="right")
     for field, title in _ROWS:
-        found, in_words = getattr(user, field), format_bytes if "bytes" in field else "{:,}".format
+        found, in_words = getattr(user, field), size if "bytes" in field else "{:,}".format
         limit = "none" if found.limit is None else in_words(found.limit)
         table.add_row(title, in_words(found.used), limit)
     return table

@@ -18,13 +18,18 @@ from service.base.errors import (
 from service.client.audit_actions import AuditAction
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
+from service.server.account_service import AccountService
+from service.server.audit_counter import AuditCounter
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
+from service.server.rights import require_role
 from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
 from service.server.store.callers import Caller
 from service.server.store.database import Database
+from service.server.store.deletion_store import DeletionStore
 from service.server.store.job_records import Bundle, Job, Submission
 from service.server.store.progress_store import ProgressStore
+from service.server.store.service_tokens import ServiceTokens
 from service.server.store.storage_store import StorageStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.sweep_tokens import SweepTokens
@@ -74,10 +79,15 @@ class SweepService:
         self.settings, self.database = settings, database
         self.users, self.sweeps = UserStore(database), SweepStore(database)
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
-        self.sweep_tokens, self.tokens = SweepTokens(database), TokenStore(database)
-        self.audit, self.storage = AuditStore(database), StorageStore(database)
+        self.deletions, self.storage = DeletionStore(database), StorageStore(database)
+        self.sweep_tokens, self.service_tokens = SweepTokens(database), ServiceTokens(database)
+        self.tokens, self.audit = TokenStore(database), AuditStore(database)
+        self.audit_counter = AuditCounter(self.audit, self.tokens)
+        self.accounts = AccountService(database, self.audit)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
+        self.wake_upkeep: Callable[[], None] = lambda: None
+        """Called when a sweep is to be deleted."""
 
     def check(self, raw: Mapping[str, Any]) -> SweepSpec:
         """Validate a spec; it is returned as the service would run it.
@@ -286,6 +296,21 @@ class SweepService:
             job, *done, widen, accept_changes, more_trials=total, failures=0
         )
 
+    def delete(self, caller: Caller, sweep_id: str) -> Job:
+        """Mark a sweep that has ended as being deleted: its folder, its runs and its rows.
+
+        Raises:
+            ForbiddenError: the sweep is another user's.
+            SweepNotFoundError: no sweep has this id, or it is being deleted already.
+            IllegalTransitionError: the sweep has not ended.
+            ConflictError: other sweeps wait for it.
+        """
+        self._get_own(caller, sweep_id)
+        with self.audit.recording(caller.actor, AuditAction.SWEEP_DELETE, sweep=sweep_id):
+            job = self.deletions.mark(sweep_id, caller.name, "deleted")
+        self.wake_upkeep()
+        return job
+
     def _widen_and_queue(
         self,
         job: Job,
@@ -353,18 +378,3 @@ class SweepService:
                 f"{sweep_id} is {job.state}; only a {needed} sweep can be {done}"
             )
         return job
-
-
-def require_role(caller: Caller, role: UserRole) -> None:
-    """Check that a caller has the rights of a role: by the user's role and the token's scope.
-
-    Raises:
-        ForbiddenError: one of them is less.
-    """
-    if not caller.role.covers(role):
-        raise ForbiddenError(f"{caller.name} is a {caller.role}; this requires role {role}")
-    if not caller.scope.covers(role.scope):
-        raise ForbiddenError(
-            f"this requires scope {role.scope}; the token {caller.token!r} of {caller.name} has "
-            f"scope {caller.scope}"
-        )

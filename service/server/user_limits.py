@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.base.errors import InputError, LimitReachedError
+from service.base.number_format import size
 
 GIB = 2**30
 
@@ -50,20 +51,10 @@ def check_stored(owner: str, stored: int, limits: UserLimits, more: int = 0) -> 
     """
     if stored + more >= limits.stored_bytes:
         raise LimitReachedError(
-            f"{owner} has {format_bytes(stored)} stored; the limit of a user is "
-            f"{format_bytes(limits.stored_bytes)} (--stored-per-user of the server): delete sweeps "
-            "that are not needed any more"
+            f"{owner} has {size(stored)} stored; the limit of a user is "
+            f"{size(limits.stored_bytes)} (--stored-per-user of the server): delete sweeps "
+            "with `gapsweep delete`"
         )
-
-
-def format_bytes(count: int) -> str:
-    """A size for people."""
-    size, unit = float(count), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 def parse_gib(gib: float) -> int:

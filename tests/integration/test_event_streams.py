@@ -228,8 +228,8 @@ class TestLimits:
         world.service.storage.record_size(sweep_id, 9_000)
         detail = refused(world.call("POST", "/v1/bundles", content=b"x" * 1_000), 409)["detail"]
         assert detail == (
-            "ann has 8.8 KiB stored; the limit of a user is 9.8 KiB (--stored-per-user of the "
-            "server): delete sweeps that are not needed any more"
+            "ann has 8.79 KiB stored; the limit of a user is 9.77 KiB (--stored-per-user of the "
+            "server): delete sweeps with `gapsweep delete`"
         )
         refused(world.call("POST", "/v1/bundles", content=b"x" * 100), 422)  # no zip
         world.service.storage.record_size(sweep_id, 10_000)
@@ -249,7 +249,7 @@ class TestLimits:
             "sweeps on the cluster 0 none",
             "sweeps in the queue 1 1,000",
             "open streams of events 0 20",
-            "stored: sweeps and code 0 bytes 100.0 GiB",
+            "stored: sweeps and code 0 B 100 GiB",
         ]
         refusal = gapsweep("users", "show", "bob", env=env)
         assert "ann can see ann only" in refusal.stderr

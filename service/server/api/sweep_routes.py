@@ -268,6 +268,15 @@ def extend(
     return SweepOut.model_validate(job)
 
 
+@sweep_router.delete("/sweeps/{sweep_id}", status_code=202, responses=problems.responses(409))
+def delete(service: TheService, caller: TheCaller, sweep_id: SweepId) -> SweepOut:
+    """Delete a sweep that has ended: its files, its runs in MLflow, all that is known of it.
+
+    Its state is `deleting` until all of it is gone. Models that its refit registered are kept.
+    """
+    return SweepOut.model_validate(service.delete(caller, sweep_id))
+
+
 def _to_response(body: BaseModel) -> Response:
     """Serialise a large body here: FastAPI would validate it a second time before."""
     return Response(body.model_dump_json(), media_type="application/json")

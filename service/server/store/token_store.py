@@ -20,8 +20,6 @@ from service.server.store.user_roles import TokenScope, UserRole
 from service.server.store.user_rows import find_user
 
 PREFIX = "gs_"
-DEFAULT_DAYS = 90.0
-"""How long a token is valid unless something else is asked for."""
 MAX_DAYS = 3650.0
 MAX_TOKENS = 100
 """Of one user, that are valid."""
@@ -205,6 +203,19 @@ class TokenStore:
         change = update(TokenRow).where(which, TokenRow.revoked.is_(None))
         with self._database.writing() as session:
             session.execute(change.values(revoked=self._clock()))
+
+
+def check_token_days(days: float | None) -> None:
+    """Check for how many days a token is to be valid; None is for ever.
+
+    Raises:
+        InputError: they are out of range.
+    """
+    if days is not None and not 0 < days <= MAX_DAYS:
+        raise InputError(
+            f"invalid number of days {days:g}: a token is valid for more than 0 and at most "
+            f"{MAX_DAYS:g} days, or has no end"
+        )
 
 
 def check_token_name(name: str) -> None:
