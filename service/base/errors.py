@@ -12,6 +12,7 @@ GapsweepError
 │   │   ├── TrialNotFoundError     no such trial
 │   │   ├── BundleNotFoundError    no such bundle
 │   │   ├── UserNotFoundError      no such user, or a revoked one
+│   │   ├── TokenNotFoundError     no such token of the user, or a revoked one
 │   │   └── NotReadyError          a result that the sweep does not have yet
 │   ├── ConflictError              an action that the current state does not allow
 │   │   ├── SweepBusyError         another process runs this sweep
@@ -24,7 +25,9 @@ GapsweepError
 │   ├── ForbiddenError             a user without the right
 │   ├── BundleError                an archive of code that is refused
 │   ├── TooLargeError              a request's body that is too large
+│   ├── SlowClientError            a request's body that does not arrive
 │   ├── RateLimitError             too many requests
+│   ├── IdempotencyError           an idempotency key that was used for another request
 │   └── DatabaseSetupError         a database URL or schema that cannot be used
 ├── ServerError                    a server that cannot be reached, or that failed
 │   ├── DiskFullError              the disk, or the account's share of it, is full
@@ -172,6 +175,12 @@ class UserNotFoundError(NotFoundError):
     code = "user-not-found"
 
 
+class TokenNotFoundError(NotFoundError):
+    """The user has no token of that name."""
+
+    code = "token-not-found"
+
+
 class NotReadyError(NotFoundError):
     """The sweep does not have this result yet."""
 
@@ -248,6 +257,13 @@ class TooLargeError(InputError):
     code = "too-large"
 
 
+class SlowClientError(InputError):
+    """A request's body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request-timeout"
+
+
 class RateLimitError(InputError):
     """A rate limit is exceeded; ``retry_after`` is in seconds."""
 
@@ -266,6 +282,12 @@ class RateLimitError(InputError):
     def restore(cls, details: ErrorDetails) -> Self:
         """The error with the time to retry, 1 s if none was sent."""
         return cls(details.message, 1.0 if details.retry_after is None else details.retry_after)
+
+
+class IdempotencyError(InputError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency-key-reused"
 
 
 class DatabaseSetupError(InputError):

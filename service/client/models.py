@@ -20,12 +20,17 @@ class MeOut(_Response):
     """Whose token the request has.
 
     ``sweep`` is the role of a running sweep's own token, which its driver has; ``name`` is then the
-    sweep's id.
+    sweep's id. ``service`` is the role of the service itself, towards MLflow.
     """
 
     name: str = Field(examples=["ann"])
-    role: Literal["viewer", "user", "admin", "sweep"]
+    role: Literal["viewer", "user", "admin", "sweep", "service"] = Field(
+        description="whose rights the token gives: at most its user's role, and its scope"
+    )
     sweep_id: str | None = Field(None, description="of a sweep's token: the sweep")
+    token: str | None = Field(None, description="the name of a user's token")
+    scope: Literal["read", "submit", "admin"] | None = Field(None, description="of a user's token")
+    expires: float | None = Field(None, description="Unix seconds; null: never, or a sweep's")
 
 
 class SweepOut(_Response):
@@ -50,6 +55,7 @@ class SweepOut(_Response):
     more_trials: int = Field(description="by how many trials it was extended in total")
     bundle: str | None
     gpu_hours: float
+    size: int | None = Field(None, description="bytes of its folder, as last measured")
     progress: dict[str, Any] = Field(description="counts of its trials, and the best so far")
 
 

@@ -34,6 +34,19 @@ def reopen_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
     return optuna.Trial(study, frozen._trial_id)
 
 
+def ask_queued(study: optuna.Study, wanted: Callable[[FrozenTrial], bool]) -> optuna.Trial | None:
+    """The first trial of the study's queue that is wanted, now RUNNING; None if there is none.
+
+    ``study.ask`` of Optuna 5.0 takes the first one of all, by the same call of its storage.
+    """
+    queue = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    found = next((t for t in queue if wanted(t)), None)
+    if found is None:
+        return None
+    study._storage.set_trial_state_values(found._trial_id, state=TrialState.RUNNING)
+    return optuna.Trial(study, found._trial_id)
+
+
 def read_frozen(trial: optuna.Trial) -> FrozenTrial:
     """The trial as its study has it now; the caller must not change it.
 
@@ -101,6 +114,34 @@ class ViewedStudy(optuna.Study):
         sign = -1 if self.direction is StudyDirection.MAXIMIZE else 1
         feasible = [t for t in complete if all(c <= 0 for c in t.constraints.values())]
         return min(feasible, key=lambda t: sign * (t.value or 0.0))
+
+
+class PartOfStudy(ViewedStudy):
+    """A study of which the trials of some numbers are seen; a pruner may ask it after every epoch.
+
+    Those that have ended are looked at once: they never change, and none becomes fewer.
+    """
+
+    def __init__(self, study: optuna.Study, numbers: Container[int]) -> None:
+        super().__init__(study, lambda t: t if t.number in numbers else None)
+        self._numbers = numbers
+        self._ended: dict[frozenset[TrialState], tuple[int, list[FrozenTrial]]] = {}
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        wanted = frozenset(s for s in TrialState if states is None or s in states)
+        if not all(s.is_finished() for s in wanted):
+            return super()._get_trials(deepcopy, states, use_cache)
+        every = optuna.Study._get_trials(self, False, tuple(wanted), use_cache)
+        count, seen = self._ended.get(wanted, (0, []))
+        if count != len(every):
+            seen = [t for t in every if t.number in self._numbers]
+            self._ended[wanted] = len(every), seen
+        return copy.deepcopy(seen) if deepcopy else list(seen)
 
 
 def find_whole(study: optuna.Study) -> optuna.Study:
