@@ -18,6 +18,7 @@ from service.cli import (
     serving,
     serving_mlflow,
     tokens,
+    user_show,
     users,
 )
 from service.cli.app import INTERRUPTED, app
@@ -36,6 +37,7 @@ __all__ = [
     "serving",
     "serving_mlflow",
     "tokens",
+    "user_show",
     "users",
 ]
 

@@ -113,6 +113,8 @@ def test_a_list_of_users_and_a_status_have_hours_of_search_and_confirmation(worl
     row = next(line for line in on_server(world, "list").splitlines() if line.startswith("ann"))
     assert "1.500 + 0.2500" in row
     assert "0.5000 + 0.000" in row
+    line = "CPU-hours: 1.500 of the search, 0.2500 of the confirmation"
+    assert line in run(world, "users", "show", by="ann")
     shown = run(world, "status", sweep_id, by="vic")
     assert re.search(r"CPU-hours +1.500 of the search, 0.2500 of the confirmation", shown)
     assert re.search(r"GPU-hours +0.5000 of the search, 0.000 of the confirmation", shown)

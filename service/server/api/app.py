@@ -24,6 +24,8 @@ from service.server.api.dependencies import (
     authenticate,
 )
 from service.server.api.driver_routes import driver_router
+from service.server.api.event_feeds import EventFeeds
+from service.server.api.limit_routes import limits_router
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.parts import Part, find_part_faults
 from service.server.api.rate_limits import RateLimiter, RateSettings
@@ -115,6 +117,7 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
 _ROUTERS = (
     health_router,
     me_router,
+    limits_router,
     token_router,
     audit_router,
     sweep_router,
@@ -165,6 +168,7 @@ def create_app(
     )
     app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
+    app.state.feeds = EventFeeds(service)
     app.state.loops, app.state.threads = tuple(loops), Threads()
     app.state.metrics = Metrics(service, loops)
     app.add_middleware(TokenExpiry)

@@ -29,6 +29,10 @@ class CostStore:
             found = session.execute(query).first()
         return Cost() if found is None else Cost(**dict(zip(_NAMES, found, strict=True)))
 
+    def of_user(self, user: str) -> Cost:
+        """The cost of all sweeps of a user, deleted ones included."""
+        return self.by_user().get(user, Cost())
+
     def by_user(self) -> Mapping[str, Cost]:
         """The cost of all sweeps of each user who has had one."""
         query = select(UsageRow.owner, *map(func.sum, _COLUMNS)).group_by(UsageRow.owner)
