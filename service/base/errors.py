@@ -12,6 +12,7 @@ GapsweepError
 │   │   ├── TrialNotFoundError     no such trial
 │   │   ├── BundleNotFoundError    no such bundle
 │   │   ├── UserNotFoundError      no such user, or a revoked one
+│   │   ├── TokenNotFoundError     no such token of the user, or a revoked one
 │   │   └── NotReadyError          a result that the sweep does not have yet
 │   ├── ConflictError              an action that the current state does not allow
 │   │   ├── SweepBusyError         another process runs this sweep
@@ -170,6 +171,12 @@ class UserNotFoundError(NotFoundError):
     """No user has that name, or the user was revoked."""
 
     code = "user-not-found"
+
+
+class TokenNotFoundError(NotFoundError):
+    """The user has no token of that name."""
+
+    code = "token-not-found"
 
 
 class NotReadyError(NotFoundError):

@@ -16,16 +16,25 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    DELETING = "deleting"  # it had ended; its folder, runs and rows are being removed
 
     @property
     def is_over(self) -> bool:
-        """Whether the sweep has ended: succeeded, failed or cancelled."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+        """Whether the sweep has ended, with a result, without one, or to be deleted."""
+        return self in _ENDS or self is JobState.DELETING
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the sweep has ended and is not being deleted."""
+        return self in _ENDS
 
     @property
     def is_active(self) -> bool:
         """Whether a job of the sweep may be on the cluster."""
         return self in (JobState.STARTING, JobState.RUNNING, JobState.PAUSING)
+
+
+_ENDS = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 class RequestedAction(StrEnum):

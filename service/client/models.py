@@ -50,6 +50,7 @@ class SweepOut(_Response):
     more_trials: int = Field(description="by how many trials it was extended in total")
     bundle: str | None
     gpu_hours: float
+    size: int | None = Field(None, description="bytes of its folder, as last measured")
     progress: dict[str, Any] = Field(description="counts of its trials, and the best so far")
 
 

@@ -38,7 +38,19 @@ def describe_stable(found: InputColumns) -> str:
             "function take `seed`, or name a file or a source, for new divisions."
         )
     least = f"at least {100 * STABLE_SHARE:.0f} % of the pick's {found.trainings} trainings"
-    return f"Stable columns, kept by {least}: {len(found.stable):,} of {found.count:,}."
+    stable = f"Stable columns, kept by {least}: {len(found.stable):,} of {found.count:,}."
+    return f"{stable} {_describe_early_end(found)}".rstrip()
+
+
+def _describe_early_end(found: InputColumns) -> str:
+    """What early stopping means for the columns; empty where it ended no training."""
+    if not found.ended_early:
+        return ""
+    return (
+        f"Early stopping ended {found.ended_early} of the trainings: a column that the full "
+        "training would drop may still have a small weight. `early_stopping: off` trains to the "
+        "last epoch and usually keeps fewer columns."
+    )
 
 
 def list_column_groups(found: InputColumns) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from statistics import fmean
 from service.answer.conclude import average
 from service.run.finalists import build_finalist, read_weights
 from service.spec.model import SweepSpec
-from service.study.records import Role, TrialState
+from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Mean
 from service.sweep.home import SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, read_inspected
@@ -46,22 +46,37 @@ def inspect_finalists(
     if not found[PICK]:
         found = dict(_measure_search(spec, splits, folder, sweep))
     columns = _count_columns(found.get(PICK, ()), one_division=not redraws)
+    if columns is not None and columns.trainings > 1:
+        columns = columns.model_copy(update={"ended_early": _count_ended_early(spec, sweep)})
     return Inspection(robustness=_summarise_robustness(found), columns=columns)
 
 
 def _read_replicates(folder: SweepFolder, sweep: Sweep, name: str) -> Iterator[Inspected]:
-    arm = None if sweep.answer is None else sweep.answer.find_arm(name)
-    if arm is None:
-        return
-    for trial in sweep.trials:
-        is_of_arm = (trial.confirms, trial.without) == (arm.trial, arm.without)
-        if not is_of_arm or trial.redraws_test or trial.state is not TrialState.COMPLETE:
-            continue
+    for trial in _list_replicates(sweep, name):
         kept = read_inspected(folder, trial.number)
         wanted = kept.get(CONTROL) if name == CONTROL else None
         found = wanted or kept.get(BEST)
         if found is not None:
             yield found
+
+
+def _list_replicates(sweep: Sweep, name: str) -> Iterator[Trial]:
+    """The complete trainings of an arm that its inspection counts."""
+    arm = None if sweep.answer is None else sweep.answer.find_arm(name)
+    if arm is None:
+        return
+    for trial in sweep.trials:
+        is_of_arm = (trial.confirms, trial.without) == (arm.trial, arm.without)
+        if is_of_arm and not trial.redraws_test and trial.state is TrialState.COMPLETE:
+            yield trial
+
+
+def _count_ended_early(spec: SweepSpec, sweep: Sweep) -> int:
+    """How many trainings of the pick early stopping has ended."""
+    if spec.early_stopping is None:
+        return 0
+    ends = [trial.stopped_epoch for trial in _list_replicates(sweep, PICK)]
+    return sum(end is not None and end < spec.training.max_epochs for end in ends)
 
 
 def _measure_search(

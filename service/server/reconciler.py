@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from service.base.errors import (
     BundleError,
@@ -27,6 +28,7 @@ from service.server.diagnosis import diagnose, is_same_cause
 from service.server.handover import Handover
 from service.server.job_demand import read_demand
 from service.server.queue import QueueLimits, Waiting, select_next
+from service.server.queued_sweeps import QueuedSweeps
 from service.server.shares import share
 from service.server.store.job_records import Job
 from service.server.sweep_service import SweepService
@@ -47,9 +49,10 @@ HEARTBEAT_TIMEOUT = 90.0
 """Seconds without a heartbeat after which a driver counts as dead, whatever the cluster reports."""
 STOP_GRACE = 60.0
 """Seconds that a driver has to do a requested action before its job is stopped."""
-_RESTART_PRIORITY = 1000
-"""Added to the priority of a sweep whose driver died: it comes first among its owner's."""
+_FAILED_AT_ONCE = 200
+"""Queued sweeps that a round fails at most, because one that they wait for failed."""
 _ACTIVE = tuple(state for state in JobState if state.is_active)
+_LOST = (JobState.FAILED, JobState.CANCELLED, JobState.DELETING)
 _STATE_AFTER = {
     RequestedAction.PAUSE: JobState.PAUSED,
     RequestedAction.CANCEL: JobState.CANCELLED,
@@ -76,7 +79,7 @@ class Reconciler:
     ) -> None:
         self._service, self._sweeps, self._cluster = service, service.sweeps, cluster
         self._limits, self._retries, self._clock = limits, retries, clock
-        self._handover = handover
+        self._handover, self._queue = handover, QueuedSweeps(service.sweeps)
         self._watching_since = clock()
         self._requested_since: dict[tuple[str, RequestedAction], float] = {}
         self._slots: Mapping[str, int] = {}
@@ -219,27 +222,29 @@ class Reconciler:
         self._end_attempt(job, new, str(new), job.requested_by or _BY)
 
     def _start_queued(self) -> None:
-        waiting = self._sweeps.in_states(JobState.QUEUED)
+        waiting = self._queue.read()
         active = self._sweeps.in_states(*_ACTIVE)
         if not waiting and not active:
             self._slots = {}
             return
         demands = [read_demand(job) for job in active if job.sweep_id not in self._lent]
-        after = self._sweeps.find_states({other for job in waiting for other in job.after})
+        after = self._queue.find_dependencies(waiting, {job.sweep_id: job.state for job in active})
+        self._fail_hopeless(waiting, after)
         room = sum_capacity(self._cluster.list_nodes())
         chosen = select_next(
-            [_to_waiting(job) for job in waiting if self._can_start(job, after)],
+            waiting,
             demands,
             room,
             self._limits,
+            demand_of=self._queue.demand_of,
             succeeded={other for other, state in after.items() if state is JobState.SUCCEEDED},
             used=self._sweeps.usage(self._clock() - USAGE_WINDOW),
             now=self._clock(),
         )
-        for job in (j for sweep_id in chosen for j in waiting if j.sweep_id == sweep_id):
-            demands.append(read_demand(job))
-            with self.troubles.confine(job.sweep_id):
-                self._start(job)
+        for demand in chosen:
+            with self.troubles.confine(demand.sweep_id):
+                self._start(self._sweeps.get(demand.sweep_id))
+        demands += chosen
         owners = {d.owner for d in demands}
         self._set_slots(share(demands, room, {o: self._limits.gpus(o) for o in owners}))
 
@@ -248,15 +253,12 @@ class Reconciler:
             self._sweeps.set_slots(slots)
             self._slots = slots
 
-    def _can_start(self, job: Job, after: Mapping[str, JobState]) -> bool:
-        """Whether the sweeps it waits for can still succeed; if not, it fails."""
-        for other in job.after:
-            state = after.get(other)
-            if state is None or state in (JobState.FAILED, JobState.CANCELLED):
-                how = "does not exist" if state is None else f"is {state}"
-                self._fail_queued(job, f"{other}, which it waited for, {how}")
-                return False
-        return True
+    def _fail_hopeless(self, waiting: Sequence[Waiting], after: Mapping[str, JobState]) -> None:
+        """Fail sweeps that wait for one that cannot succeed any more; the next round goes on."""
+        causes = ((w.sweep_id, _explain_hopeless(w, after)) for w in waiting)
+        hopeless = ((sweep_id, cause) for sweep_id, cause in causes if cause)
+        for sweep_id, cause in islice(hopeless, _FAILED_AT_ONCE):
+            self._fail_queued(sweep_id, cause)
 
     def _start(self, job: Job) -> None:
         """Begin a new attempt: first in the store, then on the cluster."""
@@ -304,9 +306,9 @@ class Reconciler:
             _log.info("%s", error)
         self._handover.take_back(job)
 
-    def _fail_queued(self, job: Job, cause: str) -> None:
+    def _fail_queued(self, sweep_id: str, cause: str) -> None:
         try:
-            self._sweeps.change(job.sweep_id, JobState.FAILED, cause, _BY)
+            self._sweeps.change(sweep_id, JobState.FAILED, cause, _BY)
         except IllegalTransitionError as error:  # a user changed it first
             _log.info("%s", error)
 
@@ -328,8 +330,11 @@ def _name_job(job: Job) -> str:
     return f"{job.sweep_id}-{job.attempt}"
 
 
-def _to_waiting(job: Job) -> Waiting:
-    """A sweep whose driver has worked before comes first, one that never started does not."""
-    restarts = job.failures > 0 and job.last_heartbeat is not None
-    priority = job.priority + (_RESTART_PRIORITY if restarts else 0)
-    return Waiting(read_demand(job), job.changed, priority, job.after)
+def _explain_hopeless(sweep: Waiting, after: Mapping[str, JobState]) -> str:
+    """Why a sweep that it waits for cannot succeed any more; empty if all of them can."""
+    for other in sweep.after:
+        state = after.get(other)
+        if state is None or state in _LOST:
+            how = "does not exist" if state is None else f"is {state}"
+            return f"{other}, which it waited for, {how}"
+    return ""

@@ -99,12 +99,6 @@ def _count_portion(d: Demand, capacity: Amount) -> int:
     return max(1, int(min(_PORTION / one, d.trials)))
 
 
-def fit_together(demands: Sequence[Demand], capacity: Amount) -> bool:
-    """Whether the cluster can run one trial of each at the same time."""
-    held = [d.trial for d in demands if d.trial.fits(capacity)]
-    return _sum(held).fits(capacity)
-
-
 def _is_within(amount: Amount, gpu_limit: float | None) -> bool:
     return gpu_limit is None or amount.gpus <= gpu_limit + _ROUNDING
 

@@ -15,15 +15,19 @@ from service.base.errors import (
     Problem,
     SpecError,
 )
+from service.client.audit_actions import AuditAction
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
+from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
+from service.server.store.callers import Caller
 from service.server.store.database import Database
-from service.server.store.job_records import Bundle, Job, Submission, User
+from service.server.store.job_records import Bundle, Job, Submission
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.sweep_tokens import SweepTokens
+from service.server.store.token_store import TokenStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.widening import widen_job
@@ -67,7 +71,8 @@ class SweepService:
         self.settings, self.database = settings, database
         self.users, self.sweeps = UserStore(database), SweepStore(database)
         self.progress, self.bundles = ProgressStore(database), BundleStore(database)
-        self.sweep_tokens = SweepTokens(database)
+        self.sweep_tokens, self.tokens = SweepTokens(database), TokenStore(database)
+        self.audit = AuditStore(database)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
 
@@ -118,7 +123,7 @@ class SweepService:
 
     def submit(
         self,
-        user: User,
+        caller: Caller,
         raw: Mapping[str, Any],
         *,
         priority: int = 0,
@@ -134,38 +139,43 @@ class SweepService:
             SweepNotFoundError: ``after`` names a sweep that does not exist.
             BundleNotFoundError: the bundle was not uploaded.
         """
-        require_role(user, UserRole.USER)
+        require_role(caller, UserRole.USER)
         spec, text = self._read(raw)
         if bundle is not None:
             self.bundles.get(bundle)
-        job = self.sweeps.submit(
-            Submission(
-                sweep_id=f"{spec.name}-{secrets.token_hex(4)}",
-                name=spec.name,
-                owner=user.name,
-                spec=text,
-                priority=priority,
-                after=tuple(after),
-                bundle=bundle,
-                idempotency_key=idempotency_key,
-            )
+        asked = Submission(
+            sweep_id=f"{spec.name}-{secrets.token_hex(4)}",
+            name=spec.name,
+            owner=caller.name,
+            spec=text,
+            priority=priority,
+            after=tuple(after),
+            bundle=bundle,
+            idempotency_key=idempotency_key,
         )
+        with self.database.transaction():
+            job = self.sweeps.submit(asked)
+            if job.sweep_id == asked.sweep_id:  # else it was submitted before
+                self.audit.record(caller.actor, AuditAction.SWEEP_SUBMIT, sweep=job.sweep_id)
         self.wake()
         return job
 
-    def add_bundle(self, user: User, archive: bytes) -> Bundle:
+    def add_bundle(self, caller: Caller, archive: bytes) -> Bundle:
         """Unpack a user's code into the home folder, for sweeps that name its digest.
 
         Raises:
             ForbiddenError: the user is a viewer, or this server does not accept users' code.
             BundleError: the archive is invalid.
         """
-        require_role(user, UserRole.USER)
+        require_role(caller, UserRole.USER)
         if self.settings.trainables:
             allowed = ", ".join(self.settings.trainables)
             raise ForbiddenError(f"this server does not accept users' code; allowed: {allowed}")
         modules = unpack(archive, Home(self.settings.home).bundles, self.settings.bundles)
-        return self.bundles.add(digest(archive), user.name, len(archive), modules)
+        name = digest(archive)
+        detail = f"{name}: {', '.join(modules)}"
+        with self.audit.recording(caller.actor, AuditAction.BUNDLE_UPLOAD, detail=detail):
+            return self.bundles.add(name, caller.name, len(archive), modules)
 
     def find_modules(self, job: Job) -> tuple[Path, ...]:
         """The folders of the packages in a sweep's bundle, as they were uploaded.
@@ -180,33 +190,35 @@ class SweepService:
         folder = restore(Home(self.settings.home).bundles, job.bundle, self.settings.bundles)
         return tuple(folder / name for name in modules)
 
-    def cancel(self, user: User, sweep_id: str) -> Job:
+    def cancel(self, caller: Caller, sweep_id: str) -> Job:
         """Cancel a sweep; its finished trials stay.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep has ended already.
         """
-        job = self._get_own(user, sweep_id)
-        if job.state.is_active:
-            return self.sweeps.request(sweep_id, RequestedAction.CANCEL, user.name)
-        return self.sweeps.change(sweep_id, JobState.CANCELLED, "cancelled", user.name)
+        job = self._get_own(caller, sweep_id)
+        with self.audit.recording(caller.actor, AuditAction.SWEEP_CANCEL, sweep=sweep_id):
+            if job.state.is_active:
+                return self.sweeps.request(sweep_id, RequestedAction.CANCEL, caller.name)
+            return self.sweeps.change(sweep_id, JobState.CANCELLED, "cancelled", caller.name)
 
-    def pause(self, user: User, sweep_id: str) -> Job:
+    def pause(self, caller: Caller, sweep_id: str) -> Job:
         """Pause a sweep until it is resumed.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep has ended or is paused already.
         """
-        job = self._get_own(user, sweep_id)
-        if job.state.is_active:
-            return self.sweeps.request(sweep_id, RequestedAction.PAUSE, user.name)
-        return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", user.name)
+        job = self._get_own(caller, sweep_id)
+        with self.audit.recording(caller.actor, AuditAction.SWEEP_PAUSE, sweep=sweep_id):
+            if job.state.is_active:
+                return self.sweeps.request(sweep_id, RequestedAction.PAUSE, caller.name)
+            return self.sweeps.change(sweep_id, JobState.PAUSED, "paused", caller.name)
 
     def resume(
         self,
-        user: User,
+        caller: Caller,
         sweep_id: str,
         *,
         widen: Sequence[str] = (),
@@ -221,22 +233,24 @@ class SweepService:
             IllegalTransitionError: the sweep is not paused.
             InputError: a range cannot be widened so.
         """
-        job = self._get_own_in(user, sweep_id, "resumed", JobState.PAUSED)
-        return self._widen_and_queue(job, "resumed", user, widen, accept_changes)
+        job = self._get_own_in(caller, sweep_id, "resumed", JobState.PAUSED)
+        done = (caller, AuditAction.SWEEP_RESUME, "resumed")
+        return self._widen_and_queue(job, *done, widen, accept_changes)
 
-    def retry(self, user: User, sweep_id: str, *, accept_changes: bool = False) -> Job:
+    def retry(self, caller: Caller, sweep_id: str, *, accept_changes: bool = False) -> Job:
         """Queue a failed or cancelled sweep again; it continues where it stopped.
 
         Raises:
             ForbiddenError: the sweep is another user's.
             IllegalTransitionError: the sweep has neither failed nor been cancelled.
         """
-        self._get_own_in(user, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
-        return self._queue(sweep_id, "retried", user, accept_changes, failures=0)
+        self._get_own_in(caller, sweep_id, "retried", JobState.FAILED, JobState.CANCELLED)
+        done = (caller, AuditAction.SWEEP_RETRY, "retried")
+        return self._queue(sweep_id, *done, accept_changes, failures=0)
 
     def extend(
         self,
-        user: User,
+        caller: Caller,
         sweep_id: str,
         trials: int,
         *,
@@ -251,22 +265,24 @@ class SweepService:
             InputError: it would have been extended by too many trials in all, or a range cannot be
                 widened so.
         """
-        job = self._get_own_in(user, sweep_id, "extended", JobState.SUCCEEDED)
-        cause, total = f"extended by {trials} trials", job.more_trials + trials
+        job = self._get_own_in(caller, sweep_id, "extended", JobState.SUCCEEDED)
+        total = job.more_trials + trials
         if total > MAX_MORE_TRIALS:
             raise InputError(
                 f"{sweep_id} can be extended by at most {MAX_MORE_TRIALS:,} trials in all, of "
                 f"which it has {job.more_trials:,}; submit a new sweep"
             )
+        done = (caller, AuditAction.SWEEP_EXTEND, f"extended by {trials} trials")
         return self._widen_and_queue(
-            job, cause, user, widen, accept_changes, more_trials=total, failures=0
+            job, *done, widen, accept_changes, more_trials=total, failures=0
         )
 
     def _widen_and_queue(
         self,
         job: Job,
+        caller: Caller,
+        action: AuditAction,
         cause: str,
-        user: User,
         widen: Sequence[str],
         accept_changes: bool,
         **columns: Any,
@@ -275,29 +291,39 @@ class SweepService:
             home = Home(self.settings.home)
             columns["wider"] = widen_job(job, widen, home, self.settings.data)
             cause += f", wider: {', '.join(widen)}"
-        return self._queue(job.sweep_id, cause, user, accept_changes, **columns)
+        return self._queue(job.sweep_id, caller, action, cause, accept_changes, **columns)
 
     def _queue(
-        self, sweep_id: str, cause: str, user: User, accept_changes: bool, **columns: Any
+        self,
+        sweep_id: str,
+        caller: Caller,
+        action: AuditAction,
+        cause: str,
+        accept_changes: bool,
+        **columns: Any,
     ) -> Job:
         columns["accept_changes"] = accept_changes
         cause += ", changes accepted" if accept_changes else ""
-        job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, user.name, **columns)
+        with self.audit.recording(caller.actor, action, sweep=sweep_id, detail=cause):
+            job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, caller.name, **columns)
         self.wake()
         return job
 
-    def _get_own(self, user: User, sweep_id: str) -> Job:
+    def _get_own(self, caller: Caller, sweep_id: str) -> Job:
         """A sweep that the user may change."""
         job = self.sweeps.get(sweep_id)
-        require_role(user, UserRole.USER)
-        if job.owner != user.name and not user.role.covers(UserRole.ADMIN):
+        require_role(caller, UserRole.USER)
+        if job.owner == caller.name:
+            return job
+        if not caller.role.covers(UserRole.ADMIN):
             raise ForbiddenError(
                 f"{sweep_id} belongs to {job.owner}; only {job.owner} or an admin can change it"
             )
+        require_role(caller, UserRole.ADMIN)
         return job
 
-    def _get_own_in(self, user: User, sweep_id: str, done: str, *states: JobState) -> Job:
-        job = self._get_own(user, sweep_id)
+    def _get_own_in(self, caller: Caller, sweep_id: str, done: str, *states: JobState) -> Job:
+        job = self._get_own(caller, sweep_id)
         if job.state not in states:
             needed = " or ".join(states)
             raise IllegalTransitionError(
@@ -306,11 +332,16 @@ class SweepService:
         return job
 
 
-def require_role(user: User, role: UserRole) -> None:
-    """Check that a user has the rights of a role.
+def require_role(caller: Caller, role: UserRole) -> None:
+    """Check that a caller has the rights of a role: by the user's role and the token's scope.
 
     Raises:
-        ForbiddenError: the user does not.
+        ForbiddenError: one of them is less.
     """
-    if not user.role.covers(role):
-        raise ForbiddenError(f"{user.name} is a {user.role}; this requires role {role}")
+    if not caller.role.covers(role):
+        raise ForbiddenError(f"{caller.name} is a {caller.role}; this requires role {role}")
+    if not caller.scope.covers(role.scope):
+        raise ForbiddenError(
+            f"this requires scope {role.scope}; the token {caller.token!r} of {caller.name} has "
+            f"scope {caller.scope}"
+        )

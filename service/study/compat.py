@@ -34,6 +34,19 @@ def reopen_trial(study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
     return optuna.Trial(study, frozen._trial_id)
 
 
+def ask_queued(study: optuna.Study, wanted: Callable[[FrozenTrial], bool]) -> optuna.Trial | None:
+    """The first trial of the study's queue that is wanted, now RUNNING; None if there is none.
+
+    ``study.ask`` of Optuna 5.0 takes the first one of all, by the same call of its storage.
+    """
+    queue = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    found = next((t for t in queue if wanted(t)), None)
+    if found is None:
+        return None
+    study._storage.set_trial_state_values(found._trial_id, state=TrialState.RUNNING)
+    return optuna.Trial(study, found._trial_id)
+
+
 def read_frozen(trial: optuna.Trial) -> FrozenTrial:
     """The trial as its study has it now; the caller must not change it.
 

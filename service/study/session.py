@@ -27,7 +27,7 @@ from service.study.attribution import (
     count_interruption,
     judge,
 )
-from service.study.compat import read_frozen, reopen_trial
+from service.study.compat import ask_queued, read_frozen, reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.decision import Decision as Decision
 from service.study.decision import decide
@@ -201,7 +201,8 @@ class StudySession:
             runs = self._confirm.next_runs(self.trials())
             queue_runs(self._optuna, self._space, runs)
             self._queued = len(runs)
-        return self._start(self._ask()) if self._queued else None
+        confirmation = self._ask_confirmation()
+        return None if confirmation is None else self._start(confirmation)
 
     def report(
         self, number: int, epoch: int, metrics: Metrics, fold: FoldEpoch | None = None
@@ -421,6 +422,12 @@ class StudySession:
         is_searched = TrialAttributes.of(trial).confirms is None
         self._searched += is_searched
         self._queued -= not is_searched
+        return trial
+
+    def _ask_confirmation(self) -> optuna.Trial | None:
+        """The next confirmation of Optuna's queue, in which points of the search may be left."""
+        trial = ask_queued(self._optuna, lambda t: TrialAttributes.of(t).confirms is not None)
+        self._queued -= trial is not None
         return trial
 
     def _promote(self) -> Assignment | None:

@@ -71,13 +71,15 @@ class InputColumns(Frozen):
 
     Of a very wide table ``left_out`` columns are missing, of those that the fewest trainings keep.
     ``reason`` says why the columns are not known. With ``one_division`` all trainings had the same
-    rows, which says nothing of how stable a choice of columns is.
+    rows, which says nothing of how stable a choice of columns is. Early stopping has ended
+    ``ended_early`` of the trainings.
     """
 
     trainings: int = 0
     columns: tuple[ColumnShare, ...] = ()
     left_out: int = 0
     reason: str = ""
+    ended_early: int = 0
     one_division: bool = False
 
     @property

@@ -1,6 +1,8 @@
 """What `penalty: l1` with `lambda: auto` finds, beside scikit-learn's solvers: errors and features.
 
 ``python -m tests.benchmarks.lambda_truth [--seeds 10] [--data regression] [--picks simplest]``
+
+``--early-stopping off`` trains every network for all 200 epochs.
 """
 
 from __future__ import annotations
@@ -112,17 +114,17 @@ class Found:
     verdict: str
 
 
-def run_regression(seed: int, pick: str) -> Found:
+def run_regression(seed: int, pick: str, early_stopping: str) -> Found:
     """One sweep on a sparse regression, and LassoCV on the same rows."""
     problem = draw_regression(seed)
     theirs = LassoCV(cv=5, random_state=0).fit(problem.x, problem.y)
     error = float(np.mean((theirs.predict(problem.fresh_x) - problem.fresh_y) ** 2))
-    nets, swept = _sweep("build_regression", seed, pick, problem)
+    nets, swept = _sweep("build_regression", seed, pick, early_stopping, problem)
     own = [float(np.mean((net.outputs[:, 0] - problem.fresh_y) ** 2)) for net in nets]
     return _judge([o / error for o in own], nets, theirs.coef_, problem.support, swept)
 
 
-def run_classes(seed: int, pick: str) -> Found:
+def run_classes(seed: int, pick: str, early_stopping: str) -> Found:
     """One sweep on a sparse classification, and LogisticRegressionCV on the same rows."""
     problem = draw_classes(seed)
     theirs = LogisticRegressionCV(
@@ -135,7 +137,7 @@ def run_classes(seed: int, pick: str) -> Found:
         use_legacy_attributes=False,
     ).fit(problem.x, problem.y)
     error = log_loss(problem.fresh_y, theirs.predict_proba(problem.fresh_x))
-    nets, swept = _sweep("build_classes", seed, pick, problem)
+    nets, swept = _sweep("build_classes", seed, pick, early_stopping, problem)
     own = [log_loss(problem.fresh_y, _share(net.outputs)) for net in nets]
     return _judge([o / error for o in own], nets, theirs.coef_, problem.support, swept)
 
@@ -154,7 +156,9 @@ class Net:
     weight: Array
 
 
-def _sweep(data: str, seed: int, pick: str, problem: Problem) -> tuple[list[Net], Any]:
+def _sweep(
+    data: str, seed: int, pick: str, early_stopping: str, problem: Problem
+) -> tuple[list[Net], Any]:
     """The pick as the search trained it, its refit, the sweep."""
     import gapsweep
     import torch
@@ -165,6 +169,7 @@ def _sweep(data: str, seed: int, pick: str, problem: Problem) -> tuple[list[Net]
         "data": {"name": "function", "path": f"{_MODULE}:{data}", "args": {"problem": seed}},
         "training": {"max_epochs": 200, "lr": 0.03, "batch_size": 16},
         "space": {"penalty": "l1", "lambda": "auto"},
+        "early_stopping": early_stopping,
         "search": {"pruner": "none"},
         "budget": {"trials": 25},
         "confirm": {"pick": pick, "replicates": 6, "trainings": 40, "sensitivity": 0},
@@ -210,14 +215,16 @@ PICKS = ("best", "simplest")
 RUNS = {"regression": run_regression, "classes": run_classes}
 
 
-def report(names: Sequence[str], picks: Sequence[str], seeds: int) -> Iterator[str]:
+def report(
+    names: Sequence[str], picks: Sequence[str], seeds: int, early_stopping: str
+) -> Iterator[str]:
     """The table, a row for each seed."""
     for name in names:
         run = RUNS[name]
         for pick in picks:
             found = []
             for seed in range(seeds):
-                found.append(one := run(seed, pick))
+                found.append(one := run(seed, pick, early_stopping))
                 yield (
                     f"| {name} | {pick} | {seed} | {one.ratio:.2f} | {one.refit_ratio:.2f} | "
                     f"{one.f1:.2f} | {one.refit_f1:.2f} | {one.stable_f1:.2f} | "
@@ -239,6 +246,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--data", choices=RUNS, nargs="+", default=list(RUNS))
     parser.add_argument("--picks", choices=PICKS, nargs="+", default=list(PICKS))
+    parser.add_argument("--early-stopping", choices=("patience", "off"), default="patience")
     os.environ["GAPSWEEP_MLFLOW_URI"] = "off"
     warnings.simplefilter("ignore")
     arguments = parser.parse_args()
@@ -246,5 +254,5 @@ if __name__ == "__main__":
     titles += ["of the refit", "of stable columns", "scikit-learn's F1", "λ", "answer"]
     print("|", " | ".join(titles), "|")
     print("|---" * len(titles), "|", sep="")
-    for line in report(arguments.data, arguments.picks, arguments.seeds):
+    for line in report(arguments.data, arguments.picks, arguments.seeds, arguments.early_stopping):
         print(line, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from service.base.errors import (
     StaleDriverError,
     SweepNotFoundError,
     TrialNotFoundError,
-    UserNotFoundError,
 )
 from service.client.job_states import JobState, RequestedAction
 from service.client.sweep_events import StateChanged
@@ -41,74 +39,11 @@ from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_store import SweepStore
 from service.server.store.tables import Base
 from service.server.store.transitions import find_row, transition
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import PREFIX, UserStore
 from service.server.store.webhook_store import WebhookStore
 from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.records import Epoch, Role, Trial, TrialState
-from tests.databases import postgres
 from tests.patience import patience
 from tests.stores import Clock
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database without tables; no session may be left open."""
-    if request.param == "sqlite":
-        made = Database(f"sqlite:///{tmp_path / 'service.db'}")
-    else:
-        made = Database(request.getfixturevalue("postgres_url"))
-        with made.writing() as session:
-            session.execute(text("DROP SCHEMA public CASCADE"))
-            session.execute(text("CREATE SCHEMA public"))
-    yield made
-    assert made.checked_out() == 0
-    made.close()
-
-
-@pytest.fixture
-def database(empty: Database) -> Database:
-    """An empty database of the newest schema."""
-    empty.upgrade()
-    return empty
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def users(database: Database, clock: Clock) -> UserStore:
-    return UserStore(database, clock)
-
-
-@pytest.fixture
-def sweeps(database: Database, users: UserStore, clock: Clock) -> SweepStore:
-    users.create_or_update("ann", UserRole.USER)
-    users.create_or_update("bob", UserRole.USER)
-    return SweepStore(database, clock)
-
-
-@pytest.fixture
-def progress(database: Database, clock: Clock) -> ProgressStore:
-    return ProgressStore(database, clock)
-
-
-@pytest.fixture
-def bundles(database: Database, clock: Clock) -> BundleStore:
-    return BundleStore(database, clock)
-
-
-@pytest.fixture
-def webhooks(database: Database, clock: Clock) -> WebhookStore:
-    return WebhookStore(database, clock)
 
 
 def submit(sweeps: SweepStore, sweep_id: str, owner: str = "ann", **more: object) -> Job:
@@ -313,92 +248,6 @@ def test_a_database_that_does_not_answer_is_said_without_its_password() -> None:
     with pytest.raises(DatabaseUnavailableError, match="does not answer") as caught:
         away.check()
     assert "secret" not in str(caught.value)
-
-
-class TestUsers:
-    """Who may."""
-
-    def test_a_token_is_its_users_until_it_expires_or_is_revoked(
-        self, users: UserStore, clock: Clock
-    ) -> None:
-        token = users.create_or_update("ann", UserRole.ADMIN, expires=clock.now + 10)
-        assert token.startswith(PREFIX)
-        found = users.of_token(token)
-        assert found is not None
-        assert (found.name, found.role) == ("ann", UserRole.ADMIN)
-        assert users.of_token(token + "x") is None
-        clock.now += 10
-        assert users.of_token(token) is None
-        later = users.new_token("ann")
-        assert users.of_token(later) == found
-        users.revoke("ann")
-        assert users.of_token(later) is None
-
-    def test_the_token_itself_is_nowhere_in_the_database(
-        self, users: UserStore, database: Database
-    ) -> None:
-        token = users.create_or_update("ann", UserRole.USER)
-        with database.reading() as session:
-            rows = session.execute(text("SELECT * FROM tokens")).all()
-        assert len(rows) == 1
-        assert token not in str(rows)
-
-    def test_who_is_named_must_be_there(self, users: UserStore) -> None:
-        users.create_or_update("ann", UserRole.USER)
-        with pytest.raises(UserNotFoundError, match=r"unknown user 'bob'; known users: ann"):
-            users.revoke("bob")
-        with pytest.raises(UserNotFoundError):
-            users.new_token("bob")
-
-    def test_one_who_is_admitted_is_made_or_gets_one_token_more(
-        self, users: UserStore, clock: Clock
-    ) -> None:
-        first = users.create_or_update("ann@example.org", UserRole.VIEWER)
-        second = users.create_or_update("ann@example.org", UserRole.ADMIN, expires=clock.now + 10)
-        assert first != second
-        for token in (first, second):
-            found = users.of_token(token)
-            assert found is not None
-            assert (found.name, found.role) == ("ann@example.org", UserRole.ADMIN)
-        clock.now += 10
-        assert users.of_token(second) is None
-        assert users.of_token(first) is not None
-        assert len(users.all()) == 1
-
-    def test_one_who_was_revoked_may_be_admitted_again_and_old_tokens_stay_revoked(
-        self, users: UserStore
-    ) -> None:
-        old = users.create_or_update("ann", UserRole.ADMIN)
-        users.revoke("ann")
-        new = users.create_or_update("ann", UserRole.USER)
-        assert users.of_token(old) is None
-        found = users.of_token(new)
-        assert found is not None
-        assert (found.role, found.revoked) == (UserRole.USER, None)
-
-    def test_renewing_a_users_token_takes_those_of_before_and_nobody_elses(
-        self, users: UserStore
-    ) -> None:
-        mine = [users.rotate_tokens("ann", UserRole.ADMIN) for _ in range(3)]
-        theirs = users.create_or_update("bob", UserRole.USER)
-        mine.append(users.rotate_tokens("ann", UserRole.VIEWER))
-        assert [users.of_token(t) is not None for t in mine] == [False, False, False, True]
-        found = users.of_token(mine[-1])
-        assert found is not None
-        assert found.role is UserRole.VIEWER
-        assert users.of_token(theirs) is not None
-
-    @pytest.mark.parametrize("name", ["", "-ann", ".", "ann bob", "ann\n", "a/b", "a" * 65, "a\0"])
-    def test_what_is_no_name_is_refused(self, users: UserStore, name: str) -> None:
-        with pytest.raises(InputError, match="invalid user name"):
-            users.create_or_update(name, UserRole.USER)
-        assert users.all() == ()
-        assert users.of_token(users.create_or_update("a" * 64, UserRole.USER)) is not None
-
-    def test_roles_cover_those_below(self) -> None:
-        assert UserRole.ADMIN.covers(UserRole.VIEWER)
-        assert UserRole.USER.covers(UserRole.USER)
-        assert not UserRole.VIEWER.covers(UserRole.USER)
 
 
 class TestSweeps:

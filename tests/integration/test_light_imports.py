@@ -80,6 +80,18 @@ def test_processes_that_train_nothing_load_no_torch() -> None:
     assert "ray" in loaded
 
 
+def test_augmentations_load_kornia_for_policies_only() -> None:
+    build = (
+        "from trainables.config.data_info import DataInfo, Kind, Task; "
+        "INFO = DataInfo((1, 8, 8), Task.CLASSIFICATION, 3, Kind.IMAGE); "
+        "from trainables.regularisers.augmentation import OWN, build_augmentation as build; "
+        "[build(name, 0.5, INFO) for name in OWN[INFO.kind]]; "
+        "from trainables.regularisers import random_erasing"
+    )
+    assert "kornia" not in loaded_after(build)
+    assert "kornia" in loaded_after(f"{build}; build('trivial', 0.5, INFO)")
+
+
 def test_a_driver_loads_what_draws_and_logs_only_when_it_draws_and_logs() -> None:
     loaded = loaded_after("import service.run.sweep_session, service.run.preflight")
     assert loaded >= {"torch", "optuna"}

@@ -27,7 +27,7 @@ from trainables.config.input_columns import KeptColumns
 from trainables.config.inspection import Inspected
 from trainables.config.robustness import Curve, Level, Robustness
 
-SPEC: SweepSpec = parse()
+SPEC: SweepSpec = parse(training={"max_epochs": 10})
 
 
 @pytest.fixture
@@ -99,6 +99,23 @@ def test_arms_are_means_of_their_own_replicates(folder: SweepFolder) -> None:
         trainings=2,
         columns=(ColumnShare(name="age", share=1.0), ColumnShare(name="town", share=0.5)),
     )
+
+
+def test_trainings_of_the_pick_that_early_stopping_ended_are_counted(folder: SweepFolder) -> None:
+    whole = confirmed(
+        replicate(2, 0, stopped_epoch=4),
+        replicate(3, 1, stopped_epoch=4),
+        replicate(4, 1, stopped_epoch=10),
+    )
+    for number in (2, 3, 4):
+        write_inspected(folder, number, {BEST: found(0.2, True, False)})
+    ended = {}
+    for stopping in ("patience", "off"):
+        spec = parse(training={"max_epochs": 10}, early_stopping=stopping)
+        columns = inspect_finalists(spec, splits(), folder, whole, redraws=True).columns
+        assert columns is not None
+        ended[stopping] = columns.ended_early
+    assert ended == {"patience": 1, "off": 0}
 
 
 def test_a_reduced_pick_is_that_of_its_removals(folder: SweepFolder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.report.columns import list_column_groups, write_columns
+from service.report.columns import describe_stable, list_column_groups, write_columns
 from service.report.page import render
 from service.report.png import save_png
 from service.report.report_data import ReportData, build_report
@@ -130,6 +130,13 @@ def test_a_column_is_stable_if_nearly_all_trainings_keep_it() -> None:
     assert COLUMNS.stable == ("age", "[bold]income[/] €")
     once = InputColumns(trainings=1, columns=COLUMNS.columns)
     assert once.stable == ()
+
+
+def test_trainings_that_were_stopped_early_may_keep_columns_by_chance() -> None:
+    assert "Early stopping" not in describe_stable(COLUMNS)
+    stopped = COLUMNS.model_copy(update={"ended_early": 3})
+    assert "Early stopping ended 3 of the trainings" in describe_stable(stopped)
+    assert "`early_stopping: off`" in " ".join(shown(report(columns=stopped)).split())
 
 
 def test_the_page_shows_both_plots_and_texts_as_texts(page: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.base.amount import Amount
@@ -23,6 +25,21 @@ def demand(sweep_id: str, owner: str, gpus: float = 0.0, trials: int = 1) -> Dem
     return Demand(sweep_id, owner, Amount(1.0, gpus), trials)
 
 
+@dataclass(frozen=True)
+class Queued:
+    """A queued sweep and its demand."""
+
+    demand: Demand
+    since: float
+    priority: int = 0
+    after: tuple[str, ...] = ()
+
+    @property
+    def waiting(self) -> Waiting:
+        d = self.demand
+        return Waiting(d.sweep_id, d.owner, self.since, self.priority, self.after)
+
+
 def waits(
     sweep_id: str,
     owner: str,
@@ -30,20 +47,31 @@ def waits(
     priority: int = 0,
     gpus: float = 0.0,
     after: tuple[str, ...] = (),
-) -> Waiting:
-    return Waiting(demand(sweep_id, owner, gpus), since, priority, after)
+) -> Queued:
+    return Queued(demand(sweep_id, owner, gpus), since, priority, after)
 
 
 def started(
-    waiting: list[Waiting],
-    holding: list[Demand] | None = None,
+    queued: Sequence[Queued],
+    holding: Sequence[Demand] = (),
     limits: QueueLimits | None = None,
     capacity: Amount = ROOM,
-    **more: object,
+    succeeded: Collection[str] = (),
+    used: Mapping[str, float] | None = None,
+    now: float = 100.0,
 ) -> tuple[str, ...]:
-    facts: dict[str, object] = {"succeeded": (), "used": {}, "now": 100.0, **more}
-    bounds = limits or QueueLimits(running=100)
-    return select_next(waiting, holding or [], capacity, bounds, **facts)  # type: ignore[arg-type]  # each test names its own
+    demands = {q.demand.sweep_id: q.demand for q in queued}
+    chosen = select_next(
+        [q.waiting for q in queued],
+        holding,
+        capacity,
+        limits or QueueLimits(running=100),
+        demand_of=demands.__getitem__,
+        succeeded=succeeded,
+        used=used or {},
+        now=now,
+    )
+    return tuple(d.sweep_id for d in chosen)
 
 
 def test_users_take_turns_however_much_one_submits() -> None:
@@ -122,6 +150,110 @@ def test_shares_come_out_equal_over_time() -> None:
     assert all(abs(used[o] - mean) <= 0.1 * mean for o in lengths), used
 
 
+class OldRule:
+    """The rule as it was before it was fast: after each choice it looks at every sweep again."""
+
+    def __init__(self, limits: QueueLimits, capacity: Amount, used: Mapping[str, float]) -> None:
+        self.limits, self.capacity, self.used = limits, capacity, used
+
+    def choose(
+        self, queued: Sequence[Queued], holding: Sequence[Demand], done: set[str], now: float
+    ) -> tuple[str, ...]:
+        held, chosen = list(holding), list[str]()
+        ready = [q for q in queued if done.issuperset(q.after)]
+        while ready and len(held) < self.limits.running:
+            first = next((q for q in self.order(ready, held, now) if self.allows(q, held)), None)
+            if first is None or not self.fit([*held, first.demand]):
+                break
+            ready.remove(first)
+            chosen.append(first.demand.sweep_id)
+            held.append(first.demand)
+        return tuple(chosen)
+
+    def order(self, ready: list[Queued], held: list[Demand], now: float) -> Iterator[Queued]:
+        shares = Counter[str]()
+        for d in held:
+            shares[d.owner] += d.trial.dominant_share(self.capacity)  # type: ignore[assignment]  # a Counter takes floats
+        for owner in sorted(
+            {q.demand.owner for q in ready}, key=lambda o: (shares[o], self.used.get(o, 0.0), o)
+        ):
+            yield max(
+                (q for q in ready if q.demand.owner == owner),
+                key=lambda q: (
+                    q.priority + (now - q.since) / AGING,
+                    -q.since,
+                    q.demand.sweep_id,
+                ),
+            )
+
+    def allows(self, q: Queued, held: list[Demand]) -> bool:
+        own = [d for d in held if d.owner == q.demand.owner]
+        most, gpus = self.limits.running_per_user, self.limits.gpus(q.demand.owner)
+        if most is not None and len(own) >= most:
+            return False
+        return gpus is None or sum(d.trial.gpus for d in own) + q.demand.trial.gpus <= gpus
+
+    def fit(self, demands: list[Demand]) -> bool:
+        some = [d.trial for d in demands if d.trial.fits(self.capacity)]
+        return sum(some, Amount()).fits(self.capacity)
+
+
+owners = st.sampled_from(["ann", "bob", "cid", "dan"])
+gpu_counts = st.sampled_from([0.0, 0.5, 1.0, 2.0, 9.0])
+names = st.sampled_from([f"s{n}" for n in range(12)])
+queues = st.lists(
+    st.tuples(
+        owners, st.integers(0, 2000), st.integers(-3, 3), gpu_counts, st.lists(names, max_size=3)
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    queue=queues,
+    holding=st.lists(st.tuples(owners, gpu_counts), max_size=4),
+    done=st.sets(names),
+    limits=st.builds(
+        QueueLimits,
+        running=st.integers(1, 9),
+        running_per_user=st.none() | st.integers(1, 3),
+        gpus_per_user=st.none() | gpu_counts,
+        gpus_of=st.dictionaries(owners, gpu_counts, max_size=2),
+    ),
+    used=st.dictionaries(owners, st.integers(0, 3).map(float)),
+    capacity=st.builds(Amount, st.integers(1, 9).map(float), st.integers(0, 4).map(float)),
+)
+def test_choices_are_those_of_the_rule_that_looks_at_every_sweep_each_time(
+    queue: list[tuple[str, int, int, float, list[str]]],
+    holding: list[tuple[str, float]],
+    done: set[str],
+    limits: QueueLimits,
+    used: dict[str, float],
+    capacity: Amount,
+) -> None:
+    queued = [
+        waits(f"s{n}", owner, float(since), priority, gpus, tuple(after))
+        for n, (owner, since, priority, gpus, after) in enumerate(queue)
+    ]
+    held = [demand(f"h{n}", owner, gpus) for n, (owner, gpus) in enumerate(holding)]
+    expected = OldRule(limits, capacity, used).choose(queued, held, done, 2000.0)
+    assert started(queued, held, limits, capacity, done, used, 2000.0) == expected
+
+
+def test_only_demands_of_sweeps_that_start_or_are_held_back_are_looked_at() -> None:
+    asked = list[str]()
+
+    def demand_of(sweep_id: str) -> Demand:
+        asked.append(sweep_id)
+        return demand(sweep_id, sweep_id.partition("-")[0])
+
+    queue = [Waiting(f"{o}-{n}", o, float(n)) for o in ("ann", "bob") for n in range(5_000)]
+    limits = QueueLimits(running=4)
+    select_next(queue, [], ROOM, limits, demand_of=demand_of, succeeded=(), used={}, now=9_000.0)
+    assert asked == ["ann-0", "bob-0", "ann-1", "bob-1"]
+
+
 class TestShares:
     """What each sweep on the cluster may hold."""
 
@@ -193,12 +325,14 @@ class TestShares:
 
 
 @pytest.mark.parametrize("state", JobState)
-def test_every_state_can_be_left_and_only_to_states(state: JobState) -> None:
-    assert LEGAL[state]
+def test_every_state_but_a_deletion_can_be_left_and_only_to_states(state: JobState) -> None:
+    assert bool(LEGAL[state]) == (state is not JobState.DELETING)
     assert state not in LEGAL[state]
-    assert state.is_over == (state.value in ("succeeded", "failed", "cancelled"))
+    ends = ("succeeded", "failed", "cancelled")
+    assert state.is_kept == (state.value in ends)
+    assert state.is_over == (state.value in (*ends, "deleting"))
 
 
-def test_an_end_can_only_be_queued_again() -> None:
-    for end in (s for s in JobState if s.is_over):
-        assert [s for s in JobState if is_legal(end, s)] == [JobState.QUEUED]
+def test_an_end_can_only_be_queued_again_or_deleted() -> None:
+    for end in (s for s in JobState if s.is_kept):
+        assert [s for s in JobState if is_legal(end, s)] == [JobState.QUEUED, JobState.DELETING]

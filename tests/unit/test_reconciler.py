@@ -27,7 +27,8 @@ from service.server.reconciler import (
     TROUBLE_TIMEOUT,
     Reconciler,
 )
-from service.server.store.job_records import DriverReport, Job, User
+from service.server.store.callers import Caller
+from service.server.store.job_records import DriverReport, Job
 from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_tokens import SweepScope
 from service.server.store.user_roles import UserRole
@@ -41,8 +42,8 @@ SPEC: dict[str, Any] = {
     "space": {"dropout": {"float": [0.0, 0.5]}},
 }
 WHY = "FAILED: exit code 1; its log ends with: Traceback: it broke"
-ANN = User(name="ann", role=UserRole.USER, created=0.0)
-BOB = User(name="bob", role=UserRole.USER, created=0.0)
+ANN = Caller(name="ann", role=UserRole.USER, created=0.0)
+BOB = Caller(name="bob", role=UserRole.USER, created=0.0)
 
 
 class CrashedError(BaseException):
@@ -128,7 +129,7 @@ class House(Store):
             self.service, self.cluster, self._limits, handover, self._retries, self.clock
         )
 
-    def submit(self, user: User = ANN, concurrent: int = 2, **more: Any) -> str:
+    def submit(self, user: Caller = ANN, concurrent: int = 2, **more: Any) -> str:
         spec = {**SPEC, "resources": {"concurrent": concurrent}}
         self.clock.now += 1
         return self.service.submit(user, spec, **more).sweep_id

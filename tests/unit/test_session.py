@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ from optuna.trial import TrialState as StudyTrialState
 from service.spec.model import Constraint
 from service.study.attributes import Finding
 from service.study.attribution import CONTROLS, HOPELESS, POSTPONED, STALLS
+from service.study.confirmation import ReplicateRun
 from service.study.events import Observer
 from service.study.ranking import view_control
 from service.study.records import Epoch, Role, Trial, TrialState
@@ -295,3 +297,40 @@ def test_a_used_up_budget_is_finished() -> None:
     assert s.unfinished
     s.complete(first.number, {"val/loss": 1.0}, 1)
     assert not s.unfinished
+
+
+class OneReplicate:
+    """Confirms the baseline once."""
+
+    trainings = 1
+
+    def next_runs(self, trials: Sequence[Trial]) -> Sequence[ReplicateRun]:
+        if any(t.confirms is not None for t in trials):
+            return ()
+        return (ReplicateRun(confirms=0, params=NEUTRAL, role=Role.REPLICATE, seed=7, replicate=1),)
+
+
+def test_points_that_time_left_out_are_not_trained_among_the_confirmations() -> None:
+    out_of_time = False
+    study = new_study()
+    s = StudySession(
+        SweepStudy(study),
+        SPACE,
+        metric="val/loss",
+        max_epochs=5,
+        search_over=lambda: out_of_time,
+        confirm=OneReplicate(),
+    )
+    s.prepare(3, [(Role.BASELINE, NEUTRAL), (Role.ENQUEUED, {**NEUTRAL, "dropout": 0.25})])
+    first = s.ask()
+    assert first is not None
+    s.complete(first.number, {"val/loss": 1.0}, 1)
+    out_of_time = True
+    second = s.ask()
+    assert second is not None
+    assert second.role is Role.REPLICATE
+    s.complete(second.number, {"val/loss": 1.0}, 1)
+    assert s.ask() is None
+    assert s.exhausted
+    states = [t.state for t in study.get_trials(deepcopy=False)]
+    assert states.count(StudyTrialState.WAITING) == 1

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor
 
 from trainables.config import regularisers as config
-from trainables.data.batch import Batch
 from trainables.regularisers.base import Need, Now, Regulariser
-from trainables.regularisers.parts import change_parts
+from trainables.regularisers.input_changes import AtStrength
+from trainables.regularisers.input_regulariser import InputRegulariser
+from trainables.regularisers.pixels import Noise
 
 
-class InputNoise(Regulariser):
+class InputNoise(InputRegulariser):
     """Adds noise with one standard deviation to all inputs."""
 
     order = 30
     needs = frozenset({Need.FLOATS})
 
     def __init__(self, config: config.InputNoise) -> None:
-        self._deviation = config.input_noise
         self.acts_on = config.input_noise_on
-
-    def on_batch(self, batch: Batch) -> Batch:
-        """The noisy batch."""
-        return replace(batch, x=change_parts(batch.x, self.acts_on, self._add_noise))
-
-    def _add_noise(self, _part: str, x: Tensor) -> Tensor:
-        return x + self._deviation * torch.randn_like(x)
+        self.change_all(AtStrength(Noise(), config.input_noise))
 
 
 class GradientNoise(Regulariser):

@@ -17,7 +17,8 @@ from service.base.errors import (
 from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
-from service.server.store.job_records import Job, User
+from service.server.store.callers import Caller
+from service.server.store.job_records import Job
 from service.server.store.sweep_tokens import SweepScope
 from service.server.sweep_service import SweepService
 
@@ -58,18 +59,18 @@ def read_token(
 TheToken = Annotated[str, Depends(read_token)]
 
 
-def authenticate(request: Request, service: TheService, token: TheToken) -> User:
+def authenticate(request: Request, service: TheService, token: TheToken) -> Caller:
     """The user of the request's token.
 
     Raises:
         UnauthorizedError: the token is no user's.
         RateLimitError: a rate limit is exceeded.
     """
-    user = service.users.of_token(token)
-    if user is None:
+    caller = service.tokens.find_caller(token, find_address(request))
+    if caller is None:
         raise _refuse_token(request)
-    _rates(request).count(user.name, submits=_is_submission(request))
-    return user
+    _rates(request).count(caller.name, submits=_is_submission(request))
+    return caller
 
 
 def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut:
@@ -79,9 +80,9 @@ def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut
         UnauthorizedError: the token is nobody's.
         RateLimitError: the host has sent too many invalid tokens.
     """
-    user = service.users.of_token(token)
-    if user is not None:
-        return MeOut(name=user.name, role=user.role.value)
+    caller = service.tokens.find_caller(token, find_address(request))
+    if caller is not None:
+        return MeOut(name=caller.name, role=caller.rights.value)
     scope = service.sweep_tokens.read(token)
     if scope is None:
         raise _refuse_token(request)
@@ -118,8 +119,13 @@ def _refuse_token(request: Request) -> UnauthorizedError:
     Raises:
         RateLimitError: the host has sent too many.
     """
-    _rates(request).count_failure(request.client.host if request.client else "")
+    _rates(request).count_failure(find_address(request))
     return UnauthorizedError("invalid token: unknown, expired or revoked")
+
+
+def find_address(request: Request) -> str:
+    """The address of the request's client."""
+    return request.client.host if request.client else ""
 
 
 def _rates(request: Request) -> RateLimiter:
@@ -133,7 +139,7 @@ def _is_submission(request: Request) -> bool:
     )
 
 
-TheUser = Annotated[User, Depends(authenticate)]
+TheCaller = Annotated[Caller, Depends(authenticate)]
 SweepId = Annotated[str, Path(max_length=96, examples=["digits-mlp-6b8a1b2c"])]
 
 

@@ -29,9 +29,9 @@ from service.server.api.dependencies import (
     BundleBody,
     SpecBody,
     SweepId,
+    TheCaller,
     TheJob,
     TheService,
-    TheUser,
     authenticate,
 )
 from service.server.api.threads import TheThreads
@@ -110,9 +110,9 @@ async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> 
 @sweep_router.post(
     "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413, 507)
 )
-def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOut:
+def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
-    return BundleOut.model_validate(service.add_bundle(user, body))
+    return BundleOut.model_validate(service.add_bundle(caller, body))
 
 
 @sweep_router.post(
@@ -124,7 +124,7 @@ def add_bundle(service: TheService, user: TheUser, body: BundleBody) -> BundleOu
 async def submit(
     service: TheService,
     threads: TheThreads,
-    user: TheUser,
+    caller: TheCaller,
     body: SpecBody,
     response: Response,
     priority: Annotated[int, Query(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0,
@@ -140,7 +140,7 @@ async def submit(
 
     def work() -> Job:
         return service.submit(
-            user,
+            caller,
             parse_spec_body(body),
             priority=priority,
             after=after,
@@ -217,50 +217,50 @@ async def events(
 
 
 @sweep_router.post("/sweeps/{sweep_id}:cancel", responses=problems.responses(409))
-def cancel(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
+def cancel(service: TheService, caller: TheCaller, sweep_id: SweepId) -> SweepOut:
     """Cancel a sweep; its finished trials stay."""
-    return SweepOut.model_validate(service.cancel(user, sweep_id))
+    return SweepOut.model_validate(service.cancel(caller, sweep_id))
 
 
 @sweep_router.post("/sweeps/{sweep_id}:pause", responses=problems.responses(409))
-def pause(service: TheService, user: TheUser, sweep_id: SweepId) -> SweepOut:
+def pause(service: TheService, caller: TheCaller, sweep_id: SweepId) -> SweepOut:
     """Pause a sweep until it is resumed."""
-    return SweepOut.model_validate(service.pause(user, sweep_id))
+    return SweepOut.model_validate(service.pause(caller, sweep_id))
 
 
 @sweep_router.post("/sweeps/{sweep_id}:resume", responses=problems.responses(409))
 def resume(
     service: TheService,
-    user: TheUser,
+    caller: TheCaller,
     sweep_id: SweepId,
     widen: Widen = [],  # noqa: B006  # FastAPI copies it
     accept_changes: AcceptChanges = False,
 ) -> SweepOut:
     """Queue a paused sweep again."""
-    job = service.resume(user, sweep_id, widen=widen, accept_changes=accept_changes)
+    job = service.resume(caller, sweep_id, widen=widen, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:retry", responses=problems.responses(409))
 def retry(
-    service: TheService, user: TheUser, sweep_id: SweepId, accept_changes: AcceptChanges = False
+    service: TheService, caller: TheCaller, sweep_id: SweepId, accept_changes: AcceptChanges = False
 ) -> SweepOut:
     """Queue a failed or cancelled sweep again; it continues where it stopped."""
-    job = service.retry(user, sweep_id, accept_changes=accept_changes)
+    job = service.retry(caller, sweep_id, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:extend", responses=problems.responses(409))
 def extend(
     service: TheService,
-    user: TheUser,
+    caller: TheCaller,
     sweep_id: SweepId,
     trials: Annotated[int, Query(ge=1, le=100_000)],
     widen: Widen = [],  # noqa: B006  # FastAPI copies it
     accept_changes: AcceptChanges = False,
 ) -> SweepOut:
     """Queue a sweep that succeeded for more trials."""
-    job = service.extend(user, sweep_id, trials, widen=widen, accept_changes=accept_changes)
+    job = service.extend(caller, sweep_id, trials, widen=widen, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from sqlalchemy import update
+
 from service.base.errors import BundleNotFoundError
 from service.server.store.database import Database, insert_new
 from service.server.store.job_records import Bundle
@@ -18,7 +20,10 @@ class BundleStore:
         self._database, self._clock = database, clock
 
     def add(self, digest: str, owner: str, size: int, modules: Sequence[str]) -> Bundle:
-        """Record a bundle; one that was uploaded before keeps its first owner."""
+        """Record a bundle; one that was uploaded before keeps its first owner.
+
+        Its time is that of the last upload: unused bundles are deleted some days after it.
+        """
         row = {
             "digest": digest,
             "owner": owner,
@@ -28,6 +33,8 @@ class BundleStore:
         }
         with self._database.writing() as session:
             insert_new(session, BundleRow, [row], ["digest"])
+            mine = BundleRow.digest == digest
+            session.execute(update(BundleRow).where(mine).values(created=row["created"]))
         return self.get(digest)
 
     def get(self, digest: str) -> Bundle:

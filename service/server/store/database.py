@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _CONNECTIONS = 20
 _PG_DISK_FULL = "53100"
 _BEGIN = "gapsweep_begin"
 _ROWS = 1000
+_joined: ContextVar[tuple[Database, Session] | None] = ContextVar("joined", default=None)
+"""The transaction that this thread's reads and writes of a database are part of."""
 
 
 class Database:
@@ -80,8 +83,27 @@ class Database:
         return self._session(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}))
 
     @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one transaction of what the block reads and writes, by whichever stores.
+
+        Raises:
+            DatabaseUnavailableError: the database does not answer; nothing was written.
+        """
+        with self.writing() as session:
+            before = _joined.set((self, session))
+            try:
+                yield
+            finally:
+                _joined.reset(before)
+
+    @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
+        joined = _joined.get()
         try:
+            if joined is not None and joined[0] is self:
+                with joined[1].begin_nested():
+                    yield joined[1]
+                return
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except SQLAlchemyError as error:

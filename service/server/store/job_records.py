@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from service.client.audit_actions import AuditAction
 from service.client.job_states import JobState, RequestedAction
 from service.client.sweep_events import SweepEvent
-from service.server.store.user_roles import UserRole
+from service.server.store.user_roles import TokenScope, UserRole
 from service.study.events import TrialEvent
 from service.study.records import Epoch, Trial
 
@@ -23,6 +24,22 @@ class User:
     role: UserRole
     created: float
     revoked: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiToken:
+    """A user's token, without the token itself. Times are Unix seconds; ``expires`` None is never.
+
+    ``last_address`` is the client's of its last use.
+    """
+
+    name: str
+    user: str
+    scope: TokenScope
+    created: float
+    expires: float | None
+    last_used: float | None = None
+    last_address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +70,8 @@ class Job:
     counts of trials, the best trial. ``more_trials`` is the sum of all extensions. ``slots`` is how
     many trials may run at the same time now. ``accept_changes`` lets its drivers go on with other
     data, code or libraries than before. ``wider`` are the ranges that it was widened to, as
-    :data:`search_spaces.widening.Wider` in JSON.
+    :data:`search_spaces.widening.Wider` in JSON. ``size`` is its folder's, in bytes, as it was last
+    measured.
     """
 
     sweep_id: str
@@ -80,6 +98,20 @@ class Job:
     progress: Mapping[str, Any] = field(default_factory=dict)
     accept_changes: bool = False
     wider: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class QueuedSweep:
+    """What a queued sweep's turn depends on; ``since`` is when it was queued, in Unix seconds."""
+
+    sweep_id: str
+    owner: str
+    since: float
+    priority: int
+    after: Sequence[str]
+    failures: int
+    last_heartbeat: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +184,26 @@ class Instructions:
 
     requested_action: RequestedAction | None
     slots: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry:
+    """An entry of the audit log.
+
+    What is repeated has one entry a day: ``time`` is the first, ``last`` the last (Unix seconds),
+    and ``times`` how often. ``user`` and ``token`` are names, None if nobody valid asked.
+    """
+
+    number: int
+    time: float
+    last: float
+    times: int
+    user: str | None
+    token: str | None
+    address: str
+    action: AuditAction
+    sweep: str | None
+    detail: str
 
 
 @dataclass(frozen=True)

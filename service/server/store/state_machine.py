@@ -9,7 +9,7 @@ from service.client.job_states import JobState
 
 _Q, _S, _R = JobState.QUEUED, JobState.STARTING, JobState.RUNNING
 _PG, _PD = JobState.PAUSING, JobState.PAUSED
-_ENDS = frozenset(state for state in JobState if state.is_over)
+_ENDS = frozenset(state for state in JobState if state.is_kept)
 
 LEGAL: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
@@ -18,9 +18,10 @@ LEGAL: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         _R: frozenset({_Q, _PG, _PD, *_ENDS}),  # paused by its driver: the disk is full
         _PG: frozenset({_PD, *_ENDS}),
         _PD: frozenset({_Q, JobState.CANCELLED}),
-        JobState.SUCCEEDED: frozenset({_Q}),  # extended
-        JobState.FAILED: frozenset({_Q}),  # retried
-        JobState.CANCELLED: frozenset({_Q}),  # retried
+        JobState.SUCCEEDED: frozenset({_Q, JobState.DELETING}),  # extended
+        JobState.FAILED: frozenset({_Q, JobState.DELETING}),  # retried
+        JobState.CANCELLED: frozenset({_Q, JobState.DELETING}),  # retried
+        JobState.DELETING: frozenset(),
     }
 )
 

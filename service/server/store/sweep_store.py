@@ -5,17 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.base.errors import IllegalTransitionError, InputError
+from service.base.errors import IllegalTransitionError, InputError, SweepNotFoundError
 from service.client.job_states import JobState, RequestedAction
 from service.server.store.database import Database
-from service.server.store.job_records import Job, Page, Submission, SweepWithHistory, Transition
+from service.server.store.job_records import (
+    Job,
+    Page,
+    QueuedSweep,
+    Submission,
+    SweepWithHistory,
+    Transition,
+)
 from service.server.store.tables import EventRow, SweepRow, TransitionRow
 from service.server.store.transitions import (
     find_active_row,
@@ -47,7 +54,8 @@ class SweepStore:
                 if known is not None:
                     return to_job(known)
                 for other in submission.after:
-                    find_row(session, other)
+                    if JobState(find_row(session, other).state) is JobState.DELETING:
+                        raise SweepNotFoundError(f"no sweep {other!r}: it is being deleted")
                 row = self._new_row(submission)
                 session.add(row)
                 session.flush()  # the transition refers to it
@@ -132,13 +140,35 @@ class SweepStore:
         with self._database.reading() as session:
             return tuple(to_job(r) for r in session.scalars(query))
 
+    def list_queued(self) -> tuple[tuple[str, float], ...]:
+        """The id of every queued sweep, and since when it is queued."""
+        query = select(SweepRow.id, SweepRow.changed).where(SweepRow.state == JobState.QUEUED.value)
+        with self._database.reading() as session:
+            return tuple((sweep_id, since) for sweep_id, since in session.execute(query))
+
+    def find_queued(self, sweep_ids: Collection[str]) -> tuple[QueuedSweep, ...]:
+        """What the queue's order depends on, of those that exist; without their specs."""
+        columns = (
+            SweepRow.id,
+            SweepRow.owner,
+            SweepRow.changed,
+            SweepRow.priority,
+            SweepRow.after,
+            SweepRow.failures,
+            SweepRow.last_heartbeat,
+        )
+        with self._database.reading() as session:
+            return tuple(
+                QueuedSweep(*row)
+                for some in _parts(sweep_ids)
+                for row in session.execute(select(*columns).where(SweepRow.id.in_(some)))
+            )
+
     def find_states(self, sweep_ids: Collection[str]) -> Mapping[str, JobState]:
         """The states of some sweeps; those that do not exist are left out."""
         found: dict[str, JobState] = {}
         with self._database.reading() as session:
-            wanted = sorted(sweep_ids)
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = wanted[start : start + _AT_ONCE]
+            for some in _parts(sweep_ids):
                 query = select(SweepRow.id, SweepRow.state).where(SweepRow.id.in_(some))
                 found.update({i: JobState(s) for i, s in session.execute(query)})
         return found
@@ -254,6 +284,12 @@ class SweepStore:
         )
 
 
+def _parts(sweep_ids: Collection[str]) -> Iterator[Sequence[str]]:
+    wanted = sorted(sweep_ids)
+    for start in range(0, len(wanted), _AT_ONCE):
+        yield wanted[start : start + _AT_ONCE]
+
+
 def _after(query: Select[SweepRow], cursor: str) -> Select[SweepRow]:
     """The query's part behind a cursor of :func:`_cursor`."""
     try:
@@ -298,6 +334,7 @@ def to_job(row: SweepRow) -> Job:
         progress=row.progress,
         accept_changes=row.accept_changes,
         wider=row.wider,
+        size=row.size,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from service.server.store.database import Database, insert_new
 from service.server.store.tables import KeyRow
-from service.server.store.user_store import PREFIX
+from service.server.store.token_store import PREFIX
 
 _FORM = re.compile(
     rf"{PREFIX}sweep_(?P<attempt>[1-9]\d{{0,8}})_[0-9a-f]{{64}}_(?P<sweep>.{{1,96}})"

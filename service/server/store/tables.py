@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only a plain INTEGER
@@ -28,16 +38,33 @@ class UserRow(Base):
 
 
 class TokenRow(Base):
-    """A user's API token, stored as its SHA-256 in hexadecimal; the token itself is not stored."""
+    """A user's API token, stored as its SHA-256 in hexadecimal; the token itself is not stored.
+
+    A name is one token's of the user until the token is revoked.
+    """
 
     __tablename__ = "tokens"
+    __table_args__ = (
+        Index(
+            "uq_tokens_user_name",
+            "user",
+            "name",
+            unique=True,
+            sqlite_where=text("revoked IS NULL"),
+            postgresql_where=text("revoked IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     user: Mapped[str] = mapped_column(ForeignKey("users.name"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created: Mapped[float]
     expires: Mapped[float | None]
     revoked: Mapped[float | None]
+    last_used: Mapped[float | None]
+    last_address: Mapped[str | None] = mapped_column(String(64))
 
 
 class KeyRow(Base):
@@ -70,6 +97,8 @@ class SweepRow(Base):
         Index("ix_sweeps_created", "created", "id"),
         Index("ix_sweeps_state_created", "state", "created"),
         Index("ix_sweeps_owner_created", "owner", "created"),
+        Index("ix_sweeps_last_heartbeat", "last_heartbeat"),
+        Index("ix_sweeps_bundle", "bundle"),
     )
 
     id: Mapped[str] = mapped_column(String(96), primary_key=True)
@@ -97,6 +126,8 @@ class SweepRow(Base):
     progress: Mapped[dict[str, Any]]
     accept_changes: Mapped[bool]
     wider: Mapped[dict[str, Any]]
+    size: Mapped[int | None] = mapped_column(BigInteger())
+    measured: Mapped[float | None]
 
 
 class TransitionRow(Base):
@@ -143,13 +174,15 @@ class EpochRow(Base):
 class EventRow(Base):
     """Events of a sweep, in order; a client that reconnects continues after the last ``id``.
 
-    An event that may be reported twice has a ``key``, and is stored once.
+    An event that may be reported twice has a ``key``, and is stored once. The number of an event
+    that was deleted is never given again: clients and webhooks remember numbers.
     """
 
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_sweep", "sweep_id", "id"),
         UniqueConstraint("sweep_id", "key", name="uq_events_sweep_key"),
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
@@ -179,3 +212,40 @@ class LeaseRow(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     holder: Mapped[str] = mapped_column(String(64))
     until: Mapped[float]
+
+
+class AuditRow(Base):
+    """An entry of the audit log: who did what, when and from where.
+
+    Users, tokens and sweeps are named and not referred to: an entry outlives what it names. An
+    action that is repeated has a ``key`` and one row a day: ``time`` is the first, ``last`` the
+    last, ``times`` their number.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_user", "user", "id"), Index("ix_audit_sweep", "sweep", "id"))
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    time: Mapped[float]
+    last: Mapped[float] = mapped_column(index=True)
+    times: Mapped[int]
+    user: Mapped[str | None] = mapped_column(String(64))
+    token: Mapped[str | None] = mapped_column(String(64))
+    address: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(32))
+    sweep: Mapped[str | None] = mapped_column(String(96))
+    detail: Mapped[str] = mapped_column(Text)
+    key: Mapped[str | None] = mapped_column(String(64), unique=True)
+
+
+class UsageRow(Base):
+    """What a sweep's trials have used, in seconds of CPUs and GPUs; it outlives the sweep."""
+
+    __tablename__ = "usage"
+
+    sweep: Mapped[str] = mapped_column(String(96), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("users.name"), index=True)
+    search_cpu_seconds: Mapped[float]
+    search_gpu_seconds: Mapped[float]
+    confirmation_cpu_seconds: Mapped[float]
+    confirmation_gpu_seconds: Mapped[float]

@@ -1,4 +1,4 @@
-"""The roles of users."""
+"""The roles of users, and the scopes of their tokens."""
 
 from __future__ import annotations
 
@@ -16,3 +16,25 @@ class UserRole(StrEnum):
         """Whether this role includes the other's rights."""
         order = list(UserRole)
         return order.index(self) >= order.index(other)
+
+    @property
+    def scope(self) -> TokenScope:
+        """The scope of a token that may do all that the role may."""
+        return list(TokenScope)[list(UserRole).index(self)]
+
+
+class TokenScope(StrEnum):
+    """What a token may be used for, at most: the rights of the role at the same place."""
+
+    READ = "read"
+    SUBMIT = "submit"
+    ADMIN = "admin"
+
+    @property
+    def role(self) -> UserRole:
+        """The role whose rights it is."""
+        return list(UserRole)[list(TokenScope).index(self)]
+
+    def covers(self, other: TokenScope) -> bool:
+        """Whether this scope includes the other's rights."""
+        return self.role.covers(other.role)
