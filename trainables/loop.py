@@ -236,6 +236,7 @@ class TrainingRun:
         self.parts.regularisers.load_state_dict(state["regularisers"])
         self.steps = int(state.get("steps", 0))
         self.keeping.load_state_dict(state)
+        self.stepper.forget()
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:

@@ -84,6 +84,10 @@ class Stepper:
         share = None if last and self._is_single(fed) else fed.count / self._expected
         return self.hooks.on_batch(fed.x, fed.y), share
 
+    def forget(self) -> None:
+        """Begin the next step anew, whatever was added to it."""
+        self._count = 0
+
     def step(self, now: Now) -> bool:
         """Step by the gradients that were added; returns False if they are not finite.
 

@@ -9,7 +9,7 @@ alone; so are its results, to the last bit.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from trainables.data.batch import Batch
 from trainables.data.samples import Fed
 from trainables.devices import set_precision
 from trainables.errors import TrainableError
+from trainables.lanes.calls import are_same
 from trainables.lanes.passes import pass_all
 from trainables.lanes.programs import Given, Programs
 from trainables.lanes.reasons import CannotFuseError, explain
@@ -28,7 +29,7 @@ from trainables.lanes.shape_key import ShapeKey, describe_network, explain_alone
 from trainables.lanes.stacks import join, join_nests, own, part
 from trainables.loop import (
     Begun,
-    Taken,
+    Measure,
     TrainingRun,
     begin_epoch,
     end_epoch,
@@ -51,6 +52,7 @@ class _Lane:
     trained: Sequence[nn.Parameter]
     random: Tensor = field(default_factory=torch.get_rng_state)
     begun: Begun | None = None
+    checked: set[Hashable] = field(default_factory=set)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
@@ -58,6 +60,37 @@ class _Lane:
         torch.set_rng_state(self.random)
         yield
         self.random = torch.get_rng_state()
+
+    def step_alone(self, batch: Batch, share: float | None) -> list[Tensor | None]:
+        """The loss, gradients and buffers of a step alone, which leaves the lane as it was."""
+        buffers = list(self.run.model.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        torch.set_rng_state(self.random)
+        loss = self.run.trainable.step(self.run.model, batch)
+        part = loss if share is None else loss * share
+        gradients = torch.autograd.grad(part, list(self.trained), allow_unused=True)
+        after = [buffer.clone() for buffer in buffers]
+        for buffer, values in zip(buffers, before, strict=True):
+            buffer.data.copy_(values)
+        return [loss.detach(), *gradients, *after]
+
+    def check(
+        self,
+        kind: Hashable,
+        wanted: Sequence[Tensor | None],
+        found: Sequence[Tensor | None],
+        row: int,
+    ) -> None:
+        """Check the lane's first shared step of a kind.
+
+        Raises:
+            CannotFuseError: it has other bits than the step alone.
+        """
+        mine = [None if stacked is None else stacked[row] for stacked in found]
+        pairs = zip(wanted, [*mine, *self.run.model.buffers()], strict=True)
+        if not all(are_same(one, other) for one, other in pairs):
+            raise CannotFuseError("a step that is shared has other results than the step alone")
+        self.checked.add(kind)
 
     @property
     def epoch(self) -> Begun:
@@ -71,11 +104,13 @@ class Group:
 
     Attributes:
         reasons: why trainings go on alone, by training.
+        measured_alone: why lanes make the passes that are measured alone; empty if they do not.
     """
 
     def __init__(self) -> None:
         self.key: ShapeKey | None = None
         self.reasons: dict[TrainingRun, str] = {}
+        self.measured_alone = ""
         self._lanes: list[_Lane] = []
         self._stacks: list[Tensor] = []
         self._whole = False
@@ -218,12 +253,20 @@ class Group:
                 batches.append(batch)
         given = _join_batches(batches, share)
         program = self._programs.find_step(self._stacks, given)
+        kind = given.describe()
+        expected = [
+            lane.step_alone(batch, share) if kind not in lane.checked else None
+            for lane, batch in zip(self._lanes, batches, strict=True)
+        ]
         draws = []
         for lane in self._lanes:
             with lane.drawing():
                 draws.append(program.draw())
         losses, *gradients = program.run(self._stacks, given, draws)
         assert losses is not None
+        for row, (lane, wanted) in enumerate(zip(self._lanes, expected, strict=True)):
+            if wanted is not None:
+                lane.check(kind, wanted, [losses, *gradients], row)
         for row, lane in enumerate(self._lanes):
             for weight, stacked in zip(lane.trained, gradients, strict=True):
                 if stacked is not None:
@@ -233,15 +276,26 @@ class Group:
     def _end_epoch(self) -> dict[TrainingRun, Outcome]:
         for lane in self._lanes:
             end_steps(lane.run, lane.epoch.number)
-        runs = [lane.run for lane in self._lanes]
-        made = pass_all(self._programs, runs, self._stacks, [lane.epoch for lane in self._lanes])
+        measure = self._measure()
         outcomes: dict[TrainingRun, Outcome] = {}
-        for row, lane in enumerate(self._lanes):
+        for lane, how in zip(self._lanes, measure, strict=True):
             try:
-                outcomes[lane.run] = end_epoch(lane.run, lane.epoch, made and made.of_lane(row))
+                outcomes[lane.run] = end_epoch(lane.run, lane.epoch, how)
             except TrainableError as error:
                 outcomes[lane.run] = error
         return outcomes
+
+    def _measure(self) -> list[Measure | None]:
+        """How each lane measures its epoch; None for the usual way."""
+        if not self.measured_alone:
+            runs = [lane.run for lane in self._lanes]
+            begun = [lane.epoch for lane in self._lanes]
+            try:
+                made = pass_all(self._programs, runs, self._stacks, begun)
+                return [made.of_lane(row) for row in range(self.width)]
+            except CannotFuseError as error:
+                self.measured_alone = str(error)
+        return [None] * self.width
 
 
 def _join_batches(batches: Sequence[Batch], share: float | None) -> Given:
@@ -260,7 +314,9 @@ def _join_batches(batches: Sequence[Batch], share: float | None) -> Given:
         other_y=join_nests([b.y if b.other_y is None else b.other_y for b in batches])
         if mixes
         else None,
-        share=join_nests([ones if b.share is None else b.share for b in batches]) if mixes else None,
+        share=join_nests([ones if b.share is None else b.share for b in batches])
+        if mixes
+        else None,
         smoothing=torch.tensor([b.smoothing for b in batches], dtype=torch.float64)
         if smooths
         else None,

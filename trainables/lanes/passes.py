@@ -51,28 +51,34 @@ class Passed:
 
 
 def pass_all(
-    programs: Programs, runs: Sequence[TrainingRun], stacks: Sequence[Tensor], begun: Sequence[Begun]
-) -> Passed | None:
-    """The passes of all lanes; None where each has to make its own."""
+    programs: Programs,
+    runs: Sequence[TrainingRun],
+    stacks: Sequence[Tensor],
+    begun: Sequence[Begun],
+) -> Passed:
+    """The passes of all lanes.
+
+    Raises:
+        CannotFuseError: each lane has to make its own.
+    """
     first = runs[0]
     networks = [run.evaluated for run in runs]
-    if type(first.trainable).evaluate is not Trainable.evaluate or first.subset is None:
-        return None
+    if type(first.trainable).evaluate is not Trainable.evaluate:
+        raise CannotFuseError(f"{type(first.trainable).__name__} defines `evaluate` itself")
     if any(network is not run.model for network, run in zip(networks, runs, strict=True)):
         kinds = {describe_network(network)[1] for network in (first.model, *networks)}
         if len(kinds) > 1:
-            return None
+            raise CannotFuseError("a regulariser evaluates another network")
         stacks = stack(networks)
     trains = any(measures_train(r, b.number) for r, b in zip(runs, begun, strict=True))
-    try:
-        val = _pass(programs, stacks, [_read(first, first.data.val, None)])
-        subsets = [run.subset for run in runs]
-        same = all(s is not None and torch.equal(s, first.subset) for s in subsets)
-        read = runs[:1] if same else runs
-        sides = [_read(run, run.data.measured, run.subset) for run in read] if trains else [[]]
-        return Passed(val, _pass(programs, stacks, sides))
-    except CannotFuseError:
-        return None
+    val = _pass(programs, stacks, [_read(first, first.data.val, None)])
+    same = all(_is_equal(run.subset, first.subset) for run in runs)
+    sides = [_read(run, run.data.measured, run.subset) for run in (runs[:1] if same else runs)]
+    return Passed(val, _pass(programs, stacks, sides) if trains else [])
+
+
+def _is_equal(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other or (one is not None and other is not None and torch.equal(one, other))
 
 
 def _read(run: TrainingRun, samples: Samples, subset: Tensor | None) -> list[Batch]:

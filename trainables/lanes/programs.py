@@ -16,17 +16,16 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest, list_leaves, map_nest
-from trainables.lanes.batching import Lanes, Way, batch, choose_ways
+from trainables.lanes.batching import Way, batch, choose_ways
+from trainables.lanes.calls import Lanes, are_same
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import describe_network, name_difference
 from trainables.lanes.stacks import list_tensors
 from trainables.lanes.tracing import Function, Recorded, record
 from trainables.loop import TrainingRun
-
-_TRIALS = 2
-"""Trials of a graph on values that are none of a training's, beside those that are."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,12 @@ class Given:
         """All tensors, in order."""
         values = (self.x, self.y, self.other_y, self.share, self.smoothing, self.part)
         return [leaf for value in values for leaf in list_leaves(value)]
+
+    def describe(self) -> tuple[Any, tuple[bool, ...]]:
+        """What a program depends on: the tensors of one lane, and which there are."""
+        layouts = tuple((t.shape[1:], t.stride()[1:], t.dtype) for t in self.list_tensors())
+        optional = (self.other_y, self.share, self.smoothing, self.part)
+        return layouts, tuple(value is not None for value in optional)
 
     def fill(self, values: Sequence[Tensor]) -> Given:
         """The same with other tensors."""
@@ -92,7 +97,8 @@ class _Step(nn.Module):
 
     def forward(self, given: Given) -> Tensor:
         """The loss of a batch."""
-        loss: Tensor = self.trainable.step(self.model, _make_batch(given))
+        trainable: Trainable = self.__dict__["trainable"]
+        loss: Tensor = trainable.step(self.model, _make_batch(given))
         return loss
 
 
@@ -101,7 +107,8 @@ class _Forward(_Step):
 
     def forward(self, given: Given) -> Any:
         """What the network makes of a batch."""
-        return self.trainable.forward(self.model, _make_batch(given))
+        trainable: Trainable = self.__dict__["trainable"]
+        return trainable.forward(self.model, _make_batch(given))
 
 
 def _make_batch(given: Given) -> Batch:
@@ -155,8 +162,8 @@ class Programs:
         shared: bool,
     ) -> Program:
         width = len(stacks[0])
-        layouts = tuple((t.shape, t.stride(), t.dtype) for t in given.list_tensors())
-        key = (kind, width, layouts, _describe(given), shared, torch.get_num_threads())
+        sizes = tuple(tensor.shape for tensor in given.list_tensors())
+        key = (kind, width, sizes, given.describe(), shared, torch.get_num_threads())
         if key not in self._made:
             try:
                 self._made[key] = self._build(key, make, stacks, given, shared=shared)
@@ -176,7 +183,8 @@ class Programs:
         one = [i[0].clone() for i in inputs]
         one += [(t if shared else t[0]).clone() for t in batch_inputs]
         with torch.random.fork_rng([]):
-            alone = (kind, *[(t.shape, t.stride(), t.dtype) for t in one], _describe(given))
+            layouts = tuple((t.shape, t.stride(), t.dtype) for t in one)
+            alone = (kind, layouts, given.describe()[1])
             if alone not in self._recorded:
                 function, spec = make(given)
                 self._recorded[alone] = (self._record(kind, function, one), spec)
@@ -185,9 +193,11 @@ class Programs:
             lanes: list[Any] = [Lanes(stack) for stack in inputs]
             lanes += [t if shared else Lanes(t) for t in batch_inputs]
             lanes += [Lanes(torch.stack(row)) for row in zip(*draws, strict=True)]
-            varied = len(inputs) + len(batch_inputs)
+            varied = [_vary(value) for value in lanes[: len(inputs)]]
+            varied += [_mix(value) for value in lanes[len(inputs) : -len(draws[0]) or None]]
+            varied += lanes[len(varied) :]
             with torch.no_grad():
-                trials = [lanes, *(_vary(lanes, varied) for _ in range(_TRIALS))]
+                trials = [lanes, varied]
                 ways: dict[str, Way] = choose_ways(recorded.graph, width, trials)
                 return Program(recorded, batch(recorded.graph, width, ways, lanes), spec)
 
@@ -246,7 +256,7 @@ class Programs:
         with torch.no_grad():
             found = recorded.graph(*theirs, *(draw.take() for draw in recorded.draws))
         pairs = zip([*wanted, *mine], [*found, *theirs], strict=True)
-        if not all(_equal(one, other) for one, other in pairs):
+        if not all(are_same(one, other) for one, other in pairs):
             raise CannotFuseError("a pass that is recorded has other results than the same pass")
         return recorded
 
@@ -258,31 +268,22 @@ class Programs:
         return copies
 
 
-def _equal(one: Tensor | None, other: Tensor | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.shape == other.shape and bool(
-        ((one == other) | ((one != one) & (other != other))).all()
-    )
+def _vary(value: Lanes) -> Lanes:
+    """Other values of a parameter or buffer, so that none is 0 or equal in all lanes by chance."""
+    stack = value.stack
+    if not stack.is_floating_point() or stack.ndim == 1:  # numbers such as a rate stay in range
+        return value
+    spread = float(stack.std()) if stack.numel() > 1 else 0.0
+    noise = torch.empty_like(stack).normal_(0, min(max(spread, 0.05), 10.0))
+    return Lanes(stack + (noise.abs() if stack.amin() >= 0 else noise))  # variances stay positive
 
 
-def _vary(lanes: Sequence[Any], count: int) -> list[Any]:
-    """Other values of the first inputs, so that none is 0 or equal in all lanes by chance."""
-
-    def vary(value: Any) -> Any:
-        tensor = value.stack if isinstance(value, Lanes) else value
-        ndim = tensor.ndim - isinstance(value, Lanes)
-        if not tensor.is_floating_point() or ndim == 0:
-            return value
-        spread = float(tensor.std()) if tensor.numel() > 1 else 0.0
-        noise = torch.empty_like(tensor).normal_(0, min(max(spread, 0.05), 10.0))
-        low = tensor.amin() >= 0  # variances stay positive
-        varied = (tensor + (noise.abs() if low else noise)).to(tensor.dtype)
-        return Lanes(varied) if isinstance(value, Lanes) else varied
-
-    return [vary(v) if n < count else v for n, v in enumerate(lanes)]
-
-
-def _describe(given: Given) -> tuple[bool, ...]:
-    optional = (given.other_y, given.share, given.smoothing, given.part)
-    return tuple(value is not None for value in optional)
+def _mix(value: Any) -> Any:
+    """The samples of a batch in another order, over all lanes."""
+    if not isinstance(value, Lanes):
+        return value.flip(0)
+    if value.stack.ndim == 1:
+        return value
+    samples = value.stack.flatten(0, 1)
+    mixed = torch.empty_like(value.stack)
+    return Lanes(mixed.copy_(samples[torch.randperm(len(samples))].view(mixed.shape)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from trainables.data.array_samples import ArraySamples
 from trainables.data.nests import Nest, list_leaves
@@ -19,11 +20,13 @@ from trainables.regularisers.dropout import Dropout
 Frozen = Any
 """A value that can be hashed and compared."""
 _OF_TORCH = frozenset(vars(nn.Module()))
-_VALUES = {Dropout: "_p"}
+_VALUES: Mapping[type[nn.Module], str] = {Dropout: "_p"}
 """Attributes that layers also keep as tensors, which lanes may have different values of."""
-_HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _STATE = ("_metrics", "info")
 """Attributes of a trainable that its steps do not read."""
+_OF_ONE = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
+"""What a trainable may keep, and what belongs to one training."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def explain_alone(run: TrainingRun) -> str | None:
         ),
     }
     found = next((text for text, applies in reasons.items() if applies), None)
-    return found or _explain_hooks(run.model)
+    return found or _explain_hooks(run.model) or _explain_kept(run)
 
 
 def describe_network(model: nn.Module) -> Frozen:
@@ -81,16 +84,20 @@ def describe_network(model: nn.Module) -> Frozen:
         (name, tuple(t.shape), tuple(t.stride()), t.dtype, t.requires_grad) for name, t in tensors
     )
     modules = tuple(
-        (name, type(module), module.training, _freeze_attributes(module))
+        (name, _find_class(module), module.training, _freeze_attributes(module))
         for name, module in model.named_modules(remove_duplicate=False)
     )
     return layouts, modules
 
 
 def describe_trainable(run: TrainingRun) -> Frozen:
-    """The class and the attributes of a trainable."""
-    attributes = {k: v for k, v in vars(run.trainable).items() if k not in _STATE}
-    return type(run.trainable), _freeze(attributes)
+    """The class of a trainable, and the attributes that its steps may read."""
+    attributes = {
+        name: _freeze_values(value) if isinstance(value, nn.Module) else _freeze(value)
+        for name, value in vars(run.trainable).items()
+        if name not in _STATE and not isinstance(value, _OF_ONE)
+    }
+    return type(run.trainable), tuple(attributes.items())
 
 
 def name_difference(before: Frozen, after: Frozen) -> str:
@@ -100,6 +107,12 @@ def name_difference(before: Frozen, after: Frozen) -> str:
             if value != changed:
                 return f"`{attribute}` of {name or 'the network'} ({kind.__name__})"
     return "an attribute of the network"
+
+
+def _find_class(module: nn.Module) -> type[nn.Module]:
+    """The class; one that is parametrised has a class of its own, made of the usual one."""
+    kind = type(module)
+    return kind.__bases__[0] if is_parametrized(module) else kind
 
 
 def _freeze_attributes(module: nn.Module) -> Frozen:
@@ -129,6 +142,10 @@ def _freeze(value: Any) -> Frozen:
         return type(value), id(value)
 
 
+def _freeze_values(module: nn.Module) -> Frozen:
+    return describe_network(module), _freeze(module.state_dict())
+
+
 def _is_plain(nest: Nest) -> bool:
     """Whether a nest has nothing but tensors."""
     return all(isinstance(part, Tensor) for part in _list_parts(nest))
@@ -152,4 +169,12 @@ def _explain_hooks(model: nn.Module) -> str | None:
     for name, parameter in model.named_parameters():
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
             return f"{name} has hooks, which see one training only"
+    return None
+
+
+def _explain_kept(run: TrainingRun) -> str | None:
+    own = {id(module) for module in run.model.modules()}
+    for name, value in vars(run.trainable).items():
+        if isinstance(value, nn.Module) and not own.isdisjoint(map(id, value.modules())):
+            return f"its trainable keeps the network as `{name}`; use the one that `step` is given"
     return None

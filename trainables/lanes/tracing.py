@@ -95,7 +95,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
 
 def _watched(function: Function) -> Function:
     def watched(*inputs: Tensor) -> list[Tensor | None]:
-        with _Watch():
+        with _Watch():  # type: ignore[no-untyped-call]  # torch leaves it untyped
             return function(*inputs)
 
     return watched
@@ -116,8 +116,7 @@ def _extract_draws(made: fx.GraphModule) -> list[Draw]:
     for node in list(graph.nodes):
         if node.op != "call_function" or not is_random(node.target):
             continue
-        arguments = fx.node.map_arg(node.args, lambda n: _read_layout(n.meta["val"]))
-        draws.append(Draw(node.target, arguments, dict(node.kwargs)))
+        draws.append(Draw(node.target, _read_arguments(node), dict(node.kwargs)))
         with graph.inserting_after(last):
             last = graph.placeholder(f"draw_{len(draws)}")
         _put_in_place(graph, node, last)
@@ -136,6 +135,13 @@ def _put_in_place(graph: fx.Graph, node: fx.Node, drawn: fx.Node) -> None:
             drawn = graph.call_function(torch.ops.aten.copy_.default, (given, drawn))
     node.replace_all_uses_with(drawn)
     graph.erase_node(node)
+
+
+def _read_arguments(node: fx.Node) -> tuple[Any, ...]:
+    """The arguments of a call, with layouts in place of tensors."""
+    read: Any = lambda argument: _read_layout(argument.meta["val"])  # noqa: E731  # typed as torch wants it
+    arguments: Any = fx.node.map_arg(node.args, read)
+    return tuple(arguments)
 
 
 def _name(node: fx.Node) -> str:
