@@ -25,7 +25,10 @@ GapsweepError
 │   ├── ForbiddenError             a user without the right
 │   ├── BundleError                an archive of code that is refused
 │   ├── TooLargeError              a request's body that is too large
+│   ├── SlowClientError            a request's body that does not arrive
 │   ├── RateLimitError             too many requests
+│   ├── LimitReachedError          a user has as much as a user may have
+│   ├── IdempotencyError           an idempotency key that was used for another request
 │   └── DatabaseSetupError         a database URL or schema that cannot be used
 ├── ServerError                    a server that cannot be reached, or that failed
 │   ├── DiskFullError              the disk, or the account's share of it, is full
@@ -255,6 +258,13 @@ class TooLargeError(InputError):
     code = "too-large"
 
 
+class SlowClientError(InputError):
+    """A request's body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request-timeout"
+
+
 class RateLimitError(InputError):
     """A rate limit is exceeded; ``retry_after`` is in seconds."""
 
@@ -273,6 +283,19 @@ class RateLimitError(InputError):
     def restore(cls, details: ErrorDetails) -> Self:
         """The error with the time to retry, 1 s if none was sent."""
         return cls(details.message, 1.0 if details.retry_after is None else details.retry_after)
+
+
+class LimitReachedError(InputError):
+    """The user has as much of something as a user may have."""
+
+    status = HTTPStatus.CONFLICT
+    code = "limit-reached"
+
+
+class IdempotencyError(InputError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency-key-reused"
 
 
 class DatabaseSetupError(InputError):

@@ -23,3 +23,14 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def size(count: float | None) -> str:
+    """Format a number of bytes with three significant digits; a dash for None."""
+    if count is None:
+        return MISSING
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB" if count < 1000 else f"{count:.0f} TiB"

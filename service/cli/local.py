@@ -160,6 +160,9 @@ def list_sweeps(
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=500, help="With --server: number of newest sweeps.")
     ] = 30,
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Measure every folder; a server always lists sizes.")
+    ] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
@@ -171,7 +174,7 @@ def list_sweeps(
     from service.sweep.environment import locate_home
 
     at = locate_home(home)
-    table, damaged = build_list(at)
+    table, damaged = build_list(at, sizes=sizes)
     if table.row_count:
         console = open_console()
         console.print(table)

@@ -5,31 +5,38 @@ from __future__ import annotations
 from rich.table import Table
 
 from service.base.errors import GapsweepError, NotReadyError
-from service.base.number_format import duration, number
+from service.base.folder_size import measure_folder
+from service.base.number_format import duration, number, size
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import load_stored_spec, read_current_summary
 
 _TITLES = ("sweep", "state", "trials", "time", "objective", "best", "gap/loss")
+_SIZE = "size"
 
 
-def build_list(home: Home) -> tuple[Table, list[str]]:
+def build_list(home: Home, *, sizes: bool = False) -> tuple[Table, list[str]]:
     """One row for everything that lies where sweeps do, the oldest first; what is damaged in each.
+
+    With ``sizes``, every folder is measured.
 
     Raises:
         HomeError: the folder of the sweeps cannot be read.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in _TITLES:
+    for title in (*_TITLES, _SIZE) if sizes else _TITLES:
         table.add_column(title, overflow="fold", no_wrap=title == "sweep")
     damaged = []
     for folder in home.list_all():
         try:
-            table.add_row(*_build_row(folder))
+            row = _build_row(folder)
         except NotReadyError:
-            table.add_row(folder.sweep_id, "not started")
+            row = (folder.sweep_id, "not started")
         except GapsweepError as error:
-            table.add_row(folder.sweep_id, "damaged")
+            row = (folder.sweep_id, "damaged")
             damaged.append(str(error).splitlines()[0])
+        if sizes:
+            row = (*row, *[""] * (len(_TITLES) - len(row)), format_size(folder))
+        table.add_row(*row)
     return table, damaged
 
 
@@ -54,6 +61,12 @@ def _build_row(folder: SweepFolder) -> tuple[str, ...]:
         metric,
         *figures,
     )
+
+
+def format_size(folder: SweepFolder) -> str:
+    """The size of a sweep's folder."""
+    found = measure_folder(folder.path)
+    return size(found.bytes) if found.complete else f"> {size(found.bytes)}"
 
 
 def _is_being_made(folder: SweepFolder) -> bool:

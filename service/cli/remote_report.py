@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from service.base.number_format import MISSING, duration, number
+from service.base.number_format import MISSING, duration, number, size
 from service.client.job_states import JobState
 from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.formatting import format_trial
@@ -20,11 +20,12 @@ _UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
     """One row per sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("sweep", "owner", "state", "trials", "best", "gap/loss", "age"):
+    for title in ("sweep", "owner", "state", "trials", "best", "gap/loss", "size", "age"):
         table.add_column(title, overflow="fold")
     for sweep in sweeps:
         age = duration(max(0.0, time.time() - sweep.created))
-        table.add_row(sweep.sweep_id, sweep.owner, str(sweep.state), *_describe(sweep), age)
+        state, cells = str(sweep.state), _describe(sweep)
+        table.add_row(sweep.sweep_id, sweep.owner, state, *cells, size(sweep.size), age)
     return table
 
 
@@ -68,6 +69,7 @@ def status_table(sweep: SweepDetails) -> Table:
         ("baseline", _finalist(progress.get("baseline"), progress)),
         ("best", _finalist(progress.get("best"), progress)),
         ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
+        ("size", size(sweep.size) if sweep.size is not None else None),
         ("changes", "\n".join(progress.get("changes", ()))),
         ("driver failures", str(sweep.failures) if sweep.failures else None),
     ]

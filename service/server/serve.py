@@ -7,8 +7,11 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -23,18 +26,24 @@ from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
 from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
+from service.server.patient_protocol import PatientProtocol
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
+from service.server.run_remover import MlflowRunRemover
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
 from service.server.store.webhook_store import WebhookStore
 from service.server.sweep_service import ServiceSettings, SweepService
+from service.server.upkeep import Upkeep
 from service.server.webhook_delivery import WebhookSender, check_urls
 from service.sweep.home import Home
 
 PERIOD = 0.5
 """Seconds between rounds of the reconciler."""
+UPKEEP_PERIOD = 10.0
+"""Seconds between rounds of the upkeep."""
 _GRACE = 5
+_AUDIT_PERIOD = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +51,10 @@ class ServerSettings:
     """The settings of a server.
 
     ``mlflow_uri`` None leaves it to each driver's machine. ``driver_url`` is the URL of this API as
-    drivers on the cluster reach it; None takes it from ``host`` and ``port``.
-    ``parts`` are what this process started beside the API.
+    drivers on the cluster reach it; None takes it from ``host`` and ``port``. ``trusted_proxies``
+    are the addresses or networks whose ``X-Forwarded-For`` names the client. ``keep_days`` is for
+    how many days sweeps that have ended are kept; None keeps them. ``parts`` are what this process
+    started beside the API. Entries of the audit log are kept for ``audit_days`` days.
     """
 
     service: ServiceSettings
@@ -58,7 +69,10 @@ class ServerSettings:
     python: str = "python"
     webhooks: Sequence[str] = ()
     webhook_secret: str | None = None
+    keep_days: float | None = None
+    trusted_proxies: Sequence[str] = ()
     parts: Sequence[Part] = ()
+    audit_days: float = 730.0
 
 
 def build(settings: ServerSettings) -> FastAPI:
@@ -85,7 +99,12 @@ def build(settings: ServerSettings) -> FastAPI:
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
     service.wake = reconciling.wake
-    loops = [reconciling, *_build_webhook_loops(settings, database, leases)]
+    remover = MlflowRunRemover(home.path, settings.mlflow_uri, service.service_tokens.make)
+    upkeep = Upkeep(service, remover, settings.keep_days)
+    keeping = LeasedLoop("upkeep", leases, upkeep.round, UPKEEP_PERIOD)
+    service.wake_upkeep = keeping.wake
+    auditing = _build_audit_loop(service, settings.audit_days, leases)
+    loops = [reconciling, keeping, auditing, *_build_webhook_loops(settings, database, leases)]
     return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 
@@ -127,18 +146,42 @@ def serve(settings: ServerSettings) -> None:
         InputError: the address cannot be used.
     """
     check_port(settings.host, settings.port)
+    check_proxies(settings.trusted_proxies)
     _configure_logging()
     app = build(settings)
     gc.collect()
     gc.freeze()  # a collection over everything that is loaded would delay every request
     uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_GRACE,
+        app, host=settings.host, port=settings.port, **list_http_options(settings.trusted_proxies)
     )
+
+
+def list_http_options(trusted_proxies: Sequence[str]) -> dict[str, Any]:
+    """How uvicorn serves the API: its arguments but for the app and the address."""
+    return {
+        "log_config": None,
+        "access_log": False,
+        "timeout_graceful_shutdown": _GRACE,
+        "http": PatientProtocol,
+        "ws": "none",
+        "proxy_headers": bool(trusted_proxies),
+        "forwarded_allow_ips": list(trusted_proxies),
+    }
+
+
+def check_proxies(addresses: Sequence[str]) -> None:
+    """Check that each is an IP address or a network.
+
+    Raises:
+        InputError: one is neither; a name could become another machine's.
+    """
+    for address in addresses:
+        try:
+            ip_network(address, strict=True)
+        except ValueError:
+            raise InputError(
+                f"--trusted-proxy: invalid address {address!r}; write it as 10.0.0.7 or 10.0.0.0/8"
+            ) from None
 
 
 def _build_webhook_loops(
@@ -151,6 +194,13 @@ def _build_webhook_loops(
         return []
     sender = WebhookSender(webhooks, settings.webhook_secret or "")
     return [LeasedLoop("webhooks", leases, sender.round, 1.0)]
+
+
+def _build_audit_loop(service: SweepService, days: float, leases: LeaseStore) -> LeasedLoop:
+    def delete_old() -> None:
+        service.audit.delete_before(time.time() - days * 86_400)
+
+    return LeasedLoop("audit", leases, delete_old, _AUDIT_PERIOD)
 
 
 def _configure_logging() -> None:

@@ -11,7 +11,7 @@ from service.sweep.home import Home
 DEFAULT_HOME = "gapsweep-data"
 EXPERIMENT = "gapsweep"
 """The name of the MLflow experiment that contains all sweeps."""
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The beginnings of MLflow URIs that name a database, which no server is asked for."""
 
 
@@ -43,4 +43,4 @@ def get_mlflow_uri(home: Home) -> str | None:
 def get_artifact_location(home: Home) -> str | None:
     """Return the artifact folder of the home; None if a tracking server chooses the location."""
     uri = get_mlflow_uri(home) or ""
-    return home.artifacts.as_uri() if uri.startswith(_DATABASES) else None
+    return home.artifacts.as_uri() if uri.startswith(DATABASES) else None

@@ -26,6 +26,7 @@ ROLES = {
     "user": Right.WRITE,
     "sweep": Right.WRITE,
     "admin": Right.DELETE,
+    "service": Right.DELETE,
 }
 """The right of each role that the API names."""
 

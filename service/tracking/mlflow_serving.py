@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
+import time
 
 from service.tracking.mlflow_settings import MlflowSettings
 
@@ -10,6 +13,9 @@ _HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 _ROOT = "mlflow-artifacts:/"
 """Where the artifacts of new experiments are: below the folder that this server serves."""
 _GRACE = 5
+_PURGE_PERIOD = 10.0
+"""Seconds between looks for runs that are to be removed."""
+_log = logging.getLogger(__name__)
 _SWITCHED_OFF = (
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
     "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
@@ -39,6 +45,7 @@ def serve_mlflow(settings: MlflowSettings) -> None:
     confine_artifacts(settings.artifacts)
     create_database(settings.database, _ROOT)
     initialize_backend_stores(settings.database, settings.database, _ROOT)
+    threading.Thread(target=_purge, name="purge", daemon=True).start()
     uvicorn.run(
         Guard(app, authority),
         host=settings.host,
@@ -49,6 +56,20 @@ def serve_mlflow(settings: MlflowSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )
+
+
+def _purge() -> None:
+    """Remove the runs of deleted sweeps from the database, again and again."""
+    from mlflow.server.handlers import _get_tracking_store
+
+    from service.tracking.run_removal import purge_runs
+
+    while True:
+        try:
+            purge_runs(_get_tracking_store())
+        except Exception as error:  # the database may be away; the server says so itself
+            _log.warning("runs of deleted sweeps are not removed: %s", error)
+        time.sleep(_PURGE_PERIOD)
 
 
 def _prepare(settings: MlflowSettings) -> None:

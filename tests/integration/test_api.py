@@ -73,6 +73,18 @@ def test_the_same_key_gives_the_same_sweep(world: World) -> None:
     assert world.submit() != world.submit()
 
 
+def test_the_same_key_with_another_body_is_refused(world: World) -> None:
+    key = {"headers": {"Idempotency-Key": "monday"}}
+    sweep_id = world.submit(**key)
+    for more in ({"params": {"priority": 1}}, {"json": {**SPEC, "name": "other"}}):
+        answer = world.call("POST", "/v1/sweeps", **{"json": SPEC, **key, **more})
+        body = refused(answer, 422)
+        assert body["type"] == "urn:problem-type:gapsweep:idempotency-key-reused"
+        assert f"the idempotency key 'monday' was used for {sweep_id}" in body["detail"]
+    assert world.submit(**key) == sweep_id
+    assert world.submit("bob", **key) != sweep_id
+
+
 def test_every_problem_of_a_spec_is_said_at_once_as_the_command_says_it(world: World) -> None:
     wrong = {**SPEC, "data": {"name": "digit"}, "training": {"max_epochs": "forty"}}
     for path in ("/v1/sweeps", "/v1/validate"):
@@ -159,7 +171,9 @@ class TestWho:
     )
     def test_a_token_says_whose_it_is(self, world: World, user: str, role: str) -> None:
         found = world.call("GET", "/v1/me", user)
-        assert found.json() == {"name": user, "role": role, "sweep_id": None}
+        whose = {"name": user, "role": role, "sweep_id": None, "token": "default"}
+        scope = {"viewer": "read", "user": "submit", "admin": "admin"}[role]
+        assert found.json() == {**whose, "scope": scope, "expires": None}
 
     def test_a_token_of_nobody_has_no_role(self, world: World) -> None:
         world.service.users.revoke("ann")
@@ -344,9 +358,29 @@ def test_every_call_but_health_wants_a_token(world: World) -> None:
     assert any(path.startswith("/v1") for path in paths)
     for path, calls in paths.items():
         for method in calls:
-            asked = path.format(sweep_id="x", number=0)
+            asked = path.format(sweep_id="x", number=0, name="ann")
             status = world.call(method.upper(), asked, None).status_code
             assert status == (401 if path.startswith("/v1") else 200), (method, path)
+
+
+def _references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            yield from [value] if name == "$ref" else _references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _references(value)
+
+
+def test_every_reference_of_the_openapi_document_leads_to_a_schema(world: World) -> None:
+    document = world.call("GET", "/openapi.json", None).json()
+    references = set(_references(document))
+    assert "#/components/schemas/ProblemOut" in references
+    for reference in references:
+        found = document
+        for name in reference.removeprefix("#/").split("/"):
+            found = found[name]
+        assert found, reference
 
 
 def test_the_openapi_document_describes_every_call(world: World) -> None:
@@ -362,6 +396,10 @@ def test_the_openapi_document_describes_every_call(world: World) -> None:
         "/v1/sweeps/{sweep_id}/events",
         *(f"/v1/sweeps/{{sweep_id}}/{r}" for r in ("best", "report", "logs", "model")),
         "/v1/me",
+        "/v1/users/{name}",
+        "/v1/tokens",
+        "/v1/tokens/{name}",
+        "/v1/audit",
         "/v1/bundles",
         "/v1/cluster",
         "/metrics",

@@ -23,6 +23,8 @@ from mlflow.exceptions import MlflowException
 from service.base.errors import ServerError
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
+from service.server.run_remover import MlflowRunRemover
+from service.server.store.service_tokens import ServiceTokens
 from service.sweep.home import Home
 from service.sweep.refit_record import Registered
 from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
@@ -31,6 +33,7 @@ from tests.commands import command
 from tests.drivers import api_over_http, driver_token
 from tests.exported import subject_of
 from tests.patience import patience, wait_for
+from tests.stores import Clock
 from tests.worlds import World
 from trainables.analysis.example import load_example
 from trainables.analysis.export import export_network
@@ -323,3 +326,65 @@ def test_an_old_home_whose_artifacts_are_files_still_opens_and_a_foreign_place_d
         listed = served.call("GET", f"{CALLS}/artifacts/list?run_id={run}", "root")
         assert listed.status_code == status
     assert json.loads(answer.text)["error_code"] == "PERMISSION_DENIED"
+
+
+def test_the_service_removes_a_deleted_sweeps_runs_for_good(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the service, by a token of its own; a refit's run stays, and no user's token does it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens["ann"])
+    (tmp_path / "spec.yaml").write_text("name: x\n")
+    (tmp_path / "report.html").write_text("a report")
+    client = mlflow.MlflowClient(served.url)
+    runs = {}
+    for sweep_id in ("gone-1", "kept-1"):
+        tracked = TrackedSweep(
+            sweep_id=sweep_id,
+            name="x",
+            trainable="trainables.models:MLP",
+            data="digits",
+            data_digest="0",
+            params={"trials": "2"},
+            spec=tmp_path / "spec.yaml",
+        )
+        sweep = SweepRuns(served.url, None, tracked)
+        sweep.open()
+        client.log_artifact(sweep.parent, str(tmp_path / "report.html"))
+        runs[sweep_id] = sweep.parent
+    refit = client.create_run(
+        sweep.experiment, tags={"gapsweep.sweep_id": "gone-1", "gapsweep.role": "refit"}
+    )
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    as_ann = MlflowRunRemover(served.home, served.url, lambda: served.world.tokens["ann"])
+    assert as_ann(["gone-1"]) == frozenset()
+    remover = MlflowRunRemover(served.home, served.url, served.world.service.service_tokens.make)
+    assert remover(["gone-1"]) == {"gone-1"}
+    assert not list(served.home.glob(f"artifacts/*/{runs['gone-1']}"))
+    assert list(served.home.glob(f"artifacts/*/{runs['kept-1']}/artifacts/report.html"))
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens["ann"])
+    assert client.get_run(runs["kept-1"]).info.lifecycle_stage == "active"
+    assert client.get_run(refit.info.run_id).info.lifecycle_stage == "active"
+
+    def is_gone() -> bool:
+        try:
+            client.get_run(runs["gone-1"])
+        except MlflowException as error:
+            return error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        return False
+
+    wait_for(is_gone, 30)
+
+
+def test_the_services_own_token_ends_soon_and_opens_nothing_else(served: Served) -> None:
+    clock = Clock(1_000_000.0)
+    tokens = ServiceTokens(served.world.database, clock)
+    token = tokens.make()
+    assert tokens.is_valid(token)
+    forged = f"{token[:-1]}{'0' if token[-1] != '0' else '1'}"
+    assert not tokens.is_valid(forged)
+    assert not tokens.is_valid(token.replace(str(1_000_600), str(9_000_000)))
+    clock.now += 601
+    assert not tokens.is_valid(token)
+    now = {"Authorization": f"Bearer {served.world.service.service_tokens.make()}"}
+    assert served.world.call("GET", "/v1/me", None, headers=now).json()["role"] == "service"
+    assert served.world.call("GET", "/v1/sweeps", None, headers=now).status_code == 401

@@ -6,6 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
+
+from service.server.store.database import alembic_configuration
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -41,3 +45,10 @@ def test_an_import_of_a_test_module_would_be_seen(tmp_path: Path) -> None:
     for line in ("from tests.unit import test_layout", "from tests.unit.test_layout import TESTS"):
         module.write_text(line)
         assert [i for i in imported(module) if is_a_test_module(i)] == ["tests.unit.test_layout"]
+
+
+def test_every_migration_follows_another_so_that_they_are_one_line() -> None:
+    scripts = ScriptDirectory.from_config(alembic_configuration())
+    files = list(Path(scripts.versions).glob("[0-9]*.py"))
+    assert len(list(scripts.walk_revisions())) == len(files)
+    assert len(scripts.get_heads()) == 1

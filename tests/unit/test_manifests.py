@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import jsonschema
@@ -21,184 +16,26 @@ import pytest
 import yaml
 from kubernetes_validate.utils import all_versions
 
-ROOT = Path(__file__).parents[2]
-DOCKER = ROOT / "docker"
-STACKS = {"k8s": "gapsweep:latest", "k8s-gpu": "gapsweep:cuda"}
-HEAD = "ray-head-svc"  # KubeRay's name for the Service of a RayCluster `ray`
-SEES = {  # container: the keys in its environment, each with its Secret
-    "postgres": {("postgres", "POSTGRES_PASSWORD")},
-    "mlflow/migrate": {("mlflow", "MLFLOW_BACKEND_STORE_URI")},
-    "mlflow": {("mlflow", "MLFLOW_BACKEND_STORE_URI")},
-    "api/migrate": {("api", "GAPSWEEP_DATABASE_URL")},
-    "api": {("api", "GAPSWEEP_DATABASE_URL"), ("ray-token", "auth_token")},
-}
-SECRETS = {"postgres", "mlflow", "api", "ray"}  # files that the script writes
-UNITS = {"": 1.0, "m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}
-
-TEXT, COUNT, SWITCH = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
-TEXTS = {"type": "object", "additionalProperties": TEXT}
-OBJECT = {"type": "object"}
-
-
-def fields(required: str, **known: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": required.split(),
-        "properties": known,
-        "additionalProperties": False,
-    }
-
-
-GROUP = {"rayStartParams": TEXTS, "resources": TEXTS, "labels": TEXTS, "template": OBJECT}
-RAY_CLUSTER = fields(  # ray.io/v1 of KubeRay 1.6; templates are looked at as Kubernetes' own
-    "headGroupSpec",
-    rayVersion=TEXT,
-    suspend=SWITCH,
-    managedBy=TEXT,
-    enableInTreeAutoscaling=SWITCH,
-    autoscalerOptions=OBJECT,
-    gcsFaultToleranceOptions=OBJECT,
-    headServiceAnnotations=TEXTS,
-    upgradeStrategy=fields("", type={"enum": ["Recreate", "None"]}),
-    authOptions=fields(
-        "", mode={"enum": ["disabled", "token"]}, secretName=TEXT, enableK8sTokenAuth=SWITCH
-    ),
-    headGroupSpec=fields(
-        "template", **GROUP, serviceType=TEXT, headService=OBJECT, enableIngress=SWITCH
-    ),
-    workerGroupSpecs={
-        "type": "array",
-        "items": fields(
-            "groupName template minReplicas maxReplicas",
-            **GROUP,
-            groupName=TEXT,
-            replicas=COUNT,
-            minReplicas=COUNT,
-            maxReplicas=COUNT,
-            numOfHosts=COUNT,
-            idleTimeoutSeconds=COUNT,
-            suspend=SWITCH,
-            scaleStrategy=OBJECT,
-        ),
-    },
+from tests.manifests import (
+    DOCKER,
+    HEAD,
+    RAY_CLUSTER,
+    ROOT,
+    SECRETS,
+    SEES,
+    STACKS,
+    Stack,
+    amount,
+    pod,
+    render,
+    secret_keys,
+    selects,
 )
 
 
-@dataclass(frozen=True)
-class Pod:
-    """What one workload makes its pods of."""
-
-    name: str
-    app: str
-    labels: dict[str, str]
-    spec: dict[str, Any]
-    single: bool  # never two at a time, not while it is replaced either
-
-    def containers(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for each in self.spec.get("initContainers", []):
-            yield f"{self.name}/{each['name']}", each
-        for each in self.spec["containers"]:
-            yield self.name, each
-
-    def ports(self) -> dict[str, int]:
-        return {
-            p["name"]: p["containerPort"] for _, c in self.containers() for p in c.get("ports", [])
-        }
-
-    def volume(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = {v["name"]: v for v in self.spec["volumes"]}[name]
-        return found
-
-
-class Stack:
-    """A folder's objects."""
-
-    def __init__(self, objects: list[dict[str, Any]], image: str) -> None:
-        self.objects, self.image = objects, image
-
-    def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {o["metadata"]["name"]: o for o in self.objects if o["kind"] == kind}
-
-    @property
-    def ray(self) -> dict[str, Any]:
-        spec: dict[str, Any] = self.of("RayCluster")["ray"]["spec"]
-        return spec
-
-    def ray_groups(self) -> list[dict[str, Any]]:
-        return [self.ray["headGroupSpec"], *self.ray["workerGroupSpecs"]]
-
-    def pods(self) -> list[Pod]:
-        found = []
-        for kind in ("Deployment", "StatefulSet"):
-            for name, each in self.of(kind).items():
-                spec = each["spec"]
-                rolls = kind == "Deployment" and spec.get("strategy") != {"type": "Recreate"}
-                found.append(
-                    pod(name, spec["template"], single=spec["replicas"] == 1 and not rolls)
-                )
-        for group in self.ray_groups():
-            name = group["template"]["spec"]["containers"][0]["name"]
-            found.append(pod(name, group["template"], single=False))
-        return found
-
-    def containers(self) -> list[tuple[str, dict[str, Any]]]:
-        return [each for found in self.pods() for each in found.containers()]
-
-    def secret(self) -> dict[str, str]:
-        """Every password by its key, which no two Secrets share."""
-        data = [item for each in self.of("Secret").values() for item in each["data"].items()]
-        assert len(dict(data)) == len(data)
-        return {key: base64.b64decode(value).decode() for key, value in data}
-
-
-def pod(name: str, template: dict[str, Any], *, single: bool) -> Pod:
-    labels = template["metadata"]["labels"]
-    return Pod(name, labels["app"], labels, template["spec"], single)
-
-
-def amount(text: str) -> float:
-    number = text.rstrip("mMGi")
-    return float(number) * UNITS[text[len(number) :]]
-
-
-def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    assert selector.keys() <= {"matchLabels", "matchExpressions"}
-    for each in selector.get("matchExpressions", []):
-        assert each["operator"] == "In"
-        if labels.get(each["key"]) not in each["values"]:
-            return False
-    return selector.get("matchLabels", {}).items() <= labels.items()
-
-
-def secret_keys(container: dict[str, Any]) -> set[tuple[str, str]]:
-    references = [
-        e["valueFrom"]["secretKeyRef"] for e in container.get("env", []) if "valueFrom" in e
-    ]
-    return {(r["name"], r["key"]) for r in references}
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the manifests, with passwords of its own."""
-    copied = tmp_path_factory.mktemp("docker")
-    for name in STACKS:
-        shutil.copytree(DOCKER / name, copied / name, ignore=shutil.ignore_patterns("*.env"))
-    subprocess.run([copied / "k8s" / "secrets"], check=True, capture_output=True)
-    return copied
-
-
-@pytest.fixture(scope="module")
-def stacks(folder: Path) -> dict[str, Stack]:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("no kubectl, which renders the manifests")
-    found = {}
-    for name, image in STACKS.items():
-        command = [kubectl, "kustomize", str(folder / name)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        found[name] = Stack(list(yaml.safe_load_all(done.stdout)), image)
-    return found
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stack]:
+    return render(tmp_path_factory.mktemp("docker"))
 
 
 @pytest.fixture(params=STACKS)
@@ -471,51 +308,6 @@ class TestContainers:
         wanted = yaml.safe_load(plain)["services"]["mlflow"]["command"]
         (mlflow,) = [c for n, c in stack.containers() if n == "mlflow"]
         assert mlflow["args"] == wanted
-
-
-class TestNetwork:
-    """Who may speak to whom."""
-
-    def test_only_api_and_mlflow_are_open_and_the_rest_to_those_who_need_it(
-        self, stack: Stack
-    ) -> None:
-        policies = [p["spec"] for p in stack.of("NetworkPolicy").values()]
-        labels = {"another": {}} | {p.app: p.labels for p in stack.pods()}
-        ports = {port for p in stack.pods() for port in p.ports().values()} | {12345}
-        sources = {"outside": None, **labels}
-        found = {
-            (source, target, port)
-            for source, target, port in product(sources, labels, ports)
-            if admitted(policies, sources[source], labels[target], port)
-        }
-        wanted = {
-            (source, *open_) for source in sources for open_ in [("api", 8080), ("mlflow", 5000)]
-        }
-        wanted |= {(source, "postgres", 5432) for source in ("api", "mlflow")}
-        wanted |= {("ray", "ray", port) for port in ports} | {("api", "ray", 8265)}
-        assert found == wanted
-
-
-def admitted(
-    policies: list[dict[str, Any]],
-    source: dict[str, str] | None,
-    target: dict[str, str],
-    port: int,
-) -> bool:
-    """Whether a pod of these labels takes a connection of that one (None: one of elsewhere)."""
-    chosen = [p for p in policies if selects(p["podSelector"], target)]
-    assert all(p["policyTypes"] == ["Ingress"] for p in chosen)
-    if not chosen:
-        return True
-    for rule in (rule for policy in chosen for rule in policy.get("ingress", [])):
-        peers = rule.get("from")
-        assert all(peer.keys() == {"podSelector"} for peer in peers or [])
-        ours = peers is None or (
-            source is not None and any(selects(p["podSelector"], source) for p in peers)
-        )
-        if ours and ("ports" not in rule or port in [p["port"] for p in rule["ports"]]):
-            return True
-    return False
 
 
 def test_with_gpus_the_workers_have_one_each_and_nothing_else_is_different(

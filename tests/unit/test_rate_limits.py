@@ -40,7 +40,7 @@ class TestRateLimiter:
             rates.count_failure(host)
         with pytest.raises(RateLimitError, match="requests:"):
             rates.count("ann", submits=False)
-        with pytest.raises(RateLimitError, match="requests with an invalid token:"):
+        with pytest.raises(RateLimitError, match="requests without a valid token:"):
             rates.count_failure("127.0.0.1")
 
     def test_submissions_count_as_both(self) -> None:
@@ -125,6 +125,16 @@ class TestThroughTheApi:
         refused(world.call("POST", "/v1/sweeps", json={}), 422)
         too_many(world.call("GET", "/v1/sweeps"))
 
+    def test_requests_without_a_token_count_as_those_with_an_invalid_one(
+        self, world: World
+    ) -> None:
+        limit(world, failures="2/minute")
+        refused(world.call("GET", "/v1/sweeps", None), 401)
+        refused(world.call("POST", "/v1/bundles", None, content=b"x"), 401)
+        body = too_many(world.call("GET", "/v1/me", None))
+        assert body["detail"].startswith("too many requests without a valid token: the limit is 2")
+        assert world.call("GET", "/v1/sweeps").status_code == 200
+
     def test_submissions_are_limited_apart_from_requests(self, world: World) -> None:
         limit(world, submissions="2/hour")
         sweep_id = world.submit()
@@ -154,7 +164,7 @@ class TestThroughTheApi:
             refused(world.call("GET", "/v1/sweeps", None, headers=wrong), 401)
         for _ in range(3):
             body = too_many(world.call("GET", "/v1/sweeps", None, headers=wrong))
-            assert "requests with an invalid token" in body["detail"]
+            assert "requests without a valid token" in body["detail"]
             assert world.call("GET", "/v1/sweeps").status_code == 200
 
     def test_health_is_not_limited(self, world: World) -> None:

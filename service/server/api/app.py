@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
@@ -14,14 +15,19 @@ from service.client.job_states import JobState
 from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
+from service.server.api.audit_routes import audit_router
 from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
 from service.server.api.driver_routes import driver_router
+from service.server.api.event_feeds import EventFeeds
+from service.server.api.limit_routes import limits_router
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.parts import Part, find_part_faults
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
 from service.server.api.threads import TheThreads, Threads
+from service.server.api.token_expiry import TokenExpiry
+from service.server.api.token_routes import token_router
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -95,7 +101,28 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
-_ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
+_ROUTERS = (
+    health_router,
+    me_router,
+    limits_router,
+    token_router,
+    audit_router,
+    sweep_router,
+    result_router,
+    cluster_router,
+)
+
+
+class _Api(FastAPI):
+    """An app whose OpenAPI document has the schemas of problem documents."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(
+            problems.build_schemas()
+        )
+        return document
 
 
 def create_app(
@@ -118,8 +145,9 @@ def create_app(
         yield
         for loop in loops:
             loop.stop()
+        service.audit_counter.write()
 
-    app = FastAPI(
+    app = _Api(
         title="gapsweep",
         version=get_installed_version(),
         summary="Which regularisation closes the generalisation gap of your model on your data?",
@@ -127,8 +155,10 @@ def create_app(
     )
     app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
+    app.state.feeds = EventFeeds(service)
     app.state.loops, app.state.threads = tuple(loops), Threads()
     app.state.metrics = Metrics(service, loops)
+    app.add_middleware(TokenExpiry)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
     for router in (*_ROUTERS, driver_router):

@@ -7,28 +7,36 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service.base.disk import is_disk_full
 from service.base.errors import (
     DiskFullError,
     ErrorDetails,
+    ForbiddenError,
     GapsweepError,
     Problem,
     RequestError,
     ServerError,
+    SlowClientError,
     UnauthorizedError,
 )
 from service.base.redaction import redact
 from service.base.versions import get_installed_version
 from service.client.models import ProblemItem, ProblemOut
 from service.client.problem_types import get_type
+from service.server.api.refusals import count_forbidden
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 30
+_SCHEMAS = "#/components/schemas/{model}"
+_CLIENT_CLOSED_REQUEST = 499
+"""As nginx counts a client that left before it was answered."""
 
 
 def install(app: FastAPI) -> None:
@@ -36,18 +44,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(GapsweepError, _handle_own)
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
     app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(ClientDisconnect, _handle_disconnect)
     app.add_exception_handler(OSError, _handle_os_error)
     app.add_exception_handler(Exception, _handle_unexpected)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problem documents that a route may answer, for the OpenAPI document."""
-    content = {"application/problem+json": {"schema": ProblemOut.model_json_schema()}}
+    schema = {"$ref": _SCHEMAS.format(model=ProblemOut.__name__)}
+    content = {"application/problem+json": {"schema": schema}}
     return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
 
 
-async def _handle_own(_request: Request, error: Exception) -> JSONResponse:
+def build_schemas() -> dict[str, Any]:
+    """The schemas that the responses of :func:`responses` refer to, by name."""
+    schema = ProblemOut.model_json_schema(ref_template=_SCHEMAS)
+    return {**schema.pop("$defs"), ProblemOut.__name__: schema}
+
+
+async def _handle_own(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GapsweepError)
+    if isinstance(error, ForbiddenError):
+        await run_in_threadpool(count_forbidden, request)
     return _respond(error)
 
 
@@ -68,6 +86,11 @@ async def _handle_http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return _document("about:blank", status, ErrorDetails(str(error.detail)), error.headers or {})
+
+
+async def _handle_disconnect(_request: Request, _error: Exception) -> Response:
+    """For a client that left in the middle of its request; nobody receives the response."""
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 async def _handle_os_error(request: Request, error: Exception) -> JSONResponse:
@@ -92,6 +115,8 @@ def _headers(error: GapsweepError) -> Mapping[str, str]:
     retry_after = error.details().retry_after
     if retry_after is not None:
         return {"Retry-After": f"{retry_after:.0f}"}
+    if isinstance(error, SlowClientError):
+        return {"Connection": "close"}  # the rest of the body would be taken for a request
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthorizedError) else {}
 
 

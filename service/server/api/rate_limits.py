@@ -1,4 +1,4 @@
-"""Rate limits: requests and submissions per user, failed authentications per host."""
+"""Rate limits: requests and submissions per user, requests without a valid token per host."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from service.base.errors import InputError, RateLimitError
 class RateSettings:
     """Rates such as ``600/minute``.
 
-    A user's requests and submissions, a host's invalid tokens, and the reports of a sweep, which
-    sends two a second and more when it begins again.
+    A user's requests and submissions, a host's requests without a valid token, and the reports of a
+    sweep, which sends two a second and more when it begins again.
     """
 
     requests: str = "1200/minute"
@@ -60,12 +60,12 @@ class RateLimiter:
         self._hit(self._reports, "reports", sweep_id)
 
     def count_failure(self, host: str) -> None:
-        """Count a request with an invalid token.
+        """Count a request without a valid token.
 
         Raises:
             RateLimitError: it exceeds the limit.
         """
-        self._hit(self._failures, "requests with an invalid token", host)
+        self._hit(self._failures, "requests without a valid token", host)
 
     def _hit(self, rate: RateLimitItem, what: str, who: str) -> None:
         if not self._limiter.hit(rate, what, who):

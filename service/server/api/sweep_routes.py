@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, StringConstraints
 
 from service.client.job_states import JobState
@@ -23,7 +20,6 @@ from service.client.models import (
     TrialsOut,
     ValidOut,
 )
-from service.client.sweep_events import event_to_json
 from service.server.api import problems, responses
 from service.server.api.dependencies import (
     BundleBody,
@@ -32,17 +28,17 @@ from service.server.api.dependencies import (
     TheCaller,
     TheJob,
     TheService,
+    TheToken,
     authenticate,
 )
+from service.server.api.event_feeds import TheFeeds
 from service.server.api.threads import TheThreads
 from service.server.spec_body import parse_spec_body
 from service.server.store.job_records import Job
 from service.server.sweep_service import MAX_PRIORITY
 
-_POLL_PERIOD = 0.5
-"""Seconds between queries for new events."""
-_BATCH = 500
-"""Events read at a time."""
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Proxies pass events on at once."""
 
 _EXAMPLE = {
     "name": "digits-mlp",
@@ -92,7 +88,7 @@ sweep_router = APIRouter(
     "/validate",
     openapi_extra=_SPEC_BODY,
     response_model=ValidOut,
-    responses=problems.responses(413),
+    responses=problems.responses(408, 413),
 )
 async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> Response:
     """Validate a spec without running it. It counts as a submission.
@@ -108,7 +104,10 @@ async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> 
 
 
 @sweep_router.post(
-    "/bundles", status_code=201, openapi_extra=_BUNDLE_BODY, responses=problems.responses(413, 507)
+    "/bundles",
+    status_code=201,
+    openapi_extra=_BUNDLE_BODY,
+    responses=problems.responses(408, 409, 413, 507),
 )
 def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
@@ -119,7 +118,7 @@ def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> Bund
     "/sweeps",
     status_code=201,
     openapi_extra=_SPEC_BODY,
-    responses={**problems.responses(409, 413, 507), 201: {"description": "queued"}},
+    responses={**problems.responses(408, 409, 413, 507), 201: {"description": "queued"}},
 )
 async def submit(
     service: TheService,
@@ -192,28 +191,33 @@ def trial(
     return TrialCurve(trial=TrialOut.of(found), epochs=tuple(EpochOut.of(e) for e in found.epochs))
 
 
-@sweep_router.get("/sweeps/{sweep_id}/events", response_class=EventSourceResponse)
+@sweep_router.get(
+    "/sweeps/{sweep_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        **problems.responses(409),
+        200: {
+            "description": "a server-sent event stream",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+    },
+)
 async def events(
-    service: TheService,
+    feeds: TheFeeds,
     job: TheJob,
+    user: TheCaller,
+    token: TheToken,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63)] = 0,
-) -> AsyncIterator[ServerSentEvent]:
+) -> StreamingResponse:
     """A sweep's events as they happen, from the first one or from after `Last-Event-ID`.
 
-    The stream ends when the sweep has ended.
+    The stream ends when the sweep has ended, and when the token is no longer valid.
     """
-    last = last_event_id
-    while True:
-        now = await run_in_threadpool(service.sweeps.get, job.sweep_id)
-        found = await run_in_threadpool(service.progress.events, job.sweep_id, last, _BATCH)
-        for stored in found:
-            last = stored.number
-            data = event_to_json(stored.event).decode()
-            yield ServerSentEvent(raw_data=data, event=stored.event.kind, id=str(last))
-        if not found:
-            if now.state.is_over:
-                return
-            await asyncio.sleep(_POLL_PERIOD)
+    feeds.check_room(user.name)
+    stream = feeds.follow(
+        job.sweep_id, last_event_id, over=job.state.is_over, user=user.name, token=token
+    )
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:cancel", responses=problems.responses(409))
@@ -262,6 +266,15 @@ def extend(
     """Queue a sweep that succeeded for more trials."""
     job = service.extend(caller, sweep_id, trials, widen=widen, accept_changes=accept_changes)
     return SweepOut.model_validate(job)
+
+
+@sweep_router.delete("/sweeps/{sweep_id}", status_code=202, responses=problems.responses(409))
+def delete(service: TheService, caller: TheCaller, sweep_id: SweepId) -> SweepOut:
+    """Delete a sweep that has ended: its files, its runs in MLflow, all that is known of it.
+
+    Its state is `deleting` until all of it is gone. Models that its refit registered are kept.
+    """
+    return SweepOut.model_validate(service.delete(caller, sweep_id))
 
 
 def _to_response(body: BaseModel) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -214,6 +214,13 @@ def insert_new(
         session.execute(statement.on_conflict_do_nothing(index_elements=index))
 
 
+def in_parts(values: Collection[str]) -> Iterator[Sequence[str]]:
+    """Values for ``IN``, sorted, some at a time: databases bound the values of a statement."""
+    wanted = sorted(values)
+    for start in range(0, len(wanted), _ROWS):
+        yield wanted[start : start + _ROWS]
+
+
 def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
     """SQLite bounds the values of a statement."""
     for start in range(0, len(rows), _ROWS):
@@ -250,11 +257,16 @@ def _reader(engine: Engine) -> Engine:
 
 
 def _engine(url: str) -> Engine:
+    """Its errors, which are logged, do not show the values of a statement: some are secrets."""
     if not url.startswith("sqlite"):
         return create_engine(
-            url, pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS, pool_pre_ping=True
+            url,
+            pool_size=_CONNECTIONS,
+            max_overflow=_CONNECTIONS,
+            pool_pre_ping=True,
+            hide_parameters=True,
         )
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: object) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.base.errors import IllegalTransitionError, InputError, SweepNotFoundError
+from service.base.errors import (
+    IdempotencyError,
+    IllegalTransitionError,
+    InputError,
+    SweepNotFoundError,
+)
 from service.client.job_states import JobState, RequestedAction
-from service.server.store.database import Database
+from service.server.store.database import Database, in_parts
 from service.server.store.job_records import (
     Job,
     Page,
@@ -31,9 +36,6 @@ from service.server.store.transitions import (
     transition,
 )
 
-_AT_ONCE = 1_000
-"""Ids in one query: databases limit the parameters of a statement."""
-
 
 class SweepStore:
     """The sweeps of one service."""
@@ -46,13 +48,14 @@ class SweepStore:
 
         Raises:
             SweepNotFoundError: ``after`` names a sweep that does not exist.
+            IdempotencyError: the owner used the key for another submission.
         """
         key = submission.idempotency_key
         try:
             with self._database.writing() as session:
                 known = self._find_by_key(session, submission.owner, key)
                 if known is not None:
-                    return to_job(known)
+                    return _check_same(to_job(known), submission)
                 for other in submission.after:
                     if JobState(find_row(session, other).state) is JobState.DELETING:
                         raise SweepNotFoundError(f"no sweep {other!r}: it is being deleted")
@@ -66,7 +69,7 @@ class SweepStore:
                 known = self._find_by_key(session, submission.owner, key)
                 if known is None:
                     raise
-                return to_job(known)
+                return _check_same(to_job(known), submission)
 
     def get(self, sweep_id: str) -> Job:
         """One sweep.
@@ -160,7 +163,7 @@ class SweepStore:
         with self._database.reading() as session:
             return tuple(
                 QueuedSweep(*row)
-                for some in _parts(sweep_ids)
+                for some in in_parts(sweep_ids)
                 for row in session.execute(select(*columns).where(SweepRow.id.in_(some)))
             )
 
@@ -168,7 +171,7 @@ class SweepStore:
         """The states of some sweeps; those that do not exist are left out."""
         found: dict[str, JobState] = {}
         with self._database.reading() as session:
-            for some in _parts(sweep_ids):
+            for some in in_parts(sweep_ids):
                 query = select(SweepRow.id, SweepRow.state).where(SweepRow.id.in_(some))
                 found.update({i: JobState(s) for i, s in session.execute(query)})
         return found
@@ -248,7 +251,14 @@ class SweepStore:
 
     def counts(self) -> Mapping[JobState, int]:
         """How many sweeps are in each state."""
-        query = select(SweepRow.state, func.count()).group_by(SweepRow.state)
+        return self._count()
+
+    def count_of(self, owner: str) -> Mapping[JobState, int]:
+        """How many sweeps of a user are in each state."""
+        return self._count(SweepRow.owner == owner)
+
+    def _count(self, *which: ColumnElement[bool]) -> Mapping[JobState, int]:
+        query = select(SweepRow.state, func.count()).where(*which).group_by(SweepRow.state)
         with self._database.reading() as session:
             found = {JobState(state): int(count) for state, count in session.execute(query)}
         return {state: found.get(state, 0) for state in JobState}
@@ -284,10 +294,20 @@ class SweepStore:
         )
 
 
-def _parts(sweep_ids: Collection[str]) -> Iterator[Sequence[str]]:
-    wanted = sorted(sweep_ids)
-    for start in range(0, len(wanted), _AT_ONCE):
-        yield wanted[start : start + _AT_ONCE]
+def _check_same(known: Job, submission: Submission) -> Job:
+    """The sweep of an idempotency key, if it was submitted as this one is.
+
+    Raises:
+        IdempotencyError: it was not.
+    """
+    same = ("name", "spec", "priority", "after", "bundle")
+    other = [name for name in same if getattr(known, name) != getattr(submission, name)]
+    if other:
+        raise IdempotencyError(
+            f"the idempotency key {submission.idempotency_key!r} was used for {known.sweep_id}, "
+            f"whose {' and '.join(other)} differs; use another key for another submission"
+        )
+    return known
 
 
 def _after(query: Select[SweepRow], cursor: str) -> Select[SweepRow]:

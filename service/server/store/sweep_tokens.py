@@ -10,11 +10,10 @@ import functools
 import hashlib
 import hmac
 import re
-import secrets
 from dataclasses import dataclass
 
-from service.server.store.database import Database, insert_new
-from service.server.store.tables import KeyRow
+from service.server.store.database import Database
+from service.server.store.server_keys import find_key
 from service.server.store.token_store import PREFIX
 
 _FORM = re.compile(
@@ -56,9 +55,4 @@ class SweepTokens:
 
     @functools.cached_property
     def _key(self) -> bytes:
-        """The key, made when it is first needed; of several servers one makes it."""
-        with self._database.writing() as session:
-            new = {"name": _KEY, "value": secrets.token_hex(32)}
-            insert_new(session, KeyRow, [new], ("name",))
-            row = session.get_one(KeyRow, _KEY)
-            return bytes.fromhex(row.value)
+        return find_key(self._database, _KEY)

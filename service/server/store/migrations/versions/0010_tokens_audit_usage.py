@@ -7,8 +7,8 @@ from collections import Counter
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 _SCOPES = {"viewer": "read", "user": "submit", "admin": "admin"}
 _ACTIVE = sa.text("revoked IS NULL")
