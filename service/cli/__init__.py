@@ -9,7 +9,19 @@ from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
-from service.cli import backing_up, deleting, local, remote, replay, serving, serving_mlflow
+from service.cli import (
+    audit_log,
+    backing_up,
+    deleting,
+    local,
+    remote,
+    replay,
+    serving,
+    serving_mlflow,
+    tokens,
+    user_show,
+    users,
+)
 from service.cli.app import INTERRUPTED, app
 from service.report.console import open_console, print_error
 from service.sweep.environment import use_ray_token
@@ -17,6 +29,7 @@ from trainables.errors import TrainableError
 
 __all__ = [
     "app",
+    "audit_log",
     "backing_up",
     "deleting",
     "local",
@@ -25,6 +38,9 @@ __all__ = [
     "replay",
     "serving",
     "serving_mlflow",
+    "tokens",
+    "user_show",
+    "users",
 ]
 
 

@@ -24,8 +24,35 @@ class MeOut(_Response):
     """
 
     name: str = Field(examples=["ann"])
-    role: Literal["viewer", "user", "admin", "sweep", "service"]
+    role: Literal["viewer", "user", "admin", "sweep", "service"] = Field(
+        description="whose rights the token gives: at most its user's role, and its scope"
+    )
     sweep_id: str | None = Field(None, description="of a sweep's token: the sweep")
+    token: str | None = Field(None, description="the name of a user's token")
+    scope: Literal["read", "submit", "admin"] | None = Field(None, description="of a user's token")
+    expires: float | None = Field(None, description="Unix seconds; null: never, or a sweep's")
+
+
+class LimitOut(_Response):
+    """How much of something a user has, and the most that a user may have; null is no limit."""
+
+    used: int
+    limit: int | None
+
+
+class UserOut(_Response):
+    """A user, and what it has beside the limits. Times are Unix seconds."""
+
+    name: str = Field(examples=["ann"])
+    role: Literal["viewer", "user", "admin"]
+    created: float
+    revoked: float | None = Field(description="since when it has no rights")
+    running: LimitOut = Field(description="sweeps on the cluster; more wait in the queue")
+    queued: LimitOut = Field(description="sweeps in the queue")
+    streams: LimitOut = Field(description="streams of events that the answering server has open")
+    stored_bytes: LimitOut = Field(
+        description="folders of sweeps, as last measured, and archives of code"
+    )
 
 
 class SweepOut(_Response):

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from search_spaces.values import Value
 from service.study.attributes import TrialAttributes
-from service.study.compat import ViewedStudy
+from service.study.compat import PartOfStudy
 from service.study.space import read_space
 from service.study.strength import Strengths, list_strengths, rank_shares, rank_strengths
 
@@ -35,11 +35,7 @@ class ByStrengthPruner(BasePruner):
         """What the other pruner says of the trial among its peers."""
         if self._strata is None or self._strata.study is not study:
             self._strata = _Strata(study, self._count)
-        strata = self._strata.update()
-        own = strata.get(trial.number)
-        peers = {number for number, stratum in strata.items() if stratum == own}
-        seen = ViewedStudy(study, lambda t: t if t.number in peers else None)
-        return self._pruner.prune(seen, trial)
+        return self._pruner.prune(self._strata.find_peers(trial.number), trial)
 
 
 class _Strata:
@@ -50,9 +46,19 @@ class _Strata:
         self._neutral = _find_neutral(study)
         self._known: dict[int, Strengths | None] = {}
         self._found: dict[int, int] = {}
+        self._seen: dict[int | None, PartOfStudy] = {}
 
-    def update(self) -> Mapping[int, int]:
-        """The stratum of each trial that has started; 0 where nothing regularises it."""
+    def find_peers(self, number: int) -> Study:
+        """The study with the trials of the same stratum as a trial's only."""
+        self._update()
+        own = self._found.get(number)
+        if own not in self._seen:
+            peers = {n for n, stratum in self._found.items() if stratum == own}
+            self._seen[own] = PartOfStudy(self.study, peers)
+        return self._seen[own]
+
+    def _update(self) -> None:
+        """Find the stratum of each trial that has started; 0 where nothing regularises it."""
         trials = self.study.get_trials(deepcopy=False)
         before = len(self._known)
         for trial in trials[before:]:  # they start in the order of their numbers
@@ -67,7 +73,7 @@ class _Strata:
             self._found = divide(
                 {n: s for n, s in self._known.items() if s is not None}, self._count
             )
-        return self._found
+            self._seen.clear()
 
 
 def divide(found: Mapping[int, Strengths], strata: int) -> dict[int, int]:

@@ -116,6 +116,34 @@ class ViewedStudy(optuna.Study):
         return min(feasible, key=lambda t: sign * (t.value or 0.0))
 
 
+class PartOfStudy(ViewedStudy):
+    """A study of which the trials of some numbers are seen; a pruner may ask it after every epoch.
+
+    Those that have ended are looked at once: they never change, and none becomes fewer.
+    """
+
+    def __init__(self, study: optuna.Study, numbers: Container[int]) -> None:
+        super().__init__(study, lambda t: t if t.number in numbers else None)
+        self._numbers = numbers
+        self._ended: dict[frozenset[TrialState], tuple[int, list[FrozenTrial]]] = {}
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        wanted = frozenset(s for s in TrialState if states is None or s in states)
+        if not all(s.is_finished() for s in wanted):
+            return super()._get_trials(deepcopy, states, use_cache)
+        every = optuna.Study._get_trials(self, False, tuple(wanted), use_cache)
+        count, seen = self._ended.get(wanted, (0, []))
+        if count != len(every):
+            seen = [t for t in every if t.number in self._numbers]
+            self._ended[wanted] = len(every), seen
+        return copy.deepcopy(seen) if deepcopy else list(seen)
+
+
 def find_whole(study: optuna.Study) -> optuna.Study:
     """The study of which a sampler is shown a part.
 

@@ -89,7 +89,8 @@ class StudySession:
         self._open: dict[int, _OpenTrial] = {}
         self._confirm = confirm
         self._search_over, self._enough = search_over, enough
-        self._search_end = study.attributes.search_end
+        attributes = study.attributes
+        self._budget, self._search_end = attributes.budget, attributes.search_end
         self._may_end_early = enough is not None or is_finite(space)
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
@@ -119,9 +120,8 @@ class StudySession:
     @property
     def budget(self) -> int:
         """How many trials the search may start, its extensions included."""
-        budget = self.study.attributes.budget
-        assert budget is not None, "the session was not prepared"
-        return budget
+        assert self._budget is not None, "the session was not prepared"
+        return self._budget
 
     @property
     def planned(self) -> int:
@@ -154,7 +154,7 @@ class StudySession:
 
         If a session was killed here, those that it queued are not queued again.
         """
-        if self.study.attributes.budget is not None:
+        if self._budget is not None:
             return
         if self.study.attributes.space is None:
             self.study.store_space(self._space)
@@ -165,6 +165,7 @@ class StudySession:
             )
         planned = replace(self.study.attributes, budget=budget, planned=budget)
         self.study.store(planned)
+        self._budget = budget
 
     def record_finalist(self, number: int, finding: Finding) -> None:
         """Store what the end of the sweep measured on a trial."""
@@ -174,7 +175,7 @@ class StudySession:
 
     def extend(self, budget: int) -> None:
         """Set the total number of trials that the search may start."""
-        self._search_end = None
+        self._budget, self._search_end = budget, None
         extended = replace(self.study.attributes, budget=budget, search_end=None, unused=0)
         self.study.store(extended)
 

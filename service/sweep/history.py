@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -39,7 +38,13 @@ class History(Observer):
 
     def epoch(self, epoch: Epoch) -> None:
         """Append one line."""
-        self._file.write(json.dumps(asdict(epoch)) + "\n")
+        line = {
+            "trial": epoch.trial,
+            "epoch": epoch.epoch,
+            "time": epoch.time,
+            "metrics": dict(epoch.metrics),
+        }
+        self._file.write(json.dumps(line) + "\n")
 
 
 def read_history(folder: SweepFolder) -> Mapping[int, tuple[Epoch, ...]]:

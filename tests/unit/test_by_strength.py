@@ -12,6 +12,7 @@ from search_spaces.space import SearchSpace
 from service.base.errors import SpecError
 from service.spec.pruners import pruners
 from service.study.by_strength import ByStrengthPruner, divide
+from service.study.compat import PartOfStudy
 from service.study.records import Role
 from service.study.session import Decision, StudySession
 from service.study.strength import list_strengths
@@ -124,3 +125,18 @@ def test_a_pruner_that_makes_groups_of_its_own_is_refused_within_it() -> None:
                 space={"dropout": {"float": [0.0, 0.5]}},
                 search={"pruner": {"name": "by_strength", "pruner": inner}},
             )
+
+
+def test_trials_that_end_later_are_seen_among_their_peers_only() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    part = PartOfStudy(study, {0, 2, 3})
+    states = (TrialState.COMPLETE,)
+    ended, trials = [], [study.ask() for _ in range(4)]
+    for number in (1, 3, 0, 2):
+        study.tell(trials[number], 1.0 - number)
+        ended += [number] if number != 1 else []
+        assert [t.number for t in part.get_trials(states=states)] == sorted(ended)
+        assert [t.number for t in part.trials] == [0, 2, 3]
+    assert part.best_trial.number == 3
+    part.get_trials(deepcopy=False, states=states).clear()
+    assert len(part.get_trials(deepcopy=False, states=states)) == 3

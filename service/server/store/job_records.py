@@ -102,6 +102,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class SweepNews:
+    """Whether a sweep has ended, and the number of its newest event; 0 if it has none."""
+
+    over: bool
+    newest: int
+
+
+@dataclass(frozen=True)
 class QueuedSweep:
     """What a queued sweep's turn depends on; ``since`` is when it was queued, in Unix seconds."""
 
