@@ -11,6 +11,7 @@ from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
 from service.cli import (
     audit_log,
+    backing_up,
     deleting,
     local,
     remote,
@@ -18,6 +19,7 @@ from service.cli import (
     serving,
     serving_mlflow,
     tokens,
+    user_show,
     users,
 )
 from service.cli.app import INTERRUPTED, app
@@ -28,6 +30,7 @@ from trainables.errors import TrainableError
 __all__ = [
     "app",
     "audit_log",
+    "backing_up",
     "deleting",
     "local",
     "main",
@@ -36,6 +39,7 @@ __all__ = [
     "serving",
     "serving_mlflow",
     "tokens",
+    "user_show",
     "users",
 ]
 

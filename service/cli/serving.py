@@ -8,29 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.base.errors import InputError
 from service.base.plain_text import say
 from service.cli.app import SERVICE, HomeOption, app
+from service.cli.limit_options import (
+    GpusOf,
+    GpusPerUser,
+    QueuedPerUser,
+    Running,
+    RunningPerUser,
+    StoredPerUser,
+    StreamsPerUser,
+    build_user_limits,
+    parse_gpus_of,
+)
 from service.cli.service_database import DatabaseUrl, find_database_url, open_home
 
 if TYPE_CHECKING:
     from service.server.serve import ServerSettings
+    from service.server.user_limits import UserLimits
     from service.sweep.home import Home
 
-Running = Annotated[
-    int, typer.Option("--running", min=1, help="Maximum concurrent sweeps of all users.")
-]
-RunningPerUser = Annotated[
-    int | None,
-    typer.Option("--running-per-user", min=1, help="Maximum concurrent sweeps per user."),
-]
-GpusPerUser = Annotated[
-    float | None, typer.Option("--gpus-per-user", min=0, help="Maximum GPUs in use per user.")
-]
-GpusOf = Annotated[
-    list[str] | None,
-    typer.Option("--gpus-of", metavar="NAME=N", help="Maximum GPUs in use by one user."),
-]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
@@ -96,6 +93,10 @@ def up(
         int | None, typer.Option("--cpus", min=1, help="Logical CPUs to use (default: all).")
     ] = None,
     running: Running = 4,
+    running_per_user: RunningPerUser = None,
+    queued_per_user: QueuedPerUser = 1_000,
+    streams_per_user: StreamsPerUser = 100,
+    stored_per_user: StoredPerUser = 100.0,
     keep_days: KeepDays = None,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
@@ -104,7 +105,10 @@ def up(
     from service.server.serve import serve
 
     ports = Ports(port, mlflow_port, ray_port)
-    settings = _settings(open_home(home), None, "", running=running)
+    limits = build_user_limits(
+        running_per_user or running, queued_per_user, streams_per_user, stored_per_user
+    )
+    settings = _settings(open_home(home), None, "", limits=limits, running=running)
     settings = replace(settings, keep_days=keep_days)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
         say(f"API     http://{found.host}:{found.port}")
@@ -159,6 +163,9 @@ def serve(
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
     gpus_of: GpusOf = None,
+    queued_per_user: QueuedPerUser = 1_000,
+    streams_per_user: StreamsPerUser = 100,
+    stored_per_user: StoredPerUser = 100.0,
     retries: Retries = 3,
     keep_days: KeepDays = None,
     allow: Allow = None,
@@ -176,16 +183,21 @@ def serve(
     from service.server.api.rate_limits import RateSettings
     from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
+    from service.server.user_limits import default_running
 
     data = open_home(home)
     keep_private(data.path)
+    most = running_per_user or default_running(running)
+    user_limits = build_user_limits(most, queued_per_user, streams_per_user, stored_per_user)
     limits = QueueLimits(
         running=running,
-        running_per_user=running_per_user,
+        running_per_user=most,
         gpus_per_user=gpus_per_user,
-        gpus_of=dict(map(_parse_gpus_of, gpus_of or [])),
+        gpus_of=dict(map(parse_gpus_of, gpus_of or [])),
     )
-    settings = _settings(data, database_url, ray_address, allow=tuple(allow or ()))
+    settings = _settings(
+        data, database_url, ray_address, limits=user_limits, allow=tuple(allow or ())
+    )
     serve_now(
         replace(
             settings,
@@ -220,6 +232,7 @@ def _settings(
     database_url: str | None,
     ray_address: str,
     *,
+    limits: UserLimits,
     running: int = 4,
     allow: tuple[str, ...] = (),
 ) -> ServerSettings:
@@ -229,15 +242,7 @@ def _settings(
 
     url = find_database_url(home, database_url)
     return ServerSettings(
-        service=ServiceSettings(database_url=url, home=home.path, trainables=allow),
+        service=ServiceSettings(database_url=url, home=home.path, trainables=allow, limits=limits),
         ray_address=ray_address,
-        limits=QueueLimits(running=running),
+        limits=QueueLimits(running=running, running_per_user=limits.running),
     )
-
-
-def _parse_gpus_of(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise InputError(f"--gpus-of: invalid value {text!r}; write it as NAME=NUMBER") from None

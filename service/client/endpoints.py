@@ -29,6 +29,7 @@ from service.client.models import (
     SweepsOut,
     TrialCurve,
     TrialOut,
+    UserOut,
     ValidOut,
 )
 from service.client.problem_types import find_class
@@ -80,6 +81,11 @@ class Call(Generic[T]):
 def me() -> Call[MeOut]:
     """Whose token the client has."""
     return Call(parse=_make_parser(MeOut), method="GET", path="/v1/me")
+
+
+def user(name: str) -> Call[UserOut]:
+    """A user, and what it has beside the limits of a user."""
+    return Call(parse=_make_parser(UserOut), method="GET", path=f"/v1/users/{quote(name, safe='')}")
 
 
 def tokens(user: str | None = None) -> Call[TokensOut]:

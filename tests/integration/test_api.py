@@ -358,7 +358,7 @@ def test_every_call_but_health_wants_a_token(world: World) -> None:
     assert any(path.startswith("/v1") for path in paths)
     for path, calls in paths.items():
         for method in calls:
-            asked = path.format(sweep_id="x", number=0, name="x")
+            asked = path.format(sweep_id="x", number=0, name="ann")
             status = world.call(method.upper(), asked, None).status_code
             assert status == (401 if path.startswith("/v1") else 200), (method, path)
 
@@ -396,6 +396,7 @@ def test_the_openapi_document_describes_every_call(world: World) -> None:
         "/v1/sweeps/{sweep_id}/events",
         *(f"/v1/sweeps/{{sweep_id}}/{r}" for r in ("best", "report", "logs", "model")),
         "/v1/me",
+        "/v1/users/{name}",
         "/v1/tokens",
         "/v1/tokens/{name}",
         "/v1/audit",

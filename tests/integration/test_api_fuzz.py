@@ -31,6 +31,7 @@ CALLS = [
     ("GET", "/readyz"),
     ("GET", "/metrics"),
     ("GET", "/v1/me"),
+    ("GET", "/v1/users/{name}"),
     ("GET", "/v1/tokens"),
     ("POST", "/v1/tokens"),
     ("DELETE", "/v1/tokens/{name}"),

@@ -6,14 +6,14 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
 from service.base.errors import ConflictError, ForbiddenError, InputError, TokenNotFoundError
 from service.server.store.callers import Caller
-from service.server.store.database import Database
+from service.server.store.database import Database, in_parts
 from service.server.store.job_records import ApiToken
 from service.server.store.tables import TokenRow, UserRow
 from service.server.store.user_roles import TokenScope, UserRole
@@ -134,6 +134,22 @@ class TokenStore:
             expires=row.expires,
             address=address,
         )
+
+    def find_valid(self, tokens: Collection[str]) -> frozenset[str]:
+        """Those of some tokens that are valid."""
+        digests = {_digest(token): token for token in tokens}
+        query = (
+            select(TokenRow)
+            .join(UserRow, TokenRow.user == UserRow.name)
+            .where(TokenRow.revoked.is_(None), UserRow.revoked.is_(None))
+        )
+        with self._database.reading() as session:
+            return frozenset(
+                digests[row.digest]
+                for some in in_parts(digests)
+                for row in session.scalars(query.where(TokenRow.digest.in_(some)))
+                if self._is_valid(row)
+            )
 
     def explain(self, token: str) -> tuple[ApiToken | None, str]:
         """Why a token is not valid, in words, and its record if there is one."""
