@@ -177,7 +177,8 @@ def sweeps(
 @sweep_router.get("/sweeps/{sweep_id}", response_model=SweepDetails)
 def sweep(service: TheService, sweep_id: SweepId) -> Response:
     """One sweep with its spec and its history."""
-    return _to_response(responses.sweep_details(service.sweeps.get_with_history(sweep_id)))
+    found = service.sweeps.get_with_history(sweep_id)
+    return _to_response(responses.sweep_details(found, service.costs.of_sweep(sweep_id)))
 
 
 @sweep_router.get("/sweeps/{sweep_id}/trials", response_model=TrialsOut)
