@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,7 +43,17 @@ Webhook = Annotated[
     typer.Option(
         "--webhook",
         metavar="URL",
-        help="URL to call when a sweep's state changes, signed with $GAPSWEEP_WEBHOOK_SECRET.",
+        help="URL without a path to call when a sweep's state changes, signed with "
+        "$GAPSWEEP_WEBHOOK_SECRET.",
+    ),
+]
+WebhookFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--webhook-file",
+        metavar="FILE",
+        envvar="GAPSWEEP_WEBHOOK_FILE",
+        help="File with the URLs of webhooks, one a line; $GAPSWEEP_WEBHOOKS has them, too.",
     ),
 ]
 Retries = Annotated[
@@ -171,6 +182,7 @@ def serve(
     keep_days: KeepDays = None,
     allow: Allow = None,
     webhook: Webhook = None,
+    webhook_file: WebhookFile = None,
     rate: Rate = "1200/minute",
     submissions: Submissions = "120/minute",
     audit_days: AuditDays = 730,
@@ -185,6 +197,7 @@ def serve(
     from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
     from service.server.user_limits import default_running
+    from service.server.webhook_delivery import gather_urls
 
     data = open_home(home)
     keep_private(data.path)
@@ -213,7 +226,9 @@ def serve(
             python=python,
             audit_days=audit_days,
             trusted_proxies=tuple(trusted_proxy or ()),
-            webhooks=tuple(webhook or ()),
+            webhooks=gather_urls(
+                webhook or (), webhook_file, os.environ.get("GAPSWEEP_WEBHOOKS", "")
+            ),
             webhook_secret=os.environ.get("GAPSWEEP_WEBHOOK_SECRET"),
         )
     )
