@@ -40,6 +40,10 @@ from service.server.sweep_service import MAX_PRIORITY
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Proxies pass events on at once."""
 
+_EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+}
 _EXAMPLE = {
     "name": "digits-mlp",
     "trainable": "trainables.models:MLP",
@@ -199,7 +203,7 @@ def trial(
         **problems.responses(409),
         200: {
             "description": "a server-sent event stream",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT_SCHEMA}},
         },
     },
 )
