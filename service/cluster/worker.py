@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -120,6 +121,22 @@ class Worker:
             return self._fail(str(error))
         except Exception as error:
             return self._fail(_describe(error), disk_full=is_disk_full(error))
+
+    def run_ahead(self, seconds: float) -> list[Answer]:
+        """Advance once, and on until so many seconds are over or the trial ends.
+
+        Only where what follows an epoch leaves no trace if the trial is to end there.
+
+        Raises:
+            torch.AcceleratorError, BdbQuit: as :meth:`advance`.
+        """
+        until, answers = time.monotonic() + seconds, [self.advance()]
+        while not self._saves_each_epoch() and time.monotonic() < until:
+            last = answers[-1]
+            if isinstance(last, TrialFailure) or last.is_last:
+                break
+            answers.append(self.advance())
+        return answers
 
     def _fail(self, reason: str, *, disk_full: bool = False) -> TrialFailure:
         """End the trial as failed, and free its device memory for the trials beside it."""

@@ -129,6 +129,25 @@ def test_a_trial_that_ended_in_the_session_leaves_no_checkpoint(
     assert not folder.checkpoint(1).exists()
 
 
+def test_short_epochs_are_answered_together_until_the_time_is_over_or_the_trial(
+    tmp_path: Path,
+) -> None:
+    expected = train_three_epochs(tmp_path / "whole")
+    one = worker(tmp_path / "ahead")
+    one.take(assignment(0, dropout=0.3))
+    assert one.run_ahead(0) == expected[:1]
+    assert one.run_ahead(600) == expected[1:]
+    one.take(assignment(1, lr=-1.0))
+    (failed,) = one.run_ahead(600)
+    assert isinstance(failed, TrialFailure)
+
+
+def test_a_trial_that_may_be_paused_is_trained_one_epoch_at_a_time(tmp_path: Path) -> None:
+    one = worker(tmp_path, search={"pruner": "pause_and_promote"})
+    one.take(assignment(0, dropout=0.3))
+    assert len(one.run_ahead(600)) == 1
+
+
 def test_a_trial_that_may_be_paused_is_saved_before_each_report(tmp_path: Path) -> None:
     one = worker(tmp_path, search={"pruner": "pause_and_promote"})
     one.take(assignment(0, dropout=0.3))
