@@ -63,8 +63,13 @@ class Bridge:
         return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
 
     def _report_all(self, number: int, answers: Sequence[Answer]) -> bool:
-        """Report epochs up to one after which the trial does not go on; whether it does."""
-        for answer in answers:
+        """Report epochs up to one after which the trial does not go on; whether it does.
+
+        A stop of the sweep counts between two epochs, as it would if they came one by one.
+        """
+        for place, answer in enumerate(answers):
+            if place and self.flow.stopping:
+                return False
             if not isinstance(answer, EpochReport):
                 raise TypeError(f"a running trial returned {answer!r} instead of an epoch report")
             if self.flow.report(number, answer) is not Decision.CONTINUE:
@@ -81,10 +86,10 @@ class Bridge:
         Tune shows the scheduler no result that ends a trial: its earlier epochs are reported here.
         """
         number, loss = self.numbers.pop(tune_id), self.losses.pop(tune_id, Loss(DIED))
-        if ends_trial(answers) and not crashed and number in self.flow.session.open_trials:
-            self._report_all(number, answers[:-1])
-        last = answers[-1] if answers else None
-        self.flow.finish(number, last, loss if crashed else None)
+        last, earlier = (answers[-1], answers[:-1]) if answers else (None, ())
+        new = ends_trial(answers) and not crashed and number in self.flow.session.open_trials
+        if not new or self._report_all(number, earlier):
+            self.flow.finish(number, last, loss if crashed else None)
 
 
 def _guard(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -119,6 +119,19 @@ def test_an_end_that_comes_with_an_epoch_that_is_pruned_does_not_count(last: Ans
     assert sides.study.trials[0].intermediate_values == {1: 1.0, 2: 2.0}
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_stop_between_epochs_that_come_together_leaves_the_trial_open(ends: bool) -> None:
+    sides = Sides()
+    sides.searcher.suggest("a")
+    sides.flow.should_stop = lambda: bool(sides.study.trials[0].intermediate_values)
+    if ends:
+        sides.end("a", report(3, 0.7, best=0.5), before=2)
+    else:
+        sides.epochs("a", report(1, 1.0), report(2, 2.0))
+    assert sides.study.trials[0].intermediate_values == {1: 1.0}
+    assert sides.record().state.value == "running"
+
+
 def test_the_last_answers_of_a_process_that_died_are_not_reported_again() -> None:
     sides = Sides(upper=1.5)
     sides.searcher.suggest("a")
