@@ -87,14 +87,14 @@ class Worker:
         self.process = Process()
         self._division: _Division | None = None
         self._known_folds: dict[int, Splits] = {}
-        self._checkpoint = Checkpoint()
+        self._checkpoint, self._is_ahead = Checkpoint(), False
         self._run: Run | None = None
 
     def take(self, assignment: Assignment) -> None:
         """Release the last trial and its memory, and take the next one."""
         self._let_go()
         self._trial, self._recorded, self._reported_folds = assignment, assignment.recorded, 0
-        self._is_own = False
+        self._is_own = self._is_ahead = False
 
     def close(self) -> None:
         """Let go of the trial and of the data on the device."""
@@ -130,11 +130,13 @@ class Worker:
         Raises:
             torch.AcceleratorError, BdbQuit: as :meth:`advance`.
         """
-        until, answers = time.monotonic() + seconds, [self.advance()]
+        self._is_ahead, until = False, time.monotonic() + seconds
+        answers = [self.advance()]
         while not self._saves_each_epoch() and time.monotonic() < until:
             last = answers[-1]
             if isinstance(last, TrialFailure) or last.is_last:
                 break
+            self._is_ahead = True  # no file may have epochs that the session does not
             answers.append(self.advance())
         return answers
 
@@ -147,7 +149,7 @@ class Worker:
 
     def _let_go(self) -> None:
         """Forget a trial that may go on in another process."""
-        if self._run is not None:
+        if self._run is not None and not self._is_ahead:
             self._checkpoint.end(self._run.state_dict)
         self._forget()
 
@@ -170,7 +172,8 @@ class Worker:
 
     def _advance(self) -> EpochReport:
         run = self._run = self._run or self._begin()
-        self._checkpoint.save_if_due(run.state_dict)
+        if not self._is_ahead:
+            self._checkpoint.save_if_due(run.state_dict)
         result = run.last_result
         if result is None or self._is_recorded(result):
             result = self._train_epoch(run)
