@@ -11,6 +11,7 @@ from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
 from service.cli import (
     audit_log,
+    backing_up,
     deleting,
     local,
     remote,
@@ -29,6 +30,7 @@ from trainables.errors import TrainableError
 __all__ = [
     "app",
     "audit_log",
+    "backing_up",
     "deleting",
     "local",
     "main",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,7 +43,17 @@ Webhook = Annotated[
     typer.Option(
         "--webhook",
         metavar="URL",
-        help="URL to call when a sweep's state changes, signed with $GAPSWEEP_WEBHOOK_SECRET.",
+        help="URL without a path to call when a sweep's state changes, signed with "
+        "$GAPSWEEP_WEBHOOK_SECRET.",
+    ),
+]
+WebhookFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--webhook-file",
+        metavar="FILE",
+        envvar="GAPSWEEP_WEBHOOK_FILE",
+        help="File with the URLs of webhooks, one a line; $GAPSWEEP_WEBHOOKS has them, too.",
     ),
 ]
 Retries = Annotated[
@@ -98,6 +109,7 @@ def up(
     streams_per_user: StreamsPerUser = 100,
     stored_per_user: StoredPerUser = 100.0,
     keep_days: KeepDays = None,
+    audit_days: AuditDays = 730,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
@@ -109,7 +121,7 @@ def up(
         running_per_user or running, queued_per_user, streams_per_user, stored_per_user
     )
     settings = _settings(open_home(home), None, "", limits=limits, running=running)
-    settings = replace(settings, keep_days=keep_days)
+    settings = replace(settings, keep_days=keep_days, audit_days=audit_days)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
         say(f"API     http://{found.host}:{found.port}")
         say(f"MLflow  {found.mlflow_uri}  (password: the token below; user name: any)")
@@ -170,6 +182,7 @@ def serve(
     keep_days: KeepDays = None,
     allow: Allow = None,
     webhook: Webhook = None,
+    webhook_file: WebhookFile = None,
     rate: Rate = "1200/minute",
     submissions: Submissions = "120/minute",
     audit_days: AuditDays = 730,
@@ -184,6 +197,7 @@ def serve(
     from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
     from service.server.user_limits import default_running
+    from service.server.webhook_delivery import gather_urls
 
     data = open_home(home)
     keep_private(data.path)
@@ -212,7 +226,9 @@ def serve(
             python=python,
             audit_days=audit_days,
             trusted_proxies=tuple(trusted_proxy or ()),
-            webhooks=tuple(webhook or ()),
+            webhooks=gather_urls(
+                webhook or (), webhook_file, os.environ.get("GAPSWEEP_WEBHOOKS", "")
+            ),
             webhook_secret=os.environ.get("GAPSWEEP_WEBHOOK_SECRET"),
         )
     )

@@ -13,6 +13,7 @@ from service.cli.app import AsJson, Server, Token, print_json
 from service.cli.remote_session import Remote
 from service.cli.users import users
 from service.report.console import open_console
+from service.sweep.cost import Cost, describe_cost
 
 if TYPE_CHECKING:
     from service.client.models import UserOut
@@ -45,6 +46,9 @@ def show_user(
     state = ", revoked" if found.revoked is not None else ""
     say(f"{found.name} ({found.role}{state})\n")
     open_console().print(_build_table(found))
+    cost = Cost(**found.cost.model_dump())
+    if any(cost.cpu_hours):
+        say(f"\n{describe_cost(cost)}")
 
 
 def _build_table(user: UserOut) -> Table:

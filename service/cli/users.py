@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.base.number_format import number
 from service.base.plain_text import say
 from service.cli.app import SERVICE, HomeOption, app
 from service.cli.dates import format_day
@@ -90,16 +91,23 @@ def revoke_user(
 
 @users.command("list")
 def list_users(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
-    """List the users."""
+    """List the users, and the hours of their sweeps: of the search + of the confirmation."""
     from rich.table import Table
 
+    from service.server.store.cost_store import CostStore
     from service.server.store.user_store import UserStore
+    from service.sweep.cost import Cost
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("user", "role", "created", "revoked"):
+    for title in ("user", "role", "created", "revoked", "CPU-hours", "GPU-hours"):
         table.add_column(title, overflow="fold")
-    for user in UserStore(open_database(home, database_url)).all():
-        table.add_row(user.name, str(user.role), format_day(user.created), format_day(user.revoked))
+    database = open_database(home, database_url)
+    costs = CostStore(database).by_user()
+    for user in UserStore(database).all():
+        cost = costs.get(user.name, Cost())
+        days = (format_day(user.created), format_day(user.revoked))
+        hours = (_format_hours(cost.cpu_hours), _format_hours(cost.gpu_hours))
+        table.add_row(user.name, str(user.role), *days, *hours)
     if table.row_count:
         open_console().print(table)
     else:
@@ -119,3 +127,7 @@ def list_user_tokens(
         open_console().print(tokens_table(found))
     else:
         say(f"{name} has no tokens; add one: gapsweep users add {name} --role ROLE")
+
+
+def _format_hours(hours: tuple[float, float]) -> str:
+    return " + ".join(map(number, hours)) if any(hours) else ""

@@ -40,6 +40,15 @@ class LimitOut(_Response):
     limit: int | None
 
 
+class CostOut(_Response):
+    """What trials have cost so far: their seconds, times the CPUs or GPUs of all their workers."""
+
+    search_cpu_seconds: float = 0.0
+    search_gpu_seconds: float = 0.0
+    confirmation_cpu_seconds: float = 0.0
+    confirmation_gpu_seconds: float = 0.0
+
+
 class UserOut(_Response):
     """A user, and what it has beside the limits. Times are Unix seconds."""
 
@@ -53,6 +62,7 @@ class UserOut(_Response):
     stored_bytes: LimitOut = Field(
         description="folders of sweeps, as last measured, and archives of code"
     )
+    cost: CostOut = Field(CostOut(), description="of all its sweeps, deleted ones included")
 
 
 class SweepOut(_Response):
@@ -99,9 +109,10 @@ class TransitionOut(_Response):
 
 
 class SweepDetails(SweepOut):
-    """A sweep with its spec and its history."""
+    """A sweep with its spec, its history and its cost."""
 
     spec: str
+    cost: CostOut = CostOut()
     history: tuple[TransitionOut, ...]
     last_event: int = Field(description="the number of the newest event; 0 if there is none")
 

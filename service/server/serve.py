@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import os
 import secrets
@@ -10,6 +11,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -193,7 +195,15 @@ def _build_webhook_loops(
     if not settings.webhooks:
         return []
     sender = WebhookSender(webhooks, settings.webhook_secret or "")
-    return [LeasedLoop("webhooks", leases, sender.round, 1.0)]
+    return [
+        LeasedLoop(_name_webhook_loop(url), leases, partial(sender.deliver, url), 1.0)
+        for url in dict.fromkeys(settings.webhooks)
+    ]
+
+
+def _name_webhook_loop(url: str) -> str:
+    """Each receiver has a loop of its own: a slow one holds up no other one."""
+    return f"webhook-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 def _build_audit_loop(service: SweepService, days: float, leases: LeaseStore) -> LeasedLoop:

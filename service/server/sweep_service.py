@@ -25,6 +25,7 @@ from service.server.rights import require_role
 from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
 from service.server.store.callers import Caller
+from service.server.store.cost_store import CostStore
 from service.server.store.database import Database
 from service.server.store.deletion_store import DeletionStore
 from service.server.store.job_records import Bundle, Job, Submission
@@ -82,6 +83,7 @@ class SweepService:
         self.deletions, self.storage = DeletionStore(database), StorageStore(database)
         self.sweep_tokens, self.service_tokens = SweepTokens(database), ServiceTokens(database)
         self.tokens, self.audit = TokenStore(database), AuditStore(database)
+        self.costs = CostStore(database)
         self.audit_counter = AuditCounter(self.audit, self.tokens)
         self.accounts = AccountService(database, self.audit)
         self.wake: Callable[[], None] = lambda: None

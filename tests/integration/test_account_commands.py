@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from service.base.accounts import get_account_name
 from service.base.errors import GapsweepError
 from service.cli import app
 from service.client import client as client_module
+from service.server.store.job_records import DriverReport
+from service.sweep.cost import Cost
 from tests.worlds import World
 
 
@@ -100,6 +103,21 @@ def test_the_audit_log_fits_the_terminal_and_has_what_the_command_line_did(world
     assert sweep_id[:10] in run(world, "audit-log", "--since", "7d", "--user", "ann")
     assert "--since: invalid time 'yore'" in refuse(world, "audit-log", "--since", "yore")
     assert "vic is a viewer" in refuse(world, "audit-log", by="vic")
+
+
+def test_a_list_of_users_and_a_status_have_hours_of_search_and_confirmation(world: World) -> None:
+    sweep_id = world.submit()
+    world.launch(sweep_id)
+    cost = Cost(search_cpu_seconds=5400, confirmation_cpu_seconds=900, search_gpu_seconds=1800)
+    world.service.progress.record(sweep_id, 1, DriverReport(cost=cost))
+    row = next(line for line in on_server(world, "list").splitlines() if line.startswith("ann"))
+    assert "1.500 + 0.2500" in row
+    assert "0.5000 + 0.000" in row
+    line = "CPU-hours: 1.500 of the search, 0.2500 of the confirmation"
+    assert line in run(world, "users", "show", by="ann")
+    shown = run(world, "status", sweep_id, by="vic")
+    assert re.search(r"CPU-hours +1.500 of the search, 0.2500 of the confirmation", shown)
+    assert re.search(r"GPU-hours +0.5000 of the search, 0.000 of the confirmation", shown)
 
 
 def test_users_get_tokens_that_expire_unless_asked_otherwise(world: World) -> None:

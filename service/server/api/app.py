@@ -16,7 +16,13 @@ from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.audit_routes import audit_router
-from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
+from service.server.api.dependencies import (
+    Credentials,
+    TheCluster,
+    TheHolder,
+    TheService,
+    authenticate,
+)
 from service.server.api.driver_routes import driver_router
 from service.server.api.event_feeds import EventFeeds
 from service.server.api.limit_routes import limits_router
@@ -75,16 +81,23 @@ async def readyz(request: Request, service: TheService, threads: TheThreads) -> 
     "/metrics",
     response_class=Response,
     responses={
+        **problems.responses(401, 429),
         200: {
             "description": "Prometheus' text format",
             "content": {"text/plain": {"schema": {"type": "string"}}},
-        }
+        },
     },
 )
-async def metrics(request: Request, threads: TheThreads) -> Response:
-    """The service's metrics, for Prometheus."""
+async def metrics(
+    request: Request, threads: TheThreads, service: TheService, credentials: Credentials
+) -> Response:
+    """The service's metrics, for Prometheus. With a token, hours are given by user."""
     found: Metrics = request.app.state.metrics
-    text = await threads.run_probe(found.text)
+    if credentials is None:
+        text = await threads.run_probe(found.text)
+    else:
+        await threads.run_probe(lambda: authenticate(request, service, credentials.credentials))
+        text = await threads.run_probe(lambda: found.text(by_user=True))
     return Response(text, media_type="text/plain; version=0.0.4")
 
 

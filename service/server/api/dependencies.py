@@ -53,11 +53,10 @@ TheService = Annotated[SweepService, Depends(get_service)]
 TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
-async def read_token(
-    request: Request,
-    service: TheService,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> str:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def read_token(request: Request, service: TheService, credentials: Credentials) -> str:
     """The request's token, which may be anything.
 
     Raises:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from service.base.errors import ForbiddenError
 from service.client.job_states import JobState
-from service.client.models import LimitOut, UserOut
+from service.client.models import CostOut, LimitOut, UserOut
 from service.server.api import problems
 from service.server.api.dependencies import TheCaller, TheService
 from service.server.api.event_feeds import TheFeeds
@@ -42,4 +42,5 @@ def user(
         queued=LimitOut(used=counts[JobState.QUEUED], limit=limits.queued),
         streams=LimitOut(used=feeds.count(name), limit=limits.streams),
         stored_bytes=LimitOut(used=stored, limit=limits.stored_bytes),
+        cost=CostOut.model_validate(service.costs.of_user(name)),
     )

@@ -40,6 +40,10 @@ from service.server.sweep_service import MAX_PRIORITY
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Proxies pass events on at once."""
 
+_EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+}
 _EXAMPLE = {
     "name": "digits-mlp",
     "trainable": "trainables.models:MLP",
@@ -173,7 +177,8 @@ def sweeps(
 @sweep_router.get("/sweeps/{sweep_id}", response_model=SweepDetails)
 def sweep(service: TheService, sweep_id: SweepId) -> Response:
     """One sweep with its spec and its history."""
-    return _to_response(responses.sweep_details(service.sweeps.get_with_history(sweep_id)))
+    found = service.sweeps.get_with_history(sweep_id)
+    return _to_response(responses.sweep_details(found, service.costs.of_sweep(sweep_id)))
 
 
 @sweep_router.get("/sweeps/{sweep_id}/trials", response_model=TrialsOut)
@@ -198,7 +203,7 @@ def trial(
         **problems.responses(409),
         200: {
             "description": "a server-sent event stream",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT_SCHEMA}},
         },
     },
 )

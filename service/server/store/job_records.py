@@ -12,6 +12,7 @@ from service.client.sweep_events import SweepEvent
 from service.server.store.user_roles import TokenScope, UserRole
 from service.study.events import TrialEvent
 from service.study.records import Epoch, Trial
+from service.sweep.cost import Cost
 
 T = TypeVar("T")
 
@@ -184,6 +185,7 @@ class DriverReport:
     progress: Mapping[str, Any] | None = None
     slot_seconds: float | None = None
     gpu_hours: float | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from service.base.errors import TrialNotFoundError
 from service.base.storable import make_storable
 from service.client.job_states import JobState, RequestedAction
+from service.server.store.cost_store import write_cost
 from service.server.store.database import Database, in_parts, insert_new, upsert
 from service.server.store.event_rows import to_event, to_values
 from service.server.store.job_records import DriverReport, Instructions, StoredEvent, SweepNews
@@ -148,6 +149,8 @@ def _write(session: Session, row: SweepRow, report: DriverReport, now: float) ->
     upsert(session, EpochRow, points, ("sweep_id", "trial", "epoch"))
     events = [to_values(row.id, e, now) for e in report.events]
     insert_new(session, EventRow, events, ("sweep_id", "key"))
+    if report.cost is not None:
+        write_cost(session, row, report.cost)
     row.last_heartbeat = now
     for name in ("progress", "slot_seconds", "gpu_hours"):
         value = getattr(report, name)
