@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
 import secrets
@@ -10,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.base.ports import find_free_port
 from service.cluster.compat import LOCAL_RAY
+from service.cluster.fork_server import run_fork_server
+from service.cluster.start_worker import FORK_SERVER
 from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
@@ -94,7 +98,13 @@ class Ray:
         wait_for(lambda: not [p for p in pids() if self._owns(p)], 30)
 
     def _owns(self, pid: int) -> bool:
-        return f"{_MARK}={self.mark}".encode() in read(pid, "environ")
+        """Whether it was started with this Ray's mark; a forked worker writes into its folder."""
+        if f"{_MARK}={self.mark}".encode() in read(pid, "environ"):
+            return True
+        try:
+            return Path(f"/proc/{pid}/fd/2").readlink().is_relative_to(self.folder)
+        except OSError:  # it has ended
+            return False
 
 
 @contextmanager
@@ -135,12 +145,15 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """A node; ``before`` is the command that runs its own as its arguments.
 
-    It starts no process that nothing here uses, such as a log monitor, an autoscaler or a server of
+    Its workers are forked from one process for all tests. It starts no process that nothing here
+    uses, such as a log monitor, an autoscaler or a server of
     Ray's client: each takes seconds of CPU to start, and some of them go on to work while idle.
     """
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words += ["--disable-usage-stats", "--include-log-monitor=false"]
     own = {_MARK: mark, _NODE: str(number), "RAY_START_HOOK": LOCAL_RAY["RAY_START_HOOK"], **TOKEN}
+    forks = _fork_workers()
+    own.update({FORK_SERVER: forks} if forks else {})
     with log.open("w") as output:
         return subprocess.Popen(
             [*before, *words, f"--dashboard-agent-listen-port={find_free_port()}", *options],
@@ -150,6 +163,16 @@ def _start(
             start_new_session=True,
             env={**os.environ, **own, "RAY_JOB_STOP_WAIT_TIME_S": "30", **(env or {})},
         )
+
+
+@functools.cache
+def _fork_workers() -> str | None:
+    """The server from which the workers of every Ray are forked, until the tests end."""
+    running = ExitStack()
+    path = running.enter_context(run_fork_server())
+    atexit.register(running.close)
+    os.environ.pop(FORK_SERVER, None)  # a Ray of a sweep's own has its own
+    return path
 
 
 def launch_folder(folder: Path) -> Path:

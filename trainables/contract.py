@@ -108,7 +108,7 @@ class Trainable(ABC):
             assert batch.share is not None
             others = self._compute_losses(outputs, batch.other_y)
             losses = batch.share * losses + (1 - batch.share) * others
-        if batch.smoothing:
+        if isinstance(batch.smoothing, Tensor) or batch.smoothing:  # of many lanes: a tensor
             losses = smooth_labels(losses, outputs, batch.y, batch.smoothing)
         return losses.mean()
 
@@ -135,8 +135,11 @@ class Trainable(ABC):
         Each is one value per sample ``(B,)``, a pair of a sum and its count, or an object with
         ``update``, ``compute`` and ``reset`` that has taken the batch into account.
         """
-        made, targets = self.forward(model, batch), batch.y
-        outputs = read_outputs(made)
+        return self.evaluate_made(self.forward(model, batch), model, batch)
+
+    def evaluate_made(self, made: Any, model: nn.Module, batch: Batch) -> Mapping[str, Measured]:
+        """What :meth:`evaluate` returns, from what :meth:`forward` made of the batch."""
+        outputs, targets = read_outputs(made), batch.y
         own = {metric.name: metric.measure(outputs, targets) for metric in self._metrics}
         if self._takes_loss_of(model, batch):
             return {**dict(self._measure_loss_of(made, targets)), **own}

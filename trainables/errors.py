@@ -94,6 +94,11 @@ def is_from_outside(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, BdbQuit, *of_device))
 
 
+def is_of_others(filename: str) -> bool:
+    """Whether a frame's code is not the user's: ours, Python's, or an installed package's."""
+    return filename.startswith(("<", *_OF_OTHERS))
+
+
 def tell_error(error: BaseException) -> str:
     """What follows the name of the code that raised it: `` raised ValueError: …``."""
     return f"{': ' if isinstance(error, SystemExit) else ' raised '}{describe_error(error)}"
@@ -102,7 +107,7 @@ def tell_error(error: BaseException) -> str:
 def describe_error(error: BaseException) -> str:
     """An exception's type and message, and the line that raised it, the user's own if there is."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith(("<", *_OF_OTHERS))]
+    own = [f for f in frames if not is_of_others(f.filename)]
     last = (own or frames)[-1:]
     line = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
     return f"{' '.join(name_error(error).split())}{line}"

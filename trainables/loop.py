@@ -205,7 +205,7 @@ class TrainingRun:
         metrics = dict(kept.result.metrics)
         if "train/loss" not in metrics:
             self.model.load_state_dict(kept.state)
-            metrics |= _measure_sides(self, self.model, train_side=True)
+            metrics |= _measure_sides(self, self.model, measure_samples, train_side=True)
             self.model.load_state_dict(self.best_state)
         sides = ("train", "val", "gap", "sparsity")
         found = {name: v for name, v in metrics.items() if name.partition("/")[0] in sides}
@@ -236,6 +236,7 @@ class TrainingRun:
         self.parts.regularisers.load_state_dict(state["regularisers"])
         self.steps = int(state.get("steps", 0))
         self.keeping.load_state_dict(state)
+        self.stepper.forget()
 
 
 def train(run: TrainingRun) -> Iterator[EpochResult]:
@@ -269,21 +270,41 @@ def try_step(run: TrainingRun, part: tuple[Share, Pair] | None = None) -> Tensor
 
 
 def _train_epoch(run: TrainingRun) -> EpochResult:
-    epoch, process = run.epoch + 1, run.parts.process
     set_precision(run.training.precision)
     with torch.random.fork_rng(list_generators(run.data.device)):
-        running = _run_steps(run, epoch)
+        begun = begin_epoch(run)
+        while (taken := take_step(run, begun.batches, begun.number, begun.now)) is not None:
+            begun.add(taken)
+    end_steps(run, begun.number)
+    return end_epoch(run, begun)
+
+
+def end_steps(run: TrainingRun, epoch: int) -> None:
+    """Do what follows the last step of an epoch, before it is measured."""
     for hook in run.parts.regularisers.after_epoch:
         hook(epoch)
     _refresh_norms(run)
     for network in dict.fromkeys((run.model, run.evaluated)):  # in the same order on every rank
-        process.broadcast_buffers(network)
-    last = epoch >= run.keeping.ends_at
-    train_side = last or epoch % run.training.measure_every == 0
+        run.parts.process.broadcast_buffers(network)
+
+
+def measures_train(run: TrainingRun, epoch: int) -> bool:
+    """Whether the training side is measured after an epoch."""
+    return epoch >= run.keeping.ends_at or epoch % run.training.measure_every == 0
+
+
+def end_epoch(run: TrainingRun, begun: Begun, measure: Measure | None = None) -> EpochResult:
+    """Measure an epoch whose steps are done, by ``measure``, and keep what is to be kept.
+
+    Raises:
+        DivergedError: a loss is not finite.
+    """
+    epoch = begun.number
     network = run.parts.compiled if run.evaluated is run.model else run.evaluated
+    train_side = measures_train(run, epoch)
     metrics = {
-        **_measure_sides(run, network, train_side=train_side),
-        "train_running/loss": running,
+        **_measure_sides(run, network, measure or measure_samples, train_side=train_side),
+        "train_running/loss": _average_loss(run, begun),
         "sparsity": measure_sparsity(run.evaluated_weights),
         "weight_norm": measure_weight_norm(run.evaluated_weights),
         **run.rates.measure(),
@@ -327,14 +348,16 @@ def _pass_batches(run: TrainingRun, network: nn.Module) -> Iterator[Tensor]:
         yield loss.detach()
 
 
-def _measure_sides(run: TrainingRun, network: nn.Module, *, train_side: bool) -> dict[str, float]:
+def _measure_sides(
+    run: TrainingRun, network: nn.Module, measure: Measure, *, train_side: bool
+) -> dict[str, float]:
     """``val/*``, and with ``train_side`` also ``train/*`` and ``gap/*``."""
     with locate("val"):
-        val = measure_samples(run, network, run.data.val)
+        val = measure(run, network, run.data.val, None)
     metrics = {f"val/{k}": v for k, v in val.items()}
     if train_side:
         with locate("train"):
-            train = measure_samples(run, network, run.data.measured, run.parts.subset)
+            train = measure(run, network, run.data.measured, run.parts.subset)
         gap = compute_gaps(train, val, run.trainable.is_better_high)
         metrics |= {f"train/{k}": v for k, v in train.items()}
         metrics |= {f"gap/{k}": v for k, v in gap.items()}
@@ -361,9 +384,9 @@ def _conclude(run: TrainingRun, epoch: int, metrics: Mapping[str, float]) -> Epo
     return result
 
 
-def _run_steps(run: TrainingRun, epoch: int) -> float:
-    """Train one epoch; returns the mean loss of its batches, without penalty."""
-    parts, seed = run.parts, run.training.seed
+def begin_epoch(run: TrainingRun) -> Begun:
+    """Seed the generators for the next epoch, draw its order, and call the hooks before it."""
+    epoch, parts, seed = run.epoch + 1, run.parts, run.training.seed
     run.model.train()
     seed_torch(derive_seed(seed, epoch))
     plan = run.plan()
@@ -371,14 +394,16 @@ def _run_steps(run: TrainingRun, epoch: int) -> float:
     now = build_now(run, epoch)
     for hook in parts.regularisers.before_epoch:
         hook(now)
-    total, count = torch.zeros((), device=run.data.device), 0
     fed = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
     batches = mark_last(islice(fed, run.batches_per_epoch), run.training.accumulate)
-    while (taken := take_step(run, batches, epoch, now)) is not None:
-        total += taken.loss
-        count += taken.count
-    running = parts.process.sum({"loss": float(total)})["loss"]
-    return running / (count * parts.process.world)
+    return Begun(epoch, now, batches, torch.zeros((), device=run.data.device))
+
+
+def _average_loss(run: TrainingRun, begun: Begun) -> float:
+    """The mean loss of an epoch's batches, without penalty."""
+    process = run.parts.process
+    running = process.sum({"loss": float(begun.loss)})["loss"]
+    return running / (begun.count * process.world)
 
 
 def build_now(run: TrainingRun, epoch: int) -> Now:
@@ -402,6 +427,26 @@ class Taken:
     count: int
 
 
+@dataclass
+class Begun:
+    """An epoch whose steps are being taken, with the loss of those that were, as of a step."""
+
+    number: int
+    now: Now
+    batches: Marked
+    loss: Tensor
+    count: int = 0
+
+    def add(self, taken: Taken) -> None:
+        """Count a step in."""
+        self.loss += taken.loss
+        self.count += taken.count
+
+
+Measure = Callable[[TrainingRun, nn.Module, Samples, Tensor | None], dict[str, float]]
+"""Measures samples, or those at some indices, as :func:`measure_samples` does."""
+
+
 def take_step(run: TrainingRun, batches: Marked, epoch: int, now: Now) -> Taken | None:
     """Take the next step of a training; None if there is no batch any more."""
     loss, count = torch.zeros((), device=run.data.device), 0
@@ -412,7 +457,12 @@ def take_step(run: TrainingRun, batches: Marked, epoch: int, now: Now) -> Taken 
             break
     if not count:
         return None
+    finish_step(run, epoch, now)
+    return Taken(loss, count)
+
+
+def finish_step(run: TrainingRun, epoch: int, now: Now) -> None:
+    """Step by the gradients that were added, at the rates of this step."""
     run.rates.begin(epoch, run.steps)
     now.lr, now.rates, now.step = run.rates.lr, run.rates.each, run.steps
     run.steps += run.stepper.step(now)
-    return Taken(loss, count)

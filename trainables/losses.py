@@ -174,9 +174,14 @@ def _compute_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return _average_valid((chosen == targets).to(outputs.dtype), targets)
 
 
-def smooth_labels(losses: Tensor, outputs: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy against targets mixed with the uniform distribution. Szegedy et al. 2016."""
-    if not smoothing:
+def smooth_labels(
+    losses: Tensor, outputs: Tensor, targets: Tensor, smoothing: float | Tensor
+) -> Tensor:
+    """Cross-entropy against targets mixed with the uniform distribution. Szegedy et al. 2016.
+
+    ``smoothing`` is a number, or 0-dim of float64.
+    """
+    if not isinstance(smoothing, Tensor) and not smoothing:
         return losses
     if is_one_logit(outputs, targets):
         logits = outputs.flatten()
@@ -185,6 +190,9 @@ def smooth_labels(losses: Tensor, outputs: Tensor, targets: Tensor, smoothing: f
         axis = find_class_axis(outputs, targets)
         uniform = -outputs.log_softmax(axis).mean(axis)
         uniform = uniform if uniform.ndim == 1 else _average_valid(uniform, targets)
+    if isinstance(smoothing, Tensor):  # rounded as a number is
+        kept, smoothing = (1 - smoothing).to(losses.dtype), smoothing.to(losses.dtype)
+        return kept * losses + smoothing * uniform
     return (1 - smoothing) * losses + smoothing * uniform
 
 

@@ -37,16 +37,18 @@ def measure(
     trainable: Trainable,
     batches: Iterable[Batch],
     process: Process | None = None,
+    made: Iterable[Any] | None = None,
 ) -> dict[str, float]:
     """``loss`` and the metrics of the samples of all processes; ``batches`` are this process's.
 
-    Measured without dropout, augmentation and penalty. The model's mode is restored.
+    Measured without dropout, augmentation and penalty. The model's mode is restored. ``made`` is
+    what the network made of each batch, where that is known.
 
     Raises:
         ContractError: a loss or metric fails, is no metric, or cannot be computed over processes.
     """
     process = process or Process()
-    with _collect(model, trainable, batches, keep_each=False) as found:
+    with _collect(model, trainable, batches, made, keep_each=False) as found:
         totals = process.sum(found.sums())
         samples = totals.pop(_COUNT)
         pairs = {n: totals.pop(_PAIR + n) for n in found.pairs}
@@ -62,7 +64,7 @@ def measure_each(
 
     A metric that has no value for each sample is one number, ``(1,)``.
     """
-    with _collect(model, trainable, batches, keep_each=True) as found:
+    with _collect(model, trainable, batches, None, keep_each=True) as found:
         pairs = {n: np.asarray([_divide(float(s), c)]) for n, (s, c) in found.pairs.items()}
         pooled = {n: np.atleast_1d(v) for n, v in found.compute(Process()).items()}
         return {**found.join_each(), **pairs, **pooled}
@@ -155,14 +157,24 @@ class _Found:
 
 @contextmanager
 def _collect(
-    model: nn.Module, trainable: Trainable, batches: Iterable[Batch], *, keep_each: bool
+    model: nn.Module,
+    trainable: Trainable,
+    batches: Iterable[Batch],
+    made: Iterable[Any] | None,
+    *,
+    keep_each: bool,
 ) -> Iterator[_Found]:
     was_training, found = model.training, _Found(keep_each)
     model.eval()
+    known = None if made is None else iter(made)
     try:
         for number, batch in enumerate(batches, 1):
             with locate(f"batch {number}"):
-                found.add(_evaluate(trainable, model, batch), len(batch))
+                if known is None:
+                    values = _evaluate(trainable, model, batch)
+                else:
+                    values = trainable.evaluate_made(next(known), model, batch)
+                found.add(values, len(batch))
         yield found
     finally:
         model.train(was_training)

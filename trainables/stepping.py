@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trainables.compat import has_overflow
 from trainables.config.training import Training
 from trainables.contract import Trainable
+from trainables.data.batch import Batch
 from trainables.data.samples import Fed
 from trainables.devices import autocast
 from trainables.distributed.process import Process
@@ -60,19 +61,32 @@ class Stepper:
 
         ``last`` says whether it is the last batch of the step.
         """
+        batch, share = self.begin(fed, last=last)
+        network = self.network
+        with nullcontext() if last else self.process.keep_gradients(network):
+            with self.autocast():
+                made = self.trainable.step(network, batch)
+            loss = check_step(made, f"{type(self.trainable).__name__}.step") * fed.share.weight
+            part = loss if share is None else loss * share
+            self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss.detach()
+
+    def begin(self, fed: Fed, *, last: bool) -> tuple[Batch, float | None]:
+        """Count a batch in; returns it regularised, and its share of the step, None for all.
+
+        Its gradients have to be added next.
+        """
         if not self._count:
             self.optimizer.zero_grad()
             self._expected = self.training.accumulate * fed.count
         self._count += fed.count
         self.process.begin_step(fed.share)
-        network = self.network
-        with nullcontext() if last else self.process.keep_gradients(network):
-            with self.autocast():
-                made = self.trainable.step(network, self.hooks.on_batch(fed.x, fed.y))
-            loss = check_step(made, f"{type(self.trainable).__name__}.step") * fed.share.weight
-            part = loss if last and self._is_single(fed) else loss * (fed.count / self._expected)
-            self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss.detach()
+        share = None if last and self._is_single(fed) else fed.count / self._expected
+        return self.hooks.on_batch(fed.x, fed.y), share
+
+    def forget(self) -> None:
+        """Begin the next step anew, whatever was added to it."""
+        self._count = 0
 
     def step(self, now: Now) -> bool:
         """Step by the gradients that were added; returns False if they are not finite.

@@ -21,7 +21,7 @@ def main() -> None:
     run("gapsweep", "migrate")
     upgrade_mlflow(os.environ["MLFLOW_BACKEND_STORE_URI"])
     if "GAPSWEEP_TOKEN=" not in SECRETS.read_text(encoding="utf-8"):
-        added = run("gapsweep", "users", "add", "admin", "--role", "admin")
+        added = run("gapsweep", "users", "add", "admin", "--role", "admin", "--no-expiry")
         for place in (SECRETS, CLI):  # both files are there, and readable by their owner only
             with place.open("a", encoding="utf-8") as file:
                 file.write(f"GAPSWEEP_TOKEN={added.strip()}\n")

@@ -27,6 +27,7 @@ GapsweepError
 │   ├── TooLargeError              a request's body that is too large
 │   ├── SlowClientError            a request's body that does not arrive
 │   ├── RateLimitError             too many requests
+│   ├── LimitReachedError          a user has as much as a user may have
 │   ├── IdempotencyError           an idempotency key that was used for another request
 │   └── DatabaseSetupError         a database URL or schema that cannot be used
 ├── ServerError                    a server that cannot be reached, or that failed
@@ -282,6 +283,13 @@ class RateLimitError(InputError):
     def restore(cls, details: ErrorDetails) -> Self:
         """The error with the time to retry, 1 s if none was sent."""
         return cls(details.message, 1.0 if details.retry_after is None else details.retry_after)
+
+
+class LimitReachedError(InputError):
+    """The user has as much of something as a user may have."""
+
+    status = HTTPStatus.CONFLICT
+    code = "limit-reached"
 
 
 class IdempotencyError(InputError):

@@ -9,13 +9,39 @@ from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
 from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
-from service.cli import deleting, local, remote, replay, serving, serving_mlflow
+from service.cli import (
+    audit_log,
+    backing_up,
+    deleting,
+    local,
+    remote,
+    replay,
+    serving,
+    serving_mlflow,
+    tokens,
+    user_show,
+    users,
+)
 from service.cli.app import INTERRUPTED, app
 from service.report.console import open_console, print_error
 from service.sweep.environment import use_ray_token
 from trainables.errors import TrainableError
 
-__all__ = ["app", "deleting", "local", "main", "remote", "replay", "serving", "serving_mlflow"]
+__all__ = [
+    "app",
+    "audit_log",
+    "backing_up",
+    "deleting",
+    "local",
+    "main",
+    "remote",
+    "replay",
+    "serving",
+    "serving_mlflow",
+    "tokens",
+    "user_show",
+    "users",
+]
 
 
 def main() -> None:

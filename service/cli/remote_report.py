@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from service.base.number_format import MISSING, duration, number, size
 from service.client.job_states import JobState
-from service.client.models import NodeOut, SweepDetails, SweepOut, TrialOut
+from service.client.models import CostOut, NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.formatting import format_trial
+from service.sweep.cost import Cost, describe_hours
 
 _UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 """What a progress report of the wrong form makes its reader raise."""
@@ -68,7 +69,7 @@ def status_table(sweep: SweepDetails) -> Table:
         ("concurrent", None if sweep.slots is None else str(sweep.slots)),
         ("baseline", _finalist(progress.get("baseline"), progress)),
         ("best", _finalist(progress.get("best"), progress)),
-        ("GPU hours", number(sweep.gpu_hours) if sweep.gpu_hours else None),
+        *_describe_cost(sweep.cost),
         ("size", size(sweep.size) if sweep.size is not None else None),
         ("changes", "\n".join(progress.get("changes", ()))),
         ("driver failures", str(sweep.failures) if sweep.failures else None),
@@ -77,6 +78,14 @@ def status_table(sweep: SweepDetails) -> Table:
         if value:
             table.add_row(name, value)
     return table
+
+
+def _describe_cost(found: CostOut) -> Iterator[tuple[str, str]]:
+    """What the trials have cost so far."""
+    cost = Cost(**found.model_dump())
+    for name, hours in (("CPU-hours", cost.cpu_hours), ("GPU-hours", cost.gpu_hours)):
+        if any(hours):
+            yield name, describe_hours(hours)
 
 
 def history_table(sweep: SweepDetails) -> Table:

@@ -46,9 +46,11 @@ class Remote:
             )
         if not token.isascii() or not token.isprintable():
             raise InputError("invalid token: unexpected characters")
+        from service.cli.token_notice import TokenNotice
         from service.client.client import Client
 
-        return Remote(Client(server.rstrip("/"), token.strip()), server)
+        client = Client(server.rstrip("/"), token.strip(), on_response=TokenNotice())
+        return Remote(client, server)
 
     def do_patiently(self, call: Call[T]) -> T:
         """Make a call that may be repeated, up to four times if the server does not answer."""

@@ -1,57 +1,34 @@
-"""Commands that run the service and manage its users and its database."""
+"""Commands that run the service and bring its database up to date."""
 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.base.errors import InputError
 from service.base.plain_text import say
-from service.base.uris import build_sqlite_url
 from service.cli.app import SERVICE, HomeOption, app
-from service.report.console import open_console
-from service.server.store.user_roles import UserRole
+from service.cli.limit_options import (
+    GpusOf,
+    GpusPerUser,
+    QueuedPerUser,
+    Running,
+    RunningPerUser,
+    StoredPerUser,
+    StreamsPerUser,
+    build_user_limits,
+    parse_gpus_of,
+)
+from service.cli.service_database import DatabaseUrl, find_database_url, open_home
 
 if TYPE_CHECKING:
     from service.server.serve import ServerSettings
-    from service.server.store.user_store import UserStore
+    from service.server.user_limits import UserLimits
     from service.sweep.home import Home
 
-users = typer.Typer(
-    help="The service's users and their tokens.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(users, name="users", rich_help_panel=SERVICE)
-
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        metavar="URL",
-        envvar="GAPSWEEP_DATABASE_URL",
-        help="PostgreSQL or SQLite URL (default: service.db in the data directory).",
-    ),
-]
-Running = Annotated[
-    int, typer.Option("--running", min=1, help="Maximum concurrent sweeps of all users.")
-]
-RunningPerUser = Annotated[
-    int | None,
-    typer.Option("--running-per-user", min=1, help="Maximum concurrent sweeps per user."),
-]
-GpusPerUser = Annotated[
-    float | None, typer.Option("--gpus-per-user", min=0, help="Maximum GPUs in use per user.")
-]
-GpusOf = Annotated[
-    list[str] | None,
-    typer.Option("--gpus-of", metavar="NAME=N", help="Maximum GPUs in use by one user."),
-]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,7 +43,17 @@ Webhook = Annotated[
     typer.Option(
         "--webhook",
         metavar="URL",
-        help="URL to call when a sweep's state changes, signed with $GAPSWEEP_WEBHOOK_SECRET.",
+        help="URL without a path to call when a sweep's state changes, signed with "
+        "$GAPSWEEP_WEBHOOK_SECRET.",
+    ),
+]
+WebhookFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--webhook-file",
+        metavar="FILE",
+        envvar="GAPSWEEP_WEBHOOK_FILE",
+        help="File with the URLs of webhooks, one a line; $GAPSWEEP_WEBHOOKS has them, too.",
     ),
 ]
 Retries = Annotated[
@@ -82,6 +69,10 @@ KeepDays = Annotated[
     ),
 ]
 Rate = Annotated[str, typer.Option("--rate", help="Maximum rate of requests per user.")]
+AuditDays = Annotated[
+    float,
+    typer.Option("--audit-days", min=1, max=36_500, help="Days to keep entries of the audit log."),
+]
 Submissions = Annotated[
     str,
     typer.Option("--submissions", help="Maximum rate of submissions and uploads per user."),
@@ -113,7 +104,12 @@ def up(
         int | None, typer.Option("--cpus", min=1, help="Logical CPUs to use (default: all).")
     ] = None,
     running: Running = 4,
+    running_per_user: RunningPerUser = None,
+    queued_per_user: QueuedPerUser = 1_000,
+    streams_per_user: StreamsPerUser = 100,
+    stored_per_user: StoredPerUser = 100.0,
     keep_days: KeepDays = None,
+    audit_days: AuditDays = 730,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
@@ -121,8 +117,11 @@ def up(
     from service.server.serve import serve
 
     ports = Ports(port, mlflow_port, ray_port)
-    settings = _settings(_home(home), None, "", running=running)
-    settings = replace(settings, keep_days=keep_days)
+    limits = build_user_limits(
+        running_per_user or running, queued_per_user, streams_per_user, stored_per_user
+    )
+    settings = _settings(open_home(home), None, "", limits=limits, running=running)
+    settings = replace(settings, keep_days=keep_days, audit_days=audit_days)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
         say(f"API     http://{found.host}:{found.port}")
         say(f"MLflow  {found.mlflow_uri}  (password: the token below; user name: any)")
@@ -176,12 +175,17 @@ def serve(
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
     gpus_of: GpusOf = None,
+    queued_per_user: QueuedPerUser = 1_000,
+    streams_per_user: StreamsPerUser = 100,
+    stored_per_user: StoredPerUser = 100.0,
     retries: Retries = 3,
     keep_days: KeepDays = None,
     allow: Allow = None,
     webhook: Webhook = None,
+    webhook_file: WebhookFile = None,
     rate: Rate = "1200/minute",
     submissions: Submissions = "120/minute",
+    audit_days: AuditDays = 730,
     trusted_proxy: TrustedProxy = None,
     python: Annotated[
         str, typer.Option("--python", help="Python interpreter of the cluster's nodes.")
@@ -192,16 +196,22 @@ def serve(
     from service.server.api.rate_limits import RateSettings
     from service.server.queue import QueueLimits
     from service.server.serve import serve as serve_now
+    from service.server.user_limits import default_running
+    from service.server.webhook_delivery import gather_urls
 
-    data = _home(home)
+    data = open_home(home)
     keep_private(data.path)
+    most = running_per_user or default_running(running)
+    user_limits = build_user_limits(most, queued_per_user, streams_per_user, stored_per_user)
     limits = QueueLimits(
         running=running,
-        running_per_user=running_per_user,
+        running_per_user=most,
         gpus_per_user=gpus_per_user,
-        gpus_of=dict(map(_parse_gpus_of, gpus_of or [])),
+        gpus_of=dict(map(parse_gpus_of, gpus_of or [])),
     )
-    settings = _settings(data, database_url, ray_address, allow=tuple(allow or ()))
+    settings = _settings(
+        data, database_url, ray_address, limits=user_limits, allow=tuple(allow or ())
+    )
     serve_now(
         replace(
             settings,
@@ -214,8 +224,11 @@ def serve(
             keep_days=keep_days,
             rates=RateSettings(requests=rate, submissions=submissions),
             python=python,
+            audit_days=audit_days,
             trusted_proxies=tuple(trusted_proxy or ()),
-            webhooks=tuple(webhook or ()),
+            webhooks=gather_urls(
+                webhook or (), webhook_file, os.environ.get("GAPSWEEP_WEBHOOKS", "")
+            ),
             webhook_secret=os.environ.get("GAPSWEEP_WEBHOOK_SECRET"),
         )
     )
@@ -226,52 +239,8 @@ def migrate(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
     """Create the service's database or migrate it to this version."""
     from service.server.store.database import Database
 
-    Database(_database_url(_home(home), database_url)).upgrade()
+    Database(find_database_url(open_home(home), database_url)).upgrade()
     say("the database is up to date")
-
-
-@users.command("add")
-def add_user(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    role: Annotated[UserRole, typer.Option("--role", help="Role of the user.")],
-    days: Annotated[
-        float | None,
-        typer.Option("--days", min=0, help="Days until the token expires (default: never)."),
-    ] = None,
-    database_url: DatabaseUrl = None,
-    home: HomeOption = None,
-) -> None:
-    """Create a user (or add a token to an existing one). The token is shown only once."""
-    expires = None if days is None else time.time() + 86_400 * days
-    say(_users(home, database_url).create_or_update(name, role, expires))
-
-
-@users.command("revoke")
-def revoke_user(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    database_url: DatabaseUrl = None,
-    home: HomeOption = None,
-) -> None:
-    """Revoke a user and all its tokens. Its sweeps stay and continue to run."""
-    _users(home, database_url).revoke(name)
-    say(f"revoked {name}")
-
-
-@users.command("list")
-def list_users(database_url: DatabaseUrl = None, home: HomeOption = None) -> None:
-    """List the users."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("user", "role", "created", "revoked"):
-        table.add_column(title, overflow="fold")
-    for user in _users(home, database_url).all():
-        revoked = "" if user.revoked is None else _format_day(user.revoked)
-        table.add_row(user.name, str(user.role), _format_day(user.created), revoked)
-    if table.row_count:
-        open_console().print(table)
-    else:
-        say("no users yet; create the first: gapsweep users add NAME --role admin")
 
 
 def _settings(
@@ -279,6 +248,7 @@ def _settings(
     database_url: str | None,
     ray_address: str,
     *,
+    limits: UserLimits,
     running: int = 4,
     allow: tuple[str, ...] = (),
 ) -> ServerSettings:
@@ -286,40 +256,9 @@ def _settings(
     from service.server.serve import ServerSettings
     from service.server.sweep_service import ServiceSettings
 
-    url = _database_url(home, database_url)
+    url = find_database_url(home, database_url)
     return ServerSettings(
-        service=ServiceSettings(database_url=url, home=home.path, trainables=allow),
+        service=ServiceSettings(database_url=url, home=home.path, trainables=allow, limits=limits),
         ray_address=ray_address,
-        limits=QueueLimits(running=running),
+        limits=QueueLimits(running=running, running_per_user=limits.running),
     )
-
-
-def _users(home: Path | None, database_url: str | None) -> UserStore:
-    from service.server.store.database import Database
-    from service.server.store.user_store import UserStore
-
-    database = Database(_database_url(_home(home), database_url))
-    database.check()
-    return UserStore(database)
-
-
-def _home(option: Path | None) -> Home:
-    from service.sweep.environment import locate_home
-
-    return locate_home(option).create()
-
-
-def _database_url(home: Home, option: str | None) -> str:
-    return option or build_sqlite_url(home.path / "service.db")
-
-
-def _parse_gpus_of(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise InputError(f"--gpus-of: invalid value {text!r}; write it as NAME=NUMBER") from None
-
-
-def _format_day(when: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(when))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,9 +44,19 @@ _TIMEOUT = 30.0
 class Client:
     """A blocking client."""
 
-    def __init__(self, server: str, token: str, http: httpx2.Client | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        token: str,
+        http: httpx2.Client | None = None,
+        *,
+        on_response: Callable[[httpx2.Response], None] | None = None,
+    ) -> None:
+        """``on_response`` is called with every response, before it is read."""
         self._server, self._token = server, token
         self._http = http or httpx2.Client(base_url=server, timeout=_TIMEOUT)
+        if on_response is not None:
+            self._http.event_hooks["response"].append(on_response)
 
     def do(self, call: Call[T]) -> T:
         """Make a call and return its parsed response.

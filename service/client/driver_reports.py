@@ -156,6 +156,15 @@ class ProgressReport(_Message):
     changes: Annotated[tuple[Text, ...], Field(max_length=MAX_ITEMS)] = ()
 
 
+class CostReport(_Message):
+    """What the trials have cost so far, in seconds, see :class:`service.sweep.cost.Cost`."""
+
+    search_cpu_seconds: Amount
+    search_gpu_seconds: Amount
+    confirmation_cpu_seconds: Amount
+    confirmation_gpu_seconds: Amount
+
+
 class Report(_Message):
     """What is new of a running sweep. To send it twice changes nothing."""
 
@@ -165,6 +174,7 @@ class Report(_Message):
     progress: ProgressReport | None = None
     slot_seconds: Amount | None = None
     gpu_hours: Amount | None = None
+    cost: CostReport | None = None
 
 
 class End(_Message):

@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from service.base.errors import ErrorDetails, Problem, ServerError, find_class_of_status
 from service.base.versions import get_installed_version
+from service.client.account_models import AuditOut, NewToken, TokenMade, TokensOut
+from service.client.audit_actions import AuditAction
 from service.client.driver_reports import DriverJobOut, End, InstructionsOut, Report
 from service.client.job_states import JobState
 from service.client.models import (
@@ -26,11 +29,15 @@ from service.client.models import (
     SweepsOut,
     TrialCurve,
     TrialOut,
+    UserOut,
     ValidOut,
 )
 from service.client.problem_types import find_class
 
 T = TypeVar("T")
+
+TOKEN_EXPIRES = "Gapsweep-Token-Expires"
+"""The header of an answer that says when the request's token expires, in Unix seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,47 @@ class Call(Generic[T]):
 def me() -> Call[MeOut]:
     """Whose token the client has."""
     return Call(parse=_make_parser(MeOut), method="GET", path="/v1/me")
+
+
+def user(name: str) -> Call[UserOut]:
+    """A user, and what it has beside the limits of a user."""
+    return Call(parse=_make_parser(UserOut), method="GET", path=f"/v1/users/{quote(name, safe='')}")
+
+
+def tokens(user: str | None = None) -> Call[TokensOut]:
+    """The tokens of a user, without one of who asks."""
+    params = {"user": user}
+    return Call(parse=_make_parser(TokensOut), method="GET", path="/v1/tokens", params=params)
+
+
+def add_token(asked: NewToken) -> Call[TokenMade]:
+    """Create a token."""
+    content = asked.model_dump_json(exclude_unset=True).encode()
+    headers = {"Content-Type": "application/json"}
+    parse = _make_parser(TokenMade)
+    return Call(parse=parse, method="POST", path="/v1/tokens", content=content, headers=headers)
+
+
+def revoke_token(name: str, user: str | None = None) -> Call[None]:
+    """Revoke a token."""
+    path = f"/v1/tokens/{quote(name, safe='')}"
+    return Call(parse=_ignore_body, method="DELETE", path=path, params={"user": user})
+
+
+def audit(
+    *,
+    user: str | None = None,
+    actions: Sequence[AuditAction] = (),
+    sweep: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Call[AuditOut]:
+    """A page of the audit log, the newest entries first; times are Unix seconds."""
+    wanted = {"user": user, "sweep": sweep, "since": since, "until": until}
+    params = {**wanted, "cursor": cursor, "limit": limit, "action": [a.value for a in actions]}
+    return Call(parse=_make_parser(AuditOut), method="GET", path="/v1/audit", params=params)
 
 
 def submit(

@@ -24,8 +24,45 @@ class MeOut(_Response):
     """
 
     name: str = Field(examples=["ann"])
-    role: Literal["viewer", "user", "admin", "sweep", "service"]
+    role: Literal["viewer", "user", "admin", "sweep", "service"] = Field(
+        description="whose rights the token gives: at most its user's role, and its scope"
+    )
     sweep_id: str | None = Field(None, description="of a sweep's token: the sweep")
+    token: str | None = Field(None, description="the name of a user's token")
+    scope: Literal["read", "submit", "admin"] | None = Field(None, description="of a user's token")
+    expires: float | None = Field(None, description="Unix seconds; null: never, or a sweep's")
+
+
+class LimitOut(_Response):
+    """How much of something a user has, and the most that a user may have; null is no limit."""
+
+    used: int
+    limit: int | None
+
+
+class CostOut(_Response):
+    """What trials have cost so far: their seconds, times the CPUs or GPUs of all their workers."""
+
+    search_cpu_seconds: float = 0.0
+    search_gpu_seconds: float = 0.0
+    confirmation_cpu_seconds: float = 0.0
+    confirmation_gpu_seconds: float = 0.0
+
+
+class UserOut(_Response):
+    """A user, and what it has beside the limits. Times are Unix seconds."""
+
+    name: str = Field(examples=["ann"])
+    role: Literal["viewer", "user", "admin"]
+    created: float
+    revoked: float | None = Field(description="since when it has no rights")
+    running: LimitOut = Field(description="sweeps on the cluster; more wait in the queue")
+    queued: LimitOut = Field(description="sweeps in the queue")
+    streams: LimitOut = Field(description="streams of events that the answering server has open")
+    stored_bytes: LimitOut = Field(
+        description="folders of sweeps, as last measured, and archives of code"
+    )
+    cost: CostOut = Field(CostOut(), description="of all its sweeps, deleted ones included")
 
 
 class SweepOut(_Response):
@@ -72,9 +109,10 @@ class TransitionOut(_Response):
 
 
 class SweepDetails(SweepOut):
-    """A sweep with its spec and its history."""
+    """A sweep with its spec, its history and its cost."""
 
     spec: str
+    cost: CostOut = CostOut()
     history: tuple[TransitionOut, ...]
     last_event: int = Field(description="the number of the newest event; 0 if there is none")
 

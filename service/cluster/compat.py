@@ -84,11 +84,10 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ra
     until the node is there.
     """
     from ray._private import services
-    from ray._private.workers import setup_worker
 
     parameters.ray_client_server_port = None
     parameters.setup_worker_path = start_worker.__file__
-    os.environ[start_worker.RAYS_OWN] = setup_worker.__file__
+    os.environ[start_worker.RAYS_OWN] = _find_setup_worker()
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
     ask: Any = services.get_node
 
@@ -191,23 +190,41 @@ def run_ray(**arguments: Any) -> Iterator[None]:
 
 @contextmanager
 def _start_what_is_used(*, own: bool) -> Iterator[None]:
-    """Start no server of a Ray of our ``own`` that nothing here asks.
+    """Start no server of a Ray of our ``own`` that nothing here asks, and have its workers forked.
 
     A node of Ray 2.60 has an autoscaler's monitor, a monitor of logs whatever ``log_to_driver``
     says, and the dashboard's API whatever ``include_dashboard`` says: a second and more of
-    interpreters that start, and ``ray.init`` waits for the last one.
+    interpreters that start, and ``ray.init`` waits for the last one. It starts workers by a script
+    that it looks for by a name in a folder of its own.
     """
+    if not own:
+        yield
+        return
+    from ray._private import ray_constants
     from ray._private.node import Node
 
-    unused = ("start_monitor", "start_log_monitor", "start_api_server") if own else ()
-    before = {name: getattr(Node, name) for name in unused}
-    for name in unused:
-        setattr(Node, name, _skip)
+    replaced: dict[tuple[Any, str], Any] = {
+        (Node, "start_monitor"): _skip,
+        (Node, "start_log_monitor"): _skip,
+        (Node, "start_api_server"): _skip,
+        (ray_constants, "SETUP_WORKER_FILENAME"): start_worker.__file__,
+    }
+    before = {place: getattr(*place) for place in replaced}
+    os.environ[start_worker.RAYS_OWN] = _find_setup_worker()
+    for place, value in replaced.items():
+        setattr(*place, value)
     try:
         yield
     finally:
-        for name, method in before.items():
-            setattr(Node, name, method)
+        for place, value in before.items():
+            setattr(*place, value)
+
+
+def _find_setup_worker() -> str:
+    """The script by which Ray 2.60 starts a worker."""
+    from ray._private.workers import setup_worker
+
+    return setup_worker.__file__
 
 
 def _skip(*_: Any, **__: Any) -> None:

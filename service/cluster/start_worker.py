@@ -2,15 +2,23 @@
 
 Ray 2.60's imports all of Ray, half a second of CPU, only to set the environment variables of the
 worker's runtime environment and to replace itself by the worker, which imports Ray again. Where a
-runtime environment has more than variables, this replaces itself by Ray's script.
+runtime environment has more than variables, this replaces itself by Ray's script. Where a server
+forks workers (``fork_server.py``), this has it fork one, and waits for its end.
 """
 
 import json
 import os
+import socket
+import struct
 import sys
 
 RAYS_OWN = "GAPSWEEP_RAY_SETUP_WORKER"
 """The environment variable with the path of the script that this one stands for."""
+
+FORK_SERVER = "GAPSWEEP_RAY_FORK_SERVER"
+"""The environment variable with the socket of the server that forks workers, if there is one."""
+LENGTH, TAKEN, EXIT = struct.Struct("!Q"), b"1", struct.Struct("!i")
+"""How a request of that server begins; what it answers once there is a process, and at its end."""
 
 _CONTEXT, _LANGUAGE = "--serialized-runtime-env-context=", "--language="
 
@@ -30,6 +38,29 @@ def plan(
     return [python, *passed], {**environment, **variables}
 
 
+def run_forked(command: list[str], environment: dict[str, str]) -> int | None:
+    """Have the server fork a process for the command; its exit code, None if no server took it."""
+    path = environment.get(FORK_SERVER)
+    if path is None or command[0] != sys.executable or not command[1].endswith("_worker.py"):
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.connect(path)
+            folder = os.getcwd()  # noqa: PTH109 - pathlib takes as long to import as all else here
+            request = json.dumps([command[1:], environment, folder]).encode()
+            socket.send_fds(server, [LENGTH.pack(len(request))], [0, 1, 2])
+            server.sendall(request)
+            if not server.recv(len(TAKEN)):
+                return None
+            answer = server.recv(EXIT.size)  # waits for the end of the process
+    except OSError:
+        return None
+    return EXIT.unpack(answer)[0] if answer else 1
+
+
 if __name__ == "__main__":
     command, variables = plan(sys.argv[1:], dict(os.environ), os.environ[RAYS_OWN])
+    code = run_forked(command, variables)
+    if code is not None:
+        sys.exit(code)
     os.execve(command[0], command, variables)

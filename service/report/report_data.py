@@ -16,6 +16,7 @@ from service.report.verdict import EARLIER_RULE, compute_closed_share, write_ver
 from service.study.importance import Importances
 from service.study.records import GAP_REPORTED, OUT_OF_BUDGET, Role, Trial, TrialState, find_gap
 from service.sweep.answer import Answer
+from service.sweep.cost import describe_cost
 from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.inspection import Inspection
 from service.sweep.sweep_record import Sweep, SweepState
@@ -122,7 +123,7 @@ class ReportData:
 
     ``not_acting`` has the parts that had no effect in a trial of the search, with those trials;
     ``refit`` are sentences on what was trained again on all samples, ``search_notes`` on how the
-    search went.
+    search went, ``cost`` the CPU- and GPU-hours.
     """
 
     sweep_id: str
@@ -156,6 +157,7 @@ class ReportData:
     edges: EdgeWarning | None = None
     refit: tuple[str, ...] = ()
     search_notes: tuple[str, ...] = ()
+    cost: str = ""
 
     @property
     def of_trainings(self) -> str:
@@ -217,6 +219,7 @@ def build_report(sweep: Sweep, importances: Importances) -> ReportData:
         edges=find_edges(sweep),
         refit=() if sweep.refit is None else write_refit(sweep.refit, len(sweep.trials)),
         search_notes=tuple(_describe_search(sweep)),
+        cost="" if sweep.cost is None else describe_cost(sweep.cost),
     )
 
 

@@ -56,6 +56,8 @@ _GAP_COLUMNS = 1  # more do not fit into 80 columns
 def print_report(data: ReportData, console: Console) -> None:
     """Print all sections, the comparison first, the verdict last."""
     console.print(_build_headline(data))
+    if data.cost:
+        console.print(Text(data.cost, style="dim"))
     for title, content in _build_sections(data):
         console.print()
         console.print(Text(title, style="bold"))

@@ -29,6 +29,7 @@ from service.study.events import (
     TrialStarted,
 )
 from service.study.records import Metrics, Trial, TrialState
+from service.sweep.cost import Cost
 from service.sweep.sweep_observer import SweepObserver
 from service.sweep.sweep_record import Sweep
 from service.sweep.sweep_so_far import SweepSoFar
@@ -51,7 +52,7 @@ class Recorder:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._service, self._orders, self._clock = service, orders, clock
-        self._gpus = resources.gpus
+        self._resources = resources
         self._weight = max(resources.worker_cpus * resources.workers, resources.gpus)
         self._sweep: SweepSoFar | None = None
         self._planned = 0
@@ -101,12 +102,16 @@ class Recorder:
         """The sweep's progress, without updates."""
         if self._sweep is None:
             return DriverReport()
-        running = sum(map(self._count_held_seconds, self._sweep.running.values()))
-        held = self._sweep.settled_seconds + running
+        held = list(self._sweep.settled_seconds)
+        for trial in self._sweep.running.values():
+            held[trial.confirms is not None] += self._count_held_seconds(trial)
+        search, confirmation = (max(0.0, seconds) for seconds in held)  # a clock may be set back
+        total = search + confirmation
         return DriverReport(
             progress=_summarise_progress(self._sweep, self._planned),
-            slot_seconds=max(0.0, held * self._weight),  # a clock may be set back
-            gpu_hours=max(0.0, held * self._gpus / 3600),
+            slot_seconds=total * self._weight,
+            gpu_hours=total * self._resources.gpus / 3600,
+            cost=Cost.of_seconds(search, confirmation, self._resources),
         )
 
     def _count_held_seconds(self, trial: Trial) -> float:

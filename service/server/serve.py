@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +45,7 @@ PERIOD = 0.5
 UPKEEP_PERIOD = 10.0
 """Seconds between rounds of the upkeep."""
 _GRACE = 5
+_AUDIT_PERIOD = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class ServerSettings:
     drivers on the cluster reach it; None takes it from ``host`` and ``port``. ``trusted_proxies``
     are the addresses or networks whose ``X-Forwarded-For`` names the client. ``keep_days`` is for
     how many days sweeps that have ended are kept; None keeps them. ``parts`` are what this process
-    started beside the API.
+    started beside the API. Entries of the audit log are kept for ``audit_days`` days.
     """
 
     service: ServiceSettings
@@ -70,6 +74,7 @@ class ServerSettings:
     keep_days: float | None = None
     trusted_proxies: Sequence[str] = ()
     parts: Sequence[Part] = ()
+    audit_days: float = 730.0
 
 
 def build(settings: ServerSettings) -> FastAPI:
@@ -100,7 +105,8 @@ def build(settings: ServerSettings) -> FastAPI:
     upkeep = Upkeep(service, remover, settings.keep_days)
     keeping = LeasedLoop("upkeep", leases, upkeep.round, UPKEEP_PERIOD)
     service.wake_upkeep = keeping.wake
-    loops = [reconciling, keeping, *_build_webhook_loops(settings, database, leases)]
+    auditing = _build_audit_loop(service, settings.audit_days, leases)
+    loops = [reconciling, keeping, auditing, *_build_webhook_loops(settings, database, leases)]
     return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 
@@ -189,7 +195,22 @@ def _build_webhook_loops(
     if not settings.webhooks:
         return []
     sender = WebhookSender(webhooks, settings.webhook_secret or "")
-    return [LeasedLoop("webhooks", leases, sender.round, 1.0)]
+    return [
+        LeasedLoop(_name_webhook_loop(url), leases, partial(sender.deliver, url), 1.0)
+        for url in dict.fromkeys(settings.webhooks)
+    ]
+
+
+def _name_webhook_loop(url: str) -> str:
+    """Each receiver has a loop of its own: a slow one holds up no other one."""
+    return f"webhook-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+def _build_audit_loop(service: SweepService, days: float, leases: LeaseStore) -> LeasedLoop:
+    def delete_old() -> None:
+        service.audit.delete_before(time.time() - days * 86_400)
+
+    return LeasedLoop("audit", leases, delete_old, _AUDIT_PERIOD)
 
 
 def _configure_logging() -> None:

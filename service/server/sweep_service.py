@@ -18,10 +18,14 @@ from service.base.errors import (
 from service.client.audit_actions import AuditAction
 from service.client.bundle_packing import digest
 from service.client.job_states import JobState, RequestedAction
+from service.server.account_service import AccountService
+from service.server.audit_counter import AuditCounter
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
+from service.server.rights import require_role
 from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
 from service.server.store.callers import Caller
+from service.server.store.cost_store import CostStore
 from service.server.store.database import Database
 from service.server.store.deletion_store import DeletionStore
 from service.server.store.job_records import Bundle, Job, Submission
@@ -33,6 +37,7 @@ from service.server.store.sweep_tokens import SweepTokens
 from service.server.store.token_store import TokenStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
+from service.server.user_limits import UserLimits, check_queued, check_stored
 from service.server.widening import widen_job
 from service.spec.external import refuse_external
 from service.spec.file import dump_spec, parse_spec
@@ -60,6 +65,7 @@ class ServiceSettings:
     home: Path
     trainables: tuple[str, ...] = ()
     bundles: BundleLimits = field(default_factory=BundleLimits)
+    limits: UserLimits = field(default_factory=UserLimits)
 
     @property
     def data(self) -> Path:
@@ -77,6 +83,9 @@ class SweepService:
         self.deletions, self.storage = DeletionStore(database), StorageStore(database)
         self.sweep_tokens, self.service_tokens = SweepTokens(database), ServiceTokens(database)
         self.tokens, self.audit = TokenStore(database), AuditStore(database)
+        self.costs = CostStore(database)
+        self.audit_counter = AuditCounter(self.audit, self.tokens)
+        self.accounts = AccountService(database, self.audit)
         self.wake: Callable[[], None] = lambda: None
         """Called when a sweep may now be started or stopped."""
         self.wake_upkeep: Callable[[], None] = lambda: None
@@ -144,8 +153,11 @@ class SweepService:
             ForbiddenError: as :meth:`check`, or the user is a viewer.
             SweepNotFoundError: ``after`` names a sweep that does not exist.
             BundleNotFoundError: the bundle was not uploaded.
+            IdempotencyError: the key was used for another submission.
+            LimitReachedError: the user has too many queued sweeps or too much stored.
         """
         require_role(caller, UserRole.USER)
+        self._check_stored(caller.name)
         spec, text = self._read(raw)
         if bundle is not None:
             self.bundles.get(bundle)
@@ -162,6 +174,7 @@ class SweepService:
         with self.database.transaction():
             job = self.sweeps.submit(asked)
             if job.sweep_id == asked.sweep_id:  # else it was submitted before
+                self._check_queue(job.owner)
                 self.audit.record(caller.actor, AuditAction.SWEEP_SUBMIT, sweep=job.sweep_id)
         self.wake()
         return job
@@ -172,8 +185,10 @@ class SweepService:
         Raises:
             ForbiddenError: the user is a viewer, or this server does not accept users' code.
             BundleError: the archive is invalid.
+            LimitReachedError: the user has too much stored.
         """
         require_role(caller, UserRole.USER)
+        self._check_stored(caller.name, len(archive))
         if self.settings.trainables:
             allowed = ", ".join(self.settings.trainables)
             raise ForbiddenError(f"this server does not accept users' code; allowed: {allowed}")
@@ -327,8 +342,22 @@ class SweepService:
         cause += ", changes accepted" if accept_changes else ""
         with self.audit.recording(caller.actor, action, sweep=sweep_id, detail=cause):
             job = self.sweeps.change(sweep_id, JobState.QUEUED, cause, caller.name, **columns)
+            self._check_queue(job.owner)
+            self._check_stored(job.owner)
         self.wake()
         return job
+
+    def _check_queue(self, owner: str) -> None:
+        """Check, after one more sweep was queued, that it is not one too many.
+
+        Raises:
+            LimitReachedError: it is.
+        """
+        count = self.sweeps.count_of(owner)[JobState.QUEUED]
+        check_queued(owner, count - 1, self.settings.limits)
+
+    def _check_stored(self, owner: str, more: int = 0) -> None:
+        check_stored(owner, self.storage.stored_bytes_of(owner), self.settings.limits, more)
 
     def _get_own(self, caller: Caller, sweep_id: str) -> Job:
         """A sweep that the user may change."""
@@ -351,18 +380,3 @@ class SweepService:
                 f"{sweep_id} is {job.state}; only a {needed} sweep can be {done}"
             )
         return job
-
-
-def require_role(caller: Caller, role: UserRole) -> None:
-    """Check that a caller has the rights of a role: by the user's role and the token's scope.
-
-    Raises:
-        ForbiddenError: one of them is less.
-    """
-    if not caller.role.covers(role):
-        raise ForbiddenError(f"{caller.name} is a {caller.role}; this requires role {role}")
-    if not caller.scope.covers(role.scope):
-        raise ForbiddenError(
-            f"this requires scope {role.scope}; the token {caller.token!r} of {caller.name} has "
-            f"scope {caller.scope}"
-        )

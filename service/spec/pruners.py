@@ -177,6 +177,26 @@ class TopK(PrunerConfig):
 
 
 @pruners.register
+class Forecast(PrunerConfig):
+    """Prunes a trial that no improvement as large as those of other trials would make the best."""
+
+    name: Literal["forecast"]
+    startup_trials: Trials = 4
+    warmup_epochs: Epochs = 1
+    margin: Amount = Field(
+        0.1,
+        description="by which a forecast may miss the best value, as a share of the distance from "
+        "the best to the median complete trial",
+    )
+
+    def build(self, max_epochs: int) -> BasePruner:
+        """Our pruner."""
+        from service.spec.forecast import ForecastPruner
+
+        return ForecastPruner(self.startup_trials, self.warmup_epochs, self.margin)
+
+
+@pruners.register
 class Threshold(PrunerConfig):
     """Prunes a trial whose value is out of range."""
 

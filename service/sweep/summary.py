@@ -16,6 +16,7 @@ from search_spaces.values import Value
 from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.cost import Cost
 from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
@@ -64,6 +65,15 @@ class PenaltySummary(Frozen):
     best: TrialSummary | None
 
 
+class CostSummary(Frozen):
+    """Hours of CPUs and GPUs that trials held."""
+
+    search_cpu_hours: Number
+    search_gpu_hours: Number
+    confirmation_cpu_hours: Number
+    confirmation_gpu_hours: Number
+
+
 class Summary(Frozen):
     """A sweep, its counts, its answer, its finalists, and where it ran.
 
@@ -84,6 +94,7 @@ class Summary(Frozen):
     audits: int = 0
     answer: Answer | None = None
     inspection: Inspection | None = None
+    cost: CostSummary | None = None
     baseline: TrialSummary | None
     control: TrialSummary | None = None
     best: TrialSummary | None
@@ -136,6 +147,7 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "name": sweep.name,
         "state": sweep.state,
         "seconds": round(sweep.seconds, 3),
+        "cost": None if sweep.cost is None else _summarise_cost(sweep.cost),
         "trials": TrialCounts(**{s.value: _count(sweep.searched, s) for s in TrialState}),
         "replicates": sum(t.confirms is not None for t in sweep.trials) - audits,
         "audits": audits,
@@ -148,6 +160,16 @@ def _describe_state(sweep: Sweep) -> dict[str, Any]:
         "repeats_avoided": sweep.repeats,
         "not_acting": dict(sweep.not_acting),
     }
+
+
+def _summarise_cost(cost: Cost) -> CostSummary:
+    (search_cpu, confirmation_cpu), (search_gpu, confirmation_gpu) = cost.cpu_hours, cost.gpu_hours
+    return CostSummary(
+        search_cpu_hours=search_cpu,
+        search_gpu_hours=search_gpu,
+        confirmation_cpu_hours=confirmation_cpu,
+        confirmation_gpu_hours=confirmation_gpu,
+    )
 
 
 def describe_environment() -> dict[str, str]:

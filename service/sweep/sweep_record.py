@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from service.study.ranking import Mode, Ranking, find_baseline, select_searched
 from service.study.records import Trial, TrialState
 from service.sweep.answer import Answer
+from service.sweep.cost import Cost, measure_cost
 from service.sweep.inspection import Inspection
 from service.sweep.refit_record import Refit
+from trainables.config.imports import EXTERNAL
 
 if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
@@ -144,6 +146,13 @@ class Sweep:
     def control(self) -> Trial | None:
         """What effects are measured from, see :meth:`Ranking.find_control`."""
         return self.ranking.find_control(self.trials)
+
+    @property
+    def cost(self) -> Cost | None:
+        """What its trials have cost; None if loops elsewhere train them, on what nobody knows."""
+        if self.spec is None or self.spec.trainable == EXTERNAL:
+            return None
+        return measure_cost(self.trials, self.spec.resources)
 
     @property
     def searched(self) -> tuple[Trial, ...]:

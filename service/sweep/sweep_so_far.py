@@ -12,7 +12,8 @@ from service.sweep.sweep_record import Sweep
 class SweepSoFar:
     """Counts of trials, those that run or pause, the baseline and the best.
 
-    ``settled_seconds`` are those of all trials that do not run.
+    ``settled_seconds`` are those of all trials of the search that do not run, and those of
+    the confirmation's.
 
     To take a trial takes as long in a long sweep as in a short one.
     """
@@ -26,7 +27,7 @@ class SweepSoFar:
         self.running: dict[int, Trial] = {}
         self.paused: dict[int, Trial] = {}
         self.baseline: Trial | None = None
-        self.settled_seconds = 0.0
+        self.settled_seconds = [0.0, 0.0]
         self._challenger: Trial | None = None
         self._known: dict[int, tuple[TrialState, float]] = {}
         self._counts: Counter[TrialState] = Counter()
@@ -67,7 +68,7 @@ class SweepSoFar:
             if trial.state is state:
                 trials[trial.number] = trial
         settled = 0.0 if trial.state is TrialState.RUNNING else trial.seconds
-        self.settled_seconds += settled - seconds
+        self.settled_seconds[trial.confirms is not None] += settled - seconds
         self._known[trial.number] = trial.state, settled
         self._rank(trial)
 

@@ -20,7 +20,10 @@ GRACE = 600.0
 
 A sweep that ends while the API restarts still completes its runs.
 """
+CLIENT = "Gapsweep-Client"
+"""The header that names the client of a program that takes the service's tokens."""
 _REMEMBERED = 1024
+_CLIENTS = 64
 _TIMEOUT = 5.0
 _Value = TypeVar("_Value")
 
@@ -36,8 +39,8 @@ class RefusedError(Exception):
 class Authority(Protocol):
     """Who knows tokens."""
 
-    async def find_role(self, token: str) -> str:
-        """The role of a token.
+    async def find_role(self, token: str, client: str = "") -> str:
+        """The role of a token, which came from a client's address.
 
         Raises:
             RefusedError: the token is invalid, or cannot be checked.
@@ -48,6 +51,7 @@ class Authority(Protocol):
 class _Known:
     role: str
     when: float
+    clients: frozenset[str]
 
 
 class ApiTokens:
@@ -68,17 +72,22 @@ class ApiTokens:
         self._invalid: OrderedDict[bytes, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[str]] = {}
 
-    async def find_role(self, token: str) -> str:
-        """As :meth:`Authority.find_role`; concurrent requests with one token ask once."""
+    async def find_role(self, token: str, client: str = "") -> str:
+        """As :meth:`Authority.find_role`; concurrent requests with one token ask once.
+
+        The service is asked at once for a client that is new, which its audit log names.
+        """
         key = hashlib.sha256(token.encode()).digest()
         known = self._valid.get(key)
-        if known is not None and self._clock() - known.when < FRESH:
+        fresh = known is not None and self._clock() - known.when < FRESH
+        if known is not None and fresh and client in known.clients:
             return known.role
         refused = self._invalid.get(key)
         if refused is not None and self._clock() - refused < FRESH:
             raise _invalid_token()
         if key not in self._asking:
-            task = asyncio.create_task(self._ask(key, token))
+            clients = known.clients if known is not None and fresh else frozenset()
+            task = asyncio.create_task(self._ask(key, token, client, clients))
             self._asking[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(self._asking[key])
@@ -88,9 +97,10 @@ class ApiTokens:
         if not done.cancelled():
             done.exception()  # read, so that nobody waiting for it is no error
 
-    async def _ask(self, key: bytes, token: str) -> str:
+    async def _ask(self, key: bytes, token: str, client: str, others: frozenset[str]) -> str:
+        headers = {"Authorization": f"Bearer {token}", **({CLIENT: client} if client else {})}
         try:
-            answer = await self._client.get(self._url, headers={"Authorization": f"Bearer {token}"})
+            answer = await self._client.get(self._url, headers=headers)
         except httpx2.HTTPError:
             return self._use_last(key, "the service's API does not answer")
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
@@ -100,7 +110,8 @@ class ApiTokens:
         if answer.status_code != HTTPStatus.OK:
             return self._use_last(key, f"the service's API answers {answer.status_code}")
         role = _read_role(answer)
-        _remember(self._valid, key, _Known(role, self._clock()))
+        clients = (others if len(others) < _CLIENTS else frozenset()) | {client}
+        _remember(self._valid, key, _Known(role, self._clock(), clients))
         return role
 
     def _use_last(self, key: bytes, why: str) -> str:

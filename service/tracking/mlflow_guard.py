@@ -67,7 +67,7 @@ class Guard:
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         headers = _read_headers(scope["headers"])
         _check_origin(headers)
-        role = await self._find_role(headers)
+        role = await self._find_role(headers, (scope.get("client") or ("",))[0])
         _check_right(role, scope["method"], scope["path"])
         if scope["method"] == "PUT":  # an artifact, which MLflow streams to its file
             return receive
@@ -78,7 +78,7 @@ class Guard:
             _check_source(body)
         return _repeat(body, receive)
 
-    async def _find_role(self, headers: Mapping[str, str]) -> str:
+    async def _find_role(self, headers: Mapping[str, str], client: str) -> str:
         if self._authority is None:
             return "admin"
         token = _read_token(headers.get("authorization", ""))
@@ -88,7 +88,7 @@ class Guard:
                 "missing token: MLflow takes the tokens of the service, in a browser as the "
                 "password (with any user name), elsewhere as MLFLOW_TRACKING_TOKEN",
             )
-        return await self._authority.find_role(token)
+        return await self._authority.find_role(token, client)
 
 
 def _is_health_check(scope: Scope) -> bool:

@@ -45,6 +45,9 @@ PRUNERS: Mapping[str, str] = {
     "promote from 1": "pause_and_promote",
     "promote from 3, thirds": "{name: pause_and_promote, min_epochs: 3, reduction_factor: 3}",
     "promote from 5, halves": "{name: pause_and_promote, min_epochs: 5, reduction_factor: 2}",
+    "forecast": "forecast",
+    "forecast by strength": "{name: by_strength, pruner: forecast}",
+    "forecast, margin 0.3": "{name: forecast, margin: 0.3}",
     "median from 5": "{name: median, warmup_epochs: 5}",
     "median by strength": "by_strength",
     "halving from 10 by strength": (

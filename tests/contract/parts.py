@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainables.config.training import Training
 from trainables.data.batch import Batch
+from trainables.functions import Measured
 from trainables.models import MLP
 
 
@@ -40,3 +41,10 @@ class OwnLosses(MLP):
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return 2 * super().losses(outputs, targets)
+
+
+class OwnEvaluate(MLP):
+    """Measures the spread of the outputs too, by a second pass."""
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Measured]:
+        return {**super().evaluate(model, batch), "spread": model(batch.x).std(1)}

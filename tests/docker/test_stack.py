@@ -130,6 +130,12 @@ def sweeps(stack: Docked) -> list[str]:
     return [s["sweep_id"] for s in json.loads(stack.gapsweep("list", "--json"))["items"]]
 
 
+def states(stack: Docked) -> dict[str, str]:
+    """The state of each sweep."""
+    found = json.loads(stack.gapsweep("list", "--json"))["items"]
+    return {sweep["sweep_id"]: sweep["state"] for sweep in found}
+
+
 def status(stack: Docked, sweep_id: str) -> dict[str, object]:
     found = json.loads(stack.gapsweep("status", sweep_id, "--json"))
     assert isinstance(found, dict)
@@ -334,12 +340,18 @@ class TestTheStack:
             stack.compose("--profile", "optuna", "rm", "-s", "-f", "optuna")
 
     def test_a_backup_brings_back_what_was_destroyed(self, stack: Docked, tmp_path: Path) -> None:
-        before = (stack.token, stack.gapsweep("list", "--json"))
-        newest = sweeps(stack)[0]
+        """From the file alone; a sweep that ran when it was taken continues to its end."""
+        newest = submitted(stack, tmp_path, 2, 0.0)
+        wait_for(lambda: states(stack)[newest] == "succeeded", 120)
+        known = states(stack)
+        running = submitted(stack, tmp_path, 8, 0.05, concurrent=2)
+        wait_for(lambda: len(stack.runs(running)) > 2, 120)
         best = stack.gapsweep("download", newest, "--to", str(tmp_path / "before.pt"))
         file = tmp_path / "backup.tar.gz"
         done = stack.script("backup", str(file))
         assert done.returncode == 0, done.stderr
+        assert states(stack)[running] == "running", "it had ended before the backup"
+        token = stack.token
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         refused = stack.script("restore", str(file))
         assert refused.returncode == 2
@@ -348,11 +360,14 @@ class TestTheStack:
         done = stack.script("restore", str(file))
         assert done.returncode == 0, done.stderr
         stack.up()
-        assert (stack.token, stack.gapsweep("list", "--json")) == before
-        assert len(stack.runs(newest)) == 11
+        assert stack.token == token
+        assert states(stack).items() >= known.items()
+        every_trial_is_there_once(stack, newest, 2, EPOCHS)
         stack.gapsweep("download", newest, "--to", str(tmp_path / "after.pt"))
         assert best
         assert (tmp_path / "before.pt").read_bytes() == (tmp_path / "after.pt").read_bytes()
+        wait_for(lambda: states(stack)[running] in ("succeeded", "failed"), 300)
+        every_trial_is_there_once(stack, running, 8, EPOCHS)
 
 
 def test_the_overlay_gives_the_workers_gpus_and_the_build_for_them() -> None:

@@ -280,7 +280,7 @@ def test_bad_input_is_a_sentence(service: Stack, paced: Path) -> None:
 
     assert "cannot be reached" in says("list", GAPSWEEP_SERVER="http://127.0.0.1:9")
     assert "write it as http://" in says("list", GAPSWEEP_SERVER="nonsense")
-    assert "unknown, expired or revoked" in says("list", GAPSWEEP_TOKEN="gs_wrong")
+    assert "invalid token: it is unknown" in says("list", GAPSWEEP_TOKEN="gs_wrong")
     assert "missing server" in says("status", "x", GAPSWEEP_SERVER="")
     assert "set GAPSWEEP_TOKEN" in says("status", "x", GAPSWEEP_TOKEN="")
     assert "no sweep 'nothing'" in says("cancel", "nothing")

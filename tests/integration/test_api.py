@@ -171,7 +171,9 @@ class TestWho:
     )
     def test_a_token_says_whose_it_is(self, world: World, user: str, role: str) -> None:
         found = world.call("GET", "/v1/me", user)
-        assert found.json() == {"name": user, "role": role, "sweep_id": None}
+        whose = {"name": user, "role": role, "sweep_id": None, "token": "default"}
+        scope = {"viewer": "read", "user": "submit", "admin": "admin"}[role]
+        assert found.json() == {**whose, "scope": scope, "expires": None}
 
     def test_a_token_of_nobody_has_no_role(self, world: World) -> None:
         world.service.users.revoke("ann")
@@ -356,7 +358,7 @@ def test_every_call_but_health_wants_a_token(world: World) -> None:
     assert any(path.startswith("/v1") for path in paths)
     for path, calls in paths.items():
         for method in calls:
-            asked = path.format(sweep_id="x", number=0)
+            asked = path.format(sweep_id="x", number=0, name="ann")
             status = world.call(method.upper(), asked, None).status_code
             assert status == (401 if path.startswith("/v1") else 200), (method, path)
 
@@ -394,6 +396,10 @@ def test_the_openapi_document_describes_every_call(world: World) -> None:
         "/v1/sweeps/{sweep_id}/events",
         *(f"/v1/sweeps/{{sweep_id}}/{r}" for r in ("best", "report", "logs", "model")),
         "/v1/me",
+        "/v1/users/{name}",
+        "/v1/tokens",
+        "/v1/tokens/{name}",
+        "/v1/audit",
         "/v1/bundles",
         "/v1/cluster",
         "/metrics",

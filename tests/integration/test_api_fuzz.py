@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,19 +15,20 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from service.client.job_states import JobState
 from service.server.api.app import create_app
-from service.server.api.rate_limits import RateSettings
-from service.server.store.job_records import DriverReport
-from service.study.records import Epoch, Role, Trial, TrialState
-from service.sweep.home import Home
-from tests.worlds import SPEC, World
+from tests.fuzzed import UNLIMITED, Fuzzed, prepare
+from tests.worlds import SPEC
 
 CALLS = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
     ("GET", "/v1/me"),
+    ("GET", "/v1/users/{name}"),
+    ("GET", "/v1/tokens"),
+    ("POST", "/v1/tokens"),
+    ("DELETE", "/v1/tokens/{name}"),
+    ("GET", "/v1/audit"),
     ("POST", "/v1/validate"),
     ("POST", "/v1/bundles"),
     ("POST", "/v1/sweeps"),
@@ -48,60 +46,13 @@ CALLS = [
 ]
 
 
-@st.composite
-def archives(draw: st.DrawFn) -> bytes:
-    """Bundles that are fine, those that are not, and no bundles at all."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as made:
-        for name in draw(st.sets(st.sampled_from(["a.py", "b/c.py", "../d.py", "json.py"]))):
-            made.writestr(name, draw(st.binary(max_size=20)))
-    whole = buffer.getvalue()
-    return whole[: draw(st.sampled_from([len(whole), len(whole), len(whole) // 2, 0]))]
-
-
-schemathesis.openapi.media_type("application/zip", archives())
-
-
-@dataclass(frozen=True)
-class Fuzzed:
-    """A service with a sweep to look at, which has ended, and one to act on."""
-
-    world: World
-    looked_at: str
-    acted_on: str
-
-    def known(self, method: str) -> str:
-        return self.looked_at if method == "GET" else self.acted_on
-
-
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
-    folder = tmp_path_factory.mktemp("service")
-    world = World(folder)
-    often = "1000000/minute"  # a call too many would hide what the others are answered
-    rates = RateSettings(requests=often, submissions=often, failures=often)
-    app = create_app(world.service, rates=rates)
-    world.http = TestClient(app, raise_server_exceptions=False)
-    made = Fuzzed(world, world.submit(), world.submit())
-    world.launch(made.looked_at)
-    nan = float("nan")
-    trial = Trial(
-        number=0,
-        state=TrialState.COMPLETE,
-        role=Role.SEARCH,
-        params={"dropout": 0.5},
-        value=0.5,
-        best={"val/loss": 0.5, "gap/loss": nan},
-    )
-    epoch = Epoch(trial=0, epoch=1, time=1.0, metrics={"val/loss": nan})
-    world.service.progress.record(made.looked_at, 1, DriverReport(trials=[trial], epochs=[epoch]))
-    files = Home(folder).sweep(made.looked_at)
-    files.trial(0).mkdir(parents=True)
-    files.best_weights(0).write_bytes(b"weights")
-    files.driver_log.write_bytes("λ = 1\n".encode() + bytes(range(256)) + b"\n")
-    world.brought_to(made.looked_at, JobState.CANCELLED)
+    made = prepare(tmp_path_factory.mktemp("service"))
+    app = create_app(made.world.service, rates=UNLIMITED)
+    made.world.http = TestClient(app, raise_server_exceptions=False)
     yield made
-    world.database.close()
+    made.world.database.close()
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_every_call_gives_a_typed_answer(world: World) -> None:
     client = of(world)
     assert client.do(endpoints.validate(SPEC)).spec["name"] == "digits-mlp"
     first = client.do(endpoints.submit(SPEC, priority=2, idempotency_key="k"))
-    assert client.do(endpoints.submit(SPEC, idempotency_key="k")) == first
+    assert client.do(endpoints.submit(SPEC, priority=2, idempotency_key="k")) == first
     second = client.do(
         endpoints.submit(
             b"{name: x, trainable: 'trainables.models:MLP', "

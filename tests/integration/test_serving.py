@@ -77,7 +77,8 @@ def test_a_database_that_is_a_migration_behind_is_refused_with_the_command(
         (("--gpus-of", "ann"), "write it as NAME=NUMBER"),
         (("--rate", "often"), "invalid rate 'often'; write it as 600/minute"),
         (("--webhook", "ftp://x"), "write it as https://host/path"),
-        (("--webhook", "https://x/y"), "GAPSWEEP_WEBHOOK_SECRET must have at least 16 characters"),
+        (("--webhook", "https://x/y"), "give --webhook-file FILE, or set GAPSWEEP_WEBHOOKS"),
+        (("--webhook", "https://x"), "GAPSWEEP_WEBHOOK_SECRET must have at least 16 characters"),
         (("--database-url", "mysql://x"), "invalid database URL"),
     ],
 )

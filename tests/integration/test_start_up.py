@@ -56,6 +56,10 @@ def _find_idle(mark: str) -> list[int]:
     return [pid for pid in _find_workers(mark) if b"ray::IDLE" in read(pid, "cmdline")]
 
 
+def _find_parent(pid: int) -> int:
+    return int(read(pid, "stat").rpartition(b")")[2].split()[1])
+
+
 @pytest.fixture
 def mark(monkeypatch: pytest.MonkeyPatch) -> str:
     """It is in the environment of every process that is started."""
@@ -128,12 +132,13 @@ def test_a_process_that_was_started_early_trains_and_has_only_what_it_uses(
         "resources": {"concurrent": 2},
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
-    examine, early = preflight.run_preflight, list[int]()
+    examine, early, parents = preflight.run_preflight, list[int](), list[bytes]()
 
     def wait(*arguments: Any, **options: Any) -> preflight.Preflight:
         found = examine(*arguments, **options)
         wait_for(lambda: _find_idle(mark), 60)
         early.extend(_find_processes(mark))
+        parents.extend(read(_find_parent(pid), "cmdline") for pid in _find_idle(mark))
         return found
 
     monkeypatch.setattr(preflight, "run_preflight", wait)
@@ -145,4 +150,5 @@ def test_a_process_that_was_started_early_trains_and_has_only_what_it_uses(
     assert here is not None, "the examination builds the network too"
     assert trained
     assert set(trained) & set(early), "every trial waited for a process that was started for it"
+    assert all(b"service.cluster.fork_server" in words for words in parents), parents
     assert all(loaded == [] for loaded in trained.values()), trained

@@ -40,7 +40,7 @@ class Inner:
 class Known:
     """An authority."""
 
-    async def find_role(self, token: str) -> str:
+    async def find_role(self, token: str, client: str = "") -> str:
         if token not in ROLE_OF:
             raise RefusedError(httpx2.codes.UNAUTHORIZED, "invalid token")  # type: ignore[arg-type]  # an HTTPStatus by value
         return ROLE_OF[token]
@@ -286,6 +286,7 @@ class Api:
 
     def __init__(self) -> None:
         self.status, self.role, self.asked, self.now = 200, "user", 0, 0.0
+        self.clients: list[str] = []
         self.tokens = ApiTokens(
             "http://api:8080/",
             clock=lambda: self.now,
@@ -297,6 +298,7 @@ class Api:
         await asyncio.sleep(0)
         assert str(request.url) == "http://api:8080/v1/me"
         assert request.headers["Authorization"].startswith("Bearer gs_")
+        self.clients.append(request.headers.get("Gapsweep-Client", ""))
         if self.status == 0:
             raise httpx2.ConnectError("refused")
         return httpx2.Response(self.status, json={"name": "ann", "role": self.role})
@@ -314,6 +316,38 @@ def with_api(check: Callable[[Api], Any]) -> None:
         await check(Api())
 
     asyncio.run(run())
+
+
+def test_the_api_is_told_of_each_client_that_uses_a_token() -> None:
+    async def check(api: Api) -> None:
+        for client in ("10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"):
+            assert await api.tokens.find_role("gs_a", client) == "user"
+        assert api.clients == ["10.0.0.1", "10.0.0.2"]
+        api.now = FRESH + 0.1
+        await api.tokens.find_role("gs_a", "10.0.0.1")
+        await api.tokens.find_role("gs_a", "10.0.0.2")
+        assert api.clients[2:] == ["10.0.0.1", "10.0.0.2"]
+
+    with_api(check)
+
+
+def test_the_client_of_a_request_is_its_peer() -> None:
+    class Listening(Known):
+        async def find_role(self, token: str, client: str = "") -> str:
+            heard.append(client)
+            return await super().find_role(token)
+
+    async def ask() -> None:
+        transport = httpx2.ASGITransport(
+            app=Guard(Inner(), Listening()),  # type: ignore[arg-type]  # scopes are mappings here
+            client=("10.0.0.9", 4711),
+        )
+        async with httpx2.AsyncClient(transport=transport, base_url="http://mlflow:5000") as http:
+            await http.get("/version", headers={"Authorization": "Bearer gs_viewer"})
+
+    heard: list[str] = []
+    asyncio.run(ask())
+    assert heard == ["10.0.0.9"]
 
 
 def test_the_api_is_asked_once_for_many_requests_and_again_a_little_later() -> None:

@@ -23,6 +23,7 @@ from service.run.sweep_control import Orders
 from service.server.api import driver_routes, responses
 from service.server.api.rate_limits import RateSettings
 from service.server.recorder import Recorder
+from service.server.store.cost_store import CostStore
 from service.server.store.job_records import DriverReport, Instructions, Job
 from service.server.store.progress_store import ProgressStore
 from service.server.sweep_service import ServiceSettings, SweepService
@@ -37,6 +38,7 @@ from service.study.events import (
 )
 from service.study.ranking import Mode, Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
+from service.sweep.cost import Cost
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.outbox import Outbox, TrialUpdate
 from tests.drivers import driver_client
@@ -335,7 +337,7 @@ class TestProgress:
         assert house.job.progress["changes"] == [words]
         shown = house.service.sweeps.get_with_history(SWEEP)
         console = open_console(io.StringIO(), width=120)
-        console.print(status_table(responses.sweep_details(shown)))
+        console.print(status_table(responses.sweep_details(shown, Cost())))
         assert words in console.file.getvalue()  # type: ignore[attr-defined]  # of StringIO
 
     def test_trials_are_counted_and_the_finalists_named(self, house: House) -> None:
@@ -393,6 +395,23 @@ class TestProgress:
         recorder.write([news(trial(1, 0.4, seconds=30.0)), news(trial(2, 0.4, seconds=10.0))])
         assert house.job.slot_seconds == pytest.approx(140 * weight)
         assert house.job.gpu_hours == pytest.approx(140 * gpus / 3600)
+
+    def test_what_the_search_and_the_confirmation_hold_is_added_up_apart(
+        self, house: House
+    ) -> None:
+        recorder, _ = house.driver(trial(0, 0.5, seconds=100.0), workers=2, cpus=6, gpus=2)
+        recorder.write([news(trial(1, confirms=0, role=Role.REPLICATE, replicate=1))])
+        house.clock.now += 20
+        recorder.write([news(trial(2))])
+        house.clock.now += 10
+        recorder.write([])
+        costs = CostStore(house.database)
+        assert costs.of_sweep(house.job.sweep_id) == Cost(
+            search_cpu_seconds=6 * 110.0,
+            search_gpu_seconds=2 * 110.0,
+            confirmation_cpu_seconds=6 * 30.0,
+            confirmation_gpu_seconds=2 * 30.0,
+        )
 
     def test_what_a_trial_held_before_it_was_interrupted_counts(self, house: House) -> None:
         recorder, _ = house.driver(trial(1, seconds=50.0))

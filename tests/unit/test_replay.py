@@ -319,6 +319,7 @@ def test_a_pruner_ends_what_it_ended_in_a_real_sweep(history: History) -> None:
         "successive_halving",
         "wilcoxon",
         "top_k",
+        "forecast",
         "by_strength",
         "patient",
         "pause_and_promote",
@@ -332,7 +333,13 @@ def test_every_pruner_of_a_spec_runs(history: History, pruner: str) -> None:
 
 @pytest.mark.parametrize(
     "pruner",
-    ["{name: median, warmup_epochs: 1}", "successive_halving", "hyperband", "{name: top_k, k: 4}"],
+    [
+        "{name: median, warmup_epochs: 1}",
+        "successive_halving",
+        "hyperband",
+        "{name: top_k, k: 4}",
+        "forecast",
+    ],
 )
 def test_a_replay_is_the_sweep_that_it_stands_for(
     history: History, tmp_path: Path, pruner: str

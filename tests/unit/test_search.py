@@ -33,6 +33,7 @@ PAIRS: list[tuple[str, Any]] = [
     ("qmc", {"name": "threshold", "upper": 0.75, "warmup_epochs": 1}),
     ("tpe", "wilcoxon"),
     ("tpe", {"name": "top_k", "epochs": 2, "k": 4}),
+    ("random", {"name": "forecast", "startup_trials": 2}),
     ("tpe", {"name": "pause_and_promote", "reduction_factor": 2}),
     ("random", {"name": "by_strength", "pruner": {"name": "successive_halving"}}),
     ("tpe", "none"),

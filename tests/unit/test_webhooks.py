@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,9 +23,13 @@ from service.base.errors import InputError
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
 from service.client.sweep_events import SweepEvent
-from service.server import webhook_delivery
+from service.server import serve, webhook_delivery
+from service.server.serve import ServerSettings
+from service.server.store.lease_store import LeaseStore
 from service.server.store.webhook_store import WebhookStore
-from service.server.webhook_delivery import TRIES, WebhookSender, check_urls
+from service.server.sweep_service import ServiceSettings
+from service.server.webhook_delivery import TRIES, WebhookSender, check_urls, gather_urls, hide_path
+from tests.patience import wait_for
 from tests.stores import Store
 
 SECRET = "a secret of more than 16 characters"
@@ -115,7 +121,8 @@ class House(Store):
 
     def round(self, seconds: float = 0.0) -> None:
         self.clock.now += seconds
-        self.caller.round()
+        for webhook in self.webhooks.due():
+            self.caller.deliver(webhook.url)
 
     def rounds_until(self, call: int, receiver: Receiver) -> float:
         """Seconds that pass, one by one, until it is called for the so-maniest time."""
@@ -408,7 +415,7 @@ def test_secrets_that_are_none_are_refused_with_what_would_be(
 )
 def test_what_cannot_be_called_is_refused_with_what_could_be(url: str) -> None:
     with pytest.raises(
-        InputError, match=r"--webhook: invalid URL .*; write it as https://host/path"
+        InputError, match=r"webhook 2: invalid URL .*; write it as https://host/path"
     ):
         check_urls(["https://fine.example/hook", url])
 
@@ -416,3 +423,125 @@ def test_what_cannot_be_called_is_refused_with_what_could_be(url: str) -> None:
 def test_what_can_be_called_is_taken() -> None:
     check_urls([])
     check_urls(["https://host.example/hook?key=1", "http://127.0.0.1:8000"])
+
+
+SECRET_PATH = "services/T00/B00/verysecretpath"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"https://hooks.example/{SECRET_PATH}", "https://hooks.example/***"),
+        (f"https://a:b@hooks.example:8443/?key={SECRET_PATH}", "https://hooks.example:8443/***"),
+        ("https://hooks.example/", "https://hooks.example"),
+        (f"no url {SECRET_PATH}", "/***"),
+    ],
+)
+def test_what_may_be_secret_of_a_url_is_hidden(url: str, shown: str) -> None:
+    assert hide_path(url) == shown
+
+
+def test_no_log_line_and_no_error_has_the_path_of_a_webhook(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"http://127.0.0.1:{find_free_port()}/{SECRET_PATH}?key={SECRET_PATH}"
+    house.webhooks.set_urls([url])
+    house.change(JobState.CANCELLED)
+
+    def fail(asked: str, *_: object) -> int:
+        raise ValueError(f"cannot call {asked}, of which the path is /{SECRET_PATH}")
+
+    with caplog.at_level(logging.DEBUG):
+        house.round()
+        house.caller = WebhookSender(house.webhooks, SECRET, fail, house.clock)
+        for tries in range(1, TRIES + 1):
+            house.round(2.0**tries)
+    assert "gave up event" in caplog.text
+    assert "verysecretpath" not in caplog.text
+    for bad in (f"http://127.0.0.1:port/{SECRET_PATH}", f"//{SECRET_PATH}"):
+        with pytest.raises(InputError) as caught:
+            check_urls([bad])
+        assert "verysecretpath" not in str(caught.value)
+
+
+def test_urls_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks"
+    file.write_text("# ours\nhttps://one.example/a/b\n\n  https://two.example/c\n")
+    found = gather_urls(["http://three.example:8000"], file, "https://four.example/d http://five/")
+    assert found == (
+        "http://three.example:8000",
+        "https://one.example/a/b",
+        "https://two.example/c",
+        "https://four.example/d",
+        "http://five/",
+    )
+    with pytest.raises(InputError, match="nowhere cannot be read"):
+        gather_urls([], tmp_path / "nowhere", "")
+
+
+def test_a_url_with_a_path_is_refused_on_the_command_line_without_repeating_it() -> None:
+    with pytest.raises(InputError, match="give --webhook-file FILE, or set GAPSWEEP_WEBHOOKS") as e:
+        gather_urls([f"https://hooks.example/{SECRET_PATH}"], None, "")
+    assert "https://hooks.example/***" in str(e.value)
+    assert "verysecretpath" not in str(e.value)
+
+
+@contextmanager
+def dripping() -> Iterator[str]:
+    """A receiver that sends a byte of its response's head from time to time, and never all."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nX: ")
+                while not stop.wait(0.05):
+                    connection.sendall(b"x")
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    threading.Thread(target=drip, args=listening.accept()[:1], daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            stop.set()
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_receiver_that_drips_its_answer_has_one_timeout_for_all_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(webhook_delivery, "_TIMEOUT", 0.4)
+    with dripping() as url:
+        house.webhooks.set_urls([url])
+        house.change(JobState.CANCELLED)
+        began = time.monotonic()
+        house.round()
+    assert time.monotonic() - began < 10
+    assert "no response within 0 s" in caplog.text
+    assert house.webhooks.due() == ()
+
+
+def test_a_slow_receiver_holds_up_no_other_one(house: House, tmp_path: Path) -> None:
+    leases = LeaseStore(house.database, "this process")
+    with dripping() as slow, receiving() as fine:
+        settings = ServerSettings(
+            service=ServiceSettings(database_url=house.url, home=tmp_path),
+            ray_address="auto",
+            webhooks=(slow, fine.url()),
+            webhook_secret=SECRET,
+        )
+        loops = serve._build_webhook_loops(settings, house.database, leases)
+        for loop in loops:
+            loop.start()
+        try:
+            time.sleep(0.3)
+            house.change(JobState.CANCELLED)
+            wait_for(lambda: fine.changes == [("digits-1", "cancelled")], 5)
+        finally:
+            for loop in loops:
+                loop._stopping.set()
+    assert len({loop.name for loop in loops}) == 2

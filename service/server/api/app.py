@@ -15,14 +15,25 @@ from service.client.job_states import JobState
 from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
-from service.server.api.dependencies import TheCluster, TheHolder, TheService, authenticate
+from service.server.api.audit_routes import audit_router
+from service.server.api.dependencies import (
+    Credentials,
+    TheCluster,
+    TheHolder,
+    TheService,
+    authenticate,
+)
 from service.server.api.driver_routes import driver_router
+from service.server.api.event_feeds import EventFeeds
+from service.server.api.limit_routes import limits_router
 from service.server.api.metrics import Metrics, RequestMetrics
 from service.server.api.parts import Part, find_part_faults
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router
 from service.server.api.threads import TheThreads, Threads
+from service.server.api.token_expiry import TokenExpiry
+from service.server.api.token_routes import token_router
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -70,16 +81,23 @@ async def readyz(request: Request, service: TheService, threads: TheThreads) -> 
     "/metrics",
     response_class=Response,
     responses={
+        **problems.responses(401, 429),
         200: {
             "description": "Prometheus' text format",
             "content": {"text/plain": {"schema": {"type": "string"}}},
-        }
+        },
     },
 )
-async def metrics(request: Request, threads: TheThreads) -> Response:
-    """The service's metrics, for Prometheus."""
+async def metrics(
+    request: Request, threads: TheThreads, service: TheService, credentials: Credentials
+) -> Response:
+    """The service's metrics, for Prometheus. With a token, hours are given by user."""
     found: Metrics = request.app.state.metrics
-    text = await threads.run_probe(found.text)
+    if credentials is None:
+        text = await threads.run_probe(found.text)
+    else:
+        await threads.run_probe(lambda: authenticate(request, service, credentials.credentials))
+        text = await threads.run_probe(lambda: found.text(by_user=True))
     return Response(text, media_type="text/plain; version=0.0.4")
 
 
@@ -96,7 +114,16 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
-_ROUTERS = (health_router, me_router, sweep_router, result_router, cluster_router)
+_ROUTERS = (
+    health_router,
+    me_router,
+    limits_router,
+    token_router,
+    audit_router,
+    sweep_router,
+    result_router,
+    cluster_router,
+)
 
 
 class _Api(FastAPI):
@@ -131,6 +158,7 @@ def create_app(
         yield
         for loop in loops:
             loop.stop()
+        service.audit_counter.write()
 
     app = _Api(
         title="gapsweep",
@@ -140,8 +168,10 @@ def create_app(
     )
     app.state.service, app.state.cluster, app.state.parts = service, cluster, parts
     app.state.rates = RateLimiter(rates or RateSettings())
+    app.state.feeds = EventFeeds(service)
     app.state.loops, app.state.threads = tuple(loops), Threads()
     app.state.metrics = Metrics(service, loops)
+    app.add_middleware(TokenExpiry)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
     for router in (*_ROUTERS, driver_router):

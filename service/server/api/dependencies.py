@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.base.errors import (
@@ -16,9 +18,11 @@ from service.base.errors import (
     TooLargeError,
     UnauthorizedError,
 )
+from service.client.audit_actions import AuditAction
 from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
+from service.server.api.refusals import count_stranger
 from service.server.store.callers import Caller
 from service.server.store.job_records import Job
 from service.server.store.sweep_tokens import SweepScope
@@ -49,10 +53,10 @@ TheService = Annotated[SweepService, Depends(get_service)]
 TheCluster = Annotated[JobCluster | None, Depends(get_cluster)]
 
 
-async def read_token(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> str:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def read_token(request: Request, service: TheService, credentials: Credentials) -> str:
     """The request's token, which may be anything.
 
     Raises:
@@ -60,12 +64,22 @@ async def read_token(
         RateLimitError: the host has sent too many requests without a valid token.
     """
     if credentials is None:
-        words = "missing token: send `Authorization: Bearer TOKEN`"
-        raise _refuse_stranger(request, words)
+        error = _refuse_stranger(request, "missing token: send `Authorization: Bearer TOKEN`")
+        await run_in_threadpool(count_stranger, service, find_address(request))
+        raise error
     return credentials.credentials
 
 
 TheToken = Annotated[str, Depends(read_token)]
+ProgramClient = Annotated[
+    str | None,
+    Header(
+        alias="Gapsweep-Client",
+        max_length=64,
+        description="for a program that takes the service's tokens, as MLflow: the address of its "
+        "client, for the audit log",
+    ),
+]
 
 
 def authenticate(request: Request, service: TheService, token: TheToken) -> Caller:
@@ -77,30 +91,44 @@ def authenticate(request: Request, service: TheService, token: TheToken) -> Call
     """
     caller = service.tokens.find_caller(token, find_address(request))
     if caller is None:
-        raise _refuse_token(request)
+        raise _refuse_token(request, service, token)
+    request.state.caller = caller
     _rates(request).count(caller.name, submits=_is_submission(request))
+    service.audit_counter.count(caller.actor, AuditAction.TOKEN_USE)
     return caller
 
 
-def find_holder(request: Request, service: TheService, token: TheToken) -> MeOut:
-    """Whose token it is.
+def find_holder(
+    request: Request, service: TheService, token: TheToken, program_client: ProgramClient = None
+) -> MeOut:
+    """Whose token it is; a program that checks a token may say from where it came.
 
     Raises:
         UnauthorizedError: the token is nobody's.
         RateLimitError: the host has sent too many invalid tokens.
     """
     caller = service.tokens.find_caller(token, find_address(request))
+    client = _read_address(program_client)
     if caller is not None:
-        return MeOut(name=caller.name, role=caller.rights.value)
+        request.state.caller = caller
+        action = AuditAction.MLFLOW_USE if client else AuditAction.TOKEN_USE
+        service.audit_counter.count(caller.actor, action, detail=client)
+        return MeOut(
+            name=caller.name,
+            role=caller.rights.value,
+            token=caller.token,
+            scope=caller.scope.value,
+            expires=caller.expires,
+        )
     if service.service_tokens.is_valid(token):
         return MeOut(name="service", role="service")
     scope = service.sweep_tokens.read(token)
     if scope is None:
-        raise _refuse_token(request)
+        raise _refuse_token(request, service, token, client)
     try:
         service.sweeps.get_active(scope.sweep_id, scope.attempt)
     except (StaleDriverError, SweepNotFoundError):
-        raise _refuse_token(request) from None
+        raise _refuse_token(request, service, token, client) from None
     return MeOut(name=scope.sweep_id, role="sweep", sweep_id=scope.sweep_id)
 
 
@@ -116,7 +144,7 @@ def find_scope(request: Request, service: TheService, token: TheToken) -> SweepS
     """
     scope = service.sweep_tokens.read(token)
     if scope is None:
-        raise _refuse_token(request)
+        raise _refuse_token(request, service, token)
     _rates(request).count_driver(scope.sweep_id)
     return scope
 
@@ -124,9 +152,14 @@ def find_scope(request: Request, service: TheService, token: TheToken) -> SweepS
 TheScope = Annotated[SweepScope, Depends(find_scope)]
 
 
-def _refuse_token(request: Request) -> UnauthorizedError:
-    """As :func:`_refuse_stranger`, for an invalid token."""
-    return _refuse_stranger(request, "invalid token: unknown, expired or revoked")
+def _refuse_token(
+    request: Request, service: SweepService, token: str, client: str = ""
+) -> UnauthorizedError:
+    """As :func:`_refuse_stranger`, for an invalid token; it is in the audit log."""
+    known, why = service.tokens.explain(token)
+    error = _refuse_stranger(request, f"invalid token: {why}")
+    count_stranger(service, find_address(request), known, why, client)
+    return error
 
 
 def _refuse_stranger(request: Request, words: str) -> UnauthorizedError:
@@ -137,6 +170,14 @@ def _refuse_stranger(request: Request, words: str) -> UnauthorizedError:
     """
     _rates(request).count_failure(find_address(request))
     return UnauthorizedError(words)
+
+
+def _read_address(text: str | None) -> str:
+    """The address that a header names; empty if it names none."""
+    try:
+        return "" if text is None else str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def find_address(request: Request) -> str:

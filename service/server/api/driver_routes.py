@@ -22,6 +22,7 @@ from service.client.driver_reports import (
 from service.client.job_states import JobState
 from service.server.api.dependencies import TheScope, TheService, find_scope, read_body
 from service.server.store.job_records import DriverReport
+from service.sweep.cost import Cost
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,4 +81,5 @@ def _to_record(told: Report) -> DriverReport:
         else progress.model_dump(by_alias=True, exclude_unset=True),
         slot_seconds=told.slot_seconds,
         gpu_hours=told.gpu_hours,
+        cost=None if told.cost is None else Cost(**told.cost.model_dump()),
     )

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.base.errors import GapsweepError
+from service.server.api.cost_metrics import CostCollector
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -26,6 +27,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_SweepCollector(service))
         self._registry.register(_LoopCollector(loops))
+        self._costs = service.costs
         labels = ("method", "path", "status")
         self.requests = Counter(
             "gapsweep_requests", "Requests to the API.", labels, registry=self._registry
@@ -38,9 +40,11 @@ class Metrics:
             buckets=_BUCKETS,
         )
 
-    def text(self) -> bytes:
-        """In Prometheus' text format."""
-        return generate_latest(self._registry)
+    def text(self, *, by_user: bool = False) -> bytes:
+        """In Prometheus' text format; what sweeps cost is that of all users, or ``by_user``."""
+        costs = CollectorRegistry()
+        costs.register(CostCollector(self._costs, by_user=by_user))
+        return generate_latest(self._registry) + generate_latest(costs)
 
 
 class _SweepCollector(Collector):

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -17,6 +18,7 @@ from service.base.disk import is_disk_full
 from service.base.errors import (
     DiskFullError,
     ErrorDetails,
+    ForbiddenError,
     GapsweepError,
     Problem,
     RequestError,
@@ -28,6 +30,7 @@ from service.base.redaction import redact
 from service.base.versions import get_installed_version
 from service.client.models import ProblemItem, ProblemOut
 from service.client.problem_types import get_type
+from service.server.api.refusals import count_forbidden
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 30
@@ -59,8 +62,10 @@ def build_schemas() -> dict[str, Any]:
     return {**schema.pop("$defs"), ProblemOut.__name__: schema}
 
 
-async def _handle_own(_request: Request, error: Exception) -> JSONResponse:
+async def _handle_own(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GapsweepError)
+    if isinstance(error, ForbiddenError):
+        await run_in_threadpool(count_forbidden, request)
     return _respond(error)
 
 

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.base.errors import NotReadyError
+from service.client.audit_actions import AuditAction
 from service.client.models import BestOut, LogOut, TrialOut
 from service.server import sweep_results
 from service.server.api import problems
-from service.server.api.dependencies import TheJob, TheService, authenticate
+from service.server.api.dependencies import TheCaller, TheJob, TheService, authenticate
 
 _PART = 2**18
 """Bytes."""
@@ -69,10 +70,14 @@ def best(service: TheService, job: TheJob) -> BestOut:
 )
 def report(
     service: TheService,
+    caller: TheCaller,
     job: TheJob,
     report_format: Annotated[ReportFormat, Query(alias="format")] = ReportFormat.HTML,
 ) -> Response:
     """The sweep's report as of now."""
+    count = service.audit_counter.count
+    action, detail = AuditAction.REPORT_DOWNLOAD, report_format.value
+    count(caller.actor, action, sweep=job.sweep_id, detail=detail)
     if report_format is ReportFormat.JSON:
         text = sweep_results.summary(service, job).model_dump_json(indent=2)
         return Response(text, media_type="application/json")
@@ -103,9 +108,10 @@ def logs(
         }
     },
 )
-def model(service: TheService, job: TheJob) -> StreamingResponse:
+def model(service: TheService, caller: TheCaller, job: TheJob) -> StreamingResponse:
     """The best trial's weights."""
     file = sweep_results.open_model(service, job)
+    service.audit_counter.count(caller.actor, AuditAction.MODEL_DOWNLOAD, sweep=job.sweep_id)
     size = os.fstat(file.fileno()).st_size
     headers = {
         "Content-Length": str(size),

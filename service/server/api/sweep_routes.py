@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, StringConstraints
 
 from service.client.job_states import JobState
@@ -23,7 +20,6 @@ from service.client.models import (
     TrialsOut,
     ValidOut,
 )
-from service.client.sweep_events import event_to_json
 from service.server.api import problems, responses
 from service.server.api.dependencies import (
     BundleBody,
@@ -32,18 +28,22 @@ from service.server.api.dependencies import (
     TheCaller,
     TheJob,
     TheService,
+    TheToken,
     authenticate,
 )
+from service.server.api.event_feeds import TheFeeds
 from service.server.api.threads import TheThreads
 from service.server.spec_body import parse_spec_body
 from service.server.store.job_records import Job
 from service.server.sweep_service import MAX_PRIORITY
 
-_POLL_PERIOD = 0.5
-"""Seconds between queries for new events."""
-_BATCH = 500
-"""Events read at a time."""
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Proxies pass events on at once."""
 
+_EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+}
 _EXAMPLE = {
     "name": "digits-mlp",
     "trainable": "trainables.models:MLP",
@@ -111,7 +111,7 @@ async def validate(service: TheService, threads: TheThreads, body: SpecBody) -> 
     "/bundles",
     status_code=201,
     openapi_extra=_BUNDLE_BODY,
-    responses=problems.responses(408, 413, 507),
+    responses=problems.responses(408, 409, 413, 507),
 )
 def add_bundle(service: TheService, caller: TheCaller, body: BundleBody) -> BundleOut:
     """Upload code for sweeps: a zip of modules and packages. Its name is its SHA-256."""
@@ -177,7 +177,8 @@ def sweeps(
 @sweep_router.get("/sweeps/{sweep_id}", response_model=SweepDetails)
 def sweep(service: TheService, sweep_id: SweepId) -> Response:
     """One sweep with its spec and its history."""
-    return _to_response(responses.sweep_details(service.sweeps.get_with_history(sweep_id)))
+    found = service.sweeps.get_with_history(sweep_id)
+    return _to_response(responses.sweep_details(found, service.costs.of_sweep(sweep_id)))
 
 
 @sweep_router.get("/sweeps/{sweep_id}/trials", response_model=TrialsOut)
@@ -195,28 +196,33 @@ def trial(
     return TrialCurve(trial=TrialOut.of(found), epochs=tuple(EpochOut.of(e) for e in found.epochs))
 
 
-@sweep_router.get("/sweeps/{sweep_id}/events", response_class=EventSourceResponse)
+@sweep_router.get(
+    "/sweeps/{sweep_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        **problems.responses(409),
+        200: {
+            "description": "a server-sent event stream",
+            "content": {"text/event-stream": {"itemSchema": _EVENT_SCHEMA}},
+        },
+    },
+)
 async def events(
-    service: TheService,
+    feeds: TheFeeds,
     job: TheJob,
+    user: TheCaller,
+    token: TheToken,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63)] = 0,
-) -> AsyncIterator[ServerSentEvent]:
+) -> StreamingResponse:
     """A sweep's events as they happen, from the first one or from after `Last-Event-ID`.
 
-    The stream ends when the sweep has ended.
+    The stream ends when the sweep has ended, and when the token is no longer valid.
     """
-    last = last_event_id
-    while True:
-        now = await run_in_threadpool(service.sweeps.get, job.sweep_id)
-        found = await run_in_threadpool(service.progress.events, job.sweep_id, last, _BATCH)
-        for stored in found:
-            last = stored.number
-            data = event_to_json(stored.event).decode()
-            yield ServerSentEvent(raw_data=data, event=stored.event.kind, id=str(last))
-        if not found:
-            if now.state.is_over:
-                return
-            await asyncio.sleep(_POLL_PERIOD)
+    feeds.check_room(user.name)
+    stream = feeds.follow(
+        job.sweep_id, last_event_id, over=job.state.is_over, user=user.name, token=token
+    )
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
 @sweep_router.post("/sweeps/{sweep_id}:cancel", responses=problems.responses(409))

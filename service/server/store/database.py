@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -212,6 +212,13 @@ def insert_new(
     for some in _parts(rows):
         statement = _insert(session, table, some)
         session.execute(statement.on_conflict_do_nothing(index_elements=index))
+
+
+def in_parts(values: Collection[str]) -> Iterator[Sequence[str]]:
+    """Values for ``IN``, sorted, some at a time: databases bound the values of a statement."""
+    wanted = sorted(values)
+    for start in range(0, len(wanted), _ROWS):
+        yield wanted[start : start + _ROWS]
 
 
 def _parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:

@@ -12,6 +12,7 @@ from service.client.sweep_events import SweepEvent
 from service.server.store.user_roles import TokenScope, UserRole
 from service.study.events import TrialEvent
 from service.study.records import Epoch, Trial
+from service.sweep.cost import Cost
 
 T = TypeVar("T")
 
@@ -102,6 +103,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class SweepNews:
+    """Whether a sweep has ended, and the number of its newest event; 0 if it has none."""
+
+    over: bool
+    newest: int
+
+
+@dataclass(frozen=True)
 class QueuedSweep:
     """What a queued sweep's turn depends on; ``since`` is when it was queued, in Unix seconds."""
 
@@ -176,6 +185,7 @@ class DriverReport:
     progress: Mapping[str, Any] | None = None
     slot_seconds: float | None = None
     gpu_hours: float | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

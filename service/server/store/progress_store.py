@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.base.errors import TrialNotFoundError
 from service.base.storable import make_storable
 from service.client.job_states import JobState, RequestedAction
-from service.server.store.database import Database, insert_new, upsert
+from service.server.store.cost_store import write_cost
+from service.server.store.database import Database, in_parts, insert_new, upsert
 from service.server.store.event_rows import to_event, to_values
-from service.server.store.job_records import DriverReport, Instructions, StoredEvent
+from service.server.store.job_records import DriverReport, Instructions, StoredEvent, SweepNews
 from service.server.store.tables import EpochRow, EventRow, SweepRow, TrialRow
 from service.server.store.transitions import find_active_row, find_row, transition
 from service.study.records import Epoch, Role, Trial, TrialState
@@ -127,6 +128,19 @@ class ProgressStore:
         with self._database.reading() as session:
             return tuple(to_event(r) for r in session.scalars(query))
 
+    def find_news(self, sweep_ids: Collection[str]) -> Mapping[str, SweepNews]:
+        """How far some sweeps are; those that do not exist are left out."""
+        newest = (
+            select(func.max(EventRow.id)).where(EventRow.sweep_id == SweepRow.id).scalar_subquery()
+        )
+        query = select(SweepRow.id, SweepRow.state, newest)
+        with self._database.reading() as session:
+            return {
+                sweep_id: SweepNews(JobState(state).is_over, number or 0)
+                for some in in_parts(sweep_ids)
+                for sweep_id, state, number in session.execute(query.where(SweepRow.id.in_(some)))
+            }
+
 
 def _write(session: Session, row: SweepRow, report: DriverReport, now: float) -> None:
     trials = [_to_trial_row(row.id, t) for t in report.trials]
@@ -135,6 +149,8 @@ def _write(session: Session, row: SweepRow, report: DriverReport, now: float) ->
     upsert(session, EpochRow, points, ("sweep_id", "trial", "epoch"))
     events = [to_values(row.id, e, now) for e in report.events]
     insert_new(session, EventRow, events, ("sweep_id", "key"))
+    if report.cost is not None:
+        write_cost(session, row, report.cost)
     row.last_heartbeat = now
     for name in ("progress", "slot_seconds", "gpu_hours"):
         value = getattr(report, name)

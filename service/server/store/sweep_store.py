@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ from service.base.errors import (
     SweepNotFoundError,
 )
 from service.client.job_states import JobState, RequestedAction
-from service.server.store.database import Database
+from service.server.store.database import Database, in_parts
 from service.server.store.job_records import (
     Job,
     Page,
@@ -35,9 +35,6 @@ from service.server.store.transitions import (
     record_transition,
     transition,
 )
-
-_AT_ONCE = 1_000
-"""Ids in one query: databases limit the parameters of a statement."""
 
 
 class SweepStore:
@@ -166,7 +163,7 @@ class SweepStore:
         with self._database.reading() as session:
             return tuple(
                 QueuedSweep(*row)
-                for some in _parts(sweep_ids)
+                for some in in_parts(sweep_ids)
                 for row in session.execute(select(*columns).where(SweepRow.id.in_(some)))
             )
 
@@ -174,7 +171,7 @@ class SweepStore:
         """The states of some sweeps; those that do not exist are left out."""
         found: dict[str, JobState] = {}
         with self._database.reading() as session:
-            for some in _parts(sweep_ids):
+            for some in in_parts(sweep_ids):
                 query = select(SweepRow.id, SweepRow.state).where(SweepRow.id.in_(some))
                 found.update({i: JobState(s) for i, s in session.execute(query)})
         return found
@@ -254,7 +251,14 @@ class SweepStore:
 
     def counts(self) -> Mapping[JobState, int]:
         """How many sweeps are in each state."""
-        query = select(SweepRow.state, func.count()).group_by(SweepRow.state)
+        return self._count()
+
+    def count_of(self, owner: str) -> Mapping[JobState, int]:
+        """How many sweeps of a user are in each state."""
+        return self._count(SweepRow.owner == owner)
+
+    def _count(self, *which: ColumnElement[bool]) -> Mapping[JobState, int]:
+        query = select(SweepRow.state, func.count()).where(*which).group_by(SweepRow.state)
         with self._database.reading() as session:
             found = {JobState(state): int(count) for state, count in session.execute(query)}
         return {state: found.get(state, 0) for state in JobState}
@@ -304,12 +308,6 @@ def _check_same(known: Job, submission: Submission) -> Job:
             f"whose {' and '.join(other)} differs; use another key for another submission"
         )
     return known
-
-
-def _parts(sweep_ids: Collection[str]) -> Iterator[Sequence[str]]:
-    wanted = sorted(sweep_ids)
-    for start in range(0, len(wanted), _AT_ONCE):
-        yield wanted[start : start + _AT_ONCE]
 
 
 def _after(query: Select[SweepRow], cursor: str) -> Select[SweepRow]:

@@ -6,22 +6,20 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
 from service.base.errors import ConflictError, ForbiddenError, InputError, TokenNotFoundError
 from service.server.store.callers import Caller
-from service.server.store.database import Database
+from service.server.store.database import Database, in_parts
 from service.server.store.job_records import ApiToken
 from service.server.store.tables import TokenRow, UserRow
 from service.server.store.user_roles import TokenScope, UserRole
 from service.server.store.user_rows import find_user
 
 PREFIX = "gs_"
-DEFAULT_DAYS = 90.0
-"""How long a token is valid unless something else is asked for."""
 MAX_DAYS = 3650.0
 MAX_TOKENS = 100
 """Of one user, that are valid."""
@@ -137,6 +135,22 @@ class TokenStore:
             address=address,
         )
 
+    def find_valid(self, tokens: Collection[str]) -> frozenset[str]:
+        """Those of some tokens that are valid."""
+        digests = {_digest(token): token for token in tokens}
+        query = (
+            select(TokenRow)
+            .join(UserRow, TokenRow.user == UserRow.name)
+            .where(TokenRow.revoked.is_(None), UserRow.revoked.is_(None))
+        )
+        with self._database.reading() as session:
+            return frozenset(
+                digests[row.digest]
+                for some in in_parts(digests)
+                for row in session.scalars(query.where(TokenRow.digest.in_(some)))
+                if self._is_valid(row)
+            )
+
     def explain(self, token: str) -> tuple[ApiToken | None, str]:
         """Why a token is not valid, in words, and its record if there is one."""
         query = select(TokenRow).where(TokenRow.digest == _digest(token))
@@ -189,6 +203,19 @@ class TokenStore:
         change = update(TokenRow).where(which, TokenRow.revoked.is_(None))
         with self._database.writing() as session:
             session.execute(change.values(revoked=self._clock()))
+
+
+def check_token_days(days: float | None) -> None:
+    """Check for how many days a token is to be valid; None is for ever.
+
+    Raises:
+        InputError: they are out of range.
+    """
+    if days is not None and not 0 < days <= MAX_DAYS:
+        raise InputError(
+            f"invalid number of days {days:g}: a token is valid for more than 0 and at most "
+            f"{MAX_DAYS:g} days, or has no end"
+        )
 
 
 def check_token_name(name: str) -> None:

@@ -73,6 +73,15 @@ class UserStore:
                 find_user(session, name).revoked = self._clock()
             self._tokens.revoke_all(name)
 
+    def get(self, name: str) -> User:
+        """One user, revoked or not.
+
+        Raises:
+            UserNotFoundError: no such user.
+        """
+        with self._database.reading() as session:
+            return _user(find_user(session, name, revoked=True))
+
     def all(self) -> tuple[User, ...]:
         """Every user by name, revoked ones included."""
         with self._database.reading() as session:

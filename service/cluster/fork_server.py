@@ -1,0 +1,224 @@
+"""Forks Ray's workers from one process that has imported the libraries that they import.
+
+A worker that is started by itself imports torch, Ray and Tune, which takes three seconds of CPU; a
+forked one has all but Ray. The program ``python -P -m service.cluster.fork_server SOCKET_FD`` ends
+with its standard input. ``start_worker.py``, which Ray starts in the place of a worker, asks it on
+a Unix socket for a process with its own streams, environment and folder, and waits for that
+process's end. If the one that asks is killed, so is the process that was forked for it.
+
+The server imports no Ray, whose C++ reads the environment of a worker when it is loaded, starts no
+thread and never uses a GPU: a process that has done so cannot be forked.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from service.cluster.start_worker import EXIT, FORK_SERVER, LENGTH, TAKEN
+
+PRELOADED = (
+    "service.cluster.worker",  # with torch and pandas
+    # the largest of Ray's own
+    "requests",
+    "jsonschema",
+    "google.protobuf.json_format",
+    "fsspec",
+)
+_PATIENCE = 10.0
+"""Seconds that one who asks may take to say what for."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a forked process is to run: a script with its arguments, and where."""
+
+    words: list[str]
+    environment: dict[str, str]
+    folder: str
+    streams: list[int]
+
+
+@contextmanager
+def run_fork_server() -> Iterator[str | None]:
+    """Have the workers of a Ray that is started in the block forked; the path of the server.
+
+    The server belongs to this process and ends with the block. There is none where the system has
+    no descriptors of processes (Linux has), nor inside of another such block.
+    """
+    if not hasattr(os, "pidfd_open") or FORK_SERVER in os.environ:
+        yield os.environ.get(FORK_SERVER)
+        return
+    with tempfile.TemporaryDirectory(prefix="gapsweep-") as folder:
+        path = str(Path(folder, "forks"))  # in a folder that only this user can enter
+        server = _start(path)
+        os.environ[FORK_SERVER] = path
+        try:
+            yield path
+        finally:
+            os.environ.pop(FORK_SERVER, None)
+            server.kill()
+            server.communicate()
+
+
+def _start(path: str) -> subprocess.Popen[bytes]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.PIPE,  # it is closed when this process ends
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C is not for it
+        )
+
+
+class ForkServer:
+    """Forks for those who connect, and tells each how its process ended."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(sys.stdin, selectors.EVENT_READ)
+
+    def serve(self) -> Request | None:
+        """Serve until the standard input ends: None; in a forked process, what it has to run."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is sys.stdin:
+                    return None
+                if key.fileobj is self._listener:
+                    request = self._accept()
+                    if request is not None:
+                        return request
+                else:
+                    self._settle(key.data)
+
+    def _accept(self) -> Request | None:
+        asking, _ = self._listener.accept()
+        asking.settimeout(_PATIENCE)
+        streams: list[int] = []
+        try:
+            head, streams, _, _ = socket.recv_fds(asking, LENGTH.size, 3)
+            request = _read(head, asking, streams)
+            pid = os.fork()
+        except (OSError, ValueError, struct.error):
+            asking.close()  # it starts the process itself
+            pid = None
+        if pid == 0:
+            return request
+        for stream in streams:
+            os.close(stream)
+        if pid is not None:
+            self._watch(_Fork(asking, pid, os.pidfd_open(pid)))
+        return None
+
+    def _watch(self, fork: _Fork) -> None:
+        self._selector.register(fork.process, selectors.EVENT_READ, fork)
+        self._selector.register(fork.asking, selectors.EVENT_READ, fork)
+        with suppress(OSError):
+            fork.asking.sendall(TAKEN)
+
+    def _settle(self, fork: _Fork) -> None:
+        """Say how a process ended, or end it because nobody waits for it any more."""
+        known = self._selector.get_map().get(fork.process)
+        if known is None or known.data is not fork:
+            return  # it has ended, and its end of the socket as well
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fork.process, signal.SIGKILL)
+        _, status = os.waitpid(fork.pid, 0)
+        self._selector.unregister(fork.process)
+        self._selector.unregister(fork.asking)
+        with suppress(OSError):
+            fork.asking.sendall(EXIT.pack(os.waitstatus_to_exitcode(status)))
+        fork.asking.close()
+        os.close(fork.process)
+
+
+@dataclass(frozen=True)
+class _Fork:
+    """A forked process, by its id and a descriptor that is readable once it has ended."""
+
+    asking: socket.socket
+    pid: int
+    process: int
+
+
+def _read(head: bytes, asking: socket.socket, streams: list[int]) -> Request:
+    """Read a request.
+
+    Raises:
+        OSError, ValueError, struct.error: it is broken, or cannot be met.
+    """
+    with asking.makefile("rb") as file:
+        words, environment, folder = json.loads(file.read(*LENGTH.unpack(head)))
+    _refuse_other_libraries(_list_entries(environment))
+    return Request(words, environment, folder, streams)
+
+
+def _refuse_other_libraries(entries: Sequence[str]) -> None:
+    """Refuse to fork for a process that would import something else than what is imported here."""
+    here = {name.partition(".")[0] for name in sys.modules}
+    for entry in set(entries) - set(sys.path):
+        with suppress(OSError):
+            found = {path.name.partition(".")[0] for path in Path(entry).iterdir()}
+            if found & here:
+                raise ValueError(found & here)
+
+
+def become(request: Request) -> None:
+    """Give a forked process all that the one that was asked for would have been started with."""
+    os.setsid()
+    for number, stream in enumerate(request.streams):
+        os.dup2(stream, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    before = _list_entries(os.environ)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    os.chdir(request.folder)
+    rest = [entry for entry in sys.path if entry not in before]
+    script = str(Path(request.words[0]).parent)
+    sys.path[:] = [script, *_list_entries(os.environ), *rest]
+    sys.argv = list(request.words)
+    numpy: Any = import_module("numpy")
+    numpy.random.seed()
+    gc.enable()
+
+
+def _list_entries(environment: Mapping[str, str]) -> list[str]:
+    return [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def main() -> None:
+    """Import, then serve; a forked process runs its script and ends with it."""
+    gc.disable()
+    for name in PRELOADED:
+        with suppress(Exception):  # the worker imports it again, and says why
+            import_module(name)
+    gc.freeze()  # it is never looked through for garbage, and so stays shared
+    request = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
+    if request is not None:
+        become(request)
+        runpy.run_path(request.words[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""A forked process is as if it had been started by itself, and ends with the one that asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.cluster import start_worker
+from service.cluster.start_worker import FORK_SERVER, RAYS_OWN, run_forked
+from tests.commands import REPOSITORY
+from tests.patience import patience, wait_for
+from tests.rays import pids, read
+
+SCRIPT = """
+import json, os, sys, time
+import extra
+found = {
+    "argv": sys.argv, "folder": os.getcwd(), "variable": os.environ.get("GAPSWEEP_TEST_A"),
+    "path": sys.path[0], "extra": extra.VALUE, "torch": "torch" in sys.modules,
+    "ray": "ray" in sys.modules, "main": __name__, "pid": os.getpid(),
+    "inherited": os.environ.get("GAPSWEEP_TEST_SERVER"),
+}
+print(json.dumps(found), flush=True)
+time.sleep(float(sys.argv[1]))
+sys.exit(7)
+"""
+OWNER = """
+import sys
+from service.cluster.fork_server import run_fork_server
+with run_fork_server() as path:
+    print(path, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def owner() -> Iterator[subprocess.Popen[str]]:
+    """A process that has a server."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "GAPSWEEP_TEST_SERVER": "1"},
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(owner: subprocess.Popen[str]) -> str:
+    """The path of its socket."""
+    assert owner.stdout is not None
+    return owner.stdout.readline().strip()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """What is named as Ray's script of a worker is, and a module that only PYTHONPATH leads to."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "extra.py").write_text("VALUE = 3")
+    path = tmp_path / "some_worker.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def start(script: Path, server: str, seconds: float = 0.0, **more: str) -> subprocess.Popen[str]:
+    """The script that Ray starts, for a command of a worker."""
+    added = {
+        FORK_SERVER: server,
+        RAYS_OWN: "/none.py",
+        "GAPSWEEP_TEST_A": "1",
+        "PYTHONPATH": str(script.parent / "modules"),
+        **more,
+    }
+    return subprocess.Popen(
+        [sys.executable, start_worker.__file__, str(script), str(seconds), "--language=PYTHON"],
+        cwd=script.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **added},
+    )
+
+
+def test_it_has_the_streams_the_words_the_variables_and_the_folder_of_the_one_that_asks(
+    script: Path, server: str
+) -> None:
+    asking = start(script, server)
+    found = json.loads(asking.communicate(timeout=patience(60))[0])
+    assert asking.returncode == 7
+    assert found.pop("pid") != asking.pid
+    assert found == {
+        "argv": [str(script), "0.0"],
+        "folder": str(script.parent),
+        "variable": "1",
+        "path": str(script.parent),
+        "extra": 3,
+        "torch": True,
+        "ray": False,
+        "main": "__main__",
+        "inherited": None,
+    }
+
+
+def test_it_ends_with_the_one_that_asks(script: Path, server: str) -> None:
+    asking = start(script, server, 600)
+    assert asking.stdout is not None
+    pid = json.loads(asking.stdout.readline())["pid"]
+    asking.send_signal(signal.SIGKILL)
+    asking.wait()
+    wait_for(lambda: pid not in pids(), 10)
+
+
+def test_a_process_whose_path_has_another_library_is_not_forked(
+    script: Path, server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "modules" / "torch.py").write_text("")
+    found = json.loads(start(script, server).communicate(timeout=patience(60))[0])
+    assert not found["torch"]
+
+
+def test_without_a_server_nothing_is_forked(script: Path, tmp_path: Path) -> None:
+    words = [sys.executable, str(script), "0"]
+    assert run_forked(words, {}) is None
+    assert run_forked(words, {FORK_SERVER: str(tmp_path / "none")}) is None
+    assert run_forked([sys.executable, "other.py"], {FORK_SERVER: str(tmp_path / "none")}) is None
+
+
+def test_the_server_ends_with_its_owner(
+    owner: subprocess.Popen[str], server: str, script: Path
+) -> None:
+    start(script, server).communicate(timeout=patience(60))  # it has imported all
+    own = [p for p in pids() if b"GAPSWEEP_TEST_SERVER=1" in read(p, "environ")]
+    assert len(own) == 2
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    wait_for(lambda: not [p for p in own if read(p, "cmdline")], 10)

@@ -1,0 +1,1 @@
+"""Trainings of one architecture, trained as one batched program with the bits of each alone."""

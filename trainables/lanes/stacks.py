@@ -1,0 +1,92 @@
+"""The tensors of several networks as slices of common stacks, which their trainings go on using."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from trainables.data.nests import Nest, map_nest
+from trainables.lanes.reasons import CannotFuseError
+
+
+def list_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a network by name, a shared one once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@torch.no_grad()
+def join(models: Sequence[nn.Module]) -> list[Tensor]:
+    """Stacks ``(L, …)`` of the networks' tensors, of which these become slices.
+
+    The tensors stay the objects that optimisers and hooks know.
+    """
+    stacks = stack(models)
+    for lane, model in enumerate(models):
+        for whole, tensor in zip(stacks, list_tensors(model).values(), strict=True):
+            tensor.data = whole[lane]
+    return stacks
+
+
+@torch.no_grad()
+def stack(models: Sequence[nn.Module]) -> list[Tensor]:
+    """Copies of the networks' tensors, in stacks ``(L, …)``."""
+    rows = zip(*(list_tensors(model).values() for model in models), strict=True)
+    return [torch.stack([tensor.detach() for tensor in row]) for row in rows]
+
+
+@torch.no_grad()
+def part(model: nn.Module) -> None:
+    """Give a network memory of its own again."""
+    for tensor in list_tensors(model).values():
+        tensor.data = tensor.data.clone()
+        if tensor.grad is not None:
+            tensor.grad = tensor.grad.clone()
+
+
+def join_nests(nests: Sequence[Nest]) -> Nest:
+    """One nest of the stacks ``(L, …)`` of the nests' tensors, each laid out as it is alone.
+
+    Raises:
+        CannotFuseError: the nests differ in more than values.
+    """
+
+    def join_leaves(*leaves: Tensor) -> Tensor:
+        first = leaves[0]
+        if any(
+            leaf.shape != first.shape
+            or leaf.dtype != first.dtype
+            or leaf.stride() != first.stride()
+            for leaf in leaves
+        ):
+            raise CannotFuseError("its trainings have batches of different shapes or types")
+        if first.is_contiguous():
+            return torch.stack(leaves)
+        made = torch.empty_strided(
+            (len(leaves), *first.shape), (_reach(first), *first.stride()), dtype=first.dtype
+        )
+        return made.copy_(torch.stack(leaves))
+
+    try:
+        return map_nest(join_leaves, *nests)
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
+        raise CannotFuseError("its trainings have batches of different structure") from error
+
+
+def _reach(tensor: Tensor) -> int:
+    """Entries of memory that a tensor spans."""
+    return 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def own(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state whose tensors are no slices: ``torch.save`` writes all of what a slice is of."""
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+            return value.clone()
+        return value
+
+    return dict(pytree.tree_map(copy, dict(state)))
