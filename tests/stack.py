@@ -27,8 +27,10 @@ from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from tests.commands import REPOSITORY, Done, command, gapsweep
 from tests.databases import Postgres, postgres_server
+from tests.namespaces import Namespace
 from tests.patience import patience, wait_for
 from tests.rays import Ray, launch_folder, pids, ray_cluster, read
+from tests.small_disks import mount_small_disk
 
 SECRET = "pa55word-nobody-may-read"
 """The database's password: whatever is written anywhere, it is not in it."""
@@ -199,12 +201,25 @@ class Stack:
 
 
 @contextmanager
-def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]:
-    """Start everything and end it; ``options`` are ``gapsweep serve``'s."""
+def stack(
+    cpus: int,
+    *more: int,
+    options: Sequence[str] = (),
+    disk_kib: int | None = None,
+    network: Namespace | None = None,
+) -> Iterator[Stack]:
+    """Start everything and end it; ``options`` are ``gapsweep serve``'s.
+
+    With ``disk_kib`` the home is a disk of its own, of that size. With ``network`` MLflow runs in
+    a namespace that can be cut off.
+    """
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
         folder.chmod(0o755)
-        (folder / "home").mkdir()
+        if disk_kib is None:
+            (folder / "home").mkdir()
+        else:
+            opened.enter_context(mount_small_disk(folder / "home", disk_kib))
         ray = opened.enter_context(ray_cluster(cpus, *more, dashboard=True))
         for place in (launch_folder(ray.folder), folder / "home"):
             (place / "paced.py").write_text(DECOY)
@@ -217,12 +232,15 @@ def stack(cpus: int, *more: int, options: Sequence[str] = ()) -> Iterator[Stack]
             name: UserStore(database).create_or_update(name, role) for name, role in _USERS.items()
         }
         mlflow_port, port = find_free_port(), find_free_port()
-        mlflow = _mlflow(folder, mlflow_port, port)
-        api = _api(folder, ray, url, mlflow_port, port, options)
+        mlflow_url = f"http://{network.inside if network else '127.0.0.1'}:{mlflow_port}"
+        mlflow = _mlflow(folder, mlflow_url, port, network)
+        reach = ["--host", "0.0.0.0", "--driver-url", f"http://127.0.0.1:{port}"]
+        more_options = [*options, *(reach if network else ())]
+        api = _api(folder, ray, url, mlflow_url, port, more_options)
         for program in (mlflow, api):
             opened.callback(program.end)
             program.start()
-        server, mlflow_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}"
+        server = f"http://127.0.0.1:{port}"
         yield Stack(folder, ray, postgres, mlflow, api, server, mlflow_url, database, tokens)
 
 
@@ -234,18 +252,22 @@ _USERS = {
 }
 
 
-def _mlflow(folder: Path, port: int, api: int) -> Program:
-    words = command("serve-mlflow", "--port", str(port), "--api", f"http://127.0.0.1:{api}")
+def _mlflow(folder: Path, url: str, api: int, network: Namespace | None) -> Program:
+    host, _, port = url.removeprefix("http://").partition(":")
+    machine = network.outside if network else "127.0.0.1"
+    words = [*network.before] if network else []
+    words += command("serve-mlflow", "--port", port, "--api", f"http://{machine}:{api}")
+    words += ["--host", host]
     words += ["--database-url", f"sqlite:///{folder / 'mlflow.db'}"]
     words += ["--artifacts", str(folder / "artifacts")]
-    return Program(words, folder / "mlflow.log", {}, f"http://127.0.0.1:{port}/health")
+    return Program(words, folder / "mlflow.log", {}, f"{url}/health")
 
 
 def _api(
-    folder: Path, ray: Ray, database: str, mlflow_port: int, port: int, options: Sequence[str]
+    folder: Path, ray: Ray, database: str, mlflow_url: str, port: int, options: Sequence[str]
 ) -> Program:
     words = command("serve", "--ray-address", ray.dashboard, "--home", str(folder / "home"))
-    words += ["--mlflow-url", f"http://127.0.0.1:{mlflow_port}", "--port", str(port)]
+    words += ["--mlflow-url", mlflow_url, "--port", str(port)]
     words += ["--python", sys.executable, *options]
     env = {**ray.env, "GAPSWEEP_DATABASE_URL": database}
     return Program(words, folder / "api.log", env, f"http://127.0.0.1:{port}/readyz")

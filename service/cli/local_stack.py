@@ -21,9 +21,12 @@ from service.base.errors import ClusterUnavailableError, InputError
 from service.base.ports import check_port, find_free_port
 from service.base.private_files import keep_private
 from service.cli.child_process import Child, Program
+from service.client.audit_actions import AuditAction
 from service.cluster.compat import LOCAL_RAY, RAY_WORKER_PORTS, build_ray_command
 from service.cluster.jobs_client import RayJobs
 from service.server.serve import ServerSettings
+from service.server.store.audit_store import AuditStore
+from service.server.store.callers import Actor
 from service.server.store.database import Database
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
@@ -96,7 +99,7 @@ def run_stack(
             child.wait_until_ready()
         database = Database(settings.service.database_url)
         database.upgrade()
-        token = UserStore(database).rotate_tokens(get_account_name(), UserRole.ADMIN)
+        token = _renew_token(database)
         database.close()
         yield (
             replace(
@@ -125,6 +128,15 @@ def _open_scratch() -> Iterator[Path]:
         FileLock(Path(made, "lock")),
     ):
         yield Path(made)
+
+
+def _renew_token(database: Database) -> str:
+    """A new token of the current user, an admin; it ends when `up` is started again."""
+    name = get_account_name()
+    detail = f"{name}, role {UserRole.ADMIN}, with a new token instead of all others"
+    actor = Actor.at_command_line()
+    with AuditStore(database).recording(actor, AuditAction.USER_ADD, detail=detail):
+        return UserStore(database).rotate_tokens(name, UserRole.ADMIN)
 
 
 def _plan_ray(ports: Ports, cpus: int | None, scratch: Path, log: Path) -> Program:

@@ -109,6 +109,7 @@ def up(
     streams_per_user: StreamsPerUser = 100,
     stored_per_user: StoredPerUser = 100.0,
     keep_days: KeepDays = None,
+    audit_days: AuditDays = 730,
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
@@ -120,7 +121,7 @@ def up(
         running_per_user or running, queued_per_user, streams_per_user, stored_per_user
     )
     settings = _settings(open_home(home), None, "", limits=limits, running=running)
-    settings = replace(settings, keep_days=keep_days)
+    settings = replace(settings, keep_days=keep_days, audit_days=audit_days)
     with stop_in_order(), run_stack(settings, ports, cpus, say) as (found, token):
         say(f"API     http://{found.host}:{found.port}")
         say(f"MLflow  {found.mlflow_uri}  (password: the token below; user name: any)")

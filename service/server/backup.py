@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from service.base.errors import ConflictError, HomeError, InputError
@@ -208,7 +208,7 @@ def _extract(source: BinaryIO, into: Path) -> None:
             for member in tar:
                 if first and member.name != _LABEL:
                     raise InputError("the file is no backup that `gapsweep backup` wrote")
-                tar.extract(member, into, filter="data")
+                _extract_member(tar, member, into)
                 if first:
                     _check_label((into / _LABEL).read_bytes())
                 first = False
@@ -218,6 +218,29 @@ def _extract(source: BinaryIO, into: Path) -> None:
         raise InputError(f"the file is no backup, or is not whole ({error})") from None
     if first:
         raise InputError("the file is no backup, or is not whole (it is empty)")
+
+
+def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    """Write a file or a folder; ``tarfile``'s own filters need Python 3.11.4.
+
+    Raises:
+        InputError: it is a link or a special file, or lies outside of the folder.
+    """
+    path = PurePosixPath(member.name)
+    content = tar.extractfile(member) if member.isreg() else None
+    strange = path.is_absolute() or ".." in path.parts or not path.parts
+    if strange or (content is None and not member.isdir()):
+        raise InputError(f"the file is no backup: it has {member.name!r}, which is not extracted")
+    if content is None:
+        (into / path).mkdir(parents=True, exist_ok=True)
+        return
+    (into / path).parent.mkdir(parents=True, exist_ok=True)
+    if (into / path).exists():
+        raise InputError(f"the file is no backup: it has {member.name!r} twice")
+    with content, (into / path).open("xb") as file:
+        shutil.copyfileobj(content, file)
+    (into / path).chmod(member.mode & 0o755)
+    os.utime(into / path, (member.mtime, member.mtime))
 
 
 def _check_label(text: bytes) -> None:

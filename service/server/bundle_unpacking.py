@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from service.base.errors import BundleError, DamagedFileError
 from service.base.files import replace_file
 from service.base.untrusted_files import read_untrusted
-from service.client.bundle_names import check_entries, list_installed
+from service.client.bundle_names import check_entries, fold, list_installed
 from service.client.bundle_packing import digest
 
 _CHUNK = 1 << 16
@@ -135,9 +135,9 @@ def _check_entries(
             raise BundleError(f"{info.filename!r} uses a compression other than deflate")
         if info.is_dir():
             continue
-        if str(path).lower() in entries:
+        if fold(str(path)) in entries:
             raise BundleError(f"duplicate file {info.filename!r}")
-        entries[str(path).lower()] = path, info
+        entries[fold(str(path))] = path, info
     return list(entries.values())
 
 

@@ -139,6 +139,30 @@ class Scaled(Plain):
         return super().forward(x * self.scale)
 
 
+class DropPath(nn.Module):
+    """As timm writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop_prob = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.drop_prob == 0.0 or not self.training:
+            return x
+        kept = 1 - self.drop_prob
+        mask = x.new_empty((x.shape[0], 1)).bernoulli_(kept)
+        return x * mask.div_(kept)
+
+
+class DropsBranches(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.drop = nn.Linear(8, 8), DropPath()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + self.drop(self.branch(x)))
+
+
 FUSED = [
     *(Plain, BatchNorm, NormsOfOneBatch, LayerNorm, Attention, Encoder, Tied, PartlyFrozen),
     *(Convolutions, Embedded, Functional, MovingMean, WeightNorm),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from service.base.errors import IllegalTransitionError, InputError
@@ -74,6 +76,28 @@ def test_a_repeated_key_is_found_within_a_transaction(
     for _ in range(2):
         with database.transaction():
             assert sweeps.submit(asked).sweep_id == "digits-2"
+
+
+def test_one_key_at_the_same_time_is_one_sweep_and_one_entry(
+    database: Database, sweeps: SweepStore, audit: AuditStore
+) -> None:
+    def submit(number: int) -> str:
+        asked = Submission(
+            sweep_id=f"digits-{number}",
+            name="digits",
+            owner="ann",
+            spec="name: x",
+            idempotency_key="k",
+        )
+        with database.transaction():
+            job = sweeps.submit(asked)
+            if job.sweep_id == asked.sweep_id:
+                audit.record(ANN, AuditAction.SWEEP_SUBMIT, sweep=job.sweep_id)
+        return job.sweep_id
+
+    with ThreadPoolExecutor(4) as pool:
+        (first,) = set(pool.map(submit, range(8)))
+    assert [e.sweep for e in audit.page().items] == [first]
 
 
 def test_what_is_repeated_is_one_entry_a_day(audit: AuditStore) -> None:

@@ -48,7 +48,7 @@ _STRENGTHS: dict[str, Any] = {
     "input_noise": 0.3,
     "mixup": 0.5,
     "cutmix": 0.5,
-    "label_smoothing": 0.2,
+    "label_smoothing": 0.09,
     "gradient_noise": 0.1,
     "ema": 0.8,
     "swa": 0.7,
@@ -110,6 +110,20 @@ def between(make: Make, bench: Bench = IMAGES, **common: Any) -> tuple[Make, Mak
 def test_every_regulariser(case: dict[str, Any], optimizer: str) -> None:
     training = {"optimizer": {"name": optimizer}, "seed": 2}
     check_each(*between(mlp(training=training, **case)))
+
+
+def test_stochastic_depth_of_one_rate() -> None:
+    rate = {"stochastic_depth": _STRENGTHS["stochastic_depth"]}
+    assert rate in CASES
+    makes = [
+        lambda n=n: ROWS.make(networks.of(networks.DropsBranches), {"seed": n}, **rate)
+        for n in range(3)
+    ]
+    check_each(*makes)
+    group = Group()
+    group.take(makes[0]())
+    with pytest.raises(CannotFuseError, match="differs from the group"):
+        group.take(ROWS.make(networks.of(networks.DropsBranches), stochastic_depth=0.1))
 
 
 @pytest.mark.parametrize("augmentation", ["noise", "mask"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import stat
@@ -225,3 +226,22 @@ class TestFile:
             assert len(done.stderr.splitlines()) <= 3, done.stderr
             assert [p for p in (tmp_path / "new").rglob("*") if p.name != "sweeps"] == []
         assert self.command("restore", file, tmp_path / "new").returncode == 0
+
+    @pytest.mark.parametrize("kind", ["link", "parent", "absolute", "twice"])
+    def test_nothing_is_written_outside_of_the_folder(self, tmp_path: Path, kind: str) -> None:
+        file = tmp_path / "strange.tar.gz"
+        label = b'{"format": 1, "version": "0.1.0"}'
+        names = {"parent": "../outside", "absolute": str(tmp_path / "outside")}
+        with tarfile.open(file, "w:gz") as tar:
+            info = tarfile.TarInfo("gapsweep-backup.json")
+            info.size = len(label)
+            tar.addfile(info, io.BytesIO(label))
+            strange = tarfile.TarInfo(names.get(kind, "sweeps/x"))
+            if kind == "link":
+                strange.type, strange.linkname = tarfile.SYMTYPE, str(tmp_path)
+            for _ in range(2 if kind == "twice" else 1):
+                tar.addfile(strange)
+        done = self.command("restore", file, tmp_path / "new")
+        assert done.returncode == 2, done.stderr
+        assert not (tmp_path / "outside").exists()
+        assert [p.name for p in (tmp_path / "new").iterdir()] == ["sweeps"]

@@ -101,6 +101,8 @@ def test_a_listener_behind_what_is_kept_misses_nothing(
     sweep_id = world.submit()
     world.launch(sweep_id)
     listening = Listening(server, world.tokens["ann"], sweep_id)
+    wait_for(lambda: listening.heard, 10)
+    time.sleep(0.7)  # the store was read for all once
     for start in range(0, 60, 10):
         start_trials(world, sweep_id, *range(start, start + 10))
         time.sleep(0.1)

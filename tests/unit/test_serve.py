@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from service.base.errors import InputError
+from service.base.errors import InputError, SweepNotFoundError
+from service.client.job_states import JobState
 from service.server.serve import ServerSettings, build, find_driver_url
 from service.server.store.database import Database
+from service.server.store.job_records import Submission
+from service.server.store.sweep_store import SweepStore
+from service.server.store.user_roles import UserRole
+from service.server.store.user_store import UserStore
 from service.server.sweep_service import ServiceSettings
 
 LOCAL, REMOTE = "http://127.0.0.1:8265", "http://head:8265"
@@ -60,3 +66,21 @@ def test_the_file_with_the_databases_password_goes(tmp_path: Path) -> None:
     (tmp_path / "service.json").write_text("{}")
     build(asked)
     assert not [p for p in tmp_path.rglob("*.json") if p.is_file()]
+
+
+def test_the_served_loop_deletes_sweeps_after_their_days(tmp_path: Path) -> None:
+    """And only then: a loop of the settings, not one that a test made."""
+    asked = replace(settings(tmp_path), keep_days=0.0, mlflow_uri="off")
+    database = Database(asked.service.database_url)
+    database.upgrade()
+    UserStore(database).create_or_update("ann", UserRole.USER)
+    sweeps = SweepStore(database)
+    sweeps.submit(Submission(sweep_id="digits-1", name="digits", owner="ann", spec="name: x"))
+    sweeps.change("digits-1", JobState.CANCELLED, "enough", "ann")
+    app = build(asked)
+    (keeping,) = (loop for loop in app.state.loops if loop.name == "upkeep")
+    keeping._work()
+    with pytest.raises(SweepNotFoundError):
+        sweeps.get("digits-1")
+    app.state.service.database.close()
+    database.close()

@@ -1,0 +1,49 @@
+"""How wide a group should be."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainables.lanes.widths import Measured, choose_width, find_next_width, predict_memory
+
+FREE = 1000
+
+
+def measure(*steps: float, memory: int = 10) -> list[Measured]:
+    """Widths 1, 2, 4, … with these steps a second."""
+    return [Measured(2**n, s, memory * 2**n) for n, s in enumerate(steps)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((100,), 1),
+        ((100, 80, 70), 1),
+        ((100, 112), 1),
+        ((100, 120, 125), 2),
+        ((100, 150, 200, 230, 235), 8),
+        ((100, 105, 300), 1),
+    ],
+)
+def test_a_wider_group_is_chosen_while_each_doubling_gains(
+    steps: tuple[float, ...], expected: int
+) -> None:
+    assert choose_width(measure(*steps)) == expected
+
+
+def test_widths_double_while_they_gain() -> None:
+    assert find_next_width([], free=FREE, most=16) == 1
+    assert find_next_width(measure(100), free=FREE, most=16) == 2
+    assert find_next_width(measure(100, 150), free=FREE, most=16) == 4
+    assert find_next_width(measure(100, 105), free=FREE, most=16) is None
+
+
+def test_no_width_is_measured_beyond_the_most_or_the_memory() -> None:
+    assert find_next_width(measure(100, 150), free=FREE, most=3) is None
+    assert find_next_width(measure(100, 150, memory=212), free=FREE, most=16) == 4
+    assert find_next_width(measure(100, 150, memory=213), free=FREE, most=16) is None
+
+
+def test_memory_is_predicted_from_the_two_widest() -> None:
+    measured = [Measured(1, 1, 25), Measured(2, 1, 46), Measured(4, 1, 92)]
+    assert predict_memory(measured, 8) == 184
