@@ -11,6 +11,7 @@ import os
 import sys
 
 from service.base.errors import ServerError
+from service.base.plain_text import say
 from service.base.redaction import redact
 from service.base.streams import use_safe_streams
 from service.sweep.environment import get_artifact_location, get_mlflow_uri, locate_home
@@ -28,7 +29,7 @@ def main() -> int:
     try:
         remove_all(get_mlflow_uri(home), get_artifact_location(home), options.sweeps)
     except ServerError as error:
-        print(redact(str(error)), file=sys.stderr)
+        say(redact(str(error)), to=sys.stderr)
         return 1
     return 0
 
@@ -40,13 +41,13 @@ def remove_all(uri: str | None, artifacts: str | None, sweep_ids: list[str]) -> 
         ServerError: as :func:`service.tracking.run_removal.remove_runs`.
     """
     if uri is None:
-        print(*sweep_ids, sep="\n", flush=True)
+        say("\n".join(sweep_ids))
         return
     from service.tracking.run_removal import remove_runs
 
     for sweep_id in sweep_ids:
         remove_runs(uri, artifacts, sweep_id)
-        print(sweep_id, flush=True)
+        say(sweep_id)
 
 
 if __name__ == "__main__":
