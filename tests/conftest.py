@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
-# What is imported and collected stays: looking through it for garbage takes a third of the time that
-# the collection takes. See pytest_collection_finish.
+# What is imported and collected stays: looking through it for garbage takes a third of the time of
+# the collection, see pytest_collection_finish.
 gc.disable()
 # Two threads over small matrices take five times the CPU time that one takes.
 torch.set_num_threads(1)

@@ -152,7 +152,7 @@ def _start(
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words += ["--disable-usage-stats", "--include-log-monitor=false"]
     own = {_MARK: mark, _NODE: str(number), "RAY_START_HOOK": LOCAL_RAY["RAY_START_HOOK"], **TOKEN}
-    forks = _fork_workers()
+    forks = None if before else _fork_workers()  # the command may give it a file system of its own
     own.update({FORK_SERVER: forks} if forks else {})
     with log.open("w") as output:
         return subprocess.Popen(

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from service.cluster.fork_server import run_fork_server
 from service.cluster.inventory import Inventory, Node
 from service.cluster.node_inspection import inspect_this_node
 from service.spec.resources import Resources
-from trainables.machine import describe_machine
+from trainables.machine import Machine, describe_machine
 
 _QUIET: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files are not used
@@ -256,27 +256,45 @@ def _make_unreachable_error(address: str, why: str) -> InputError:
 
 
 def _inspect_nodes(shared: Sequence[Path]) -> Iterator[Node]:
-    """Inspect every node that is alive, by a task on that node."""
+    """Inspect every node that is alive, by a task on that node.
+
+    A task starts a process on its node, and one more. So this process inspects its own node itself,
+    unless that has GPUs, of which this process may see others than Ray does.
+    """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    look = ray.remote(num_cpus=0)(inspect_this_node)
+    here = ray.get_runtime_context().get_node_id()
     with _place_marks(shared if len(alive) > 1 else ()) as marks:
-        calls = [
-            look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(list(marks.values()), node["Resources"].get("GPU", 0) > 0)
-            for node in alive
-        ]
-        for node, call in zip(alive, calls, strict=True):
+        looks = [(node, _begin_inspection(node, here, list(marks.values()))) for node in alive]
+        for node, look in looks:
             try:
-                yield _read_node(node, call, marks)
+                yield _read_node(node, look(), marks)
             except ray.exceptions.RayError as error:
                 if _is_alive(node):
                     last = str(error).strip().splitlines()[-1]
                     name = node["NodeManagerHostname"]
                     raise InputError(f"the node {name} cannot be used: {last}") from None
+
+
+def _begin_inspection(
+    node: Mapping[str, Any], here: str, marks: Sequence[Path]
+) -> Callable[[], Any]:
+    """Begin to inspect a node; what is returned waits for the result.
+
+    Raises:
+        RayError: when it is called; the node did not answer.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    arguments = (marks, gpus := node["Resources"].get("GPU", 0) > 0)
+    if node["NodeID"] == here and not gpus:
+        return lambda: inspect_this_node(*arguments)
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    look = ray.remote(num_cpus=0)(inspect_this_node).options(scheduling_strategy=strategy)
+    call = look.remote(*arguments)
+    return lambda: ray.get(call)
 
 
 def _is_alive(node: Mapping[str, Any]) -> bool:
@@ -287,17 +305,16 @@ def _is_alive(node: Mapping[str, Any]) -> bool:
     return bool(found.get(node["NodeID"], False))
 
 
-def _read_node(node: Mapping[str, Any], call: Any, marks: Mapping[Path, Path]) -> Node:
-    """Read and check the result of a node's inspection.
+def _read_node(
+    node: Mapping[str, Any], found: tuple[str, Machine, list[Path]], marks: Mapping[Path, Path]
+) -> Node:
+    """Check the result of a node's inspection.
 
     Raises:
         InputError: the node does not see a folder, or has another version of gapsweep.
-        RayError: the node did not answer.
     """
-    import ray
-
     name, resources = node["NodeManagerHostname"], node["Resources"]
-    version, machine, missing = ray.get(call)
+    version, machine, missing = found
     require_same_version(version, f"the node {name}", "this machine")
     for folder, mark in marks.items():
         if mark in missing:

@@ -64,7 +64,7 @@ class GroupActor(TuneTrainable):
         Raises:
             LostWorkerError: a worker's process died.
         """
-        return to_result(self._refusal or self._advance())
+        return to_result([self._refusal or self._advance()])
 
     def _advance(self) -> Answer:
         if not self._ranks:

@@ -11,9 +11,16 @@ from service.cluster.shared import Shared
 from service.cluster.tune_messages import from_config, to_result
 from service.cluster.worker import Worker
 
+AHEAD = 0.1
+"""Seconds of training for which short epochs follow without the study's word on each.
+
+To pass a result on costs Tune more than such an epoch takes. The study decides after every one all
+the same, and what was trained after one that ended the trial is dropped.
+"""
+
 
 class TrialActor(TuneTrainable):
-    """Runs the trial in its config, one epoch a step."""
+    """Runs the trial in its config, an epoch or several short ones a step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; trials come through :meth:`reset_config`."""
@@ -30,8 +37,9 @@ class TrialActor(TuneTrainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and return its result."""
-        return to_result(self._refusal or self._worker.advance())
+        """Train an epoch, or as many as fit into a tenth of a second, and return their result."""
+        refusal = self._refusal
+        return to_result(self._worker.run_ahead(AHEAD) if refusal is None else [refusal])
 
     def cleanup(self) -> None:
         """End the trial, so that the ``finally`` blocks of a user's own loop run."""

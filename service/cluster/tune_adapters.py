@@ -8,7 +8,7 @@ here would end the whole sweep inside Tune: it is kept, the sweep stops, and the
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 
 from service.cluster.compat import is_lost_with_node, read_error
 from service.cluster.group_actor import LOST_NODE, LostNodeError, LostWorkerError
-from service.cluster.tune_messages import from_result, to_config
+from service.cluster.tune_messages import ends_trial, from_result, to_config
 from service.study.messages import Answer, EpochReport
 from service.study.session import Decision
 from service.study.trial_flow import DIED, Loss, NoTrial, TrialFlow
@@ -55,22 +55,41 @@ class Bridge:
         self.numbers[tune_id] = found.number
         return to_config(found)
 
-    def report(self, tune_id: str, answer: Answer | None) -> str:
-        """Report one epoch; return Tune's decision for the trial."""
-        if not isinstance(answer, EpochReport):
-            raise TypeError(f"a running trial returned {answer!r} instead of an epoch report")
-        decision = self.flow.report(self.numbers[tune_id], answer)
-        going_on = decision is Decision.CONTINUE
+    def report(self, tune_id: str, answers: Sequence[Answer]) -> str:
+        """Report epochs, none of which ends the trial; return Tune's decision for it."""
+        if not answers:
+            raise TypeError("a running trial returned no epoch report")
+        going_on = self._report_all(self.numbers[tune_id], answers)
         return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
+
+    def _report_all(self, number: int, answers: Sequence[Answer]) -> bool:
+        """Report epochs up to one after which the trial does not go on; whether it does.
+
+        A stop of the sweep counts between two epochs, as it would if they came one by one.
+        """
+        for place, answer in enumerate(answers):
+            if place and self.flow.stopping:
+                return False
+            if not isinstance(answer, EpochReport):
+                raise TypeError(f"a running trial returned {answer!r} instead of an epoch report")
+            if self.flow.report(number, answer) is not Decision.CONTINUE:
+                return False
+        return True
 
     def record_loss(self, tune_id: str, loss: Loss) -> None:
         """Record why a trial's process ended before the trial."""
         self.losses[tune_id] = loss
 
-    def finish(self, tune_id: str, answer: Answer | None, crashed: bool) -> None:
-        """End a trial of Tune: in the study too, unless it was interrupted by a stop or a loss."""
+    def finish(self, tune_id: str, answers: Sequence[Answer], crashed: bool) -> None:
+        """End a trial of Tune: in the study too, unless it was interrupted by a stop or a loss.
+
+        Tune shows the scheduler no result that ends a trial: its earlier epochs are reported here.
+        """
         number, loss = self.numbers.pop(tune_id), self.losses.pop(tune_id, Loss(DIED))
-        self.flow.finish(number, answer, loss if crashed else None)
+        last, earlier = (answers[-1], answers[:-1]) if answers else (None, ())
+        new = ends_trial(answers) and not crashed and number in self.flow.session.open_trials
+        if not new or self._report_all(number, earlier):
+            self.flow.finish(number, last, loss if crashed else None)
 
 
 def _guard(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -127,7 +146,7 @@ class StudyScheduler(FIFOScheduler):
 
     @_guard(TrialScheduler.STOP)
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
-        """Report the epoch to the study and return CONTINUE or STOP."""
+        """Report the epochs to the study and return CONTINUE or STOP."""
         return self.bridge.report(trial.trial_id, from_result(result))
 
     @_guard(None)

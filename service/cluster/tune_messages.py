@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.study.messages import Answer, Assignment, TrialFailure
 
-_ASSIGNMENT, _ANSWER = "assignment", "answer"
+_ASSIGNMENT, _ANSWERS = "assignment", "answers"
 
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
@@ -21,12 +21,19 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
     return found
 
 
-def to_result(answer: Answer) -> dict[str, Any]:
-    """Convert an actor's answer to a result; ``done`` means that the trial has ended."""
-    return {_ANSWER: answer, "done": isinstance(answer, TrialFailure) or answer.is_last}
+def to_result(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Convert an actor's answers, in order, to a result; ``done`` if they end the trial."""
+    return {_ANSWERS: list(answers), "done": ends_trial(answers)}
 
 
-def from_result(result: Mapping[str, Any] | None) -> Answer | None:
-    """Read the answer from a result; None if the actor died before it answered."""
-    found: Answer | None = (result or {}).get(_ANSWER)
+def from_result(result: Mapping[str, Any] | None) -> Sequence[Answer]:
+    """Read the answers from a result; none if the actor died before it answered."""
+    found: Sequence[Answer] = (result or {}).get(_ANSWERS, ())
     return found
+
+
+def ends_trial(answers: Sequence[Answer]) -> bool:
+    """Whether the last of an actor's answers is the end of its trial."""
+    if not answers:
+        return False
+    return isinstance(answers[-1], TrialFailure) or answers[-1].is_last

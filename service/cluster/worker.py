@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import torch
 
 from service.base.disk import is_disk_full
 from service.base.files import replace_file
+from service.cluster.checkpoint import Checkpoint
 from service.cluster.code_access import enter_policy
 from service.spec.model import SweepSpec
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
@@ -85,18 +87,20 @@ class Worker:
         self.process = Process()
         self._division: _Division | None = None
         self._known_folds: dict[int, Splits] = {}
+        self._checkpoint, self._is_ahead = Checkpoint(), False
         self._run: Run | None = None
 
     def take(self, assignment: Assignment) -> None:
         """Release the last trial and its memory, and take the next one."""
-        self._forget()
+        self._let_go()
         self._trial, self._recorded, self._reported_folds = assignment, assignment.recorded, 0
+        self._is_own = self._is_ahead = False
 
     def close(self) -> None:
         """Let go of the trial and of the data on the device."""
+        self._let_go()
         self._division = None
         self._known_folds.clear()
-        self._forget()
 
     def advance(self) -> Answer:
         """Train one epoch and return its result; after a resumption, first the last result again.
@@ -118,12 +122,36 @@ class Worker:
         except Exception as error:
             return self._fail(_describe(error), disk_full=is_disk_full(error))
 
+    def run_ahead(self, seconds: float) -> list[Answer]:
+        """Advance once, and on until so many seconds are over or the trial ends.
+
+        Only where what follows an epoch leaves no trace if the trial is to end there.
+
+        Raises:
+            torch.AcceleratorError, BdbQuit: as :meth:`advance`.
+        """
+        self._is_ahead, until = False, time.monotonic() + seconds
+        answers = [self.advance()]
+        while not self._saves_each_epoch() and time.monotonic() < until:
+            last = answers[-1]
+            if isinstance(last, TrialFailure) or last.is_last:
+                break
+            self._is_ahead = True  # no file may have epochs that the session does not
+            answers.append(self.advance())
+        return answers
+
     def _fail(self, reason: str, *, disk_full: bool = False) -> TrialFailure:
         """End the trial as failed, and free its device memory for the trials beside it."""
         ran_on = self._describe_device()
         failure = TrialFailure(reason=reason, ran_on=ran_on, disk_full=disk_full)
         self._forget()
         return failure
+
+    def _let_go(self) -> None:
+        """Forget a trial that may go on in another process."""
+        if self._run is not None and not self._is_ahead:
+            self._checkpoint.end(self._run.state_dict)
+        self._forget()
 
     def _forget(self) -> None:
         if self._run is not None:
@@ -144,6 +172,8 @@ class Worker:
 
     def _advance(self) -> EpochReport:
         run = self._run = self._run or self._begin()
+        if not self._is_ahead:
+            self._checkpoint.save_if_due(run.state_dict)
         result = run.last_result
         if result is None or self._is_recorded(result):
             result = self._train_epoch(run)
@@ -169,8 +199,21 @@ class Worker:
 
     def _train_epoch(self, run: Run) -> EpochResult:
         result = next(self._results)
-        self._save(run.state_dict(), self._folder.checkpoint(self._trial.number))
+        if self._saves_each_epoch():
+            state = run.state_dict()  # every process of a group takes part
+            if not self.process.rank:
+                self._checkpoint.save(state)
+        else:
+            self._checkpoint.note(done=result.done)
         return result
+
+    def _saves_each_epoch(self) -> bool:
+        """Whether the state is written before an epoch is reported.
+
+        It is where an epoch that is trained again may come out otherwise, as in a loop of the
+        user's own, and where a trial may be paused.
+        """
+        return self._is_own or self.process.world > 1 or self._context.spec.search.pruner.pauses
 
     def _conclude(self, run: Run, report: EpochReport) -> EpochReport:
         """The last report of a training, with the metrics at its kept weights.
@@ -247,6 +290,7 @@ class Worker:
             process=self.process,
             placed=division.placed,
         )
+        self._is_own = isinstance(run, OwnRun)
         if isinstance(run, OwnRun):
             files = self._folder.files(self._trial.number)
             run.folder = files if fold is None else files / f"fold{fold + 1}"
@@ -277,19 +321,13 @@ class Worker:
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """Read the trial's checkpoint from an earlier session or process, if there is one."""
-        checkpoint = self._folder.checkpoint(self._trial.number)
-        if self.process.rank or not checkpoint.exists():
+        if self.process.rank:
             return None
-        state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        known = state.keys() & {
-            "rates",
-            "loop",
-            "folds",
-        }  # else an older version wrote it: start over
-        return state if known else None
+        self._checkpoint.begin(self._folder.checkpoint(self._trial.number))
+        return self._checkpoint.read()
 
     def _save(self, state: Mapping[str, Any], path: Path) -> None:
-        """Write a checkpoint atomically."""
+        """Write weights atomically."""
         if self.process.rank:
             return
         save_tensors(state, path)

@@ -39,6 +39,7 @@ class AskedWorker(Worker):
         )
         run = RunElsewhere(parts, lambda name: _is_better_high(spec, name))
         run.folder = self._folder.files(trial.number)
+        self._is_own = True
         state = self._read_checkpoint()
         if state is not None:
             run.load_state_dict(state)

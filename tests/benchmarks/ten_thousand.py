@@ -233,7 +233,7 @@ class Simulation:
     def _end_epoch(self, event: _Epoch, searcher: StudySearcher, scheduler: StudyScheduler) -> None:
         self._clocks.wait_for(event.ends)
         self._measured.trained += 1 / EPOCHS
-        name, result = str(event.order), to_result(self._worker.answer(event.trial, event.epoch))
+        name, result = str(event.order), to_result([self._worker.answer(event.trial, event.epoch)])
         done = result["done"]
         if not done:
             tune = SimpleNamespace(trial_id=name)

@@ -169,7 +169,7 @@ def test_bombs_stop_at_the_limit_whatever_their_headers_say(tmp_path: Path) -> N
         (archive(("notes.txt", b"x")), "no Python module"),
         (archive(("mine.py", b"1"), ("MINE.py", b"2")), "duplicate file"),
         (archive(("straße.py", b"1"), ("STRASSE.py", b"2")), "duplicate file"),
-        (archive(("caf\u00e9.py", b"1"), ("cafe\u0301.py", b"2")), "duplicate file"),
+        (archive(("\u00e9.py", b"1"), ("e\u0301.py", b"2")), "duplicate file"),
         (archive(("mine", b"1"), ("mine/a.py", b"2")), "a file and a folder"),
     ],
 )

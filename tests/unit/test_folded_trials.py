@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from service.cluster import checkpoint
 from service.cluster import worker as worker_module
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
@@ -113,6 +114,7 @@ def test_its_weights_are_those_of_the_first_fold(tmp_path: Path) -> None:
     take(alone)
     while not (answer := alone.advance()).fold.ends:  # type: ignore[union-attr]  # of an epoch
         pass
+    alone.close()
     first = torch.load(tmp_path / "alone" / "trials" / "00000" / "last.pt", weights_only=True)
     kept = torch.load(tmp_path / "folded" / "trials" / "00000" / "best.pt", weights_only=True)
     assert isinstance(answer, EpochReport)
@@ -143,10 +145,11 @@ def test_a_replicate_is_trained_on_one_division(tmp_path: Path) -> None:
     assert "test/loss" in answers[-1].best
 
 
-@pytest.mark.parametrize("loops", [False, True])
+@pytest.mark.parametrize(("loops", "closes"), [(False, True), (False, False), (True, False)])
 def test_a_process_that_dies_in_a_fold_or_at_its_end_goes_on_with_the_same_bits(
-    tmp_path: Path, loop: str, loops: bool
+    tmp_path: Path, loop: str, loops: bool, closes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", 1e6)
     more: dict[str, Any] = {"trainable": loop, "model": {}} if loops else {}
     whole = worker(tmp_path / "whole", **more)
     take(whole)
@@ -157,10 +160,13 @@ def test_a_process_that_dies_in_a_fold_or_at_its_end_goes_on_with_the_same_bits(
         first = worker(folder, **more)
         take(first)
         assert [first.advance() for _ in range(cut)] == expected[:cut]
+        if closes:
+            first.close()
         second = worker(folder, **more)
         take(second, recorded=cut)
-        begins = cut - 1 if cut in ends else cut  # the end of a fold is told once more
-        assert run(second) == expected[begins:]
+        again = [cut] if closes or loops else ends  # it goes on from there, or begins anew
+        told = [expected[end - 1] for end in again if end in ends and end <= cut]
+        assert run(second) == [*told, *expected[cut:]]  # ends of folds are told once more
 
 
 def test_a_trial_without_its_checkpoint_begins_anew_and_tells_each_fold_again(
@@ -201,7 +207,7 @@ def test_small_samples_are_divided_once_for_all_trials_of_a_process(
     for _ in range(2):
         take(one)
         answers.append(run(one))
-        (tmp_path / "trials" / "00000" / "last.pt").unlink()
+        (tmp_path / "trials" / "00000" / "last.pt").unlink(missing_ok=True)
     assert answers[0] == answers[1]
     assert divided == [0, 1, 2]
     monkeypatch.setattr(worker_module, "_MOST_KEPT", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -570,3 +571,9 @@ def test_the_windows_of_replicates_are_spread(folder: Path) -> None:
     rows = opened(source)
     sizes = [len(rows.divide(r).train) for r in range(1, 6)]
     assert all(abs(a - b) > 2 for a, b in pairwise(sizes))
+
+
+def test_digits_are_read_without_importing_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    splits = opened({"name": "digits"}).divide()
+    assert splits.train.x.shape[-2:] == (8, 8)

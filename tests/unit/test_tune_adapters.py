@@ -46,11 +46,18 @@ class Sides:
         self.searcher, self.scheduler = StudySearcher(self.bridge), StudyScheduler(self.bridge)
 
     def epoch(self, tune_id: str, epoch: int, value: float) -> str:
-        result = to_result(report(epoch, value))
+        return self.epochs(tune_id, report(epoch, value))
+
+    def epochs(self, tune_id: str, *answers: Answer) -> str:
+        result = to_result(answers)
         return self.scheduler.on_trial_result(None, SimpleNamespace(trial_id=tune_id), result)
 
-    def end(self, tune_id: str, answer: Answer | None, crashed: bool = False) -> None:
-        result = None if answer is None else flatten_dict(to_result(answer))
+    def end(
+        self, tune_id: str, answer: Answer | None, crashed: bool = False, *, before: int = 0
+    ) -> None:
+        """``before`` are epochs with the loss of their number that come with the last answer."""
+        earlier = [report(n, float(n)) for n in range(1, before + 1)]
+        result = None if answer is None else flatten_dict(to_result([*earlier, answer]))
         self.searcher.on_trial_complete(tune_id, result, crashed)
 
     def record(self, number: int = 0) -> Trial:
@@ -81,6 +88,56 @@ def test_a_pruned_trial_is_pruned_in_the_study_with_its_values() -> None:
     sides.end("a", report(2, 5.0))
     assert sides.study.trials[0].state is TrialState.PRUNED
     assert sides.study.trials[0].intermediate_values == {1: 0.5, 2: 5.0}
+
+
+def test_short_epochs_that_come_together_are_recorded_up_to_the_one_that_is_pruned() -> None:
+    sides = Sides(upper=1.0)
+    sides.searcher.suggest("a")
+    answers = [report(1, 0.5), report(2, 5.0), report(3, 0.5)]
+    assert sides.epochs("a", *answers) == TrialScheduler.STOP
+    assert sides.flow.error is None
+    assert sides.study.trials[0].state is TrialState.PRUNED
+    assert sides.study.trials[0].intermediate_values == {1: 0.5, 2: 5.0}
+    sides.end("a", report(3, 0.5))
+    assert sides.study.trials[0].intermediate_values == {1: 0.5, 2: 5.0}
+
+
+def test_epochs_that_come_with_the_end_are_recorded_before_it() -> None:
+    sides = Sides()
+    sides.searcher.suggest("a")
+    sides.end("a", report(3, 0.7, best=0.5), before=2)
+    assert sides.study.trials[0].intermediate_values == {1: 1.0, 2: 2.0, 3: 0.7}
+    assert sides.record().state.value == "complete"
+
+
+@pytest.mark.parametrize("last", [report(3, 0.7, best=0.5), TrialFailure(reason="later")])
+def test_an_end_that_comes_with_an_epoch_that_is_pruned_does_not_count(last: Answer) -> None:
+    sides = Sides(upper=1.5)
+    sides.searcher.suggest("a")
+    sides.end("a", last, before=2)
+    assert sides.study.trials[0].state is TrialState.PRUNED
+    assert sides.study.trials[0].intermediate_values == {1: 1.0, 2: 2.0}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_stop_between_epochs_that_come_together_leaves_the_trial_open(ends: bool) -> None:
+    sides = Sides()
+    sides.searcher.suggest("a")
+    sides.flow.should_stop = lambda: bool(sides.study.trials[0].intermediate_values)
+    if ends:
+        sides.end("a", report(3, 0.7, best=0.5), before=2)
+    else:
+        sides.epochs("a", report(1, 1.0), report(2, 2.0))
+    assert sides.study.trials[0].intermediate_values == {1: 1.0}
+    assert sides.record().state.value == "running"
+
+
+def test_the_last_answers_of_a_process_that_died_are_not_reported_again() -> None:
+    sides = Sides(upper=1.5)
+    sides.searcher.suggest("a")
+    sides.epochs("a", report(1, 0.5))
+    sides.end("a", report(1, 0.5), crashed=True)
+    assert sides.record().state.value == "running"
 
 
 def test_an_early_stopped_trial_is_complete_with_its_best_value() -> None:

@@ -6,11 +6,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from service.base.errors import DiskFullError
+from service.cluster import checkpoint
+from service.cluster import worker as worker_module
 from service.cluster.worker import TrialContext, Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
@@ -66,27 +70,162 @@ def test_it_answers_every_epoch_and_the_outcome_with_the_last(tmp_path: Path) ->
     assert (tmp_path / "trials" / "00000" / "best.pt").exists()
 
 
+def train_three_epochs(folder: Path) -> list[EpochReport]:
+    whole = worker(folder)
+    whole.take(assignment(0, dropout=0.3))
+    return [advance(whole) for _ in range(3)]
+
+
+def read_epoch(folder: Path) -> int:
+    """The last epoch that the checkpoint of trial 0 has."""
+    state = torch.load(SweepFolder(folder).checkpoint(0), weights_only=True)
+    return int(state["last"]["epoch"])
+
+
 def test_another_process_goes_on_from_the_checkpoint_and_repeats_its_last_epoch(
     tmp_path: Path,
 ) -> None:
-    whole = worker(tmp_path / "whole")
-    whole.take(assignment(0, dropout=0.3))
-    expected = [whole.advance() for _ in range(3)]
+    expected = train_three_epochs(tmp_path / "whole")
     first = worker(tmp_path / "cut")
     first.take(assignment(0, dropout=0.3))
     assert [first.advance(), first.advance()] == expected[:2]
+    first.close()
     second = worker(tmp_path / "cut")
     second.take(assignment(0, dropout=0.3))
     assert [second.advance(), second.advance()] == expected[1:]
+
+
+@pytest.mark.parametrize(("period", "saved"), [(0.0, 1), (1e6, 0)])
+def test_after_a_kill_the_epochs_since_the_checkpoint_are_trained_again_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, period: float, saved: int
+) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", period)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    expected = train_three_epochs(tmp_path / "whole")
+    killed = worker(tmp_path / "cut")
+    killed.take(assignment(0, dropout=0.3))
+    assert [killed.advance(), killed.advance()] == expected[:2]
+    assert SweepFolder(tmp_path / "cut").checkpoint(0).exists() is bool(saved)
+    assert not saved or read_epoch(tmp_path / "cut") == saved
+    second = worker(tmp_path / "cut")
+    second.take(replace(assignment(0, dropout=0.3), recorded=2))
+    assert second.advance() == expected[2]
+    weights = [tmp_path / name / "trials" / "00000" / "best.pt" for name in ("whole", "cut")]
+    one, other = (torch.load(path, weights_only=True) for path in weights)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_trial_that_ended_in_the_session_leaves_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", 1e6)
+    one, folder = worker(tmp_path), SweepFolder(tmp_path)
+    one.take(assignment(0, dropout=0.3))
+    advance(one)
+    folder.drop_trial(0)  # as the session does where it is pruned
+    one.take(assignment(1, dropout=0.3))
+    while not advance(one).is_last:
+        pass
+    one.close()
+    assert not folder.trial(0).exists()
+    assert not folder.checkpoint(1).exists()
+
+
+def test_short_epochs_are_answered_together_until_the_time_is_over_or_the_trial(
+    tmp_path: Path,
+) -> None:
+    expected = train_three_epochs(tmp_path / "whole")
+    one = worker(tmp_path / "ahead")
+    one.take(assignment(0, dropout=0.3))
+    assert one.run_ahead(0) == expected[:1]
+    assert one.run_ahead(600) == expected[1:]
+    one.take(assignment(1, lr=-1.0))
+    (failed,) = one.run_ahead(600)
+    assert isinstance(failed, TrialFailure)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_no_checkpoint_has_epochs_that_were_not_answered_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", 0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    one = worker(tmp_path, training={"max_epochs": 9, "batch_size": 16})
+    one.take(assignment(0, dropout=0.3))
+    now = iter([0, 1, *[0, 0, 0, 1], *[0, 0, 1]])  # begins, then whether the time is over
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    assert len(one.run_ahead(1)) == 1
+    assert len(one.run_ahead(1)) == 3
+    assert read_epoch(tmp_path) == 1
+    if closes:
+        one.close()
+        assert read_epoch(tmp_path) == 1
+    else:
+        assert len(one.run_ahead(1)) == 2
+        assert read_epoch(tmp_path) == 4
+
+
+def test_a_trial_that_may_be_paused_is_trained_one_epoch_at_a_time(tmp_path: Path) -> None:
+    one = worker(tmp_path, search={"pruner": "pause_and_promote"})
+    one.take(assignment(0, dropout=0.3))
+    assert len(one.run_ahead(600)) == 1
+
+
+def test_a_trial_that_may_be_paused_is_saved_before_each_report(tmp_path: Path) -> None:
+    one = worker(tmp_path, search={"pruner": "pause_and_promote"})
+    one.take(assignment(0, dropout=0.3))
+    for epoch in (1, 2):
+        advance(one)
+        assert read_epoch(tmp_path) == epoch
+
+
+def test_a_state_is_written_after_a_second_or_twenty_times_what_writing_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, written = [0.0], list[float]()
+
+    def save(*_: object) -> None:
+        written.append(now[0])
+        now[0] += 0.25
+
+    monkeypatch.setattr(checkpoint, "save_tensors", save)
+    made = checkpoint.Checkpoint(clock=lambda: now[0])
+    made.begin(tmp_path / "last.pt")
+    while now[0] < 12:
+        made.note(done=False)
+        made.save_if_due(dict)
+        now[0] += 0.5
+    assert written == [1.0, 6.25, 11.5]
+    made.save_if_due(dict)
+    made.note(done=True)
+    now[0] += 100
+    made.save_if_due(dict)
+    made.end(dict)
+    assert len(written) == 3
+
+
+def test_a_disk_that_is_full_when_a_trial_is_let_go_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DiskFullError("full")
+
+    one = worker(tmp_path)
+    one.take(assignment(0, dropout=0.3))
+    advance(one)
+    monkeypatch.setattr(checkpoint, "save_tensors", refuse)
+    one.take(assignment(1, dropout=0.3))
+    assert advance(one).epoch == 1
 
 
 def test_a_checkpoint_of_an_older_version_is_not_gone_on_from(tmp_path: Path) -> None:
     first = worker(tmp_path)
     first.take(assignment(0, dropout=0.3))
     expected = [first.advance() for _ in range(2)]
-    checkpoint = tmp_path / "trials" / "00000" / "last.pt"
-    state = torch.load(checkpoint, weights_only=True)
-    torch.save({k: v for k, v in state.items() if k not in ("rates", "scaler")}, checkpoint)
+    first.close()
+    file = tmp_path / "trials" / "00000" / "last.pt"
+    state = torch.load(file, weights_only=True)
+    torch.save({k: v for k, v in state.items() if k not in ("rates", "scaler")}, file)
     second = worker(tmp_path)
     second.take(assignment(0, dropout=0.3))
     assert [second.advance() for _ in range(2)] == expected

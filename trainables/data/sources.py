@@ -6,9 +6,11 @@ import gzip
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.words import did_you_mean
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
@@ -17,10 +19,23 @@ from trainables.errors import DataError
 
 def read_digits() -> Raw:
     """1,797 handwritten digits of 8 × 8 pixels, grey values 0 to 16 scaled to 0 to 1."""
-    from sklearn.datasets import load_digits
+    values = _read_bundled_digits()
+    images = values[:, :-1].reshape(-1, 8, 8) / 16.0
+    return Raw(images.astype(np.float32), values[:, -1].astype(int))
+
+
+def _read_bundled_digits() -> NDArray[np.float64]:
+    """The rows of scikit-learn's file, which is read without the second that its import takes."""
+    spec = find_spec("sklearn")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        path = Path(folder, "datasets", "data", "digits.csv.gz")
+        if path.is_file():
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits  # of a version that keeps it elsewhere
 
     bunch = load_digits()
-    return Raw((bunch.images / 16.0).astype(np.float32), bunch.target)
+    return np.column_stack([bunch.data, bunch.target])
 
 
 def read_breast_cancer() -> Raw:
