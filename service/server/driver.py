@@ -25,6 +25,7 @@ from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from search_spaces.widening import read_wider
+from service.base.disk import is_disk_full
 from service.base.errors import (
     DamagedFileError,
     DiskFullError,
@@ -132,6 +133,11 @@ class Driver:
             return Outcome(JobState.PAUSED, redact(str(error)))
         except InputError as error:
             return Outcome(JobState.FAILED, redact(str(error)))
+        except OSError as error:  # as the sweep's files are prepared
+            if not is_disk_full(error):
+                raise
+            where = self._home.sweep(self._job.sweep_id).path
+            return Outcome(JobState.PAUSED, f"the disk of {where} is full; no trial was started")
         return _to_outcome(ending, recorder.requested_action)
 
     def _drive(self, observers: Sequence[SweepObserver]) -> Ending:

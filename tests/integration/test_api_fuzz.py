@@ -34,6 +34,7 @@ CALLS = [
     ("POST", "/v1/sweeps"),
     ("GET", "/v1/sweeps"),
     ("GET", "/v1/cluster"),
+    ("DELETE", "/v1/sweeps/{sweep_id}"),
     *(
         ("GET", f"/v1/sweeps/{{sweep_id}}{rest}")
         for rest in ("", "/trials", "/trials/{number}", "/events")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -24,6 +25,7 @@ from service.server.driver_client import DriverClient
 from service.server.job_demand import read_demand
 from service.server.store.job_records import DriverReport
 from service.spec.file import parse_spec
+from service.sweep.home import SweepFolder
 from tests.drivers import api_over_http, driver_token
 from tests.houses import SPEC, House
 
@@ -173,3 +175,18 @@ class TestMlflow:
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter22")
         driver._use_mlflow(CONFIG)
         assert os.environ["MLFLOW_TRACKING_TOKEN"] == ""
+
+
+def test_a_disk_that_is_full_before_the_first_trial_pauses_the_sweep(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that died of it would use up the sweep's attempts while the disk is full."""
+
+    def refuse(_: SweepFolder) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    house.submit()
+    monkeypatch.setattr(SweepFolder, "write_format", refuse)
+    job = house.drive()
+    assert job.state is JobState.PAUSED
+    assert job.cause == f"the disk of {house.folder.path} is full; no trial was started"

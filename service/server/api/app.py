@@ -80,6 +80,7 @@ async def readyz(request: Request, service: TheService, threads: TheThreads) -> 
 @health_router.get(
     "/metrics",
     response_class=Response,
+    openapi_extra={"security": [{}]},  # a token is optional
     responses={
         **problems.responses(401, 429),
         200: {
