@@ -137,7 +137,7 @@ def test_every_optimiser(optimizer: str) -> None:
     check_each(*between(mlp(training=training, penalty="elastic_net", **{"lambda": 0.02})))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("updates", UPDATES, ids=name)
 def test_every_kind_of_update(updates: dict[str, Any], optimizer: str) -> None:
     training = {**updates, "optimizer": {"name": optimizer}}
@@ -317,7 +317,7 @@ def pool_alone() -> list[tuple[list[Any], TrainingRun]]:
     return [train_alone(make) for make in POOL]
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_takes_drops_and_kills(
     data: st.DataObject, pool_alone: list[tuple[list[Any], TrainingRun]]

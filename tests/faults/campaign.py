@@ -10,7 +10,8 @@ after some seconds), fills the disk of the home folder for 10 s, or cuts MLflow 
 Each sweep also runs once undisturbed. In the end every sweep must have succeeded, with every trial
 once in the store, in its study and in MLflow, all with the same values, and the same best as the
 undisturbed one. The exit status is 1 if anything differs. It needs root, PostgreSQL and `ip`. When
-the minutes are over no other fault comes; what was found until then is printed.
+the minutes are over no other fault comes; what was found until then is printed. The code must not
+change meanwhile: workers are forked from a process that has imported it.
 """
 
 from __future__ import annotations

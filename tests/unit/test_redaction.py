@@ -23,7 +23,7 @@ from service.base.redaction import RedactingFormatter, redact
 from service.base.versions import describe_mismatch, get_installed_version, require_same_version
 from service.server import driver_config
 from service.server.driver_config import DriverConfig
-from service.server.store.user_store import PREFIX
+from service.server.store.token_store import PREFIX
 from service.sweep.home import Home, SweepFolder
 
 TOKEN = f"{PREFIX}{'Ab3-_' * 8}xyz"

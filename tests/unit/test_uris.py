@@ -11,7 +11,7 @@ import pytest
 
 from service.base.accounts import find_account_folder, get_account_name
 from service.base.uris import build_readonly_sqlite_uri
-from service.cli.serving import _database_url
+from service.cli.service_database import find_database_url
 from service.cluster.compat import MAX_RAY_FOLDER
 from service.cluster.connection import _find_ray_folder
 from service.server.store.database import Database
@@ -26,7 +26,7 @@ ODD = ("a?b", "a#b", "a%41b", "a%b", "a b", "größe", "a;b&c=d", "a:b@c", "a'b"
 @pytest.mark.parametrize("name", ODD)
 def test_the_databases_of_a_home_are_in_it_whatever_its_path_is(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path / name).create()
-    database = Database(_database_url(home, None))
+    database = Database(find_database_url(home, None))
     database.upgrade()
     database.close()
     assert (home.path / "service.db").stat().st_size > 0
