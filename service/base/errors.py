@@ -285,10 +285,9 @@ class RateLimitError(InputError):
         return cls(details.message, 1.0 if details.retry_after is None else details.retry_after)
 
 
-class LimitReachedError(InputError):
+class LimitReachedError(ConflictError):
     """The user has as much of something as a user may have."""
 
-    status = HTTPStatus.CONFLICT
     code = "limit-reached"
 
 
