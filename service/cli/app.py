@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from service.base.errors import InputError
 from service.base.plain_text import clean_json, say
@@ -20,7 +21,26 @@ from service.base.streams import fit_json
 INTERRUPTED = 130
 HERE, THERE, SERVICE = "Sweeps on this machine", "Sweeps on a server", "The service"
 
+_ORDER = (
+    *("run", "resume", "report", "list", "validate", "devices", "refit", "export", "delete"),
+    *("schema", "ui", "studies", "replay"),
+    *("submit", "status", "watch", "trials", "logs", "download", "cancel", "pause", "retry"),
+    *("extend", "tokens", "audit-log"),
+    *("up", "serve", "migrate", "serve-mlflow", "users", "backup", "restore"),
+)
+"""The commands in the order of the help: what a newcomer needs first."""
+
+
+class _InOrder(TyperGroup):
+    """A group whose help lists commands in :data:`_ORDER`, whichever module came first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in that order."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 app = typer.Typer(
+    cls=_InOrder,
     help="Which regularisation, how strong, closes the generalisation gap of your model?",
     no_args_is_help=True,
     add_completion=False,

@@ -128,3 +128,10 @@ def test_what_is_public_has_a_docstring(name: str) -> None:
         found = type(found)
     assert inspect.getdoc(found)
     assert importlib.import_module(found.__module__).__doc__
+
+
+def test_the_help_begins_with_what_a_newcomer_needs_and_has_every_command() -> None:
+    group: Any = typer.main.get_command(app)
+    listed = group.list_commands(typer.Context(group))
+    assert listed[:3] == ["run", "resume", "report"]
+    assert set(listed) == set(group.commands)
