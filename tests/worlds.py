@@ -13,6 +13,7 @@ from service.server.api.app import create_app
 from service.server.store.database import Database
 from service.server.store.user_roles import UserRole
 from service.server.sweep_service import ServiceSettings, SweepService
+from tests.patience import wait_for
 
 SPEC: dict[str, Any] = {
     "name": "digits-mlp",
@@ -37,6 +38,11 @@ class World:
             name: self.service.users.create_or_update(name, role) for name, role in roles.items()
         }
         self.http = TestClient(create_app(self.service), raise_server_exceptions=False)
+
+    def close(self) -> None:
+        """Give back what it has; a thread that reads for a stream may be in a query still."""
+        wait_for(lambda: self.database.checked_out() == 0, 5)
+        self.database.close()
 
     def call(self, method: str, path: str, user: str | None = "ann", **more: Any) -> Response:
         headers = dict(more.pop("headers", {}))

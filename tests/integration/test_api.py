@@ -26,8 +26,7 @@ from tests.worlds import SPEC, World, refused
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    made.close()
 
 
 def test_a_sweep_is_submitted_as_json_and_as_yaml_and_read_back(world: World) -> None:

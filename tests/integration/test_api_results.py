@@ -47,8 +47,7 @@ HOLDS_A_JOB = (JobState.STARTING, JobState.RUNNING)
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    made.close()
 
 
 def folder_of(world: World, sweep_id: str) -> SweepFolder:

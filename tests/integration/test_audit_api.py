@@ -23,8 +23,7 @@ from tests.worlds import World, refused
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    made.close()
 
 
 def entries(world: World, **filters: Any) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from service.server.api import responses
 from service.server.store.job_records import DriverReport, Job, SweepWithHistory
 from service.study.events import TrialStarted
 from service.study.records import Role, Trial, TrialState
+from service.sweep.cost import Cost
 from tests.worlds import SPEC, World
 
 
@@ -200,7 +201,7 @@ def details(*, over: bool) -> bytes:
         spec="name: digits",
     )
     return (
-        responses.sweep_details(SweepWithHistory(job=job, history=(), last_event=0))
+        responses.sweep_details(SweepWithHistory(job=job, history=(), last_event=0), Cost())
         .model_dump_json()
         .encode()
     )

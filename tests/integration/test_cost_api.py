@@ -23,8 +23,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         cost = Cost(search_cpu_seconds=3600 * hours, confirmation_gpu_seconds=1800 * hours)
         made.service.progress.record(sweep_id, 1, DriverReport(cost=cost))
     yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    made.close()
 
 
 def hours(world: World, user: str | None) -> dict[str, float]:

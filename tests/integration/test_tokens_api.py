@@ -18,8 +18,7 @@ from tests.worlds import SPEC, World, refused
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    assert made.database.checked_out() == 0
-    made.database.close()
+    made.close()
 
 
 def add(world: World, name: str, by: str = "ann", **asked: Any) -> dict[str, Any]:
