@@ -24,7 +24,7 @@ from service.sweep.home import Home
 
 BUNDLE_GRACE = 7 * 86_400.0
 """Seconds from its last upload for which a bundle that no sweep has is kept."""
-MEASURE_PERIOD = 600.0
+MEASURE_PERIOD = 60.0
 """Seconds between measurements of a sweep that is on the cluster."""
 ANNOUNCE_PATIENCE = 3_900.0
 """Seconds for which a deletion waits for webhooks, which give an event up after an hour."""
