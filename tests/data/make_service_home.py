@@ -4,9 +4,10 @@
     cp tests/data/make_service_home.py /tmp/released/tests/data/
     cd /tmp/released && python -m tests.data.make_service_home DIR
 
-``DIR`` gets ``service.sql`` (the SQLite database as text), ``token`` (ann's, of a service that no
-longer exists), and the folders of two sweeps: ``digits-1``, which succeeded, and ``digits-2``,
-whose driver was killed.
+``DIR`` gets ``service.sql`` (the SQLite database as text), ``service.postgresql.sql`` (the same
+rows in PostgreSQL, by ``pg_dump``), ``token`` (ann's, of a service that no longer exists), and the
+folders of two sweeps: ``digits-1``, which succeeded, and ``digits-2``, whose driver was killed.
+With ``--only-postgresql`` the dump is added to a ``DIR`` that was made before.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import create_engine, insert, select, text
 
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
 from service.server.handover import Handover
 from service.server.store.database import Database
 from service.server.store.job_records import Submission
+from service.server.store.tables import Base
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.sweep_service import ServiceSettings, SweepService
 from service.sweep.home import Home
+from tests.databases import postgres
 from tests.drivers import api_over_http
 
 SPEC: dict[str, Any] = {
@@ -111,5 +115,32 @@ def _write(home: Path, folder: Path, token: str) -> None:
         (copy / "code.json").write_text(code)
 
 
+def dump_postgresql(folder: Path) -> None:
+    """Bring the rows of ``service.sql`` into a PostgreSQL database, and dump that."""
+    with tempfile.TemporaryDirectory() as scratch, postgres() as url:
+        path = Path(scratch, "service.db")
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript((folder / "service.sql").read_text())
+        target = Database(url)
+        target.upgrade()
+        source = create_engine(f"sqlite:///{path}")
+        with source.connect() as reading, target.writing() as writing:
+            for table in Base.metadata.sorted_tables:
+                rows = [dict(row) for row in reading.execute(select(table)).mappings()]
+                if rows:
+                    writing.execute(insert(table), rows)
+                if "id" in table.c and table.c.id.type.python_type is int:
+                    last = f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), max(id))"
+                    writing.execute(text(f"{last} FROM {table.name} HAVING max(id) IS NOT NULL"))
+        target.close()
+        plain = url.replace("+psycopg", "")
+        words = ["pg_dump", "--inserts", "--no-owner", "--no-privileges", plain]
+        dumped = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    lines = [x for x in dumped.splitlines() if not x.startswith(("\\", "--")) and x.strip()]
+    (folder / "service.postgresql.sql").write_text("\n".join(lines) + "\n")
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    if "--only-postgresql" not in sys.argv:
+        make(Path(sys.argv[1]))
+    dump_postgresql(Path(sys.argv[1]))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.runtime.migration import MigrationContext
 
@@ -24,6 +25,7 @@ from service.sweep.home import Home
 from service.sweep.load import read_sweep
 from tests.commands import gapsweep
 from tests.data.make_service_home import start_driver
+from tests.databases import postgres
 from tests.drivers import api_over_http
 from tests.patience import patience
 
@@ -35,27 +37,35 @@ TOKEN = (RELEASED / "token").read_text().strip()
 def home(tmp_path: Path) -> Path:
     """The home as 0.1.0 left it."""
     shutil.copytree(RELEASED / "sweeps", tmp_path / "home" / "sweeps")
-    with closing(sqlite3.connect(tmp_path / "home" / "service.db")) as database:
-        database.executescript((RELEASED / "service.sql").read_text())
     return tmp_path / "home"
 
 
-def url(home: Path) -> str:
-    return f"sqlite:///{home / 'service.db'}"
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
+    """The database as 0.1.0 left it."""
+    if request.param == "sqlite":
+        with closing(sqlite3.connect(home / "service.db")) as database:
+            database.executescript((RELEASED / "service.sql").read_text())
+        yield f"sqlite:///{home / 'service.db'}"
+        return
+    with postgres() as made:
+        with psycopg.connect(made.replace("+psycopg", "")) as connection:
+            connection.execute((RELEASED / "service.postgresql.sql").read_bytes())
+        yield made
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[tuple[SweepService, dict[str, str]]]:
+def serving(home: Path, url: str) -> Iterator[tuple[SweepService, dict[str, str]]]:
     """The service after its migration, and what ann's terminal has in its environment."""
-    assert gapsweep("migrate", "--home", str(home)).returncode == 0
-    service = SweepService(ServiceSettings(database_url=url(home), home=home), Database(url(home)))
+    assert gapsweep("migrate", "--home", str(home), "--database-url", url).returncode == 0
+    service = SweepService(ServiceSettings(database_url=url, home=home), Database(url))
     with api_over_http(service) as api:
         yield service, {"GAPSWEEP_SERVER": api, "GAPSWEEP_TOKEN": TOKEN, "COLUMNS": "200"}
     service.database.close()
 
 
-def test_the_database_is_refused_with_the_command_until_it_is_migrated(home: Path) -> None:
-    database = Database(url(home))
+def test_the_database_is_refused_with_the_command_until_it_is_migrated(url: str) -> None:
+    database = Database(url)
     with database.connecting() as connection:
         before = MigrationContext.configure(connection).get_current_revision()
     assert before == "0007"
@@ -66,8 +76,8 @@ def test_the_database_is_refused_with_the_command_until_it_is_migrated(home: Pat
     database.close()
 
 
-def test_sweeps_are_listed_and_read_with_a_token_of_before(home: Path) -> None:
-    with serving(home) as (_, env):
+def test_sweeps_are_listed_and_read_with_a_token_of_before(home: Path, url: str) -> None:
+    with serving(home, url) as (_, env):
         listed = json.loads(gapsweep("list", "--json", env=env).stdout)["items"]
         assert {s["sweep_id"]: s["state"] for s in listed} == {
             "digits-1": "succeeded",
@@ -90,9 +100,9 @@ def test_the_folders_are_read_without_a_service(home: Path) -> None:
     assert json.loads(done.stdout)["trials"]["complete"] == 5
 
 
-def test_a_sweep_that_was_running_continues_to_its_end(home: Path) -> None:
+def test_a_sweep_that_was_running_continues_to_its_end(home: Path, url: str) -> None:
     before = read_sweep(Home(home).sweep("digits-2"))[2].trials
-    with serving(home) as (service, env):
+    with serving(home, url) as (service, env):
         service.sweeps.end_attempt("digits-2", 1, JobState.PAUSED, "upgraded", "test")
         queued = gapsweep("resume", "digits-2", "--accept-changes", env=env)
         assert queued.returncode == 0, queued.stderr
