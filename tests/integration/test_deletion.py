@@ -24,11 +24,11 @@ from service.tracking.mlflow_runs import (
     ROLE_TAG,
     SWEEP_TAG,
     SweepRuns,
-    TrackedSweep,
 )
 from service.tracking.outbox import TrialUpdate
 from tests.commands import Done, gapsweep
 from tests.drivers import api_over_http
+from tests.tracked import tracked
 from tests.worlds import World
 
 KEPT = Path(__file__).parents[1] / "data" / "sweep_of_format_2"
@@ -49,16 +49,8 @@ class House:
         then = time.time() - DAY * days
         for file in path.rglob("*"):
             os.utime(file, (then, then))
-        tracked = TrackedSweep(
-            sweep_id=sweep_id,
-            name="x",
-            trainable="trainables.models:MLP",
-            data="digits",
-            data_digest="0",
-            params={"trials": "2"},
-            spec=path / "spec.yaml",
-        )
-        runs = SweepRuns(self.home.mlflow_uri, self.home.artifacts.as_uri(), tracked)
+        about = tracked(sweep_id, path / "spec.yaml")
+        runs = SweepRuns(self.home.mlflow_uri, self.home.artifacts.as_uri(), about)
         state, role = TrialState.COMPLETE, Role.SEARCH
         trials = [Trial(number=n, state=state, role=role, params={}, ended=1.0) for n in range(2)]
         runs.write([TrialUpdate(trial=t, changed=True, epochs=()) for t in trials])

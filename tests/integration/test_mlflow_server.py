@@ -27,13 +27,14 @@ from service.server.run_remover import MlflowRunRemover
 from service.server.store.service_tokens import ServiceTokens
 from service.sweep.home import Home
 from service.sweep.refit_record import Registered
-from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.model_registry import ModelEntry, register
 from tests.commands import command
 from tests.drivers import api_over_http, driver_token
 from tests.exported import subject_of
 from tests.patience import patience, wait_for
 from tests.stores import Clock
+from tests.tracked import tracked
 from tests.worlds import World
 from trainables.analysis.example import load_example
 from trainables.analysis.export import export_network
@@ -295,18 +296,6 @@ def test_a_user_registers_a_network_that_others_load_and_a_viewer_does_not(
     np.testing.assert_allclose(loaded.predict(example), outputs, rtol=1e-5, atol=1e-6)
 
 
-def tracked(sweep_id: str, spec: Path) -> TrackedSweep:
-    return TrackedSweep(
-        sweep_id=sweep_id,
-        name="x",
-        trainable="trainables.models:MLP",
-        data="digits",
-        data_digest="0",
-        params={"trials": "2"},
-        spec=spec,
-    )
-
-
 def test_an_old_home_whose_artifacts_are_files_still_opens_and_a_foreign_place_does_not(
     served: Served, tmp_path: Path
 ) -> None:
@@ -338,16 +327,8 @@ def test_the_service_removes_a_deleted_sweeps_runs_for_good(
     client = mlflow.MlflowClient(served.url)
     runs = {}
     for sweep_id in ("gone-1", "kept-1"):
-        tracked = TrackedSweep(
-            sweep_id=sweep_id,
-            name="x",
-            trainable="trainables.models:MLP",
-            data="digits",
-            data_digest="0",
-            params={"trials": "2"},
-            spec=tmp_path / "spec.yaml",
-        )
-        sweep = SweepRuns(served.url, None, tracked)
+        about = tracked(sweep_id, tmp_path / "spec.yaml")
+        sweep = SweepRuns(served.url, None, about)
         sweep.open()
         client.log_artifact(sweep.parent, str(tmp_path / "report.html"))
         runs[sweep_id] = sweep.parent

@@ -21,8 +21,8 @@ from service.tracking.entities import make_name
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.outbox import Outbox
 from service.tracking.refusals import is_away
-from service.tracking.tracked_sweep import TrackedSweep
 from tests.patience import patience, wait_for
+from tests.tracked import tracked
 
 _names = iter(range(1000))
 Client = mlflow.MlflowClient
@@ -41,19 +41,11 @@ def runs(place: Path) -> SweepRuns:
 
 def _make_runs(place: Path, sweep_id: str, **changes: Any) -> SweepRuns:
     (place / "spec.yaml").write_text("name: x\n")
-    tracked = TrackedSweep(
-        sweep_id=sweep_id,
-        name="x",
-        trainable="trainables.models:MLP",
-        data="digits",
-        data_digest="0",
-        params={"trials": "2"},
-        spec=place / "spec.yaml",
-    )
+    about = tracked(sweep_id, place / "spec.yaml")
     return SweepRuns(
         f"sqlite:///{place / 'mlflow.db'}",
         (place / "artifacts").as_uri(),
-        replace(tracked, **changes),
+        replace(about, **changes),
     )
 
 

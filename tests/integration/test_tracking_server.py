@@ -17,10 +17,11 @@ import pytest
 
 from service.base.ports import find_free_port
 from service.study.records import Role, Trial, TrialState
-from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.outbox import TrialUpdate
 from tests.commands import DIGITS, LOCAL, gapsweep, settings
 from tests.patience import patience, wait_for
+from tests.tracked import tracked
 
 
 @contextmanager
@@ -76,17 +77,9 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spec.yaml").write_text("name: x\n")
-    tracked = TrackedSweep(
-        sweep_id="x-1",
-        name="x",
-        trainable="trainables.models:MLP",
-        data="digits",
-        data_digest="0",
-        params={"trials": "2"},
-        spec=tmp_path / "spec.yaml",
-    )
+    about = tracked("x-1", tmp_path / "spec.yaml")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    runs = SweepRuns(uri, (tmp_path / "artifacts").as_uri(), tracked)
+    runs = SweepRuns(uri, (tmp_path / "artifacts").as_uri(), about)
     create, lost = mlflow.MlflowClient.create_run, ["the parent's", "the child's"]
 
     def create_and_lose(client: mlflow.MlflowClient, *args: Any, **kwargs: Any) -> Any:
