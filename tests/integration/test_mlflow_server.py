@@ -242,9 +242,7 @@ def test_a_sweep_logs_with_a_token_and_a_later_one_without_a_server(
         (tmp_path / "spec.yaml").write_text(f"name: {name}\n")
         runs = SweepRuns(uri, artifacts, tracked(name, tmp_path / "spec.yaml"))
         parent = runs.open().parent
-        shown = served.call(
-            "GET", f"/get-artifact?run_uuid={parent}&path=spec.yaml", "vic"
-        )
+        shown = served.call("GET", f"/get-artifact?run_uuid={parent}&path=spec.yaml", "vic")
         assert (shown.status_code, shown.text) == (200, f"name: {name}\n")
         asked = served.call("GET", f"{CALLS}/artifacts/list?run_id={parent}").json()
         assert [f["path"] for f in asked["files"]] == ["spec.yaml"]
