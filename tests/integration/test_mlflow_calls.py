@@ -15,8 +15,10 @@ from service.base.uris import build_sqlite_url
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
-from service.tracking.mlflow_runs import SweepRuns, TrackedSweep
+from service.tracking.mlflow_runs import SweepRuns
+from service.tracking.new_database import create_database
 from service.tracking.outbox import TrialUpdate
+from service.tracking.tracked_sweep import TrackedSweep
 
 METRICS = {
     f"{side}/{name}": 0.5 for side in ("train", "val", "gap") for name in ("loss", "accuracy")
@@ -36,7 +38,16 @@ class Counting:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> SweepRuns:
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """The client that the sweep's runs use."""
+    create_database(uri := build_sqlite_url(tmp_path / "mlflow.db"))
+    made = Counting(mlflow.MlflowClient(uri))
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda _: made)
+    return made
+
+
+@pytest.fixture
+def runs(tmp_path: Path, client: Counting) -> SweepRuns:
     (tmp_path / "spec.yaml").write_text("name: s\n")
     tracked = TrackedSweep(
         sweep_id="s-1",
@@ -81,9 +92,9 @@ def end(trial: Trial) -> Trial:
     )
 
 
-def test_a_trial_is_five_calls_and_the_end_of_a_sweep_no_more_for_many(runs: SweepRuns) -> None:
-    client = Counting(runs._client)
-    runs._client = runs._batches._client = client  # type: ignore[assignment]  # counts, passes on
+def test_a_trial_is_five_calls_and_the_end_of_a_sweep_no_more_for_many(
+    runs: SweepRuns, client: Counting
+) -> None:
     done = []
     for number in range(12):
         before = client.calls.total()
@@ -91,7 +102,7 @@ def test_a_trial_is_five_calls_and_the_end_of_a_sweep_no_more_for_many(runs: Swe
             runs.write(updates)
             done.append(updates[0].trial)
         assert client.calls.total() - before == 5
-    run = client.get_run(runs._children[3])
+    run = client.get_run(runs.open().children[3])
     assert run.info.status == "FINISHED"
     assert run.data.params == {"dropout": "0.1"}
     assert run.data.metrics.items() >= {**METRICS, "best/val/loss": 0.5}.items()
@@ -102,7 +113,7 @@ def test_a_trial_is_five_calls_and_the_end_of_a_sweep_no_more_for_many(runs: Swe
         client.calls.clear()
         runs.finish(sweep_of(trials), "nothing", [], None)
         assert client.calls["set_terminated"] == 1  # the parent's
-        parent = client.get_run(runs.parent).data
+        parent = client.get_run(runs.open().parent).data
         sizes.append(
             (client.calls.total(), *map(len, (parent.params, parent.metrics, parent.tags)))
         )
