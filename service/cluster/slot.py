@@ -18,6 +18,9 @@ from trainables.lanes.shape_key import ShapeKey, explain_alone, find_key
 from trainables.lanes.stacks import own
 from trainables.loop import TrainingRun
 
+FEWEST = 4
+"""Trainings that share their steps, at least; fewer gain less than it costs to record them."""
+
 
 class Lane(Worker):
     """A worker of one trial, which may share its steps with the others of its slot."""
@@ -106,9 +109,9 @@ class Slot:
     A round is an epoch of each.
     """
 
-    def __init__(self, context: TrialContext, *, shares: bool = True) -> None:
-        """With ``shares`` the trials share their steps where they can."""
-        self._context, self._shares = context, shares
+    def __init__(self, context: TrialContext, width: int) -> None:
+        """``width`` is how many trials it has at most; of one it shares nothing."""
+        self._context, self._fewest = context, max(2, min(FEWEST, width))
         self._divisions = Divisions(context, context.spec.resources.device)
         self._lanes: dict[int, Lane] = {}
         self._groups: dict[ShapeKey, Group] = {}
@@ -173,7 +176,7 @@ class Slot:
                 self.drop(number)
 
     def _train(self, lanes: Iterable[Lane]) -> dict[Lane, Outcome]:
-        """An epoch of each; alone is who has no other with the same shapes."""
+        """An epoch of each; alone is who has too few others with the same shapes."""
         by_key: dict[ShapeKey | None, list[Lane]] = {}
         for lane in lanes:
             by_key.setdefault(self._find_key(lane), []).append(lane)
@@ -181,7 +184,7 @@ class Slot:
         outcomes: dict[Lane, Outcome] = {}
         self._groups = {key: group for key, group in self._groups.items() if key in by_key}
         for key, members in by_key.items():
-            if key is None or len(members) == 1:
+            if key is None or len(members) < self._fewest:
                 alone += members
             else:
                 outcomes |= self._train_together(key, members)
@@ -192,7 +195,7 @@ class Slot:
 
     def _find_key(self, lane: Lane) -> ShapeKey | None:
         """What a lane has in common with those that it shares its steps with, if it can."""
-        return lane.key if self._shares and lane.key not in self._alone else None
+        return None if lane.key in self._alone else lane.key
 
     def _train_together(self, key: ShapeKey, lanes: Iterable[Lane]) -> dict[Lane, Outcome]:
         group = self._groups.setdefault(key, Group())

@@ -20,13 +20,13 @@ from service.study.slot_flow import SlotOrders
 class SlotActor(TuneTrainable):
     """Trains the trials that it was given, an epoch or several short ones of each a step."""
 
-    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
+    def setup(self, config: dict[str, Any], shared: Shared, width: int) -> None:  # type: ignore[override]  # tune.with_parameters hands it over
         """Prepare the process once; later slots of the process come through `reset_config`."""
         use_safe_streams()  # a text that a trial prints cannot make it fail
         self._refusal = shared.find_refusal()
         self._refused: list[int] = []
         if self._refusal is None:
-            self._slot = Slot(shared.get())
+            self._slot = Slot(shared.get(), width)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

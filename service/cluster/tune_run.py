@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import tune
@@ -31,17 +32,18 @@ def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int, width: i
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
     bridge = TrialBridge(flow) if width == 1 else SlotBridge(SlotFlow(flow, width))
     while not bridge.over:  # again if the process of a last trial died
-        _run_tune(bridge, context, concurrent)
+        _run_tune(bridge, context, concurrent, width)
 
 
-def _run_tune(bridge: Bridge, context: TrialContext, concurrent: int) -> None:
+def _run_tune(bridge: Bridge, context: TrialContext, concurrent: int, width: int) -> None:
     resources = context.spec.resources
     actor: type[Trainable] = TrialActor if resources.workers == 1 else GroupActor
-    if isinstance(bridge, SlotBridge):
-        actor = SlotActor
+    given: dict[str, Any] = {}
+    if width > 1:
+        actor, given = SlotActor, {"width": width}
     shared = Shared(ray.put(context), get_installed_version(), context.policy, resources)
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=shared),
+        tune.with_parameters(actor, shared=shared, **given),
         build_bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:

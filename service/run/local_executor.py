@@ -33,7 +33,7 @@ def run_trials_here(flow: TrialFlow, context: TrialContext, width: int = 1) -> N
     """
     slots = SlotFlow(flow, width)
     with preserve_process_state():
-        slot = Slot(context, shares=width > 1)
+        slot = Slot(context, width)
         try:
             while (found := slots.open(_HERE)) is not NoTrial.NONE_LEFT:
                 if isinstance(found, NoTrial):

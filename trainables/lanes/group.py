@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -137,11 +137,12 @@ class Group:
         key = find_key(run)
         if self.key is not None and key != self.key:
             raise CannotFuseError("it differs from the group's other trainings in what they share")
-        if key not in _PROGRAMS:
+        known = replace(key, data=None)  # programs are given the data
+        if known not in _PROGRAMS:
             while len(_PROGRAMS) >= _KEPT:
                 _PROGRAMS.pop(next(iter(_PROGRAMS)))
-            _PROGRAMS[key] = Programs(run)
-        self.key, self._programs = key, _PROGRAMS[key]
+            _PROGRAMS[known] = Programs(run)
+        self.key, self._programs = key, _PROGRAMS[known]
         self._lanes.append(_Lane(run, [p for p in run.model.parameters() if p.requires_grad]))
         self._whole = False
 
