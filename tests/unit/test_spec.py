@@ -202,7 +202,7 @@ def test_a_spec_is_frozen_and_reads_back_equal(tmp_path: Path) -> None:
     [
         ("sampler", "; did you mean `search.sampler`?"),
         ("seed", "; did you mean `training.seed` or `search.seed`?"),
-        ("serach", "; did you mean 'search'?"),
+        ("budgets", "; did you mean 'budget'?"),
         ("metric", "; did you mean `objective.metric`?"),
         ("nothing", "; valid: audit, "),
     ],
