@@ -11,7 +11,7 @@ from rich.table import Table
 from search_spaces.space import SearchSpace
 from service.base.number_format import duration
 from service.cluster.inventory import Inventory, Node, format_count
-from service.run.lane_plan import LanePlan
+from service.run.lane_plan import OFF, LanePlan
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination
@@ -25,7 +25,7 @@ _MEASURED = 1.3
 """An epoch by its steps alone: the measurement of the gap is added."""
 
 
-def build_spec_table(spec: SweepSpec, found: Preflight, lanes: LanePlan) -> Table:
+def build_spec_table(spec: SweepSpec, found: Preflight, lanes: LanePlan = OFF) -> Table:
     """The result of checking a spec without training."""
     return _build_grid(
         [
@@ -44,7 +44,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight, lanes: LanePlan) -> Tabl
 
 def _list_shared(lanes: LanePlan) -> Iterator[tuple[str, str]]:
     """What `resources.fuse` does, unless it is off."""
-    if lanes != LanePlan():
+    if lanes != OFF:
         yield "shared steps", lanes.words
 
 
@@ -182,7 +182,7 @@ def build_cluster_table(inventory: Inventory) -> Table:
     return table
 
 
-def build_use_table(spec: SweepSpec, inventory: Inventory, lanes: LanePlan) -> Table:
+def build_use_table(spec: SweepSpec, inventory: Inventory, lanes: LanePlan = OFF) -> Table:
     """The resources of a spec's trials.
 
     Raises:

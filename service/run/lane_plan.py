@@ -45,6 +45,10 @@ class LanePlan:
     words: str = "off"
 
 
+OFF = LanePlan()
+"""Each trial trains alone, as nothing else was asked for."""
+
+
 @dataclass(frozen=True)
 class _Alone:
     """Why each trial has to train alone, and what the spec may say instead of a number."""
@@ -61,7 +65,7 @@ def plan_lanes(spec: SweepSpec, source: str, found: Preflight, slots: int) -> La
     """
     fuse = spec.resources.fuse
     if fuse == "off":
-        return LanePlan()
+        return OFF
     with preserve_process_state():
         torch.set_num_threads(max(1, int(spec.resources.worker_cpus)))
         plan = _plan(spec, found, slots)
@@ -80,7 +84,7 @@ def plan_lanes_of(spec: SweepSpec, source: str, folders: Sequence[Path], slots: 
         SpecError: the sweep would fail.
     """
     if spec.resources.fuse == "off" or spec.trainable == EXTERNAL:
-        return LanePlan()
+        return OFF
     with use_folders(*folders):
         return plan_lanes(spec, source, run_preflight(spec, source), slots)
 
