@@ -26,7 +26,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from service.base.plain_text import escape_markdown
-from service.study.records import Role, Trial, TrialState
+from service.study.records import Role, Trial
 from service.sweep.answer import Answer
 from service.sweep.environment import EXPERIMENT
 from service.sweep.losses import Losses, describe_error
@@ -34,40 +34,29 @@ from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.new_database import create_database
+from service.tracking.open_runs import KILLED, end_runs, find_open_runs, find_runs
 from service.tracking.outbox import SinkEmptiedError, TrialUpdate
 from service.tracking.refusals import BatchLog, Entity, NotOpenError, is_away
+from service.tracking.run_tags import (
+    ANSWER_TAG,
+    ARM_TAG,
+    AUDITED_TAG,
+    CODE_TAG,
+    NOT_ACTING_TAG,
+    PART_TAG,
+    REASON_TAG,
+    REPLICATE_TAG,
+    ROLE_TAG,
+    RUN_STATUS,
+    STATE_TAG,
+    SWEEP_TAG,
+    TRIAL_TAG,
+)
 from service.tracking.tracked_sweep import TrackedSweep
 
-SWEEP_TAG = "gapsweep.sweep_id"
-CODE_TAG = "gapsweep.code"
-TRIAL_TAG = "gapsweep.trial"
-STATE_TAG = "gapsweep.state"
-ROLE_TAG = "gapsweep.role"
-REASON_TAG = "gapsweep.reason"
-NOT_ACTING_TAG = "gapsweep.not_acting"
-ARM_TAG = "gapsweep.arm"
-REPLICATE_TAG = "gapsweep.replicate"
-PART_TAG = "gapsweep.part"
-ANSWER_TAG = "gapsweep.answer"
-AUDITED_TAG = "gapsweep.audited"
-REFIT_ROLE = "refit"
-"""The role of a run of what was trained again on all samples; it is no trial."""
-SEARCHED = " AND ".join(
-    f"tags.`{ROLE_TAG}` != '{role}'"
-    for role in (Role.REPLICATE, Role.REMOVAL, Role.AUDIT, REFIT_ROLE)
-)
-"""The filter that leaves a list of runs with the trials of searches."""
-
-_RUN_STATUS = {
-    TrialState.RUNNING: "RUNNING",
-    TrialState.PAUSED: "SCHEDULED",
-    TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "FINISHED",
-    TrialState.FAILED: "FAILED",
-}
 _SWEEP_STATUS = {
     SweepState.RUNNING: "RUNNING",
-    SweepState.INTERRUPTED: "KILLED",
+    SweepState.INTERRUPTED: KILLED,
     SweepState.SUCCEEDED: "FINISHED",
     SweepState.FAILED: "FAILED",
 }
@@ -139,7 +128,7 @@ class SweepRuns:
         self._client = mlflow.MlflowClient(self._uri)
         self._batches = BatchLog(self._client, self.losses)
         self._experiment = self._find_experiment()
-        runs = self._find_runs()
+        runs = find_runs(self._client, self._experiment, self._sweep.sweep_id)
         children = [r for r in runs if TRIAL_TAG in r.data.tags]
         self._children = {int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in children}
         parents = [r.info.run_id for r in runs if not {TRIAL_TAG, ROLE_TAG} & r.data.tags.keys()]
@@ -184,7 +173,7 @@ class SweepRuns:
 
     def _set_status(self, run: str, trial: Trial) -> None:
         """Give a run its trial's status, unless it has it."""
-        status = _RUN_STATUS[trial.state]
+        status = RUN_STATUS[trial.state]
         if trial.state.has_ended:
             ended = int(1000 * (trial.ended or 0))
             self._client.set_terminated(run, status=status, end_time=ended or None)
@@ -211,8 +200,7 @@ class SweepRuns:
         """End all runs that are open: the sweep's session ended by an error."""
         with self._look_up_after_errors():
             self.open()
-            for run in self._find_runs(running=True):
-                self._client.set_terminated(run.info.run_id, status="KILLED")
+            end_runs(self._client, self._find_open_runs(), {}, KILLED)
 
     @contextmanager
     def _look_up_after_errors(self) -> Iterator[None]:
@@ -254,14 +242,10 @@ class SweepRuns:
     def _end_runs(self, sweep: Sweep) -> None:
         """End the parent, and every run that its trial's end left open."""
         states = {t.number: t.state for t in sweep.trials}
-        for run in self._find_runs(running=True):
-            number = run.data.tags.get(TRIAL_TAG)
-            if number is None:
-                continue
-            state = states.get(int(number), TrialState.RUNNING)
-            status = "KILLED" if state is TrialState.RUNNING else _RUN_STATUS[state]
-            self._client.set_terminated(run.info.run_id, status=status)
-        self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
+        status = _SWEEP_STATUS[sweep.state]
+        left = [run for run in self._find_open_runs() if run.info.run_id != self.parent]
+        end_runs(self._client, left, states, status)
+        self._client.set_terminated(self.parent, status=status)  # last: the others have ended then
 
     def _log_artifacts(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
         files = [] if self._has_spec else [self._sweep.spec]
@@ -295,21 +279,8 @@ class SweepRuns:
             self._client.rename_experiment(number, f"{EXPERIMENT} (deleted, {number})")
             self._client.delete_experiment(number)
 
-    def _find_runs(self, *, running: bool = False) -> list[mlflow.entities.Run]:
-        """All runs of the sweep, or those that have not ended."""
-        condition = f"tags.`{SWEEP_TAG}` = '{self._sweep.sweep_id}'"
-        return self._search(f"{condition} AND status = 'RUNNING'" if running else condition)
-
-    def _search(self, condition: str) -> list[mlflow.entities.Run]:
-        found: list[mlflow.entities.Run] = []
-        token: str | None = None
-        while token is None or token:
-            page = self._client.search_runs(
-                [self._experiment], condition, max_results=1000, page_token=token
-            )
-            found.extend(page)
-            token = page.token or ""
-        return found
+    def _find_open_runs(self) -> Sequence[mlflow.entities.Run]:
+        return find_open_runs(self._client, self._experiment, self._sweep.sweep_id)
 
     def _create_run(self, tags: Mapping[str, str], started: int | None = None) -> str:
         """Create a run.

@@ -25,8 +25,9 @@ from service.base.errors import InputError, ServerError
 from service.sweep.losses import describe_error
 from service.sweep.refit_record import Registered
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
-from service.tracking.mlflow_runs import REFIT_ROLE, ROLE_TAG, SWEEP_TAG, TRIAL_TAG, SweepRuns
+from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.refusals import is_away
+from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG, TRIAL_TAG
 
 REFIT_TAG = "gapsweep.refit"
 REFIT_OF_TAG = "gapsweep.refit_of"

@@ -7,13 +7,13 @@ trial's process, Ray's head with all of its processes, MLflow or PostgreSQL (whi
 after some seconds), fills the disk of the home folder for 10 s, or cuts MLflow off the network for
 10 s. A sweep that its driver has paused, because the disk was full, is resumed, as by a person.
 
-Each kind of sweep also runs once undisturbed. In the end every sweep must have succeeded, with every
-trial once in the store, in its study and in MLflow, all with the same values, and the same best as
-the undisturbed one, and no run may be open. The exit status is 1 if anything differs. It needs
-root, PostgreSQL and `ip`. Faults and ends of sweeps are printed as they come. When the minutes are
-over no other fault comes; what was found until then is printed. Networks wait at each forward pass,
-so that sweeps last long enough for the faults. The code must not change meanwhile: workers are
-forked from a process that has imported it. `--only` chooses among the faults.
+Each kind of sweep also runs once undisturbed. In the end every sweep must have succeeded, with
+every trial once in the store, in its study and in MLflow, all with the same values, and the same
+best as the undisturbed one, and no run may be open. The exit status is 1 if anything differs. It
+needs root, PostgreSQL and `ip`. Faults and ends of sweeps are printed as they come. When the
+minutes are over no other fault comes; what was found until then is printed. Networks wait at each
+forward pass, so that sweeps last long enough for the faults. The code must not change meanwhile:
+workers are forked from a process that has imported it. `--only` chooses among the faults.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ RETRIES = 1_000
 """Drivers of one sweep that may die: the faults are not to use them up."""
 KINDS = 4
 """Sweeps that differ; the others repeat them."""
-TRIALS = 10
+TRIALS = 14
 EPOCHS = 6
 PAUSE = 0.04
 """Seconds of a forward pass: an epoch takes about one."""

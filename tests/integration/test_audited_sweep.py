@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from service.study.records import Role, TrialState
-from service.tracking.mlflow_runs import SEARCHED
+from service.tracking.run_tags import SEARCHED
 
 SPEC: dict[str, Any] = {
     "name": "audited",

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from service.study.records import Role
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
-from service.tracking.mlflow_runs import SEARCHED
+from service.tracking.run_tags import SEARCHED
 from tests.commands import gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.

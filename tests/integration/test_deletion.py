@@ -19,13 +19,9 @@ from service.run import deletion
 from service.study.records import Role, Trial, TrialState
 from service.sweep.folder_removal import list_aside
 from service.sweep.home import Home
-from service.tracking.mlflow_runs import (
-    REFIT_ROLE,
-    ROLE_TAG,
-    SWEEP_TAG,
-    SweepRuns,
-)
+from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.outbox import TrialUpdate
+from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG
 from tests.commands import Done, gapsweep
 from tests.drivers import api_over_http
 from tests.tracked import tracked

@@ -19,6 +19,7 @@ from service.sweep.losses import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.entities import make_name
 from service.tracking.mlflow_runs import SweepRuns
+from service.tracking.open_runs import find_runs
 from service.tracking.outbox import Outbox
 from service.tracking.refusals import is_away
 from tests.patience import patience, wait_for
@@ -92,7 +93,10 @@ def _log(runs: SweepRuns, *trials: Trial, seconds: float = 20) -> tuple[bool, Ou
 
 def _found(runs: SweepRuns) -> dict[str, mlflow.entities.Run]:
     """The sweep's runs by name."""
-    return {run.info.run_name: run for run in runs._find_runs()}
+    return {
+        run.info.run_name: run
+        for run in find_runs(runs._client, runs.experiment, runs._sweep.sweep_id)
+    }
 
 
 def _points(runs: SweepRuns, name: str, metric: str) -> list[float]:

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ import mlflow
 import pytest
 
 from service.base.ports import find_free_port
+from service.study.ranking import Ranking
 from service.study.records import Role, Trial, TrialState
+from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.mlflow_runs import SweepRuns
+from service.tracking.open_runs import find_open_runs, find_runs
 from service.tracking.outbox import TrialUpdate
+from service.tracking.run_tags import SWEEP_TAG
 from tests.commands import DIGITS, LOCAL, gapsweep, settings
 from tests.patience import patience, wait_for
 from tests.tracked import tracked
@@ -100,3 +105,35 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id])
     assert sorted(list(run.data.params) for run in found) == [["dropout"], ["trials"]]
+
+
+def test_no_run_is_open_when_the_session_is_over(tmp_path: Path) -> None:
+    """A run of a trial that is paused is open too, and so is a second one of the sweep's own."""
+    (tmp_path / "spec.yaml").write_text("name: x\n")
+    about = tracked("x-1", tmp_path / "spec.yaml")
+    uri, places = f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "artifacts").as_uri()
+    states = (TrialState.PAUSED, TrialState.RUNNING, TrialState.COMPLETE)
+    trials = [Trial(number=n, state=s, role=Role.SEARCH, params={}) for n, s in enumerate(states)]
+    news = [TrialUpdate(trial=t, changed=True, epochs=()) for t in trials]
+    sweep = Sweep(
+        sweep_id="x-1",
+        name="x",
+        state=SweepState.INTERRUPTED,
+        seconds=1.0,
+        ranking=Ranking("val/loss", "min"),
+        max_epochs=2,
+        trials=tuple(trials),
+    )
+    endings: list[Callable[[SweepRuns], None]] = [
+        lambda runs: runs.finish(sweep, "", (), None),
+        lambda runs: runs.close(),
+    ]
+    for end in endings:
+        runs, client = SweepRuns(uri, places, about), mlflow.MlflowClient(uri)
+        runs.write(news)
+        client.create_run(runs.experiment, tags={SWEEP_TAG: "x-1"})
+        assert [r for r in find_open_runs(client, runs.experiment) if r.info.run_id != runs.parent]
+        end(runs)
+        ended = Counter(r.info.status for r in find_runs(client, runs.experiment, "x-1"))
+        assert ended.pop("FINISHED") == 1
+        assert ended.keys() == {"KILLED"}
