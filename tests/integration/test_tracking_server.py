@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,14 +18,19 @@ import mlflow
 import pytest
 
 from service.base.ports import find_free_port
+from service.run import sweep_session
+from service.run.sweep_control import Orders
 from service.study.ranking import Ranking
 from service.study.records import Role, Trial, TrialState
+from service.sweep.home import Home
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.mlflow_runs import SweepRuns
+from service.tracking.new_database import create_database
 from service.tracking.open_runs import find_open_runs, find_runs
 from service.tracking.outbox import TrialUpdate
 from service.tracking.run_tags import SWEEP_TAG
 from tests.commands import DIGITS, LOCAL, gapsweep, settings
+from tests.contract.sweeps import Executor
 from tests.patience import patience, wait_for
 from tests.tracked import tracked
 
@@ -137,3 +143,33 @@ def test_no_run_is_open_when_the_session_is_over(tmp_path: Path) -> None:
         ended = Counter(r.info.status for r in find_runs(client, runs.experiment, "x-1"))
         assert ended.pop("FINISHED") == 1
         assert ended.keys() == {"KILLED"}
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_sweep_of_a_service_waits_longer_for_an_mlflow_that_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool
+) -> None:
+    """Nobody waits for its end at a terminal, and its parent would stay open."""
+    monkeypatch.setattr(sweep_session, "_PATIENCE", 0.5)
+    finish, first = SweepRuns.finish, []
+
+    def finish_when_back(runs: SweepRuns, *arguments: Any) -> None:
+        first.append(time.monotonic())
+        if time.monotonic() < first[0] + 3:
+            raise ConnectionError("it starts")
+        finish(runs, *arguments)
+
+    monkeypatch.setattr(SweepRuns, "finish", finish_when_back)
+    local = Executor("local", tmp_path)
+    spec = local.spec(budget={"trials": 1})
+    home = Home(tmp_path / "home")
+    folder = local.new(home.path, spec)
+    create_database(home.mlflow_uri)
+    ending = local.run(spec, folder, orders=Orders() if served else None)
+    assert (ending.unlogged is None) == served
+    client = mlflow.MlflowClient(home.mlflow_uri)
+    if served:
+        experiment = client.get_experiment_by_name("gapsweep")
+        assert experiment is not None
+        found = find_runs(client, experiment.experiment_id, folder.sweep_id)
+        assert [run.info.status for run in found] == ["FINISHED"] * 2
