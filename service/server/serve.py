@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import logging
 import os
 import secrets
 import socket
@@ -21,15 +20,15 @@ from fastapi import FastAPI
 
 from service.base.errors import InputError
 from service.base.ports import check_port, is_loopback
-from service.base.redaction import RedactingFormatter
+from service.base.server_logging import configure_logging
 from service.cluster.jobs_client import RayJobs
 from service.server.api.app import create_app
 from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
 from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
+from service.server.left_open import LeftOpenRuns
 from service.server.mlflow_tasks import END_RUNS, REMOVE_RUNS, MlflowTask
-from service.server.open_runs import OpenRuns
 from service.server.patient_protocol import PatientProtocol
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
@@ -107,8 +106,8 @@ def build(settings: ServerSettings) -> FastAPI:
     upkeep = Upkeep(service, MlflowTask(REMOVE_RUNS, *about_mlflow), settings.keep_days)
     keeping = LeasedLoop("upkeep", leases, upkeep.round, UPKEEP_PERIOD)
     service.wake_upkeep = keeping.wake
-    open_runs = OpenRuns(service.sweeps, MlflowTask(END_RUNS, *about_mlflow))
-    ending = LeasedLoop("open runs", leases, open_runs.round, _OPEN_RUNS_PERIOD)
+    left_open = LeftOpenRuns(service.sweeps, MlflowTask(END_RUNS, *about_mlflow))
+    ending = LeasedLoop("open runs", leases, left_open.round, _OPEN_RUNS_PERIOD)
     auditing = _build_audit_loop(service, settings.audit_days, leases)
     loops = [
         reconciling,
@@ -159,7 +158,7 @@ def serve(settings: ServerSettings) -> None:
     """
     check_port(settings.host, settings.port)
     check_proxies(settings.trusted_proxies)
-    _configure_logging()
+    configure_logging()
     app = build(settings)
     gc.collect()
     gc.freeze()  # a collection over everything that is loaded would delay every request
@@ -221,12 +220,3 @@ def _build_audit_loop(service: SweepService, days: float, leases: LeaseStore) ->
         service.audit.delete_before(time.time() - days * 86_400)
 
     return LeasedLoop("audit", leases, delete_old, _AUDIT_PERIOD)
-
-
-def _configure_logging() -> None:
-    """Log to standard error, without secrets."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("alembic", "httpx2", "httpx", "ray"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

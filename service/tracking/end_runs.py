@@ -57,7 +57,8 @@ def end_all(home: Home, uri: str | None, states: Mapping[str, str]) -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from service.tracking.open_runs import KILLED, end_runs, find_open_runs
+    from service.tracking.left_open import end_runs, find_open_runs
+    from service.tracking.run_status import KILLED
     from service.tracking.run_tags import SWEEP_TAG
 
     try:

@@ -243,10 +243,10 @@ def test_a_sweep_logs_with_a_token_and_a_later_one_without_a_server(
     ):
         (tmp_path / "spec.yaml").write_text(f"name: {name}\n")
         runs = SweepRuns(uri, artifacts, tracked(name, tmp_path / "spec.yaml"))
-        runs.open()
-        shown = served.call("GET", f"/get-artifact?run_uuid={runs.parent}&path=spec.yaml", "vic")
+        parent = runs.open().parent
+        shown = served.call("GET", f"/get-artifact?run_uuid={parent}&path=spec.yaml", "vic")
         assert (shown.status_code, shown.text) == (200, f"name: {name}\n")
-        asked = served.call("GET", f"{CALLS}/artifacts/list?run_id={runs.parent}").json()
+        asked = served.call("GET", f"{CALLS}/artifacts/list?run_id={parent}").json()
         assert [f["path"] for f in asked["files"]] == ["spec.yaml"]
 
 
@@ -330,8 +330,7 @@ def test_the_service_removes_a_deleted_sweeps_runs_for_good(
     runs = {}
     for sweep_id in ("gone-1", "kept-1"):
         about = tracked(sweep_id, tmp_path / "spec.yaml")
-        sweep = SweepRuns(served.url, None, about)
-        sweep.open()
+        sweep = SweepRuns(served.url, None, about).open()
         client.log_artifact(sweep.parent, str(tmp_path / "report.html"))
         runs[sweep_id] = sweep.parent
     refit = client.create_run(
@@ -371,11 +370,11 @@ def test_the_service_ends_the_runs_that_a_sweep_left_open(
     for sweep_id in ("dead-1", "paused-1", "running-1"):
         SweepRuns(served.url, None, tracked(sweep_id, tmp_path / "spec.yaml")).write(news)
     late = SweepRuns(served.url, None, tracked("late-1", tmp_path / "spec.yaml"))
-    late.open()
-    client.set_terminated(late.parent, "FINISHED")
-    client.update_run(late.parent, "RUNNING")
+    opened = late.open()
+    client.set_terminated(opened.parent, "FINISHED")
+    client.update_run(opened.parent, "RUNNING")
     tags = {"gapsweep.sweep_id": "late-1", "gapsweep.role": "refit"}
-    client.create_run(late.experiment, tags=tags)
+    client.create_run(opened.experiment, tags=tags)
     monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
     end = MlflowTask(END_RUNS, served.home, served.url, served.world.service.service_tokens.make)
     stopped = {"dead-1": "failed", "paused-1": "paused", "late-1": "succeeded", "none-1": "failed"}
@@ -383,7 +382,7 @@ def test_the_service_ends_the_runs_that_a_sweep_left_open(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens["ann"])
 
     def statuses(sweep_id: str) -> list[str]:
-        found = client.search_runs([late.experiment], f"tags.`gapsweep.sweep_id` = '{sweep_id}'")
+        found = client.search_runs([opened.experiment], f"tags.`gapsweep.sweep_id` = '{sweep_id}'")
         return sorted(run.info.status for run in found)
 
     assert statuses("dead-1") == ["FAILED", "KILLED", "KILLED"]

@@ -24,9 +24,9 @@ from service.study.ranking import Ranking
 from service.study.records import Role, Trial, TrialState
 from service.sweep.home import Home
 from service.sweep.sweep_record import Sweep, SweepState
+from service.tracking.left_open import find_open_runs
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.new_database import create_database
-from service.tracking.open_runs import find_open_runs, find_runs
 from service.tracking.outbox import TrialUpdate
 from service.tracking.run_tags import SWEEP_TAG
 from tests.commands import DIGITS, LOCAL, gapsweep, settings
@@ -137,10 +137,12 @@ def test_no_run_is_open_when_the_session_is_over(tmp_path: Path) -> None:
     for end in endings:
         runs, client = SweepRuns(uri, places, about), mlflow.MlflowClient(uri)
         runs.write(news)
-        client.create_run(runs.experiment, tags={SWEEP_TAG: "x-1"})
-        assert [r for r in find_open_runs(client, runs.experiment) if r.info.run_id != runs.parent]
+        opened = runs.open()
+        client.create_run(opened.experiment, tags={SWEEP_TAG: "x-1"})
+        left = {run.info.run_id for run in find_open_runs(client, opened.experiment)}
+        assert left > {opened.parent}
         end(runs)
-        ended = Counter(r.info.status for r in find_runs(client, runs.experiment, "x-1"))
+        ended = Counter(r.info.status for r in client.search_runs([opened.experiment]))
         assert ended.pop("FINISHED") == 1
         assert ended.keys() == {"KILLED"}
 
@@ -171,5 +173,5 @@ def test_a_sweep_of_a_service_waits_longer_for_an_mlflow_that_comes_back(
     if served:
         experiment = client.get_experiment_by_name("gapsweep")
         assert experiment is not None
-        found = find_runs(client, experiment.experiment_id, folder.sweep_id)
+        found = client.search_runs([experiment.experiment_id])
         assert [run.info.status for run in found] == ["FINISHED"] * 2
