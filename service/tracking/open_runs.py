@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
@@ -36,6 +36,7 @@ from service.tracking.run_tags import (
     CODE_TAG,
     ROLE_TAG,
     STATE_TAG,
+    SWEEP_ROLE,
     SWEEP_TAG,
     TRIAL_TAG,
     list_answer_tags,
@@ -91,10 +92,13 @@ class OpenRuns:
         self.children: dict[int, str] = {
             int(r.data.tags[TRIAL_TAG]): r.info.run_id for r in children
         }
-        parents = [r.info.run_id for r in runs if not {TRIAL_TAG, ROLE_TAG} & r.data.tags.keys()]
+        parents = [r for r in runs if _is_parent(r)]
         self._bare = {r.info.run_id for r in runs if not r.data.params}
         self._ended = {r.info.run_id for r in runs if r.info.status != "RUNNING"}
-        self.parent: str = parents[0] if parents else self._create_parent()
+        self._logged = {int(r.data.tags[TRIAL_TAG]): _read_outcome(r) for r in children}
+        self.parent: str = parents[0].info.run_id if parents else self._create_parent()
+        if parents and ROLE_TAG not in parents[0].data.tags:  # of an older version
+            self._client.set_tag(self.parent, ROLE_TAG, SWEEP_ROLE)
         for run in children:  # of a parent that was deleted
             if run.data.tags.get(MLFLOW_PARENT_RUN_ID) != self.parent:
                 self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, self.parent)
@@ -108,9 +112,12 @@ class OpenRuns:
     def log(self, update: TrialUpdate) -> None:
         """Write an update in one call, and one more for a run's start or end.
 
-        A point that is logged twice is the same point.
+        A point that is logged twice is the same point. A run is ended last: one that was found with
+        its trial's end has all that came before.
         """
         trial = update.trial
+        if trial.state.has_ended and self._logged.get(trial.number) == _get_outcome(trial):
+            return
         run = self._find_child(trial)
         entities: list[Entity] = []
         if run in self._bare:
@@ -167,8 +174,7 @@ class OpenRuns:
         """Give a run its trial's status, unless it has it."""
         status = _RUN_STATUS[trial.state]
         if trial.state.has_ended:
-            ended = int(1000 * (trial.ended or 0))
-            self._client.set_terminated(run, status=status, end_time=ended or None)
+            self._client.set_terminated(run, status=status, end_time=_get_end_time(trial))
             self._ended.add(run)
         elif run in self._ended:
             self._client.update_run(run, status=status)
@@ -194,7 +200,8 @@ class OpenRuns:
         return run
 
     def _create_parent(self) -> str:
-        return self._create_run(self._build_tags() | {MLFLOW_RUN_NAME: self._sweep.sweep_id})
+        name = {MLFLOW_RUN_NAME: self._sweep.sweep_id}
+        return self._create_run({**self._build_tags(), **name, ROLE_TAG: SWEEP_ROLE})
 
     def _describe_parent(self) -> None:
         try:
@@ -245,3 +252,26 @@ class OpenRuns:
 def _get_start_time(trial: Trial) -> int:
     """Unix milliseconds, of the trial's start and not of its logging."""
     return int(1000 * (trial.started or time.time()))
+
+
+def _get_end_time(trial: Trial) -> int | None:
+    """Unix milliseconds; None where it is not known."""
+    return int(1000 * trial.ended) if trial.ended else None
+
+
+_Outcome = tuple[str, str, int | None]
+"""The status of a run, the state of its trial, and when it ended."""
+
+
+def _get_outcome(trial: Trial) -> _Outcome:
+    return _RUN_STATUS[trial.state], trial.state.value, _get_end_time(trial)
+
+
+def _read_outcome(run: Run) -> _Outcome:
+    return run.info.status, run.data.tags.get(STATE_TAG, ""), run.info.end_time
+
+
+def _is_parent(run: Run) -> bool:
+    """Whether it is the sweep's own run, neither a trial's nor a refit's."""
+    tags = run.data.tags
+    return TRIAL_TAG not in tags and tags.get(ROLE_TAG, SWEEP_ROLE) == SWEEP_ROLE

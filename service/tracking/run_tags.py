@@ -19,13 +19,18 @@ REPLICATE_TAG = "gapsweep.replicate"
 PART_TAG = "gapsweep.part"
 ANSWER_TAG = "gapsweep.answer"
 AUDITED_TAG = "gapsweep.audited"
+SWEEP_ROLE = "sweep"
+"""The role of a sweep's own run, which older versions left without one."""
 REFIT_ROLE = "refit"
 """The role of a run of what was trained again on all samples; it is no trial."""
 SEARCHED = " AND ".join(
     f"tags.`{ROLE_TAG}` != '{role}'"
     for role in (Role.REPLICATE, Role.REMOVAL, Role.AUDIT, REFIT_ROLE)
 )
-"""The filter that leaves a list of runs with the trials of searches."""
+"""The filter that leaves a list of runs with sweeps and the trials of their searches.
+
+MLflow takes a run without the tag for one that does not fit: every run has a role.
+"""
 
 
 def name_run(trial: Trial) -> str:

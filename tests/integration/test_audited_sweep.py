@@ -86,7 +86,7 @@ def test_mlflow_has_both(audited: gapsweep.Sweep) -> None:
     def search(condition: str) -> list[Any]:
         return list(client.search_runs([experiment.experiment_id], condition))
 
-    assert len(search(SEARCHED)) == 14
+    assert len(search(SEARCHED)) == 15  # the sweep's own run, too
     runs = search("tags.`gapsweep.role` = 'audit'")
     assert len(runs) == 4
     assert all(r.data.tags["gapsweep.audited"].isdigit() for r in runs)
