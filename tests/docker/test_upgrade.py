@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from tests.commands import gapsweep
-from tests.docker.test_stack import states
 from tests.docking import Docked
 from tests.patience import wait_for
 
@@ -89,12 +88,15 @@ def test_a_stack_of_0_1_0_is_listed_reported_and_continued(stack: Docked, tmp_pa
         assert answer.returncode == 0, answer.stderr
         return answer.stdout
 
-    assert states(stack).keys() == {"digits-1", "digits-2"}
-    assert states(stack)["digits-1"] == "succeeded"
+    def states() -> dict[str, str]:
+        return {s["sweep_id"]: s["state"] for s in json.loads(ask("list", "--json"))["items"]}
+
+    assert states().keys() == {"digits-1", "digits-2"}
+    assert states()["digits-1"] == "succeeded"
     assert "digits-1" in ask("report", "digits-1")
     ask("download", "digits-1", "--to", str(tmp_path / "best.pt"))
     assert (tmp_path / "best.pt").stat().st_size
-    wait_for(lambda: states(stack)["digits-2"] in ("succeeded", "failed"), 180)
+    wait_for(lambda: states()["digits-2"] in ("succeeded", "failed"), 180)
     whole, continued = (json.loads(ask("trials", s, "--json")) for s in ("digits-1", "digits-2"))
     assert [(t["params"], t["value"]) for t in continued] == [
         (t["params"], t["value"]) for t in whole
