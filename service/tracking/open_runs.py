@@ -18,12 +18,13 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from service.base.plain_text import escape_markdown
-from service.study.records import Trial, TrialState
+from service.study.records import Trial
 from service.sweep.losses import Losses, describe_error
-from service.sweep.sweep_record import Sweep, SweepState
+from service.sweep.sweep_record import Sweep
 from service.tracking.artifact_places import log_artifact
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.experiment import Experiment
+from service.tracking.left_open import end_runs, find_open_runs
 from service.tracking.outbox import TrialUpdate
 from service.tracking.refusals import BatchLog, Entity, is_away
 from service.tracking.run_metrics import (
@@ -32,6 +33,7 @@ from service.tracking.run_metrics import (
     list_finalist_metrics,
     list_outcome,
 )
+from service.tracking.run_status import KILLED, SWEEP_STATUS, TRIAL_STATUS
 from service.tracking.run_tags import (
     CODE_TAG,
     ROLE_TAG,
@@ -44,20 +46,6 @@ from service.tracking.run_tags import (
     name_run,
 )
 from service.tracking.tracked_sweep import TrackedSweep
-
-_RUN_STATUS = {
-    TrialState.RUNNING: "RUNNING",
-    TrialState.PAUSED: "SCHEDULED",
-    TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "FINISHED",
-    TrialState.FAILED: "FAILED",
-}
-_SWEEP_STATUS = {
-    SweepState.RUNNING: "RUNNING",
-    SweepState.INTERRUPTED: "KILLED",
-    SweepState.SUCCEEDED: "FINISHED",
-    SweepState.FAILED: "FAILED",
-}
 
 
 class OpenRuns:
@@ -148,19 +136,17 @@ class OpenRuns:
     def end(self, sweep: Sweep) -> None:
         """End the parent, and every run that its trial's end left open."""
         states = {t.number: t.state for t in sweep.trials}
-        for run in self._experiment.find_runs(running=True):
-            number = run.data.tags.get(TRIAL_TAG)
-            if number is None:
-                continue
-            state = states.get(int(number), TrialState.RUNNING)
-            status = "KILLED" if state is TrialState.RUNNING else _RUN_STATUS[state]
-            self._client.set_terminated(run.info.run_id, status=status)
-        self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
+        status = SWEEP_STATUS[sweep.state]
+        left = [run for run in self._find_open_runs() if run.info.run_id != self.parent]
+        end_runs(self._client, left, states, status)
+        self._client.set_terminated(self.parent, status=status)  # last: the others have ended then
 
     def kill(self) -> None:
         """End all runs that are open as killed ones."""
-        for run in self._experiment.find_runs(running=True):
-            self._client.set_terminated(run.info.run_id, status="KILLED")
+        end_runs(self._client, self._find_open_runs(), {}, KILLED)
+
+    def _find_open_runs(self) -> Sequence[Run]:
+        return find_open_runs(self._client, self.experiment, self._sweep.sweep_id)
 
     def log_files(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
         """Upload the files that exist, and the best trial's model."""
@@ -172,7 +158,7 @@ class OpenRuns:
 
     def _set_status(self, run: str, trial: Trial) -> None:
         """Give a run its trial's status, unless it has it."""
-        status = _RUN_STATUS[trial.state]
+        status = TRIAL_STATUS[trial.state]
         if trial.state.has_ended:
             self._client.set_terminated(run, status=status, end_time=_get_end_time(trial))
             self._ended.add(run)
@@ -264,7 +250,7 @@ _Outcome = tuple[str, str, int | None]
 
 
 def _get_outcome(trial: Trial) -> _Outcome:
-    return _RUN_STATUS[trial.state], trial.state.value, _get_end_time(trial)
+    return TRIAL_STATUS[trial.state], trial.state.value, _get_end_time(trial)
 
 
 def _read_outcome(run: Run) -> _Outcome:
