@@ -15,7 +15,8 @@ from trainables.config.stopping import Patience
 from trainables.config.training import Training
 from trainables.data.placing import place
 from trainables.data.splits import Splits
-from trainables.loops.own import LoopParts, OwnRun
+from trainables.loops.loop_parts import LoopParts
+from trainables.loops.own import OwnRun
 from trainables.loops.signature import OwnLoop
 from trainables.loops.trial import Trial
 

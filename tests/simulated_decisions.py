@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.answer.effects import PartState, judge_parts, pair_replicates
 from service.answer.looks import Decision, Look, Spending, decide, spend
-from service.spec.model import LOOKS
+from service.spec.sections import LOOKS
 
 CANDIDATES = 33
 FINALISTS = 3

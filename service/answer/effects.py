@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.spec.model import LOOKS
+from service.spec.sections import LOOKS
 from service.sweep.answer import PartState
 
 PARTS_LEVEL = 0.95

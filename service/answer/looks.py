@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.answer.effects import Effect, estimate
-from service.spec.model import LOOKS
+from service.spec.sections import LOOKS
 
 ALPHA = 0.025
 _SHARE_OF_A_LOOK = 1 / (len(LOOKS) + 1)

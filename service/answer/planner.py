@@ -35,7 +35,7 @@ from service.answer.effects import (
     pair_replicates,
 )
 from service.answer.looks import Decision, Look, Spending, decide, spend
-from service.spec.model import LOOKS
+from service.spec.sections import LOOKS
 from service.study.confirmation import ReplicateRun
 from service.study.records import Role, Trial
 from service.study.study import SweepStudy

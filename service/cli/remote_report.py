@@ -22,7 +22,7 @@ def sweeps_table(sweeps: Sequence[SweepOut]) -> Table:
     """One row per sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("sweep", "owner", "state", "trials", "best", "gap/loss", "size", "age"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "sweep")
     for sweep in sweeps:
         age = duration(max(0.0, time.time() - sweep.created))
         state, cells = str(sweep.state), _describe(sweep)

@@ -20,7 +20,7 @@ from service.replay.comparison import (
 from service.replay.courses import prepare
 from service.replay.sources import open_history
 from service.replay.variants import list_variants, read_stopping
-from service.spec.model import Budget, Search
+from service.spec.sections import Budget, Search
 from service.sweep.home import Home
 from trainables.errors import ContractError
 

@@ -14,7 +14,8 @@ from service.base.errors import InputError, SpecError
 from service.replay.history import History
 from service.spec.directions import fill_directions
 from service.spec.invalid import describe_problems
-from service.spec.model import Search, StoppingChoice, SweepSpec
+from service.spec.model import StoppingChoice, SweepSpec
+from service.spec.sections import Search
 from service.spec.yaml_reader import describe_yaml_error, read_yaml
 from trainables.config.stopping import StoppingConfig
 

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from service.base.plain_text import clean
-from service.report.report_data import Curves, ReportData
+from service.report.curves import Curves
+from service.report.report_data import ReportData
 from service.report.verdict import describe_part
 from service.study.records import GAP_REPORTED
 from service.sweep.answer import Bounds

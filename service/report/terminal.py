@@ -13,6 +13,8 @@ from rich.text import Text
 from service.base.number_format import MISSING, duration, number
 from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
 from service.report.columns import describe_columns, describe_stable, list_column_groups
+from service.report.comparison import ComparisonRow
+from service.report.component_groups import IDLE_MARK, GroupRow, describe_idle
 from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.formatting import (
     format_bounds,
@@ -26,14 +28,7 @@ from service.report.formatting import (
     write_trials,
 )
 from service.report.networks import NETWORKS_NOTE, NetworkRow, list_network_rows, name_finalists
-from service.report.report_data import (
-    IDLE_MARK,
-    ComparisonRow,
-    GroupRow,
-    ReportData,
-    describe_idle,
-    list_arm_metrics,
-)
+from service.report.report_data import ReportData, list_arm_metrics
 from service.report.robustness import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS

@@ -134,8 +134,9 @@ class Sweep:
 
         Columns: ``state``, ``role``, ``value`` (the objective; NaN unless completed), the metrics
         at the kept weights (``val/loss``, ``gap/loss`` …), ``params.NAME`` for each parameter,
-        ``epochs`` (how many ran), ``seconds``, ``reason`` (why it was pruned or failed), and
-        ``not_acting`` (regularisers without effect on the kept weights, separated by commas).
+        ``epochs`` (how many ran), ``seconds``, ``reason`` (why it was pruned or failed),
+        ``not_acting`` (regularisers without effect on the kept weights, separated by commas), and
+        with ``search.folds`` ``folds.1.val/loss`` and alike: each fold's metrics, counted from 1.
         """
         import pandas as pd
 
@@ -296,4 +297,9 @@ def _build_row(trial: Trial) -> dict[str, object]:
         "seconds": trial.seconds,
         "reason": trial.reason,
         "not_acting": ", ".join(trial.not_acting),
+        **{
+            f"folds.{number}.{name}": value
+            for number, fold in enumerate(trial.folds, start=1)
+            for name, value in fold.items()
+        },
     }

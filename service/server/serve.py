@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import logging
 import os
 import secrets
 import socket
@@ -21,7 +20,7 @@ from fastapi import FastAPI
 
 from service.base.errors import InputError
 from service.base.ports import check_port, is_loopback
-from service.base.redaction import RedactingFormatter
+from service.base.server_logging import configure_logging
 from service.cluster.jobs_client import RayJobs
 from service.server.api.app import create_app
 from service.server.api.parts import Part
@@ -149,7 +148,7 @@ def serve(settings: ServerSettings) -> None:
     """
     check_port(settings.host, settings.port)
     check_proxies(settings.trusted_proxies)
-    _configure_logging()
+    configure_logging()
     app = build(settings)
     gc.collect()
     gc.freeze()  # a collection over everything that is loaded would delay every request
@@ -211,12 +210,3 @@ def _build_audit_loop(service: SweepService, days: float, leases: LeaseStore) ->
         service.audit.delete_before(time.time() - days * 86_400)
 
     return LeasedLoop("audit", leases, delete_old, _AUDIT_PERIOD)
-
-
-def _configure_logging() -> None:
-    """Log to standard error, without secrets."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("alembic", "httpx2", "httpx", "ray"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -60,7 +60,8 @@ def _write(detail: ErrorDetails, path: Sequence[str | int], raw: Mapping[str, An
     match detail["type"]:
         case "extra_forbidden":
             valid = sorted(_find_valid_keys(path[:-1], raw))
-            return f"unknown key{suggest_key(path[-1], valid)}; valid: {join_names(valid)}"
+            hint = suggest_key(path[-1], valid) or _suggest_section(path[-1])
+            return f"unknown key{hint}; valid: {join_names(valid)}"
         case "missing":
             return "is missing"
         case "literal_error" | "union_tag_invalid":
@@ -90,7 +91,24 @@ def _find_valid_keys(path: Sequence[str | int], raw: Mapping[str, Any]) -> set[s
         named = [m for m in models if node.get("name") in _list_names(m)]
         whole = [m for m in models if _list_required(m) <= node.keys()]
         models = named or whole or models
-    return {f.alias or n for m in models for n, f in m.model_fields.items()}
+    return {key for model in models for key in _list_keys(model)}
+
+
+def _suggest_section(key: object) -> str:
+    """The sections that have such a key; empty if none has."""
+    places = [
+        f"`{name}.{key}`"
+        for name, field in SweepSpec.model_fields.items()
+        if typing.get_origin(field.annotation) not in (dict, tuple)
+        for models in [set(_find_models(field.annotation))]
+        if len(models) == 1 and any(key in _list_keys(model) for model in models)
+    ]
+    return f"; did you mean {' or '.join(places)}?" if places else ""
+
+
+def _list_keys(model: type[BaseModel]) -> set[str]:
+    """The keys of a model, as in a file."""
+    return {f.alias or n for n, f in model.model_fields.items()}
 
 
 def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:

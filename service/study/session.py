@@ -18,7 +18,7 @@ from optuna.trial import TrialState as StudyTrialState
 from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from service.spec.model import Constraint
+from service.spec.sections import Constraint
 from service.study.attributes import Finding, TrialAttributes, is_paused
 from service.study.attribution import (
     Record,

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 
+from service.base.server_logging import configure_logging
 from service.tracking.mlflow_settings import MlflowSettings
 
 _HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
@@ -28,6 +29,7 @@ _SWITCHED_OFF = (
 
 def serve_mlflow(settings: MlflowSettings) -> None:
     """Serve until the process receives a signal to stop."""
+    configure_logging()
     _prepare(settings)
     import uvicorn
     from mlflow.server.fastapi_app import app

@@ -25,8 +25,10 @@ from service.base.errors import InputError, ServerError
 from service.sweep.losses import describe_error
 from service.sweep.refit_record import Registered
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
-from service.tracking.mlflow_runs import REFIT_ROLE, ROLE_TAG, SWEEP_TAG, TRIAL_TAG, SweepRuns
+from service.tracking.mlflow_runs import SweepRuns
+from service.tracking.open_runs import OpenRuns
 from service.tracking.refusals import is_away
+from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG, TRIAL_TAG
 
 REFIT_TAG = "gapsweep.refit"
 REFIT_OF_TAG = "gapsweep.refit_of"
@@ -71,15 +73,15 @@ def register(runs: SweepRuns, uri: str, artifacts: str | None, entry: ModelEntry
         ServerError: MLflow does not answer.
     """
     with _translate(uri):
-        runs.open()
+        opened = runs.open()
         client = mlflow.MlflowClient(uri)
         _check_name(client, entry)
-        return _Registration(client, runs, artifacts, entry).carry_out()
+        return _Registration(client, opened, artifacts, entry).carry_out()
 
 
 class _Registration:
     def __init__(
-        self, client: mlflow.MlflowClient, runs: SweepRuns, artifacts: str | None, entry: ModelEntry
+        self, client: mlflow.MlflowClient, runs: OpenRuns, artifacts: str | None, entry: ModelEntry
     ) -> None:
         self._client, self._runs, self._entry = client, runs, entry
         self._artifacts = artifacts

@@ -39,11 +39,14 @@ class TrialUpdate:
     epochs: tuple[Epoch, ...]
 
     def split(self) -> tuple[TrialUpdate, ...]:
-        """Smaller updates with the same content; this one alone if it cannot be split."""
+        """Smaller updates with the same content; this one alone if it cannot be split.
+
+        The record is last: a sink that has a trial's end has its epochs, but those it refused.
+        """
         if len(self.epochs) + self.changed < 2:
             return (self,)
         if self.changed:
-            return replace(self, epochs=()), replace(self, changed=False)
+            return replace(self, changed=False), replace(self, epochs=())
         half = len(self.epochs) // 2
         return replace(self, epochs=self.epochs[:half]), replace(self, epochs=self.epochs[half:])
 

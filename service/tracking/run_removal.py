@@ -22,7 +22,7 @@ from service.base.redaction import redact
 from service.base.uris import find_sqlite_path
 from service.sweep.environment import DATABASES, EXPERIMENT
 from service.sweep.losses import describe_error
-from service.tracking.mlflow_runs import REFIT_ROLE, ROLE_TAG, SWEEP_TAG
+from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG
 
 PURGE_TAG = "gapsweep.removed"
 """The tag of a run that is to be removed and not only marked as deleted."""

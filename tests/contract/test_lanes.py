@@ -35,6 +35,7 @@ from trainables.lanes.examination import examine_fusion, explain_recorder
 from trainables.lanes.group import Group
 from trainables.lanes.programs import Program
 from trainables.lanes.reasons import CannotFuseError
+from trainables.lanes.widths import find_width
 from trainables.loop import TrainingRun, train
 from trainables.models import CNN, MLP
 
@@ -469,3 +470,23 @@ def test_passes_are_measured_alone_where_the_trainable_evaluates_itself() -> Non
     makes = [lambda n=n: ROWS.make(OwnEvaluate([16]), {"seed": n}) for n in range(3)]
     check_each(*makes)
     assert "OwnEvaluate defines `evaluate`" in examine_fusion(makes[0]()).measured_alone
+
+
+def test_a_width_is_measured_where_trainings_can_share_their_steps() -> None:
+    before = torch.get_rng_state()
+    advice = find_width(lambda n: mlp(training={"seed": n}, dropout=0.1)(), most=4)
+    assert [one.width for one in advice.measured] == [1, 4]
+    assert advice.width == (4 if advice.measured[1].steps >= 1.15 * advice.measured[0].steps else 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_width_is_1_where_few_epochs_save_less_than_programs_take() -> None:
+    advice = find_width(lambda n: mlp(training={"seed": n})(), most=4, epochs=1)
+    assert advice.width == 1
+
+
+def test_the_width_is_1_where_trainings_cannot_share_their_steps() -> None:
+    make = lambda n: ROWS.make(networks.of(networks.Branches), {"seed": n})  # noqa: E731  # as a caller writes it
+    advice = find_width(make, most=4)
+    assert advice.width == 1
+    assert "return made if made.sum() > 0" in advice.describe()

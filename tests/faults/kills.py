@@ -277,7 +277,7 @@ def check_runs(home: Home, sweep: Sweep) -> Iterator[str]:
     import mlflow
 
     from service.sweep.environment import EXPERIMENT
-    from service.tracking.mlflow_runs import SWEEP_TAG, TRIAL_TAG
+    from service.tracking.run_tags import SWEEP_TAG, TRIAL_TAG
 
     client = mlflow.MlflowClient(home.mlflow_uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from service.study.records import Role, TrialState
-from service.tracking.mlflow_runs import SEARCHED
+from service.tracking.run_tags import SEARCHED
 
 SPEC: dict[str, Any] = {
     "name": "audited",
@@ -86,7 +86,7 @@ def test_mlflow_has_both(audited: gapsweep.Sweep) -> None:
     def search(condition: str) -> list[Any]:
         return list(client.search_runs([experiment.experiment_id], condition))
 
-    assert len(search(SEARCHED)) == 14
+    assert len(search(SEARCHED)) == 15  # the sweep's own run, too
     runs = search("tags.`gapsweep.role` = 'audit'")
     assert len(runs) == 4
     assert all(r.data.tags["gapsweep.audited"].isdigit() for r in runs)

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from service.study.records import Role
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
-from service.tracking.mlflow_runs import SEARCHED
+from service.tracking.run_tags import SEARCHED
 from tests.commands import gapsweep
 
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
@@ -100,8 +100,8 @@ def test_mlflow_has_the_answer_and_its_filter_leaves_the_search(
     experiment = client.get_experiment_by_name("gapsweep")
     assert experiment is not None
     searched = client.search_runs([experiment.experiment_id], SEARCHED)
-    assert {r.data.tags["gapsweep.role"] for r in searched} == {"baseline", "search"}
-    assert len(searched) == 8
+    assert {r.data.tags["gapsweep.role"] for r in searched} == {"sweep", "baseline", "search"}
+    assert len(searched) == 9
     replicates = client.search_runs([experiment.experiment_id], "tags.`gapsweep.replicate` = '1'")
     assert {r.data.tags["gapsweep.role"] for r in replicates} == {"replicate"}
     assert "trial 0" in {r.data.tags["gapsweep.arm"] for r in replicates}

@@ -19,13 +19,9 @@ from service.run import deletion
 from service.study.records import Role, Trial, TrialState
 from service.sweep.folder_removal import list_aside
 from service.sweep.home import Home
-from service.tracking.mlflow_runs import (
-    REFIT_ROLE,
-    ROLE_TAG,
-    SWEEP_TAG,
-    SweepRuns,
-)
+from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.outbox import TrialUpdate
+from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG
 from tests.commands import Done, gapsweep
 from tests.drivers import api_over_http
 from tests.tracked import tracked
@@ -54,9 +50,10 @@ class House:
         state, role = TrialState.COMPLETE, Role.SEARCH
         trials = [Trial(number=n, state=state, role=role, params={}, ended=1.0) for n in range(2)]
         runs.write([TrialUpdate(trial=t, changed=True, epochs=()) for t in trials])
-        self.client.log_artifact(runs._children[0], str(path / "summary.json"))
+        opened = runs.open()
+        self.client.log_artifact(opened.children[0], str(path / "summary.json"))
         tags = {SWEEP_TAG: sweep_id, ROLE_TAG: REFIT_ROLE}
-        self.client.create_run(runs.experiment, tags=tags)
+        self.client.create_run(opened.experiment, tags=tags)
 
     def runs(self, sweep_id: str) -> dict[str, int]:
         """How many runs of the sweep MLflow has, deleted ones too, and artifact folders in all."""

@@ -115,6 +115,14 @@ def test_mlflow_has_the_folds_as_steps(ran: Ran) -> None:
     assert {p.value for p in folds} == set(range(1, FOLDS + 1))
 
 
+def test_the_table_of_trials_has_the_metrics_of_every_fold(ran: Ran) -> None:
+    table = public.open_sweep(home=ran.home).trials
+    columns = [f"folds.{fold}.val/loss" for fold in range(1, FOLDS + 1)]
+    row = table.loc[ran.best["number"]]
+    assert list(row[columns]) == list_values(ran.best, "val/loss")
+    assert f"folds.{FOLDS + 1}.val/loss" not in table
+
+
 def test_the_best_network_is_that_of_the_first_fold(ran: Ran) -> None:
     rows = open_rows(BreastCancer(name="breast_cancer", seed=1))
     assert isinstance(rows, DrawnRows)

@@ -241,10 +241,10 @@ def test_a_sweep_logs_with_a_token_and_a_later_one_without_a_server(
     ):
         (tmp_path / "spec.yaml").write_text(f"name: {name}\n")
         runs = SweepRuns(uri, artifacts, tracked(name, tmp_path / "spec.yaml"))
-        runs.open()
-        shown = served.call("GET", f"/get-artifact?run_uuid={runs.parent}&path=spec.yaml", "vic")
+        parent = runs.open().parent
+        shown = served.call("GET", f"/get-artifact?run_uuid={parent}&path=spec.yaml", "vic")
         assert (shown.status_code, shown.text) == (200, f"name: {name}\n")
-        asked = served.call("GET", f"{CALLS}/artifacts/list?run_id={runs.parent}").json()
+        asked = served.call("GET", f"{CALLS}/artifacts/list?run_id={parent}").json()
         assert [f["path"] for f in asked["files"]] == ["spec.yaml"]
 
 
@@ -328,8 +328,7 @@ def test_the_service_removes_a_deleted_sweeps_runs_for_good(
     runs = {}
     for sweep_id in ("gone-1", "kept-1"):
         about = tracked(sweep_id, tmp_path / "spec.yaml")
-        sweep = SweepRuns(served.url, None, about)
-        sweep.open()
+        sweep = SweepRuns(served.url, None, about).open()
         client.log_artifact(sweep.parent, str(tmp_path / "report.html"))
         runs[sweep_id] = sweep.parent
     refit = client.create_run(

@@ -92,11 +92,17 @@ def _log(runs: SweepRuns, *trials: Trial, seconds: float = 20) -> tuple[bool, Ou
 
 def _found(runs: SweepRuns) -> dict[str, mlflow.entities.Run]:
     """The sweep's runs by name."""
-    return {run.info.run_name: run for run in runs._find_runs()}
+    opened = runs.open()
+    return {run.info.run_name: run for run in opened._experiment.find_runs()}
+
+
+def _children(runs: SweepRuns) -> dict[int, str]:
+    """The runs that the outbox's thread has found so far."""
+    return {} if runs._runs is None else runs._runs.children
 
 
 def _points(runs: SweepRuns, name: str, metric: str) -> list[float]:
-    client, run = runs._client, _found(runs)[name].info.run_id
+    client, run = mlflow.MlflowClient(runs._uri), _found(runs)[name].info.run_id
     return [m.value for m in client.get_metric_history(run, metric)]
 
 
@@ -213,15 +219,15 @@ def test_a_deleted_experiment_is_created_anew_with_all_that_was_logged(place: Pa
     first, second = _trial(0), _trial(1)
     box.repeat([first])
     deadline = patience(20)
-    wait_for(lambda: 0 in runs._children and not box._changed, 20)
-    old = runs._experiment
+    wait_for(lambda: 0 in _children(runs) and not box._changed, 20)
+    old = runs.open().experiment
     mlflow.MlflowClient(runs._uri).delete_experiment(old)
     box.repeat([second])
     sweep = _sweep(first, second)
     assert box.close(lambda: runs.finish(sweep, "a verdict", [], None), deadline), box.error
-    assert runs._experiment != old
-    client = runs._client
-    assert client.get_experiment_by_name("gapsweep").experiment_id == runs._experiment  # type: ignore[union-attr]  # it is there
+    assert runs.open().experiment != old
+    client = mlflow.MlflowClient(runs._uri)
+    assert client.get_experiment_by_name("gapsweep").experiment_id == runs.open().experiment  # type: ignore[union-attr]  # it is there
     assert client.get_experiment(old).lifecycle_stage == "deleted"
     assert sorted(_found(runs)) == ["000 none", "001 none", sorted(_found(runs))[-1]]
     for name in ("000 none", "001 none"):
@@ -234,14 +240,14 @@ def test_a_deleted_experiment_is_restored_by_one_who_may_not_rename_it(
 ) -> None:
     trials = (_trial(0), _trial(1))
     assert _log(runs, *trials)[0]
-    old = runs._experiment
-    runs._client.delete_experiment(old)
+    old = runs.open().experiment
+    mlflow.MlflowClient(runs._uri).delete_experiment(old)
     refusal = MlflowException("API request to endpoint /x failed with error code 403 != 200")
     for name in ("rename_experiment", "delete_experiment"):
         monkeypatch.setattr(Client, name, _raise(refusal))
     closed, box = _log(runs, *trials)
     assert closed, box.error
-    assert runs._experiment == old
+    assert runs.open().experiment == old
     assert len(_found(runs)) == 3
     assert {r.info.status for r in _found(runs).values()} == {"FINISHED"}
 
@@ -250,15 +256,15 @@ def test_a_deleted_experiment_is_restored_by_one_who_may_not_rename_it(
 def test_a_deleted_run_is_created_anew(runs: SweepRuns, what: str) -> None:
     trials = (_trial(0), _trial(1))
     assert _log(runs, *trials)[0]
-    deleted = runs.parent if what == "parent" else runs._children[0]
-    runs._client.delete_run(deleted)
+    deleted = runs.open().parent if what == "parent" else runs.open().children[0]
+    mlflow.MlflowClient(runs._uri).delete_run(deleted)
     closed, box = _log(runs, *trials)
     assert closed, box.error
     found = _found(runs)
     assert len(found) == 3
     assert deleted not in {r.info.run_id for r in found.values()}
     children = [r for r in found.values() if "mlflow.parentRunId" in r.data.tags]
-    assert {r.data.tags["mlflow.parentRunId"] for r in children} == {runs.parent}
+    assert {r.data.tags["mlflow.parentRunId"] for r in children} == {runs.open().parent}
     assert _points(runs, "000 none", "val/loss") == [1.0, 0.5]
     assert {r.info.status for r in found.values()} == {"FINISHED"}
 
@@ -277,7 +283,7 @@ def test_no_run_stays_open_after_the_end_of_a_resumed_sweep(runs: SweepRuns) -> 
     running = _trial(0, TrialState.RUNNING)
     box = Outbox(runs, "mlflow", period=0.01)
     box.repeat([running, _trial(1, TrialState.RUNNING)])
-    wait_for(lambda: len(runs._children) == 2 and not box._changed, 20)
+    wait_for(lambda: len(_children(runs)) == 2 and not box._changed, 20)
     box.close(runs.close)  # as a session that ends by an error
     assert {r.info.status for r in _found(runs).values()} == {"KILLED"}
     again = _make_runs(Path(runs._sweep.spec).parent, runs._sweep.sweep_id)

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner, WilcoxonPruner
 from service.base.errors import SpecError
 from service.spec.file import parse_spec
 from service.spec.fold_pruners import fold_pruners
-from service.spec.model import Constraint
+from service.spec.sections import Constraint
 from service.study.folds import FoldPlan
 from service.study.journal_file import JournalFile
 from service.study.journals import open_journal

@@ -10,8 +10,9 @@ FREE = 1000
 
 
 def measure(*steps: float, memory: int = 10) -> list[Measured]:
-    """Widths 1, 2, 4, … with these steps a second."""
-    return [Measured(2**n, s, memory * 2**n) for n, s in enumerate(steps)]
+    """Widths 1, 4, 8, … with these steps a second."""
+    widths = (1, 4, 8, 16, 32)
+    return [Measured(w, s, memory * w) for w, s in zip(widths, steps, strict=False)]
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,8 @@ def measure(*steps: float, memory: int = 10) -> list[Measured]:
         ((100,), 1),
         ((100, 80, 70), 1),
         ((100, 112), 1),
-        ((100, 120, 125), 2),
-        ((100, 150, 200, 230, 235), 8),
+        ((100, 120, 125), 4),
+        ((100, 150, 200, 230, 235), 16),
         ((100, 105, 300), 1),
     ],
 )
@@ -31,17 +32,18 @@ def test_a_wider_group_is_chosen_while_each_doubling_gains(
     assert choose_width(measure(*steps)) == expected
 
 
-def test_widths_double_while_they_gain() -> None:
+def test_wider_groups_are_measured_while_they_gain() -> None:
     assert find_next_width([], free=FREE, most=16) == 1
-    assert find_next_width(measure(100), free=FREE, most=16) == 2
-    assert find_next_width(measure(100, 150), free=FREE, most=16) == 4
+    assert find_next_width(measure(100), free=FREE, most=16) == 4
+    assert find_next_width(measure(100, 150), free=FREE, most=16) == 8
     assert find_next_width(measure(100, 105), free=FREE, most=16) is None
 
 
 def test_no_width_is_measured_beyond_the_most_or_the_memory() -> None:
-    assert find_next_width(measure(100, 150), free=FREE, most=3) is None
-    assert find_next_width(measure(100, 150, memory=212), free=FREE, most=16) == 4
-    assert find_next_width(measure(100, 150, memory=213), free=FREE, most=16) is None
+    assert find_next_width(measure(100, 150), free=FREE, most=6) == 6
+    assert find_next_width(measure(100, 150), free=FREE, most=4) is None
+    assert find_next_width(measure(100, 150, memory=106), free=FREE, most=16) == 8
+    assert find_next_width(measure(100, 150, memory=107), free=FREE, most=16) is None
 
 
 def test_memory_is_predicted_from_the_two_widest() -> None:

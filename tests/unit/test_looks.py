@@ -22,7 +22,7 @@ from service.answer.looks import (
     replicates_needed,
     spend,
 )
-from service.spec.model import LOOKS
+from service.spec.sections import LOOKS
 
 
 def drawn(

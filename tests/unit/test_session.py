@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState as StudyTrialState
 
-from service.spec.model import Constraint
+from service.spec.sections import Constraint
 from service.study.attributes import Finding
 from service.study.attribution import CONTROLS, HOPELESS, POSTPONED, STALLS
 from service.study.confirmation import ReplicateRun

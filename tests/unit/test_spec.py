@@ -197,6 +197,21 @@ def test_a_spec_is_frozen_and_reads_back_equal(tmp_path: Path) -> None:
     assert load_spec(path) == spec
 
 
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("sampler", "; did you mean `search.sampler`?"),
+        ("seed", "; did you mean `training.seed` or `search.seed`?"),
+        ("budgets", "; did you mean 'budget'?"),
+        ("metric", "; did you mean `objective.metric`?"),
+        ("nothing", "; valid: audit, "),
+    ],
+)
+def test_an_unknown_key_is_looked_for_in_the_other_sections(key: str, hint: str) -> None:
+    assert problems(**{key: 1})[key].startswith(f"unknown key{hint}")
+    assert "did you mean `search.pruner`?" in problems(budget={"pruner": "median"})["budget.pruner"]
+
+
 def test_the_schema_names_every_key() -> None:
     schema = build_json_schema()
     assert set(schema["properties"]) == set(SweepSpec.model_fields)

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -527,7 +527,8 @@ def test_a_receiver_that_drips_its_answer_has_one_timeout_for_all_of_it(
 
 def test_a_slow_receiver_holds_up_no_other_one(house: House, tmp_path: Path) -> None:
     leases = LeaseStore(house.database, "this process")
-    with dripping() as slow, receiving() as fine:
+    with ExitStack() as stack:
+        slow, fine = stack.enter_context(dripping()), stack.enter_context(receiving())
         settings = ServerSettings(
             service=ServiceSettings(database_url=house.url, home=tmp_path),
             ray_address="auto",
@@ -537,11 +538,9 @@ def test_a_slow_receiver_holds_up_no_other_one(house: House, tmp_path: Path) -> 
         loops = serve._build_webhook_loops(settings, house.database, leases)
         for loop in loops:
             loop.start()
-        try:
-            time.sleep(0.3)
-            house.change(JobState.CANCELLED)
-            wait_for(lambda: fine.changes == [("digits-1", "cancelled")], 5)
-        finally:
-            for loop in loops:
-                loop._stopping.set()
+        time.sleep(0.3)
+        house.change(JobState.CANCELLED)
+        wait_for(lambda: fine.changes == [("digits-1", "cancelled")], 5)
+    for loop in loops:  # the slow receiver is gone: no round is left that waits for it
+        loop.stop()
     assert len({loop.name for loop in loops}) == 2

@@ -1,20 +1,42 @@
 """How many trainings should share their steps, from what groups of some widths were measured to do.
 
-Widths 1, 2, 4, 8, … are measured one after the other, until a wider group gains too little or would
-not fit in memory.
+Widths 1, 4, 8, 16, … are measured one after the other, until a wider group gains too little or
+would not fit in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from trainables.lanes.group import Group
+from trainables.lanes.reasons import CannotFuseError
+from trainables.loop import TrainingRun, train
+
+_FIRST = 4
+"""The narrowest group that is measured; two or three trainings share too little."""
 _GROWTH = 1.10
-"""A width is worth while if it takes so many times the steps of half of it."""
+"""A width is worth while if it takes so many times the steps of the one before."""
 _GAIN = 1.15
 """A group is worth while if it takes so many times the steps of its trainings alone."""
 _MEMORY = 0.85
 """The share of free memory that a group may take, by prediction."""
+_STEPS = 4
+"""Steps of an epoch that is measured; those of a whole one follow from them."""
+_ROUNDS = 3
+_ENDLESS = 2**31
+_SECONDS = 20.0
+"""No wider group is measured after so long."""
+_LONG = 0.05
+"""The seconds of a step whose calls cost next to nothing, beside what they compute."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +57,8 @@ def find_next_width(measured: Sequence[Measured], *, free: int, most: int) -> in
         return 1
     last = measured[-1]
     grew = len(measured) < 2 or last.steps >= _GROWTH * measured[-2].steps
-    width = 2 * last.width
-    fits = width <= most and predict_memory(measured, width) <= _MEMORY * free
+    width = min(max(_FIRST, 2 * last.width), most)
+    fits = width > last.width and predict_memory(measured, width) <= _MEMORY * free
     return width if grew and fits else None
 
 
@@ -63,3 +85,172 @@ def choose_width(measured: Sequence[Measured]) -> int:
             break
         chosen = wider
     return chosen.width if chosen.steps >= _GAIN * measured[0].steps else 1
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How many trainings should share their steps; 1 if each should train alone.
+
+    Attributes:
+        width: the number.
+        gain: how many times the epochs of trainings alone such a group trains in the same time.
+        reason: why it is 1, in words; empty if it is not.
+        measured: the widths that were measured, with epochs of a training a second as ``steps``.
+    """
+
+    width: int
+    gain: float = 1.0
+    reason: str = ""
+    measured: Sequence[Measured] = ()
+
+    def describe(self) -> str:
+        """The advice in words."""
+        if self.width == 1:
+            return f"each trial trains alone: {self.reason}"
+        return f"{self.width} trials share their steps, {self.gain:.2f} × as fast as alone"
+
+
+def find_width(
+    make: Callable[[int], TrainingRun],
+    *,
+    most: int,
+    epochs: int | None = None,
+    free: int | None = None,
+) -> Advice:
+    """How many trainings should share their steps, by measurement.
+
+    It takes some seconds: short epochs of trainings alone and in groups, in turns, by the clock of
+    the CPU (with several threads, by that on the wall). They read the data that trials read.
+
+    Args:
+        make: makes a training before its first step, of a number from 0 on. All have one
+            architecture; regularisers should be those of usual trials.
+        most: the largest width that is wanted.
+        epochs: how many epochs the trainings of one process have in all. Where they are so few
+            that making the shared programs takes longer than is gained, the width is 1.
+        free: the bytes that a group may take; None for any.
+    """
+    if most < 2:
+        return Advice(1, reason="no more than one is wanted")
+    try:
+        with torch.random.fork_rng([]):
+            meter = _Meter(make)
+            meter.measure(1)
+            if meter.step > _LONG:
+                return Advice(1, reason=f"a step alone takes {1000 * meter.step:.0f} ms")
+            while width := find_next_width(meter.found, free=free or 2**62, most=most):
+                if time.monotonic() - meter.start > _SECONDS and len(meter.found) > 1:
+                    break
+                meter.measure(width)
+    except Exception as error:  # of whatever type a training raises: it trains alone, and says why
+        return Advice(1, reason=str(error))
+    return _advise(meter.found, meter.made, epochs)
+
+
+def _advise(measured: Sequence[Measured], made: float, epochs: int | None) -> Advice:
+    """``made`` are the seconds in which the programs of all widths were made."""
+    width = choose_width(measured)
+    steps = {one.width: one.steps for one in measured}
+    best = max(measured[1:], key=lambda one: one.steps, default=measured[0])
+    gain = steps[width] / steps[1]
+    if width == 1:
+        reason = f"{best.width} at once train {best.steps / steps[1]:.2f} × as fast as alone"
+        return Advice(1, reason=reason, measured=tuple(measured))
+    saved = math.inf if epochs is None else epochs * (1 / steps[1] - 1 / steps[width])
+    if saved < made:
+        reason = f"{epochs} epochs save {saved:.1f} s, and what they share takes {made:.1f} s"
+        return Advice(1, reason=reason, measured=tuple(measured))
+    return Advice(width, gain, measured=tuple(measured))
+
+
+@dataclass
+class _Meter:
+    """Measures widths, each beside a training alone in turns.
+
+    ``made`` are the seconds in which shared programs were made, ``step`` those of the last steps.
+    """
+
+    create: Callable[[int], TrainingRun]
+    found: list[Measured] = field(default_factory=list)
+    made: float = 0.0
+    start: float = field(default_factory=time.monotonic)
+    step: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._alone = _prepare(self.create(0))
+        self._steps = self._alone.rates.timetable.steps_per_epoch or _STEPS
+        self._train_alone(1)
+
+    def measure(self, width: int) -> None:
+        """Measure a width.
+
+        Raises:
+            CannotFuseError: the trainings cannot share their steps.
+        """
+        memory = width * _count_bytes(self._alone)
+        if width == 1:
+            self.found.append(Measured(1, 1 / self._time_epoch(self._train_alone), memory))
+            return
+        group = Group()
+        for number in range(width):
+            group.take(_prepare(self.create(number)))
+        advance = partial(_advance, group)
+        self.made += max(0.0, _time(advance, 1) - _time(advance, 1))
+        ratios = [
+            self._time_epoch(self._train_alone) / self._time_epoch(advance) for _ in range(_ROUNDS)
+        ]
+        steps = statistics.median(ratios) * width * self.found[0].steps
+        self.found.append(Measured(width, steps, memory))
+
+    def _train_alone(self, steps: int) -> None:
+        _set_steps(self._alone, steps)
+        next(train(self._alone))
+
+    def _time_epoch(self, advance: Callable[[int], None]) -> float:
+        """The seconds of a whole epoch, from those of two short ones."""
+        if self._steps <= 1 + _STEPS:
+            return _time(advance, self._steps)
+        short, long = _time(advance, 1), _time(advance, 1 + _STEPS)
+        self.step = max(0.0, long - short) / _STEPS
+        return short + self.step * (self._steps - 1)
+
+
+def _prepare(run: TrainingRun) -> TrainingRun:
+    """The training without an end."""
+    run.keeping.config, run.keeping.max_epochs = None, _ENDLESS
+    run.keeping.forget()
+    run.keeping.end_after(_ENDLESS)
+    return run
+
+
+def _set_steps(run: TrainingRun, steps: int) -> None:
+    run.training = run.training.model_copy(update={"steps_per_epoch": steps})
+
+
+def _advance(group: Group, steps: int) -> None:
+    """Train an epoch of so many steps.
+
+    Raises:
+        CannotFuseError: a training does not share its steps.
+    """
+    for run in group.runs:
+        _set_steps(run, steps)
+    for outcome in group.advance().values():
+        if isinstance(outcome, Exception):
+            raise outcome
+    if group.reasons:
+        raise CannotFuseError(next(iter(group.reasons.values())))
+
+
+def _time(advance: Callable[[int], None], steps: int) -> float:
+    """The seconds of an epoch of so many steps."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    advance(steps)
+    return clock() - start
+
+
+def _count_bytes(run: TrainingRun) -> int:
+    """The bytes that a training has of its own: weights, gradients and the optimiser's state."""
+    leaves = pytree.tree_leaves((run.state_dict(), [p.grad for p in run.model.parameters()]))
+    return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor))

@@ -7,8 +7,9 @@ from typing import Any
 
 from trainables.gap import compute_gaps
 from trainables.loops.handover import LoopControl
+from trainables.loops.loop_parts import LoopParts
 from trainables.loops.metrics import REPORTED, read_metrics
-from trainables.loops.own import LoopParts, OwnRun
+from trainables.loops.own import OwnRun
 from trainables.loops.settings import take_generators
 from trainables.loops.signature import OwnLoop
 from trainables.run import EpochResult

@@ -15,7 +15,8 @@ from trainables.data.splits import Splits, find_batch_size
 from trainables.distributed.process import Process
 from trainables.errors import ContractError
 from trainables.loops.finding import find_loop
-from trainables.loops.own import LoopParts, OwnRun
+from trainables.loops.loop_parts import LoopParts
+from trainables.loops.own import OwnRun
 from trainables.loops.signature import OwnLoop
 from trainables.run import Run
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import chain, starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,93 +12,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.values import Value, freeze
-from trainables.build import Regularisers, choose_subset, name_key, name_part
-from trainables.config.data_info import DataInfo
-from trainables.config.stopping import StoppingConfig
-from trainables.config.training import Training, is_high_by_name
+from search_spaces.values import freeze
+from trainables.build import name_key, name_part
+from trainables.config.training import Training
 from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
-from trainables.contract import Trainable
-from trainables.data.batch import Batch
-from trainables.data.no_rows import NoSplits
-from trainables.data.placing import Placed, place
-from trainables.data.samples import Pair
-from trainables.data.splits import Splits
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
-from trainables.errors import ContractError, TrainableError, blame, describe_error, locate
-from trainables.functions import find_device
-from trainables.gap import compute_gaps
+from trainables.errors import ContractError, TrainableError, blame, describe_error
 from trainables.keeping import Keeping
-from trainables.loops.batches import guess_info, read_batches
 from trainables.loops.checkpoints import load_state, take_state
+from trainables.loops.evaluation import NO_DATA, LoopEvaluation
 from trainables.loops.handover import Handover, LoopControl, TrialEnd
+from trainables.loops.loop_parts import LoopParts
 from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
 from trainables.loops.settings import plain_mode, set_generators, take_generators
-from trainables.loops.signature import OwnLoop, explain_going_on
+from trainables.loops.signature import explain_going_on
 from trainables.loops.trial import Measure, Trial
 from trainables.loops.trial_data import TrialData
-from trainables.measure import measure
 from trainables.regularisers.weights import Penalised, select_penalised
 from trainables.run import EpochResult, Kept
 
-_NO_DATA = "the spec names no `data`; name it there"
 _FEW = 256
 """Samples of a Dataset in a rehearsal, at most."""
 _START = 2**23  # no epoch of ours has this number
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopParts:
-    """The parts of a training whose loop is a user's.
-
-    ``arguments`` are the loop's beside the trial, ``fixed`` those of them that the spec gives.
-    ``required`` maps the metrics that the spec names to the keys that name them. With
-    ``runs_to_end`` early stopping ends nothing. The spec may name no data. A rehearsal has
-    ``few``, one batch in each epoch.
-    """
-
-    loop: OwnLoop
-    arguments: Mapping[str, Any]
-    params: Mapping[str, Value]
-    fixed: Mapping[str, Any]
-    training: Training
-    regularisers: Regularisers
-    stopping: StoppingConfig | None
-    required: Mapping[str, str]
-    splits: Splits | None
-    data: Placed | None
-    device: str = "cpu"
-    runs_to_end: bool = False
-    few: bool = False
-
-
-class Measuring(Trainable):
-    """How a user's own loop is evaluated: by the spec's loss and metrics, or a function of his."""
-
-    function: Measure | None = None
-
-    @property
-    def _own_names(self) -> frozenset[str]:
-        """The metrics of the spec, which say themselves whether more is better."""
-        return frozenset(metric.name for metric in self._metrics)
-
-    def build(self, info: DataInfo) -> nn.Module:
-        """Not for a loop, which builds its networks itself."""
-        raise NotImplementedError
-
-    def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Any]:
-        """What the user's function returns for the batch, else as of any trainable."""
-        return super().evaluate(model, batch) if self.function is None else self.function(batch)
-
-    def is_better_high(self, metric: str) -> bool:
-        """By the spec's metrics, or by ``higher_is_better`` of the user's function."""
-        named = getattr(self.function, "higher_is_better", ())
-        if metric in named or super().is_better_high(metric):
-            return True
-        return is_high_by_name(metric) and metric not in self._own_names
 
 
 class OwnRun:
@@ -108,13 +44,9 @@ class OwnRun:
 
     def __init__(self, parts: LoopParts) -> None:
         self.parts, self.training = parts, parts.training
-        self.trainable = Measuring()
-        self.splits = parts.splits or NoSplits()
-        self.data = parts.data or place(self.splits, parts.device)
-        self._has_data = not isinstance(self.splits, NoSplits)
-        if self._has_data:
-            self.trainable.setup(self.splits.info, parts.training)
-        self.subset = choose_subset(self.splits.train, self.splits.val, parts.training.seed)
+        self._evaluation = found = LoopEvaluation(parts)
+        self.trainable, self.subset = found.trainable, found.subset
+        self.splits, self.data, self._has_data = found.splits, found.data, found.has_data
         self.keeping = Keeping(parts.stopping, parts.training.max_epochs, parts.runs_to_end)
         self.uses_data = False
         self.evaluates = False
@@ -293,7 +225,7 @@ class OwnRun:
     def read_data(self) -> TrialData:
         """The samples for the loop."""
         if not self._has_data:
-            raise ContractError(f"trial.data: {_NO_DATA}, or load samples in the loop", "data")
+            raise ContractError(f"trial.data: {NO_DATA}, or load samples in the loop", "data")
         self.uses_data = True
         if self._samples is None:
             few = _FEW if self.parts.few else None
@@ -371,10 +303,7 @@ class OwnRun:
         for one in self._regularised:
             one.end_epoch()
             model = one.evaluated if one.model is model else model
-        if not self._has_data and (train is None or val is None):
-            raise ContractError(
-                f"trial.evaluate: {_NO_DATA}, or give batches as `train` and `val`", "data"
-            )
+        self._evaluation.require_batches(train, val)
         self.trainable.function = function
         self._show(model)
         self.evaluates = True
@@ -386,46 +315,10 @@ class OwnRun:
                 for one in self._regularised:
                     if one.evaluated is model:
                         one.refresh_norms()
-                self._measured = self._measure(model, train, val)
+                self._measured = self._evaluation.measure(model, train, val, short=self.is_short)
         finally:
             set_generators(generators)
         return dict(self._measured)
-
-    def _measure(
-        self, model: nn.Module, train: Iterable[Any] | None, val: Iterable[Any] | None
-    ) -> dict[str, float]:
-        device = find_device(list(model.parameters()))
-        sides: dict[str, Mapping[str, float]] = {}
-        for side, given in (("val", val), ("train", train)):
-            with locate(side), self.autocast():
-                if given is not None:
-                    batches = read_batches(given, device, few=self.is_short)
-                    if not self._has_data and self.trainable.function is None:
-                        batches = self._guess_task(model, batches)
-                else:
-                    batches = starmap(Batch, self._read(side))
-                sides[side] = measure(model, self.trainable, batches)
-        gap = compute_gaps(sides["train"], sides["val"], self.trainable.is_better_high)
-        sides["gap"] = gap
-        found = {s: sides[s] for s in ("train", "val", "gap")}
-        return {f"{side}/{k}": v for side, values in found.items() for k, v in values.items()}
-
-    def _read(self, side: str) -> Iterator[Pair]:
-        """The samples that are measured of one side; of a rehearsal some from all over it."""
-        size = self.training.eval_batch_size
-        samples = self.data.measured if side == "train" else self.data.val
-        if self.is_short:
-            return iter([samples.spread(size)])
-        return samples.read(size, subset=self.subset if side == "train" else None)
-
-    def _guess_task(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches, after the task of the first one has chosen loss and metrics."""
-        first = next(batches, None)
-        if first is None:
-            raise ContractError("there is no batch", "trainable")
-        info = guess_info(model, first)
-        self.trainable.setup(info, self.training)
-        return chain([first], batches)
 
     def _show(self, model: nn.Module) -> None:
         """Remember the network that is evaluated."""
