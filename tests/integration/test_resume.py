@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import DIGITS, REPOSITORY, gapsweep, settings
-from tests.forks import forked_command
+from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
 from tests.patience import patience, wait_for
 from tests.rays import Ray
 
@@ -27,7 +26,7 @@ CHANGES = (
 
 
 def _start(home: Path) -> subprocess.Popen[bytes]:
-    words = forked_command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
+    words = command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
     return subprocess.Popen(
         words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
