@@ -24,6 +24,7 @@ __all__ = [
     "defer_compiler_in_mode",
     "find_curvature",
     "has_overflow",
+    "is_plain_optimizer",
     "is_sgd",
     "seed_torch",
     "takes_step",
@@ -148,6 +149,16 @@ def wraps_step(optimizer: Optimizer) -> bool:
     Its signature is that of the unbound method.
     """
     return hasattr(optimizer.step, "_wrapped_by_lr_sched")
+
+
+def is_plain_optimizer(optimizer: Optimizer, hooks: int = 1) -> bool:
+    """Whether an optimiser is one of torch's, whose step nothing wraps and ``hooks`` precede."""
+    return (
+        type(optimizer).__module__.startswith("torch.optim.")
+        and not wraps_step(optimizer)
+        and len(optimizer._optimizer_step_pre_hooks) == hooks
+        and not optimizer._optimizer_step_post_hooks
+    )
 
 
 def is_sgd(optimizer: Optimizer) -> bool:

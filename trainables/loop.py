@@ -463,6 +463,11 @@ def take_step(run: TrainingRun, batches: Marked, epoch: int, now: Now) -> Taken 
 
 def finish_step(run: TrainingRun, epoch: int, now: Now) -> None:
     """Step by the gradients that were added, at the rates of this step."""
+    set_rates(run, epoch, now)
+    run.steps += run.stepper.step(now)
+
+
+def set_rates(run: TrainingRun, epoch: int, now: Now) -> None:
+    """Set the rates of the next step."""
     run.rates.begin(epoch, run.steps)
     now.lr, now.rates, now.step = run.rates.lr, run.rates.each, run.steps
-    run.steps += run.stepper.step(now)

@@ -130,7 +130,7 @@ class Rates:
         self._epochs_of_own = self._steps_of_own = 0
         self.decayed = 0.0
         self._plateau = _follow_plateau(timetable.training.schedule, plateau_mode)
-        optimizer.register_step_pre_hook(self._note_step)
+        optimizer.register_step_pre_hook(self.note_step)
         self._note()
 
     @property
@@ -289,7 +289,7 @@ class Rates:
                 group["lr"] = rate
         self._expected = self._read_groups()
 
-    def _note_step(self, *_: object) -> None:
+    def note_step(self, *_: object) -> None:
         """Note the rates with which the optimiser makes a step, whoever set them."""
         self._note()
         self._taken = self._noted

@@ -77,7 +77,7 @@ class Stepper:
         Its gradients have to be added next.
         """
         if not self._count:
-            self.optimizer.zero_grad()
+            _clear_gradients(self.optimizer)
             self._expected = self.training.accumulate * fed.count
         self._count += fed.count
         self.process.begin_step(fed.share)
@@ -93,6 +93,20 @@ class Stepper:
 
         That is only so with ``fp16``, whose scale is then too large: nothing of the step is done.
         """
+        if not self.open(now):
+            return False
+        for hook in self.hooks.before_step:
+            hook(now)
+        self.clip(now)
+        self.optimizer.step()
+        self.note(now)
+        for hook in self.hooks.after_step:
+            hook(now)
+        self.close(now)
+        return True
+
+    def open(self, now: Now) -> bool:
+        """Begin a step; returns False if it is not to be taken. See :meth:`step`."""
         factor, self._count = self._expected / self._count, 0
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
@@ -103,16 +117,20 @@ class Stepper:
         if factor != 1.0:
             self._scale_gradients(factor)
         now.gradient_scale = torch.ones_like(now.lr)
-        for hook in self.hooks.before_step:
-            hook(now)
+        return True
+
+    def clip(self, now: Now) -> None:
+        """Bound the gradients' norm, after all hooks before the step."""
         if self.training.clip_norm is not None:
             now.gradient_scale = now.gradient_scale * self._clip(self.training.clip_norm)
-        self.optimizer.step()
+
+    def note(self, now: Now) -> None:
+        """Note the rates with which the optimiser made the step."""
         now.lr, now.rates = self.rates.lr, self.rates.each
-        for hook in self.hooks.after_step:
-            hook(now)
+
+    def close(self, now: Now) -> None:
+        """End a step, after all hooks."""
         self.rates.after_step(now.lambda_factor, self._shares)
-        return True
 
     def _is_single(self, fed: Fed) -> bool:
         return self._expected == self._count == fed.count
@@ -128,6 +146,16 @@ class Stepper:
         """Scale all gradients so that their norm is at most the limit; returns the factor."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         return (limit / (norm + 1e-6)).clamp(max=1.0)
+
+
+def _clear_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """What ``zero_grad`` does; that of torch itself takes longer than to set gradients to None."""
+    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+        optimizer.zero_grad()
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def mark_last(batches: Iterator[Fed], size: int) -> Marked:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -68,6 +69,10 @@ if TYPE_CHECKING:
 
 FIRST_LOG = 10.0
 """Seconds after which MLflow is written to at the latest, if no epoch has ended before."""
+_PATIENCE = 20.0
+"""Seconds for which a sweep that ends waits for MLflow."""
+_SERVICE_PATIENCE = 120.0
+"""As many of a sweep of a service, for whose end nobody waits at a terminal."""
 _ABANDON_PATIENCE = 5.0
 """Seconds for which a sweep that ends by an error waits for MLflow."""
 _LOCK_PATIENCE = 60.0
@@ -247,7 +252,7 @@ class Session:
         wider: Wider,
     ) -> None:
         self._spec, self._evidence, self._folder = spec, evidence, folder
-        self._concurrent, self._observers = concurrent, observers
+        self._concurrent, self._observers, self._orders = concurrent, observers, orders
         self._losses = Losses()
         fingerprint = evidence.take_fingerprint(spec, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
@@ -307,7 +312,9 @@ class Session:
             observer.begin(before, self._trials.planned, seconds)
 
     def _open_tracker(self, runs: LateRuns) -> Outbox:
-        return Outbox(runs, "mlflow", rest=FIRST_LOG, reread=lambda: read_history(self._folder))
+        patience = _PATIENCE if self._orders is None else _SERVICE_PATIENCE
+        reread = partial(read_history, self._folder)
+        return Outbox(runs, "mlflow", patience=patience, rest=FIRST_LOG, reread=reread)
 
     def drive(self, cluster: Cluster, rows: Rows) -> None:
         """Run trials until the budget is used up or the sweep must stop."""
@@ -404,7 +411,9 @@ class Session:
         model = self._folder.best_weights(sweep.best.number) if sweep.best else None
         folder = self._folder
         artifacts = (folder.report, folder.summary, folder.robustness, folder.columns)
-        logged = tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model))
+        asked = self._orders is not None and sweep.state is SweepState.INTERRUPTED
+        patience = _PATIENCE if asked else None  # a user waits for a pause or a cancellation
+        logged = tracker.close(lambda: runs.finish(sweep, verdict, artifacts, model), patience)
         return None if logged else tracker.error
 
     def _list_losses(self) -> tuple[Loss, ...]:

@@ -8,10 +8,7 @@ alone; so are its results, to the last bit.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,14 +18,14 @@ from trainables.data.batch import Batch
 from trainables.data.samples import Fed
 from trainables.devices import set_precision
 from trainables.errors import TrainableError
-from trainables.lanes.calls import are_same
+from trainables.lanes.lane import Lane
 from trainables.lanes.passes import pass_all
 from trainables.lanes.programs import Given, Programs
 from trainables.lanes.reasons import CannotFuseError, explain
 from trainables.lanes.shape_key import ShapeKey, describe_network, explain_alone, find_key
-from trainables.lanes.stacks import join, join_nests, own, part
+from trainables.lanes.stacks import copy_state, join, join_nests, own, part
+from trainables.lanes.updates import Updates, describe_updates
 from trainables.loop import (
-    Begun,
     Measure,
     TrainingRun,
     begin_epoch,
@@ -44,61 +41,6 @@ _KEPT = 8
 _PROGRAMS: dict[ShapeKey, Programs] = {}
 
 
-@dataclass
-class _Lane:
-    """A training in a group, with its random numbers and the epoch that it is in."""
-
-    run: TrainingRun
-    trained: Sequence[nn.Parameter]
-    random: Tensor = field(default_factory=torch.get_rng_state)
-    begun: Begun | None = None
-    checked: set[Hashable] = field(default_factory=set)
-
-    @contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Draw from this lane's state of torch's generator."""
-        torch.set_rng_state(self.random)
-        yield
-        self.random = torch.get_rng_state()
-
-    def step_alone(self, batch: Batch, share: float | None) -> list[Tensor | None]:
-        """The loss, gradients and buffers of a step alone, which leaves the lane as it was."""
-        buffers = list(self.run.model.buffers())
-        before = [buffer.clone() for buffer in buffers]
-        torch.set_rng_state(self.random)
-        loss = self.run.trainable.step(self.run.model, batch)
-        part = loss if share is None else loss * share
-        gradients = torch.autograd.grad(part, list(self.trained), allow_unused=True)
-        after = [buffer.clone() for buffer in buffers]
-        for buffer, values in zip(buffers, before, strict=True):
-            buffer.data.copy_(values)
-        return [loss.detach(), *gradients, *after]
-
-    def check(
-        self,
-        kind: Hashable,
-        wanted: Sequence[Tensor | None],
-        found: Sequence[Tensor | None],
-        row: int,
-    ) -> None:
-        """Check the lane's first shared step of a kind.
-
-        Raises:
-            CannotFuseError: it has other bits than the step alone.
-        """
-        mine = [None if stacked is None else stacked[row] for stacked in found]
-        pairs = zip(wanted, [*mine, *self.run.model.buffers()], strict=True)
-        if not all(are_same(one, other) for one, other in pairs):
-            raise CannotFuseError("a step that is shared has other results than the step alone")
-        self.checked.add(kind)
-
-    @property
-    def epoch(self) -> Begun:
-        """The epoch that it is in."""
-        assert self.begun is not None
-        return self.begun
-
-
 class Group:
     """Trainings of one shape key. One that cannot go on with the others goes on alone.
 
@@ -111,14 +53,16 @@ class Group:
         self.key: ShapeKey | None = None
         self.reasons: dict[TrainingRun, str] = {}
         self.measured_alone = ""
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
         self._stacks: list[Tensor] = []
-        self._whole = False
+        self._whole, self._taken = False, 0
+        self._updates: Updates | None = None
 
     @property
     def runs(self) -> tuple[TrainingRun, ...]:
         """All its trainings: those that share their steps, then those that are alone."""
-        return (*(lane.run for lane in self._lanes), *self.reasons)
+        lanes = sorted(self._lanes, key=lambda lane: lane.number)
+        return (*(lane.run for lane in lanes), *self.reasons)
 
     @property
     def width(self) -> int:
@@ -142,7 +86,9 @@ class Group:
                 _PROGRAMS.pop(next(iter(_PROGRAMS)))
             _PROGRAMS[key] = Programs(run)
         self.key, self._programs = key, _PROGRAMS[key]
-        self._lanes.append(_Lane(run, [p for p in run.model.parameters() if p.requires_grad]))
+        self._taken += 1
+        trained = [p for p in run.model.parameters() if p.requires_grad]
+        self._lanes.append(Lane(run, self._taken, describe_updates(run), trained))
         self._whole = False
 
     def drop(self, run: TrainingRun) -> None:
@@ -151,7 +97,7 @@ class Group:
             del self.reasons[run]
             return
         self._lanes = [lane for lane in self._lanes if lane.run is not run]
-        part(run.model)
+        part(run.model, run.parts.optimizer)
         self._whole = False
 
     def state_dict(self, run: TrainingRun) -> dict[str, Any]:
@@ -167,6 +113,7 @@ class Group:
         for run in tuple(self.reasons):
             if run not in outcomes:
                 outcomes[run] = _advance_alone(run)
+        outcomes = {run: outcomes[run] for run in self.runs}
         for run, outcome in outcomes.items():
             if isinstance(outcome, Exception) or outcome.done:
                 self.drop(run)
@@ -174,6 +121,8 @@ class Group:
 
     def _advance_together(self) -> dict[TrainingRun, Outcome]:
         if not self._whole:
+            alike = list(dict.fromkeys(lane.updates for lane in self._lanes))
+            self._lanes.sort(key=lambda lane: (alike.index(lane.updates), lane.number))
             self._stacks = join([lane.run.model for lane in self._lanes])
             self._whole = True
         states = [_keep(lane.run) for lane in self._lanes]
@@ -204,6 +153,7 @@ class Group:
             lane.begun = begin_epoch(lane.run)
             lane.random = torch.get_rng_state()
         self._check_networks()
+        self._updates = None
         total = torch.zeros(self.width)
         while (taken := self._take_step()) is not None:
             losses, count = taken
@@ -239,10 +189,18 @@ class Group:
             count += given[0][0].count
             if last:
                 break
+        self._update()
+        return losses, count
+
+    def _update(self) -> None:
+        """Update every lane; in an epoch's first step each does so alone, as hooks watch it."""
+        if self._updates is not None:
+            self._updates.take()
+            return
         for lane in self._lanes:
             with lane.drawing():
                 finish_step(lane.run, lane.epoch.number, lane.epoch.now)
-        return losses, count
+        self._updates = Updates(self._lanes)
 
     def _add(self, fed: Sequence[Fed], *, last: bool) -> Tensor:
         """Add the gradients of a batch of every lane; returns the lanes' losses ``(L,)``."""
@@ -345,4 +303,4 @@ def _keep(run: TrainingRun) -> dict[str, Any]:
     """The state to go back to; what an epoch does not change in place is not copied."""
     state = run.state_dict()
     changing = ("model", "optimizer", "rates", "scaler", "regularisers")
-    return {**state, **{name: copy.deepcopy(state[name]) for name in changing}}
+    return {**state, **{name: copy_state(state[name]) for name in changing}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,12 +40,47 @@ def stack(models: Sequence[nn.Module]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def part(model: nn.Module) -> None:
-    """Give a network memory of its own again."""
+def part(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Give a network and what its optimiser keeps memory of their own again."""
     for tensor in list_tensors(model).values():
         tensor.data = tensor.data.clone()
         if tensor.grad is not None:
             tensor.grad = tensor.grad.clone()
+    for state in optimizer.state.values():
+        for value in state.values():
+            if isinstance(value, Tensor):
+                value.data = value.data.clone()
+
+
+@torch.no_grad()
+def find_rows(tensors: Sequence[Tensor]) -> Tensor | None:
+    """A view ``(L, n)`` of tensors that lie one after the other, as slices of a stack do."""
+    first, size = tensors[0], tensors[0].numel()
+    start, step, storage = first.data_ptr(), first.nbytes, first.untyped_storage().data_ptr()
+    for number, tensor in enumerate(tensors):
+        if (
+            tensor.data_ptr() != start + number * step
+            or tensor.shape != first.shape
+            or tensor.dtype != first.dtype
+            or not tensor.is_contiguous()
+            or tensor.untyped_storage().data_ptr() != storage
+        ):
+            return None
+    return first.detach().as_strided((len(tensors), size), (size, 1))
+
+
+@torch.no_grad()
+def share_rows(tensors: Sequence[Tensor]) -> Tensor | None:
+    """Rows ``(L, n)`` of which the tensors become slices; None if they are not alike."""
+    found = find_rows(tensors)
+    if found is not None:
+        return found
+    if any(t.shape != tensors[0].shape or not t.is_contiguous() for t in tensors):
+        return None
+    whole = torch.stack([tensor.detach() for tensor in tensors])
+    for tensor, row in zip(tensors, whole, strict=True):
+        tensor.data = row
+    return whole.view(len(tensors), -1)
 
 
 def join_nests(nests: Sequence[Nest]) -> Nest:
@@ -90,3 +126,10 @@ def own(state: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     return dict(pytree.tree_map(copy, dict(state)))
+
+
+def copy_state(state: Any) -> Any:
+    """A copy of a state; ``deepcopy`` of a slice copies all of what it is of."""
+    leaves, spec = pytree.tree_flatten(state)
+    copies = [v.clone() if isinstance(v, Tensor) else copy.deepcopy(v) for v in leaves]
+    return pytree.tree_unflatten(copies, spec)

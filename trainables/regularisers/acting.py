@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -47,21 +47,35 @@ class StepWatch:
         self._list = list_parameters
         self.changed = False
 
-    def wrap(self, hook: Callable[[T], None]) -> Callable[[T], None]:
+    def wrap(self, hook: Callable[[T], None]) -> Watched[T]:
         """The hook, watched. It is called with one object in all steps of an epoch."""
-        last: T | None = None
+        return Watched(self, hook)
 
-        def call(now: T) -> None:
-            nonlocal last
-            if self.changed or now is last:
-                hook(now)
-                return
-            last, before = now, [_copy_values(p) for p in self._list()]
-            hook(now)
-            pairs = zip(before, self._list(), strict=True)
-            self.changed = any(_differs(values, p) for values, p in pairs)
+    def list_values(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Copies of the weights and of their gradients."""
+        return [_copy_values(p) for p in self._list()]
 
-        return call
+    def compare(self, before: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Note whether they have changed."""
+        pairs = zip(before, self._list(), strict=True)
+        self.changed = any(_differs(values, p) for values, p in pairs)
+
+
+class Watched(Generic[T]):
+    """A hook that a :class:`StepWatch` watches."""
+
+    def __init__(self, watch: StepWatch, hook: Callable[[T], None]) -> None:
+        self._watch, self.hook = watch, hook
+        self._last: T | None = None
+
+    def __call__(self, now: T) -> None:
+        """Call the hook; the first call with an object is watched."""
+        if self._watch.changed or now is self._last:
+            self.hook(now)
+            return
+        self._last, before = now, self._watch.list_values()
+        self.hook(now)
+        self._watch.compare(before)
 
 
 def _copy_values(parameter: nn.Parameter) -> tuple[Tensor, Tensor | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
@@ -158,6 +158,22 @@ class Regulariser:
 
     def after_step(self, now: Now) -> None:
         """Called after the optimiser's step."""
+
+    def describe_update(self) -> Hashable | None:
+        """What trainings have in common whose updates :meth:`join` makes at once; None if none.
+
+        The hooks of a step then depend on nothing that differs between them, other than 0-dim
+        tensors, and change each entry of a weight by itself.
+        """
+        return None
+
+    def join(self, others: Sequence[Any], subject: Subject) -> Regulariser:
+        """This regulariser and ``others``, of equal descriptions, in one, for steps of an epoch.
+
+        The weights of ``subject``, their gradients and what its optimiser keeps of them are rows
+        ``(L, n)``, one for each training; so are the learning rates ``(L, 1)`` of a step.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define join(others, subject)")
 
     def after_epoch(self, epoch: int) -> None:
         """Called after the last step of an epoch, counted from 1."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Hashable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,7 +14,7 @@ from trainables.config.construct import construct
 from trainables.config.penalties import CustomPenalty, penalties
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
-from trainables.regularisers.step_sizes import WeightSteps
+from trainables.regularisers.step_sizes import RowSteps, WeightSteps
 from trainables.regularisers.weights import Penalised
 
 
@@ -128,6 +131,27 @@ class ElasticNet(Penalty):
         self._decoupled = bool(self._l2) and not coupled and not self._l2_inside
         objective = is_sgd(subject.optimizer) and training.proximal_step == "adaptive"
         self.decay = self._l2 if self._decoupled and not objective else 0.0
+
+    def describe_update(self) -> Hashable | None:
+        """Which terms there are, how they are applied, and to what."""
+        own = type(self)
+        if (
+            own.before_step is not ElasticNet.before_step
+            or own.after_step is not ElasticNet.after_step
+        ):
+            return None
+        flags = (self._proximal, self._subgradient, self._coupled, self._decoupled)
+        weights = tuple((w.name, w.factor) for w in self.subject.weights)
+        return own, flags, bool(self._l2_inside), weights, self._steps.describe()
+
+    def join(self, others: Sequence[ElasticNet], subject: Subject) -> ElasticNet:
+        """One with the strengths of each, ``(L, 1)``."""
+        made = copy.copy(self)
+        made.subject, made._steps = subject, RowSteps(subject)
+        for name in ("_l1_now", "_l2_now", "_inside_now"):
+            rows = torch.stack([getattr(one, name) for one in (self, *others)])
+            setattr(made, name, rows.unsqueeze(1))
+        return made
 
     def before_epoch(self, now: Now) -> None:
         """Move the strengths of both terms to the device of the weights."""

@@ -7,7 +7,7 @@ Proximal Adam.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ class WeightSteps:
         rate = self._find_rate(weight, now)
         curvature = self._curvature(state, group)
         steady = now.gradient_scale * strength / _FASTEST
-        least = torch.minimum(steady, _NEXT_TO_NONE * curvature.mean())
+        least = torch.minimum(steady, _NEXT_TO_NONE * self._average(curvature))
         scale = rate * now.gradient_scale * _accumulate(group)
         return scale / torch.maximum(curvature, least)
 
@@ -65,6 +65,19 @@ class WeightSteps:
             return rate * now.gradient_scale * _accumulate(self._find_group(weight))
         return rate
 
+    def describe(self) -> Hashable:
+        """What they depend on, other than learning rates and what the optimiser keeps."""
+        unlike = ("lr", "initial_lr", "params")
+        groups = [
+            {key: value for key, value in group.items() if key not in unlike}
+            for group in self._optimizer.param_groups
+        ]
+        return type(self._optimizer), repr(groups), self._adaptive
+
+    def _average(self, curvature: Tensor) -> Tensor:
+        """Its mean over the entries of a weight, 0-dim."""
+        return curvature.mean()
+
     def _find_group(self, weight: Tensor) -> Mapping[str, Any]:
         """The weight's group of now: an optimizer that loads a state has new ones."""
         group: Mapping[str, Any] = self._optimizer.param_groups[self._numbers[id(weight)]]
@@ -73,6 +86,14 @@ class WeightSteps:
     def _find_rate(self, weight: Tensor, now: Now) -> Tensor:
         """The learning rate of the weight's group in this step."""
         return now.rates[self._numbers[id(weight)]] if now.rates else now.lr
+
+
+class RowSteps(WeightSteps):
+    """Those of many trainings, whose weights are rows ``(L, n)``."""
+
+    def _average(self, curvature: Tensor) -> Tensor:
+        """The mean of each row ``(L, 1)``, with the bits that it has alone."""
+        return torch.stack([row.mean() for row in curvature]).unsqueeze(1)
 
 
 def _accumulate(group: Mapping[str, Any]) -> float:

@@ -1,0 +1,109 @@
+"""Lanes that update their weights in the same way do so at once, with the bits of each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.lanes import Bench, Make, check_each, count_storage, torch_threads
+from trainables.lanes import joint_optimizer, updates
+from trainables.lanes.group import Group
+from trainables.lanes.joint_optimizer import JointOptimizer
+from trainables.loop import train
+from trainables.models import MLP
+from trainables.regularisers.step_sizes import RowSteps, WeightSteps
+
+IMAGES = Bench()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch_threads(1)
+    yield
+    torch_threads(before)
+
+
+def mlp(**options: Any) -> Make:
+    return lambda: IMAGES.make(MLP([16]), **options)
+
+
+PENALISED = tuple(
+    mlp(
+        training={"seed": n, "lr": 0.01 + 0.01 * (n % 2)}, penalty="elastic_net", **{"lambda": 0.02}
+    )
+    for n in range(3)
+)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> list[dict[Any, bool]]:
+    """Whether updates at once were found to have the bits of each alone: penalties, optimisers."""
+    found: list[dict[Any, bool]] = [{}, {}]
+    monkeypatch.setattr(updates, "_KNOWN", found[0])
+    monkeypatch.setattr(joint_optimizer, "_KNOWN", found[1])
+    return found
+
+
+def test_lanes_that_update_alike_do_so_at_once(known: list[dict[Any, bool]]) -> None:
+    check_each(*PENALISED)
+    assert [set(one.values()) for one in known] == [{True}, {True}]
+
+
+def test_a_penalty_that_has_other_bits_at_once_is_applied_lane_by_lane(
+    known: list[dict[Any, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def threshold(self: RowSteps, *arguments: Any) -> Tensor:
+        return WeightSteps.threshold(self, *arguments) * 1.001
+
+    monkeypatch.setattr(RowSteps, "threshold", threshold)
+    check_each(*PENALISED)
+    assert False in known[0].values()
+    assert set(known[1].values()) == {True}
+
+
+def test_an_optimiser_that_has_other_bits_at_once_steps_lane_by_lane(
+    known: list[dict[Any, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(self: JointOptimizer, groups: Any) -> torch.optim.Optimizer:
+        made = make_joint(self, groups)
+        made.param_groups[0]["lr"] *= 1 + 1e-6
+        return made
+
+    make_joint = JointOptimizer._make
+    monkeypatch.setattr(JointOptimizer, "_make", make)
+    check_each(*PENALISED)
+    assert set(known[1].values()) == {False}
+
+
+def test_lanes_of_several_kinds_are_told_in_the_order_in_which_they_were_taken() -> None:
+    group = Group()
+    runs = [mlp(penalty=name, **{"lambda": 0.02})() for name in ("l1", "l2", "l1", "l2")]
+    for run in runs:
+        group.take(run)
+    assert list(group.advance()) == runs
+    assert list(group.runs) == runs
+
+
+def test_a_lane_that_leaves_keeps_no_memory_of_the_others() -> None:
+    group = Group()
+    runs = [make() for make in PENALISED]
+    for run in runs:
+        group.take(run)
+    group.advance()
+    group.drop(runs[0])
+    alone = PENALISED[0]()
+    next(train(alone))
+    mine, wanted = (one.parts.optimizer.state_dict()["state"] for one in (runs[0], alone))
+    for number, state in mine.items():
+        assert count_storage(state) == count_storage(wanted[number])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (16, 7), (64, 64), (8, 3, 3, 3), (130, 67)])
+def test_the_mean_of_a_row_has_the_bits_of_the_mean_of_a_weight(shape: tuple[int, ...]) -> None:
+    rows = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+    joined = RowSteps._average(None, rows.flatten(1))  # type: ignore[arg-type]  # it reads no attribute
+    assert torch.equal(joined.flatten(), torch.stack([row.clone().mean() for row in rows]))

@@ -1,0 +1,172 @@
+"""The updates of a group's lanes: penalties and the optimiser's step, made at once where they can.
+
+A lane's update is what ``Stepper.step`` does, in its order. Lanes that do the same take each part
+of it together: a penalty on rows of all their weights, torch's optimiser on the weights of all.
+What is made at once for the first time is also made by each lane alone. If a bit differs, each lane
+goes on making it alone, as it does with everything that has no form for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from trainables.lanes.calls import are_same
+from trainables.lanes.joint_optimizer import JointOptimizer
+from trainables.lanes.joint_subject import JointSubject
+from trainables.lanes.lane import Lane
+from trainables.loop import TrainingRun, set_rates
+from trainables.regularisers.acting import Watched
+from trainables.regularisers.base import Now, Regulariser
+
+Hook = Callable[[Now], None]
+_MOST = 8
+"""Lanes that make a penalty's update at once; torch computes powers of more of them otherwise."""
+_ENTRIES = 2**17
+"""Entries of a weight in such lanes, at most: more of them leave the processor's cache."""
+_KNOWN: dict[Hashable, bool] = {}
+"""Whether updates at once have the bits of each alone, by what they are."""
+
+
+class Updates:
+    """The updates of an epoch after its first one, in which optimisers make what they keep."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+        self._parts = [_Part(part) for part in _divide(lanes)]
+        self._optimizers = [JointOptimizer(some) for some in _group_by_optimizer(lanes)]
+
+    def take(self) -> None:
+        """Update every lane by the gradients that were added."""
+        for lane in self._lanes:
+            set_rates(lane.run, lane.epoch.number, lane.epoch.now)
+            lane.run.stepper.open(lane.epoch.now)
+        for part in self._parts:
+            part.act(0)
+        for lane in self._lanes:
+            lane.run.stepper.clip(lane.epoch.now)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        for lane in self._lanes:
+            lane.run.stepper.note(lane.epoch.now)
+        for part in self._parts:
+            part.act(1)
+        for lane in self._lanes:
+            lane.run.stepper.close(lane.epoch.now)
+            lane.run.steps += 1
+
+
+def _group_by_optimizer(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    found: dict[type, list[Lane]] = {}
+    for lane in lanes:
+        found.setdefault(type(lane.run.parts.optimizer), []).append(lane)
+    return list(found.values())
+
+
+def describe_updates(run: TrainingRun) -> Hashable:
+    """What is equal of trainings that update their weights in the same way."""
+    return tuple(tuple(map(_describe, side)) for side in _list_hooks(run))
+
+
+def _list_hooks(run: TrainingRun) -> tuple[Sequence[Hook], Sequence[Hook]]:
+    """The hooks before and after the optimiser's step."""
+    found = run.parts.regularisers
+    return found.before_step, found.after_step
+
+
+def _describe(hook: Hook) -> Hashable | None:
+    owner = _find_owner(hook)
+    return None if owner is None else owner.describe_update()
+
+
+def _find_owner(hook: Hook) -> Regulariser | None:
+    inner = hook.hook if isinstance(hook, Watched) else hook
+    owner = getattr(inner, "__self__", None)
+    return owner if isinstance(owner, Regulariser) else None
+
+
+def _divide(lanes: Sequence[Lane]) -> Iterator[list[Lane]]:
+    """Lanes one after the other that update in the same way, as many as fit."""
+    part: list[Lane] = []
+    for lane in lanes:
+        alike = part and describe_updates(part[0].run) == describe_updates(lane.run)
+        if part and not (alike and len(part) < _count_most(lane.run)):
+            yield part
+            part = []
+        part.append(lane)
+    yield part
+
+
+def _count_most(run: TrainingRun) -> int:
+    largest = max((w.weight.numel() for w in run.penalised), default=1)
+    return max(1, min(_MOST, _ENTRIES // largest))
+
+
+class _Part:
+    """Lanes that update in the same way."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+        every = [_list_hooks(lane.run) for lane in lanes]
+        self._hooks = [list(zip(*(hooks[n] for hooks in every), strict=True)) for n in (0, 1)]
+        self._updates = [[_describe(hooks[0]) for hooks in side] for side in self._hooks]
+        self._joined: dict[Regulariser, Regulariser] = {}
+        self._subject: JointSubject | None = None
+        if len(lanes) > 1 and any(any(side) for side in self._updates):
+            self._subject = JointSubject.of([lane.run for lane in lanes])
+
+    def act(self, side: int) -> None:
+        """Call the hooks before the optimiser's step (0) or after it (1)."""
+        for hooks, update in zip(self._hooks[side], self._updates[side], strict=True):
+            if update is None or self._subject is None:
+                self._call_each(hooks)
+            else:
+                self._call(side, hooks, (update, side, len(hooks)))
+
+    def _call(self, side: int, hooks: Sequence[Hook], kind: Hashable) -> None:
+        """Call a hook of every lane, at once if that has the bits of each alone."""
+        assert self._subject is not None
+        joins = _KNOWN.get(kind, True)
+        nows = [lane.epoch.now for lane in self._lanes]
+        now = self._subject.read(nows, gradients=side == 0) if joins else None
+        if now is None:
+            self._call_each(hooks)
+        elif kind in _KNOWN:
+            self._call_joined(side, hooks, now)
+        else:
+            _KNOWN[kind] = self._compare(side, hooks, now)
+
+    def _call_each(self, hooks: Sequence[Hook]) -> None:
+        for lane, hook in zip(self._lanes, hooks, strict=True):
+            with lane.drawing():
+                hook(lane.epoch.now)
+
+    def _call_joined(self, side: int, hooks: Sequence[Hook], now: Now) -> None:
+        assert self._subject is not None
+        owners = [owner for hook in hooks if (owner := _find_owner(hook)) is not None]
+        if owners[0] not in self._joined:
+            self._joined[owners[0]] = owners[0].join(owners[1:], self._subject.subject)
+        joined = self._joined[owners[0]]
+        (joined.after_step if side else joined.before_step)(now)
+
+    def _compare(self, side: int, hooks: Sequence[Hook], now: Now) -> bool:
+        """Call them at once and each alone, and keep the latter's; whether they are equal."""
+        before = [value.clone() for value in self._list_values()]
+        self._call_joined(side, hooks, now)
+        found = [value.clone() for value in self._list_values()]
+        restore(self._list_values(), before)
+        self._call_each(hooks)
+        return all(map(are_same, found, self._list_values()))
+
+    def _list_values(self) -> list[Tensor]:
+        weights = [w.weight for lane in self._lanes for w in lane.run.penalised]
+        return [*weights, *(w.grad for w in weights if w.grad is not None)]
+
+
+@torch.no_grad()
+def restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Give tensors these values."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
