@@ -10,7 +10,7 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
 from service.sweep.environment import EXPERIMENT
-from service.tracking.entities import make_tags
+from service.tracking.entities import make_tag_texts
 from service.tracking.outbox import SinkEmptiedError
 from service.tracking.refusals import is_away
 from service.tracking.run_tags import SWEEP_TAG
@@ -39,9 +39,9 @@ class Experiment:
         Raises:
             SinkEmptiedError: the experiment was deleted.
         """
-        safe = {tag.key: tag.value for tag in make_tags(tags)}
         try:
-            return str(self._client.create_run(self.id, started, safe).info.run_id)
+            made = self._client.create_run(self.id, started, make_tag_texts(tags))
+            return str(made.info.run_id)
         except MlflowException as error:
             if is_away(error) or self._is_there():
                 raise

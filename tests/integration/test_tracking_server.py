@@ -24,6 +24,7 @@ from service.study.ranking import Ranking
 from service.study.records import Role, Trial, TrialState
 from service.sweep.home import Home
 from service.sweep.sweep_record import Sweep, SweepState
+from service.tracking import mlflow_runs
 from service.tracking.left_open import find_open_runs
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.new_database import create_database
@@ -100,6 +101,7 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(
         return made
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_and_lose)
+    monkeypatch.setattr(mlflow_runs, "find_sqlite_path", lambda _: None)  # as with a server
     trial = Trial(number=0, state=TrialState.RUNNING, role=Role.BASELINE, params={"dropout": 0.0})
     news = [TrialUpdate(trial=trial, changed=True, epochs=())]
     for _ in range(2):
