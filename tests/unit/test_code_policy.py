@@ -407,7 +407,7 @@ def test_a_driver_is_told_the_policy_by_its_command_and_starts_with_the_safe_pat
         allow=("trainables.models:*", "--x"),
     )
     words = build_driver_command("python", launch)
-    assert words[:4] == ["python", "-P", "-m", "service.server.driver"]
+    assert words[:4] == ["python", "-P", "-m", "service.server.start_driver"]
     assert words[-4:] == [
         "0" * 64,
         "--module=mine",
