@@ -81,9 +81,9 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
 
     Ray 2.60 has no option for any of them. A command that stays with its node (``--block``) forks
     its workers, and a head's drivers, from a server that starts after the node: a raylet ends if
-    its agents take too long to start beside other imports. Nothing here uses the server for Ray's client. Ray gives
-    a node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError``
-    until the node is there.
+    its agents take too long to start beside other imports. Nothing here uses the server for Ray's
+    client. Ray gives a node 30 s to start, in a loop around ``services.get_node``, which raises
+    ``RuntimeError`` until the node is there.
     """
     from ray._private import services
 

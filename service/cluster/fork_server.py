@@ -72,8 +72,9 @@ class Request:
 def run_fork_server(*more: str) -> Iterator[str | None]:
     """Have the workers of a Ray that is started in the block forked; the path of the server.
 
-    The server imports ``more`` modules than workers do. It belongs to this process and ends with the block. There is none where the system has
-    no descriptors of processes (Linux has), nor inside of another such block.
+    The server imports ``more`` modules than workers do. It belongs to this process and ends with
+    the block. There is none where the system has no descriptors of processes (Linux has), nor
+    inside of another such block.
     """
     if _is_unwanted():
         yield os.environ.get(FORK_SERVER)
