@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search_spaces.values import Value
 from search_spaces.words import join_names
 from trainables.compat import defer_compiler, seed_torch
-from trainables.config.data_info import Task
+from trainables.config.data_info import DataInfo, Task
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
 from trainables.config.stopping import StoppingConfig
 from trainables.config.training import Training, scale_for_workers, settle_batches
@@ -22,7 +22,7 @@ from trainables.contract import Trainable
 from trainables.data.lazy import StreamSplit
 from trainables.data.nests import Nest, describe_nest, map_nest
 from trainables.data.placing import PROBE, Placed, place
-from trainables.data.samples import Samples
+from trainables.data.samples import Pair, Samples
 from trainables.data.splits import AnySplit, Splits, find_batch_size
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
@@ -37,13 +37,19 @@ from trainables.rates import Rates, Timetable
 from trainables.regularisers.base import Hooks, Regulariser, Subject, sets_rate
 from trainables.regularisers.dropout import adopt_dropout
 from trainables.regularisers.needs import Offer, explain_misfit
-from trainables.regularisers.weights import explain_derived, find_last_layer, select_penalised
+from trainables.regularisers.weights import (
+    Penalised,
+    explain_derived,
+    find_last_layer,
+    select_penalised,
+)
 from trainables.returned import describe_returned
 from trainables.run import Run
 from trainables.schedulers import OwnScheduler
 
 _FEW = 8
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
+_Built = Sequence[tuple[Regulariser, RegulariserConfig | OwnRegulariser]]
 
 
 def build_run(
@@ -126,22 +132,12 @@ def build_training(
     training = scale_for_workers(training, process.world)
     check_sampling(training, splits, data)
     pair = data.train.head(2)
-    few, _ = pair
-    model = _build_network(trainable, splits, training, few)
-    outputs = _find_last_layer(model, few)
+    plain = _build_network(trainable, splits, training, pair[0])
+    outputs = _find_last_layer(plain, pair[0])
     built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
-    for regulariser, config in built:
-        with blame("", name_key(config)):
-            misfit = explain_config_misfit(regulariser, config, Offer(splits.info, *pair, model))
-            if misfit:
-                raise ContractError(f"{name_key(config)}: {misfit}")
-            model = regulariser.on_model(model)
-    model = process.synchronise_batch_norms(model)
+    model = process.synchronise_batch_norms(_change_model(plain, built, splits.info, pair))
     weights = select_penalised(model, training.penalised, outputs)
-    for regulariser, config in built:
-        derived = explain_derived(weights) if regulariser.acts_on_weights else None
-        if derived:
-            raise ContractError(f"{name_key(config)}: {derived}")
+    _require_own_weights(built, weights)
     timetable = Timetable(training, count_steps(data.train, training))
     trainable.steps_per_epoch = timetable.steps_per_epoch
     returned = build_optimizer(trainable, model, training)
@@ -150,14 +146,8 @@ def build_training(
         switch_off_decay(optimizer)
     hooks = Hooks([made for made, _ in built], [name_part(config) for _, config in built])
     hooks.attach(Subject(splits.info, model, weights, optimizer, training))
-    if not returned.schedulers:
-        with blame("training.schedule"):
-            timetable.check()
-            timetable.scale(1, 0)
-    elif hooks.setting_rates:
-        number = hooks.all.index(hooks.setting_rates[0])
-        owner = name_optimizer(trainable, training)
-        raise ContractError(explain_rates(returned.schedulers, owner), name_key(built[number][1]))
+    owner = name_optimizer(trainable, training)
+    _check_rates(returned.schedulers, timetable, hooks, built, owner)
     compiled = cast(nn.Module, torch.compile(model)) if training.compile else model
     subset = choose_subset(splits.train, splits.val, training.seed)
     return TrainingRun(
@@ -176,7 +166,7 @@ def build_training(
                 returned.schedulers,
                 timetable,
                 hooks,
-                owner=name_optimizer(trainable, training),
+                owner=owner,
                 plateau_mode=_find_mode(trainable, training),
                 device=data.device,
             ),
@@ -186,6 +176,54 @@ def build_training(
             rebuild=lambda process: rebuild(process=process),
         )
     )
+
+
+def _change_model(model: nn.Module, built: _Built, info: DataInfo, pair: Pair) -> nn.Module:
+    """The network as the regularisers change it; ``pair`` has two training samples.
+
+    Raises:
+        ContractError: one does not fit the network or the data.
+    """
+    for regulariser, config in built:
+        with blame("", name_key(config)):
+            misfit = explain_config_misfit(regulariser, config, Offer(info, *pair, model))
+            if misfit:
+                raise ContractError(f"{name_key(config)}: {misfit}")
+            model = regulariser.on_model(model)
+    return model
+
+
+def _require_own_weights(built: _Built, weights: Sequence[Penalised]) -> None:
+    """Check that penalties act on weights that the optimiser trains.
+
+    Raises:
+        ContractError: the network derives them from others.
+    """
+    for regulariser, config in built:
+        derived = explain_derived(weights) if regulariser.acts_on_weights else None
+        if derived:
+            raise ContractError(f"{name_key(config)}: {derived}")
+
+
+def _check_rates(
+    schedulers: Sequence[OwnScheduler],
+    timetable: Timetable,
+    hooks: Hooks,
+    built: _Built,
+    owner: str,
+) -> None:
+    """Check that the spec's schedule, or the user's schedulers, alone set the learning rates.
+
+    Raises:
+        ContractError: the schedule is wrong, or a regulariser sets them as well.
+    """
+    if not schedulers:
+        with blame("training.schedule"):
+            timetable.check()
+            timetable.scale(1, 0)
+    elif hooks.setting_rates:
+        number = hooks.all.index(hooks.setting_rates[0])
+        raise ContractError(explain_rates(schedulers, owner), name_key(built[number][1]))
 
 
 def count_steps(train: Samples, training: Training) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +21,23 @@ from service.cli.limit_options import (
     build_user_limits,
     parse_gpus_of,
 )
+from service.cli.serve_options import (
+    Allow,
+    AuditDays,
+    DriverUrl,
+    Host,
+    KeepDays,
+    MlflowUrl,
+    Port,
+    Python,
+    Rate,
+    RayAddress,
+    Retries,
+    Submissions,
+    TrustedProxy,
+    Webhook,
+    WebhookFile,
+)
 from service.cli.service_database import DatabaseUrl, find_database_url, open_home
 
 if TYPE_CHECKING:
@@ -29,71 +45,11 @@ if TYPE_CHECKING:
     from service.server.user_limits import UserLimits
     from service.sweep.home import Home
 
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="PATTERN",
-        help="Import paths that specs may name, e.g. trainables.models:MLP or 'ours.nets:*' "
-        "(wildcards cover public classes only); disables uploads of code.",
-    ),
-]
-Webhook = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--webhook",
-        metavar="URL",
-        help="URL without a path to call when a sweep's state changes, signed with "
-        "$GAPSWEEP_WEBHOOK_SECRET.",
-    ),
-]
-WebhookFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--webhook-file",
-        metavar="FILE",
-        envvar="GAPSWEEP_WEBHOOK_FILE",
-        help="File with the URLs of webhooks, one a line; $GAPSWEEP_WEBHOOKS has them, too.",
-    ),
-]
-Retries = Annotated[
-    int, typer.Option("--retries", min=0, help="Times to restart a sweep whose driver died.")
-]
-KeepDays = Annotated[
-    float | None,
-    typer.Option(
-        "--keep-days",
-        metavar="DAYS",
-        min=0,
-        help="Delete sweeps this many days after their end (default: keep them).",
-    ),
-]
-Rate = Annotated[str, typer.Option("--rate", help="Maximum rate of requests per user.")]
-AuditDays = Annotated[
-    float,
-    typer.Option("--audit-days", min=1, max=36_500, help="Days to keep entries of the audit log."),
-]
-Submissions = Annotated[
-    str,
-    typer.Option("--submissions", help="Maximum rate of submissions and uploads per user."),
-]
-
-
-TrustedProxy = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--trusted-proxy",
-        metavar="ADDRESS",
-        envvar="GAPSWEEP_TRUSTED_PROXIES",
-        help="IP address or network of a proxy, whose X-Forwarded-For names the client.",
-    ),
-]
-
 
 @app.command(rich_help_panel=SERVICE)
 def up(
     home: HomeOption = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = 8080,
+    port: Port = 8080,
     mlflow_port: Annotated[
         int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow.")
     ] = 5000,
@@ -138,39 +94,13 @@ def up(
 
 @app.command(rich_help_panel=SERVICE)
 def serve(
-    ray_address: Annotated[
-        str,
-        typer.Option(
-            "--ray-address",
-            metavar="ADDRESS",
-            envvar="RAY_ADDRESS",
-            help="The Ray cluster: its dashboard's URL, e.g. http://head:8265, or `auto`.",
-        ),
-    ],
+    ray_address: RayAddress,
     database_url: DatabaseUrl = None,
-    mlflow_url: Annotated[
-        str | None,
-        typer.Option(
-            "--mlflow-url",
-            metavar="URL",
-            envvar="GAPSWEEP_MLFLOW_URI",
-            help="MLflow server (default: in the data directory); `off` disables logging.",
-        ),
-    ] = None,
+    mlflow_url: MlflowUrl = None,
     home: HomeOption = None,
-    host: Annotated[
-        str, typer.Option("--host", help="Address of the API to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = 8080,
-    driver_url: Annotated[
-        str | None,
-        typer.Option(
-            "--driver-url",
-            metavar="URL",
-            envvar="GAPSWEEP_DRIVER_URL",
-            help="URL of the API as the cluster's nodes reach it (default: of --host and --port).",
-        ),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    driver_url: DriverUrl = None,
     running: Running = 4,
     running_per_user: RunningPerUser = None,
     gpus_per_user: GpusPerUser = None,
@@ -187,9 +117,7 @@ def serve(
     submissions: Submissions = "120/minute",
     audit_days: AuditDays = 730,
     trusted_proxy: TrustedProxy = None,
-    python: Annotated[
-        str, typer.Option("--python", help="Python interpreter of the cluster's nodes.")
-    ] = "python",
+    python: Python = "python",
 ) -> None:
     """Run the server against an existing Ray cluster."""
     from service.base.private_files import keep_private

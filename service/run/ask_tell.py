@@ -10,11 +10,11 @@ from typing import Any
 
 from search_spaces.widening import read_wider
 from service.base.errors import InputError
+from service.run.any_spec import SpecLike, load_any
 from service.run.asked_check import check_asked
 from service.run.asked_start import extend, find_or_begin
 from service.run.asked_sweep import LOST_AFTER, AskedSweep
 from service.run.asked_trial import AskedTrial
-from service.run.start_and_resume import SpecLike, load_any
 from service.run.sweep import Sweep
 from service.run.user_code import use_folders
 from service.sweep.environment import locate_home

@@ -67,8 +67,11 @@ def select_next(
     One trial of each active sweep must fit on the cluster at the same time. ``demand_of`` gives the
     demand of a queued sweep by its id. ``succeeded`` are the ids of succeeded sweeps that others
     depend on. ``used`` is each user's recent usage: it decides between users with equal shares, so
-    that shares become equal over time.
+    that shares become equal over time. Nothing starts on a cluster without CPUs: its nodes have
+    not joined yet, and a driver could only say that no trial fits.
     """
+    if not capacity.cpus:
+        return ()
     cluster = _Cluster(holding, capacity, limits)
     queues = _order_by_user(waiting, succeeded, now)
     turns = [(cluster.shares[owner], used.get(owner, 0.0), owner) for owner in queues]

@@ -27,10 +27,11 @@ from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
 from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
+from service.server.left_open import LeftOpenRuns
+from service.server.mlflow_tasks import END_RUNS, REMOVE_RUNS, MlflowTask
 from service.server.patient_protocol import PatientProtocol
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
-from service.server.run_remover import MlflowRunRemover
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
 from service.server.store.webhook_store import WebhookStore
@@ -45,6 +46,7 @@ UPKEEP_PERIOD = 10.0
 """Seconds between rounds of the upkeep."""
 _GRACE = 5
 _AUDIT_PERIOD = 3600.0
+_OPEN_RUNS_PERIOD = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +102,20 @@ def build(settings: ServerSettings) -> FastAPI:
         "sweeps", leases, reconciler.round, PERIOD, on_error=reconciler.reset_timeouts
     )
     service.wake = reconciling.wake
-    remover = MlflowRunRemover(home.path, settings.mlflow_uri, service.service_tokens.make)
-    upkeep = Upkeep(service, remover, settings.keep_days)
+    about_mlflow = (home.path, settings.mlflow_uri, service.service_tokens.make)
+    upkeep = Upkeep(service, MlflowTask(REMOVE_RUNS, *about_mlflow), settings.keep_days)
     keeping = LeasedLoop("upkeep", leases, upkeep.round, UPKEEP_PERIOD)
     service.wake_upkeep = keeping.wake
+    left_open = LeftOpenRuns(service.sweeps, MlflowTask(END_RUNS, *about_mlflow))
+    ending = LeasedLoop("open runs", leases, left_open.round, _OPEN_RUNS_PERIOD)
     auditing = _build_audit_loop(service, settings.audit_days, leases)
-    loops = [reconciling, keeping, auditing, *_build_webhook_loops(settings, database, leases)]
+    loops = [
+        reconciling,
+        keeping,
+        ending,
+        auditing,
+        *_build_webhook_loops(settings, database, leases),
+    ]
     return create_app(service, cluster, rates=settings.rates, loops=loops, parts=settings.parts)
 
 

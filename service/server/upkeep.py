@@ -15,7 +15,7 @@ from pathlib import Path
 from service.base.errors import ConflictError, SweepNotFoundError
 from service.base.folder_size import measure_folder
 from service.client.audit_actions import AuditAction
-from service.server.run_remover import RunRemover
+from service.server.mlflow_tasks import RunTask
 from service.server.store.callers import Actor
 from service.server.store.job_records import Job
 from service.server.sweep_service import SweepService
@@ -46,7 +46,7 @@ class Upkeep:
     def __init__(
         self,
         service: SweepService,
-        remove_runs: RunRemover,
+        remove_runs: RunTask,
         keep_days: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:

@@ -64,6 +64,11 @@ def make_tags(values: Mapping[str, str]) -> list[RunTag]:
     return [RunTag(make_name(k), make_text(v, _MAX_TAG)) for k, v in values.items() if v]
 
 
+def make_tag_texts(values: Mapping[str, str]) -> dict[str, str]:
+    """The same as a mapping, as a new run takes them."""
+    return {tag.key: tag.value for tag in make_tags(values)}
+
+
 def shorten(entity: Metric | Param | RunTag) -> Param | RunTag | None:
     """The entity with the value that an older server takes; None if it has no longer one."""
     if isinstance(entity, Metric) or len(entity.value) <= OLDER_VALUE:

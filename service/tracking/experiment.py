@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import mlflow
-from mlflow.entities import LifecycleStage
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
 from service.sweep.environment import EXPERIMENT
-from service.tracking.entities import make_tags
+from service.tracking.entities import make_tag_texts
 from service.tracking.outbox import SinkEmptiedError
 from service.tracking.refusals import is_away
 from service.tracking.run_tags import SWEEP_TAG
@@ -29,19 +29,9 @@ class Experiment:
         self._client, self._artifacts, self._sweep_id = client, artifacts, sweep_id
         self.id = self._find()
 
-    def find_runs(self, *, running: bool = False) -> list[mlflow.entities.Run]:
-        """All runs of the sweep, or those that have not ended."""
-        condition = f"tags.`{SWEEP_TAG}` = '{self._sweep_id}'"
-        condition += " AND status = 'RUNNING'" if running else ""
-        found: list[mlflow.entities.Run] = []
-        token: str | None = None
-        while token is None or token:
-            page = self._client.search_runs(
-                [self.id], condition, max_results=_PAGE, page_token=token
-            )
-            found.extend(page)
-            token = page.token or ""
-        return found
+    def find_runs(self) -> Sequence[Run]:
+        """All runs of the sweep."""
+        return search_runs(self._client, self.id, f"tags.`{SWEEP_TAG}` = '{self._sweep_id}'")
 
     def create_run(self, tags: Mapping[str, str], started: int | None = None) -> str:
         """Create a run with tags; its id. ``started`` is in Unix milliseconds.
@@ -49,9 +39,9 @@ class Experiment:
         Raises:
             SinkEmptiedError: the experiment was deleted.
         """
-        safe = {tag.key: tag.value for tag in make_tags(tags)}
         try:
-            return str(self._client.create_run(self.id, started, safe).info.run_id)
+            made = self._client.create_run(self.id, started, make_tag_texts(tags))
+            return str(made.info.run_id)
         except MlflowException as error:
             if is_away(error) or self._is_there():
                 raise
@@ -85,3 +75,14 @@ class Experiment:
                 raise
             return False
         return bool(found.lifecycle_stage == LifecycleStage.ACTIVE)
+
+
+def search_runs(client: mlflow.MlflowClient, experiment: str, condition: str) -> Sequence[Run]:
+    """Every run of an experiment that meets a condition, page by page."""
+    found: list[Run] = []
+    token: str | None = None
+    while token is None or token:
+        page = client.search_runs([experiment], condition, max_results=_PAGE, page_token=token)
+        found.extend(page)
+        token = page.token or ""
+    return found

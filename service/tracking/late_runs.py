@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from service.sweep.losses import Losses
 from service.sweep.sweep_record import Sweep
 from service.tracking.outbox import TrialUpdate
-from service.tracking.tracked_sweep import TrackedSweep
+from service.tracking.tracked_sweep import TrackedSweep, choose_batch
 
 if TYPE_CHECKING:
     from service.tracking.mlflow_runs import SweepRuns
@@ -24,8 +24,6 @@ class LateRuns:
 
     An MLflow that cannot be imported is away, as one that does not answer.
     """
-
-    batch = 1
 
     def __init__(
         self,
@@ -40,6 +38,11 @@ class LateRuns:
         self._uri, self._artifacts, self._sweep = uri, artifacts, sweep
         self._lock, self._reopens = lock, reopens
         self._made: SweepRuns | None = None
+
+    @property
+    def batch(self) -> int:
+        """How many trials one call takes."""
+        return choose_batch(self._uri)
 
     @property
     def losses(self) -> Losses:

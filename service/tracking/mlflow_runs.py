@@ -13,13 +13,14 @@ from pathlib import Path
 
 import mlflow
 
+from service.base.uris import find_sqlite_path
 from service.sweep.losses import Losses, describe_error
 from service.sweep.sweep_record import Sweep
 from service.tracking.new_database import create_database
 from service.tracking.open_runs import OpenRuns
 from service.tracking.outbox import TrialUpdate
 from service.tracking.refusals import NotOpenError, is_away
-from service.tracking.tracked_sweep import TrackedSweep
+from service.tracking.tracked_sweep import TrackedSweep, choose_batch
 
 
 class SweepRuns:
@@ -27,8 +28,6 @@ class SweepRuns:
 
     It raises MLflow's errors while MLflow is away; ``losses`` are the items that it refused.
     """
-
-    batch = 1
 
     def __init__(
         self,
@@ -49,6 +48,11 @@ class SweepRuns:
         self._runs: OpenRuns | None = None
         self.losses = Losses()
 
+    @property
+    def batch(self) -> int:
+        """How many trials one call takes."""
+        return choose_batch(self._uri)
+
     def is_away(self, error: Exception) -> bool:
         """Whether an error says that MLflow cannot be used for now; any other error refuses."""
         return is_away(error)
@@ -66,7 +70,8 @@ class SweepRuns:
             try:
                 create_database(self._uri)  # which takes long
                 client = mlflow.MlflowClient(self._uri)
-                self._runs = OpenRuns(client, self._artifacts, self._sweep, self.losses)
+                path = find_sqlite_path(self._uri)
+                self._runs = OpenRuns(client, self._artifacts, self._sweep, self.losses, path)
             except Exception as error:
                 raise NotOpenError(describe_error(error)) from error
         return self._runs
@@ -77,8 +82,7 @@ class SweepRuns:
             if not self._reopened:  # an earlier session has ended it
                 runs.reopen()
                 self._reopened = True
-            for update in updates:
-                runs.log(update)
+            runs.log(updates)
 
     def finish(
         self, sweep: Sweep, verdict: str, artifacts: Sequence[Path], model: Path | None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,12 +20,20 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from service.base.plain_text import escape_markdown
-from service.study.records import Trial, TrialState
+from service.study.records import Trial
 from service.sweep.losses import Losses, describe_error
-from service.sweep.sweep_record import Sweep, SweepState
+from service.sweep.sweep_record import Sweep
 from service.tracking.artifact_places import log_artifact
-from service.tracking.entities import make_metrics, make_params, make_tags, make_text
+from service.tracking.direct_writes import DirectWriter, RunChange
+from service.tracking.entities import (
+    make_metrics,
+    make_params,
+    make_tag_texts,
+    make_tags,
+    make_text,
+)
 from service.tracking.experiment import Experiment
+from service.tracking.left_open import end_runs, find_open_runs
 from service.tracking.outbox import TrialUpdate
 from service.tracking.refusals import BatchLog, Entity, is_away
 from service.tracking.run_metrics import (
@@ -32,6 +42,7 @@ from service.tracking.run_metrics import (
     list_finalist_metrics,
     list_outcome,
 )
+from service.tracking.run_status import KILLED, SWEEP_STATUS, TRIAL_STATUS
 from service.tracking.run_tags import (
     CODE_TAG,
     ROLE_TAG,
@@ -44,20 +55,6 @@ from service.tracking.run_tags import (
     name_run,
 )
 from service.tracking.tracked_sweep import TrackedSweep
-
-_RUN_STATUS = {
-    TrialState.RUNNING: "RUNNING",
-    TrialState.PAUSED: "SCHEDULED",
-    TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "FINISHED",
-    TrialState.FAILED: "FAILED",
-}
-_SWEEP_STATUS = {
-    SweepState.RUNNING: "RUNNING",
-    SweepState.INTERRUPTED: "KILLED",
-    SweepState.SUCCEEDED: "FINISHED",
-    SweepState.FAILED: "FAILED",
-}
 
 
 class OpenRuns:
@@ -74,11 +71,15 @@ class OpenRuns:
         artifacts: str | None,
         sweep: TrackedSweep,
         losses: Losses,
+        database: Path | None = None,
     ) -> None:
+        """``database`` is MLflow's SQLite database, if this process reaches it."""
         self._client, self._artifacts, self._sweep, self._losses = client, artifacts, sweep, losses
         self._batches = BatchLog(client, losses)
         self._experiment = Experiment(client, artifacts, sweep.sweep_id)
         self._has_spec = False
+        data = make_text(sweep.data, 500), sweep.data_digest
+        self._direct = DirectWriter(database, self._experiment.id, data) if database else None
         self._find_runs()
 
     @property
@@ -109,28 +110,73 @@ class OpenRuns:
         """Give the parent, which an earlier session has ended, the status of a running one."""
         self._client.update_run(self.parent, status="RUNNING")
 
-    def log(self, update: TrialUpdate) -> None:
-        """Write an update in one call, and one more for a run's start or end.
+    def log(self, updates: Sequence[TrialUpdate]) -> None:
+        """Write updates. A point that is logged twice is the same point.
 
-        A point that is logged twice is the same point. A run is ended last: one that was found with
-        its trial's end has all that came before.
+        A run is ended last: one that was found with its trial's end has all that came before.
         """
+        missing = [u for u in updates if not self._has_all(u.trial)]
+        if not self._log_directly(missing):
+            for update in missing:
+                self._log_by_client(update)
+
+    def _has_all(self, trial: Trial) -> bool:
+        return trial.state.has_ended and self._logged.get(trial.number) == _get_outcome(trial)
+
+    def _log_directly(self, updates: Sequence[TrialUpdate]) -> bool:
+        """Write all updates to the database; whether that is done, or is the client's to do."""
+        if self._direct is None:
+            return False
+        runs = [self.children.get(u.trial.number) or uuid.uuid4().hex for u in updates]
+        changes = [self._build_change(u, run) for u, run in zip(updates, runs, strict=True)]
+        try:
+            self._direct.write(changes)
+        except (LookupError, sqlite3.Error):  # which of them it is, or why, the client finds
+            return False
+        for update, run in zip(updates, runs, strict=True):
+            self.children[update.trial.number] = run
+            self._note_logged(run, update)
+        return True
+
+    def _build_change(self, update: TrialUpdate, run: str) -> RunChange:
         trial = update.trial
-        if trial.state.has_ended and self._logged.get(trial.number) == _get_outcome(trial):
-            return
+        is_new = trial.number not in self.children
+        status = TRIAL_STATUS[trial.state] if self._is_status_new(run, update) else None
+        ended = trial.state.has_ended and status is not None
+        return RunChange(
+            run=run,
+            created=make_tag_texts(self._build_child_tags(trial)) if is_new else None,
+            started=_get_start_time(trial),
+            uses_data=is_new or run in self._bare,
+            entities=_list_entities(update, described=not is_new and run not in self._bare),
+            status=status,
+            ended=(_get_end_time(trial) or int(1000 * time.time())) if ended else None,
+        )
+
+    def _log_by_client(self, update: TrialUpdate) -> None:
+        """Write an update in one call, and one more for a run's start or end."""
+        trial = update.trial
         run = self._find_child(trial)
-        entities: list[Entity] = []
         if run in self._bare:
             self._log_dataset(run)
-            entities += make_params(trial.params)
-        for epoch in update.epochs:
-            entities += make_metrics(epoch.metrics, int(epoch.time * 1000), epoch.epoch)
-        if update.changed:
-            entities += list_outcome(trial)
-        self._batches.log(run, entities)
+        self._batches.log(run, _list_entities(update, described=run not in self._bare))
+        if self._is_status_new(run, update):
+            status = TRIAL_STATUS[trial.state]
+            if trial.state.has_ended:
+                self._client.set_terminated(run, status=status, end_time=_get_end_time(trial))
+            else:
+                self._client.update_run(run, status=status)
+        self._note_logged(run, update)
+
+    def _is_status_new(self, run: str, update: TrialUpdate) -> bool:
+        return update.changed and (update.trial.state.has_ended or run in self._ended)
+
+    def _note_logged(self, run: str, update: TrialUpdate) -> None:
         self._bare.discard(run)
-        if update.changed:
-            self._set_status(run, trial)
+        if update.changed and update.trial.state.has_ended:
+            self._ended.add(run)
+        elif update.changed:
+            self._ended.discard(run)
 
     def log_figures(self, sweep: Sweep, verdict: str) -> None:
         """Log the sweep's figures, its answer and its verdict, and the finalists' tests."""
@@ -148,19 +194,17 @@ class OpenRuns:
     def end(self, sweep: Sweep) -> None:
         """End the parent, and every run that its trial's end left open."""
         states = {t.number: t.state for t in sweep.trials}
-        for run in self._experiment.find_runs(running=True):
-            number = run.data.tags.get(TRIAL_TAG)
-            if number is None:
-                continue
-            state = states.get(int(number), TrialState.RUNNING)
-            status = "KILLED" if state is TrialState.RUNNING else _RUN_STATUS[state]
-            self._client.set_terminated(run.info.run_id, status=status)
-        self._client.set_terminated(self.parent, status=_SWEEP_STATUS[sweep.state])
+        status = SWEEP_STATUS[sweep.state]
+        left = [run for run in self._find_open_runs() if run.info.run_id != self.parent]
+        end_runs(self._client, left, states, status)
+        self._client.set_terminated(self.parent, status=status)  # last: the others have ended then
 
     def kill(self) -> None:
         """End all runs that are open as killed ones."""
-        for run in self._experiment.find_runs(running=True):
-            self._client.set_terminated(run.info.run_id, status="KILLED")
+        end_runs(self._client, self._find_open_runs(), {}, KILLED)
+
+    def _find_open_runs(self) -> Sequence[Run]:
+        return find_open_runs(self._client, self.experiment, self._sweep.sweep_id)
 
     def log_files(self, sweep: Sweep, artifacts: Sequence[Path], model: Path | None) -> None:
         """Upload the files that exist, and the best trial's model."""
@@ -169,16 +213,6 @@ class OpenRuns:
             self._log_artifact(self.parent, path)
         if model is not None and sweep.best is not None and model.exists():
             self._log_artifact(self._open_child(sweep.best), model, "model")
-
-    def _set_status(self, run: str, trial: Trial) -> None:
-        """Give a run its trial's status, unless it has it."""
-        status = _RUN_STATUS[trial.state]
-        if trial.state.has_ended:
-            self._client.set_terminated(run, status=status, end_time=_get_end_time(trial))
-            self._ended.add(run)
-        elif run in self._ended:
-            self._client.update_run(run, status=status)
-            self._ended.discard(run)
 
     def _skip_refused(self, what: str, write: Callable[[], object]) -> None:
         """Call ``write``; if MLflow refuses it, count ``what`` as lost."""
@@ -230,23 +264,34 @@ class OpenRuns:
     def _find_child(self, trial: Trial) -> str:
         """The trial's run; one that is new has neither parameters nor data."""
         if trial.number not in self.children:
-            tags = self._build_tags() | {
-                TRIAL_TAG: str(trial.number),
-                ROLE_TAG: trial.role.value,
-                STATE_TAG: trial.state.value,
-                MLFLOW_PARENT_RUN_ID: self.parent,
-                MLFLOW_RUN_NAME: name_run(trial),
-                **list_replicate_tags(trial),
-            }
-            self.children[trial.number] = self._create_run(tags, _get_start_time(trial))
+            tags, started = self._build_child_tags(trial), _get_start_time(trial)
+            self.children[trial.number] = self._create_run(tags, started)
         return self.children[trial.number]
+
+    def _build_child_tags(self, trial: Trial) -> dict[str, str]:
+        return self._build_tags() | {
+            TRIAL_TAG: str(trial.number),
+            ROLE_TAG: trial.role.value,
+            STATE_TAG: trial.state.value,
+            MLFLOW_PARENT_RUN_ID: self.parent,
+            MLFLOW_RUN_NAME: name_run(trial),
+            **list_replicate_tags(trial),
+        }
 
     def _open_child(self, trial: Trial) -> str:
         """The trial's run, which has its parameters and data."""
         run = self._find_child(trial)
         if run in self._bare:
-            self.log(TrialUpdate(trial=trial, changed=False, epochs=()))
+            self._log_by_client(TrialUpdate(trial=trial, changed=False, epochs=()))
         return run
+
+
+def _list_entities(update: TrialUpdate, *, described: bool) -> list[Entity]:
+    """What an update says of its run; ``described`` if that has its parameters."""
+    entities: list[Entity] = [] if described else [*make_params(update.trial.params)]
+    for epoch in update.epochs:
+        entities += make_metrics(epoch.metrics, int(epoch.time * 1000), epoch.epoch)
+    return entities + (list_outcome(update.trial) if update.changed else [])
 
 
 def _get_start_time(trial: Trial) -> int:
@@ -264,7 +309,7 @@ _Outcome = tuple[str, str, int | None]
 
 
 def _get_outcome(trial: Trial) -> _Outcome:
-    return _RUN_STATUS[trial.state], trial.state.value, _get_end_time(trial)
+    return TRIAL_STATUS[trial.state], trial.state.value, _get_end_time(trial)
 
 
 def _read_outcome(run: Run) -> _Outcome:

@@ -152,6 +152,8 @@ class Outbox(Observer):
         if patience is None:
             self._tried.wait(self._patience)
         self._thread.join(self._patience + self._period)
+        if self._last is not None and self.error is None:
+            self.error = f"no answer for {self._patience:g} s"
         return self._last is None
 
     def _work(self) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.base.uris import find_sqlite_path
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedSweep:
@@ -22,3 +24,12 @@ class TrackedSweep:
     params: Mapping[str, str]
     spec: Path
     code: str = ""
+
+
+def choose_batch(uri: str) -> int:
+    """How many trials to write to an MLflow at once.
+
+    One transaction takes many where this process reaches the database. A server gets them one by
+    one, so that a failure repeats little.
+    """
+    return 100 if find_sqlite_path(uri) is not None else 1

@@ -78,11 +78,11 @@ def run_ours(folder: Path) -> None:
 
     _note("command imported")
     from service.cluster import compat
-    from service.run import start_and_resume
+    from service.run import prepare
 
     _note_after(compat, "_start_what_is_used", "Ray imported")
     _note_after(compat, "_prestart_processes", "Ray runs, processes asked for")
-    start_and_resume.import_module = _watch  # type: ignore[assignment,attr-defined]  # noted as it is imported
+    prepare.import_module = _watch  # type: ignore[assignment,attr-defined]  # noted as it is imported
     changes = settings("budget.trials=4", "confirm=off", "training.max_epochs=5")
     sys.argv = ["gapsweep", "run", str(DIGITS), "--home", str(folder / "home"), *changes]
     try:

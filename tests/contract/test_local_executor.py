@@ -16,7 +16,7 @@ import yaml
 from service.base.errors import InputError, SpecError, SweepFailedError
 from service.cluster.connection import Cluster
 from service.report.report_data import build_report
-from service.run.start_and_resume import resume
+from service.run.python_api import resume
 from service.run.sweep import Sweep
 from service.run.sweep_session import check_executor
 from service.spec.file import load_spec

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.run import preflight
-from service.run.start_and_resume import resume, run
+from service.run.python_api import resume, run
 from tests.contract.sweeps import BASE
 
 SPEC: dict[str, Any] = {

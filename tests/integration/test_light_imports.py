@@ -25,7 +25,7 @@ MODULES = [
     "service.server.serve",
     "service.server.api.app",
     "service.sweep.load",
-    "service.run.start_and_resume",
+    "service.run.python_api",
     "trainables.config.regularisers",
     "trainables.config.trial_parameters",
     "search_spaces.space",

@@ -16,6 +16,7 @@ from service.base.uris import build_sqlite_url
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
+from service.tracking import mlflow_runs
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.new_database import create_database
 from service.tracking.outbox import TrialUpdate
@@ -41,7 +42,8 @@ class Counting:
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counting:
-    """The client that the sweep's runs use."""
+    """The client that the sweep's runs use, as with a server."""
+    monkeypatch.setattr(mlflow_runs, "find_sqlite_path", lambda _: None)
     create_database(uri := build_sqlite_url(tmp_path / "mlflow.db"))
     made = Counting(mlflow.MlflowClient(uri))
     monkeypatch.setattr(mlflow, "MlflowClient", lambda _: made)

@@ -23,12 +23,14 @@ from mlflow.exceptions import MlflowException
 from service.base.errors import ServerError
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
-from service.server.run_remover import MlflowRunRemover
+from service.server.mlflow_tasks import END_RUNS, REMOVE_RUNS, MlflowTask
 from service.server.store.service_tokens import ServiceTokens
+from service.study.records import Role, Trial, TrialState
 from service.sweep.home import Home
 from service.sweep.refit_record import Registered
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.model_registry import ModelEntry, register
+from service.tracking.outbox import TrialUpdate
 from tests.commands import command
 from tests.drivers import api_over_http, driver_token
 from tests.exported import subject_of
@@ -335,9 +337,10 @@ def test_the_service_removes_a_deleted_sweeps_runs_for_good(
         sweep.experiment, tags={"gapsweep.sweep_id": "gone-1", "gapsweep.role": "refit"}
     )
     monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
-    as_ann = MlflowRunRemover(served.home, served.url, lambda: served.world.tokens["ann"])
+    about = (REMOVE_RUNS, served.home, served.url)
+    as_ann = MlflowTask(*about, lambda: served.world.tokens["ann"])
     assert as_ann(["gone-1"]) == frozenset()
-    remover = MlflowRunRemover(served.home, served.url, served.world.service.service_tokens.make)
+    remover = MlflowTask(*about, served.world.service.service_tokens.make)
     assert remover(["gone-1"]) == {"gone-1"}
     assert not list(served.home.glob(f"artifacts/*/{runs['gone-1']}"))
     assert list(served.home.glob(f"artifacts/*/{runs['kept-1']}/artifacts/report.html"))
@@ -353,6 +356,44 @@ def test_the_service_removes_a_deleted_sweeps_runs_for_good(
         return False
 
     wait_for(is_gone, 30)
+
+
+def test_the_service_ends_the_runs_that_a_sweep_left_open(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its driver was killed, and a delayed request opened the run of another sweep again."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens["ann"])
+    (tmp_path / "spec.yaml").write_text("name: x\n")
+    client, states = mlflow.MlflowClient(served.url), (TrialState.RUNNING, TrialState.PAUSED)
+    trials = [Trial(number=n, state=s, role=Role.SEARCH, params={}) for n, s in enumerate(states)]
+    news = [TrialUpdate(trial=t, changed=True, epochs=()) for t in trials]
+    for sweep_id in ("dead-1", "paused-1", "running-1"):
+        SweepRuns(served.url, None, tracked(sweep_id, tmp_path / "spec.yaml")).write(news)
+    late = SweepRuns(served.url, None, tracked("late-1", tmp_path / "spec.yaml"))
+    opened = late.open()
+    client.set_terminated(opened.parent, "FINISHED")
+    client.update_run(opened.parent, "RUNNING")
+    tags = {"gapsweep.sweep_id": "late-1", "gapsweep.role": "refit"}
+    client.create_run(opened.experiment, tags=tags)
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    end = MlflowTask(END_RUNS, served.home, served.url, served.world.service.service_tokens.make)
+    stopped = {"dead-1": "failed", "paused-1": "paused", "late-1": "succeeded", "none-1": "failed"}
+    assert end([f"{name}={state}" for name, state in stopped.items()]) == stopped.keys()
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", served.world.tokens["ann"])
+
+    def statuses(sweep_id: str) -> list[str]:
+        found = client.search_runs([opened.experiment], f"tags.`gapsweep.sweep_id` = '{sweep_id}'")
+        return sorted(run.info.status for run in found)
+
+    assert statuses("dead-1") == ["FAILED", "KILLED", "KILLED"]
+    assert statuses("paused-1") == ["KILLED", "KILLED", "KILLED"]
+    assert statuses("late-1") == ["FINISHED", "RUNNING"]
+    assert statuses("running-1") == ["RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_runs_stay_to_be_ended_while_mlflow_is_away(served: Served) -> None:
+    away = MlflowTask(END_RUNS, served.home, f"http://127.0.0.1:{find_free_port()}", lambda: "x")
+    assert away(["dead-1=failed"]) == frozenset()
 
 
 def test_the_services_own_token_ends_soon_and_opens_nothing_else(served: Served) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from service.run.points import plan_search
-from service.run.start_and_resume import run
+from service.run.python_api import run
 from tests.contract.sweeps import BASE
 from tests.specs import parse, problems
 from trainables.config.regularisers import BUILT_IN, read_regularisers

@@ -17,6 +17,7 @@ from service.study.ranking import Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
 from service.sweep.losses import Loss
 from service.sweep.sweep_record import Sweep, SweepState
+from service.tracking import mlflow_runs
 from service.tracking.entities import make_name
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.outbox import Outbox
@@ -101,6 +102,11 @@ def _children(runs: SweepRuns) -> dict[int, str]:
     return {} if runs._runs is None else runs._runs.children
 
 
+def _write_as_to_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write by MLflow's client, though the database is here."""
+    monkeypatch.setattr(mlflow_runs, "find_sqlite_path", lambda _: None)
+
+
 def _points(runs: SweepRuns, name: str, metric: str) -> list[float]:
     client, run = mlflow.MlflowClient(runs._uri), _found(runs)[name].info.run_id
     return [m.value for m in client.get_metric_history(run, metric)]
@@ -156,6 +162,7 @@ def test_a_refused_metric_is_skipped_alone_and_reported(
         return log_batch(client, run_id, metrics, **more)
 
     monkeypatch.setattr(Client, "log_batch", refuse)
+    _write_as_to_a_server(monkeypatch)
     trial = _trial(0, epochs=(_epoch(0, 1, poison=1.0), _epoch(0, 2)))
     closed, box = _log(runs, trial, _trial(1))
     assert closed, box.error
@@ -183,6 +190,7 @@ def test_an_item_that_makes_the_server_fail_is_found_while_the_server_answers_ot
         return log_batch(client, run_id, metrics, **more)
 
     monkeypatch.setattr(Client, "log_batch", fail)
+    _write_as_to_a_server(monkeypatch)
     poisoned = _trial(0, epochs=(_epoch(0, 1, poison=1.0), _epoch(0, 2)))
     closed, box = _log(runs, poisoned, _trial(1))
     assert closed, box.error

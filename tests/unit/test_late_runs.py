@@ -78,3 +78,18 @@ def test_an_mlflow_that_cannot_be_imported_is_away(
     assert "service.tracking.mlflow_runs" in str(box.error)
     assert not box.losses.list("MLflow")
     assert not runs.losses.list("MLflow")
+
+
+def test_why_a_sink_that_does_not_answer_lacks_something_is_told() -> None:
+    """No write has failed yet: the first one still waits."""
+    answers = threading.Event()
+
+    class Silent(Sink):
+        def write(self, updates: Sequence[TrialUpdate]) -> None:
+            answers.wait()
+
+    box = Outbox(Silent(), "late", period=0.01, patience=0.05)
+    box.started(TRIAL)
+    assert not box.close(lambda: None)
+    assert box.error == "no answer for 0.05 s"
+    answers.set()

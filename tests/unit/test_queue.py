@@ -122,6 +122,13 @@ def test_one_trial_of_every_sweep_must_fit_and_the_first_in_turn_is_waited_for()
     assert started(never, busy, capacity=room) == ("huge",)  # its driver says what is there
 
 
+def test_nothing_starts_before_a_node_has_joined_the_cluster() -> None:
+    """After a restart of everything, the queue may look at a head that has no CPUs."""
+    queued = [waits("a", "ann", 0)]
+    assert started(queued, capacity=Amount()) == ()
+    assert started(queued, capacity=Amount(cpus=0.5)) == ("a",)  # too small: its driver says so
+
+
 def test_nothing_starves_behind_a_stream_of_more_urgent_sweeps() -> None:
     """One slot; every step an urgent sweep is submitted and one sweep runs to its end."""
     waiting, ran = [waits("patient", "ann", since=0.0)], []

@@ -9,6 +9,7 @@ alone; so are its results, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -81,11 +82,12 @@ class Group:
         key = find_key(run)
         if self.key is not None and key != self.key:
             raise CannotFuseError("it differs from the group's other trainings in what they share")
-        if key not in _PROGRAMS:
+        known = replace(key, data=None)  # programs are given the data
+        if known not in _PROGRAMS:
             while len(_PROGRAMS) >= _KEPT:
                 _PROGRAMS.pop(next(iter(_PROGRAMS)))
-            _PROGRAMS[key] = Programs(run)
-        self.key, self._programs = key, _PROGRAMS[key]
+            _PROGRAMS[known] = Programs(run)
+        self.key, self._programs = key, _PROGRAMS[known]
         self._taken += 1
         trained = [p for p in run.model.parameters() if p.requires_grad]
         self._lanes.append(Lane(run, self._taken, describe_updates(run), trained))

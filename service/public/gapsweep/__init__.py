@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from service.run.asked_sweep import AskedSweep as AskedSweep
     from service.run.asked_trial import AskedTrial as AskedTrial
     from service.run.asked_trial import Signal as Signal
-    from service.run.start_and_resume import resume as resume
-    from service.run.start_and_resume import run as run
+    from service.run.python_api import resume as resume
+    from service.run.python_api import run as run
     from service.run.sweep import Report as Report
     from service.run.sweep import Sweep as Sweep
     from service.run.sweep import open_sweep as open_sweep
@@ -97,7 +97,7 @@ _PUBLIC = {
     "service.run.asked_sweep": ("AskedSweep",),
     "service.run.asked_trial": ("AskedTrial", "Signal"),
     "service.run.sweep": ("Report", "Sweep", "open_sweep", "refit"),
-    "service.run.start_and_resume": ("resume", "run"),
+    "service.run.python_api": ("resume", "run"),
     "service.spec.file": ("load_spec", "parse_spec"),
     "service.spec.model": ("SweepSpec",),
     "service.spec.fold_pruners": ("FoldPrunerConfig", "fold_pruners"),

@@ -149,6 +149,15 @@ class SweepStore:
         with self._database.reading() as session:
             return tuple((sweep_id, since) for sweep_id, since in session.execute(query))
 
+    def list_stopped(self, since: float, until: float) -> frozenset[tuple[str, str, float]]:
+        """Sweeps that ended or were paused between two times: id, state and when."""
+        states = [s.value for s in JobState if s.is_kept or s is JobState.PAUSED]
+        columns = (SweepRow.id, SweepRow.state, SweepRow.changed)
+        when = (SweepRow.changed >= since, SweepRow.changed <= until)
+        query = select(*columns).where(SweepRow.state.in_(states), *when)
+        with self._database.reading() as session:
+            return frozenset((found, state, time) for found, state, time in session.execute(query))
+
     def find_queued(self, sweep_ids: Collection[str]) -> tuple[QueuedSweep, ...]:
         """What the queue's order depends on, of those that exist; without their specs."""
         columns = (

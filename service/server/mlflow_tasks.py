@@ -1,4 +1,4 @@
-"""Has the runs of deleted sweeps removed from MLflow, by a program of its own.
+"""Has something done to the runs of sweeps in MLflow, by a program of its own.
 
 The server imports no MLflow, and the program finds its credentials in its environment only.
 """
@@ -15,28 +15,33 @@ from urllib.parse import urlsplit
 
 from service.base.redaction import redact
 
-RunRemover = Callable[[Sequence[str]], Collection[str]]
-"""Removes the runs of sweeps; of which it could."""
+RunTask = Callable[[Sequence[str]], Collection[str]]
+"""Does something to the runs of sweeps, each named by a word; the sweeps for which it is done."""
 
+REMOVE_RUNS = "service.tracking.remove_runs"
+END_RUNS = "service.tracking.end_runs"
 TIMEOUT = 50.0
-"""Seconds for one call; what is left is removed by the next one."""
+"""Seconds for one call; what is left is done by the next one."""
 _CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 _log = logging.getLogger(__name__)
 
 
-class MlflowRunRemover:
-    """Removes the runs from the service's MLflow, as the service itself.
+class MlflowTask:
+    """Calls a program that acts on the service's MLflow, as the service itself.
 
     Credentials of an MLflow that is the operator's own, in its URL or the environment, come first.
     """
 
-    def __init__(self, home: Path, mlflow_uri: str | None, make_token: Callable[[], str]) -> None:
-        self._home, self._mlflow_uri, self._make_token = home, mlflow_uri, make_token
+    def __init__(
+        self, program: str, home: Path, mlflow_uri: str | None, make_token: Callable[[], str]
+    ) -> None:
+        """``program`` is a module, :data:`REMOVE_RUNS` or :data:`END_RUNS`."""
+        self._program, self._home = program, home
+        self._mlflow_uri, self._make_token = mlflow_uri, make_token
 
-    def __call__(self, sweep_ids: Sequence[str]) -> Collection[str]:
-        """The sweeps that have no runs any more; why others have some is logged."""
-        words = [sys.executable, "-P", "-m", "service.tracking.remove_runs"]
-        words += ["--home", str(self._home), *sweep_ids]
+    def __call__(self, sweeps: Sequence[str]) -> Collection[str]:
+        """The sweeps for which it is done; why it is not for others is logged."""
+        words = [sys.executable, "-P", "-m", self._program, "--home", str(self._home), *sweeps]
         try:
             done = subprocess.run(
                 words,
@@ -49,7 +54,7 @@ class MlflowRunRemover:
                 check=False,
             )
         except subprocess.TimeoutExpired as late:
-            _log.warning("MLflow has not removed the runs of deleted sweeps within %.0f s", TIMEOUT)
+            _log.warning("%s has not ended within %.0f s: MLflow is slow", self._program, TIMEOUT)
             output = late.stdout or ""
             text = output.decode(errors="replace") if isinstance(output, bytes) else output
             return frozenset(text.split())
