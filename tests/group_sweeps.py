@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from tests.commands import REPOSITORY, Done, command, gapsweep
+from tests.commands import REPOSITORY, Done, gapsweep
+from tests.forks import forked_command
 from tests.patience import patience
 from tests.rays import Ray
 
@@ -149,7 +150,7 @@ def start(folder: Path, ray: Ray, **spec: Any) -> Started:
     """Such a sweep in a process of its own, which may be killed and watched."""
     path, home = _written(folder, spec), folder / "home"
     process = subprocess.Popen(
-        command("run", *_words(path, home, ray)),
+        forked_command("run", *_words(path, home, ray)),
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
 import re
 import secrets
@@ -12,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.base.ports import find_free_port
 from service.cluster.compat import LOCAL_RAY
-from service.cluster.fork_server import run_fork_server
 from service.cluster.start_worker import FORK_SERVER
+from tests.forks import fork_server
 from tests.patience import patience, wait_for
 
 _MARK = "GAPSWEEP_TEST_RAY"
@@ -152,7 +150,7 @@ def _start(
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     words += ["--disable-usage-stats", "--include-log-monitor=false"]
     own = {_MARK: mark, _NODE: str(number), "RAY_START_HOOK": LOCAL_RAY["RAY_START_HOOK"], **TOKEN}
-    forks = None if before else _fork_workers()  # the command may give it a file system of its own
+    forks = None if before else fork_server()  # the command may give it a file system of its own
     own.update({FORK_SERVER: forks} if forks else {})
     with log.open("w") as output:
         return subprocess.Popen(
@@ -163,16 +161,6 @@ def _start(
             start_new_session=True,
             env={**os.environ, **own, "RAY_JOB_STOP_WAIT_TIME_S": "30", **(env or {})},
         )
-
-
-@functools.cache
-def _fork_workers() -> str | None:
-    """The server from which the workers of every Ray are forked, until the tests end."""
-    running = ExitStack()
-    path = running.enter_context(run_fork_server())
-    atexit.register(running.close)
-    os.environ.pop(FORK_SERVER, None)  # a Ray of a sweep's own has its own
-    return path
 
 
 def launch_folder(folder: Path) -> Path:

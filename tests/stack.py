@@ -163,7 +163,7 @@ class Stack:
 
     def drivers(self) -> list[int]:
         """The ids of the drivers' processes."""
-        mark = b"service.server.driver\0"
+        mark = b"service.server.start_driver\0"
         home = str(self.home).encode()
         return [p for p in pids() if mark in (line := read(p, "cmdline")) and home in line]
 

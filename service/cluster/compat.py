@@ -20,7 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.cluster import start_worker
+from service.cluster import fork_server, start_worker
 
 if TYPE_CHECKING:
     from ray.exceptions import RayActorError, RayTaskError
@@ -76,10 +76,11 @@ SLOW_START = 300.0
 """Seconds that a node may take to start."""
 
 
-def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ray's signature
+def prepare_ray_start(parameters: Any, head: bool) -> None:
     """The hook of ``ray start``: only processes that are used, workers that start fast, patience.
 
-    Ray 2.60 has no option for any of them. Nothing here uses the server for Ray's client. Ray gives
+    Ray 2.60 has no option for any of them. A command that stays with its node (``--block``) forks
+    its workers, and a head's drivers. Nothing here uses the server for Ray's client. Ray gives
     a node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError``
     until the node is there.
     """
@@ -89,6 +90,8 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:  # noqa: ARG001 - Ra
     parameters.setup_worker_path = start_worker.__file__
     os.environ[start_worker.RAYS_OWN] = _find_setup_worker()
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
+    if "--block" in sys.argv:
+        fork_server.keep_fork_server(*(fork_server.OF_DRIVERS if head else ()))
     ask: Any = services.get_node
 
     def ask_patiently(*arguments: Any) -> Any:

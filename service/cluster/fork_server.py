@@ -1,10 +1,11 @@
-"""Forks Ray's workers from one process that has imported the libraries that they import.
+"""Forks Ray's workers and sweeps' drivers from one process that has imported what they import.
 
 A worker that is started by itself imports torch, Ray and Tune, which takes three seconds of CPU; a
-forked one has all but Ray. The program ``python -P -m service.cluster.fork_server SOCKET_FD`` ends
-with its standard input. ``start_worker.py``, which Ray starts in the place of a worker, asks it on
-a Unix socket for a process with its own streams, environment and folder, and waits for that
-process's end. If the one that asks is killed, so is the process that was forked for it.
+forked one has all but Ray. The program ``python -P -m service.cluster.fork_server SOCKET_FD
+MODULE…`` ends with its standard input. ``start_worker.py``, which Ray starts in the place of a
+worker, asks it on a Unix socket for a process with its own streams, environment and folder, passes
+signals on to that process and waits for its end; so does ``service.server.start_driver``. If the
+one that asks is killed, or this server ends, so does the process that was forked.
 
 The server imports no Ray, whose C++ reads the environment of a worker when it is loaded, starts no
 thread and never uses a GPU: a process that has done so cannot be forked.
@@ -12,6 +13,8 @@ thread and never uses a GPU: a process that has done so cannot be forked.
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import gc
 import json
 import os
@@ -24,15 +27,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from service.cluster.start_worker import EXIT, FORK_SERVER, LENGTH, TAKEN
+from service.cluster.start_worker import EXIT, FORK_SERVER, LENGTH, STARTED
 
-PRELOADED = (
+OF_WORKERS = (
     "service.cluster.worker",  # with torch and pandas
     # the largest of Ray's own
     "requests",
@@ -40,6 +43,16 @@ PRELOADED = (
     "google.protobuf.json_format",
     "fsspec",
 )
+"""What workers import."""
+OF_DRIVERS = (
+    "service.server.driver",
+    "service.run.start_and_resume",
+    "service.run.sweep_session",
+    "service.tracking.mlflow_runs",  # with MLflow
+    "service.report.page",  # with Matplotlib and SciPy
+    "optuna",
+)
+"""What drivers import besides."""
 _PATIENCE = 10.0
 """Seconds that one who asks may take to say what for."""
 
@@ -55,8 +68,10 @@ class Request:
 
 
 @contextmanager
-def run_fork_server() -> Iterator[str | None]:
+def run_fork_server(*more: str) -> Iterator[str | None]:
     """Have the workers of a Ray that is started in the block forked; the path of the server.
+
+    The server imports ``more`` modules than workers do.
 
     The server belongs to this process and ends with the block. There is none where the system has
     no descriptors of processes (Linux has), nor inside of another such block.
@@ -66,7 +81,7 @@ def run_fork_server() -> Iterator[str | None]:
         return
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as folder:
         path = str(Path(folder, "forks"))  # in a folder that only this user can enter
-        server = _start(path)
+        server = _start(path, [*OF_WORKERS, *more])
         os.environ[FORK_SERVER] = path
         try:
             yield path
@@ -76,12 +91,20 @@ def run_fork_server() -> Iterator[str | None]:
             server.communicate()
 
 
-def _start(path: str) -> subprocess.Popen[bytes]:
+def keep_fork_server(*more: str) -> str | None:
+    """Run such a server until this process ends; its path."""
+    running = ExitStack()
+    path = running.enter_context(run_fork_server(*more))
+    atexit.register(running.close)
+    return path
+
+
+def _start(path: str, modules: Sequence[str]) -> subprocess.Popen[bytes]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(listener.fileno())],
+            [sys.executable, "-P", "-m", __name__, str(listener.fileno()), *modules],
             pass_fds=[listener.fileno()],
             stdin=subprocess.PIPE,  # it is closed when this process ends
             stdout=subprocess.DEVNULL,
@@ -135,7 +158,7 @@ class ForkServer:
         self._selector.register(fork.process, selectors.EVENT_READ, fork)
         self._selector.register(fork.asking, selectors.EVENT_READ, fork)
         with suppress(OSError):
-            fork.asking.sendall(TAKEN)
+            fork.asking.sendall(STARTED.pack(fork.pid))
 
     def _settle(self, fork: _Fork) -> None:
         """Say how a process ended, or end it because nobody waits for it any more."""
@@ -184,19 +207,22 @@ def _refuse_other_libraries(entries: Sequence[str]) -> None:
                 raise ValueError(found & here)
 
 
-def become(request: Request) -> None:
-    """Give a forked process all that the one that was asked for would have been started with."""
+def become(request: Request, by_imports: Mapping[str, str]) -> None:
+    """Give a forked process all that the one that was asked for would have been started with.
+
+    The variables that imports have set are set as they would have been in that process.
+    """
     os.setsid()
     for number, stream in enumerate(request.streams):
         os.dup2(stream, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     before = _list_entries(os.environ)
     os.environ.clear()
-    os.environ.update(request.environment)
+    os.environ.update({**by_imports, **request.environment})
     os.chdir(request.folder)
     rest = [entry for entry in sys.path if entry not in before]
-    script = str(Path(request.words[0]).parent)
-    sys.path[:] = [script, *_list_entries(os.environ), *rest]
+    script = [] if os.environ.get("PYTHONSAFEPATH") else [str(Path(request.words[0]).parent)]
+    sys.path[:] = [*script, *_list_entries(os.environ), *rest]
     sys.argv = list(request.words)
     numpy: Any = import_module("numpy")
     numpy.random.seed()
@@ -207,16 +233,27 @@ def _list_entries(environment: Mapping[str, str]) -> list[str]:
     return [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
+_DEATH_SIGNAL = 1
+"""Linux's ``PR_SET_PDEATHSIG``: the signal that a process gets when the one that forked it ends."""
+
+
 def main() -> None:
     """Import, then serve; a forked process runs its script and ends with it."""
     gc.disable()
-    for name in PRELOADED:
-        with suppress(Exception):  # the worker imports it again, and says why
+    before, server = dict(os.environ), os.getpid()
+    for name in sys.argv[2:]:
+        with suppress(Exception):  # the process imports it again, and says why
             import_module(name)
+    by_imports = {name: value for name, value in os.environ.items() if name not in before}
+    end_with_server = ctypes.CDLL(None).prctl
     gc.freeze()  # it is never looked through for garbage, and so stays shared
     request = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
     if request is not None:
-        become(request)
+        gc.collect()  # closes what the server had open, before other files have these numbers
+        end_with_server(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != server:
+            return
+        become(request, by_imports)
         runpy.run_path(request.words[0], run_name="__main__")
 
 

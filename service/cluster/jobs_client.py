@@ -113,7 +113,7 @@ class RayJobs:
 
 def build_driver_command(python: str, launch: Launch) -> list[str]:
     """The command of a driver. ``-P``: no module is imported from its working directory."""
-    words = [python, "-P", "-m", "service.server.driver", launch.sweep_id]
+    words = [python, "-P", "-m", "service.server.start_driver", launch.sweep_id]
     words += ["--attempt", str(launch.attempt), "--home", str(launch.home)]
     words += [] if launch.bundle is None else ["--bundle", launch.bundle]
     words += [f"--module={module.name}" for module in launch.modules]

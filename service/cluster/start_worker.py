@@ -8,17 +8,20 @@ forks workers (``fork_server.py``), this has it fork one, and waits for its end.
 
 import json
 import os
+import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 RAYS_OWN = "GAPSWEEP_RAY_SETUP_WORKER"
 """The environment variable with the path of the script that this one stands for."""
 
 FORK_SERVER = "GAPSWEEP_RAY_FORK_SERVER"
 """The environment variable with the socket of the server that forks workers, if there is one."""
-LENGTH, TAKEN, EXIT = struct.Struct("!Q"), b"1", struct.Struct("!i")
-"""How a request of that server begins; what it answers once there is a process, and at its end."""
+LENGTH, STARTED, EXIT = struct.Struct("!Q"), struct.Struct("!i"), struct.Struct("!i")
+"""How a request of that server begins; its answers: a process's id, and its exit code."""
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _CONTEXT, _LANGUAGE = "--serialized-runtime-env-context=", "--language="
 
@@ -39,9 +42,12 @@ def plan(
 
 
 def run_forked(command: list[str], environment: dict[str, str]) -> int | None:
-    """Have the server fork a process for the command; its exit code, None if no server took it."""
+    """Have the server fork a process for a command of a script, and pass signals on to it.
+
+    Its exit code, None if no server took it.
+    """
     path = environment.get(FORK_SERVER)
-    if path is None or command[0] != sys.executable or not command[1].endswith("_worker.py"):
+    if path is None or command[0] != sys.executable or not command[1].endswith(".py"):
         return None
     try:
         with socket.socket(socket.AF_UNIX) as server:
@@ -50,12 +56,24 @@ def run_forked(command: list[str], environment: dict[str, str]) -> int | None:
             request = json.dumps([command[1:], environment, folder]).encode()
             socket.send_fds(server, [LENGTH.pack(len(request))], [0, 1, 2])
             server.sendall(request)
-            if not server.recv(len(TAKEN)):
+            started = server.recv(STARTED.size)
+            if not started:
                 return None
+            _pass_signals_on(*STARTED.unpack(started))
             answer = server.recv(EXIT.size)  # waits for the end of the process
     except OSError:
         return None
     return EXIT.unpack(answer)[0] if answer else 1
+
+
+def _pass_signals_on(pid: int) -> None:
+    def send(number: int, _: object) -> None:
+        with suppress(ProcessLookupError):  # its end is about to be known here
+            os.kill(pid, number)
+
+    for number in _PASSED_ON:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, send)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The program of a sweep's driver on the cluster: ``python -P -m service.server.driver ID``.
+"""The program of a sweep's driver on the cluster, which ``start_driver.py`` starts.
 
 It finds the service's API by a file in the sweep's folder, runs the rest of the sweep, and reports
 its progress over the API. Exit code 0 means that the service has recorded how the sweep ended;
@@ -196,7 +196,7 @@ def _to_outcome(ending: Ending, action: RequestedAction | None) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the driver and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m service.server.driver")
+    parser = argparse.ArgumentParser(prog="python -m service.server.start_driver")
     parser.add_argument("sweep_id")
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--home", type=Path, required=True)
@@ -299,8 +299,13 @@ def _format_now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-if __name__ == "__main__":
+def start() -> int:
+    """Run the driver as a process's only program and return its exit code."""
     use_safe_streams()
     use_ray_token()
     logging.captureWarnings(True)
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(start())

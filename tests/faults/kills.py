@@ -35,6 +35,7 @@ from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
 from service.sweep.sweep_record import Sweep
 from tests.commands import REPOSITORY, command
+from tests.forks import forked_command
 from tests.patience import patience
 from tests.rays import pids, read
 
@@ -120,6 +121,10 @@ class Sessions:
     def __init__(self, home: Path, spec: dict[str, Any]) -> None:
         self.home, self.mark = Home(home), secrets.token_hex(6)
         self.count = self.broken = 0
+        local = spec.get("resources", {}).get("executor") == "local"
+        self._command = (
+            forked_command if local else command
+        )  # a fork has no mark in its environment
         self._spec = home / "spec.yaml"
         home.mkdir(parents=True)
         self._spec.write_text(yaml.safe_dump(spec))
@@ -149,7 +154,7 @@ class Sessions:
         self.count += 1
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                command(*words, "--json"),
+                self._command(*words, "--json"),
                 cwd=REPOSITORY,
                 env=environment,
                 stdout=log,

@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,20 +24,14 @@ from service.sweep.load import read_sweep
 from tests.commands import REPOSITORY, Done, gapsweep
 from tests.drivers import api_over_http
 from tests.faults.kills import Sessions, build_spec, check_runs, compare
+from tests.forks import forked_script
 from tests.houses import House
 from tests.patience import patience, wait_for
 
 KEPT = Path(__file__).parents[1] / "data" / "sweep_of_format_2"
 SPEC = build_spec(1, budget={"trials": 6}, confirm={"top_k": 1, "replicates": 5, "trainings": 10})
 
-DRIVER = """
-import sys
-from service.cluster import connection
-own = connection.Cluster
-connection.Cluster = lambda _: own(None)
-from service.server.driver import main
-sys.exit(main(sys.argv[1:]))
-"""
+DRIVER = REPOSITORY / "tests" / "local_driver.py"
 
 
 def save(home: Path, file: Path) -> Path:
@@ -89,10 +82,9 @@ def opened(folder: Path) -> Iterator[House]:
 
 def start(house: House, attempt: int) -> subprocess.Popen[bytes]:
     """A driver as a process, whose trials run in it: no cluster is needed."""
-    words = [sys.executable, "-c", DRIVER, "digits-1"]
-    words += ["--attempt", str(attempt), "--home", str(house.home.path)]
+    words = ["digits-1", "--attempt", str(attempt), "--home", str(house.home.path)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "GAPSWEEP_MLFLOW_URI": "off"}
-    return subprocess.Popen(words, cwd=REPOSITORY, env=env)
+    return subprocess.Popen(forked_script(DRIVER, *words), cwd=REPOSITORY, env=env)
 
 
 def count_ended(house: House) -> int:

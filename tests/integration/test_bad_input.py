@@ -9,15 +9,15 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.commands import DIGITS, gapsweep, settings
+from tests.commands import DIGITS, LOCAL, gapsweep, settings
 
 CASES = {
     "unknown key": (("training.optimzer=adam",), "did you mean 'optimizer'?"),
     "unread name": (("space.dropuot={float: [0, 0.5]}",), "did you mean 'dropout'?"),
-    "class": (("trainable=trainables.models:MPL",), "did you mean 'MLP'?"),
-    "module": (("data=nowhere:splits",), "there is no module 'nowhere'"),
-    "no gpu": (("resources.gpus=1",), "resources.gpus"),
-    "metric": (("objective.metric=val/los",), "did you mean 'val/loss'?"),
+    "class": (("trainable=trainables.models:MPL", LOCAL), "did you mean 'MLP'?"),
+    "module": (("data=nowhere:splits", LOCAL), "there is no module 'nowhere'"),
+    "no gpu": (("resources.gpus=1",), "resources.gpus"),  # the only one that a Ray starts for
+    "metric": (("objective.metric=val/los", LOCAL), "did you mean 'val/loss'?"),
     "inverted": (("space.dropout={float: [0.5, 0.1]}",), "inverted"),
     "log zero": (("space.lambda={float: [0, 1], log: true}",), "must be above 0, got 0"),
 }
@@ -62,7 +62,8 @@ def test_files_homes_and_sweeps_that_are_not_there(tmp_path: Path) -> None:
     malformed = gapsweep("validate", str(broken))
     assert (malformed.returncode, "line 1" in malformed.stderr) == (2, True)
     (tmp_path / "file").write_text("")
-    unwritable = gapsweep("run", str(DIGITS), "--home", str(tmp_path / "file" / "home"))
+    below = ("--home", str(tmp_path / "file" / "home"))
+    unwritable = gapsweep("run", str(DIGITS), *below, *settings(LOCAL))
     assert (unwritable.returncode, "cannot be written" in unwritable.stderr) == (2, True)
     unknown = gapsweep("resume", "nothing", "--home", str(tmp_path))
     assert (unknown.returncode, "no sweep 'nothing'" in unknown.stderr) == (2, True)

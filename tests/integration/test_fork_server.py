@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from service.cluster import start_worker
-from service.cluster.start_worker import FORK_SERVER, RAYS_OWN, run_forked
+from service.cluster.fork_server import OF_DRIVERS, OF_WORKERS
+from service.cluster.start_worker import EXIT, FORK_SERVER, LENGTH, RAYS_OWN, STARTED, run_forked
+from service.server import driver
 from tests.commands import REPOSITORY
 from tests.patience import patience, wait_for
 from tests.rays import pids, read
@@ -25,6 +28,8 @@ found = {
     "argv": sys.argv, "folder": os.getcwd(), "variable": os.environ.get("GAPSWEEP_TEST_A"),
     "path": sys.path[0], "extra": extra.VALUE, "torch": "torch" in sys.modules,
     "ray": "ray" in sys.modules, "main": __name__, "pid": os.getpid(),
+    "missing": [name for name in os.environ["NAMES"].split() if name not in sys.modules],
+    "retries": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES"),
     "inherited": os.environ.get("GAPSWEEP_TEST_SERVER"),
 }
 print(json.dumps(found), flush=True)
@@ -33,8 +38,8 @@ sys.exit(7)
 """
 OWNER = """
 import sys
-from service.cluster.fork_server import run_fork_server
-with run_fork_server() as path:
+from service.cluster.fork_server import OF_DRIVERS, run_fork_server
+with run_fork_server(*OF_DRIVERS) as path:
     print(path, flush=True)
     sys.stdin.read()
 """
@@ -78,6 +83,7 @@ def start(script: Path, server: str, seconds: float = 0.0, **more: str) -> subpr
         FORK_SERVER: server,
         RAYS_OWN: "/none.py",
         "GAPSWEEP_TEST_A": "1",
+        "NAMES": " ".join((*OF_WORKERS, *OF_DRIVERS)),
         "PYTHONPATH": str(script.parent / "modules"),
         **more,
     }
@@ -105,9 +111,47 @@ def test_it_has_the_streams_the_words_the_variables_and_the_folder_of_the_one_th
         "extra": 3,
         "torch": True,
         "ray": False,
+        "missing": [],
+        "retries": "1",  # as service.tracking sets it where it is imported
         "main": "__main__",
         "inherited": None,
     }
+
+
+def test_what_the_server_had_open_is_closed_before_its_numbers_are_used_again(
+    script: Path, server: str
+) -> None:
+    """Where garbage is looked for late: a descriptor was another file's by then."""
+    late = "import gc, tempfile\nfiles = [tempfile.TemporaryFile() for _ in range(40)]\n"
+    late += "gc.collect()\nfor file in files:\n    file.write(b'1')\n    file.flush()\n"
+    script.write_text(f"import gc\ngc.disable()\n{late}{SCRIPT}")
+    asking = start(script, server)
+    asking.communicate(timeout=patience(60))
+    assert asking.returncode == 7
+
+
+def test_the_folder_of_its_script_is_not_searched_where_that_is_unsafe(
+    script: Path, server: str
+) -> None:
+    asking = start(script, server, PYTHONSAFEPATH="1")
+    found = json.loads(asking.communicate(timeout=patience(60))[0])
+    assert found["torch"]
+    assert found["path"] == str(script.parent / "modules")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_one_that_asks_is_its_own(
+    script: Path, server: str, number: signal.Signals
+) -> None:
+    """And its exit code is that of the one that asks."""
+    catch = "import signal\n\ndef stop(number, _):\n    sys.exit(20 + number)\n\n"
+    catch += f"signal.signal({int(number)}, stop)\n"
+    script.write_text(SCRIPT.replace("found = {", f"{catch}found = {{", 1))
+    asking = start(script, server, 600)
+    assert asking.stdout is not None
+    assert json.loads(asking.stdout.readline())["torch"]
+    asking.send_signal(number)
+    assert asking.wait(patience(30)) == 20 + number
 
 
 def test_it_ends_with_the_one_that_asks(script: Path, server: str) -> None:
@@ -127,6 +171,39 @@ def test_a_process_whose_path_has_another_library_is_not_forked(
     assert not found["torch"]
 
 
+def start_driver(server: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "service.server.start_driver", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, FORK_SERVER: str(server)},
+    )
+
+
+def test_a_driver_is_forked(tmp_path: Path) -> None:
+    """By a server that only says so."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "server"))
+        listener.listen()
+        starting = start_driver(tmp_path / "server", "digits-1", "--attempt", "2")
+        asking, _ = listener.accept()
+        with asking, asking.makefile("rb") as file:
+            words, environment, _ = json.loads(file.read(*LENGTH.unpack(file.read(LENGTH.size))))
+            asking.sendall(STARTED.pack(os.getpid()) + EXIT.pack(5))
+    assert starting.wait(patience(30)) == 5
+    assert words == [driver.__file__, "digits-1", "--attempt", "2"]
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_a_driver_starts_by_itself_where_no_server_answers(tmp_path: Path) -> None:
+    starting = start_driver(tmp_path / "none", "--help")
+    said, _ = starting.communicate(timeout=patience(60))
+    assert (starting.returncode, said.split()[:4]) == (
+        0,
+        ["usage:", "python", "-m", "service.server.start_driver"],
+    )
+
+
 def test_without_a_server_nothing_is_forked(script: Path, tmp_path: Path) -> None:
     words = [sys.executable, str(script), "0"]
     assert run_forked(words, {}) is None
@@ -134,12 +211,16 @@ def test_without_a_server_nothing_is_forked(script: Path, tmp_path: Path) -> Non
     assert run_forked([sys.executable, "other.py"], {FORK_SERVER: str(tmp_path / "none")}) is None
 
 
-def test_the_server_ends_with_its_owner(
+def test_the_server_and_what_it_forked_end_with_its_owner(
     owner: subprocess.Popen[str], server: str, script: Path
 ) -> None:
-    start(script, server).communicate(timeout=patience(60))  # it has imported all
+    asking = start(script, server, 600)
+    assert asking.stdout is not None
+    pid = json.loads(asking.stdout.readline())["pid"]
     own = [p for p in pids() if b"GAPSWEEP_TEST_SERVER=1" in read(p, "environ")]
-    assert len(own) == 2
+    assert len(own) == 3
+    assert pid in own
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     wait_for(lambda: not [p for p in own if read(p, "cmdline")], 10)
+    assert asking.wait(patience(10)) == 1

@@ -13,9 +13,10 @@ import pytest
 
 from service.base.errors import SpecError
 from service.cluster.code_access import enter_policy
+from service.cluster.divisions import TrialContext
 from service.cluster.jobs import Launch
 from service.cluster.jobs_client import build_driver_command
-from service.cluster.worker import TrialContext, Worker
+from service.cluster.worker import Worker
 from service.run.preflight import run_preflight
 from service.run.user_code import find_code_problems, pin_code, use_folders
 from service.spec.file import parse_spec
@@ -406,7 +407,7 @@ def test_a_driver_is_told_the_policy_by_its_command_and_starts_with_the_safe_pat
         allow=("trainables.models:*", "--x"),
     )
     words = build_driver_command("python", launch)
-    assert words[:4] == ["python", "-P", "-m", "service.server.driver"]
+    assert words[:4] == ["python", "-P", "-m", "service.server.start_driver"]
     assert words[-4:] == [
         "0" * 64,
         "--module=mine",

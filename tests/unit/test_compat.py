@@ -29,7 +29,7 @@ from ray.job_submission import JobSubmissionClient
 from ray.tune.experiment import Trial as TuneTrial
 
 from service.cluster import compat as of_ray
-from service.cluster import start_worker
+from service.cluster import fork_server, start_worker
 from service.spec.hyperband import PreparedHyperbandPruner
 from service.study import compat as of_optuna
 from service.study.journals import open_journal
@@ -229,6 +229,28 @@ class TestRayStart:
         assert of_ray.LOCAL_RAY["RAY_START_HOOK"].endswith(".prepare_ray_start")
         image = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text()
         assert f"RAY_START_HOOK={of_ray.LOCAL_RAY['RAY_START_HOOK']} " in image
+
+    @pytest.mark.parametrize(
+        ("words", "head", "asked"),
+        [
+            (["ray", "start", "--head", "--block"], True, [fork_server.OF_DRIVERS]),
+            (["ray", "start", "--block"], False, [()]),
+            (["ray", "start"], False, []),
+        ],
+    )
+    def test_a_node_whose_command_stays_forks_workers_and_a_head_drivers(
+        self, monkeypatch: pytest.MonkeyPatch, words: list[str], head: bool, asked: list[object]
+    ) -> None:
+        from ray._private import services
+
+        kept: list[object] = []
+        monkeypatch.setattr(services, "get_node", services.get_node)
+        monkeypatch.setattr(fork_server, "keep_fork_server", lambda *more: kept.append(more))
+        monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.setenv("RAY_enable_worker_prestart", "1")
+        monkeypatch.setenv(start_worker.RAYS_OWN, "")
+        of_ray.prepare_ray_start(SimpleNamespace(), head)
+        assert kept == asked
 
     def test_a_node_that_starts_slowly_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from ray._private import node, services
