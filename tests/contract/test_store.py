@@ -91,6 +91,15 @@ def at_first_migration(database: Database) -> None:
             connection.exec_driver_sql(statement)
 
 
+def test_a_check_keeps_nothing_in_memory(database: Database) -> None:
+    """A probe asks for it every few seconds, for as long as the server runs."""
+    database.check()
+    cached = len(database._engine._compiled_cache or ())
+    for _ in range(3):
+        database.check()
+    assert len(database._engine._compiled_cache or ()) == cached
+
+
 def test_a_database_of_an_older_version_is_refused_with_what_to_run(empty: Database) -> None:
     at_first_migration(empty)
     words = r"at migration 0001, this version needs \d+; run: gapsweep migrate --database-url "

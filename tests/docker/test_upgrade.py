@@ -97,6 +97,7 @@ def test_a_stack_of_0_1_0_is_listed_reported_and_continued(stack: Docked, tmp_pa
     ask("download", "digits-1", "--to", str(tmp_path / "best.pt"))
     assert (tmp_path / "best.pt").stat().st_size
     wait_for(lambda: states()["digits-2"] in ("succeeded", "failed"), 180)
+    assert states()["digits-2"] == "succeeded", ask("status", "digits-2", "--json")
     whole, continued = (json.loads(ask("trials", s, "--json")) for s in ("digits-1", "digits-2"))
     assert [(t["params"], t["value"]) for t in continued] == [
         (t["params"], t["value"]) for t in whole
