@@ -21,6 +21,7 @@ _GROUPS = (
     ("tests/e2e/test_service.py",),
     (  # those that use the Ray that is started for all tests
         "tests/contract/test_executors.py",
+        "tests/contract/test_fused_sweeps.py",
         "tests/e2e/test_ui.py",
         "tests/integration/test_api_results.py",
         "tests/integration/test_export.py",

@@ -191,6 +191,7 @@ def validate(
     """Check a spec: its keys, names and data, and the network on one batch."""
     from service.cli.spec_tables import build_spec_table
     from service.cluster.connection import Cluster
+    from service.run.lane_plan import plan_lanes
     from service.run.preflight import run_preflight
     from service.run.user_code import use_folders
     from service.spec.file import load_spec
@@ -201,10 +202,11 @@ def validate(
         return
     with use_folders(spec_file.resolve().parent, Path.cwd()):
         found = run_preflight(spec, str(spec_file))
-    Cluster(ray_address).take_inventory().check(spec)
+        slots = Cluster(ray_address).take_inventory().check(spec)
+        lanes = plan_lanes(spec, str(spec_file), found, slots)
     console = open_console()
     console.print(f"{spec_file} is valid", style="bold green")
-    console.print(build_spec_table(spec, found))
+    console.print(build_spec_table(spec, found, lanes))
 
 
 def _validate_external(spec: SweepSpec, spec_file: Path) -> None:
@@ -240,15 +242,18 @@ def devices(
         return
     from service.cli.spec_tables import build_cluster_table, build_use_table
     from service.cluster.connection import Cluster
+    from service.run.lane_plan import plan_lanes_of
     from service.spec.file import load_spec
 
     spec = load_spec(spec_file, overrides or []) if spec_file else None
+    paths = [spec_file.resolve().parent, Path.cwd()] if spec_file else []
     inventory = Cluster(ray_address).take_inventory()
     console = open_console()
     console.print(build_cluster_table(inventory))
     if spec is not None:
         console.print()
-        console.print(build_use_table(spec, inventory))
+        lanes = plan_lanes_of(spec, str(spec_file), paths, inventory.check(spec))
+        console.print(build_use_table(spec, inventory, lanes))
 
 
 @app.command(rich_help_panel=HERE)

@@ -11,6 +11,7 @@ from rich.table import Table
 from search_spaces.space import SearchSpace
 from service.base.number_format import duration
 from service.cluster.inventory import Inventory, Node, format_count
+from service.run.lane_plan import OFF, LanePlan
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination
@@ -24,7 +25,7 @@ _MEASURED = 1.3
 """An epoch by its steps alone: the measurement of the gap is added."""
 
 
-def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
+def build_spec_table(spec: SweepSpec, found: Preflight, lanes: LanePlan = OFF) -> Table:
     """The result of checking a spec without training."""
     return _build_grid(
         [
@@ -36,8 +37,15 @@ def build_spec_table(spec: SweepSpec, found: Preflight) -> Table:
             *_list_meanings(found),
             ("metrics", ", ".join(_list_metrics(found))),
             ("objective", _describe_direction(spec)),
+            *_list_shared(lanes),
         ]
     )
+
+
+def _list_shared(lanes: LanePlan) -> Iterator[tuple[str, str]]:
+    """What `resources.fuse` does, unless it is off."""
+    if lanes != OFF:
+        yield "shared steps", lanes.words
 
 
 def _describe_sizes(spec: SweepSpec, splits: Splits) -> str:
@@ -174,7 +182,7 @@ def build_cluster_table(inventory: Inventory) -> Table:
     return table
 
 
-def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
+def build_use_table(spec: SweepSpec, inventory: Inventory, lanes: LanePlan = OFF) -> Table:
     """The resources of a spec's trials.
 
     Raises:
@@ -185,6 +193,10 @@ def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
     each = [format_count(resources.worker_cpus, "CPU"), format_count(resources.worker_gpus, "GPU")]
     fits = f"{inventory.count_trials(resources)} fit, concurrent is {resources.concurrent}"
     compiled = ", compiled" if training.compile else ""
+    at_trials = format_count(at_once, "trial")
+    if lanes.width > 1:
+        processes = "1 process" if at_once == 1 else f"{at_once} processes"
+        at_trials = f"{at_once * lanes.width} trials in {processes}"
     return _build_grid(
         [
             (
@@ -193,7 +205,8 @@ def build_use_table(spec: SweepSpec, inventory: Inventory) -> Table:
             ),
             ("placement", resources.placement),
             ("precision", f"{training.precision}{compiled}"),
-            ("at once", f"{format_count(at_once, 'trial')} ({fits})"),
+            ("at once", f"{at_trials} ({fits})"),
+            *_list_shared(lanes),
         ]
     )
 

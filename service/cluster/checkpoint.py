@@ -22,7 +22,7 @@ _KNOWN = frozenset({"rates", "loop", "folds"})
 
 
 class Checkpoint:
-    """The file of a process's current trial.
+    """The file of a trial that its process has.
 
     After a kill a trial trains again what came after its file, to the same bits. So the state is
     written only so often that it takes a twentieth of the time at most; a trial that ends within a
@@ -31,7 +31,8 @@ class Checkpoint:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        """``writers`` is how many trials of the process write their states in turns."""
+        self._clock, self.writers = clock, 1
         self._since = self._took = 0.0
         self._changed = False
         self._path: Path | None = None
@@ -60,7 +61,7 @@ class Checkpoint:
             DiskFullError, OSError: it cannot be written.
         """
         waited = self._clock() - self._since
-        if self._changed and waited >= max(PERIOD, SHARE * self._took):
+        if self._changed and waited >= max(PERIOD, SHARE * self.writers * self._took):
             self.save(get_state())
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from trainables.config.code_policy import CodePolicy
 from trainables.errors import ContractError
 
 if TYPE_CHECKING:
-    from service.cluster.worker import TrialContext
+    from service.cluster.divisions import TrialContext
 
 
 @dataclass(frozen=True)

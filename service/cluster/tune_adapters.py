@@ -8,8 +8,7 @@ here would end the whole sweep inside Tune: it is kept, the sweep stops, and the
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,78 +17,13 @@ from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from service.cluster.bridges import NONE_LEFT, Bridge
 from service.cluster.compat import is_lost_with_node, read_error
 from service.cluster.group_actor import LOST_NODE, LostNodeError, LostWorkerError
-from service.cluster.tune_messages import ends_trial, from_result, to_config
-from service.study.messages import Answer, EpochReport
-from service.study.session import Decision
-from service.study.trial_flow import DIED, Loss, NoTrial, TrialFlow
+from service.study.trial_flow import DIED, Loss
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_NONE_LEFT: Any = Searcher.FINISHED
-
-
-@dataclass
-class Bridge:
-    """The state that the three adapters share: the flow, trial numbers and losses by Tune's ids."""
-
-    flow: TrialFlow
-    numbers: dict[str, int] = field(default_factory=dict)
-    losses: dict[str, Loss] = field(default_factory=dict)
-
-    def __deepcopy__(self, memo: object) -> Bridge:
-        """Return itself: Tune copies its arguments, but there is only one study and one bridge."""
-        return self
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Pickle a placeholder: Tune pickles its arguments for a restore that is never done."""
-        return str, ("the study is the truth",)
-
-    def ask(self, tune_id: str) -> Any:
-        """Return a config for Tune, FINISHED if no trial is left, None to be asked again."""
-        found = self.flow.ask()
-        if isinstance(found, NoTrial):
-            return _NONE_LEFT if found is NoTrial.NONE_LEFT else None
-        self.numbers[tune_id] = found.number
-        return to_config(found)
-
-    def report(self, tune_id: str, answers: Sequence[Answer]) -> str:
-        """Report epochs, none of which ends the trial; return Tune's decision for it."""
-        if not answers:
-            raise TypeError("a running trial returned no epoch report")
-        going_on = self._report_all(self.numbers[tune_id], answers)
-        return str(TrialScheduler.CONTINUE if going_on else TrialScheduler.STOP)
-
-    def _report_all(self, number: int, answers: Sequence[Answer]) -> bool:
-        """Report epochs up to one after which the trial does not go on; whether it does.
-
-        A stop of the sweep counts between two epochs, as it would if they came one by one.
-        """
-        for place, answer in enumerate(answers):
-            if place and self.flow.stopping:
-                return False
-            if not isinstance(answer, EpochReport):
-                raise TypeError(f"a running trial returned {answer!r} instead of an epoch report")
-            if self.flow.report(number, answer) is not Decision.CONTINUE:
-                return False
-        return True
-
-    def record_loss(self, tune_id: str, loss: Loss) -> None:
-        """Record why a trial's process ended before the trial."""
-        self.losses[tune_id] = loss
-
-    def finish(self, tune_id: str, answers: Sequence[Answer], crashed: bool) -> None:
-        """End a trial of Tune: in the study too, unless it was interrupted by a stop or a loss.
-
-        Tune shows the scheduler no result that ends a trial: its earlier epochs are reported here.
-        """
-        number, loss = self.numbers.pop(tune_id), self.losses.pop(tune_id, Loss(DIED))
-        last, earlier = (answers[-1], answers[:-1]) if answers else (None, ())
-        new = ends_trial(answers) and not crashed and number in self.flow.session.open_trials
-        if not new or self._report_all(number, earlier):
-            self.flow.finish(number, last, loss if crashed else None)
 
 
 def _guard(fallback: R) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -117,7 +51,7 @@ class StudySearcher(Searcher):
         super().__init__()
         self.bridge = bridge
 
-    @_guard(_NONE_LEFT)
+    @_guard(NONE_LEFT)
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's config, None to be asked again later, or FINISHED."""
         return self.bridge.ask(trial_id)
@@ -127,7 +61,7 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """End a trial that completed, was stopped by the scheduler, or crashed (``error``)."""
-        self.bridge.finish(trial_id, from_result(result), error)
+        self.bridge.finish(trial_id, result, error)
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file, which Tune expects; all state is in the study."""
@@ -147,7 +81,7 @@ class StudyScheduler(FIFOScheduler):
     @_guard(TrialScheduler.STOP)
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
         """Report the epochs to the study and return CONTINUE or STOP."""
-        return self.bridge.report(trial.trial_id, from_result(result))
+        return self.bridge.report(trial.trial_id, result)
 
     @_guard(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:

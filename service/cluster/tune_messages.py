@@ -8,6 +8,7 @@ from typing import Any
 from service.study.messages import Answer, Assignment, TrialFailure
 
 _ASSIGNMENT, _ANSWERS = "assignment", "answers"
+_ROUNDS, _ACTOR = "rounds", "actor"
 
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
@@ -37,3 +38,27 @@ def ends_trial(answers: Sequence[Answer]) -> bool:
     if not answers:
         return False
     return isinstance(answers[-1], TrialFailure) or answers[-1].is_last
+
+
+def to_slot_config(assignments: Sequence[Assignment]) -> dict[str, Any]:
+    """Convert the first trials of a slot to a config for its actor."""
+    return {_ASSIGNMENT: tuple(assignments)}
+
+
+def from_slot_config(config: Mapping[str, Any]) -> Sequence[Assignment]:
+    """Read the first trials of a slot from a config."""
+    found: Sequence[Assignment] = config[_ASSIGNMENT]
+    return found
+
+
+def to_slot_result(rounds: Sequence[Mapping[int, Answer]], actor: Any) -> dict[str, Any]:
+    """Convert the answers of rounds, by trial, to a result; ``actor`` takes the slot's orders.
+
+    Pairs in a list, because Tune flattens dicts. A slot never says that it is done.
+    """
+    return {_ROUNDS: [list(r.items()) for r in rounds], _ACTOR: actor, "done": False}
+
+
+def from_slot_result(result: Mapping[str, Any]) -> tuple[Sequence[Mapping[int, Answer]], Any]:
+    """Read the answers of rounds, and the actor, from a result."""
+    return [dict(pairs) for pairs in result[_ROUNDS]], result[_ACTOR]

@@ -5,29 +5,45 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import tune
+from ray.tune import Trainable
 
 from service.base.versions import get_installed_version
+from service.cluster.bridges import Bridge, SlotBridge, TrialBridge
+from service.cluster.divisions import TrialContext
 from service.cluster.group_actor import GroupActor
 from service.cluster.shared import Shared
+from service.cluster.slot_actor import SlotActor
 from service.cluster.trial_actor import TrialActor
-from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
-from service.cluster.worker import TrialContext
+from service.cluster.tune_adapters import StudyScheduler, StudySearcher, SweepStopper
 from service.spec.resources import Resources
+from service.study.slot_flow import SlotFlow
 from service.study.trial_flow import TrialFlow
 
 
-def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
-    """Run trials with Tune until the flow has none left or is stopping."""
-    bridge = Bridge(flow)
+def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int, width: int = 1) -> None:
+    """Run trials with Tune until the flow has none left or is stopping.
+
+    ``concurrent`` processes, or groups of them, train at once; each trains up to ``width`` trials.
+    """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
+    bridge = TrialBridge(flow) if width == 1 else SlotBridge(SlotFlow(flow, width))
+    while not bridge.over:  # again if the process of a last trial died
+        _run_tune(bridge, context, concurrent, width)
+
+
+def _run_tune(bridge: Bridge, context: TrialContext, concurrent: int, width: int) -> None:
     resources = context.spec.resources
-    actor = TrialActor if resources.workers == 1 else GroupActor
+    actor: type[Trainable] = TrialActor if resources.workers == 1 else GroupActor
+    given: dict[str, Any] = {}
+    if width > 1:
+        actor, given = SlotActor, {"width": width}
     shared = Shared(ray.put(context), get_installed_version(), context.policy, resources)
     trainable = tune.with_resources(
-        tune.with_parameters(actor, shared=shared),
+        tune.with_parameters(actor, shared=shared, **given),
         build_bundles(resources),
     )
     with tempfile.TemporaryDirectory(prefix="gapsweep-") as scratch:

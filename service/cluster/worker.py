@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from bdb import BdbQuit
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from service.base.disk import is_disk_full
 from service.base.files import replace_file
 from service.cluster.checkpoint import Checkpoint
 from service.cluster.code_access import enter_policy
-from service.spec.model import SweepSpec
+from service.cluster.divisions import Division, Divisions, TrialContext, collect_garbage
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
 from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Role
@@ -26,10 +25,7 @@ from service.sweep.inspected_files import BEST, CONTROL, write_inspected
 from service.sweep.torch_files import save_tensors
 from trainables.analysis.held_out import compare_test, measure_test_rows
 from trainables.analysis.inspection import inspect_weights
-from trainables.config.code_policy import CodePolicy
 from trainables.config.trial_parameters import list_parts
-from trainables.data.placing import Placed, place
-from trainables.data.rows import Rows
 from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
@@ -39,33 +35,7 @@ from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
 from trainables.run import EpochResult, Run
 
-_MOST_KEPT = 2**27
-"""Bytes of samples up to which all folds of a search stay encoded in the memory of a process."""
-
-
-@dataclass(frozen=True)
-class TrialContext:
-    """The data that all trials of a sweep share.
-
-    ``policy`` says which code its trials may load. Only loops elsewhere may have no ``rows``.
-    """
-
-    spec: SweepSpec
-    rows: Rows | None
-    folder: Path
-    policy: CodePolicy = field(default_factory=CodePolicy)
-
-
-@dataclass(frozen=True)
-class _Division:
-    """The samples of one replicate, or of one fold of the search.
-
-    ``key`` has the replicate's number, whether the test samples are its own, and the fold.
-    """
-
-    key: tuple[int, bool, int | None]
-    splits: Splits
-    placed: Placed
+T = TypeVar("T")
 
 
 class Worker:
@@ -76,7 +46,8 @@ class Worker:
     once, for all trials. In a group, only the first worker reads and writes files.
     """
 
-    def __init__(self, context: TrialContext) -> None:
+    def __init__(self, context: TrialContext, divisions: Divisions | None = None) -> None:
+        """Several workers of a process may share its ``divisions`` of the samples."""
         resources = context.spec.resources
         self._context, self._device = context, resources.device
         self._folder = SweepFolder(context.folder)
@@ -85,22 +56,21 @@ class Worker:
         if 0 < resources.worker_gpus < 1:
             limit_memory(resources.worker_gpus)
         self.process = Process()
-        self._division: _Division | None = None
-        self._known_folds: dict[int, Splits] = {}
-        self._checkpoint, self._is_ahead = Checkpoint(), False
+        self._divisions = divisions or Divisions(context, self._device)
+        self._checkpoint, self._is_ahead, self._is_midway = Checkpoint(), False, False
         self._run: Run | None = None
+        self._division: Division | None = None
 
     def take(self, assignment: Assignment) -> None:
         """Release the last trial and its memory, and take the next one."""
         self._let_go()
         self._trial, self._recorded, self._reported_folds = assignment, assignment.recorded, 0
-        self._is_own = self._is_ahead = False
+        self._is_own = self._is_ahead = self._is_midway = False
 
     def close(self) -> None:
         """Let go of the trial and of the data on the device."""
         self._let_go()
-        self._division = None
-        self._known_folds.clear()
+        self._divisions.clear()
 
     def advance(self) -> Answer:
         """Train one epoch and return its result; after a resumption, first the last result again.
@@ -109,8 +79,12 @@ class Worker:
             torch.AcceleratorError: the device, and so this process, is unusable.
             BdbQuit: the user quit a debugger inside of the trial.
         """
+        return self._guard(self._advance)
+
+    def _guard(self, act: Callable[[], T]) -> T | TrialFailure:
+        """Do something for the trial; what fails is the trial's failure, and ends it."""
         try:
-            return self._advance()
+            return act()
         except BdbQuit:  # the user quit the debugger: the trial did not fail
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -149,21 +123,16 @@ class Worker:
 
     def _let_go(self) -> None:
         """Forget a trial that may go on in another process."""
-        if self._run is not None and not self._is_ahead:
-            self._checkpoint.end(self._run.state_dict)
+        if self._run is not None and not self._is_ahead and not self._is_midway:
+            self._checkpoint.end(self._get_state)
         self._forget()
 
     def _forget(self) -> None:
         if self._run is not None:
             self._run.close()
-        self._run = None
+        self._run = self._division = None
         self._results: Iterator[EpochResult] = iter(())
-        self._collect_garbage()
-
-    def _collect_garbage(self) -> None:
-        if self._device == "cuda":
-            gc.collect()
-            torch.cuda.empty_cache()
+        collect_garbage(self._device)
 
     def _describe_device(self) -> dict[str, str]:
         """Return the device, and the precision if the training has begun."""
@@ -171,14 +140,25 @@ class Worker:
         return {"device": get_device_name(self._device), **precision}
 
     def _advance(self) -> EpochReport:
+        result = self._prepare()
+        while result is None:  # a training that began anew has recorded epochs first
+            self._is_midway = True
+            trained = next(self._results)
+            self._is_midway = False
+            result = self._note(trained)
+        return self._answer(result)
+
+    def _prepare(self) -> EpochResult | None:
+        """Open the training or go on; its last result if the session does not know that yet."""
         run = self._run = self._run or self._begin()
         if not self._is_ahead:
-            self._checkpoint.save_if_due(run.state_dict)
+            self._checkpoint.save_if_due(self._get_state)
         result = run.last_result
-        if result is None or self._is_recorded(result):
-            result = self._train_epoch(run)
-            while self._is_recorded(result):  # it began anew
-                result = self._train_epoch(run)
+        return None if result is None or self._is_recorded(result) else result
+
+    def _answer(self, result: EpochResult) -> EpochReport:
+        """The report of an epoch, with what follows from the last one."""
+        assert self._run is not None, "it has begun"
         self._recorded = max(self._recorded, result.epoch)
         if result.fold is not None and result.fold.ends:
             self._reported_folds = result.fold.fold
@@ -188,7 +168,7 @@ class Worker:
             ran_on=self._describe_device(),
             fold=result.fold,
         )
-        return self._conclude(run, report) if result.done else report
+        return self._conclude(self._run, report) if result.done else report
 
     def _is_recorded(self, result: EpochResult) -> bool:
         """Whether the session knows an epoch, and nothing that follows from it."""
@@ -197,15 +177,19 @@ class Worker:
         fold = result.fold
         return fold is None or not fold.ends or fold.fold <= self._reported_folds
 
-    def _train_epoch(self, run: Run) -> EpochResult:
-        result = next(self._results)
+    def _note(self, result: EpochResult) -> EpochResult | None:
+        """Keep the state after an epoch; None if the session knows the epoch."""
         if self._saves_each_epoch():
-            state = run.state_dict()  # every process of a group takes part
+            state = self._get_state()  # every process of a group takes part
             if not self.process.rank:
                 self._checkpoint.save(state)
         else:
             self._checkpoint.note(done=result.done)
-        return result
+        return None if self._is_recorded(result) else result
+
+    def _get_state(self) -> Mapping[str, Any]:
+        assert self._run is not None, "it has begun"
+        return self._run.state_dict()
 
     def _saves_each_epoch(self) -> bool:
         """Whether the state is written before an epoch is reported.
@@ -296,28 +280,11 @@ class Worker:
             run.folder = files if fold is None else files / f"fold{fold + 1}"
         return run
 
-    def _divide(self, fold: int | None = None) -> _Division:
-        """The trial's division of the samples on the device; only the last one is kept there."""
-        wanted = (self._trial.replicate, self._trial.redraws_test, fold)
-        if self._division is None or self._division.key != wanted:
-            self._division = None  # frees the device before the next one is placed
-            self._collect_garbage()
-            splits = self._read_splits(fold)
-            self._division = _Division(wanted, splits, place(splits, self._device))
+    def _divide(self, fold: int | None = None) -> Division:
+        """The trial's division of the samples on the device."""
+        self._division = None  # that of its last fold
+        self._division = self._divisions.get(self._trial, fold)
         return self._division
-
-    def _read_splits(self, fold: int | None) -> Splits:
-        rows, folds = self._context.rows, self._context.spec.search.folds
-        assert rows is not None, "the spec has data"
-        if fold is None or folds is None:
-            return rows.divide(self._trial.replicate, redraw_test=self._trial.redraws_test)
-        if fold not in self._known_folds:
-            splits = rows.divide_fold(fold, folds)
-            sizes = [split.nbytes for _, split in splits.list_arrays()]
-            if not sizes or sum(sizes) > _MOST_KEPT / folds:
-                return splits
-            self._known_folds[fold] = splits  # to encode a table takes longer than some epochs
-        return self._known_folds[fold]
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """Read the trial's checkpoint from an earlier session or process, if there is one."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from service.base.errors import InputError, TrialEndedError, TrialLostError, TrialNotFoundError
-from service.cluster.worker import TrialContext
+from service.cluster.divisions import TrialContext
 from service.run.asked_start import conclude, has_ended, open_data
 from service.run.asked_trial import AskedTrial
 from service.run.asked_worker import AskedWorker

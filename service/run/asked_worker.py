@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from service.answer.reported import DIVIDED, MEASURED, SAMPLES
-from service.cluster.worker import TrialContext, Worker
+from service.cluster.divisions import TrialContext
+from service.cluster.worker import Worker
 from service.run.process_state import preserve_process_state
 from service.spec.directions import is_high_good
 from service.spec.model import SweepSpec
@@ -57,7 +58,8 @@ class AskedWorker(Worker):
         return self._conclude(self.run, self._build_report(result))
 
     def _advance(self) -> EpochReport:
-        result = self._train_epoch(self.run)
+        result = next(self._results)
+        self._note(result)
         report = self._build_report(result)
         return self._conclude(self.run, report) if result.done else report
 

@@ -1,4 +1,4 @@
-"""Runs trials sequentially in this process, without Ray.
+"""Runs trials in this process, without Ray: one after another, or as many at once as share steps.
 
 For notebooks, for a breakpoint inside a trial, and for tests. Records, checkpoints and reasons are
 the same as with Ray. Two things differ: a trial that kills its process ends the sweep, which can be
@@ -9,62 +9,65 @@ from __future__ import annotations
 
 import time
 from bdb import BdbQuit
-from collections.abc import Iterator
 
-from service.cluster.worker import TrialContext, Worker
+from service.cluster.divisions import TrialContext
+from service.cluster.slot import Slot
 from service.run.process_state import preserve_process_state
-from service.study.messages import Assignment, EpochReport, TrialFailure
-from service.study.session import Decision
+from service.study.messages import TrialFailure
+from service.study.slot_flow import SlotFlow
 from service.study.trial_flow import NoTrial, TrialFlow
 
 POLL = 0.1
 """Seconds between two requests for a trial while none may start."""
+_HERE = "this process"
 
 
-def run_trials_here(flow: TrialFlow, context: TrialContext) -> None:
+def run_trials_here(flow: TrialFlow, context: TrialContext, width: int = 1) -> None:
     """Run trials until the flow has none left or requests a stop; stores an error in the flow.
+
+    Up to ``width`` trials are trained at once, and share their steps.
 
     Raises:
         KeyboardInterrupt: Ctrl-C interrupted a trial, or a debugger in it was quit; the trial
             stays running in the study and is resumed with the sweep.
     """
+    slots = SlotFlow(flow, width)
     with preserve_process_state():
-        worker = Worker(context)
+        slot = Slot(context, width)
         try:
-            for assignment in _take_assignments(flow):
-                worker.take(assignment)
-                _run_trial(flow, worker, assignment.number)
+            while (found := slots.open(_HERE)) is not NoTrial.NONE_LEFT:
+                if isinstance(found, NoTrial):
+                    time.sleep(POLL)
+                    continue
+                for assignment in found:
+                    slot.take(assignment)
+                _run_slot(slots, slot)
         except BdbQuit:
             raise KeyboardInterrupt from None
         except Exception as error:
             flow.error = error
         finally:
-            worker.close()
+            slot.close()
 
 
-def _take_assignments(flow: TrialFlow) -> Iterator[Assignment]:
-    while (found := flow.ask()) is not NoTrial.NONE_LEFT:
-        if isinstance(found, Assignment):
-            yield found
-        else:
-            time.sleep(POLL)
-
-
-def _run_trial(flow: TrialFlow, worker: Worker, number: int) -> None:
-    """Run a trial to its end, or until the sweep stops, which leaves it open in the session."""
-    while not flow.stopping:
+def _run_slot(slots: SlotFlow, slot: Slot) -> None:
+    """Train until no trial is left, or until the sweep stops, which leaves them open."""
+    while slots.list_trials(_HERE) and not slots.flow.stopping:
         try:
-            answer = worker.advance()
+            answers = slot.advance()
         except BdbQuit:
             raise
         except SystemExit as error:  # would end this process, and the trial would run again
-            flow.finish(number, TrialFailure(reason=f"its code ended the process: {error!r}"), None)
+            reason = f"its code ended the process: {error!r}"
+            slots.close(_HERE, TrialFailure(reason=reason))
+            slot.close()
             return
         except Exception as error:  # the device, and so this process, is unusable
-            flow.finish(number, TrialFailure(reason=f"{type(error).__name__}: {error}"), None)
+            slots.close(_HERE, TrialFailure(reason=f"{type(error).__name__}: {error}"))
             raise
-        if not isinstance(answer, EpochReport) or answer.is_last:
-            flow.finish(number, answer, None)
-            return
-        if flow.report(number, answer) is not Decision.CONTINUE:
-            return
+        orders = slots.report(_HERE, [answers])
+        for number in orders.drop:
+            slot.drop(number)
+        for assignment in orders.take:
+            slot.take(assignment)
+    slots.close(_HERE, None)

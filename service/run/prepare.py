@@ -42,8 +42,9 @@ def start_cluster(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A valid spec's samples, how many trials fit at once, and the files of its code.
+    """A valid spec's samples, how many processes fit, and the files of its code.
 
+    Each process trains up to ``width`` trials at once.
     ``not_neutral`` says what regularises the baseline all the same, ``ranges`` what the space's
     ranges of λ mean, if they were measured, ``loop`` what is known of the user's training loop.
     """
@@ -54,6 +55,7 @@ class Prepared:
     not_neutral: tuple[str, ...]
     ranges: Ranges | None
     loop: LoopFindings | None = None
+    width: int = 1
 
 
 def prepare(
@@ -75,6 +77,7 @@ def prepare(
         SpecError: the sweep would fail; lists all problems that were found.
         InputError: the cluster cannot be reached, is too small or does not fit the executor.
     """
+    from service.run.lane_plan import plan_lanes
     from service.run.preflight import run_preflight
     from service.run.sweep_session import check_executor
 
@@ -85,7 +88,8 @@ def prepare(
         pin_code(code)
         found = run_preflight(spec, source, measure_ranges=measure_ranges)
         slots = inventory.result().check(spec)
-        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges, found.loop)
+        width = plan_lanes(spec, source, found, slots).width
+        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges, found.loop, width)
 
 
 def _take_inventory(cluster: Cluster, shared: Sequence[Path], joined: ExitStack) -> Inventory:

@@ -72,6 +72,7 @@ def start_sweep(
             ranges=prepared.ranges,
             loop=prepared.loop,
             concurrent=prepared.slots,
+            width=prepared.width,
         )
     return ending, folder
 
@@ -126,6 +127,7 @@ def resume_sweep(
             ranges=prepared.ranges,
             loop=prepared.loop,
             concurrent=prepared.slots,
+            width=prepared.width,
             more_trials=more_trials,
             wider=wider,
             accept_changes=accept_changes,
@@ -203,6 +205,7 @@ def continue_sweep(
             ranges=prepared.ranges,
             loop=prepared.loop,
             concurrent=spec.resources.concurrent,  # the cluster may grow
+            width=prepared.width,
             extension=extension,
             orders=orders,
             accept_changes=accept_changes,

@@ -22,7 +22,7 @@ from service.base.errors import InputError, SweepFailedError
 from service.base.files import write_atomically
 from service.base.streams import list_dropped, safe_streams
 from service.cluster.connection import Cluster
-from service.cluster.worker import TrialContext
+from service.cluster.divisions import TrialContext
 from service.report.write import write_report
 from service.run.evidence import Evidence, choose_evidence
 from service.run.fingerprints import check_changes, record_fingerprint
@@ -138,6 +138,7 @@ def run_sweep(
     *,
     cluster: Cluster,
     concurrent: int,
+    width: int = 1,
     more_trials: int = 0,
     extension: int = 0,
     orders: Orders | None = None,
@@ -149,12 +150,13 @@ def run_sweep(
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
-    At most ``concurrent`` trials run at once, or fewer by ``orders``, which may change during the
-    run. ``extension`` is the minimum number of trials beyond the spec's budget, in total over all
-    sessions. ``accept_changes`` lets it go on with other data, code or libraries than before.
-    ``not_neutral`` says what regularises the baseline all the same. ``ranges`` were measured for
-    this session: a new study samples their space. ``loop`` is what is known of a training loop of
-    the user's. With ``wider`` ranges, the study has these from now on.
+    At most ``concurrent`` processes, each with up to ``width`` trials, run at once, or fewer by
+    ``orders``, which may change during the run. ``extension`` is the minimum number of trials
+    beyond the spec's budget, in total over all sessions. ``accept_changes`` lets it go on with
+    other data, code or libraries than before. ``not_neutral`` says what regularises the baseline
+    all the same. ``ranges`` were measured for this session: a new study samples their space.
+    ``loop`` is what is known of a training loop of the user's. With ``wider`` ranges, the study has
+    these from now on.
 
     Raises:
         ProblemsError: a range cannot be widened so.
@@ -182,6 +184,7 @@ def run_sweep(
             not_neutral=tuple(not_neutral),
             ranges=ranges,
             wider=wider or {},
+            width=width,
         )
         try:
             session.drive(cluster, rows)
@@ -250,9 +253,11 @@ class Session:
         not_neutral: tuple[str, ...],
         ranges: Ranges | None,
         wider: Wider,
+        width: int = 1,
     ) -> None:
         self._spec, self._evidence, self._folder = spec, evidence, folder
         self._concurrent, self._observers, self._orders = concurrent, observers, orders
+        self._width = width
         self._losses = Losses()
         fingerprint = evidence.take_fingerprint(spec, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
@@ -323,10 +328,14 @@ class Session:
             self._end_out_of_budget()
             return
         control = self._control
-        flow = TrialFlow(self._trials, lambda: control.reason is not None, lambda: control.slots)
+        flow = TrialFlow(
+            self._trials,
+            lambda: control.reason is not None,
+            lambda: control.slots * self._width,
+        )
         context = TrialContext(self._spec, rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
-            run_trials_here(flow, context)
+            run_trials_here(flow, context, self._width)
         else:
             self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
@@ -368,9 +377,7 @@ class Session:
         with cluster.connect(self._folder.ray_log):
             from service.cluster.tune_run import run_trials
 
-            run_trials(flow, context, self._concurrent)
-            while not (flow.stopping or self._trials.exhausted):  # a last trial's process died
-                run_trials(flow, context, self._concurrent)
+            run_trials(flow, context, self._concurrent, self._width)
 
     def abandon(self) -> None:
         """End MLflow's runs after an error, if MLflow answers soon."""

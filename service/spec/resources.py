@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from search_spaces.bounds import Bounds, bounds_apply
 from search_spaces.models import Strict
@@ -37,9 +37,22 @@ class Resources(Strict):
     concurrent: Annotated[int, Bounds(1, 10_000)] = Field(
         2, description="maximum of trials at once"
     )
+    fuse: Literal["off", "auto"] | Annotated[int, Bounds(2, 1024)] = Field(
+        "off",
+        description="trials that one process trains at once with shared steps, each as if it were "
+        "alone; `auto` measures how many pay; on a CPU, `concurrent` then counts processes",
+    )
     retries: Annotated[int, Bounds(0, 100)] = Field(
         2, description="times that a trial whose process died continues; a control thrice as often"
     )
+
+    @field_validator("fuse", mode="before")
+    @classmethod
+    def _read_switch(cls, raw: Any) -> Any:
+        """``off`` and ``on``, which YAML may read as false and true."""
+        if raw is False:
+            return "off"
+        return "auto" if raw is True or raw == "on" else raw
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +86,9 @@ class Resources(Strict):
                     f"must be 1 with `executor: local`, which runs one trial at a time in one "
                     f"process, got {value}; set it to 1, or executor to ray",
                 )
+        if isinstance(self.fuse, int) and (self.gpus or self.workers > 1):
+            who = f"trials with {self.workers} workers" if self.workers > 1 else "trials on GPUs"
+            yield "fuse", f"{self.fuse}, but {who} share no steps; set it to off or auto"
         yield from self._find_excesses()
         if self.workers == 1 and self.gpus > 1:
             yield (

@@ -271,6 +271,10 @@ class StudySession:
             handle.attributes = replace(handle.attributes, ran_on=ran_on)
             handle.located = True
 
+    def deduct(self, number: int, seconds: float) -> None:
+        """Deduct seconds from the time that an open trial held its place, which others used."""
+        self._open[number].since += seconds
+
     def complete(
         self,
         number: int,

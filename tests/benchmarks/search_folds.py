@@ -25,7 +25,7 @@ import optuna
 from scipy import stats
 from sklearn.datasets import load_wine
 
-from service.cluster.worker import TrialContext
+from service.cluster.divisions import TrialContext
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
 from service.run.sweep_session import plan_folds

@@ -41,10 +41,11 @@ import numpy as np
 import torch
 from ray.tune.schedulers import TrialScheduler
 
+from service.cluster.bridges import TrialBridge
 from service.cluster.connection import Cluster
-from service.cluster.tune_adapters import Bridge, StudyScheduler, StudySearcher, SweepStopper
+from service.cluster.divisions import TrialContext
+from service.cluster.tune_adapters import StudyScheduler, StudySearcher, SweepStopper
 from service.cluster.tune_messages import from_config, to_result
-from service.cluster.worker import TrialContext
 from service.report.console import open_console
 from service.report.progress import LineView
 from service.report.write import write_report
@@ -203,9 +204,9 @@ class Simulation:
         self._events: list[_Epoch] = []
         self._asked = self._finished = 0
 
-    def run(self, flow: TrialFlow, context: TrialContext, concurrent: int) -> None:
+    def run(self, flow: TrialFlow, context: TrialContext, concurrent: int, width: int) -> None:
         """Take the place of :func:`service.cluster.tune_run.run_trials`."""
-        bridge = Bridge(flow)
+        bridge = TrialBridge(flow)
         searcher, scheduler = StudySearcher(bridge), StudyScheduler(bridge)
         stopper = SweepStopper(bridge)
         while not self._call(stopper.stop_all):

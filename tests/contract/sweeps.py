@@ -57,7 +57,7 @@ class Executor:
 
     def spec(self, **changes: Any) -> SweepSpec:
         """The base spec with some keys changed."""
-        resources = {"executor": self.name, "concurrent": 1}
+        resources = {"executor": self.name, "concurrent": 1, **changes.get("resources", {})}
         raw = {**BASE, **changes, "resources": resources}
         return parse_spec(raw, "spec", self.modules)
 

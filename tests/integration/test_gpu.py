@@ -17,7 +17,8 @@ import yaml
 from gapsweep import open_sweep
 from torch._dynamo.utils import counters
 
-from service.cluster.worker import TrialContext, Worker
+from service.cluster.divisions import TrialContext
+from service.cluster.worker import Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport
 from service.study.records import Role

@@ -13,9 +13,10 @@ import pytest
 
 from service.base.errors import SpecError
 from service.cluster.code_access import enter_policy
+from service.cluster.divisions import TrialContext
 from service.cluster.jobs import Launch
 from service.cluster.jobs_client import build_driver_command
-from service.cluster.worker import TrialContext, Worker
+from service.cluster.worker import Worker
 from service.run.preflight import run_preflight
 from service.run.user_code import find_code_problems, pin_code, use_folders
 from service.spec.file import parse_spec

@@ -16,9 +16,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from service.cluster import checkpoint
-from service.cluster import worker as worker_module
-from service.cluster.worker import TrialContext, Worker
+from service.cluster import checkpoint, divisions
+from service.cluster.divisions import TrialContext
+from service.cluster.worker import Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.records import Role
@@ -210,7 +210,7 @@ def test_small_samples_are_divided_once_for_all_trials_of_a_process(
         (tmp_path / "trials" / "00000" / "last.pt").unlink(missing_ok=True)
     assert answers[0] == answers[1]
     assert divided == [0, 1, 2]
-    monkeypatch.setattr(worker_module, "_MOST_KEPT", 1)
+    monkeypatch.setattr(divisions, "_MOST_KEPT", 1)
     other = worker(tmp_path)
     take(other)
     assert run(other) == answers[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trainables.lanes.programs import divide
 from trainables.lanes.widths import Measured, choose_width, find_next_width, predict_memory
 
 FREE = 1000
@@ -49,3 +50,12 @@ def test_no_width_is_measured_beyond_the_most_or_the_memory() -> None:
 def test_memory_is_predicted_from_the_two_widest() -> None:
     measured = [Measured(1, 1, 25), Measured(2, 1, 46), Measured(4, 1, 92)]
     assert predict_memory(measured, 8) == 184
+
+
+@pytest.mark.parametrize(
+    ("width", "sizes"), [(1, [1]), (2, [2]), (3, [2, 1]), (13, [8, 4, 1]), (16, [16])]
+)
+def test_a_width_is_made_of_powers_of_two(width: int, sizes: list[int]) -> None:
+    parts = divide(width)
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [n for part in parts for n in range(width)[part]] == list(range(width))

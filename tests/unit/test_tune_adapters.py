@@ -14,9 +14,9 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
+from service.cluster.bridges import TrialBridge
 from service.cluster.group_actor import LostNodeError, LostWorkerError
 from service.cluster.tune_adapters import (
-    Bridge,
     StudyScheduler,
     StudySearcher,
     SweepStopper,
@@ -42,7 +42,7 @@ class Sides:
         self.session.prepare(budget, [])
         self.stop = False
         self.flow = TrialFlow(self.session, lambda: self.stop, lambda: 100)
-        self.bridge = Bridge(self.flow)
+        self.bridge = TrialBridge(self.flow)
         self.searcher, self.scheduler = StudySearcher(self.bridge), StudyScheduler(self.bridge)
 
     def epoch(self, tune_id: str, epoch: int, value: float) -> str:

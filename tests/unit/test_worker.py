@@ -15,7 +15,8 @@ import torch
 from service.base.errors import DiskFullError
 from service.cluster import checkpoint
 from service.cluster import worker as worker_module
-from service.cluster.worker import TrialContext, Worker
+from service.cluster.divisions import TrialContext
+from service.cluster.worker import Worker
 from service.spec.file import parse_spec
 from service.study.messages import Assignment, EpochReport, TrialFailure
 from service.study.records import Role
