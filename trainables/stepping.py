@@ -62,11 +62,17 @@ class Stepper:
         ``last`` says whether it is the last batch of the step.
         """
         batch, share = self.begin(fed, last=last)
+        return self.differentiate(batch, share, weight=fed.share.weight, last=last)
+
+    def differentiate(
+        self, batch: Batch, share: float | None, *, weight: float = 1.0, last: bool
+    ) -> Tensor:
+        """Add the gradients of a batch that :meth:`begin` returned. See :meth:`add`."""
         network = self.network
         with nullcontext() if last else self.process.keep_gradients(network):
             with self.autocast():
                 made = self.trainable.step(network, batch)
-            loss = check_step(made, f"{type(self.trainable).__name__}.step") * fed.share.weight
+            loss = check_step(made, f"{type(self.trainable).__name__}.step") * weight
             part = loss if share is None else loss * share
             self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss.detach()

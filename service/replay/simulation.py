@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from service.replay.courses import Course, Courses, Standing
 from service.spec.model import SweepSpec
+from service.study.enough import Enough
 from service.study.events import Observer
 from service.study.records import Params, Role, Trial, TrialState
 from service.study.session import Decision, StudySession
@@ -102,6 +103,7 @@ class _Search:
             metric=spec.objective.metric,
             constraints=spec.constraints,
             max_epochs=spec.training.max_epochs,
+            enough=Enough.of(spec, study),
             observers=[self._ends],
             clock=lambda: self._now,
         )

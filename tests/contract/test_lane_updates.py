@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.lanes import Bench, Make, check_each, count_storage, torch_threads
+from trainables.lanes import group as group_module
 from trainables.lanes import joint_optimizer, updates
 from trainables.lanes.group import Group
 from trainables.lanes.joint_optimizer import JointOptimizer
+from trainables.lanes.programs import Programs
 from trainables.loop import train
 from trainables.models import MLP
 from trainables.regularisers.step_sizes import RowSteps, WeightSteps
@@ -107,3 +109,19 @@ def test_the_mean_of_a_row_has_the_bits_of_the_mean_of_a_weight(shape: tuple[int
     rows = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
     joined = RowSteps._average(None, rows.flatten(1))  # type: ignore[arg-type]  # it reads no attribute
     assert torch.equal(joined.flatten(), torch.stack([row.clone().mean() for row in rows]))
+
+
+def test_lanes_that_leave_need_programs_of_powers_of_two_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    widths = []
+
+    def build(self: Programs, key: Any, *arguments: Any, **options: Any) -> Any:
+        widths.append(key[1])
+        return build_program(self, key, *arguments, **options)
+
+    build_program = Programs._build
+    monkeypatch.setattr(Programs, "_build", build)
+    monkeypatch.setattr(group_module, "_PROGRAMS", {})
+    check_each(*(mlp(training={"seed": n, "max_epochs": 1 + n}) for n in range(7)))
+    assert set(widths) == {2, 4}

@@ -34,6 +34,7 @@ from service.replay.terminal import show_replays
 from service.replay.variants import list_variants, read_stopping
 from service.report.console import open_console
 from service.spec.model import SweepSpec
+from service.study.enough import AT_LEAST
 from service.study.records import Role, TrialState
 from service.study.study import open_tabular_study
 from service.sweep.home import Home, SweepFolder
@@ -381,6 +382,14 @@ def test_a_search_ends_when_its_regret_is_small_enough(history: History) -> None
     assert part.improvements == whole.improvements[: len(part.improvements)]
 
 
+def test_a_search_with_a_stopping_rule_ends_when_it_has_found_enough() -> None:
+    rows = [train(n / 100, [0.5 + (n % 7) / 1e5]) for n in range(1, 61)]
+    asked = {"search": {"stop": "auto"}, "confirm": {"min_effect": 0.1}}
+    found = search(courses_of(*rows, **asked))
+    assert AT_LEAST <= len(found.completed) < len(rows) / 2
+    assert len(search(courses_of(*rows)).completed) == len(rows)
+
+
 def test_trials_outside_of_constraints_are_no_find() -> None:
     rows = [train(0.1, [0.1], **{"gap/loss": 0.9}), train(0.5, [0.4], **{"gap/loss": 0.0})]
     rows = [replace(r, metrics={**r.metrics, "gap/loss": np.zeros(1)}) for r in rows]
@@ -603,7 +612,7 @@ def test_long_work_shows_a_bar_in_a_terminal_only() -> None:
     ("words", "message"),
     [
         (["--trials", "40"], "set --trials to 31 or fewer, got 40"),
-        (["--pruner", "no"], "search.pruner"),
+        (["--pruner", "medium"], "search.pruner"),
         (["--sampler", "mine:Sampler"], "mine"),
         (["--save-table", "a.npz", "other"], "--save-table saves one history, got 2"),
     ],

@@ -211,27 +211,40 @@ class Group:
             with lane.drawing():
                 batch, share = lane.run.stepper.begin(one, last=last)
                 batches.append(batch)
+        losses = self._add_together(batches[: self._paired], share) if self._paired else []
+        for lane, batch in zip(self._lanes[self._paired :], batches[self._paired :], strict=True):
+            with lane.drawing():
+                losses.append(lane.run.stepper.differentiate(batch, share, last=last))
+        return torch.stack(losses)
+
+    @property
+    def _paired(self) -> int:
+        """How many lanes share their passes: a last one without a partner makes its own."""
+        return self.width - self.width % 2
+
+    def _add_together(self, batches: Sequence[Batch], share: float | None) -> list[Tensor]:
+        """Add the gradients of the lanes that share their passes; returns their losses."""
+        lanes, stacks = self._lanes[: self._paired], [s[: self._paired] for s in self._stacks]
         given = _join_batches(batches, share)
-        program = self._programs.find_step(self._stacks, given)
-        kind = given.describe()
+        programs = self._programs.find_step(stacks, given)
+        kinds = [(given.describe(), width) for width in programs.list_widths()]
         expected = [
             lane.step_alone(batch, share) if kind not in lane.checked else None
-            for lane, batch in zip(self._lanes, batches, strict=True)
+            for lane, batch, kind in zip(lanes, batches, kinds, strict=True)
         ]
         draws = []
-        for lane in self._lanes:
+        for lane in lanes:
             with lane.drawing():
-                draws.append(program.draw())
-        losses, *gradients = program.run(self._stacks, given, draws)
-        assert losses is not None
-        for row, (lane, wanted) in enumerate(zip(self._lanes, expected, strict=True)):
+                draws.append(programs.first.draw())
+        made = programs.run(stacks, given, draws)
+        for lane, kind, wanted, found in zip(lanes, kinds, expected, made, strict=True):
             if wanted is not None:
-                lane.check(kind, wanted, [losses, *gradients], row)
-        for row, lane in enumerate(self._lanes):
-            for weight, stacked in zip(lane.trained, gradients, strict=True):
-                if stacked is not None:
-                    _add_gradient(weight, stacked[row])
-        return losses
+                lane.check(kind, wanted, found)
+        for lane, (_, *gradients) in zip(lanes, made, strict=True):
+            for weight, gradient in zip(lane.trained, gradients, strict=True):
+                if gradient is not None:
+                    _add_gradient(weight, gradient)
+        return [row[0] for row in made if row[0] is not None]
 
     def _end_epoch(self) -> dict[TrainingRun, Outcome]:
         for lane in self._lanes:
@@ -247,12 +260,13 @@ class Group:
 
     def _measure(self) -> list[Measure | None]:
         """How each lane measures its epoch; None for the usual way."""
-        if not self.measured_alone:
-            runs = [lane.run for lane in self._lanes]
-            begun = [lane.epoch for lane in self._lanes]
+        if not self.measured_alone and self._paired:
+            lanes, stacks = self._lanes[: self._paired], [s[: self._paired] for s in self._stacks]
+            runs, begun = [lane.run for lane in lanes], [lane.epoch for lane in lanes]
             try:
-                made = pass_all(self._programs, runs, self._stacks, begun)
-                return [made.of_lane(row) for row in range(self.width)]
+                made = pass_all(self._programs, runs, stacks, begun)
+                alone: list[Measure | None] = [None] * (self.width - self._paired)
+                return [*(made.of_lane(row) for row in range(self._paired)), *alone]
             except CannotFuseError as error:
                 self.measured_alone = str(error)
         return [None] * self.width

@@ -52,19 +52,14 @@ class Lane:
         return [loss.detach(), *gradients, *after]
 
     def check(
-        self,
-        kind: Hashable,
-        wanted: Sequence[Tensor | None],
-        found: Sequence[Tensor | None],
-        row: int,
+        self, kind: Hashable, wanted: Sequence[Tensor | None], found: Sequence[Tensor | None]
     ) -> None:
         """Check the lane's first shared step of a kind.
 
         Raises:
             CannotFuseError: it has other bits than the step alone.
         """
-        mine = [None if stacked is None else stacked[row] for stacked in found]
-        pairs = zip(wanted, [*mine, *self.run.model.buffers()], strict=True)
+        pairs = zip(wanted, [*found, *self.run.model.buffers()], strict=True)
         if not all(are_same(one, other) for one, other in pairs):
             raise CannotFuseError("a step that is shared has other results than the step alone")
         self.checked.add(kind)

@@ -24,28 +24,26 @@ from trainables.lanes.stacks import join_nests, stack
 from trainables.loop import Begun, Measure, TrainingRun, measures_train
 from trainables.measure import measure
 
-Outputs = list[Any]
-"""What the networks made of each batch, a nest of stacks ``(L, B, …)``."""
+Side = list[tuple[list[Batch], list[Any]]]
+"""Of each lane, the batches of a side of the gap, and what its network made of each."""
 
 
 @dataclass(frozen=True)
 class Passed:
     """What all lanes' networks made of the validation and of the measured training samples."""
 
-    val: Outputs
-    train: Outputs
+    val: Side
+    train: Side
 
     def of_lane(self, row: int) -> Measure:
         """How a lane measures its samples."""
 
         def measure_samples(
-            run: TrainingRun, network: nn.Module, samples: Samples, subset: Tensor | None
+            run: TrainingRun, network: nn.Module, samples: Samples, _subset: Tensor | None
         ) -> dict[str, float]:
-            side = self.val if subset is None else self.train
-            made = (pytree.tree_map(lambda whole: whole[row], one) for one in side)
-            process, size = run.parts.process, run.training.eval_batch_size
-            batches = starmap(Batch, samples.read(size, process, subset))
-            return measure(network, run.trainable, batches, process, made)
+            side = self.val if samples is run.data.val else self.train
+            batches, made = side[row]
+            return measure(network, run.trainable, batches, run.parts.process, made)
 
         return measure_samples
 
@@ -86,19 +84,19 @@ def _read(run: TrainingRun, samples: Samples, subset: Tensor | None) -> list[Bat
     return list(starmap(Batch, samples.read(size, run.parts.process, subset)))
 
 
-def _pass(
-    programs: Programs, stacks: Sequence[Tensor], lanes: Sequence[Sequence[Batch]]
-) -> Outputs:
+def _pass(programs: Programs, stacks: Sequence[Tensor], lanes: Sequence[Sequence[Batch]]) -> Side:
     """The outputs of each batch; ``lanes`` are the batches of each, or of one for all of them."""
-    shared, outputs = len(lanes) == 1, []
+    shared, width = len(lanes) == 1, len(stacks[0])
+    side: Side = [(list(lanes[0 if shared else row]), []) for row in range(width)]
     for batches in zip(*lanes, strict=True):
         if shared:
             given = Given(batches[0].x, batches[0].y)
         else:
             given = Given(join_nests([b.x for b in batches]), join_nests([b.y for b in batches]))
-        program = programs.find_forward(stacks, given, shared=shared)
-        if program.recorded.draws:
+        found = programs.find_forward(stacks, given, shared=shared)
+        if found.first.recorded.draws:
             raise CannotFuseError("the network draws random numbers where it is measured")
-        made = program.run(stacks, given, [])
-        outputs.append(pytree.tree_unflatten(made, program.spec[0]))
-    return outputs
+        made = found.run(stacks, given, [[] for _ in range(width)])
+        for (_, outputs), row in zip(side, made, strict=True):
+            outputs.append(pytree.tree_unflatten(row, found.first.spec[0]))
+    return side

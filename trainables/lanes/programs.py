@@ -1,7 +1,8 @@
 """The batched programs of one architecture: a training step, and a pass that is measured.
 
-Each is recorded once for one lane, batched for each width, and checked against the function that
-was recorded before it is used.
+Each is recorded once for one lane, batched for widths that are powers of two, and checked against
+the function that was recorded before it is used. Other widths are made of these, so that lanes
+which come and go need few programs.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Given:
         optional = (self.other_y, self.share, self.smoothing, self.part)
         return layouts, tuple(value is not None for value in optional)
 
+    def pick(self, lanes: slice) -> Given:
+        """What some of the lanes are given."""
+        return self.fill([tensor[lanes] for tensor in self.list_tensors()])
+
     def fill(self, values: Sequence[Tensor]) -> Given:
         """The same with other tensors."""
         rest = iter(values)
@@ -85,6 +90,49 @@ class Program:
         drawn = [torch.stack(row) for row in zip(*draws, strict=True)]
         made: list[Tensor | None] = self.graph(*stacks, *given.list_tensors(), *drawn)
         return made
+
+
+@dataclass(frozen=True)
+class Split:
+    """Programs for all lanes, each for some that follow each other.
+
+    ``shared`` says whether all lanes are given the same tensors.
+    """
+
+    parts: Sequence[tuple[slice, Program]]
+    shared: bool
+
+    @property
+    def first(self) -> Program:
+        """The first of the programs, which have the same draws and outputs."""
+        return self.parts[0][1]
+
+    def list_widths(self) -> list[int]:
+        """For each lane, how many have its program."""
+        sizes = [part.stop - part.start for part, _ in self.parts]
+        return [size for size in sizes for _ in range(size)]
+
+    def run(
+        self, stacks: Sequence[Tensor], given: Given, draws: Sequence[Sequence[Tensor]]
+    ) -> list[list[Tensor | None]]:
+        """The outputs of each lane; ``draws`` are those of each lane."""
+        rows: list[list[Tensor | None]] = []
+        for part, program in self.parts:
+            own = given if self.shared else given.pick(part)
+            made = program.run([stack[part] for stack in stacks], own, draws[part])
+            size = part.stop - part.start
+            rows += [[v if v is None else v[n] for v in made] for n in range(size)]
+        return rows
+
+
+def divide(width: int) -> list[slice]:
+    """The largest powers of two that make up a width."""
+    start, parts = 0, []
+    while start < width:
+        size = 1 << ((width - start).bit_length() - 1)
+        parts.append(slice(start, start + size))
+        start += size
+    return parts
 
 
 class _Step(nn.Module):
@@ -136,16 +184,16 @@ class Programs:
         """The names of the parameters that have gradients."""
         return self._trained
 
-    def find_step(self, stacks: Sequence[Tensor], given: Given) -> Program:
-        """The program of a training step: the losses, and the gradients of :attr:`trained`.
+    def find_step(self, stacks: Sequence[Tensor], given: Given) -> Split:
+        """The programs of a training step: the losses, and the gradients of :attr:`trained`.
 
         Raises:
             CannotFuseError: there is none that has the bits of each lane alone.
         """
         return self._find("step", self._make_step, stacks, given, shared=False)
 
-    def find_forward(self, stacks: Sequence[Tensor], given: Given, *, shared: bool) -> Program:
-        """The program of a pass that is measured; all lanes read one batch if it is ``shared``.
+    def find_forward(self, stacks: Sequence[Tensor], given: Given, *, shared: bool) -> Split:
+        """The programs of a pass that is measured; all lanes read one batch if it is ``shared``.
 
         Raises:
             CannotFuseError: see :meth:`find_step`.
@@ -160,6 +208,16 @@ class Programs:
         given: Given,
         *,
         shared: bool,
+    ) -> Split:
+        parts = []
+        for part in divide(len(stacks[0])):
+            own = given if shared else given.pick(part)
+            some = [stack[part] for stack in stacks]
+            parts.append((part, self._find_part(kind, make, some, own, shared=shared)))
+        return Split(parts, shared)
+
+    def _find_part(
+        self, kind: str, make: Any, stacks: Sequence[Tensor], given: Given, *, shared: bool
     ) -> Program:
         width = len(stacks[0])
         sizes = tuple(tensor.shape for tensor in given.list_tensors())

@@ -128,9 +128,12 @@ class _Part:
     def _call(self, side: int, hooks: Sequence[Hook], kind: Hashable) -> None:
         """Call a hook of every lane, at once if that has the bits of each alone."""
         assert self._subject is not None
-        joins = _KNOWN.get(kind, True)
+        owner = _find_owner(hooks[0])
+        assert owner is not None
+        gradients = side == 0 and owner.reads_gradients
         nows = [lane.epoch.now for lane in self._lanes]
-        now = self._subject.read(nows, gradients=side == 0) if joins else None
+        joins = _KNOWN.get(kind, True)
+        now = self._subject.read(nows, gradients=gradients) if joins else None
         if now is None:
             self._call_each(hooks)
         elif kind in _KNOWN:

@@ -97,6 +97,8 @@ class Regulariser:
         needs: what the data and the trainable must have; it is refused where they do not.
         decay: λ of ``λ·w²`` that shrinks weights beside the loss and is no part of an objective.
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
+        reads_gradients: whether its hooks read or change gradients; asked of those that
+            :meth:`join`.
         recomputes_norms: whether the statistics of batch norms in the network that ``evaluated``
             names are computed anew, from training batches, each time before it is measured.
         acts_each_step: whether it changes weights or gradients in every step, as a penalty does; it
@@ -110,6 +112,7 @@ class Regulariser:
     decay: float = 0.0
     needs: frozenset[Need] = frozenset()
     acts_on: tuple[str, ...] = ()
+    reads_gradients: bool = True
     recomputes_norms: bool = False
     subject: Subject
 

@@ -129,6 +129,7 @@ class ElasticNet(Penalty):
         coupled = not proximal if together else training.couples_l2
         self._coupled = bool(self._l2) and coupled
         self._decoupled = bool(self._l2) and not coupled and not self._l2_inside
+        self.reads_gradients = self._subgradient or self._coupled
         objective = is_sgd(subject.optimizer) and training.proximal_step == "adaptive"
         self.decay = self._l2 if self._decoupled and not objective else 0.0
 

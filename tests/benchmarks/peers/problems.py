@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +21,16 @@ from trainables.data.datasets import open_rows
 from trainables.data.rows import Rows
 
 METRIC = "val/loss"
+TRIALS = "RACE_TRIALS"
+"""The environment variable with the trials of a search, for every system's process."""
 _MODULE = "tests.benchmarks.peers.problems"
 
 
 def load_clothes() -> Any:
     """The first 6,000 images of Fashion-MNIST, pixels from 0 to 1."""
     x = _read("train-images-idx3-ubyte.gz", 16)[: 6000 * 28 * 28].reshape(-1, 1, 28, 28)
-    return (x / np.float32(255)).astype(np.float32), _read("train-labels-idx1-ubyte.gz", 8)[:6000]
+    y = _read("train-labels-idx1-ubyte.gz", 8)[:6000]
+    return _cut((x / np.float32(255)).astype(np.float32), y)
 
 
 def _read(name: str, header: int) -> Any:
@@ -37,7 +41,15 @@ def _read(name: str, header: int) -> Any:
 def load_patients() -> Any:
     """442 patients, 10 features, a regression; the target has mean 0 and deviation 1."""
     x, y = load_diabetes(return_X_y=True)
-    return x.astype(np.float32), ((y - y.mean()) / y.std()).astype(np.float32)
+    return _cut(x.astype(np.float32), ((y - y.mean()) / y.std()).astype(np.float32))
+
+
+def _cut(x: Any, y: Any) -> Any:
+    """60, 20 and 20 % of the samples, in an order of their own."""
+    order = np.random.default_rng(0).permutation(len(x))
+    parts = np.split(order, [len(x) * 3 // 5, len(x) * 4 // 5])
+    names = ("train", "val", "test")
+    return {name: (x[part], y[part]) for name, part in zip(names, parts, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,11 @@ class Problem:
     training: Mapping[str, Any]
     space: Space
     targets: tuple[float, ...]
-    trials: int = 40
+
+    @property
+    def trials(self) -> int:
+        """How many a search has."""
+        return int(os.environ.get(TRIALS, "40"))
 
     @cached_property
     def spec(self) -> SweepSpec:
@@ -85,7 +101,7 @@ def _divide(name: str) -> dict[str, Any]:
 
 
 def _call(function: str) -> dict[str, Any]:
-    return {"name": "function", "path": f"{_MODULE}:{function}", "val": 0.2, "test": 0.2}
+    return {"name": f"{_MODULE}:{function}", "redraw": "pooled"}
 
 
 _MLP, _CNN = "trainables.models:MLP", "trainables.models:CNN"

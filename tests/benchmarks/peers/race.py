@@ -1,6 +1,7 @@
 """gapsweep and its peers on the same loop, space, data and slots, one after the other in one run.
 
     python -m tests.benchmarks.peers.race [--problems digits …] [--seeds 5] [--systems gapsweep …]
+        [--trials 40] [--replicates 5]
 
 It needs Syne Tune: ``pip install --no-deps -r tests/benchmarks/peers/requirements.txt``.
 Everything is timed from the start of the command. The best point that a system saw, by val/loss at
@@ -25,7 +26,7 @@ from scipy.stats import t as student
 
 from tests.benchmarks.peers import by_gapsweep
 from tests.benchmarks.peers.loop import Epoch, read_epochs
-from tests.benchmarks.peers.problems import PROBLEMS
+from tests.benchmarks.peers.problems import PROBLEMS, TRIALS
 from tests.benchmarks.peers.space import Params
 from trainables.analysis.held_out import measure_held_out
 from trainables.build import build_run
@@ -36,10 +37,14 @@ _ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class System:
-    """How a system is started, and where its epochs are read."""
+    """How a system is started, where its epochs are read, and where it runs (a folder of its own).
+
+    gapsweep runs where the functions of the data are: it takes code of a spec from there.
+    """
 
     prepare: Callable[[str, int, Path], list[str]]
     read: Callable[[Path], list[Epoch]]
+    place: Path | None = None
 
 
 def _peer(module: str) -> System:
@@ -51,7 +56,7 @@ def _peer(module: str) -> System:
 
 
 SYSTEMS: Mapping[str, System] = {
-    "gapsweep": System(by_gapsweep.prepare, by_gapsweep.read),
+    "gapsweep": System(by_gapsweep.prepare, by_gapsweep.read, _ROOT),
     "Optuna, two processes": _peer("by_optuna"),
     "Syne Tune": _peer("by_syne_tune"),
     "stock Ray Tune": _peer("by_ray"),
@@ -79,7 +84,9 @@ def run(system: System, problem: str, seed: int, replicates: int) -> Result:
         log = folder / "log"
         with log.open("w") as out:
             start = time.time()
-            done = subprocess.run(words, stdout=out, stderr=out, cwd=folder, env=env)
+            done = subprocess.run(
+                words, stdout=out, stderr=out, cwd=system.place or folder, env=env
+            )
             end = time.time()
         if done.returncode:
             sys.exit(f"{' '.join(words)} failed:\n{log.read_text()[-3000:]}")
@@ -156,8 +163,10 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--replicates", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=40, help="of a search")
+    parser.add_argument("--replicates", type=int, default=5, help="trainings of its best point")
     options = parser.parse_args()
+    os.environ[TRIALS] = str(options.trials)
     for problem in options.problems:
         results: dict[str, list[Result]] = {name: [] for name in options.systems}
         for seed in range(options.seeds):
