@@ -80,9 +80,10 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     """The hook of ``ray start``: only processes that are used, workers that start fast, patience.
 
     Ray 2.60 has no option for any of them. A command that stays with its node (``--block``) forks
-    its workers, and a head's drivers. Nothing here uses the server for Ray's client. Ray gives
-    a node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError``
-    until the node is there.
+    its workers, and a head's drivers, from a server that starts after the node: a raylet ends if
+    its agents take too long to start beside other imports. Nothing here uses the server for Ray's
+    client. Ray gives a node 30 s to start, in a loop around ``services.get_node``, which raises
+    ``RuntimeError`` until the node is there.
     """
     from ray._private import services
 
@@ -90,15 +91,17 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     parameters.setup_worker_path = start_worker.__file__
     os.environ[start_worker.RAYS_OWN] = _find_setup_worker()
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
-    if "--block" in sys.argv:
-        fork_server.keep_fork_server(*(fork_server.OF_DRIVERS if head else ()))
+    modules = fork_server.OF_DRIVERS if head else ()
+    begin = fork_server.plan_fork_server(*modules) if "--block" in sys.argv else lambda: None
     ask: Any = services.get_node
 
     def ask_patiently(*arguments: Any) -> Any:
         deadline = time.monotonic() + SLOW_START
         while True:
             try:
-                return ask(*arguments)
+                found = ask(*arguments)
+                begin()
+                return found
             except RuntimeError:
                 if time.monotonic() > deadline:
                     raise

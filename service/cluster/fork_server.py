@@ -26,9 +26,10 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,24 +72,15 @@ class Request:
 def run_fork_server(*more: str) -> Iterator[str | None]:
     """Have the workers of a Ray that is started in the block forked; the path of the server.
 
-    The server imports ``more`` modules than workers do.
-
-    The server belongs to this process and ends with the block. There is none where the system has
-    no descriptors of processes (Linux has), nor inside of another such block.
+    The server imports ``more`` modules than workers do. It belongs to this process and ends with
+    the block. There is none where the system has no descriptors of processes (Linux has), nor
+    inside of another such block.
     """
-    if not hasattr(os, "pidfd_open") or FORK_SERVER in os.environ:
+    if _is_unwanted():
         yield os.environ.get(FORK_SERVER)
         return
-    with tempfile.TemporaryDirectory(prefix="gapsweep-") as folder:
-        path = str(Path(folder, "forks"))  # in a folder that only this user can enter
-        server = _start(path, [*OF_WORKERS, *more])
-        os.environ[FORK_SERVER] = path
-        try:
-            yield path
-        finally:
-            os.environ.pop(FORK_SERVER, None)
-            server.kill()
-            server.communicate()
+    with _named_server() as path, _running_server(path, [*OF_WORKERS, *more]):
+        yield path
 
 
 def keep_fork_server(*more: str) -> str | None:
@@ -97,6 +89,44 @@ def keep_fork_server(*more: str) -> str | None:
     path = running.enter_context(run_fork_server(*more))
     atexit.register(running.close)
     return path
+
+
+def plan_fork_server(*more: str) -> Callable[[], object]:
+    """Name such a server in the environment, and return what starts it, once.
+
+    It runs until this process ends. Before it is started, workers start by themselves.
+    """
+    if _is_unwanted():
+        return lambda: None
+    running = ExitStack()
+    atexit.register(running.close)
+    path = running.enter_context(_named_server())
+    return cache(lambda: running.enter_context(_running_server(path, [*OF_WORKERS, *more])))
+
+
+def _is_unwanted() -> bool:
+    return not hasattr(os, "pidfd_open") or FORK_SERVER in os.environ
+
+
+@contextmanager
+def _named_server() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="gapsweep-") as folder:
+        path = str(Path(folder, "forks"))  # in a folder that only this user can enter
+        os.environ[FORK_SERVER] = path
+        try:
+            yield path
+        finally:
+            os.environ.pop(FORK_SERVER, None)
+
+
+@contextmanager
+def _running_server(path: str, modules: Sequence[str]) -> Iterator[None]:
+    server = _start(path, modules)
+    try:
+        yield
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def _start(path: str, modules: Sequence[str]) -> subprocess.Popen[bytes]:

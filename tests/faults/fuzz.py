@@ -8,11 +8,15 @@ of many tokens: of every role and scope, expired, revoked, of a running sweep, a
 sweeps that exist. Each answer must have a documented status, type and schema and be no 5xx (but for
 the cluster, which this server has none of). The memory of the server's process is printed after a
 tenth of the requests, at most 5,000, and at the end. The exit status is 1 if an answer was wrong.
+
+With `--windows N` the first requests are then sent again and again, as fast as the server answers,
+and its memory is printed after each of N windows of 5,000: what grows for each request shows.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import multiprocessing
 import os
@@ -22,7 +26,10 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +57,8 @@ from tests.fuzzed import UNLIMITED, Fuzzed, prepare
 from tests.patience import wait_for
 from tests.worlds import SPEC
 
+WINDOW = 5_000
+"""Requests between two looks at the memory, when requests are repeated."""
 BATCH = 100
 """Requests of one route at a time."""
 EARLY = 5_000
@@ -93,6 +102,20 @@ def make_tokens(fuzzed: Fuzzed) -> dict[str, str | None]:
     return {**found, "unknown": "gs_" + "x" * 43, "odd": "\xff\xfe token", "none": None}
 
 
+class Recorder(requests.Session):
+    """Keeps the first requests that it sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[requests.PreparedRequest] = []
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request as any session does."""
+        if len(self.sent) < WINDOW:
+            self.sent.append(request)
+        return super().send(request, **options)
+
+
 @dataclass
 class Campaign:
     """The requests so far: how each route answered, and what was wrong."""
@@ -106,7 +129,7 @@ class Campaign:
     count: int = 0
 
     def __post_init__(self) -> None:
-        self._session = requests.Session()
+        self._session = Recorder()
         self._sweeps = [self.fuzzed.acted_on]
 
     def fuzz(self, operation: Any, count: int) -> None:
@@ -129,6 +152,19 @@ class Campaign:
 
         while done < count:  # a route without parameters has few different requests
             send()
+
+    def repeat(self, count: int) -> None:
+        """Send so many of the first requests again; the next call goes on where this one ends."""
+        with requests.Session() as session:
+            for request in islice(self._repeated, count):
+                with suppress(requests.RequestException):
+                    session.send(request, timeout=_TIMEOUT)
+
+    @functools.cached_property
+    def _repeated(self) -> Iterator[requests.PreparedRequest]:
+        kept = list(self._session.sent)
+        self.chance.shuffle(kept)
+        return cycle(kept)
 
     def _send(self, case: Any) -> None:
         name = f"{case.method} {case.operation.path}"
@@ -210,6 +246,14 @@ def run(campaign: Campaign, total: int, seconds: float, pid: int) -> bool:
     return not campaign.wrong and late <= GROWTH * early
 
 
+def repeat(campaign: Campaign, windows: int, pid: int) -> None:
+    """Repeat the first requests, and print the server's memory after each window."""
+    for number in range(1, windows + 1):
+        campaign.repeat(WINDOW)
+        words = f"window {number} of {WINDOW:,} repeated requests"
+        print(f"{words}: server {resident(pid):.1f} MiB", flush=True)
+
+
 def report(campaign: Campaign) -> None:
     """A line for each route: how often it gave each status."""
     for name, counts in campaign.statuses.items():
@@ -225,6 +269,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--windows", type=int, default=0, help="windows of repeated requests")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), find_free_port()
@@ -238,6 +283,7 @@ def main() -> None:
             campaign = Campaign(fuzzed, url, tokens, random.Random(options.seed))
             assert process.pid is not None
             right = run(campaign, options.requests, 60 * options.minutes, process.pid)
+            repeat(campaign, options.windows, process.pid)
         finally:
             process.terminate()
             process.join()

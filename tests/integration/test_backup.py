@@ -11,6 +11,8 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -94,16 +96,26 @@ def count_ended(house: House) -> int:
 
 @pytest.fixture(scope="module")
 def lives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    """A home whose sweep ended undisturbed, and two backups of its life."""
+    """A home whose sweep ended undisturbed, and two backups of its life.
+
+    However late they are taken, the service records the sweep's end after them.
+    """
     folder = tmp_path_factory.mktemp("service")
-    files = []
-    with opened(folder / "home") as house:
+    files, saved, end = [], Event(), ProgressStore.end
+
+    def end_after_backups(*arguments: Any) -> None:
+        assert saved.wait(patience(120))
+        end(*arguments)
+
+    with opened(folder / "home") as house, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProgressStore, "end", end_after_backups)
         house.submit(**{**SPEC, "name": "digits"})
         process = start(house, 1)
         for ended in (1, 4):
             wait_for(lambda n=ended: process.poll() is not None or count_ended(house) >= n, 120)
             files.append(save(house.home.path, folder / f"{ended}.tar.gz"))
-        assert process.poll() is None, "it had ended before the last backup"
+        assert process.poll() is None, "it failed before the last backup"
+        saved.set()
         assert process.wait(patience(300)) == 0
         assert house.sweeps.get("digits-1").state is JobState.SUCCEEDED
     return folder / "home", files

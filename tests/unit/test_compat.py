@@ -243,14 +243,18 @@ class TestRayStart:
     ) -> None:
         from ray._private import services
 
-        kept: list[object] = []
-        monkeypatch.setattr(services, "get_node", services.get_node)
-        monkeypatch.setattr(fork_server, "keep_fork_server", lambda *more: kept.append(more))
+        begun: list[object] = []
+        monkeypatch.setattr(services, "get_node", lambda *_: "a node")
+        monkeypatch.setattr(
+            fork_server, "plan_fork_server", lambda *more: lambda: begun.append(more)
+        )
         monkeypatch.setattr(sys, "argv", words)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")
         monkeypatch.setenv(start_worker.RAYS_OWN, "")
         of_ray.prepare_ray_start(SimpleNamespace(), head)
-        assert kept == asked
+        assert begun == []  # its imports would keep the node from starting in time
+        assert services.get_node("address", "id") == "a node"
+        assert begun == asked
 
     def test_a_node_that_starts_slowly_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from ray._private import node, services

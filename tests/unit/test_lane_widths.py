@@ -24,10 +24,12 @@ def measure(*steps: float, memory: int = 10) -> list[Measured]:
         ((100, 112), 1),
         ((100, 120, 125), 4),
         ((100, 150, 200, 230, 235), 16),
-        ((100, 105, 300), 1),
+        ((100, 105, 300), 8),
+        ((100, 114), 1),
+        ((100, 105, 114, 116), 8),
     ],
 )
-def test_a_wider_group_is_chosen_while_each_doubling_gains(
+def test_the_narrowest_group_next_to_the_fastest_is_chosen(
     steps: tuple[float, ...], expected: int
 ) -> None:
     assert choose_width(measure(*steps)) == expected
@@ -37,7 +39,9 @@ def test_wider_groups_are_measured_while_they_gain() -> None:
     assert find_next_width([], free=FREE, most=16) == 1
     assert find_next_width(measure(100), free=FREE, most=16) == 4
     assert find_next_width(measure(100, 150), free=FREE, most=16) == 8
-    assert find_next_width(measure(100, 105), free=FREE, most=16) is None
+    assert find_next_width(measure(100, 95), free=FREE, most=16) == 8
+    assert find_next_width(measure(100, 85), free=FREE, most=16) is None
+    assert find_next_width(measure(100, 105, 110), free=FREE, most=16) is None
 
 
 def test_no_width_is_measured_beyond_the_most_or_the_memory() -> None:

@@ -612,7 +612,7 @@ def test_long_work_shows_a_bar_in_a_terminal_only() -> None:
     ("words", "message"),
     [
         (["--trials", "40"], "set --trials to 31 or fewer, got 40"),
-        (["--pruner", "no"], "search.pruner"),
+        (["--pruner", "medium"], "search.pruner"),
         (["--sampler", "mine:Sampler"], "mine"),
         (["--save-table", "a.npz", "other"], "--save-table saves one history, got 2"),
     ],

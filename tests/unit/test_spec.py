@@ -264,3 +264,28 @@ def test_a_confirmation_is_stored_as_it_is(changes: dict[str, Any], tmp_path: Pa
     path = tmp_path / "spec.yaml"
     path.write_text(dump_spec(spec))
     assert load_spec(path) == spec
+
+
+@pytest.mark.parametrize("off", [False, "off", "none"])
+@pytest.mark.parametrize("key", ["pruner", "fold_pruner"])
+def test_off_is_no_pruner_in_every_spelling(key: str, off: object) -> None:
+    search = parse(search={"folds": 5, key: off}).search
+    assert getattr(search, key).name == "none"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"search": {"sampler": False}}, "search.sampler", "'off' is not one of tpe, random"),
+        ({"search": {"pruner": 3}}, "search.pruner", "needs a name: median, "),
+        ({"search": {"pruner": 3}}, "search.pruner", "or module:Class; got 3"),
+        ({"search": {"sampler": None}}, "search.sampler", "got None"),
+        ({"search": {"sampler": ["tpe"]}}, "search.sampler", "needs a name: tpe, random"),
+        ({"training": {"optimizer": 1}}, "training.optimizer", "needs a name: "),
+        ({"data": 5}, "data", "needs a name: "),
+    ],
+)
+def test_a_component_of_another_form_is_refused_with_the_names(
+    changes: dict[str, object], path: str, words: str
+) -> None:
+    assert words in problems(**changes)[path]

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, Union, get_args
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -26,11 +27,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from search_spaces.models import Strict
-from search_spaces.words import did_you_mean
+from search_spaces.words import did_you_mean, show
 from trainables.config.code_policy import Kind, describe_kind
 from trainables.config.construct import construct
 from trainables.config.imports import IMPORT_PATH, ImportPath, suggest_path
 
+_NONE = "none"
 _CUSTOM = "import path"
 
 
@@ -156,11 +158,19 @@ class Registry(Generic[C]):
         return {e.name: e.value for e in entry_points(group=self.group)}
 
     def _expand(self, raw: Any) -> Any:
-        """A mapping with a known name or an import path; an entry point's name becomes its path."""
+        """A mapping with a known name or an import path; an entry point's name becomes its path.
+
+        ``off``, which YAML may read as false, is ``none`` where there is such a component.
+        """
+        if raw is False or raw == "off":
+            raw = _NONE if _NONE in self._built_in else "off"
         if isinstance(raw, str):
             raw = {"name": raw}
-        if not isinstance(raw, Mapping):
+        if isinstance(raw, BaseModel):
             return raw
+        if not isinstance(raw, Mapping):
+            text = f"needs a name: {', '.join(self.names())}, or module:Class; got {show(raw)}"
+            raise PydanticCustomError("value_error", "{error}", {"error": text})
         name = raw.get("name", self._default)
         if not isinstance(name, str):
             text = f"needs a `name`: {', '.join(self.names())}, or module:Class"

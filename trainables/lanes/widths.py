@@ -24,7 +24,9 @@ from trainables.loop import TrainingRun, train
 _FIRST = 4
 """The narrowest group that is measured; two or three trainings share too little."""
 _GROWTH = 1.10
-"""A width is worth while if it takes so many times the steps of the one before."""
+"""A wider group is worth while if it takes so many times the steps."""
+_LEAST = 0.9
+"""Wider groups are measured if the first takes so many times the steps of trainings alone."""
 _GAIN = 1.15
 """A group is worth while if it takes so many times the steps of its trainings alone."""
 _MEMORY = 0.85
@@ -32,6 +34,8 @@ _MEMORY = 0.85
 _STEPS = 4
 """Steps of an epoch that is measured; those of a whole one follow from them."""
 _ROUNDS = 3
+_COMPARED = 2
+"""Steps after the first in which a group still compares what it does at once."""
 _ENDLESS = 2**31
 _SECONDS = 20.0
 """No wider group is measured after so long."""
@@ -56,7 +60,8 @@ def find_next_width(measured: Sequence[Measured], *, free: int, most: int) -> in
     if not measured:
         return 1
     last = measured[-1]
-    grew = len(measured) < 2 or last.steps >= _GROWTH * measured[-2].steps
+    least = _LEAST if len(measured) == 2 else _GROWTH
+    grew = len(measured) < 2 or last.steps >= least * measured[-2].steps
     width = min(max(_FIRST, 2 * last.width), most)
     fits = width > last.width and predict_memory(measured, width) <= _MEMORY * free
     return width if grew and fits else None
@@ -75,16 +80,14 @@ def predict_memory(measured: Sequence[Measured], width: int) -> int:
 
 
 def choose_width(measured: Sequence[Measured]) -> int:
-    """The widest one up to which each doubling was worth while; 1 if all gain too little.
+    """The narrowest one that is next to the fastest; 1 if that gains too little.
 
     ``measured`` begins with a width of 1.
     """
-    chosen = measured[0]
-    for wider in measured[1:]:
-        if wider.steps < _GROWTH * chosen.steps:
-            break
-        chosen = wider
-    return chosen.width if chosen.steps >= _GAIN * measured[0].steps else 1
+    best = max(one.steps for one in measured)
+    if best < _GAIN * measured[0].steps:
+        return 1
+    return next(one.width for one in measured if one.steps * _GROWTH >= best)
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def _advise(measured: Sequence[Measured], made: float, epochs: int | None) -> Ad
 
 @dataclass
 class _Meter:
-    """Measures widths, each beside a training alone in turns.
+    """Measures widths, each beside the same trainings alone in turns.
 
     ``made`` are the seconds in which shared programs were made, ``step`` those of the last steps.
     """
@@ -177,8 +180,8 @@ class _Meter:
     step: float = 0.0
 
     def __post_init__(self) -> None:
-        self._alone = _prepare(self.create(0))
-        self._steps = self._alone.rates.timetable.steps_per_epoch or _STEPS
+        self._alone = [_prepare(self.create(0))]
+        self._steps = self._alone[0].rates.timetable.steps_per_epoch or _STEPS
         self._train_alone(1)
 
     def measure(self, width: int) -> None:
@@ -187,24 +190,28 @@ class _Meter:
         Raises:
             CannotFuseError: the trainings cannot share their steps.
         """
-        memory = width * _count_bytes(self._alone)
+        memory = width * _count_bytes(self._alone[0])
         if width == 1:
             self.found.append(Measured(1, 1 / self._time_epoch(self._train_alone), memory))
             return
+        numbers = range(len(self._alone), width)
+        self._alone += [_prepare(self.create(number)) for number in numbers]
         group = Group()
         for number in range(width):
             group.take(_prepare(self.create(number)))
         advance = partial(_advance, group)
         self.made += max(0.0, _time(advance, 1) - _time(advance, 1))
+        for warm in (self._train_alone, advance):
+            warm(1 + _COMPARED)
         ratios = [
             self._time_epoch(self._train_alone) / self._time_epoch(advance) for _ in range(_ROUNDS)
         ]
-        steps = statistics.median(ratios) * width * self.found[0].steps
-        self.found.append(Measured(width, steps, memory))
+        self.found.append(Measured(width, statistics.median(ratios) * self.found[0].steps, memory))
 
     def _train_alone(self, steps: int) -> None:
-        _set_steps(self._alone, steps)
-        next(train(self._alone))
+        for run in self._alone:
+            _set_steps(run, steps)
+            next(train(run))
 
     def _time_epoch(self, advance: Callable[[int], None]) -> float:
         """The seconds of a whole epoch, from those of two short ones."""
