@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from service.base.errors import SpecError
+from service.cli.spec_tables import build_spec_table, build_use_table
+from service.cluster.connection import Cluster
 from service.run import lane_plan
 from service.run.lane_plan import LanePlan, plan_lanes
 from service.run.preflight import run_preflight
@@ -19,6 +22,7 @@ from trainables.lanes.widths import Advice
 
 MODULE = """
 import torch
+from rich.console import Console
 from torch import nn
 
 
@@ -169,3 +173,23 @@ def test_auto_trains_each_alone_where_a_search_has_too_few_trials(modules: Path)
     assert found == LanePlan(
         1, "no: only 2 trials would run at once in a process, too few to gain by it"
     )
+
+
+def test_validate_says_what_is_shared_if_the_spec_asks_for_it(modules: Path) -> None:
+    spec = read_spec(modules, 8)
+    found, console = run_preflight(spec, "spec"), Console(width=200, record=True)
+    console.print(build_spec_table(spec, found, LanePlan(8, "yes, up to 8")))
+    shown = console.export_text()
+    assert "shared steps" in shown
+    assert "yes, up to 8" in shown
+    console.print(build_spec_table(spec, found))
+    assert "shared steps" not in console.export_text()
+
+
+def test_devices_counts_processes_and_their_trials(modules: Path) -> None:
+    spec = read_spec(modules, 8, resources={"cpus": 0.5, "fuse": 8})
+    console = Console(width=200, record=True)
+    console.print(build_use_table(spec, Cluster().take_inventory(), LanePlan(8, "yes, up to 8")))
+    shown = console.export_text()
+    assert "16 trials in 2 processes" in shown
+    assert "yes, up to 8" in shown

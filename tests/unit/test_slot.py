@@ -1,0 +1,200 @@
+"""Several trials in a process: what each answers, writes and leaves. No Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.cluster import checkpoint
+from service.cluster.divisions import TrialContext
+from service.cluster.slot import Slot
+from service.cluster.worker import Worker
+from service.spec.file import parse_spec
+from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.records import Role
+from service.sweep.home import SweepFolder
+from tests.trainings import splits
+from trainables.data.rows import GivenRows
+from trainables.lanes.group import Group
+
+EPOCHS = 3
+
+
+def context(folder: Path, **more: Any) -> TrialContext:
+    raw = {
+        "name": "slot",
+        "trainable": "trainables.models:MLP",
+        "model": {"hidden": [8]},
+        "data": {"name": "digits"},
+        "training": {"max_epochs": EPOCHS, "batch_size": 16},
+        "space": {
+            "dropout": {"float": [0.0, 0.5]},
+            "batch_size": {"choice": [16, 20]},
+            "lr": {"float": [0.01, 1.0]},
+        },
+        "early_stopping": None,
+        **more,
+    }
+    return TrialContext(parse_spec(raw, "spec", folder), GivenRows(splits(60, 30)), folder)
+
+
+def point(number: int) -> Assignment:
+    params = {"dropout": 0.1 * (number % 5), "lr": 0.02, "batch_size": 16}
+    return Assignment(number, params, Role.SEARCH)
+
+
+def open_slot(folder: Path, *assignments: Assignment, width: int = 4) -> Slot:
+    slot = Slot(context(folder), width)
+    for assignment in assignments:
+        slot.take(assignment)
+    return slot
+
+
+def train_alone(folder: Path, assignment: Assignment) -> list[Answer]:
+    worker = Worker(context(folder))
+    worker.take(assignment)
+    answers = [worker.advance() for _ in range(EPOCHS)]
+    worker.close()
+    return answers
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many trainings shared each epoch that was shared."""
+    widths: list[int] = []
+    advance = Group.advance
+
+    def count(group: Group) -> Any:
+        widths.append(group.width)
+        return advance(group)
+
+    monkeypatch.setattr(Group, "advance", count)
+    return widths
+
+
+def test_trials_join_and_leave_between_rounds_and_answer_what_they_answer_alone(
+    tmp_path: Path, groups: list[int]
+) -> None:
+    slot = open_slot(tmp_path / "shared", *map(point, range(5)), width=6)
+    found: dict[int, list[Answer]] = {number: [] for number in range(6)}
+    for turn in range(5):
+        for number, answer in slot.advance().items():
+            found[number].append(answer)
+        if turn == 0:
+            slot.drop(1)
+            slot.take(point(5))
+    assert groups == [5, 5, 5]  # the last one went on alone
+    for number, answers in found.items():
+        alone = train_alone(tmp_path / "alone", point(number))
+        assert answers == (alone[:1] if number == 1 else alone)
+    one, other = (
+        torch.load(SweepFolder(tmp_path / name).best_weights(0), weights_only=True)
+        for name in ("shared", "alone")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_trials_of_other_shapes_are_trained_in_between_and_too_few_share_nothing(
+    tmp_path: Path, groups: list[int]
+) -> None:
+    odd = Assignment(9, {**point(9).params, "batch_size": 20}, Role.SEARCH)
+    slot = open_slot(tmp_path / "shared", *map(point, range(4)), odd, width=5)
+    answers = slot.advance()
+    assert list(answers) == [0, 1, 2, 3, 9]
+    assert groups == [4]
+    assert answers[9] == train_alone(tmp_path / "alone", odd)[0]
+    slot.drop(0)
+    slot.advance()
+    assert groups == [4]
+
+
+def test_a_lane_writes_the_checkpoint_of_the_trial_alone_and_goes_on_from_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", 0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    slot = open_slot(tmp_path / "shared", *map(point, range(4)))
+    slot.advance()
+    slot.advance()  # the state is written when the session has let the trial go on
+    worker = Worker(context(tmp_path / "alone"))
+    worker.take(point(2))
+    worker.advance()
+    worker.advance()
+    shared, alone = (
+        SweepFolder(tmp_path / name).checkpoint(2).stat().st_size for name in ("shared", "alone")
+    )
+    assert abs(shared - alone) < 200  # and not four times as much
+    other = Worker(context(tmp_path / "shared"))
+    other.take(Assignment(2, point(2).params, Role.SEARCH, recorded=1))
+    assert [other.advance() for _ in range(2)] == train_alone(tmp_path / "whole", point(2))[1:]
+
+
+def test_a_trial_that_fails_leaves_the_others_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One cannot begin, and one diverges in its second epoch."""
+    advance = Group.advance
+
+    def spoil(group: Group) -> Any:
+        for run in group.runs:
+            if run.epoch == 1 and run.training.lr == 0.5:
+                next(iter(run.model.parameters())).data.fill_(torch.nan)
+        return advance(group)
+
+    monkeypatch.setattr(Group, "advance", spoil)
+    wrong, wild = (
+        Assignment(n, {**point(n).params, "lr": lr}, Role.SEARCH) for n, lr in ((8, -1.0), (9, 0.5))
+    )
+    slot = open_slot(tmp_path / "shared", wrong, *map(point, range(3)), wild)
+    first = slot.advance()
+    assert isinstance(first[8], TrialFailure)
+    assert "greater than" in first[8].reason
+    second = slot.advance()
+    assert second[9] == TrialFailure(
+        reason="train_running/loss is nan in epoch 2",
+        ran_on={"device": "CPU", "precision": "fp32"},
+    )
+    assert list(slot.advance()) == [0, 1, 2]
+    assert [first[1], second[1]] == train_alone(tmp_path / "alone", point(1))[:2]
+
+
+def test_it_runs_ahead_until_a_trial_ends_and_writes_no_state_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", 0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    short = Assignment(3, {**point(3).params, "max_epochs": 2}, Role.SEARCH)
+    slot = open_slot(tmp_path, *map(point, range(3)), short)
+    rounds = slot.run_ahead(60)
+    assert [sorted(answers) for answers in rounds] == [[0, 1, 2, 3]] * 2
+    ends = [a.is_last for a in rounds[-1].values() if isinstance(a, EpochReport)]
+    assert ends == [False, False, False, True]
+    assert not SweepFolder(tmp_path).checkpoint(0).exists()
+    assert [sorted(answers) for answers in slot.run_ahead(60)] == [[0, 1, 2]]
+    assert slot.run_ahead(60) == [{}]
+
+
+def test_an_epoch_that_was_interrupted_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of an epoch: its trials go on from the end of the last one."""
+
+    def interrupt(group: Group) -> Any:
+        for run in group.runs:
+            next(iter(run.model.parameters())).data.fill_(7.0)
+        raise KeyboardInterrupt
+
+    slot = open_slot(tmp_path / "cut", *map(point, range(4)))
+    slot.advance()
+    monkeypatch.setattr(Group, "advance", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        slot.advance()
+    slot.close()
+    assert not SweepFolder(tmp_path / "cut").checkpoint(1).exists()
+    worker = Worker(context(tmp_path / "cut"))
+    worker.take(Assignment(1, point(1).params, Role.SEARCH, recorded=1))
+    found = [worker.advance() for _ in range(2)]
+    assert found == train_alone(tmp_path / "whole", point(1))[1:]
