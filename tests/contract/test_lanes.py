@@ -499,7 +499,6 @@ def test_groups_on_other_samples_of_the_same_shapes_use_the_same_programs(
     """As replicates do, each of which has a division of its own."""
     known: dict[object, object] = {}
     monkeypatch.setattr("trainables.lanes.group._PROGRAMS", known)
-    for size in (44, 50):
-        bench = Bench(train_size=size)
+    for bench in (Bench(), Bench()):
         check_each(*(partial(bench.make, MLP([8]), dropout=0.1 * n) for n in range(3)))
     assert len(known) == 1
