@@ -45,7 +45,7 @@ def splits():
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a sweep, and the CPU seconds of the process that schedules its trials."""
+    """Seconds of a sweep, and the CPU seconds of the command and of its processes."""
 
     seconds: float
     cpu: float
@@ -95,7 +95,7 @@ def main() -> None:
     print(f"gapsweep  {seconds:.3f} s a trial, in a new home", flush=True)
     more, cpu = (many.seconds - few.seconds, many.cpu - few.cpu)
     print(f"further trials  {more / trials / 2:.3f} s each", flush=True)
-    print(f"of the driver's process  {1000 * cpu / trials / 2:.1f} ms of CPU time", flush=True)
+    print(f"of all its processes  {1000 * cpu / trials / 2:.1f} ms of CPU time", flush=True)
     with tempfile.TemporaryDirectory() as name:
         recipe = stock(trials, Path(name))
     print(f"stock     {recipe:.3f} s a trial, {recipe / seconds:.1f} × as long")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -490,3 +491,15 @@ def test_the_width_is_1_where_trainings_cannot_share_their_steps() -> None:
     advice = find_width(make, most=4)
     assert advice.width == 1
     assert "return made if made.sum() > 0" in advice.describe()
+
+
+def test_groups_on_other_samples_of_the_same_shapes_use_the_same_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As replicates do, each of which has a division of its own."""
+    known: dict[object, object] = {}
+    monkeypatch.setattr("trainables.lanes.group._PROGRAMS", known)
+    for size in (44, 50):
+        bench = Bench(train_size=size)
+        check_each(*(partial(bench.make, MLP([8]), dropout=0.1 * n) for n in range(3)))
+    assert len(known) == 1
