@@ -59,7 +59,7 @@ def owner() -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**unset_by_imports(), "GAPSWEEP_TEST_SERVER": "1"},
+        env={**unset_by_imports(), "GAPSWEEP_TEST_SERVER": str(os.getpid())},
     ) as process:
         yield process
         process.kill()
@@ -222,7 +222,8 @@ def test_the_server_and_what_it_forked_end_with_its_owner(
     asking = start(script, server, 600)
     assert asking.stdout is not None
     pid = json.loads(asking.stdout.readline())["pid"]
-    own = [p for p in pids() if b"GAPSWEEP_TEST_SERVER=1" in read(p, "environ")]
+    mark = f"GAPSWEEP_TEST_SERVER={os.getpid()}\0".encode()
+    own = [p for p in pids() if mark in read(p, "environ")]
     assert {owner.pid, pid} < set(own)  # and the server
     owner.send_signal(signal.SIGKILL)
     owner.wait()
