@@ -22,7 +22,6 @@ from trainables.lanes.widths import Advice
 
 MODULE = """
 import torch
-from rich.console import Console
 from torch import nn
 
 
