@@ -20,21 +20,44 @@ class Groups:
     """Runs a module's function in every rank of a group; a pool of processes serves them all."""
 
     def __init__(self, most: int) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # torch is imported once for all ranks
-        self._pool = ProcessPoolExecutor(most, context)
+        self._most = most
+        self._pool = self._open()
 
     def run(self, world: int, function: Callable[..., T], *arguments: Any) -> list[T]:
-        """What each rank's ``function(group, *arguments)`` returned, by rank."""
+        """What each rank's ``function(group, *arguments)`` returned, by rank.
+
+        Ranks whose sockets gloo could not connect try once more.
+        """
+        try:
+            return self._run(world, function, arguments)
+        except RuntimeError as error:
+            if "connectFullMesh" not in str(error):
+                raise
+            return self._run(world, function, arguments)
+
+    def _run(self, world: int, function: Callable[..., T], arguments: tuple[Any, ...]) -> list[T]:
         port = find_free_port()
         ranks = [
             self._pool.submit(_in_group, port, rank, world, function, arguments)
             for rank in range(world)
         ]
-        return [rank.result(timeout=patience(120)) for rank in ranks]
+        try:
+            return [rank.result(timeout=patience(120)) for rank in ranks]
+        except BaseException:  # the other ranks may wait for the one that failed
+            self.close()
+            self._pool = self._open()
+            raise
+
+    def _open(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # torch is imported once for all ranks
+        return ProcessPoolExecutor(self._most, context)
 
     def close(self) -> None:
-        self._pool.shutdown()
+        """End the processes, also those that wait for others."""
+        for process in list(self._pool._processes.values()):
+            process.kill()
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _in_group(

@@ -29,6 +29,7 @@ from service.sweep.sweep_record import SweepState
 from service.sweep.test_rows import read_test_rows
 from tests.commands import REPOSITORY
 from tests.contract.sweeps import BASE, Executor, facts
+from trainables.config.code_policy import leave_policy
 from trainables.models import MLP
 
 OLD = Path(__file__).parents[1] / "data" / "sweep_of_format_1"
@@ -87,6 +88,7 @@ def test_ray_is_not_imported(tmp_path: Path) -> None:
 def test_the_process_is_left_as_it_was(local: Executor, tmp_path: Path, restored: None) -> None:
     torch.set_num_threads(2)
     torch.set_float32_matmul_precision("medium")
+    leave_policy()  # of an earlier sweep in this process, whose code the next one replaces
     paths = list(sys.path)
     spec = local.spec(training={"max_epochs": 1}, budget={"trials": 1})
     local.run(spec, local.new(tmp_path / "home", spec))

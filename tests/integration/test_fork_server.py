@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,16 @@ def test_the_folder_of_its_script_is_not_searched_where_that_is_unsafe(
     assert found["path"] == str(script.parent / "modules")
 
 
+@contextmanager
+def default(number: signal.Signals) -> Iterator[None]:
+    """A process that is started here gets the signal, though tests in the background ignore it."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_one_that_asks_is_its_own(
     script: Path, server: str, number: signal.Signals
@@ -152,7 +163,8 @@ def test_a_signal_to_the_one_that_asks_is_its_own(
     catch = "import signal\n\ndef stop(number, _):\n    sys.exit(20 + number)\n\n"
     catch += f"signal.signal({int(number)}, stop)\n"
     script.write_text(SCRIPT.replace("found = {", f"{catch}found = {{", 1))
-    asking = start(script, server, 600)
+    with default(number):
+        asking = start(script, server, 600)
     assert asking.stdout is not None
     assert json.loads(asking.stdout.readline())["torch"]
     asking.send_signal(number)
