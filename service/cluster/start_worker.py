@@ -49,21 +49,29 @@ def run_forked(command: list[str], environment: dict[str, str]) -> int | None:
     path = environment.get(FORK_SERVER)
     if path is None or command[0] != sys.executable or not command[1].endswith(".py"):
         return None
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.connect(path)
-            folder = os.getcwd()  # noqa: PTH109 - pathlib takes as long to import as all else here
-            request = json.dumps([command[1:], environment, folder]).encode()
-            socket.send_fds(server, [LENGTH.pack(len(request))], [0, 1, 2])
-            server.sendall(request)
-            started = server.recv(STARTED.size)
-            if not started:
-                return None
-            _pass_signals_on(*STARTED.unpack(started))
+    with socket.socket(socket.AF_UNIX) as server:
+        started = _ask(server, path, command, environment)
+        if not started:
+            return None
+        _pass_signals_on(*STARTED.unpack(started))
+        answer = b""  # where the server has died, and the process with it
+        with suppress(OSError):
             answer = server.recv(EXIT.size)  # waits for the end of the process
-    except OSError:
-        return None
     return EXIT.unpack(answer)[0] if answer else 1
+
+
+def _ask(
+    server: socket.socket, path: str, command: list[str], environment: dict[str, str]
+) -> bytes:
+    """Request a process; what the server answers once there is one, else nothing."""
+    folder = os.getcwd()  # noqa: PTH109 - pathlib takes as long to import as all else here
+    request = json.dumps([command[1:], environment, folder]).encode()
+    with suppress(OSError):
+        server.connect(path)
+        socket.send_fds(server, [LENGTH.pack(len(request))], [0, 1, 2])
+        server.sendall(request)
+        return server.recv(STARTED.size)
+    return b""
 
 
 def _pass_signals_on(pid: int) -> None:

@@ -27,11 +27,11 @@ from service.server.api.parts import Part
 from service.server.api.rate_limits import RateSettings
 from service.server.handover import Handover
 from service.server.leased_loop import LeasedLoop
-from service.server.left_open import LeftOpenRuns
 from service.server.mlflow_tasks import END_RUNS, REMOVE_RUNS, MlflowTask
 from service.server.patient_protocol import PatientProtocol
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
+from service.server.run_cleanup import RunCleanup
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
 from service.server.store.webhook_store import WebhookStore
@@ -106,8 +106,8 @@ def build(settings: ServerSettings) -> FastAPI:
     upkeep = Upkeep(service, MlflowTask(REMOVE_RUNS, *about_mlflow), settings.keep_days)
     keeping = LeasedLoop("upkeep", leases, upkeep.round, UPKEEP_PERIOD)
     service.wake_upkeep = keeping.wake
-    left_open = LeftOpenRuns(service.sweeps, MlflowTask(END_RUNS, *about_mlflow))
-    ending = LeasedLoop("open runs", leases, left_open.round, _OPEN_RUNS_PERIOD)
+    cleanup = RunCleanup(service.sweeps, MlflowTask(END_RUNS, *about_mlflow))
+    ending = LeasedLoop("open runs", leases, cleanup.round, _OPEN_RUNS_PERIOD)
     auditing = _build_audit_loop(service, settings.audit_days, leases)
     loops = [
         reconciling,

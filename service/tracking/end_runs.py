@@ -7,42 +7,32 @@ any more. The states are those of the service.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from service.base.errors import GapsweepError, ServerError
 from service.base.plain_text import say
 from service.base.redaction import redact
-from service.base.streams import use_safe_streams
 from service.base.uris import find_sqlite_path
 from service.study.records import TrialState
-from service.sweep.environment import EXPERIMENT, get_mlflow_uri, locate_home
+from service.sweep.environment import EXPERIMENT, get_mlflow_uri
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
 from service.sweep.losses import describe_error
+from service.tracking.server_program import run_program
 
 _STATUS = {"succeeded": "FINISHED", "failed": "FAILED"}
 
 
-def main() -> int:
-    """End what the arguments name; 1 if MLflow does not answer."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--home", required=True)
-    parser.add_argument("sweeps", nargs="+")
-    options = parser.parse_args()
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    states = dict(word.rsplit("=", 1) for word in options.sweeps)
-    home = locate_home(options.home)
-    try:
-        end_all(home, get_mlflow_uri(home), states)
-    except ServerError as error:
-        say(redact(str(error)), to=sys.stderr)
-        return 1
+def end_named(home: Home, words: Sequence[str]) -> None:
+    """End the open runs of the sweeps that words name.
+
+    Raises:
+        ServerError: as :func:`end_all`.
+    """
+    states = dict(word.rsplit("=", 1) for word in words)
+    end_all(home, get_mlflow_uri(home), states)
     say("\n".join(states))
-    return 0
 
 
 def end_all(home: Home, uri: str | None, states: Mapping[str, str]) -> None:
@@ -85,5 +75,4 @@ def _read_trials(home: Home, sweep_id: str) -> Mapping[int, TrialState]:
 
 
 if __name__ == "__main__":
-    use_safe_streams()
-    sys.exit(main())
+    sys.exit(run_program(end_named))

@@ -16,8 +16,8 @@ import mlflow
 from service.base.uris import find_sqlite_path
 from service.sweep.losses import Losses, describe_error
 from service.sweep.sweep_record import Sweep
+from service.tracking.found_runs import FoundRuns
 from service.tracking.new_database import create_database
-from service.tracking.open_runs import OpenRuns
 from service.tracking.outbox import TrialUpdate
 from service.tracking.refusals import NotOpenError, is_away
 from service.tracking.tracked_sweep import TrackedSweep, choose_batch
@@ -45,7 +45,7 @@ class SweepRuns:
         self._uri, self._artifacts, self._sweep = uri, artifacts, sweep
         self._lock, self._shared = lock or nullcontext(), lock is not None
         self._reopened = not reopens
-        self._runs: OpenRuns | None = None
+        self._runs: FoundRuns | None = None
         self.losses = Losses()
 
     @property
@@ -57,7 +57,7 @@ class SweepRuns:
         """Whether an error says that MLflow cannot be used for now; any other error refuses."""
         return is_away(error)
 
-    def open(self) -> OpenRuns:
+    def open(self) -> FoundRuns:
         """Find or create the experiment and the parent run, and find existing child runs.
 
         After an error everything is looked up again: the server may have executed a request whose
@@ -71,7 +71,7 @@ class SweepRuns:
                 create_database(self._uri)  # which takes long
                 client = mlflow.MlflowClient(self._uri)
                 path = find_sqlite_path(self._uri)
-                self._runs = OpenRuns(client, self._artifacts, self._sweep, self.losses, path)
+                self._runs = FoundRuns(client, self._artifacts, self._sweep, self.losses, path)
             except Exception as error:
                 raise NotOpenError(describe_error(error)) from error
         return self._runs
@@ -103,7 +103,7 @@ class SweepRuns:
             runs.kill()
 
     @contextmanager
-    def _opened(self) -> Iterator[OpenRuns]:
+    def _opened(self) -> Iterator[FoundRuns]:
         """The runs, which are looked up again after an error, or if others write them, too."""
         try:
             with self._lock:

@@ -25,8 +25,8 @@ from service.base.errors import InputError, ServerError
 from service.sweep.losses import describe_error
 from service.sweep.refit_record import Registered
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
+from service.tracking.found_runs import FoundRuns
 from service.tracking.mlflow_runs import SweepRuns
-from service.tracking.open_runs import OpenRuns
 from service.tracking.refusals import is_away
 from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG, TRIAL_TAG
 
@@ -81,7 +81,7 @@ def register(runs: SweepRuns, uri: str, artifacts: str | None, entry: ModelEntry
 
 class _Registration:
     def __init__(
-        self, client: mlflow.MlflowClient, runs: OpenRuns, artifacts: str | None, entry: ModelEntry
+        self, client: mlflow.MlflowClient, runs: FoundRuns, artifacts: str | None, entry: ModelEntry
     ) -> None:
         self._client, self._runs, self._entry = client, runs, entry
         self._artifacts = artifacts

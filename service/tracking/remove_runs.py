@@ -6,35 +6,25 @@ sweep's driver does, and prints the id of each sweep whose runs are removed.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
+from collections.abc import Sequence
 
-from service.base.errors import ServerError
 from service.base.plain_text import say
-from service.base.redaction import redact
-from service.base.streams import use_safe_streams
-from service.sweep.environment import get_artifact_location, get_mlflow_uri, locate_home
+from service.sweep.environment import get_artifact_location, get_mlflow_uri
+from service.sweep.home import Home
+from service.tracking.server_program import run_program
 
 
-def main() -> int:
-    """Remove what the arguments name; 1 if MLflow does not answer or does not allow it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--home", required=True)
-    parser.add_argument("sweeps", nargs="+")
-    options = parser.parse_args()
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    home = locate_home(options.home)
-    try:
-        remove_all(get_mlflow_uri(home), get_artifact_location(home), options.sweeps)
-    except ServerError as error:
-        say(redact(str(error)), to=sys.stderr)
-        return 1
-    return 0
+def remove_named(home: Home, sweep_ids: Sequence[str]) -> None:
+    """Remove the runs of sweeps.
+
+    Raises:
+        ServerError: as :func:`remove_all`.
+    """
+    remove_all(get_mlflow_uri(home), get_artifact_location(home), sweep_ids)
 
 
-def remove_all(uri: str | None, artifacts: str | None, sweep_ids: list[str]) -> None:
+def remove_all(uri: str | None, artifacts: str | None, sweep_ids: Sequence[str]) -> None:
     """Remove the runs of sweeps; without an MLflow there are none.
 
     Raises:
@@ -51,5 +41,4 @@ def remove_all(uri: str | None, artifacts: str | None, sweep_ids: list[str]) -> 
 
 
 if __name__ == "__main__":
-    use_safe_streams()
-    sys.exit(main())
+    sys.exit(run_program(remove_named))

@@ -1,6 +1,7 @@
 """What a sweep costs beside the training: 100 trials of 10 epochs that take no time, 2 slots.
 
     python -m tests.benchmarks.overhead
+    python -m tests.benchmarks.overhead --client 3   # rounds in turns with MLflow's client
 
 Ours is the whole command: the study in its journal, a checkpoint an epoch, MLflow on. The stock
 recipe is what one finds in the tutorials: a function trainable, OptunaSearch, ASHAScheduler,
@@ -23,12 +24,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import yaml
 
 from tests.benchmarks.sweeps import sweep
 
 EPOCHS = 10
+COMMAND, BY_CLIENT = "service.cli", "tests.benchmarks.written_by_client"
 USERS_FILE = """
 import torch
 from torch import nn
@@ -51,7 +54,7 @@ class Cost:
     cpu: float
 
 
-def ours(trials: int, folder: Path) -> Cost:
+def ours(trials: int, folder: Path, program: str = COMMAND) -> Cost:
     """What the command takes in a home of its own."""
     (folder / "nothing.py").write_text(USERS_FILE)
     spec = {
@@ -68,7 +71,7 @@ def ours(trials: int, folder: Path) -> Cost:
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     before = os.times()
-    seconds = sweep(folder / "spec.yaml", folder / "home").seconds
+    seconds = sweep(folder / "spec.yaml", folder / "home", program=program).seconds
     after = os.times()
     cpu = after.children_user + after.children_system
     return Cost(seconds, cpu - before.children_user - before.children_system)
@@ -81,16 +84,38 @@ def stock(trials: int, folder: Path) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["seconds"]) / trials
 
 
+def measure(trials: int, program: str = COMMAND) -> Cost:
+    """What the command takes in a new home."""
+    with tempfile.TemporaryDirectory() as name:
+        return ours(trials, Path(name), program)
+
+
+def compare_writers(trials: int, rounds: int) -> None:
+    """Our rows in MLflow's database against its client's, in turns."""
+    costs: dict[str, list[Cost]] = {COMMAND: [], BY_CLIENT: []}
+    for _ in range(rounds):
+        for program, found in costs.items():
+            found.append(measure(trials, program))
+    for program, words in ((COMMAND, "rows of ours"), (BY_CLIENT, "MLflow's client")):
+        seconds = [cost.seconds / trials for cost in costs[program]]
+        cpu = [1000 * cost.cpu / trials for cost in costs[program]]
+        print(
+            f"{words}: {median(seconds):.3f} s a trial ({min(seconds):.3f} to {max(seconds):.3f}), "
+            f"{median(cpu):.0f} ms of CPU time ({min(cpu):.0f} to {max(cpu):.0f}), start included"
+        )
+
+
 def main() -> None:
-    """Both, and their ratio."""
+    """Both, and their ratio; or only the two ways to write to MLflow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--trials", type=int, default=100)
-    trials = parser.parse_args().trials
-    costs = []
-    for count in (trials, 3 * trials):
-        with tempfile.TemporaryDirectory() as name:
-            costs.append(ours(count, Path(name)))
-    few, many = costs
+    parser.add_argument("--client", type=int, metavar="ROUNDS", help="compare with MLflow's client")
+    options = parser.parse_args()
+    trials: int = options.trials
+    if options.client:
+        compare_writers(trials, options.client)
+        return
+    few, many = (measure(count) for count in (trials, 3 * trials))
     seconds = few.seconds / trials
     print(f"gapsweep  {seconds:.3f} s a trial, in a new home", flush=True)
     more, cpu = (many.seconds - few.seconds, many.cpu - few.cpu)

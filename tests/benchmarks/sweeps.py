@@ -64,10 +64,17 @@ def sweep_of(spec: Mapping[str, Any], env: Mapping[str, str] | None = None) -> F
 
 
 def sweep(
-    spec: Path, home: Path, changes: Iterable[str] = (), env: Mapping[str, str] | None = None
+    spec: Path,
+    home: Path,
+    changes: Iterable[str] = (),
+    env: Mapping[str, str] | None = None,
+    program: str = "service.cli",
 ) -> Finished:
-    """Run a spec with changes; the command's own errors end the benchmark."""
-    words = [sys.executable, "-m", "service.cli", "run", str(spec), "--home", str(home), "--json"]
+    """Run a spec with changes; the command's own errors end the benchmark.
+
+    ``program`` is the module of the command, or of one that changes something before.
+    """
+    words = [sys.executable, "-m", program, "run", str(spec), "--home", str(home), "--json"]
     for change in changes:
         words += ["--set", change]
     environment = {**os.environ, **(env or {})}

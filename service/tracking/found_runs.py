@@ -57,7 +57,7 @@ from service.tracking.run_tags import (
 from service.tracking.tracked_sweep import TrackedSweep
 
 
-class OpenRuns:
+class FoundRuns:
     """The parent run of a sweep and the runs of its trials, found or created.
 
     Every method raises MLflow's errors while it is away, and adds to ``losses`` what it refuses.

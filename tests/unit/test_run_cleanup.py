@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.client.job_states import JobState
-from service.server.left_open import GRACE, HORIZON, LeftOpenRuns
+from service.server.run_cleanup import GRACE, HORIZON, RunCleanup
 from tests.stores import Clock
 from tests.worlds import World
 
@@ -36,28 +36,28 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_runs_are_ended_once_after_a_sweep_has_stopped(world: World) -> None:
     clock, end = world.service.sweeps._clock, Ended()
     assert isinstance(clock, Clock)
-    left_open = LeftOpenRuns(world.service.sweeps, end, clock)
+    cleanup = RunCleanup(world.service.sweeps, end, clock)
     done, paused, running = (world.submit() for _ in range(3))
     world.brought_to(done, JobState.STARTING, JobState.SUCCEEDED)
     world.brought_to(paused, JobState.STARTING, JobState.PAUSED)
     world.brought_to(running, JobState.STARTING, JobState.RUNNING)
-    left_open.round()
+    cleanup.round()
     assert end.asked == []  # a request of its driver may be under way
     clock.now += GRACE
     end.fails = {paused}
-    left_open.round()
+    cleanup.round()
     assert sorted(end.asked.pop()) == sorted([f"{done}=succeeded", f"{paused}=paused"])
     end.fails = set()
-    left_open.round()
+    cleanup.round()
     assert end.asked.pop() == [f"{paused}=paused"]
-    left_open.round()
+    cleanup.round()
     assert end.asked == []
 
 
 def test_a_sweep_that_went_on_is_looked_at_again(world: World) -> None:
     clock, end = world.service.sweeps._clock, Ended()
     assert isinstance(clock, Clock)
-    left_open = LeftOpenRuns(world.service.sweeps, end, clock)
+    cleanup = RunCleanup(world.service.sweeps, end, clock)
     sweep_id = world.submit()
     for states in (
         (JobState.STARTING, JobState.PAUSED),
@@ -65,8 +65,8 @@ def test_a_sweep_that_went_on_is_looked_at_again(world: World) -> None:
     ):
         world.brought_to(sweep_id, *states)
         clock.now += GRACE
-        left_open.round()
+        cleanup.round()
         assert end.asked.pop() == [f"{sweep_id}=paused"]
     clock.now += HORIZON
-    LeftOpenRuns(world.service.sweeps, end, clock).round()
+    RunCleanup(world.service.sweeps, end, clock).round()
     assert end.asked == []

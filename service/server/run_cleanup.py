@@ -20,7 +20,7 @@ HORIZON = 7 * 86_400.0
 _BATCH = 1_000
 
 
-class LeftOpenRuns:
+class RunCleanup:
     """The runs that sweeps of one service left open. ``end_runs`` takes words ``SWEEP=STATE``."""
 
     def __init__(
