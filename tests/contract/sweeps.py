@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from service.cluster.connection import Cluster
 from service.run.sweep_session import Ending, create_sweep, run_sweep
@@ -15,6 +19,7 @@ from service.spec.model import SweepSpec
 from service.study.records import Epoch, Trial
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_observer import SweepObserver
+from tests.rays import Ray
 from trainables.data.datasets import open_rows
 
 BASE: dict[str, Any] = {
@@ -75,6 +80,29 @@ class Executor:
             return run_sweep(
                 spec, rows, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
             )
+
+
+@contextmanager
+def modules_in(folder: Path, **sources: str) -> Iterator[Path]:
+    """A user's own modules in a folder, which the driver imports too."""
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    for name in sources:
+        sys.modules.pop(name, None)
+
+
+@contextmanager
+def executor_on(ray: Ray, modules: Path, log: Path) -> Iterator[Executor]:
+    """The executor of a Ray, with one connection for every sweep of a module of tests."""
+    cluster = Cluster(ray.address)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ray.env.items():
+            patch.setenv(name, value)
+        with cluster.connect(log):
+            yield Executor("ray", modules, cluster)
 
 
 def facts(trial: Trial) -> Trial:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from service.cluster.connection import Cluster
 from service.run.sweep_control import Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
-from tests.contract.sweeps import Executor, Watcher, facts
+from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
 from tests.patience import patience
 from tests.rays import Ray
 
@@ -85,15 +83,10 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A user's own modules, which the driver imports too."""
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "contract_networks.py").write_text(NETWORKS)
-    (folder / "contract_loops.py").write_text(LOOPS)
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
-    sys.modules.pop("contract_networks", None)
-    sys.modules.pop("contract_loops", None)
+    with modules_in(
+        tmp_path_factory.mktemp("modules"), contract_networks=NETWORKS, contract_loops=LOOPS
+    ) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,13 +100,8 @@ def no_mlflow() -> Iterator[None]:
 def on_ray(
     shared_ray: Ray, modules: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Executor]:
-    """One connection for every sweep of this module."""
-    cluster = Cluster(shared_ray.address)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in shared_ray.env.items():
-            patch.setenv(name, value)
-        with cluster.connect(tmp_path_factory.mktemp("ray") / "ray.log"):
-            yield Executor("ray", modules, cluster)
+    with executor_on(shared_ray, modules, tmp_path_factory.mktemp("ray") / "ray.log") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from service.cluster.connection import Cluster
 from service.spec.file import dump_spec
 from service.study.records import Role, TrialState
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_record import Sweep
 from tests.commands import REPOSITORY
-from tests.contract.sweeps import Executor, Watcher, facts
+from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
 from tests.rays import Ray
 
 CHANGES: dict[str, Any] = {
@@ -35,30 +34,38 @@ CHANGES: dict[str, Any] = {
 MORTAL = """
 import os
 import signal
+import sys
 
 import torch
 
 from trainables.models import MLP
 
 
-class Ending(torch.optim.SGD):
+class Killing(torch.optim.SGD):
     taken = 0
 
     def step(self, closure=None):
         self.taken += 1
         if self.taken == 25 and self.defaults["lr"] == 0.0625:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.end()
         return super().step(closure)
+
+    def end(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Exiting(Killing):
+    def end(self):
+        sys.exit("enough")
 
 
 class Mortal(MLP):
-    def __init__(self, deadly, **options):
+    def __init__(self, end, **options):
         super().__init__(**options)
-        self.deadly = deadly
+        self.kind = {"kill": Killing, "exit": Exiting, "none": torch.optim.SGD}[end]
 
     def optimizer(self, parameters, training):
-        kind = Ending if self.deadly else torch.optim.SGD
-        return kind(parameters, lr=training.lr)
+        return self.kind(parameters, lr=training.lr)
 """
 KILLED = """
 import os
@@ -92,11 +99,8 @@ def no_mlflow() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "mortal.py").write_text(MORTAL)
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
+    with modules_in(tmp_path_factory.mktemp("modules"), mortal=MORTAL) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +112,8 @@ def local(modules: Path) -> Executor:
 def on_ray(
     shared_ray: Ray, modules: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Executor]:
-    cluster = Cluster(shared_ray.address)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in shared_ray.env.items():
-            patch.setenv(name, value)
-        with cluster.connect(tmp_path_factory.mktemp("ray") / "ray.log"):
-            yield Executor("ray", modules, cluster)
+    with executor_on(shared_ray, modules, tmp_path_factory.mktemp("ray") / "ray.log") as made:
+        yield made
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("on_ray", marks=pytest.mark.ray)])
@@ -161,9 +161,25 @@ def test_a_sweep_in_lanes_is_the_sweep_of_the_same_trials_alone(
     assert orders[4][:4] == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
-@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("place", "end", "reason"),
+    [
+        pytest.param(
+            "on_ray",
+            "kill",
+            "the trial's process died (killed, or out of memory)",
+            marks=pytest.mark.ray,
+        ),
+        ("local", "exit", "its code ended the process: SystemExit('enough')"),
+    ],
+)
 def test_a_trial_that_ends_its_process_takes_no_other_with_it(
-    on_ray: Executor, local: Executor, tmp_path: Path
+    request: pytest.FixtureRequest,
+    local: Executor,
+    tmp_path: Path,
+    place: str,
+    end: str,
+    reason: str,
 ) -> None:
     """Its neighbours go on from their checkpoints, and end as if it had not been there."""
     rates = [0.05, 0.0625, 0.1, 0.2]
@@ -178,17 +194,17 @@ def test_a_trial_that_ends_its_process_takes_no_other_with_it(
         },
         "budget": {"trials": 4},
     }
-    found: dict[bool, tuple[SweepFolder, Sweep]] = {}
-    for deadly, runner, width in ((False, local, 1), (True, on_ray, 4)):
-        model = {"hidden": [4], "deadly": deadly}
+    several: Executor = request.getfixturevalue(place)
+    found: dict[str, Sweep] = {}
+    for way, runner, width in (("none", local, 1), (end, several, 4)):
+        model = {"hidden": [4], "end": way}
         spec = runner.spec(**changes, model=model, resources={"retries": 0})
-        folder = runner.new(tmp_path / str(deadly), spec)
-        found[deadly] = folder, runner.run(spec, folder, width=width).sweep
-    culprit = found[True][1].trials[1]
+        found[way] = runner.run(spec, runner.new(tmp_path / way, spec), width=width).sweep
+    culprit = found[end].trials[1]
     assert (culprit.state, culprit.params["lr"]) == (TrialState.FAILED, 0.0625)
-    assert culprit.reason == "the trial's process died (killed, or out of memory)"
+    assert culprit.reason == reason
     for number in (0, 2, 3):
-        mine, wanted = (found[deadly][1].trials[number] for deadly in (True, False))
+        mine, wanted = (found[way].trials[number] for way in (end, "none"))
         assert facts(mine) == facts(wanted)
         assert mine.state is TrialState.COMPLETE
 
