@@ -104,11 +104,23 @@ def test_a_lane_that_leaves_keeps_no_memory_of_the_others() -> None:
         assert count_storage(state) == count_storage(wanted[number])
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (16, 7), (64, 64), (8, 3, 3, 3), (130, 67)])
-def test_the_mean_of_a_row_has_the_bits_of_the_mean_of_a_weight(shape: tuple[int, ...]) -> None:
-    rows = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
-    joined = RowSteps._average(None, rows.flatten(1))  # type: ignore[arg-type]  # it reads no attribute
-    assert torch.equal(joined.flatten(), torch.stack([row.clone().mean() for row in rows]))
+@pytest.mark.parametrize(
+    "shape", [(1,), (3, 5), (16, 7), (64, 64), (8, 3, 3, 3), (130, 67), (257, 509)]
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_mean_of_a_row_has_the_bits_of_the_mean_of_a_weight(
+    shape: tuple[int, ...], threads: int
+) -> None:
+    """Two threads share the sum of one large weight, in an order that a mean over rows has not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        rows = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+        joined = RowSteps._average(None, rows.flatten(1))  # type: ignore[arg-type]  # it reads no attribute
+        alone = torch.stack([row.clone().mean() for row in rows])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(joined.flatten(), alone)
 
 
 def test_lanes_that_leave_need_programs_of_powers_of_two_only(
