@@ -1,4 +1,4 @@
-"""Passes trials from the session to slots, which train several at once, and their answers back.
+"""Passes trials from the session to slots of one or several trials, and their answers back.
 
 A slot is a process of an executor. Nothing here decides about trials, but for one thing: which of
 a slot's trials was to blame for the end of its process. That is found out by training each of them
