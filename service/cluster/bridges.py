@@ -19,9 +19,9 @@ from service.cluster.tune_messages import (
     to_config,
     to_slot_config,
 )
-from service.study.messages import Answer, EpochReport
+from service.study.messages import Answer, EpochReport, SlotOrders
 from service.study.session import Decision
-from service.study.slot_flow import SlotFlow, SlotOrders
+from service.study.slot_flow import SlotFlow
 from service.study.trial_flow import DIED, Loss, NoTrial, TrialFlow
 
 NONE_LEFT: Any = Searcher.FINISHED

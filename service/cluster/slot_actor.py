@@ -14,8 +14,7 @@ from service.base.streams import use_safe_streams
 from service.cluster.shared import Shared
 from service.cluster.slot import Slot
 from service.cluster.tune_messages import from_slot_config, to_slot_result
-from service.study.messages import Assignment
-from service.study.slot_flow import SlotOrders
+from service.study.messages import Assignment, SlotOrders
 
 AHEAD = 0.1
 """Seconds of training for which short epochs follow without the study's word on each.

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from service.cluster.bridges import NONE_LEFT, Bridge
 from service.cluster.compat import get_actor, is_lost_with_node, read_error
 from service.cluster.group_actor import LOST_NODE, LostNodeError, LostWorkerError
-from service.study.slot_flow import SlotOrders
+from service.study.messages import SlotOrders
 from service.study.trial_flow import DIED, Loss
 
 P = ParamSpec("P")

@@ -12,17 +12,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.session import Decision
 from service.study.trial_flow import Loss, NoTrial, TrialFlow
-
-
-@dataclass(frozen=True)
-class SlotOrders:
-    """What a slot does before its next round: trials to take, and those to drop, by number."""
-
-    take: Sequence[Assignment] = ()
-    drop: Sequence[int] = ()
 
 
 @dataclass

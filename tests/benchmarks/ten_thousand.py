@@ -54,8 +54,8 @@ from service.run.session_plan import SessionOptions
 from service.run.sweep_session import run_sweep
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
-from service.study.messages import Assignment, EpochReport
-from service.study.slot_flow import SlotFlow, SlotOrders
+from service.study.messages import Assignment, EpochReport, SlotOrders
+from service.study.slot_flow import SlotFlow
 from service.study.trial_flow import TrialFlow
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep

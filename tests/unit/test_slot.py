@@ -17,9 +17,8 @@ from service.cluster.slot_actor import SlotActor
 from service.cluster.tune_messages import from_slot_result, to_slot_config
 from service.cluster.worker import Worker
 from service.spec.file import parse_spec
-from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role
-from service.study.slot_flow import SlotOrders
 from service.sweep.home import SweepFolder
 from tests.trainings import splits
 from trainables.data.rows import GivenRows

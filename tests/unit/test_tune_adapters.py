@@ -28,10 +28,10 @@ from service.cluster.tune_messages import (
     to_result,
     to_slot_result,
 )
-from service.study.messages import Answer, EpochReport, TrialFailure
+from service.study.messages import Answer, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role, Trial
 from service.study.session import StudySession
-from service.study.slot_flow import SlotFlow, SlotOrders
+from service.study.slot_flow import SlotFlow
 from service.study.study import SweepStudy
 from service.study.trial_flow import Loss, TrialFlow
 from tests.studies import SPACE, new_study
