@@ -9,11 +9,33 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from service.base.ports import find_free_port
+from service.server.store.database import Database
 
 _USER = "postgres"
+
+
+def create_tables(database: Database) -> None:
+    """Give an empty database the newest tables; a SQLite file is a copy of one that has them."""
+    kind, _, path = database.url.partition(":///")
+    if kind != "sqlite" or Path(path).exists():
+        database.upgrade()
+    else:
+        Path(path).write_bytes(_migrate())
+
+
+@cache
+def _migrate() -> bytes:
+    """The file of a database of the newest schema without rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "service.db"
+        database = Database(f"sqlite:///{path}")
+        database.upgrade()
+        database.close()
+        return path.read_bytes()
 
 
 def postgres_programs() -> Path | None:

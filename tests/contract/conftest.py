@@ -15,7 +15,7 @@ from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.store.webhook_store import WebhookStore
-from tests.databases import postgres
+from tests.databases import create_tables, postgres
 from tests.stores import Clock
 
 
@@ -43,7 +43,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def database(empty: Database) -> Database:
     """An empty database of the newest schema."""
-    empty.upgrade()
+    create_tables(empty)
     return empty
 
 
