@@ -278,7 +278,7 @@ class Programs:
             named, batch = self._split(tensors, given)
             leaves, spec = pytree.tree_flatten(functional_call(self._forward, named, (batch,)))
             if not all(isinstance(leaf, Tensor) for leaf in leaves):
-                raise CannotFuseError("the network returns something that is no tensor")
+                raise CannotFuseError("the network returns something that is not a tensor")
             specs[:] = [spec]
             return leaves
 
@@ -305,7 +305,7 @@ class Programs:
         if before != after:
             where = name_difference(before, after)
             raise CannotFuseError(
-                f"a pass changes {where}, which is no buffer; register it by `register_buffer`, "
+                f"a pass changes {where}, which is not a buffer; register it by `register_buffer`, "
                 "and change it in place"
             )
         recorded = record(function, self._copy(kind, inputs))
