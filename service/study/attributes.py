@@ -79,14 +79,15 @@ class _Field(NamedTuple):
 
 
 @cache
-def _list_fields(kind: type[_Attributes]) -> Sequence[_Field]:
+def _list_fields(kind: type[Any]) -> Sequence[_Field]:
     found = ((f.name, f.metadata) for f in fields(kind))
     return [_Field(name, m["key"] or name, m["load"], m["dump"]) for name, m in found]
 
 
 @cache
-def _dump_defaults(kind: type[_Attributes]) -> Stored:
-    return kind().dump()
+def _dump_defaults(kind: type[Any]) -> Stored:
+    found: Stored = kind().dump()
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
