@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, NamedTuple, Self
 
 import optuna
@@ -67,8 +66,8 @@ class _Attributes:
 
     def find_changes(self, stored: Stored) -> dict[str, Any]:
         """Return the values that differ from ``stored``, by key; a missing key has its default."""
-        before = {**_dump_defaults(type(self)), **stored}
-        return {key: value for key, value in self.dump().items() if value != before[key]}
+        values = ((f, f.dump(getattr(self, f.name))) for f in _list_fields(type(self)))
+        return {f.key: value for f, value in values if value != stored.get(f.key, f.default)}
 
 
 class _Field(NamedTuple):
@@ -76,18 +75,21 @@ class _Field(NamedTuple):
     key: str
     load: Callable[[Any], Any]
     dump: Callable[[Any], Any]
+    default: Any
 
 
-@cache
+_FIELDS: dict[type[Any], Sequence[_Field]] = {}
+
+
 def _list_fields(kind: type[Any]) -> Sequence[_Field]:
-    found = ((f.name, f.metadata) for f in fields(kind))
-    return [_Field(name, m["key"] or name, m["load"], m["dump"]) for name, m in found]
-
-
-@cache
-def _dump_defaults(kind: type[Any]) -> Stored:
-    found: Stored = kind().dump()
-    return found
+    """The fields of a class, which are read once: a replay stores attributes thousands of times."""
+    if kind not in _FIELDS:
+        empty, found = kind(), ((f.name, f.metadata) for f in fields(kind))
+        _FIELDS[kind] = [
+            _Field(name, m["key"] or name, m["load"], m["dump"], m["dump"](getattr(empty, name)))
+            for name, m in found
+        ]
+    return _FIELDS[kind]
 
 
 @dataclass(frozen=True, kw_only=True)
