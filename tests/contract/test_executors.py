@@ -19,6 +19,7 @@ from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules
 from tests.patience import patience
 from tests.rays import Ray
 
+pytestmark = pytest.mark.usefixtures("bare_sweeps")
 NETWORKS = """
 import os
 import time
@@ -88,13 +89,6 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         tmp_path_factory.mktemp("modules"), contract_networks=NETWORKS, contract_loops=LOOPS
     ) as folder:
         yield folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_mlflow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from tests.patience import patience
 
 PROGRAM = """
-import signal, sys, uvicorn
+import signal, sys
 from service.cli.stopping import ignore_signals, stop_in_order
 
 async def app(scope, receive, send):
@@ -32,6 +32,7 @@ with stop_in_order():
         if sys.argv[1] == "starting":
             print("starting", flush=True)
             signal.pause()
+        import uvicorn
         uvicorn.run(app, port=0, log_config=None)
     finally:
         ignore_signals()
