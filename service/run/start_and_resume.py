@@ -72,7 +72,7 @@ def start_sweep(
             ranges=prepared.ranges,
             loop=prepared.loop,
             concurrent=prepared.slots,
-            width=prepared.width,
+            widths=prepared.widths,
         )
     return ending, folder
 
@@ -127,7 +127,7 @@ def resume_sweep(
             ranges=prepared.ranges,
             loop=prepared.loop,
             concurrent=prepared.slots,
-            width=prepared.width,
+            widths=prepared.widths,
             more_trials=more_trials,
             wider=wider,
             accept_changes=accept_changes,
@@ -205,7 +205,7 @@ def continue_sweep(
             ranges=prepared.ranges,
             loop=prepared.loop,
             concurrent=spec.resources.concurrent,  # the cluster may grow
-            width=prepared.width,
+            widths=prepared.widths,
             extension=extension,
             orders=orders,
             accept_changes=accept_changes,

@@ -38,6 +38,7 @@ from service.study.folds import FoldPlan
 from service.study.ranking import Shortlist
 from service.study.records import OUT_OF_BUDGET, Role
 from service.study.session import StudySession
+from service.study.slot_flow import ALONE, Widths
 from service.study.study import SweepStudy, open_study
 from service.study.trial_flow import TrialFlow
 from service.study.widen import widen_study
@@ -138,7 +139,7 @@ def run_sweep(
     *,
     cluster: Cluster,
     concurrent: int,
-    width: int = 1,
+    widths: Widths = ALONE,
     more_trials: int = 0,
     extension: int = 0,
     orders: Orders | None = None,
@@ -150,7 +151,7 @@ def run_sweep(
 ) -> Ending:
     """Run the remaining trials of a sweep, new or resumed, and ``more_trials`` more.
 
-    At most ``concurrent`` processes, each with up to ``width`` trials, run at once, or fewer by
+    At most ``concurrent`` processes, each with up to ``widths`` trials, run at once, or fewer by
     ``orders``, which may change during the run. ``extension`` is the minimum number of trials
     beyond the spec's budget, in total over all sessions. ``accept_changes`` lets it go on with
     other data, code or libraries than before. ``not_neutral`` says what regularises the baseline
@@ -184,7 +185,7 @@ def run_sweep(
             not_neutral=tuple(not_neutral),
             ranges=ranges,
             wider=wider or {},
-            width=width,
+            widths=widths,
         )
         try:
             session.drive(cluster, rows)
@@ -253,11 +254,11 @@ class Session:
         not_neutral: tuple[str, ...],
         ranges: Ranges | None,
         wider: Wider,
-        width: int = 1,
+        widths: Widths = ALONE,
     ) -> None:
         self._spec, self._evidence, self._folder = spec, evidence, folder
         self._concurrent, self._observers, self._orders = concurrent, observers, orders
-        self._width = width
+        self._widths = widths
         self._losses = Losses()
         fingerprint = evidence.take_fingerprint(spec, folder.read_import_paths())
         changes = check_changes(folder, fingerprint, accept=accept_changes)
@@ -331,11 +332,11 @@ class Session:
         flow = TrialFlow(
             self._trials,
             lambda: control.reason is not None,
-            lambda: control.slots * self._width,
+            lambda: control.slots * self._widths.get(self._trials),
         )
         context = TrialContext(self._spec, rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
-            run_trials_here(flow, context, self._width)
+            run_trials_here(flow, context, self._widths)
         else:
             self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
@@ -377,7 +378,7 @@ class Session:
         with cluster.connect(self._folder.ray_log):
             from service.cluster.tune_run import run_trials
 
-            run_trials(flow, context, self._concurrent, self._width)
+            run_trials(flow, context, self._concurrent, self._widths)
 
     def abandon(self) -> None:
         """End MLflow's runs after an error, if MLflow answers soon."""

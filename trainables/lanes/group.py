@@ -8,8 +8,10 @@ alone; so are its results, to the last bit.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from trainables.data.batch import Batch
 from trainables.data.samples import Fed
 from trainables.devices import set_precision
-from trainables.errors import TrainableError
+from trainables.errors import TrainableError, is_out_of_memory
 from trainables.lanes.lane import Lane
 from trainables.lanes.passes import pass_all
 from trainables.lanes.programs import Given, Programs
@@ -48,12 +50,14 @@ class Group:
     Attributes:
         reasons: why trainings go on alone, by training.
         measured_alone: why lanes make the passes that are measured alone; empty if they do not.
+        ran_out: whether the last epoch took more memory than there is. Each lane has then trained
+            it alone; a narrower group may fit.
     """
 
     def __init__(self) -> None:
         self.key: ShapeKey | None = None
         self.reasons: dict[TrainingRun, str] = {}
-        self.measured_alone = ""
+        self.measured_alone, self.ran_out = "", False
         self._lanes: list[Lane] = []
         self._stacks: list[Tensor] = []
         self._whole, self._taken = False, 0
@@ -122,28 +126,37 @@ class Group:
         return outcomes
 
     def _advance_together(self) -> dict[TrainingRun, Outcome]:
-        if not self._whole:
-            alike = list(dict.fromkeys(lane.updates for lane in self._lanes))
-            self._lanes.sort(key=lambda lane: (alike.index(lane.updates), lane.number))
-            self._stacks = join([lane.run.model for lane in self._lanes])
-            self._whole = True
-        states = [_keep(lane.run) for lane in self._lanes]
+        states: list[dict[str, Any]] = []
         try:
+            self._join_lanes()
+            states = [_keep(lane.run) for lane in self._lanes]
             with torch.random.fork_rng([]):
                 self._train_epoch()
+            self.ran_out = False
             return self._end_epoch()
         except Exception as error:
-            for lane, state in zip(self._lanes, states, strict=True):
+            for lane, state in zip(self._lanes, states, strict=False):
                 lane.run.load_state_dict(state)
-            return self._find_culprit(error)
+            self.ran_out, reason = is_out_of_memory(error), str(explain(error))
+        if self.ran_out:
+            gc.collect()  # what was half made; the error, whose frames held it, is gone
+        return self._find_culprit(reason)
 
-    def _find_culprit(self, error: Exception) -> dict[TrainingRun, Outcome]:
+    def _join_lanes(self) -> None:
+        """Make stacks of the lanes' tensors, lanes that update alike one after the other."""
+        if self._whole:
+            return
+        alike = list(dict.fromkeys(lane.updates for lane in self._lanes))
+        self._lanes.sort(key=lambda lane: (alike.index(lane.updates), lane.number))
+        self._stacks = join([lane.run.model for lane in self._lanes])
+        self._whole = True
+
+    def _find_culprit(self, reason: str) -> dict[TrainingRun, Outcome]:
         """Train the epoch again, each lane alone; without a culprit they stay alone."""
         outcomes: dict[TrainingRun, Outcome] = {}
         for lane in self._lanes:
             outcomes[lane.run] = _advance_alone(lane.run)
         if not any(isinstance(outcome, Exception) for outcome in outcomes.values()):
-            reason = str(explain(error))
             for run in [lane.run for lane in self._lanes]:
                 self.drop(run)
                 self.reasons[run] = reason
@@ -312,6 +325,7 @@ def _advance_alone(run: TrainingRun) -> Outcome:
     try:
         return next(train(run))
     except Exception as error:
+        clear_frames(error.__traceback__)  # they hold the tensors of its step
         return error
 
 

@@ -69,10 +69,11 @@ def pass_all(
             raise CannotFuseError("a regulariser evaluates another network")
         stacks = stack(networks)
     trains = any(measures_train(r, b.number) for r, b in zip(runs, begun, strict=True))
-    val = _pass(programs, stacks, [_read(first, first.data.val, None)])
-    same = all(_is_equal(run.subset, first.subset) for run in runs)
+    alike = all(run.data is first.data for run in runs)
+    val = [_read(run, run.data.val, None) for run in (runs[:1] if alike else runs)]
+    same = alike and all(_is_equal(run.subset, first.subset) for run in runs)
     sides = [_read(run, run.data.measured, run.subset) for run in (runs[:1] if same else runs)]
-    return Passed(val, _pass(programs, stacks, sides) if trains else [])
+    return Passed(_pass(programs, stacks, val), _pass(programs, stacks, sides) if trains else [])
 
 
 def _is_equal(one: Tensor | None, other: Tensor | None) -> bool:
