@@ -49,7 +49,9 @@ from service.cluster.tune_messages import from_config, to_result
 from service.report.console import open_console
 from service.report.progress import LineView
 from service.report.write import write_report
-from service.run.sweep_session import create_sweep, run_sweep
+from service.run.create_sweep import create_sweep
+from service.run.session_plan import SessionOptions
+from service.run.sweep_session import run_sweep
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.messages import Assignment, EpochReport
@@ -306,7 +308,8 @@ def run(spec: SweepSpec, rows: Rows, home: Home, slots: int, measured: Measured)
     simulation = Simulation(worker, slots, measured, outboxes)
     view = LineView(open_console(io.StringIO()))
     with watch_outboxes(outboxes), patch("service.cluster.tune_run.run_trials", simulation.run):
-        ending = run_sweep(spec, rows, folder, home, [view], cluster=NoCluster(), concurrent=slots)
+        options = SessionOptions(concurrent=slots)
+        ending = run_sweep(spec, rows, folder, home, [view], cluster=NoCluster(), options=options)
     print(f"{ending.summary.trials.total} trials, MLflow {ending.unlogged or 'complete'}")
     return folder
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from service.run.session_plan import More
 from service.run.sweep_control import Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
@@ -315,7 +316,7 @@ def test_pruned_trials_leave_no_files_and_the_finished_sweep_is_extended(
         assert (trial.state, trial.reason) == (TrialState.PRUNED, "pruned by the study")
         assert [e.epoch for e in trial.epochs] == [1]
         assert not folder.trial(trial.number).exists()
-    after = executor.run(spec, folder, more_trials=2).sweep
+    after = executor.run(spec, folder, more=More(trials=2)).sweep
     assert [facts(t) for t in after.trials[:3]] == [facts(t) for t in sweep.trials]
     assert len(after.trials) == 5
 
