@@ -90,21 +90,21 @@ def _pair_places(averaged: nn.Module, source: nn.Module) -> Iterator[_Place]:
 @torch.no_grad()
 def _move_all(moves: Sequence[tuple[Averaging, float]]) -> None:
     """Move averages towards what they are of, each by its weight; the first time all the way."""
-    moved: list[tuple[Tensor, Tensor]] = []
+    moved: tuple[list[Tensor], list[Tensor]] = ([], [])
+    copied: tuple[list[Tensor], list[Tensor]] = ([], [])
     weights: list[float] = []
-    copied: list[tuple[Tensor, Tensor]] = []
     for average, weight in moves:
         for averaged, source in (place.read() for place in average._places):
-            if average._count and averaged.is_floating_point():
-                moved.append((averaged, source))
-                weights.append(weight)
-            else:
-                copied.append((averaged, source))
+            moves_on = bool(average._count) and averaged.is_floating_point()
+            averages, sources = moved if moves_on else copied
+            averages.append(averaged)
+            sources.append(source)
+            weights += [weight] * moves_on
         average._count += 1
-    if moved:
-        torch._foreach_lerp_(*map(list, zip(*moved, strict=True)), weights)
-    if copied:
-        torch._foreach_copy_(*map(list, zip(*copied, strict=True)))
+    if weights:
+        torch._foreach_lerp_(*moved, weights)
+    if copied[0]:
+        torch._foreach_copy_(*copied)
 
 
 class MovingAverage(Averaging):

@@ -53,7 +53,7 @@ class GradientNoise(Regulariser):
 
     def scale(self, step: int) -> float:
         """The deviation in a step."""
-        return self._deviation / (1 + step) ** 0.275
+        return self._deviation / float((1 + step) ** 0.275)
 
 
 class _GradientNoises(Regulariser):

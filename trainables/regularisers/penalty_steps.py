@@ -7,6 +7,7 @@ factor on all three. Strengths are values, never branches: a strength of zero ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -151,4 +152,5 @@ def measure_weight_norm(weights: Weights) -> float:
 
 def _scale_group(w: Penalised, group: Tensor) -> Tensor:
     """``group·√n`` of units of n parameters, including their biases, times the weight's factor."""
-    return w.spread(group) * w.factor * float(w.unit_size + (w.bias is not None)) ** 0.5
+    root = math.sqrt(w.unit_size + (w.bias is not None))
+    return w.spread(group) * w.factor * root
