@@ -34,7 +34,7 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 from trainables.lanes.examination import examine_fusion
 from trainables.lanes.shape_key import ShapeKey, find_key
-from trainables.lanes.widths import LONG, explain_long, find_width, measure_gain
+from trainables.lanes.widths import LONG, SECONDS, explain_long, find_width, measure_gain
 from trainables.loop import TrainingRun
 from trainables.machine import find_free_memory
 
@@ -135,7 +135,7 @@ def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> L
     if isinstance(fuse, int):
         gain = measure_gain(maker.make, int(fuse / shapes)) if measures else None
         return LanePlan(wanted, _describe(wanted, shapes, maker.splitting, gain), gain)
-    left = _limit_seconds(spec, cost) - (time.monotonic() - start)
+    left = min(SECONDS, _limit_seconds(spec, cost) - (time.monotonic() - start))
     return _measure(spec, maker, wanted, slots, left)
 
 
