@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from service.cluster.divisions import Divisions, TrialContext
 from service.cluster.worker import Worker
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
-from trainables.lanes.group import Group, Outcome
+from trainables.lanes.block import Outcome
+from trainables.lanes.group import Group
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import ShapeKey, explain_alone, find_key
 from trainables.lanes.stacks import own

@@ -133,7 +133,7 @@ class AskedSweep:
             TrialNotFoundError: this process has no such trial.
             TrialEndedError: it was told already.
             TrialLostError: it was handed out again after too long without a sign of life.
-            InputError: a metric is no finite number, was reported otherwise, or is missing.
+            InputError: a metric is not a finite number, was reported otherwise, or is missing.
         """
         found = self._find(trial)
         if failed is not None:

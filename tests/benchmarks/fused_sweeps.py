@@ -42,12 +42,9 @@ SMALLER = {
         "search.enqueue=[]",
     ),
 }
-LONG = (
-    "model.hidden=[64,64]",
-    "training.batch_size=32",
-    "budget.trials=2000",
-    "budget.minutes=null",
-)
+_TINY = ("model.hidden=[64,64]", "training.batch_size=32", "budget.minutes=null")
+LONGER = [(*_TINY, f"budget.trials={trials}") for trials in (500, 5000)]
+"""Sweeps that are just long enough, and much longer."""
 
 
 def read(name: str, fuse: str, changes: Sequence[str] = ()) -> SweepSpec:

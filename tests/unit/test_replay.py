@@ -151,14 +151,14 @@ def test_a_pause_of_the_sweep_is_no_epoch(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.npz"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"other\.npz is no recorded history"):
+    with pytest.raises(InputError, match=r"other\.npz is not a recorded history"):
         read_table(path)
 
 
 @pytest.mark.parametrize("arrays", [{"x": np.zeros(3)}, {"header": np.zeros(3, dtype=np.uint8)}])
 def test_a_file_of_other_arrays_is_refused(tmp_path: Path, arrays: dict[str, Any]) -> None:
     np.savez(tmp_path / "other.npz", **arrays)
-    with pytest.raises(InputError, match=r"other\.npz is no recorded history"):
+    with pytest.raises(InputError, match=r"other\.npz is not a recorded history"):
         read_table(tmp_path / "other.npz")
 
 
@@ -167,7 +167,7 @@ def test_a_table_of_other_lengths_is_refused(history: History, tmp_path: Path) -
     with np.load(tmp_path / "table.npz") as file:
         arrays = {**file, "seconds": file["seconds"][:-1]}
     np.savez(tmp_path / "cut.npz", **arrays)
-    with pytest.raises(InputError, match=r"cut\.npz is no recorded history"):
+    with pytest.raises(InputError, match=r"cut\.npz is not a recorded history"):
         read_table(tmp_path / "cut.npz")
 
 
