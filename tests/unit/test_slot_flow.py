@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from service.study.confirmation import Confirmation, ReplicateRun
-from service.study.messages import Answer, EpochReport, TrialFailure
+from service.study.messages import Answer, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role, Trial, TrialState
 from service.study.session import StudySession
-from service.study.slot_flow import SlotFlow, SlotOrders, Widths
+from service.study.slot_flow import SlotFlow, Widths
 from service.study.study import SweepStudy
 from service.study.trial_flow import Loss, NoTrial, TrialFlow
 from tests.studies import SPACE, new_study
