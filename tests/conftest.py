@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -105,6 +106,16 @@ def no_waits_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no export start a process that loads it: tests of exports and refits have such ones."""
+    from trainables.analysis.export import export_network
+
+    for module in ("export_best", "refit"):
+        quick = functools.partial(export_network, verify=False)
+        monkeypatch.setattr(f"service.run.{module}.export_network", quick)
 
 
 @pytest.fixture(scope="session")

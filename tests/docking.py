@@ -114,9 +114,17 @@ class Docked:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def container(self, service: str, number: int = 0) -> str:
-        """One of a service's containers."""
-        return sorted(self.compose("ps", "-q", service).stdout.split())[number]
+    def container(self, service: str) -> str:
+        """One of a service's containers that run."""
+        labels = {"project": PROJECT, "service": service, "oneoff": "False"}
+        filters = [f"--filter=label=com.docker.compose.{k}={v}" for k, v in labels.items()]
+        return docker("ps", "-q", *filters).stdout.split()[0]
+
+    def inside(
+        self, service: str, *words: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a service's container."""
+        return docker("exec", self.container(service), *words, check=check)
 
     def runs(self, sweep_id: str) -> list[dict[str, Any]]:
         """A sweep's runs by MLflow's own HTTP API, the parent first."""
