@@ -83,10 +83,10 @@ class Docked:
         self.compose("build", "keys")
 
     def up(self) -> float:
-        """Bring it up, and wait until the API is ready; the seconds that it took."""
+        """Bring it up, and wait until API and MLflow are ready; the seconds that it took."""
         began = time.monotonic()
         self.compose("up", "-d")
-        while not answers(f"{self.api}/readyz"):
+        while not answers(f"{self.api}/readyz") or not answers(f"{self.mlflow}/health"):
             if time.monotonic() - began > patience(_READY):
                 raise TimeoutError(self.compose("logs", "--tail", "30").stdout)
             time.sleep(0.2)
@@ -99,7 +99,8 @@ class Docked:
     @property
     def token(self) -> str:
         """The first admin's."""
-        return self.compose("run", "--rm", "-T", "cli", "token").stdout.split()[-1]
+        words = ("run", "--rm", "--no-deps", "-T", "cli", "token")
+        return self.compose(*words).stdout.split()[-1]
 
     @functools.cached_property
     def known_token(self) -> str:

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.browser]
 def sweep_id(stack: Docked) -> str:
     """The only sweep of the stack, which its own command line submitted."""
     small = settings(
-        "budget.trials=10", "training.max_epochs=8", "confirm={top_k: 1, trainings: 10}"
+        "budget.trials=6", "training.max_epochs=5", "confirm={top_k: 1, trainings: 10}"
     )
     stack.compose("run", "--rm", "-T", "cli", "submit", "/sweeps/digits.yaml", *small)
     (sweep,) = json.loads(stack.gapsweep("list", "--json"))["items"]
