@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 6 * 2**30
 """Bytes that must be free: several times what all tests write."""
+_ROOT = "PYTEST_DEBUG_TEMPROOT"
+"""The environment variable by which pytest is told where to make its temporary folders."""
 
 
 def write_in_memory() -> None:
-    """Have this process, and those that it starts, make their temporary folders in memory.
+    """Have temporary folders of tests made in memory, unless pytest was told where."""
+    if _has_room():
+        os.environ.setdefault(_ROOT, str(_MEMORY))
 
-    ``TMPDIR``, where it is set, is obeyed.
-    """
-    if "TMPDIR" not in os.environ and _has_room():
-        os.environ["TMPDIR"] = str(_MEMORY)
-        tempfile.tempdir = None  # it is found anew
+
+def scratch(prefix: str) -> AbstractContextManager[str]:
+    """A folder for a block, where those of tests are."""
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=os.environ.get(_ROOT))
 
 
 def _has_room() -> bool:

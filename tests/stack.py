@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from tests.databases import Postgres, postgres_server
 from tests.namespaces import Namespace
 from tests.patience import patience, wait_for
 from tests.rays import Ray, launch_folder, pids, ray_cluster, read
+from tests.scratch import scratch
 from tests.small_disks import mount_small_disk
 
 SECRET = "pa55word-nobody-may-read"
@@ -222,7 +222,7 @@ def stack(
     a namespace that can be cut off.
     """
     with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
+        folder = Path(opened.enter_context(scratch("stack-")))
         folder.chmod(0o755)
         if disk_kib is None:
             (folder / "home").mkdir()
