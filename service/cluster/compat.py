@@ -340,6 +340,14 @@ def is_unknown_job(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "does not exist" in str(error)
 
 
+def get_actor(trial: Any) -> Any:
+    """The handle of a running Tune trial's actor, which Tune 2.60 keeps with the trial.
+
+    Calls through it come in order with Tune's own.
+    """
+    return trial.temporary_state.ray_actor
+
+
 def read_error(trial: Any) -> RayTaskError | RayActorError | None:
     """Read the last error of a Tune trial's actor: its exception, or the death of its process.
 

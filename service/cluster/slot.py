@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from service.cluster.divisions import Divisions, TrialContext
 from service.cluster.worker import Worker
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
-from trainables.lanes.group import Group, Outcome
+from trainables.lanes.block import Outcome
+from trainables.lanes.group import Group
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import ShapeKey, explain_alone, find_key
 from trainables.lanes.stacks import own
@@ -31,7 +32,7 @@ class Lane(Worker):
         self.key: ShapeKey | None = None
         self.shared: tuple[Group, TrainingRun] | None = None
 
-    def begin_round(self, *, ahead: bool, beside: int) -> Answer | None:
+    def begin_round(self, *, ahead: bool, beside: int, may_share: bool) -> Answer | None:
         """Open the training or go on; what it answers before it is trained, if anything.
 
         ``ahead`` says that the session does not know the last round yet; ``beside`` is how many
@@ -42,7 +43,7 @@ class Lane(Worker):
         def begin() -> EpochReport | None:
             has_begun = self._run is not None
             known = self._prepare()
-            if not has_begun and isinstance(self._run, TrainingRun):
+            if may_share and not has_begun and isinstance(self._run, TrainingRun):
                 self.key = None if explain_alone(self._run) else find_key(self._run)
             self._is_midway = known is None
             return None if known is None else self._answer(known)
@@ -112,6 +113,7 @@ class Slot:
     def __init__(self, context: TrialContext, width: int) -> None:
         """``width`` is how many trials it has at most; of one it shares nothing."""
         self._context, self._fewest = context, max(2, min(FEWEST, width))
+        self._may_share = width > 1
         self._divisions = Divisions(context, context.spec.resources.device)
         self._lanes: dict[int, Lane] = {}
         self._groups: dict[ShapeKey, Group] = {}
@@ -127,10 +129,14 @@ class Slot:
         if lane is not None:
             lane.leave()
 
-    def close(self) -> None:
-        """Let go of every trial, and of the data on the device."""
+    def drop_all(self) -> None:
+        """Let go of every trial."""
         for number in tuple(self._lanes):
             self.drop(number)
+
+    def close(self) -> None:
+        """Let go of every trial, and of the data on the device."""
+        self.drop_all()
         self._groups.clear()
         self._divisions.clear()
 
@@ -161,7 +167,10 @@ class Slot:
             BdbQuit: the user quit a debugger inside of a trial.
         """
         lanes = dict(self._lanes)
-        begun = {n: x.begin_round(ahead=ahead, beside=len(lanes)) for n, x in lanes.items()}
+        begun = {
+            n: lane.begin_round(ahead=ahead, beside=len(lanes), may_share=self._may_share)
+            for n, lane in lanes.items()
+        }
         self._drop_ended(begun)
         waiting = {n: lanes[n] for n, answer in begun.items() if answer is None}
         outcomes = self._train(waiting.values())

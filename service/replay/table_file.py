@@ -78,7 +78,7 @@ def read_table(path: Path) -> History:
         InputError: the file cannot be read or is no history.
     """
     refused = InputError(
-        f"{path} is no recorded history: name a sweep, its folder, or a file that "
+        f"{path} is not a recorded history: name a sweep, its folder, or a file that "
         "`gapsweep replay SWEEP --save-table FILE` wrote"
     )
     try:

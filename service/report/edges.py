@@ -17,7 +17,7 @@ def write_edge(edge: Edge) -> str:
     value = format_value(edge.value)
     computed = " computed" if edge.computed else ""
     found = (
-        f"{edge.dimension} = {value} lies within {_PERCENT} of the {end} end of its{computed} "
+        f"{edge.dimension} = {value} is within {_PERCENT} of the {end} end of its{computed} "
         f"range, {show_bound(edge.low)} to {show_bound(edge.high)}."
     )
     return f"{found} {_MEANINGS[edge.end]}" if edge.computed else found

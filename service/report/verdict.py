@@ -308,7 +308,7 @@ def _describe_replicates(answer: Answer) -> str:
     """What the replicates do not show, where a loop of the user's trained them."""
     if answer.on != "new_seeds":
         return ""
-    said = "The replicates differ by their seeds only: nothing is said of other samples."
+    said = "The replicates differ by their seeds only: they say nothing about other samples."
     if answer.metric.startswith("test/"):
         return said
     return (

@@ -125,7 +125,7 @@ def abandon(trial: AskedTrial) -> None:
 def _check(trial: AskedTrial) -> AskedTrial:
     if not isinstance(trial, AskedTrial):
         raise InputError(
-            f"{trial!r:.60} is no trial; give what gapsweep.ask returned, or call tell of what "
+            f"{trial!r:.60} is not a trial; give what gapsweep.ask returned, or call tell of what "
             "gapsweep.ask_tell returned with the trial's number"
         )
     return trial

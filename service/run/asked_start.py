@@ -12,10 +12,12 @@ from filelock import FileLock, Timeout
 
 from search_spaces.widening import Wider
 from service.base.errors import ChangedSweepError, Problem, SpecError, SweepBusyError
+from service.run.create_sweep import create_sweep
 from service.run.evidence import Asked
 from service.run.preflight import check_components, check_replicates, run_preflight
+from service.run.session_plan import More, SessionOptions
 from service.run.sweep_control import Interrupts
-from service.run.sweep_session import Ending, More, Session, create_sweep
+from service.run.sweep_session import Ending, Session
 from service.run.turns import PATIENCE
 from service.run.user_code import find_code_problems, use_folders
 from service.spec.model import SweepSpec
@@ -174,18 +176,13 @@ def _open(
     """A session in which no trial is trained. The caller holds the sweep's lock."""
     spec = load_stored_spec(folder)
     known = read_sweep(folder)[2].trials if folder.has(folder.journal) else ()
+    options = SessionOptions(
+        more=more or More(), accept_changes=True, ranges=ranges, wider=wider or {}
+    )
     with History(folder.history) as history:
         return Session(
             *(spec, Asked(rows, known), folder, home, history),
-            observers=[],
-            more=more or More(0, 0),
-            concurrent=1,
-            orders=None,
-            interrupts=Interrupts(),
-            accept_changes=True,
-            not_neutral=(),
-            ranges=ranges,
-            wider=wider or {},
+            *(options, Interrupts()),
         )
 
 

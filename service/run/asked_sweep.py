@@ -15,8 +15,8 @@ from service.run.asked_start import conclude, has_ended, open_data
 from service.run.asked_trial import AskedTrial
 from service.run.asked_worker import AskedWorker
 from service.run.evidence import Asked
+from service.run.session_log import open_runs
 from service.run.sweep import Report, Sweep
-from service.run.sweep_session import open_runs
 from service.run.turns import Handed, Turn, Turns
 from service.study.events import Observer, TrialEvent
 from service.study.trial_flow import NoTrial
@@ -133,7 +133,7 @@ class AskedSweep:
             TrialNotFoundError: this process has no such trial.
             TrialEndedError: it was told already.
             TrialLostError: it was handed out again after too long without a sign of life.
-            InputError: a metric is no finite number, was reported otherwise, or is missing.
+            InputError: a metric is not a finite number, was reported otherwise, or is missing.
         """
         found = self._find(trial)
         if failed is not None:

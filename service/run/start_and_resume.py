@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.widening import Wider
 from service.base.errors import DamagedFileError, InputError
 from service.run.asked_check import refuse_asked
-from service.run.prepare import prepare, start_cluster
+from service.run.prepare import Prepared, prepare, start_cluster
 from service.run.user_code import find_user_code, use_folders
 from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
@@ -31,6 +32,7 @@ from trainables.config.code_policy import get_policy
 
 if TYPE_CHECKING:
     from service.cluster.connection import Cluster
+    from service.run.session_plan import SessionOptions
     from service.run.sweep_control import Orders
     from service.run.sweep_session import Ending
 
@@ -55,7 +57,8 @@ def start_sweep(
         use_folders(*folders) as paths,
         ExitStack() as joined,
     ):
-        from service.run.sweep_session import create_sweep, run_sweep
+        from service.run.create_sweep import create_sweep
+        from service.run.sweep_session import run_sweep
 
         shared = [home.path, *find_user_code(spec, paths)]
         prepared = prepare(spec, source, cluster, shared, joined)
@@ -68,11 +71,8 @@ def start_sweep(
             home,
             observers,
             cluster=cluster,
-            not_neutral=prepared.not_neutral,
-            ranges=prepared.ranges,
+            options=_take_options(prepared),
             loop=prepared.loop,
-            concurrent=prepared.slots,
-            width=prepared.width,
         )
     return ending, folder
 
@@ -104,6 +104,7 @@ def resume_sweep(
         use_folders(*folder.read_import_paths()) as paths,
         ExitStack() as joined,
     ):
+        from service.run.session_plan import More
         from service.run.sweep_session import run_sweep
 
         shared = [home.path, *find_user_code(spec, paths)]
@@ -123,15 +124,26 @@ def resume_sweep(
             home,
             observers,
             cluster=cluster,
-            not_neutral=prepared.not_neutral,
-            ranges=prepared.ranges,
+            options=replace(
+                _take_options(prepared),
+                more=More(trials=more_trials),
+                wider=wider or {},
+                accept_changes=accept_changes,
+            ),
             loop=prepared.loop,
-            concurrent=prepared.slots,
-            width=prepared.width,
-            more_trials=more_trials,
-            wider=wider,
-            accept_changes=accept_changes,
         )
+
+
+def _take_options(prepared: Prepared) -> SessionOptions:
+    """What the preparation found that a session is opened with."""
+    from service.run.session_plan import SessionOptions
+
+    return SessionOptions(
+        concurrent=prepared.slots,
+        width=prepared.width,
+        not_neutral=tuple(prepared.not_neutral),
+        ranges=prepared.ranges,
+    )
 
 
 def _has_ended(folder: SweepFolder) -> bool:
@@ -180,7 +192,9 @@ def continue_sweep(
         ChangedSweepError: what it was run on has changed, and that is not accepted.
         SpecError, InputError, SweepFailedError: see :func:`service.run.python_api.run`.
     """
-    from service.run.sweep_session import run_sweep, write_sweep_files
+    from service.run.create_sweep import write_sweep_files
+    from service.run.session_plan import More
+    from service.run.sweep_session import run_sweep
 
     if not folder.spec.exists():
         write_sweep_files(folder, spec, [])
@@ -201,15 +215,15 @@ def continue_sweep(
             home,
             observers,
             cluster=cluster,
-            not_neutral=prepared.not_neutral,
-            ranges=prepared.ranges,
+            options=replace(
+                _take_options(prepared),
+                concurrent=spec.resources.concurrent,  # the cluster may grow
+                more=More(extension=extension),
+                orders=orders,
+                accept_changes=accept_changes,
+                wider=wider or {},
+            ),
             loop=prepared.loop,
-            concurrent=spec.resources.concurrent,  # the cluster may grow
-            width=prepared.width,
-            extension=extension,
-            orders=orders,
-            accept_changes=accept_changes,
-            wider=wider,
         )
 
 

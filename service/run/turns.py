@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from service.answer.reported import SAMPLES, ReportedScores, find_unequal
 from service.base.errors import InputError, TrialLostError
 from service.run.evidence import Asked
+from service.run.session_plan import build_planner, plan_after_search, reserve
 from service.run.sweep_control import Control, Stop
-from service.run.sweep_session import build_planner, plan_after_search, reserve
 from service.spec.model import SweepSpec
 from service.study.enough import Enough
 from service.study.events import Observer

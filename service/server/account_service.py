@@ -29,7 +29,7 @@ class AccountService:
         """The tokens of a user, the caller by default, that are not revoked.
 
         Raises:
-            ForbiddenError: it is another user, and the caller is no admin.
+            ForbiddenError: it is another user, and the caller is not an admin.
             UserNotFoundError: no such user.
         """
         return self._tokens.of_user(_find_subject(caller, user))
@@ -46,8 +46,8 @@ class AccountService:
         """Create a token that expires after ``days``, None is never; itself and its record.
 
         Raises:
-            ForbiddenError: it is another user's and the caller is no admin; or the scope is more
-                than the user's role or than the scope of the caller's token.
+            ForbiddenError: it is another user's and the caller is not an admin; or the scope is
+                more than the user's role or than the scope of the caller's token.
             UserNotFoundError, InputError, ConflictError: as :meth:`TokenStore.add`.
         """
         subject = _find_subject(caller, user)
@@ -65,8 +65,8 @@ class AccountService:
         """Revoke a token of the caller or, for an admin, of another user.
 
         Raises:
-            ForbiddenError: it is another user's and the caller is no admin, or its scope is more
-                than that of the caller's token.
+            ForbiddenError: it is another user's and the caller is not an admin, or its scope is
+                more than that of the caller's token.
             UserNotFoundError, TokenNotFoundError: there is no such token.
         """
         subject = _find_subject(caller, user)

@@ -170,7 +170,7 @@ def read_backup(home: Home, source: BinaryIO) -> None:
 
     Raises:
         ConflictError: there is a home already.
-        InputError: the file is no backup, is not whole, or is a newer gapsweep's.
+        InputError: the file is not a backup, is not whole, or is a newer gapsweep's.
         HomeError: the folder cannot be written.
     """
     home.create()
@@ -207,7 +207,7 @@ def _extract(source: BinaryIO, into: Path) -> None:
             first = True
             for member in tar:
                 if first and member.name != _LABEL:
-                    raise InputError("the file is no backup that `gapsweep backup` wrote")
+                    raise InputError("the file is not a backup that `gapsweep backup` wrote")
                 _extract_member(tar, member, into)
                 if first:
                     _check_label((into / _LABEL).read_bytes())
@@ -215,9 +215,9 @@ def _extract(source: BinaryIO, into: Path) -> None:
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise InputError(f"the file is no backup, or is not whole ({error})") from None
+        raise InputError(f"the file is not a backup, or is not whole ({error})") from None
     if first:
-        raise InputError("the file is no backup, or is not whole (it is empty)")
+        raise InputError("the file is not a backup, or is not whole (it is empty)")
 
 
 def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
@@ -230,13 +230,15 @@ def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -
     content = tar.extractfile(member) if member.isreg() else None
     strange = path.is_absolute() or ".." in path.parts or not path.parts
     if strange or (content is None and not member.isdir()):
-        raise InputError(f"the file is no backup: it has {member.name!r}, which is not extracted")
+        raise InputError(
+            f"the file is not a backup: it has {member.name!r}, which is not extracted"
+        )
     if content is None:
         (into / path).mkdir(parents=True, exist_ok=True)
         return
     (into / path).parent.mkdir(parents=True, exist_ok=True)
     if (into / path).exists():
-        raise InputError(f"the file is no backup: it has {member.name!r} twice")
+        raise InputError(f"the file is not a backup: it has {member.name!r} twice")
     with content, (into / path).open("xb") as file:
         shutil.copyfileobj(content, file)
     (into / path).chmod(member.mode & 0o755)
@@ -248,7 +250,7 @@ def _check_label(text: bytes) -> None:
         found = json.loads(text)
         number, version = int(found["format"]), str(found["version"])
     except (ValueError, KeyError, TypeError):
-        raise InputError("the file is no backup that `gapsweep backup` wrote") from None
+        raise InputError("the file is not a backup that `gapsweep backup` wrote") from None
     if number > FORMAT:
         raise InputError(
             f"the backup has format {number} of gapsweep {version}; this version reads formats up "

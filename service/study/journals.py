@@ -33,7 +33,7 @@ def read_journal(opener: Opener) -> JournalStorage:
     """Open one study's storage for reading. The file may be a stranger's.
 
     Raises:
-        Exception: whatever Optuna raises for entries that are no study's.
+        Exception: whatever Optuna raises for entries that are not a study's.
     """
     return JournalStorage(ReadOnlyJournal(opener))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -19,7 +19,7 @@ from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from service.spec.sections import Constraint
-from service.study.attributes import Finding, TrialAttributes, is_paused
+from service.study.attributes import Finding, TrialAttributes
 from service.study.attribution import (
     Record,
     Verdict,
@@ -31,7 +31,6 @@ from service.study.compat import ask_queued, read_frozen, reopen_trial
 from service.study.confirmation import Confirmation, complete_queue, queue_runs
 from service.study.decision import Decision as Decision
 from service.study.decision import decide
-from service.study.draft import EXHAUSTED, is_exhausted, is_finite
 from service.study.events import (
     EpochEnded,
     Observer,
@@ -42,10 +41,11 @@ from service.study.events import (
 )
 from service.study.folds import FoldPlan, FoldStudy
 from service.study.messages import Assignment
-from service.study.promotion import PromotingPruner
-from service.study.ranking import CONTROL_PREFIX
+from service.study.open_trial import OpenTrial
+from service.study.paused_trials import PausedTrials
 from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
 from service.study.sampling import count_avoided
+from service.study.search_budget import SearchBudget
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
 from trainables.config.folds import FoldEpoch
@@ -86,31 +86,27 @@ class StudySession:
         self._retries = retries
         self._observers = observers
         self._clock = clock
-        self._open: dict[int, _OpenTrial] = {}
+        self._open: dict[int, OpenTrial] = {}
         self._confirm = confirm
-        self._search_over, self._enough = search_over, enough
-        attributes = study.attributes
-        self._budget, self._search_end = attributes.budget, attributes.search_end
-        self._may_end_early = enough is not None or is_finite(space)
+        self._search_over = search_over
         if confirm is not None:
             complete_queue(self._optuna, space, confirm)
         known = list_frozen_trials(self._optuna)
-        self._paused = {t.number for t in known if is_paused(t)}
+        self._search = SearchBudget(study, space, enough, known)
+        self._paused = PausedTrials(self._optuna, known)
         running = [
             t for t in known if t.state is StudyTrialState.RUNNING and t.number not in self._paused
         ]
         elsewhere = held or {}
         for trial in (t for t in running if t.number in elsewhere):
             reopened = reopen_trial(self._optuna, trial)
-            self._open[trial.number] = _open(reopened, trial, elsewhere[trial.number])
+            self._open[trial.number] = OpenTrial.of(reopened, trial, elsewhere[trial.number])
         self._interrupted = [t.number for t in running if t.number not in elsewhere]
         self._inherited = frozenset(self._interrupted)
         self._has_ended_trial = False
         self._folds = (
             FoldStudy(folds, metric, self._optuna.direction, known) if folds is not None else None
         )
-        started = [t for t in known if t.state is not StudyTrialState.WAITING]
-        self._searched = sum(TrialAttributes.of(t).confirms is None for t in started)
         self._queued = sum(
             t.state is StudyTrialState.WAITING and TrialAttributes.of(t).confirms is not None
             for t in known
@@ -120,8 +116,7 @@ class StudySession:
     @property
     def budget(self) -> int:
         """How many trials the search may start, its extensions included."""
-        assert self._budget is not None, "the session was not prepared"
-        return self._budget
+        return self._search.total
 
     @property
     def planned(self) -> int:
@@ -140,7 +135,7 @@ class StudySession:
     @property
     def unfinished(self) -> bool:
         """Whether a planned trial has not run to its end."""
-        if self._interrupted or self._paused or self._open or not self._is_search_used():
+        if self._interrupted or self._paused or self._open or not self._search.used:
             return True
         return self._has_confirmations_left()
 
@@ -154,7 +149,7 @@ class StudySession:
 
         If a session was killed here, those that it queued are not queued again.
         """
-        if self._budget is not None:
+        if self._search.is_set:
             return
         if self.study.attributes.space is None:
             self.study.store_space(self._space)
@@ -163,9 +158,7 @@ class StudySession:
                 select_representable(self._space, point),
                 user_attrs=TrialAttributes(role=role, fixed=point).dump_changed(),
             )
-        planned = replace(self.study.attributes, budget=budget, planned=budget)
-        self.study.store(planned)
-        self._budget = budget
+        self._search.set(budget)
 
     def record_finalist(self, number: int, finding: Finding) -> None:
         """Store what the end of the sweep measured on a trial."""
@@ -175,9 +168,7 @@ class StudySession:
 
     def extend(self, budget: int) -> None:
         """Set the total number of trials that the search may start."""
-        self._budget, self._search_end = budget, None
-        extended = replace(self.study.attributes, budget=budget, search_end=None, unused=0)
-        self.study.store(extended)
+        self._search.extend(budget)
 
     def ask(self) -> Assignment | None:
         """Return the next trial to run; None if there is none now.
@@ -192,8 +183,8 @@ class StudySession:
         promoted = self._promote()
         if promoted is not None:
             return promoted
-        if self._may_end_early and not self._search_is_done():
-            self._end_search_early()
+        if not self._search_is_done():
+            self._search.end_early()
         if not self._search_is_done():
             return self._start(self._ask())  # a queued confirmation comes first
         if self._search_over() or not self._open:
@@ -226,7 +217,7 @@ class StudySession:
 
     def _record(
         self,
-        handle: _OpenTrial,
+        handle: OpenTrial,
         number: int,
         epoch: int,
         metrics: Metrics,
@@ -250,12 +241,12 @@ class StudySession:
         self._epochs += 1
         return fold is None or fold.fold == 1
 
-    def _decide(self, handle: _OpenTrial, epoch: int) -> Decision:
+    def _decide(self, handle: OpenTrial, epoch: int) -> Decision:
         if not handle.prunable or epoch >= self._max_epochs:
             return Decision.CONTINUE
-        return decide(handle.trial, last=self._is_search_used())
+        return decide(handle.trial, last=self._search.used)
 
-    def _decide_after_fold(self, handle: _OpenTrial, number: int, fold: FoldEpoch) -> Decision:
+    def _decide_after_fold(self, handle: OpenTrial, number: int, fold: FoldEpoch) -> Decision:
         folds = handle.attributes.folds
         if self._folds is None or not handle.prunable or fold.fold < len(folds):
             return Decision.CONTINUE
@@ -323,20 +314,12 @@ class StudySession:
     def pause(self, number: int) -> None:
         """Take an open trial out of its slot: it stays RUNNING in the study, and may go on."""
         self.give_back(number)
-        trial = reopen_trial(self._optuna, list_frozen_trials(self._optuna)[number])
-        attributes = TrialAttributes.of(trial)
-        # last: a session after a kill decides again about a trial that was not paused yet
-        replace(attributes, attempts=attributes.attempts + 1, paused=True).store(trial)
-        self._paused.add(number)
-        self._emit(TrialPaused(trial=read_trial(list_frozen_trials(self._optuna)[number])))
+        self._emit(TrialPaused(trial=read_trial(self._paused.add(number))))
 
     def end_paused(self, reason: str) -> None:
         """End the trials that are paused, as pruned."""
-        for number in sorted(self._paused):
-            frozen = list_frozen_trials(self._optuna)[number]
-            trial = reopen_trial(self._optuna, frozen)
-            replace(TrialAttributes.of(trial), reason=reason).store(trial)
-            self._paused.remove(number)
+        for number in self._paused.numbers:
+            self._paused.take(number, reason)
             self._tell(number, StudyTrialState.PRUNED)
 
     def fail(self, number: int, reason: str) -> None:
@@ -386,32 +369,12 @@ class StudySession:
 
     def _may_promote(self) -> bool:
         """Whether a trial is paused, or may be."""
-        if not isinstance(self._optuna.pruner, PromotingPruner):
-            return bool(self._paused)
-        return bool(self._paused) or any(handle.prunable for handle in self._open.values())
+        if self._paused:
+            return True
+        return self._paused.may_grow and any(handle.prunable for handle in self._open.values())
 
     def _search_is_done(self) -> bool:
-        return self._is_search_used() or self._search_over()
-
-    def _is_search_used(self) -> bool:
-        """Whether the search starts no new trial, whatever time is left."""
-        return self._search_end is not None or self._searched >= self.budget
-
-    def _end_search_early(self) -> None:
-        """End the search if its space is exhausted, or if it has found enough.
-
-        What was queued is trained before.
-        """
-        trials = list_frozen_trials(self._optuna)
-        if any(t.state is StudyTrialState.WAITING for t in trials):
-            return
-        reason = EXHAUSTED if is_exhausted(self._optuna, self._space) else None
-        if reason is None and self._enough is not None:
-            reason = self._enough()
-        if reason is not None:
-            self._search_end, left = reason, self.budget - self._searched
-            ended = replace(self.study.attributes, search_end=reason, unused=max(0, left))
-            self.study.store(ended)
+        return self._search.used or self._search_over()
 
     def _has_confirmations_left(self) -> bool:
         """Whether finalists are not chosen yet, or a confirmation was not handed out."""
@@ -425,8 +388,10 @@ class StudySession:
         """The next trial of Optuna's queue, or a new one; counted as what it is."""
         trial = self._optuna.ask()
         is_searched = TrialAttributes.of(trial).confirms is None
-        self._searched += is_searched
-        self._queued -= not is_searched
+        if is_searched:
+            self._search.count_start()
+        else:
+            self._queued -= 1
         return trial
 
     def _ask_confirmation(self) -> optuna.Trial | None:
@@ -437,20 +402,12 @@ class StudySession:
 
     def _promote(self) -> Assignment | None:
         """Hand out the paused trial that goes on next; None if none does now."""
-        pruner = self._optuna.pruner
-        if not self._paused or self._search_over() or not isinstance(pruner, PromotingPruner):
+        if self._search_over():
             return None
-        number = pruner.choose(self._optuna, last=self._is_search_used())
-        if number is None:
+        trial = self._paused.promote(last=self._search.used)
+        if trial is None:
             return None
-        frozen = list_frozen_trials(self._optuna)[number]
-        trial = reopen_trial(self._optuna, frozen)
-        promoted = replace(TrialAttributes.of(trial), promoted=frozen.last_step or 0)
-        promoted.store(trial)
-        # last: a session after a kill chooses it again as long as it is paused
-        replace(promoted, paused=False).store(trial)
-        self._paused.remove(number)
-        return self._hand_out(trial, recorded=len(frozen.intermediate_values))
+        return self._hand_out(trial, recorded=len(read_frozen(trial).intermediate_values))
 
     def _start(self, trial: optuna.Trial) -> Assignment:
         attributes = TrialAttributes.of(trial)
@@ -521,7 +478,7 @@ class StudySession:
         replace(TrialAttributes.of(trial), handed_out=epochs).store(trial)
         frozen = read_frozen(trial)
         attributes = TrialAttributes.of(frozen)
-        self._open[trial.number] = _open(trial, frozen, self._clock())
+        self._open[trial.number] = OpenTrial.of(trial, frozen, self._clock())
         record = read_trial(frozen)
         self._emit(TrialStarted(trial=record))
         return Assignment(
@@ -559,44 +516,3 @@ class StudySession:
     def _emit(self, event: TrialEvent) -> None:
         for observer in self._observers:
             observer.on(event)
-
-
-@dataclass
-class _OpenTrial:
-    trial: optuna.Trial
-    prunable: bool
-    reported: set[int]
-    since: float
-    located: bool = False
-    reason: str = "pruned by the study"
-
-    @property
-    def attributes(self) -> TrialAttributes:
-        return TrialAttributes.of(self.trial)
-
-    @attributes.setter
-    def attributes(self, changed: TrialAttributes) -> None:
-        changed.store(self.trial)
-
-    def end_fold(self, fold: FoldEpoch) -> None:
-        """Keep what was measured at the end of a fold, unless it is known."""
-        attributes = self.attributes
-        if fold.kept is None or fold.fold <= len(attributes.folds):
-            return
-        control = {f"{CONTROL_PREFIX}{name}": v for name, v in (fold.control or {}).items()}
-        measured = {**fold.kept, **control}
-        self.attributes = replace(attributes, folds=(*attributes.folds, measured))
-
-    def measure_seconds(self, now: float) -> float:
-        return max(0.0, now - self.since)
-
-
-def _open(trial: optuna.Trial, frozen: FrozenTrial, handed_out: float) -> _OpenTrial:
-    """The handle of a trial that was handed out at this time."""
-    attributes = TrialAttributes.of(frozen)
-    return _OpenTrial(
-        trial,
-        attributes.role in (Role.SEARCH, Role.ENQUEUED, Role.CONTROL),
-        set(frozen.intermediate_values),
-        handed_out - attributes.seconds,
-    )

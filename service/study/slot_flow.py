@@ -1,4 +1,4 @@
-"""Passes trials from the session to slots, which train several at once, and their answers back.
+"""Passes trials from the session to slots of one or several trials, and their answers back.
 
 A slot is a process of an executor. Nothing here decides about trials, but for one thing: which of
 a slot's trials was to blame for the end of its process. That is found out by training each of them
@@ -12,17 +12,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.session import Decision
 from service.study.trial_flow import Loss, NoTrial, TrialFlow
-
-
-@dataclass(frozen=True)
-class SlotOrders:
-    """What a slot does before its next round: trials to take, and those to drop, by number."""
-
-    take: Sequence[Assignment] = ()
-    drop: Sequence[int] = ()
 
 
 @dataclass

@@ -99,4 +99,4 @@ class Inspection(Frozen):
     """What was found when no choice was left to make; None where there is nothing to find."""
 
     robustness: RobustnessSummary = RobustnessSummary()
-    columns: InputColumns | None = Field(None, description="None where inputs are no table")
+    columns: InputColumns | None = Field(None, description="None where inputs are not a table")

@@ -109,7 +109,7 @@ def read_refit(folder: SweepFolder) -> Refit | None:
     if found.format > FORMAT:
         raise ConflictError(f"the refit of {folder.sweep_id} was written by a newer gapsweep")
     if "/" in found.files or found.files in ("", ".", ".."):
-        raise DamagedFileError(f"{folder.sweep_id}/refit/{CARD} is damaged: files is no name")
+        raise DamagedFileError(f"{folder.sweep_id}/refit/{CARD} is damaged: files is not a name")
     return found
 
 

@@ -91,7 +91,7 @@ class ConfinedArtifacts(LocalArtifactRepository):
             here /= part
             if not _is_plain(here):
                 raise MlflowException(
-                    f"the artifact {Path(*parts)} is, or lies behind, a link or a special file; "
+                    f"the artifact {Path(*parts)} is, or is behind, a link or a special file; "
                     "only regular files and folders are served",
                     error_code=PERMISSION_DENIED,
                 )

@@ -28,7 +28,7 @@ from sklearn.datasets import load_wine
 from service.cluster.divisions import TrialContext
 from service.run.local_executor import run_trials_here
 from service.run.points import plan_search
-from service.run.sweep_session import plan_folds
+from service.run.session_plan import plan_folds
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import Observer

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from service.cluster.connection import Cluster
-from service.run.sweep_session import Ending, create_sweep, run_sweep
+from service.run.create_sweep import create_sweep
+from service.run.session_plan import SessionOptions
+from service.run.sweep_session import Ending, run_sweep
 from service.run.user_code import use_folders
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
@@ -72,13 +74,14 @@ class Executor:
     def run(
         self, spec: SweepSpec, folder: SweepFolder, view: Watcher | None = None, **more: Any
     ) -> Ending:
-        """Run what is left of a sweep, with no MLflow."""
+        """Run what is left of a sweep, with no MLflow; ``more`` are a session's options."""
         home = Home(folder.path.parents[1])
         rows = open_rows(spec.data)
         watcher = view or Watcher()
         with use_folders(self.modules):
+            options = SessionOptions(**more)
             return run_sweep(
-                spec, rows, folder, home, [watcher], cluster=self.cluster, concurrent=1, **more
+                spec, rows, folder, home, [watcher], cluster=self.cluster, options=options
             )
 
 

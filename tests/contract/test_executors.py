@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from service.run import sweep_session
+from service.run.session_plan import More
 from service.run.sweep_control import Control, Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
@@ -316,7 +317,7 @@ def test_pruned_trials_leave_no_files_and_the_finished_sweep_is_extended(
         assert (trial.state, trial.reason) == (TrialState.PRUNED, "pruned by the study")
         assert [e.epoch for e in trial.epochs] == [1]
         assert not folder.trial(trial.number).exists()
-    after = executor.run(spec, folder, more_trials=2).sweep
+    after = executor.run(spec, folder, more=More(trials=2)).sweep
     assert [facts(t) for t in after.trials[:3]] == [facts(t) for t in sweep.trials]
     assert len(after.trials) == 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from trainables.lanes import joint_optimizer, updates
 from trainables.lanes.group import Group
 from trainables.lanes.joint_optimizer import JointOptimizer
 from trainables.lanes.programs import Programs
-from trainables.loop import train
+from trainables.loop import TrainingRun, train
 from trainables.models import MLP
+from trainables.regularisers.base import Now
 from trainables.regularisers.step_sizes import RowSteps, WeightSteps
 
 IMAGES = Bench()
@@ -70,8 +72,8 @@ def test_a_penalty_that_has_other_bits_at_once_is_applied_lane_by_lane(
 def test_an_optimiser_that_has_other_bits_at_once_steps_lane_by_lane(
     known: list[dict[Any, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(self: JointOptimizer, groups: Any) -> torch.optim.Optimizer:
-        made = make_joint(self, groups)
+    def make(self: JointOptimizer) -> torch.optim.Optimizer:
+        made = make_joint(self)
         made.param_groups[0]["lr"] *= 1 + 1e-6
         return made
 
@@ -79,6 +81,21 @@ def test_an_optimiser_that_has_other_bits_at_once_steps_lane_by_lane(
     monkeypatch.setattr(JointOptimizer, "_make", make)
     check_each(*PENALISED)
     assert set(known[1].values()) == {False}
+
+
+def test_a_hook_that_replaces_a_gradient_is_heeded() -> None:
+    def make(number: int) -> TrainingRun:
+        run = IMAGES.make(MLP([16]), {"seed": number})
+
+        def halve(_now: Now) -> None:
+            for parameter in run.model.parameters():
+                assert parameter.grad is not None
+                parameter.grad = parameter.grad * 0.5 ** (number % 2)
+
+        run.parts.regularisers.before_step.append(halve)
+        return run
+
+    check_each(*(partial(make, number) for number in range(4)))
 
 
 def test_lanes_of_several_kinds_are_told_in_the_order_in_which_they_were_taken() -> None:

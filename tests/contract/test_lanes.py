@@ -32,6 +32,7 @@ from trainables.config.optimizers import optimizers
 from trainables.config.penalties import penalties
 from trainables.config.regularisers import BUILT_IN
 from trainables.config.schedules import schedules
+from trainables.lanes.block import Block
 from trainables.lanes.examination import examine_fusion, explain_recorder
 from trainables.lanes.group import Group
 from trainables.lanes.programs import Program
@@ -261,7 +262,7 @@ def test_without_a_culprit_every_lane_goes_on_alone(monkeypatch: pytest.MonkeyPa
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("of the batched program")
 
-    monkeypatch.setattr(group, "_add", fail)
+    monkeypatch.setattr(Block, "_add", fail)
     while group.runs:
         for run, outcome in group.advance().items():
             histories[run].append(outcome)

@@ -471,7 +471,7 @@ class TestBadInput:
     def test_what_is_no_backup(self, stack: Docked, tmp_path: Path) -> None:
         for file, said in (
             (tmp_path / "nothing", "is not there, or cannot be read"),
-            (file_of(tmp_path, "words.tar.gz", "no archive"), "is no backup that docker/backup"),
+            (file_of(tmp_path, "words.tar.gz", "no archive"), "is not a backup that docker/backup"),
         ):
             done = stack.script("restore", str(file))
             assert (done.returncode, said in done.stderr) == (2, True)

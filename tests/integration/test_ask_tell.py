@@ -419,7 +419,7 @@ MISTAKES: dict[str, tuple[type[Exception], str, Mistake]] = {
         lambda s, t: [s.tell(t, {"val/loss": 1.0}), s.tell(t)],
     ),
     "an unknown trial": (TrialNotFoundError, r"no trial 7 of .*; it has 0", lambda s, _: s.tell(7)),
-    "no trial": (gapsweep.InputError, "3 is no trial", lambda *_: gapsweep.tell(3)),  # type: ignore[arg-type]  # the mistake
+    "no trial": (gapsweep.InputError, "3 is not a trial", lambda *_: gapsweep.tell(3)),  # type: ignore[arg-type]  # the mistake
     "after the end": (
         TrialEndedError,
         "has had its last epoch, 6; tell it now",

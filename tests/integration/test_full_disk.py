@@ -14,7 +14,7 @@ from service.base.disk import check_room, explain_full_disk, is_disk_full
 from service.base.errors import DiskFullError, HomeError
 from service.client.job_states import JobState
 from service.report.console import open_console
-from service.run.sweep_session import create_sweep
+from service.run.create_sweep import create_sweep
 from service.server.driver import Driver, Outcome
 from service.server.store.state_machine import is_legal
 from service.study.records import TrialState

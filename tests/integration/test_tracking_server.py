@@ -18,7 +18,7 @@ import mlflow
 import pytest
 
 from service.base.ports import find_free_port
-from service.run import sweep_session
+from service.run import session_log
 from service.run.sweep_control import Orders
 from service.study.ranking import Ranking
 from service.study.records import Role, Trial, TrialState
@@ -69,7 +69,7 @@ def test_without_a_server_it_is_told_and_a_resume_writes_everything(
     home = ("--home", str(tmp_path / "home"))
     small = settings("training.max_epochs=3", "budget.trials=4", "confirm=off", LOCAL)
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_session, "_PATIENCE", 1.0)
+        patch.setattr(session_log, "_PATIENCE", 1.0)
         done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr
     assert "MLflow is incomplete for this sweep" in done.stderr
@@ -158,7 +158,7 @@ def test_a_sweep_of_a_service_waits_longer_for_an_mlflow_that_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool
 ) -> None:
     """Nobody waits for its end at a terminal, and its parent would stay open."""
-    monkeypatch.setattr(sweep_session, "_PATIENCE", 0.5)
+    monkeypatch.setattr(session_log, "_PATIENCE", 0.5)
     finish, first = SweepRuns.finish, []
 
     def finish_when_back(runs: SweepRuns, *arguments: Any) -> None:

@@ -15,7 +15,7 @@ from service.answer.strength import find_strong
 from service.report.audit import write_audit
 from service.report.page import render
 from service.report.report_data import build_report
-from service.run.sweep_session import reserve
+from service.run.session_plan import reserve
 from service.spec.model import SweepSpec
 from service.study.importance import Importances
 from service.study.ranking import Ranking

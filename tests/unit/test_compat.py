@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import cloudpickle
 import optuna
@@ -167,6 +168,12 @@ class TestRay:
         tracemalloc.stop()
         assert tail.endswith("line\nthe cause")
         assert len(tail) == 2000
+
+    def test_tune_keeps_the_actor_of_a_trial_with_it(self) -> None:
+        trial = TuneTrial("__fake", stub=True)
+        actor = MagicMock()
+        trial.set_ray_actor(actor)
+        assert of_ray.get_actor(trial) is actor, ray_moved("Trial.temporary_state.ray_actor")
 
     def test_tune_names_the_file_of_an_error(self, tmp_path: Path) -> None:
         assert isinstance(

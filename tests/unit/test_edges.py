@@ -194,9 +194,7 @@ def test_the_command_is_one_that_the_sweep_accepts() -> None:
 def test_reports_show_the_warning_and_a_command_to_copy() -> None:
     data = build_report(sweep({**MIDDLE, "lambda": 0.09}), Importances({}, {}))
     assert data.edges is not None
-    words = (
-        "lambda[penalty=l1] = 0.09 lies within 10 % of the upper end of its range, 0.0001 to 0.1."
-    )
+    words = "lambda[penalty=l1] = 0.09 is within 10 % of the upper end of its range, 0.0001 to 0.1."
     text = shown(data)
     assert words in " ".join(text.split())
     assert data.edges.resume in text.splitlines()  # in one line, to be copied

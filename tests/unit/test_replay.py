@@ -151,14 +151,14 @@ def test_a_pause_of_the_sweep_is_no_epoch(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.npz"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"other\.npz is no recorded history"):
+    with pytest.raises(InputError, match=r"other\.npz is not a recorded history"):
         read_table(path)
 
 
 @pytest.mark.parametrize("arrays", [{"x": np.zeros(3)}, {"header": np.zeros(3, dtype=np.uint8)}])
 def test_a_file_of_other_arrays_is_refused(tmp_path: Path, arrays: dict[str, Any]) -> None:
     np.savez(tmp_path / "other.npz", **arrays)
-    with pytest.raises(InputError, match=r"other\.npz is no recorded history"):
+    with pytest.raises(InputError, match=r"other\.npz is not a recorded history"):
         read_table(tmp_path / "other.npz")
 
 
@@ -167,7 +167,7 @@ def test_a_table_of_other_lengths_is_refused(history: History, tmp_path: Path) -
     with np.load(tmp_path / "table.npz") as file:
         arrays = {**file, "seconds": file["seconds"][:-1]}
     np.savez(tmp_path / "cut.npz", **arrays)
-    with pytest.raises(InputError, match=r"cut\.npz is no recorded history"):
+    with pytest.raises(InputError, match=r"cut\.npz is not a recorded history"):
         read_table(tmp_path / "cut.npz")
 
 
@@ -183,6 +183,13 @@ def test_a_history_is_named_by_folder_by_file_or_in_the_home(
     }.items():
         with pytest.raises(InputError, match=message):
             open_history(reference, Home(home))
+
+
+def test_a_folder_of_tables_is_answered_with_one_of_them(home: Path, tmp_path: Path) -> None:
+    for name in ("wine", "digits"):
+        (tmp_path / f"{name}.npz").touch()
+    with pytest.raises(InputError, match=r"for example .*digits\.npz"):
+        open_history(str(tmp_path), Home(home))
 
 
 def test_a_damaged_history_is_named(tmp_path: Path) -> None:
@@ -562,7 +569,9 @@ def test_without_pruning_nothing_is_lost_and_all_trials_find_the_best(history: H
 def test_a_search_has_at_most_the_trials_of_the_history(history: History) -> None:
     courses = prepare(history)
     check_trials(31, [courses])
-    with pytest.raises(InputError, match=r"has 31 complete trials.*set --trials to 31 or fewer"):
+    with pytest.raises(
+        InputError, match=r"its baseline and 30 configurations.*set --trials to 31 or fewer"
+    ):
         check_trials(32, [courses])
 
 
@@ -615,6 +624,7 @@ def test_long_work_shows_a_bar_in_a_terminal_only() -> None:
         (["--pruner", "medium"], "search.pruner"),
         (["--sampler", "mine:Sampler"], "mine"),
         (["--save-table", "a.npz", "other"], "--save-table saves one history, got 2"),
+        (["--save-table", "a.csv"], "name a file that ends in .npz, got a.csv"),
     ],
 )
 def test_the_command_refuses(folder: SweepFolder, words: list[str], message: str) -> None:

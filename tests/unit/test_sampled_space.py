@@ -9,7 +9,8 @@ import pytest
 
 from search_spaces.kinds import Float
 from search_spaces.space import SearchSpace
-from service.run.sweep_session import More, write_sweep_files
+from service.run.create_sweep import write_sweep_files
+from service.run.session_plan import More
 from service.spec.model import SweepSpec
 from service.study.session import StudySession
 from service.study.study import SweepStudy, open_study

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from service.cluster import checkpoint
+from service.cluster import checkpoint, slot_actor
+from service.cluster import slot as slot_module
 from service.cluster.divisions import TrialContext
+from service.cluster.shared import Shared
 from service.cluster.slot import Slot
+from service.cluster.slot_actor import SlotActor
+from service.cluster.tune_messages import from_slot_result, to_slot_config
 from service.cluster.worker import Worker
 from service.spec.file import parse_spec
-from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role
 from service.sweep.home import SweepFolder
 from tests.trainings import splits
@@ -198,3 +202,60 @@ def test_an_epoch_that_was_interrupted_is_not_written(
     worker.take(Assignment(1, point(1).params, Role.SEARCH, recorded=1))
     found = [worker.advance() for _ in range(2)]
     assert found == train_alone(tmp_path / "whole", point(1))[1:]
+
+
+class FakeShared(Shared):
+    """What the processes of a sweep share, without Ray."""
+
+    def __init__(self, context: TrialContext) -> None:
+        self._context = context
+
+    def get(self) -> TrialContext:
+        return self._context
+
+    def find_refusal(self) -> None:
+        return None
+
+
+def open_actor(folder: Path, assignment: Assignment) -> SlotActor:
+    actor = object.__new__(SlotActor)  # Tune's constructor wants a place for its files
+    actor.setup(to_slot_config([assignment]), FakeShared(context(folder)), 1)
+    return actor
+
+
+def list_numbers(result: dict[str, Any]) -> list[int]:
+    return [number for answers in from_slot_result(result) for number in answers]
+
+
+def test_a_process_takes_a_trial_after_the_other(tmp_path: Path) -> None:
+    actor = open_actor(tmp_path / "shared", point(0))
+    (*_, last) = from_slot_result(actor.step())
+    assert last == {0: train_alone(tmp_path / "alone", point(0))[-1]}
+    actor.obey(SlotOrders(take=[point(1)], drop=[0]))
+    assert list_numbers(actor.step()) == [1] * EPOCHS
+    actor.cleanup()
+
+
+def test_a_process_that_becomes_another_slot_lets_go_of_the_trials_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_actor, "AHEAD", 0.0)
+    actor = open_actor(tmp_path, point(0))
+    assert list_numbers(actor.step()) == [0]
+    assert actor.reset_config(to_slot_config([point(1)]))
+    assert list_numbers(actor.step()) == [1]
+    actor.cleanup()
+
+
+def test_orders_that_fail_fail_the_step_that_tune_waits_for(tmp_path: Path) -> None:
+    actor = open_actor(tmp_path, point(0))
+    actor.obey(SlotOrders(take=[None]))  # type: ignore[list-item]  # on purpose
+    with pytest.raises(AttributeError):
+        actor.step()
+
+
+def test_a_slot_of_one_trial_does_not_look_for_others_to_share_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_module, "find_key", lambda _: pytest.fail("looked"))
+    assert list(open_slot(tmp_path, point(0), width=1).advance()) == [0]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from service.study.messages import Answer, EpochReport, TrialFailure
+from service.study.messages import Answer, EpochReport, SlotOrders, TrialFailure
 from service.study.records import TrialState
 from service.study.session import StudySession
-from service.study.slot_flow import SlotFlow, SlotOrders
+from service.study.slot_flow import SlotFlow
 from service.study.study import SweepStudy
 from service.study.trial_flow import Loss, NoTrial, TrialFlow
 from tests.studies import SPACE, new_study

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.base.errors import InputError
-from service.run.sweep_session import create_sweep
+from service.run.create_sweep import create_sweep
 from service.spec.file import load_spec
 from service.study.records import Role, TrialState
 from service.sweep.home import FORMAT, Home

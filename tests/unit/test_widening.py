@@ -16,7 +16,7 @@ from search_spaces.space import SearchSpace
 from search_spaces.values import Value
 from search_spaces.widening import WideningError, list_values, read_wider, widen
 from service.base.errors import InputError, ProblemsError
-from service.run.sweep_session import write_sweep_files
+from service.run.create_sweep import write_sweep_files
 from service.spec.widened import read_widenings, widen_spec, write_range
 from service.study.journal_file import JournalFile
 from service.study.journals import join_journals, open_journal

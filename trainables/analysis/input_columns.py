@@ -20,7 +20,7 @@ from trainables.forward import call_network, read_outputs
 from trainables.run import Run
 
 _ROWS = 1024
-_UNKNOWN = "what the network's first layer is cannot be told: "
+_UNKNOWN = "the network's first layer cannot be determined: "
 
 
 def find_kept_columns(run: Run, splits: Splits) -> KeptColumns | None:

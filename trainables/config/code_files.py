@@ -11,16 +11,16 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, distributions
-from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
+
+from trainables.config.source_imports import list_modules_below, read_imports
 
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 OWN_PACKAGES = ("gapsweep", "service", "trainables", "search_spaces")
@@ -62,35 +62,31 @@ def find_module(name: str, folders: Sequence[Path | str]) -> tuple[CodeFile, ...
     ``folders`` are those of the user's code. A module that is imported already is described as
     it was imported, whatever the path is now.
     """
-    own = {Path(f).resolve() for f in folders}
-    found: list[CodeFile] = []
-    places: Sequence[str] | None = None
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        full = ".".join(parts[:count])
-        spec = _find_spec(full, places)
-        if spec is None:
-            break
-        found.append(_describe(full, spec, own))
-        places = list(spec.submodule_search_locations or ())
-    return tuple(found)
+    return _Finder(folders).find(name)
 
 
 def find_code_files(modules: Iterable[str], folders: Sequence[Path | str]) -> tuple[CodeFile, ...]:
     """The files of some modules and their parents, and what they import of the user's code.
 
-    Imports are read from the source: those that are computed while it runs are not seen. Modules
-    that do not exist are left out. In the order of the modules' names.
+    Imports are read from the source: those that are computed while it runs are not seen. So of a
+    package that is named itself, or that computes imports, every module counts. Modules that do
+    not exist are left out. In the order of the modules' names.
     """
+    modules = tuple(modules)
+    finder = _Finder(folders)
     found: dict[str, CodeFile] = {}
     for name in modules:
-        files = find_module(name, folders)
+        files = finder.find(name)
         if files and files[-1].module == name:
             found.update((f.module, f) for f in files)
-    for file in [f for f in found.values() if f.origin is Origin.USER and f.file]:
-        for name in _find_imported(file, folders):
-            own = (f for f in find_module(name, folders) if f.origin is Origin.USER)
+    named = set(found) & set(modules)
+    waiting = [f for f in found.values() if f.origin is Origin.USER and f.file]
+    while waiting:
+        file = waiting.pop()
+        for name in _list_imported(file, finder, whole=file.module in named):
+            own = [f for f in finder.find_own(name) if f.module not in found]
             found.update((f.module, f) for f in own)
+            waiting += [f for f in own if f.file]
     return tuple(found[name] for name in sorted(found))
 
 
@@ -227,29 +223,59 @@ def _list_names(distribution: Distribution, root: Path) -> set[str]:
     return {p.parent.name for p in root.glob("*/__init__.py")}
 
 
-def _find_imported(file: CodeFile, folders: Sequence[Path | str]) -> Iterator[str]:
-    """The user's modules that a file imports, directly or not, by its source."""
-    finder, source = ModuleFinder(path=[str(f) for f in folders]), Path(file.file)
-    if source.suffix != ".py":
-        return
-    try:
-        finder.import_hook(file.module)
+class _Finder:
+    """Finds modules, each once. ``folders`` are those of the user's code."""
+
+    def __init__(self, folders: Sequence[Path | str]) -> None:
+        self._own = {Path(f).resolve() for f in folders}
+        self._known: dict[str, tuple[CodeFile, Sequence[str]] | None] = {}
+
+    def find(self, name: str) -> tuple[CodeFile, ...]:
+        """The module after its parents; ends before the first that does not exist."""
+        found: list[CodeFile] = []
+        places: Sequence[str] | None = None
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            full = ".".join(parts[:count])
+            if full not in self._known:
+                self._known[full] = self._look_for(full, places)
+            known = self._known[full]
+            if known is None:
+                break
+            file, places = known
+            found.append(file)
+        return tuple(found)
+
+    def find_own(self, name: str) -> tuple[CodeFile, ...]:
+        """The same of the user's code alone; nothing is looked for in other packages."""
+        top = self.find(name.partition(".")[0])
+        if not top or top[0].origin is not Origin.USER:
+            return ()
+        return tuple(f for f in self.find(name) if f.origin is Origin.USER)
+
+    def _look_for(
+        self, name: str, places: Sequence[str] | None
+    ) -> tuple[CodeFile, Sequence[str]] | None:
+        spec = _find_spec(name, places)
+        if spec is None:
+            return None
+        return _describe(name, spec, self._own), list(spec.submodule_search_locations or ())
+
+
+def _list_imported(file: CodeFile, finder: _Finder, *, whole: bool) -> Iterator[str]:
+    """What a file of the user's imports; of a ``whole`` package every module.
+
+    Every module counts too of a package that imports some by names that it computes, and of one
+    from which ``*`` is imported.
+    """
+    imports = read_imports(Path(file.file), file.module)
+    yield from imports.names
+    packages = [file] if whole or imports.computed else []
+    packages += [f for name in imports.stars for f in finder.find_own(name)[-1:]]
+    for package in packages:
+        source = Path(package.file)
         if source.name == "__init__.py":
-            _import_all(finder, source.parent, file.module)
-    except Exception:  # it cannot be parsed, which its import will say, or has no parent's file
-        with suppress(Exception):
-            finder.run_script(str(source))
-    yield from finder.modules
-
-
-def _import_all(finder: ModuleFinder, folder: Path, package: str) -> None:
-    """Find every module of a package, which may import some by names that it computes."""
-    for source in sorted(folder.rglob("*.py")):
-        parts = source.relative_to(folder).with_suffix("").parts
-        named = parts[:-1] if parts[-1] == "__init__" else parts
-        if all(part.isidentifier() for part in named):
-            with suppress(ImportError, SyntaxError):
-                finder.import_hook(".".join((package, *named)))
+            yield from list_modules_below(package.module, source.parent)
 
 
 def _digest(file: str) -> str:

@@ -185,7 +185,7 @@ class Table(Whole):
         description="the column to predict, or several: 0/1 labels, or numbers"
     )
     task: Task | None = Field(None, description=_TASK)
-    exclude: Columns = Field((), description="columns that are no inputs")
+    exclude: Columns = Field((), description="columns that are not inputs")
     categories: Columns = Field(
         (), description="columns that are categories, although they are numbers or very different"
     )

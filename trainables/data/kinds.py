@@ -157,7 +157,7 @@ def _check_texts(texts: pd.Series[Any], part: str, remedies: Remedies) -> None:
 def _describe_dates(column: pd.Series[Any], part: str, remedies: Remedies) -> str:
     name, first = column.name, str(column.dropna().iloc[0])
     return (
-        f"{part}column {name!r} has dates or times ({first!r}), which are no inputs: "
+        f"{part}column {name!r} has dates or times ({first!r}), which are not inputs: "
         f"{remedies.say_leave_out(name)}, divide the rows by it with `split: {{name: time, by: "
         f"{name}}}`, or put numbers in its place, such as days since the first one, or the month"
     )

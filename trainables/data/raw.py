@@ -23,8 +23,8 @@ class Raw:
     """Inputs as a table, or as a nest of arrays with samples on the first axis; targets likewise.
 
     ``by`` is what the splitter divides by, one value per sample, where the spec names a column.
-    ``identity`` is a hash of each row of a file, with columns that are no inputs; samples that have
-    been divided have none.
+    ``identity`` is a hash of each row of a file, with columns that are not inputs; samples
+    that have been divided have none.
     """
 
     x: pd.DataFrame | Nest

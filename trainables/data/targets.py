@@ -59,7 +59,9 @@ def _read_target(
     if are_numbers(kinds):
         return column.astype(np.float64)
     if kinds != {str}:
-        raise DataError(f"{source}: the target {name!r} has values that are no numbers or text")
+        raise DataError(
+            f"{source}: the target {name!r} has values that are neither numbers nor text"
+        )
     if task is not Task.CLASSIFICATION:
         labels = replace(
             remedies,

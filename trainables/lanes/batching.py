@@ -20,6 +20,7 @@ from trainables.lanes.calls import (
     Form,
     Lanes,
     agree,
+    are_always_equal,
     call_apart,
     copy_tensors,
     has_lanes,
@@ -29,6 +30,7 @@ from trainables.lanes.calls import (
     pick_lane,
 )
 from trainables.lanes.reasons import CannotFuseError
+from trainables.lanes.simplify import simplify
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class _Trial:
         given_up = forms.index(self._ways[node.name].form) if node.name in self._ways else 0
         for form in forms[given_up:]:
             way = Way(form, strides)
-            if _has_bits(way, call, expected):
+            known = node.name in self._ways
+            if _has_bits(way, call, expected) and (known or are_always_equal(form, call)):
                 self._ways[node.name] = way
                 self._together[node] = way.make(call)
                 return
@@ -140,8 +143,7 @@ def batch(
     copies = [(i.stack if isinstance(i, Lanes) else i).clone() for i in inputs]
     with torch.no_grad():
         made = make_fx(run)(*copies)
-    made.graph.eliminate_dead_code()
-    made.recompile()
+    simplify(made)
     return made
 
 

@@ -116,5 +116,10 @@ def _share_state(states: Sequence[dict[str, object]]) -> dict[str, Tensor] | Non
         found = share_rows(values)
         if found is None:
             return None
-        rows[name] = found
+        rows[name] = values[0] if _are_equal_numbers(values) else found
     return rows
+
+
+def _are_equal_numbers(values: Sequence[Tensor]) -> bool:
+    """Whether they are one number, as counts of steps are; it then changes in all at once."""
+    return not values[0].ndim and all(value == values[0] for value in values)

@@ -69,7 +69,7 @@ def explain_alone(run: TrainingRun) -> str | None:
         "its samples are read by a Dataset or from a stream; arrays in memory can be shared": any(
             not isinstance(s, ArraySamples) or not s.resident for s in samples
         ),
-        "its inputs or targets have parts that are no tensors": any(
+        "its inputs or targets have parts that are not tensors": any(
             not _is_plain(nest) for s in samples[:2] for nest in s.head(1)
         ),
     }

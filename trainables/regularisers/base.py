@@ -249,6 +249,11 @@ class Hooks:
             with blame("", type(regulariser).__name__):
                 regulariser.attach(subject)
 
+    @property
+    def changes_batches(self) -> bool:
+        """Whether :meth:`on_batch` calls a hook."""
+        return bool(self._on_batch)
+
     def on_batch(self, x: Nest, y: Nest) -> Batch:
         """The regularised batch of inputs and targets, nests of tensors ``(B, …)``."""
         batch = Batch(x, y)

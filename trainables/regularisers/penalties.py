@@ -175,9 +175,10 @@ class ElasticNet(Penalty):
     def after_step(self, now: Now) -> None:
         """Apply the proximal operator, which gives exact zeros."""
         if self._proximal:
+            l2 = self._inside_now if self._l2_inside else None
             for w in self.subject.weights:
                 step = self._steps.threshold(w.weight, self._measure_strength(w), now)
-                penalty_steps.apply_proximal_step(w, step, self._l1_now, self._inside_now)
+                penalty_steps.apply_proximal_step(w, step, self._l1_now, l2)
 
     @torch.no_grad()
     def measure_pull(self, w: Penalised, now: Now) -> Tensor:
@@ -191,7 +192,9 @@ class ElasticNet(Penalty):
     def _measure_strength(self, w: Penalised) -> Tensor:
         """The size of the gradient of the terms that the proximal operator applies."""
         l1 = self._l1_now * w.factor
-        return l1 + 2 * self._inside_now * w.factor * w.weight.abs() if self._l2_inside else l1
+        if not self._l2_inside:
+            return l1
+        return w.weight.abs().mul_(2 * self._inside_now * w.factor).add_(l1)
 
 
 class L1(ElasticNet):

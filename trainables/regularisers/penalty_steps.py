@@ -18,23 +18,24 @@ Weights = Sequence[Penalised]
 _NEWTON_STEPS = 8
 
 
-def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
-    """``sign(w)·max(|w| − threshold, 0)``, the proximal operator of ``threshold·|w|``.
+def soft_threshold_(weight: Tensor, threshold: Tensor) -> Tensor:
+    """``sign(w)·max(|w| − threshold, 0)`` in place, the proximal operator of ``threshold·|w|``.
 
     Parikh & Boyd 2014, Proximal Algorithms, section 6.5.2.
     """
-    return weight.sign() * (weight.abs() - threshold).clamp(min=0)
+    return weight.sub_(weight.clamp(-threshold, threshold))
 
 
 @torch.no_grad()
-def apply_proximal_step(w: Penalised, step: Tensor, l1: Tensor, l2: Tensor) -> None:
+def apply_proximal_step(w: Penalised, step: Tensor, l1: Tensor, l2: Tensor | None) -> None:
     """Soft-threshold in place by ``step·l1`` and divide by ``1 + 2·step·l2``; gives exact zeros.
 
     The proximal operator of ``l1·|w| + l2·w²`` in the metric of ``step``, 0-dim or of the weight's
-    shape, after the optimiser's step.
+    shape, after the optimiser's step; without ``l2`` that of ``l1·|w|``.
     """
-    made = soft_threshold(w.weight, step * l1 * w.factor)
-    w.weight.copy_(made / (1 + 2 * step * l2 * w.factor))
+    soft_threshold_(w.weight, step * (l1 * w.factor))
+    if l2 is not None:
+        w.weight.div_((step * (2 * l2 * w.factor)).add_(1))
 
 
 @torch.no_grad()
@@ -107,7 +108,7 @@ def apply_decoupled_decay(w: Penalised, step: Tensor, l2: Tensor) -> None:
 
     Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
     """
-    w.weight.mul_((1 - 2 * step * l2 * w.factor).clamp(min=0))
+    w.weight.mul_((1 - step * (2 * l2 * w.factor)).clamp_(min=0))
 
 
 @torch.no_grad()

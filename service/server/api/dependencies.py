@@ -86,7 +86,7 @@ def authenticate(request: Request, service: TheService, token: TheToken) -> Call
     """The user of the request's token.
 
     Raises:
-        UnauthorizedError: the token is no user's.
+        UnauthorizedError: the token is not a user's.
         RateLimitError: a rate limit is exceeded.
     """
     caller = service.tokens.find_caller(token, find_address(request))
@@ -139,7 +139,7 @@ def find_scope(request: Request, service: TheService, token: TheToken) -> SweepS
     """The sweep and the attempt that the request's token is for; the attempt may be over.
 
     Raises:
-        UnauthorizedError: the token is no sweep's.
+        UnauthorizedError: the token is not a sweep's.
         RateLimitError: a rate limit is exceeded.
     """
     scope = service.sweep_tokens.read(token)
