@@ -105,8 +105,8 @@ def find_curvature(optimizer: Optimizer) -> Curvature | None:
     """What divides an optimiser's step of each entry of a weight; None where that is not known.
 
     The function reads the state and the group of one weight, as torch 2.13 names their items, after
-    a step. Not known are subclasses with a step of their own, and RMSprop if it is centered: its
-    steps have no bound.
+    a step, and returns a new tensor. Not known are subclasses with a step of their own, and RMSprop
+    if it is centered: its steps have no bound.
     """
     if any(group.get("centered") for group in optimizer.param_groups):
         return None
@@ -176,21 +176,21 @@ def _measure_adam(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
     """``√v̂ + ε`` (Kingma & Ba 2015; amsgrad: Reddi et al. 2018)."""
     beta = group["betas"][1]
     squares = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
-    curvature: Tensor = (squares / (1 - beta ** state["step"])).sqrt() + group["eps"]
-    return curvature
+    curvature: Tensor = squares / (1 - beta ** state["step"])
+    return curvature.sqrt_().add_(group["eps"])
 
 
 def _measure_rmsprop(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
     """``√v + ε``."""
-    curvature: Tensor = state["square_avg"].sqrt() + group["eps"]
-    return curvature
+    curvature: Tensor = state["square_avg"].sqrt()
+    return curvature.add_(group["eps"])
 
 
 def _measure_adagrad(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
     """``√Σg² + ε``, and the decay of the learning rate (Duchi et al. 2011)."""
     decay = 1 + (state["step"] - 1) * group["lr_decay"]
-    curvature: Tensor = (state["sum"].sqrt() + group["eps"]) * decay
-    return curvature
+    curvature: Tensor = state["sum"].sqrt()
+    return curvature.add_(group["eps"]).mul_(decay)
 
 
 Curvature = Callable[[Mapping[str, Any], Mapping[str, Any]], Tensor]

@@ -150,6 +150,11 @@ class Trainable(ABC):
         }
 
     @property
+    def own_metrics(self) -> Sequence[OwnMetric]:
+        """The metrics of the spec."""
+        return self._metrics
+
+    @property
     def has_own_loss(self) -> bool:
         """Whether the loss is not a built-in one."""
         return self._loss is not None or type(self).losses is not Trainable.losses

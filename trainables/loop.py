@@ -396,7 +396,7 @@ def begin_epoch(run: TrainingRun) -> Begun:
         hook(now)
     fed = run.data.train.feed(plan, parts.process, derive_seed(seed, epoch, _READ))
     batches = mark_last(islice(fed, run.batches_per_epoch), run.training.accumulate)
-    return Begun(epoch, now, batches, torch.zeros((), device=run.data.device))
+    return Begun(epoch, now, plan, batches, torch.zeros((), device=run.data.device))
 
 
 def _average_loss(run: TrainingRun, begun: Begun) -> float:
@@ -429,10 +429,14 @@ class Taken:
 
 @dataclass
 class Begun:
-    """An epoch whose steps are being taken, with the loss of those that were, as of a step."""
+    """An epoch whose steps are being taken, with the loss of those that were, as of a step.
+
+    ``batches`` are read by ``plan``.
+    """
 
     number: int
     now: Now
+    plan: Plan
     batches: Marked
     loss: Tensor
     count: int = 0

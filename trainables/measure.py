@@ -52,7 +52,7 @@ def measure(
         totals = process.sum(found.sums())
         samples = totals.pop(_COUNT)
         pairs = {n: totals.pop(_PAIR + n) for n in found.pairs}
-        means = {n: _divide(total, pairs.get(n, samples)) for n, total in totals.items()}
+        means = {n: divide(total, pairs.get(n, samples)) for n, total in totals.items()}
         return {**means, **_to_means(found.compute(process))}
 
 
@@ -65,7 +65,7 @@ def measure_each(
     A metric that has no value for each sample is one number, ``(1,)``.
     """
     with _collect(model, trainable, batches, None, keep_each=True) as found:
-        pairs = {n: np.asarray([_divide(float(s), c)]) for n, (s, c) in found.pairs.items()}
+        pairs = {n: np.asarray([divide(float(s), c)]) for n, (s, c) in found.pairs.items()}
         pooled = {n: np.atleast_1d(v) for n, v in found.compute(Process()).items()}
         return {**found.join_each(), **pairs, **pooled}
 
@@ -126,7 +126,7 @@ class _Found:
         if self.keep_each:
             self.each[name].append(value.double().cpu())
             return
-        total = value.sum(dtype=torch.float64)
+        total = sum_samples(value)
         self.totals[name] = self.totals[name] + total if name in self.totals else total
 
     def _add_pair(self, name: str, total: Any, count: Any) -> None:
@@ -236,7 +236,12 @@ def _synchronise(name: str, metric: MetricObject, shared: bool) -> None:
         )
 
 
-def _divide(total: float, count: float) -> float:
+def sum_samples(values: Tensor) -> Tensor:
+    """The sum of a batch's values ``(B,)``, in double precision."""
+    return values.sum(dtype=torch.float64)
+
+
+def divide(total: float, count: float) -> float:
     """The mean; NaN of nothing."""
     return total / count if count else math.nan
 

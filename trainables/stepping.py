@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.weights import Penalised
 from trainables.returned import check_step
 
+T = TypeVar("T")
 Marked = Iterator[tuple[Fed, bool]]
 """Batches, each with whether it is the last one of a step."""
 
@@ -83,12 +85,32 @@ class Stepper:
         Its gradients have to be added next.
         """
         if not self._count:
-            _clear_gradients(self.optimizer)
-            self._expected = self.training.accumulate * fed.count
-        self._count += fed.count
+            self.clear()
         self.process.begin_step(fed.share)
-        share = None if last and self._is_single(fed) else fed.count / self._expected
+        share = self.count(fed.count, last=last)
         return self.hooks.on_batch(fed.x, fed.y), share
+
+    def clear(self) -> None:
+        """What ``zero_grad`` does; torch's own takes longer than to set gradients to None."""
+        if self.clears_otherwise:
+            self.optimizer.zero_grad()
+            return
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def count(self, samples: int, *, last: bool) -> float | None:
+        """Count a batch in; returns its share of the step, None for all."""
+        if not self._count:
+            self._expected = self.training.accumulate * samples
+        self._count += samples
+        is_single = self._expected == self._count == samples
+        return None if last and is_single else samples / self._expected
+
+    @property
+    def clears_otherwise(self) -> bool:
+        """Whether the optimiser clears gradients by code of its own."""
+        return type(self.optimizer).zero_grad is not torch.optim.Optimizer.zero_grad
 
     def forget(self) -> None:
         """Begin the next step anew, whatever was added to it."""
@@ -138,9 +160,6 @@ class Stepper:
         """End a step, after all hooks."""
         self.rates.after_step(now.lambda_factor, self._shares)
 
-    def _is_single(self, fed: Fed) -> bool:
-        return self._expected == self._count == fed.count
-
     @torch.no_grad()
     def _scale_gradients(self, factor: float) -> None:
         """Make a sum over fewer samples than expected the mean over them."""
@@ -154,18 +173,8 @@ class Stepper:
         return (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
-def _clear_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """What ``zero_grad`` does; that of torch itself takes longer than to set gradients to None."""
-    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
-        optimizer.zero_grad()
-        return
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
-
-
-def mark_last(batches: Iterator[Fed], size: int) -> Marked:
-    """Batches in groups of ``size``; the last group may be smaller."""
+def mark_last(batches: Iterator[T], size: int) -> Iterator[tuple[T, bool]]:
+    """Batches, each with whether it ends a group of ``size``; the last group may be smaller."""
     if size == 1:
         yield from ((fed, True) for fed in batches)
         return

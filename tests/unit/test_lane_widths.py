@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.lanes.programs import divide
+from trainables.lanes.group import divide
 from trainables.lanes.widths import Measured, choose_width, find_next_width, predict_memory
 
 FREE = 1000

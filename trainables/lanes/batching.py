@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from trainables.errors import is_out_of_memory
 from trainables.lanes.calls import (
     Call,
     Form,
     Lanes,
     agree,
+    are_always_equal,
     call_apart,
     copy_tensors,
     has_lanes,
@@ -29,6 +31,7 @@ from trainables.lanes.calls import (
     pick_lane,
 )
 from trainables.lanes.reasons import CannotFuseError
+from trainables.lanes.simplify import simplify
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class _Trial:
 
     def run(self, graph: fx.GraphModule, inputs: Sequence[Any]) -> None:
         """Try every call."""
-        given = iter(inputs)
+        given, spent = iter(inputs), _list_spent(graph)
         for node in graph.graph.nodes:
             if node.op == "call_function":
                 self._try(node)
@@ -79,6 +82,9 @@ class _Trial:
                 self._together[node] = copy_tensors(value)
                 for lane, env in enumerate(self._alone):
                     env[node] = copy_tensors(pick_lane(value, lane))
+            for done in spent.get(node, ()):
+                for env in (self._together, *self._alone):
+                    del env[done]
 
     def _try(self, node: fx.Node) -> None:
         call = _read_call(node, self._together, self._width)
@@ -91,7 +97,8 @@ class _Trial:
         given_up = forms.index(self._ways[node.name].form) if node.name in self._ways else 0
         for form in forms[given_up:]:
             way = Way(form, strides)
-            if _has_bits(way, call, expected):
+            known = node.name in self._ways
+            if _has_bits(way, call, expected) and (known or are_always_equal(form, call)):
                 self._ways[node.name] = way
                 self._together[node] = way.make(call)
                 return
@@ -108,8 +115,8 @@ def _has_bits(way: Way, call: Call, expected: Sequence[tuple[Any, ...]]) -> bool
     call = call.copy() if call.changes else call
     try:
         made = way.make(call)
-    except Exception:  # torch has no such form, and says so by exceptions of several types
-        if way.form is call_apart:
+    except Exception as error:  # torch has no such form, and says so by several types
+        if way.form is call_apart or is_out_of_memory(error):
             raise
         return False
     return not call.computes or agree((made, call.args, call.kwargs), expected)
@@ -123,6 +130,8 @@ def batch(
     Its outputs are stacks ``(L, …)``, also of what all lanes share.
     """
 
+    spent = _list_spent(graph)
+
     def run(*stacks: Tensor) -> list[Tensor | None]:
         env: dict[fx.Node, Any] = {}
         given = iter(zip(stacks, inputs, strict=True))
@@ -134,15 +143,28 @@ def batch(
                 env[node] = Lanes(stack) if isinstance(example, Lanes) else stack
             elif node.op == "get_attr":
                 env[node] = getattr(graph, node.target)
+            else:
+                break
+            for done in spent.get(node, ()):
+                del env[done]
         outputs = graph.graph.output_node().args[0]
         return [_spread(v, width) for v in fx.node.map_arg(outputs, env.__getitem__)]  # type: ignore[union-attr]  # a recorded function returns a list
 
     copies = [(i.stack if isinstance(i, Lanes) else i).clone() for i in inputs]
     with torch.no_grad():
         made = make_fx(run)(*copies)
-    made.graph.eliminate_dead_code()
-    made.recompile()
+    simplify(made)
     return made
+
+
+def _list_spent(graph: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
+    """For each node the values that no later one needs, which take as much memory as a step."""
+    spent: dict[fx.Node, list[fx.Node]] = {}
+    seen: set[fx.Node] = set()
+    for node in reversed(graph.graph.nodes):
+        spent[node] = [value for value in node.all_input_nodes if value not in seen]
+        seen.update(node.all_input_nodes)
+    return spent
 
 
 def _make(call: Call, way: Way | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,21 @@ _EXACT = frozenset(
     )
 )
 """Calls on single entries whose results IEEE 754 fixes, however they are vectorised."""
-_VECTORS = 64
+VECTORS = 64
 """Entries that vectorised loops take at a time, at most; the rest is computed by other code."""
 _CHANGING = (_aten.native_batch_norm.default,)
 """Calls that change arguments although their schemas do not say so."""
 _ONE_BY_ONE = (_aten.convolution.default, _aten.convolution_backward.default)
 """Calls that torch makes for many lanes as a convolution of groups: other bits, and slower."""
+_PRODUCTS = (_aten.mm.default, _aten.addmm.default)
+_SAMPLED = 2**14
+"""Entries of products to compare: those of small matrices differ for some values only."""
+
+_BY_ALIGNMENT = (
+    *(_aten.mv.default, _aten.addmv.default, _aten.dot.default, _aten.vdot.default),
+    _aten.addr.default,
+)
+"""Calls whose sums depend on where their arguments begin in memory."""
 
 _UNINITIALISED = frozenset(
     ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
@@ -78,6 +88,7 @@ class Call:
 
 
 Form = Callable[[Call], Any]
+Pick = Callable[[Any, int], Any]
 
 
 def call_together(call: Call) -> Any:
@@ -96,16 +107,21 @@ def call_together(call: Call) -> Any:
     return pytree.tree_map_only(Tensor, Lanes, made)
 
 
-def call_apart(call: Call) -> Any:
-    """The results, by a call for one lane after the other."""
+def call_apart(call: Call, pick: Pick | None = None) -> Any:
+    """The results, by a call for one lane after the other, whose arguments ``pick`` names."""
+    pick = pick or pick_lane
     made = [
-        call.target(*pick_lane(call.args, lane), **pick_lane(call.kwargs, lane))
-        for lane in range(call.width)
+        call.target(*pick(call.args, lane), **pick(call.kwargs, lane)) for lane in range(call.width)
     ]
     if call.changes and call.name.endswith("_"):
         return call.args[0]
     leaves, specs = zip(*(pytree.tree_flatten(one) for one in made), strict=True)
     return pytree.tree_unflatten([_join(parts) for parts in zip(*leaves, strict=True)], specs[0])
+
+
+def call_aligned(call: Call) -> Any:
+    """As :func:`call_apart`, with arguments that begin where those of a training alone do."""
+    return call_apart(call, pick=lambda values, lane: copy_tensors(pick_lane(values, lane)))
 
 
 def call_product(call: Call) -> Any:
@@ -121,9 +137,31 @@ def list_forms(call: Call) -> list[Form]:
     """The forms of a call to try, the fastest first; the last one is lane by lane."""
     if call.target is _aten.addmm.default and len(call.args) == 3 and not call.kwargs:
         return [call_product, call_apart]
+    if call.target in _BY_ALIGNMENT:
+        return [call_aligned]
     if call.target in _ONE_BY_ONE or _depends_on_place(call):
         return [call_apart]
     return [call_together, call_apart]
+
+
+def are_always_equal(form: Form, call: Call) -> bool:
+    """Whether a form of a product has the bits of each lane for other values, too."""
+    if call.target not in _PRODUCTS or form is call_apart:
+        return True
+    entries = form(call).stack.numel()
+    return all(_is_equal_for_others(form, call) for _ in range(math.ceil(_SAMPLED / entries)))
+
+
+def _is_equal_for_others(form: Form, call: Call) -> bool:
+    drawn = pytree.tree_map_only((Lanes, Tensor), _draw_like, call.args)
+    other = Call(call.target, drawn, call.kwargs, call.width)
+    return agree(form(other), [pick_lane(call_apart(other), lane) for lane in range(call.width)])
+
+
+def _draw_like(value: Any) -> Any:
+    if isinstance(value, Lanes):
+        return Lanes(_draw_like(value.stack))
+    return torch.empty_like(value).normal_()
 
 
 def _depends_on_place(call: Call) -> bool:
@@ -133,7 +171,7 @@ def _depends_on_place(call: Call) -> bool:
     if call.name in _EXACT and call.kwargs.get("alpha", 1) == 1:
         return False
     sizes = {leaf.stack[0].numel() for leaf in call.leaves if isinstance(leaf, Lanes)}
-    return torch.get_num_threads() > 1 or any(size % _VECTORS for size in sizes)
+    return torch.get_num_threads() > 1 or any(size % VECTORS for size in sizes)
 
 
 def has_lanes(values: Any) -> bool:

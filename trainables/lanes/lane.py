@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainables.data.batch import Batch
 from trainables.lanes.calls import are_same
 from trainables.lanes.reasons import CannotFuseError
-from trainables.loop import Begun, TrainingRun
+from trainables.loop import Begun, TrainingRun, begin_epoch
 
 
 @dataclass
@@ -20,29 +20,35 @@ class Lane:
     """A training in a group, with its random numbers and the epoch that it is in.
 
     ``number`` is its place among those that were taken; lanes of equal ``updates`` update their
-    weights in the same way.
+    weights in the same way. ``checked`` are the programs whose first step had the bits of that step
+    alone.
     """
 
     run: TrainingRun
     number: int
     updates: Hashable
     trained: Sequence[nn.Parameter]
-    random: Tensor = field(default_factory=torch.get_rng_state)
+    generator: torch.Generator = field(default_factory=torch.Generator)
     begun: Begun | None = None
     checked: set[Hashable] = field(default_factory=set)
 
+    def begin_epoch(self) -> None:
+        """Begin an epoch, with the random numbers that follow."""
+        self.begun = begin_epoch(self.run)
+        self.generator.set_state(torch.get_rng_state())
+
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Draw from this lane's state of torch's generator."""
-        torch.set_rng_state(self.random)
+        """Draw this lane's random numbers from torch's generator."""
+        torch.set_rng_state(self.generator.get_state())
         yield
-        self.random = torch.get_rng_state()
+        self.generator.set_state(torch.get_rng_state())
 
     def step_alone(self, batch: Batch, share: float | None) -> list[Tensor | None]:
         """The loss, gradients and buffers of a step alone, which leaves the lane as it was."""
         buffers = list(self.run.model.buffers())
         before = [buffer.clone() for buffer in buffers]
-        torch.set_rng_state(self.random)
+        torch.set_rng_state(self.generator.get_state())
         loss = self.run.trainable.step(self.run.model, batch)
         part = loss if share is None else loss * share
         gradients = torch.autograd.grad(part, list(self.trained), allow_unused=True)

@@ -1,12 +1,14 @@
 """Both sides of the gap, with the networks' passes made for all lanes at once.
 
-Losses and metrics are the trainable's own code, which each lane runs on its part of the outputs.
+So are sums of losses and built-in metrics. Other metrics are the trainable's own code, which each
+lane runs on its part of the outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import starmap
 from typing import Any
 
@@ -17,20 +19,21 @@ from torch.utils import _pytree as pytree
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.samples import Samples
-from trainables.lanes.programs import Given, Programs
+from trainables.lanes.programs import Given, Program, Programs
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import describe_network
 from trainables.lanes.stacks import join_nests, stack
 from trainables.loop import Begun, Measure, TrainingRun, measures_train
-from trainables.measure import measure
+from trainables.measure import divide, measure
 
-Side = list[tuple[list[Batch], list[Any]]]
-"""Of each lane, the batches of a side of the gap, and what its network made of each."""
+Side = Sequence[dict[str, float] | tuple[list[Batch], list[Any]]]
+"""Of each lane, the metrics of a side of the gap, or its batches and what its network made of each.
+"""
 
 
 @dataclass(frozen=True)
 class Passed:
-    """What all lanes' networks made of the validation and of the measured training samples."""
+    """What was measured of all lanes, or what their networks made, of both sides of the gap."""
 
     val: Side
     train: Side
@@ -42,7 +45,10 @@ class Passed:
             run: TrainingRun, network: nn.Module, samples: Samples, _subset: Tensor | None
         ) -> dict[str, float]:
             side = self.val if samples is run.data.val else self.train
-            batches, made = side[row]
+            found = side[row]
+            if isinstance(found, dict):
+                return found
+            batches, made = found
             return measure(network, run.trainable, batches, run.parts.process, made)
 
         return measure_samples
@@ -69,10 +75,12 @@ def pass_all(
             raise CannotFuseError("a regulariser evaluates another network")
         stacks = stack(networks)
     trains = any(measures_train(r, b.number) for r, b in zip(runs, begun, strict=True))
-    val = _pass(programs, stacks, [_read(first, first.data.val, None)])
-    same = all(_is_equal(run.subset, first.subset) for run in runs)
+    pass_side = partial(_pass, programs, first.trainable, stacks)
+    alike = all(run.data is first.data for run in runs)
+    val = pass_side([_read(run, run.data.val, None) for run in (runs[:1] if alike else runs)])
+    same = alike and all(_is_equal(run.subset, first.subset) for run in runs)
     sides = [_read(run, run.data.measured, run.subset) for run in (runs[:1] if same else runs)]
-    return Passed(val, _pass(programs, stacks, sides) if trains else [])
+    return Passed(val, pass_side(sides) if trains else [])
 
 
 def _is_equal(one: Tensor | None, other: Tensor | None) -> bool:
@@ -84,19 +92,71 @@ def _read(run: TrainingRun, samples: Samples, subset: Tensor | None) -> list[Bat
     return list(starmap(Batch, samples.read(size, run.parts.process, subset)))
 
 
-def _pass(programs: Programs, stacks: Sequence[Tensor], lanes: Sequence[Sequence[Batch]]) -> Side:
-    """The outputs of each batch; ``lanes`` are the batches of each, or of one for all of them."""
+def _pass(
+    programs: Programs,
+    trainable: Trainable,
+    stacks: Sequence[Tensor],
+    lanes: Sequence[Sequence[Batch]],
+) -> Side:
+    """A side of the gap; ``lanes`` are the batches of each, or of one for all of them."""
+    if _has_sums(trainable):
+        try:
+            return _measure(programs, stacks, lanes)
+        except CannotFuseError:
+            pass  # its losses or metrics are no values for each sample
+    return _forward(programs, stacks, lanes)
+
+
+def _has_sums(trainable: Trainable) -> bool:
+    """Whether its metrics are the built-in ones, which keep nothing from batch to batch."""
+    kind = type(trainable)
+    built_in = kind.metrics is Trainable.metrics
+    return built_in and kind.evaluate_made is Trainable.evaluate_made and not trainable.own_metrics
+
+
+def _measure(
+    programs: Programs, stacks: Sequence[Tensor], lanes: Sequence[Sequence[Batch]]
+) -> list[dict[str, float]]:
+    """The metrics of each lane."""
+    totals: dict[str, Tensor] = {}
+    count = 0
+    for given, size in _join(lanes):
+        program = programs.find_sums(stacks, given, shared=len(lanes) == 1)
+        _check_draws(program)
+        for name, total in zip(program.spec, program.run(stacks, given), strict=True):
+            assert total is not None
+            totals[name] = totals[name] + total if name in totals else total
+        count += size
+    rows = zip(*(total.tolist() for total in totals.values()), strict=True)
+    return [{n: divide(t, count) for n, t in zip(totals, row, strict=True)} for row in rows]
+
+
+def _forward(
+    programs: Programs, stacks: Sequence[Tensor], lanes: Sequence[Sequence[Batch]]
+) -> list[tuple[list[Batch], list[Any]]]:
+    """The batches of each lane, and what its network made of each."""
     shared, width = len(lanes) == 1, len(stacks[0])
-    side: Side = [(list(lanes[0 if shared else row]), []) for row in range(width)]
-    for batches in zip(*lanes, strict=True):
-        if shared:
-            given = Given(batches[0].x, batches[0].y)
-        else:
-            given = Given(join_nests([b.x for b in batches]), join_nests([b.y for b in batches]))
-        found = programs.find_forward(stacks, given, shared=shared)
-        if found.first.recorded.draws:
-            raise CannotFuseError("the network draws random numbers where it is measured")
-        made = found.run(stacks, given, [[] for _ in range(width)])
-        for (_, outputs), row in zip(side, made, strict=True):
-            outputs.append(pytree.tree_unflatten(row, found.first.spec[0]))
+    side = [(list(lanes[0 if shared else row]), list[Any]()) for row in range(width)]
+    for given, _ in _join(lanes):
+        program = programs.find_forward(stacks, given, shared=shared)
+        _check_draws(program)
+        made = program.run(stacks, given)
+        for row, (_, outputs) in enumerate(side):
+            own = [value if value is None else value[row] for value in made]
+            outputs.append(pytree.tree_unflatten(own, program.spec[0]))
     return side
+
+
+def _join(lanes: Sequence[Sequence[Batch]]) -> Iterator[tuple[Given, int]]:
+    """The batches of all lanes, or of one for all of them, with the number of samples of each."""
+    for batches in zip(*lanes, strict=True):
+        if len(lanes) == 1:
+            yield Given(batches[0].x, batches[0].y), len(batches[0])
+        else:
+            x, y = join_nests([b.x for b in batches]), join_nests([b.y for b in batches])
+            yield Given(x, y), len(batches[0])
+
+
+def _check_draws(program: Program) -> None:
+    if program.recorded.draws:
+        raise CannotFuseError("the network draws random numbers where it is measured")

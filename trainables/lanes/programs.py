@@ -1,14 +1,13 @@
 """The batched programs of one architecture: a training step, and a pass that is measured.
 
-Each is recorded once for one lane, batched for widths that are powers of two, and checked against
-the function that was recorded before it is used. Other widths are made of these, so that lanes
-which come and go need few programs.
+Each is recorded once for one lane, batched for each width that is asked for, and checked against
+the function that was recorded before it is used.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +18,16 @@ from torch.utils import _pytree as pytree
 
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
-from trainables.data.nests import Nest, list_leaves, map_nest
+from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
+from trainables.errors import is_out_of_memory
 from trainables.lanes.batching import Way, batch, choose_ways
 from trainables.lanes.calls import Lanes, are_same
-from trainables.lanes.reasons import CannotFuseError
+from trainables.lanes.reasons import CannotFuseError, explain
 from trainables.lanes.shape_key import describe_network, name_difference
 from trainables.lanes.stacks import list_tensors
 from trainables.lanes.tracing import Function, Recorded, record
 from trainables.loop import TrainingRun
+from trainables.measure import sum_samples
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Given:
         optional = (self.other_y, self.share, self.smoothing, self.part)
         return layouts, tuple(value is not None for value in optional)
 
-    def pick(self, lanes: slice) -> Given:
-        """What some of the lanes are given."""
-        return self.fill([tensor[lanes] for tensor in self.list_tensors()])
+    @property
+    def size(self) -> tuple[int, bool]:
+        """How many samples a lane has of it, and whether it is the whole step."""
+        return next(list_leaves(self.y)).shape[1], self.part is None
 
     def fill(self, values: Sequence[Tensor]) -> Given:
         """The same with other tensors."""
@@ -70,69 +72,25 @@ class Given:
         return Given(*(map_nest(take, part) for part in parts))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
-    """A batched graph; ``draws`` draw its last inputs, for one lane after the other."""
+    """A batched graph for a number of lanes."""
 
     recorded: Recorded
     graph: fx.GraphModule
     spec: Any = None
 
-    def draw(self) -> list[Tensor]:
-        """The random numbers of one lane, from torch's generator."""
-        return [draw.take() for draw in self.recorded.draws]
-
     @torch.no_grad()
     def run(
-        self, stacks: Sequence[Tensor], given: Given, draws: Sequence[Sequence[Tensor]]
+        self,
+        stacks: Sequence[Tensor],
+        given: Given,
+        generators: Sequence[torch.Generator] = (),
     ) -> list[Tensor | None]:
-        """The outputs, stacks ``(L, …)``; ``draws`` are those of each lane."""
-        drawn = [torch.stack(row) for row in zip(*draws, strict=True)]
+        """The outputs, stacks ``(L, …)``; each lane draws from its own generator."""
+        drawn = [draw.take_each(generators) for draw in self.recorded.draws]
         made: list[Tensor | None] = self.graph(*stacks, *given.list_tensors(), *drawn)
         return made
-
-
-@dataclass(frozen=True)
-class Split:
-    """Programs for all lanes, each for some that follow each other.
-
-    ``shared`` says whether all lanes are given the same tensors.
-    """
-
-    parts: Sequence[tuple[slice, Program]]
-    shared: bool
-
-    @property
-    def first(self) -> Program:
-        """The first of the programs, which have the same draws and outputs."""
-        return self.parts[0][1]
-
-    def list_widths(self) -> list[int]:
-        """For each lane, how many have its program."""
-        sizes = [part.stop - part.start for part, _ in self.parts]
-        return [size for size in sizes for _ in range(size)]
-
-    def run(
-        self, stacks: Sequence[Tensor], given: Given, draws: Sequence[Sequence[Tensor]]
-    ) -> list[list[Tensor | None]]:
-        """The outputs of each lane; ``draws`` are those of each lane."""
-        rows: list[list[Tensor | None]] = []
-        for part, program in self.parts:
-            own = given if self.shared else given.pick(part)
-            made = program.run([stack[part] for stack in stacks], own, draws[part])
-            size = part.stop - part.start
-            rows += [[v if v is None else v[n] for v in made] for n in range(size)]
-        return rows
-
-
-def divide(width: int) -> list[slice]:
-    """The largest powers of two that make up a width."""
-    start, parts = 0, []
-    while start < width:
-        size = 1 << ((width - start).bit_length() - 1)
-        parts.append(slice(start, start + size))
-        start += size
-    return parts
 
 
 class _Step(nn.Module):
@@ -159,6 +117,15 @@ class _Forward(_Step):
         return trainable.forward(self.model, _make_batch(given))
 
 
+class _Sums(_Step):
+    """A pass that is measured, with its loss and metrics."""
+
+    def forward(self, given: Given) -> Any:
+        """The loss and the metrics of a batch, by name."""
+        trainable: Trainable = self.__dict__["trainable"]
+        return trainable.evaluate(self.model, _make_batch(given))
+
+
 def _make_batch(given: Given) -> Batch:
     smoothing: Any = 0.0 if given.smoothing is None else given.smoothing
     return Batch(given.x, given.y, given.other_y, given.share, smoothing)
@@ -174,6 +141,7 @@ class Programs:
 
     def __post_init__(self) -> None:
         self._step, self._forward = _Step(self.run).train(), _Forward(self.run).eval()
+        self._sums = _Sums(self.run).eval()
         self._names = list(list_tensors(self.run.model))
         parameters = dict(self.run.model.named_parameters())
         self._trained = [n for n, p in parameters.items() if p.requires_grad]
@@ -184,39 +152,33 @@ class Programs:
         """The names of the parameters that have gradients."""
         return self._trained
 
-    def find_step(self, stacks: Sequence[Tensor], given: Given) -> Split:
-        """The programs of a training step: the losses, and the gradients of :attr:`trained`.
+    def find_step(self, stacks: Sequence[Tensor], given: Given) -> Program:
+        """The program of a training step: the losses, and the gradients of :attr:`trained`.
 
         Raises:
             CannotFuseError: there is none that has the bits of each lane alone.
         """
         return self._find("step", self._make_step, stacks, given, shared=False)
 
-    def find_forward(self, stacks: Sequence[Tensor], given: Given, *, shared: bool) -> Split:
-        """The programs of a pass that is measured; all lanes read one batch if it is ``shared``.
+    def find_forward(self, stacks: Sequence[Tensor], given: Given, *, shared: bool) -> Program:
+        """The program of a pass that is measured; all lanes read one batch if it is ``shared``.
 
         Raises:
             CannotFuseError: see :meth:`find_step`.
         """
         return self._find("forward", self._make_forward, stacks, given, shared=shared)
 
-    def _find(
-        self,
-        kind: str,
-        make: Callable[[Given], tuple[Function, list[Any]]],
-        stacks: Sequence[Tensor],
-        given: Given,
-        *,
-        shared: bool,
-    ) -> Split:
-        parts = []
-        for part in divide(len(stacks[0])):
-            own = given if shared else given.pick(part)
-            some = [stack[part] for stack in stacks]
-            parts.append((part, self._find_part(kind, make, some, own, shared=shared)))
-        return Split(parts, shared)
+    def find_sums(self, stacks: Sequence[Tensor], given: Given, *, shared: bool) -> Program:
+        """The program of a pass that is measured, with sums over samples of loss and metrics.
 
-    def _find_part(
+        Its ``spec`` are their names.
+
+        Raises:
+            CannotFuseError: see :meth:`find_step`; or one is no value for each sample.
+        """
+        return self._find("sums", self._make_sums, stacks, given, shared=shared)
+
+    def _find(
         self, kind: str, make: Any, stacks: Sequence[Tensor], given: Given, *, shared: bool
     ) -> Program:
         width = len(stacks[0])
@@ -226,7 +188,9 @@ class Programs:
             try:
                 self._made[key] = self._build(key, make, stacks, given, shared=shared)
             except CannotFuseError as error:
-                self._made[key] = error
+                if is_out_of_memory(error):
+                    raise
+                self._made[key] = CannotFuseError(str(explain(error)))  # not the step's tensors
         found = self._made[key]
         if isinstance(found, CannotFuseError):
             raise found
@@ -284,6 +248,21 @@ class Programs:
 
         return forward, specs
 
+    def _make_sums(self, given: Given) -> tuple[Function, list[Any]]:
+        names: list[Any] = []
+
+        @torch.no_grad()
+        def measure(*tensors: Tensor) -> list[Tensor | None]:
+            named, batch = self._split(tensors, given)
+            values = functional_call(self._sums, named, (batch,))
+            size = (count_samples(batch.y),)
+            if not all(isinstance(v, Tensor) and v.shape == size for v in values.values()):
+                raise CannotFuseError("a metric is no value for each sample")
+            names[:] = values
+            return [sum_samples(value) for value in values.values()]
+
+        return measure, names
+
     def _split(self, tensors: Sequence[Tensor], given: Given) -> tuple[dict[str, Tensor], Given]:
         count = len(self._names)
         named = {f"model.{n}": t for n, t in zip(self._names, tensors[:count], strict=True)}
@@ -295,7 +274,7 @@ class Programs:
         Raises:
             CannotFuseError: it is not.
         """
-        model = (self._step if kind == "step" else self._forward).model
+        model = {"step": self._step, "forward": self._forward, "sums": self._sums}[kind].model
         before = describe_network(model)
         seed = int(torch.randint(2**31, ()))
         torch.manual_seed(seed)

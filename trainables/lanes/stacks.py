@@ -69,6 +69,12 @@ def find_rows(tensors: Sequence[Tensor]) -> Tensor | None:
     return first.detach().as_strided((len(tensors), size), (size, 1))
 
 
+def join_rows(tensors: Sequence[Tensor]) -> Tensor | None:
+    """A view ``(L, …)`` of such tensors, in their shape."""
+    rows = find_rows(tensors)
+    return None if rows is None else rows.view(len(tensors), *tensors[0].shape)
+
+
 @torch.no_grad()
 def share_rows(tensors: Sequence[Tensor]) -> Tensor | None:
     """Rows ``(L, n)`` of which the tensors become slices; None if they are not alike."""
@@ -110,6 +116,11 @@ def join_nests(nests: Sequence[Nest]) -> Nest:
         return map_nest(join_leaves, *nests)
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise CannotFuseError("its trainings have batches of different structure") from error
+
+
+def pick_nest(nest: Nest, row: int) -> Nest:
+    """A lane's part of a nest of stacks."""
+    return map_nest(lambda leaf: leaf[row], nest)
 
 
 def _reach(tensor: Tensor) -> int:

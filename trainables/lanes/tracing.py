@@ -35,6 +35,9 @@ class Layout:
         return torch.empty_strided(self.size, self.stride, dtype=self.dtype)
 
 
+_RAND = torch.ops.aten.rand.default
+
+
 @dataclass(frozen=True)
 class Draw:
     """A call that draws random numbers from torch's generator."""
@@ -42,6 +45,21 @@ class Draw:
     target: Any
     arguments: tuple[Any, ...]
     options: dict[str, Any]
+
+    def take_each(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw from each generator; a stack of the draws."""
+        if self.target is _RAND and set(self.options) <= {"device", "pin_memory"}:
+            stack = torch.empty((len(generators), *self.arguments[0]))
+            for row, generator in zip(stack.unbind(), generators, strict=True):
+                row.uniform_(generator=generator)  # which is what torch.rand does
+            return stack
+        return torch.stack([self._take_from(generator) for generator in generators])
+
+    def _take_from(self, generator: torch.Generator) -> Tensor:
+        torch.set_rng_state(generator.get_state())
+        drawn = self.take()
+        generator.set_state(torch.get_rng_state())
+        return drawn
 
     def take(self) -> Tensor:
         """Draw."""

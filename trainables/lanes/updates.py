@@ -8,47 +8,64 @@ goes on making it alone, as it does with everything that has no form for many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from trainables.lanes.calls import are_same
-from trainables.lanes.joint_optimizer import JointOptimizer
+from trainables.lanes.gradients import Gradients
+from trainables.lanes.joint_optimizer import JointOptimizer, share_states
 from trainables.lanes.joint_subject import JointSubject
 from trainables.lanes.lane import Lane
+from trainables.lanes.stacks import copy_state
 from trainables.loop import TrainingRun, set_rates
 from trainables.regularisers.acting import Watched
 from trainables.regularisers.base import Now, Regulariser
 
 Hook = Callable[[Now], None]
 _MOST = 8
-"""Lanes that make a penalty's update at once; torch computes powers of more of them otherwise."""
+"""Lanes of different numbers of steps that make a penalty's update at once; torch computes powers
+of more numbers otherwise."""
 _ENTRIES = 2**17
 """Entries of a weight in such lanes, at most: more of them leave the processor's cache."""
 _KNOWN: dict[Hashable, bool] = {}
 """Whether updates at once have the bits of each alone, by what they are."""
 
 
+def can_update(lanes: Sequence[Lane]) -> bool:
+    """Whether all have taken a step, in which an optimiser makes what it keeps."""
+    return all(lane.run.steps for lane in lanes)
+
+
 class Updates:
-    """The updates of an epoch after its first one, in which optimisers make what they keep."""
+    """The updates of an epoch."""
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._lanes = lanes
+        self._with_own = [row for row, lane in enumerate(lanes) if _has_own_hook(lane.run)]
+        by_class = _group_by_optimizer(lanes)
+        for rows in by_class:
+            share_states([lanes[row] for row in rows])
         self._parts = [_Part(part) for part in _divide(lanes)]
-        self._optimizers = [JointOptimizer(some) for some in _group_by_optimizer(lanes)]
+        self._optimizers = [JointOptimizer(lanes, rows) for rows in by_class]
 
-    def take(self) -> None:
-        """Update every lane by the gradients that were added."""
+    def take(self, gradients: Gradients) -> None:
+        """Update every lane by the gradients that were added, which lanes were given."""
         for lane in self._lanes:
             set_rates(lane.run, lane.epoch.number, lane.epoch.now)
             lane.run.stepper.open(lane.epoch.now)
         for part in self._parts:
             part.act(0)
+        for row in self._with_own:
+            gradients.take_back(row)
         for lane in self._lanes:
             lane.run.stepper.clip(lane.epoch.now)
         for optimizer in self._optimizers:
-            optimizer.step()
+            optimizer.step(gradients)
         for lane in self._lanes:
             lane.run.stepper.note(lane.epoch.now)
         for part in self._parts:
@@ -58,11 +75,17 @@ class Updates:
             lane.run.steps += 1
 
 
-def _group_by_optimizer(lanes: Sequence[Lane]) -> list[list[Lane]]:
-    found: dict[type, list[Lane]] = {}
-    for lane in lanes:
-        found.setdefault(type(lane.run.parts.optimizer), []).append(lane)
+def _group_by_optimizer(lanes: Sequence[Lane]) -> list[list[int]]:
+    """The positions of lanes whose optimisers are of one class."""
+    found: dict[type, list[int]] = {}
+    for row, lane in enumerate(lanes):
+        found.setdefault(type(lane.run.parts.optimizer), []).append(row)
     return list(found.values())
+
+
+def _has_own_hook(run: TrainingRun) -> bool:
+    """Whether a hook before the step is always the lane's own, which may replace a gradient."""
+    return any(_describe(hook) is None for hook in _list_hooks(run)[0])
 
 
 def describe_updates(run: TrainingRun) -> Hashable:
@@ -89,19 +112,17 @@ def _find_owner(hook: Hook) -> Regulariser | None:
 
 def _divide(lanes: Sequence[Lane]) -> Iterator[list[Lane]]:
     """Lanes one after the other that update in the same way, as many as fit."""
-    part: list[Lane] = []
-    for lane in lanes:
-        alike = part and describe_updates(part[0].run) == describe_updates(lane.run)
-        if part and not (alike and len(part) < _count_most(lane.run)):
-            yield part
-            part = []
-        part.append(lane)
-    yield part
+    for _, alike in groupby(lanes, key=lambda lane: describe_updates(lane.run)):
+        some = list(alike)
+        most = _count_most(some)
+        yield from (some[start : start + most] for start in range(0, len(some), most))
 
 
-def _count_most(run: TrainingRun) -> int:
+def _count_most(lanes: Sequence[Lane]) -> int:
+    run = lanes[0].run
     largest = max((w.weight.numel() for w in run.penalised), default=1)
-    return max(1, min(_MOST, _ENTRIES // largest))
+    most = len(lanes) if len({lane.run.steps for lane in lanes}) == 1 else _MOST
+    return max(1, min(most, _ENTRIES // largest))
 
 
 class _Part:
@@ -120,10 +141,15 @@ class _Part:
     def act(self, side: int) -> None:
         """Call the hooks before the optimiser's step (0) or after it (1)."""
         for hooks, update in zip(self._hooks[side], self._updates[side], strict=True):
-            if update is None or self._subject is None:
+            if update is None or self._subject is None or self._are_watched(hooks):
                 self._call_each(hooks)
             else:
                 self._call(side, hooks, (update, side, len(hooks)))
+
+    def _are_watched(self, hooks: Sequence[Hook]) -> bool:
+        """Whether it is to be seen in this step that one of them changes something."""
+        pairs = zip(self._lanes, hooks, strict=True)
+        return any(isinstance(h, Watched) and h.watches(lane.epoch.now) for lane, h in pairs)
 
     def _call(self, side: int, hooks: Sequence[Hook], kind: Hashable) -> None:
         """Call a hook of every lane, at once if that has the bits of each alone."""
@@ -156,16 +182,33 @@ class _Part:
 
     def _compare(self, side: int, hooks: Sequence[Hook], now: Now) -> bool:
         """Call them at once and each alone, and keep the latter's; whether they are equal."""
+        owners = [owner for hook in hooks if (owner := _find_owner(hook)) is not None]
         before = [value.clone() for value in self._list_values()]
+        states = [copy_state(owner.state_dict()) for owner in owners]
+        noises = [lane.epoch.now.noise.get_state() for lane in self._lanes]
         self._call_joined(side, hooks, now)
         found = [value.clone() for value in self._list_values()]
+        made = [copy_state(owner.state_dict()) for owner in owners]
         restore(self._list_values(), before)
+        for owner, state in zip(owners, states, strict=True):
+            owner.load_state_dict(state)
+        for lane, noise in zip(self._lanes, noises, strict=True):
+            lane.epoch.now.noise.set_state(noise)
         self._call_each(hooks)
-        return all(map(are_same, found, self._list_values()))
+        same = all(map(are_same, found, self._list_values()))
+        return same and all(
+            _are_equal_states(one, owner.state_dict())
+            for one, owner in zip(made, owners, strict=True)
+        )
 
     def _list_values(self) -> list[Tensor]:
-        weights = [w.weight for lane in self._lanes for w in lane.run.penalised]
+        weights = [weight for lane in self._lanes for weight in lane.trained]
         return [*weights, *(w.grad for w in weights if w.grad is not None)]
+
+
+def _are_equal_states(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    pairs = zip(pytree.tree_leaves(one), pytree.tree_leaves(other), strict=True)
+    return all(are_same(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
 
 
 @torch.no_grad()

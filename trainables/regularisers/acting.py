@@ -70,12 +70,16 @@ class Watched(Generic[T]):
 
     def __call__(self, now: T) -> None:
         """Call the hook; the first call with an object is watched."""
-        if self._watch.changed or now is self._last:
+        if not self.watches(now):
             self.hook(now)
             return
         self._last, before = now, self._watch.list_values()
         self.hook(now)
         self._watch.compare(before)
+
+    def watches(self, now: T) -> bool:
+        """Whether the next call, with this object, is watched."""
+        return not self._watch.changed and now is not self._last
 
 
 def _copy_values(parameter: nn.Parameter) -> tuple[Tensor, Tensor | None]:

@@ -63,7 +63,7 @@ class Dropout(nn.Module):
         keep = torch.rand(shape, device=inputs.device) >= self.rate  # bf16 would round the rate
         if self._alpha:
             return self._keep_moments(inputs, keep)
-        return inputs * keep / (1 - self.rate)
+        return inputs * keep.to(inputs.dtype) / (1 - self.rate)  # torch is slow with two types
 
     def _keep_moments(self, inputs: Tensor, keep: Tensor) -> Tensor:
         kept = 1 - self.rate

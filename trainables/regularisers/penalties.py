@@ -15,7 +15,7 @@ from trainables.config.penalties import CustomPenalty, penalties
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
 from trainables.regularisers.step_sizes import RowSteps, WeightSteps
-from trainables.regularisers.weights import Penalised
+from trainables.regularisers.weights import Penalised, have_units_in_rows
 
 
 def build_penalty(config: config.Penalty) -> Penalty:
@@ -175,9 +175,10 @@ class ElasticNet(Penalty):
     def after_step(self, now: Now) -> None:
         """Apply the proximal operator, which gives exact zeros."""
         if self._proximal:
+            l2 = self._inside_now if self._l2_inside else None
             for w in self.subject.weights:
                 step = self._steps.threshold(w.weight, self._measure_strength(w), now)
-                penalty_steps.apply_proximal_step(w, step, self._l1_now, self._inside_now)
+                penalty_steps.apply_proximal_step(w, step, self._l1_now, l2)
 
     @torch.no_grad()
     def measure_pull(self, w: Penalised, now: Now) -> Tensor:
@@ -191,7 +192,9 @@ class ElasticNet(Penalty):
     def _measure_strength(self, w: Penalised) -> Tensor:
         """The size of the gradient of the terms that the proximal operator applies."""
         l1 = self._l1_now * w.factor
-        return l1 + 2 * self._inside_now * w.factor * w.weight.abs() if self._l2_inside else l1
+        if not self._l2_inside:
+            return l1
+        return w.weight.abs().mul_(2 * self._inside_now * w.factor).add_(l1)
 
 
 class L1(ElasticNet):
@@ -215,6 +218,23 @@ class L2(ElasticNet):
 
 class GroupLasso(Penalty):
     """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
+
+    reads_gradients = False
+
+    def describe_update(self) -> Hashable | None:
+        """The weights that it acts on, and how."""
+        own, weights = type(self), self.subject.weights
+        if own.after_step is not GroupLasso.after_step or not have_units_in_rows(weights):
+            return None
+        parts = tuple((w.name, w.factor, w.unit_axis, w.bias is None) for w in weights)
+        return own, parts, self._steps.describe()
+
+    def join(self, others: Sequence[GroupLasso], subject: Subject) -> GroupLasso:
+        """One with the strength of each, ``(L, 1)``."""
+        made = copy.copy(self)
+        made.subject, made._steps = subject, RowSteps(subject)
+        made._now = torch.stack([one._now for one in (self, *others)]).unsqueeze(1)
+        return made
 
     def acts_on_weight(self, w: Penalised) -> bool:
         """Whether the weight has units that the penalty can make 0."""

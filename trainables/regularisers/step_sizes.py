@@ -53,10 +53,11 @@ class WeightSteps:
             return torch.zeros_like(now.lr)
         rate = self._find_rate(weight, now)
         curvature = self._curvature(state, group)
-        steady = now.gradient_scale * strength / _FASTEST
+        steady = strength * (now.gradient_scale / _FASTEST)
         least = torch.minimum(steady, _NEXT_TO_NONE * self._average(curvature))
         scale = rate * now.gradient_scale * _accumulate(group)
-        return scale / torch.maximum(curvature, least)
+        torch.maximum(curvature, least, out=curvature)
+        return torch.div(scale, curvature, out=curvature)
 
     def decay(self, weight: Tensor, now: Now) -> Tensor:
         """The step of a decay beside the gradient, 0-dim."""
@@ -93,6 +94,8 @@ class RowSteps(WeightSteps):
 
     def _average(self, curvature: Tensor) -> Tensor:
         """The mean of each row ``(L, 1)``, with the bits that it has alone."""
+        if torch.get_num_threads() == 1:
+            return curvature.mean(1, keepdim=True)
         return torch.stack([row.mean() for row in curvature]).unsqueeze(1)
 
 
