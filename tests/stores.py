@@ -13,6 +13,8 @@ from service.server.store.job_records import Submission
 from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
+from tests.databases import create_tables
+from tests.patience import wait_for
 
 
 class Clock:
@@ -32,7 +34,7 @@ class Store:
         self.clock = Clock(now)
         self.url = f"sqlite:///{folder / 'service.db'}"
         self.database = Database(self.url)
-        self.database.upgrade()
+        create_tables(self.database)
         UserStore(self.database).create_or_update("ann", UserRole.USER)
         self.sweeps = SweepStore(self.database, self.clock)
 
@@ -45,8 +47,8 @@ class Store:
         made.close()
 
     def close(self) -> None:
-        """Give back what it has."""
-        assert self.database.checked_out() == 0
+        """Give back what it has; a thread that reads may be in a query still."""
+        wait_for(lambda: self.database.checked_out() == 0, 5)
         self.database.close()
 
     def add(self, sweep_id: str = "digits-1", spec: str = "name: digits") -> None:
