@@ -24,5 +24,8 @@ need_compose() {
 
 compose() { "${composing[@]}" "$@"; }
 
-runs() { [ -n "$(compose ps -q "$1" 2>/dev/null)" ] &&
-    [ "$(docker inspect -f '{{.State.Running}}' $(compose ps -q "$1") | sort -u)" = true ]; }
+runs() {
+    local found
+    found=$(compose ps -q "$1" 2>/dev/null)
+    [ -n "$found" ] && [ "$(docker inspect -f '{{.State.Running}}' $found | sort -u)" = true ]
+}

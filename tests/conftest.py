@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -19,6 +20,7 @@ from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
 from tests.rays import TOKEN, Ray, ray_cluster
 from tests.scheduling import by_groups, is_worker, place_of, use_workers, workers
+from tests.scratch import write_in_memory
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -41,6 +43,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 # Before Ray is imported: a Ray of this process's own has the same token as those that it joins.
 os.environ.update(TOKEN)
+# Each new MLflow database has dozens of commits, of which each would wait for the disk.
+write_in_memory()
 # Ray's own 15 would have trials wait for whatever else this machine does.
 os.environ.update({"RAY_worker_niceness": "0"})
 
@@ -105,6 +109,16 @@ def no_waits_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no export start a process that loads it: tests of exports and refits have such ones."""
+    from trainables.analysis.export import export_network
+
+    for module in ("export_best", "refit"):
+        quick = functools.partial(export_network, verify=False)
+        monkeypatch.setattr(f"service.run.{module}.export_network", quick)
 
 
 @pytest.fixture(scope="session")

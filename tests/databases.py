@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.base.ports import find_free_port
+from tests.scratch import scratch
 
 _USER = "postgres"
 
@@ -51,14 +51,14 @@ def postgres_server() -> Iterator[Postgres]:
     """Start a server on a free port, until the block ends."""
     programs = postgres_programs()
     assert programs is not None
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
+    with scratch("pg-") as folder:
         Path(folder).chmod(0o755)
         data = Path(folder) / "data"
         data.mkdir()
         if os.geteuid() == 0:  # it does not run as root
             shutil.chown(data, _USER)
         port = find_free_port()
-        _run(programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8")
+        _run(programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "-N")
         options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
         url = f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/postgres"
         server = Postgres(url, data, options)

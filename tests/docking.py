@@ -83,10 +83,10 @@ class Docked:
         self.compose("build", "keys")
 
     def up(self) -> float:
-        """Bring it up, and wait until the API is ready; the seconds that it took."""
+        """Bring it up, and wait until API and MLflow are ready; the seconds that it took."""
         began = time.monotonic()
         self.compose("up", "-d")
-        while not answers(f"{self.api}/readyz"):
+        while not answers(f"{self.api}/readyz") or not answers(f"{self.mlflow}/health"):
             if time.monotonic() - began > patience(_READY):
                 raise TimeoutError(self.compose("logs", "--tail", "30").stdout)
             time.sleep(0.2)
@@ -99,7 +99,8 @@ class Docked:
     @property
     def token(self) -> str:
         """The first admin's."""
-        return self.compose("run", "--rm", "-T", "cli", "token").stdout.split()[-1]
+        words = ("run", "--rm", "--no-deps", "-T", "cli", "token")
+        return self.compose(*words).stdout.split()[-1]
 
     @functools.cached_property
     def known_token(self) -> str:
@@ -114,9 +115,17 @@ class Docked:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def container(self, service: str, number: int = 0) -> str:
-        """One of a service's containers."""
-        return sorted(self.compose("ps", "-q", service).stdout.split())[number]
+    def container(self, service: str) -> str:
+        """One of a service's containers that run."""
+        labels = {"project": PROJECT, "service": service, "oneoff": "False"}
+        filters = [f"--filter=label=com.docker.compose.{k}={v}" for k, v in labels.items()]
+        return docker("ps", "-q", *filters).stdout.split()[0]
+
+    def inside(
+        self, service: str, *words: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a service's container."""
+        return docker("exec", self.container(service), *words, check=check)
 
     def runs(self, sweep_id: str) -> list[dict[str, Any]]:
         """A sweep's runs by MLflow's own HTTP API, the parent first."""

@@ -1,10 +1,13 @@
-"""Drivers' connections to a service in this process: by the API itself, in memory or over HTTP."""
+"""Drivers, and their connections to a service in this process: in memory or over HTTP."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from fastapi.testclient import TestClient
@@ -16,6 +19,8 @@ from service.server.api.rate_limits import RateSettings
 from service.server.driver_client import DriverClient
 from service.server.store.sweep_tokens import SweepScope
 from service.server.sweep_service import SweepService
+from tests.commands import REPOSITORY
+from tests.forks import forked_script
 from tests.patience import wait_for
 
 
@@ -47,3 +52,11 @@ def api_over_http(service: SweepService, port: int | None = None) -> Iterator[st
     finally:
         server.should_exit = True
         thread.join()
+
+
+def start_local_driver(home: Path, sweep_id: str, attempt: int) -> subprocess.Popen[bytes]:
+    """The driver of an attempt as a process, whose trials run in it: no cluster is needed."""
+    words = [sweep_id, "--attempt", str(attempt), "--home", str(home)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "GAPSWEEP_MLFLOW_URI": "off"}
+    script = REPOSITORY / "tests" / "local_driver.py"
+    return subprocess.Popen(forked_script(script, *words), cwd=REPOSITORY, env=env)

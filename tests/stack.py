@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from tests.databases import Postgres, postgres_server
 from tests.namespaces import Namespace
 from tests.patience import patience, wait_for
 from tests.rays import Ray, launch_folder, pids, ray_cluster, read
+from tests.scratch import scratch
 from tests.small_disks import mount_small_disk
 
 SECRET = "pa55word-nobody-may-read"
@@ -48,6 +48,11 @@ class Program:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._words,
@@ -57,6 +62,9 @@ class Program:
                 env={**os.environ, **self._env},
                 start_new_session=True,
             )
+
+    def wait(self) -> None:
+        """Wait until it answers."""
         wait_for(self._answers, 90)
 
     def kill(self) -> None:
@@ -214,12 +222,17 @@ def stack(
     a namespace that can be cut off.
     """
     with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
+        folder = Path(opened.enter_context(scratch("stack-")))
         folder.chmod(0o755)
         if disk_kib is None:
             (folder / "home").mkdir()
         else:
             opened.enter_context(mount_small_disk(folder / "home", disk_kib))
+        mlflow_port, port = find_free_port(), find_free_port()
+        mlflow_url = f"http://{network.inside if network else '127.0.0.1'}:{mlflow_port}"
+        mlflow = _mlflow(folder, mlflow_url, port, network)
+        opened.callback(mlflow.end)
+        mlflow.launch()  # what takes longest starts beside the rest
         ray = opened.enter_context(ray_cluster(cpus, *more, dashboard=True))
         for place in (launch_folder(ray.folder), folder / "home"):
             (place / "paced.py").write_text(DECOY)
@@ -231,15 +244,13 @@ def stack(
         tokens = {
             name: UserStore(database).create_or_update(name, role) for name, role in _USERS.items()
         }
-        mlflow_port, port = find_free_port(), find_free_port()
-        mlflow_url = f"http://{network.inside if network else '127.0.0.1'}:{mlflow_port}"
-        mlflow = _mlflow(folder, mlflow_url, port, network)
         reach = ["--host", "0.0.0.0", "--driver-url", f"http://127.0.0.1:{port}"]
         more_options = [*options, *(reach if network else ())]
         api = _api(folder, ray, url, mlflow_url, port, more_options)
-        for program in (mlflow, api):
-            opened.callback(program.end)
-            program.start()
+        opened.callback(api.end)
+        api.launch()
+        for program in (api, mlflow):
+            program.wait()
         server = f"http://127.0.0.1:{port}"
         yield Stack(folder, ray, postgres, mlflow, api, server, mlflow_url, database, tokens)
 

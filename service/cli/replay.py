@@ -140,5 +140,9 @@ def _save_table(histories: list[str], home: Home, path: Path) -> None:
 
     if len(histories) != 1:
         raise InputError(f"--save-table saves one history, got {len(histories)}")
+    if path.suffix != ".npz":
+        raise InputError(
+            f"--save-table writes NumPy's format: name a file that ends in .npz, got {path}"
+        )
     history = open_history(histories[0], home)
     write_file(path, lambda: save_table(history, path))

@@ -6,7 +6,7 @@ A bridge decides nothing: it passes on what the study's flows say.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
@@ -19,12 +19,13 @@ from service.cluster.tune_messages import (
     to_config,
     to_slot_config,
 )
-from service.study.messages import Answer, EpochReport
+from service.study.messages import Answer, EpochReport, SlotOrders
 from service.study.session import Decision
 from service.study.slot_flow import SlotFlow
 from service.study.trial_flow import DIED, Loss, NoTrial, TrialFlow
 
 NONE_LEFT: Any = Searcher.FINISHED
+Send = Callable[[SlotOrders], object]
 _CONTINUE, _STOP = str(TrialScheduler.CONTINUE), str(TrialScheduler.STOP)
 
 
@@ -53,8 +54,11 @@ class Bridge(ABC):
         """A config for Tune, FINISHED if nothing is left to train, None to be asked again."""
 
     @abstractmethod
-    def report(self, tune_id: str, result: Mapping[str, Any]) -> str:
-        """Report a result of a process that goes on; returns Tune's decision for it."""
+    def report(self, tune_id: str, result: Mapping[str, Any], send: Send) -> str:
+        """Report a result of a process that goes on; returns Tune's decision for it.
+
+        ``send`` hands orders to the process, which has them before its next step.
+        """
 
     @abstractmethod
     def finish(self, tune_id: str, result: Mapping[str, Any] | None, crashed: bool) -> None:
@@ -85,7 +89,7 @@ class TrialBridge(Bridge):
         self.numbers[tune_id] = found.number
         return to_config(found)
 
-    def report(self, tune_id: str, result: Mapping[str, Any]) -> str:
+    def report(self, tune_id: str, result: Mapping[str, Any], send: Send) -> str:
         """Report epochs, none of which ends the trial; return Tune's decision for it."""
         answers = from_result(result)
         if not answers:
@@ -120,7 +124,7 @@ class TrialBridge(Bridge):
 
 
 class SlotBridge(Bridge):
-    """A trial of Tune's is a slot, which trains several trials and takes others when these end."""
+    """A trial of Tune's is a slot, which takes other trials when those that it has end."""
 
     def __init__(self, slots: SlotFlow) -> None:
         super().__init__(slots.flow)
@@ -138,14 +142,13 @@ class SlotBridge(Bridge):
             return NONE_LEFT if found is NoTrial.NONE_LEFT else None
         return to_slot_config(found)
 
-    def report(self, tune_id: str, result: Mapping[str, Any]) -> str:
+    def report(self, tune_id: str, result: Mapping[str, Any], send: Send) -> str:
         """Report what trials answered, and send orders; STOP if the slot has none left."""
-        rounds, actor = from_slot_result(result)
-        orders = self._slots.report(tune_id, rounds)
+        orders = self._slots.report(tune_id, from_slot_result(result))
         if not self._slots.list_trials(tune_id):
             return _STOP
         if orders.take or orders.drop:
-            actor.obey.remote(orders)  # before Tune's next step, as one process calls both
+            send(orders)
         return _CONTINUE
 
     def finish(self, tune_id: str, result: Mapping[str, Any] | None, crashed: bool) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -83,7 +84,8 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     its workers, and a head's drivers, from a server that starts after the node: a raylet ends if
     its agents take too long to start beside other imports. Nothing here uses the server for Ray's
     client. Ray gives a node 30 s to start, in a loop around ``services.get_node``, which raises
-    ``RuntimeError`` until the node is there.
+    ``RuntimeError`` until the node is there. It does not look whether the raylet has ended; then
+    this command ends, and who keeps the node starts it again.
     """
     from ray._private import services
 
@@ -93,7 +95,18 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
     modules = fork_server.OF_DRIVERS if head else ()
     begin = fork_server.plan_fork_server(*modules) if "--block" in sys.argv else lambda: None
-    ask: Any = services.get_node
+    _wait_patiently(services, begin)
+
+
+def _wait_patiently(services: Any, begin: Callable[[], object]) -> None:
+    """Wait for a node longer than Ray does, but not for one whose raylet has ended."""
+    ask, start = services.get_node, services.start_raylet
+    raylets: list[subprocess.Popen[bytes]] = []
+
+    def start_and_keep(*arguments: Any, **more: Any) -> Any:
+        started = start(*arguments, **more)
+        raylets.append(started.process)
+        return started
 
     def ask_patiently(*arguments: Any) -> Any:
         deadline = time.monotonic() + SLOW_START
@@ -103,11 +116,13 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
                 begin()
                 return found
             except RuntimeError:
+                if any(raylet.poll() is not None for raylet in raylets):
+                    sys.exit("error Ray's raylet ended while the node started; see raylet.err")
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.5)
 
-    services.get_node = ask_patiently
+    services.get_node, services.start_raylet = ask_patiently, start_and_keep
 
 
 class StartingRay:
@@ -323,6 +338,14 @@ def is_unknown_job(error: Exception) -> bool:
     Ray 2.60 raises a plain ``RuntimeError`` with the server's text.
     """
     return isinstance(error, RuntimeError) and "does not exist" in str(error)
+
+
+def get_actor(trial: Any) -> Any:
+    """The handle of a running Tune trial's actor, which Tune 2.60 keeps with the trial.
+
+    Calls through it come in order with Tune's own.
+    """
+    return trial.temporary_state.ray_actor
 
 
 def read_error(trial: Any) -> RayTaskError | RayActorError | None:

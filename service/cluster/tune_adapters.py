@@ -18,8 +18,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from service.cluster.bridges import NONE_LEFT, Bridge
-from service.cluster.compat import is_lost_with_node, read_error
+from service.cluster.compat import get_actor, is_lost_with_node, read_error
 from service.cluster.group_actor import LOST_NODE, LostNodeError, LostWorkerError
+from service.study.messages import SlotOrders
 from service.study.trial_flow import DIED, Loss
 
 P = ParamSpec("P")
@@ -81,7 +82,11 @@ class StudyScheduler(FIFOScheduler):
     @_guard(TrialScheduler.STOP)
     def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
         """Report the epochs to the study and return CONTINUE or STOP."""
-        return self.bridge.report(trial.trial_id, result)
+
+        def send(orders: SlotOrders) -> None:
+            get_actor(trial).obey.remote(orders)  # before Tune's next step: one process calls both
+
+        return self.bridge.report(trial.trial_id, result, send)
 
     @_guard(None)
     def on_trial_error(self, tune_controller: object, trial: Any) -> None:

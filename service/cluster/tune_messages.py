@@ -8,7 +8,7 @@ from typing import Any
 from service.study.messages import Answer, Assignment, TrialFailure
 
 _ASSIGNMENT, _ANSWERS = "assignment", "answers"
-_ROUNDS, _ACTOR = "rounds", "actor"
+_ROUNDS = "rounds"
 
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
@@ -51,14 +51,14 @@ def from_slot_config(config: Mapping[str, Any]) -> Sequence[Assignment]:
     return found
 
 
-def to_slot_result(rounds: Sequence[Mapping[int, Answer]], actor: Any) -> dict[str, Any]:
-    """Convert the answers of rounds, by trial, to a result; ``actor`` takes the slot's orders.
+def to_slot_result(rounds: Sequence[Mapping[int, Answer]]) -> dict[str, Any]:
+    """Convert the answers of rounds, by trial, to a result.
 
     Pairs in a list, because Tune flattens dicts. A slot never says that it is done.
     """
-    return {_ROUNDS: [list(r.items()) for r in rounds], _ACTOR: actor, "done": False}
+    return {_ROUNDS: [list(r.items()) for r in rounds], "done": False}
 
 
-def from_slot_result(result: Mapping[str, Any]) -> tuple[Sequence[Mapping[int, Answer]], Any]:
-    """Read the answers of rounds, and the actor, from a result."""
-    return [dict(pairs) for pairs in result[_ROUNDS]], result[_ACTOR]
+def from_slot_result(result: Mapping[str, Any]) -> Sequence[Mapping[int, Answer]]:
+    """Read the answers of rounds from a result."""
+    return [dict(pairs) for pairs in result[_ROUNDS]]

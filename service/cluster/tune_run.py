@@ -17,29 +17,32 @@ from service.cluster.divisions import TrialContext
 from service.cluster.group_actor import GroupActor
 from service.cluster.shared import Shared
 from service.cluster.slot_actor import SlotActor
-from service.cluster.trial_actor import TrialActor
 from service.cluster.tune_adapters import StudyScheduler, StudySearcher, SweepStopper
 from service.spec.resources import Resources
-from service.study.slot_flow import SlotFlow
+from service.study.slot_flow import ALONE, SlotFlow, Widths
 from service.study.trial_flow import TrialFlow
 
 
-def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int, width: int = 1) -> None:
+def run_trials(
+    flow: TrialFlow, context: TrialContext, concurrent: int, widths: Widths = ALONE
+) -> None:
     """Run trials with Tune until the flow has none left or is stopping.
 
-    ``concurrent`` processes, or groups of them, train at once; each trains up to ``width`` trials.
+    ``concurrent`` processes, or groups of them, train at once; a process trains up to ``widths``
+    trials, a group one.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
-    bridge = TrialBridge(flow) if width == 1 else SlotBridge(SlotFlow(flow, width))
+    in_groups = context.spec.resources.workers > 1
+    bridge = TrialBridge(flow) if in_groups else SlotBridge(SlotFlow(flow, widths))
     while not bridge.over:  # again if the process of a last trial died
-        _run_tune(bridge, context, concurrent, width)
+        _run_tune(bridge, context, concurrent, widths.most)
 
 
 def _run_tune(bridge: Bridge, context: TrialContext, concurrent: int, width: int) -> None:
     resources = context.spec.resources
-    actor: type[Trainable] = TrialActor if resources.workers == 1 else GroupActor
+    actor: type[Trainable] = GroupActor
     given: dict[str, Any] = {}
-    if width > 1:
+    if resources.workers == 1:
         actor, given = SlotActor, {"width": width}
     shared = Shared(ray.put(context), get_installed_version(), context.policy, resources)
     trainable = tune.with_resources(

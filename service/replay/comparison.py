@@ -123,9 +123,10 @@ def check_trials(trials: int, courses: Sequence[Courses]) -> None:
     """
     for found in courses:
         if trials > (most := count_trials(found)):
+            first = "" if found.baseline is None else "its baseline and "
             raise InputError(
-                f"{found.history.name} has {most} complete trials, and a search draws each once at "
-                f"most: set --trials to {most} or fewer, got {trials}"
+                f"{found.history.name} has {first}{len(found.drawn)} configurations, and a search "
+                f"draws each once at most: set --trials to {most} or fewer, got {trials}"
             )
 
 

@@ -20,7 +20,9 @@ def open_history(reference: str, home: Home) -> History:
     if path.is_dir():
         folder = SweepFolder(path.resolve())
         if folder.has_nothing_at(folder.spec):
-            raise InputError(f"{path} is not the folder of a sweep: it has no spec.yaml")
+            table = min(path.glob("*.npz"), default=None)
+            hint = "" if table is None else f"; name a file in it, for example {table}"
+            raise InputError(f"{path} is not the folder of a sweep: it has no spec.yaml{hint}")
         return read_folder(folder)
     if path.is_file():
         return read_table(path)

@@ -26,8 +26,10 @@ from service.report.formatting import format_share
 
 _QUARTERS = (0.25, 0.5, 1.0)
 _NOTE = (
-    "A search draws recorded configurations without replacement, the nearest to what its sampler "
-    "proposes; intervals (95 %) are over searches of these tables, not over other data."
+    "Regret is by how much the best complete trial of a search is worse than the best "
+    "configuration of the history. A search draws recorded configurations without replacement, the "
+    "nearest to what its sampler proposes; intervals (95 %) are over searches of these tables, not "
+    "over other data."
 )
 
 

@@ -135,11 +135,15 @@ class Reconciler:
             self._cluster.stop(_name_job(job))
 
     def _handle_unknown(self, job: Job) -> None:
-        """The cluster does not know the job: it was never submitted, or the cluster lost it."""
+        """The cluster does not know the job: it was never submitted, or the cluster lost it.
+
+        It is submitted once a node with CPUs has joined, as the queue's are.
+        """
         if job.requested_action is not None:
             self._apply(job, job.requested_action)
         elif job.launched is None:
-            self._launch(job)
+            if sum_capacity(self._cluster.list_nodes()).cpus:
+                self._launch(job)
         else:
             cause = "the cluster was restarted; the sweep will continue"
             self._end_attempt(job, JobState.QUEUED, cause)

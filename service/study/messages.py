@@ -6,7 +6,7 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.study.records import Metrics, Params, Role
@@ -71,3 +71,11 @@ class TrialFailure:
 
 
 Answer = EpochReport | TrialFailure
+
+
+@dataclass(frozen=True)
+class SlotOrders:
+    """What a slot does before its next round: trials to take, and those to drop, by number."""
+
+    take: Sequence[Assignment] = ()
+    drop: Sequence[int] = ()

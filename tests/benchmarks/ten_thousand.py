@@ -41,11 +41,11 @@ import numpy as np
 import torch
 from ray.tune.schedulers import TrialScheduler
 
-from service.cluster.bridges import TrialBridge
+from service.cluster.bridges import SlotBridge
 from service.cluster.connection import Cluster
 from service.cluster.divisions import TrialContext
 from service.cluster.tune_adapters import StudyScheduler, StudySearcher, SweepStopper
-from service.cluster.tune_messages import from_config, to_result
+from service.cluster.tune_messages import from_slot_config, to_slot_result
 from service.report.console import open_console
 from service.report.progress import LineView
 from service.report.write import write_report
@@ -54,7 +54,8 @@ from service.run.session_plan import SessionOptions
 from service.run.sweep_session import run_sweep
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
-from service.study.messages import Assignment, EpochReport
+from service.study.messages import Assignment, EpochReport, SlotOrders
+from service.study.slot_flow import SlotFlow, Widths
 from service.study.trial_flow import TrialFlow
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
@@ -184,6 +185,20 @@ class Clocks:
         return {name: now + 1 / EPOCHS for name, now in self.now.items()}
 
 
+class _Slot:
+    """A slot as Tune has it: a trial whose actor takes orders."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.orders = name, SlotOrders()
+        actor = SimpleNamespace(obey=SimpleNamespace(remote=self._keep))
+        self.as_tunes = SimpleNamespace(
+            trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor)
+        )
+
+    def _keep(self, orders: SlotOrders) -> None:
+        self.orders = orders
+
+
 @dataclass(order=True)
 class _Epoch:
     """The end of an epoch on a slot; the order of events is that of processor time."""
@@ -191,6 +206,7 @@ class _Epoch:
     at: float
     order: int
     ends: dict[str, float] = field(compare=False)
+    slot: _Slot = field(compare=False)
     trial: Assignment = field(compare=False)
     epoch: int = field(compare=False)
 
@@ -204,48 +220,62 @@ class Simulation:
         self._worker, self._slots, self._measured = worker, slots, measured
         self._outboxes, self._clocks = outboxes, Clocks()
         self._events: list[_Epoch] = []
-        self._asked = self._finished = 0
+        self._pushed = self._finished = 0
 
     def run(self, flow: TrialFlow, context: TrialContext, concurrent: int, width: int) -> None:
         """Take the place of :func:`service.cluster.tune_run.run_trials`."""
-        bridge = TrialBridge(flow)
+        bridge = SlotBridge(SlotFlow(flow, Widths(width, width)))
         searcher, scheduler = StudySearcher(bridge), StudyScheduler(bridge)
-        stopper = SweepStopper(bridge)
-        while not self._call(stopper.stop_all):
-            self._fill(searcher)
-            if not self._events:
-                break
-            self._end_epoch(heapq.heappop(self._events), searcher, scheduler)
+        stopper, session = SweepStopper(bridge), flow.session
+        with patch.object(session, "ask", self._watch(session.ask)):
+            while not self._call(stopper.stop_all):
+                self._fill(searcher)
+                if not self._events:
+                    break
+                self._end_epoch(heapq.heappop(self._events), searcher, scheduler)
         self._measured.ends = self._clocks.now
+
+    def _watch(self, ask: Callable[[], Assignment | None]) -> Callable[[], Assignment | None]:
+        """The session's ``ask``, which notes the processor time of each trial."""
+
+        def watched() -> Assignment | None:
+            since = time.thread_time()
+            found = ask()
+            if found is not None:
+                self._measured.asks.append(time.thread_time() - since)
+            return found
+
+        return watched
 
     def _fill(self, searcher: StudySearcher) -> None:
         while len(self._events) < self._slots:
-            name = str(self._asked)
-            since = self._measured.cpu
+            name = f"{self._pushed}"
             config = self._call(lambda name=name: searcher.suggest(name))  # type: ignore[misc]  # bound now
             if not isinstance(config, dict):
                 return
-            self._measured.asks.append(self._measured.cpu - since)
-            self._push(self._asked, from_config(config), 1)
-            self._asked += 1
+            (trial,) = from_slot_config(config)
+            self._push(_Slot(name), trial, 1)
 
-    def _push(self, order: int, trial: Assignment, epoch: int) -> None:
+    def _push(self, slot: _Slot, trial: Assignment, epoch: int) -> None:
         ends = self._clocks.end_of_epoch()
-        heapq.heappush(self._events, _Epoch(ends["cpu"], order, ends, trial, epoch))
+        heapq.heappush(self._events, _Epoch(ends["cpu"], self._pushed, ends, slot, trial, epoch))
+        self._pushed += 1
 
     def _end_epoch(self, event: _Epoch, searcher: StudySearcher, scheduler: StudyScheduler) -> None:
         self._clocks.wait_for(event.ends)
         self._measured.trained += 1 / EPOCHS
-        name, result = str(event.order), to_result([self._worker.answer(event.trial, event.epoch)])
-        done = result["done"]
-        if not done:
-            tune = SimpleNamespace(trial_id=name)
-            decision = self._call(lambda: scheduler.on_trial_result(None, tune, result))
-            done = decision == TrialScheduler.STOP
-        if not done:
-            self._push(event.order, event.trial, event.epoch + 1)
+        slot = event.slot
+        slot.orders = SlotOrders()
+        answers = {event.trial.number: self._worker.answer(event.trial, event.epoch)}
+        result, tune = to_slot_result([answers]), slot.as_tunes
+        decision = self._call(lambda: scheduler.on_trial_result(None, tune, result))
+        if decision == TrialScheduler.STOP:
+            self._call(lambda: searcher.on_trial_complete(slot.name, result))
+        elif slot.orders.take:
+            self._push(slot, slot.orders.take[0], 1)
+        else:
+            self._push(slot, event.trial, event.epoch + 1)
             return
-        self._call(lambda: searcher.on_trial_complete(name, result))
         self._finished += 1
         self._look()
 

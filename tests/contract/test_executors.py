@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from service.run import sweep_session
 from service.run.session_plan import More
-from service.run.sweep_control import Stop
+from service.run.sweep_control import Control, Stop
 from service.study.records import OUT_OF_BUDGET, Epoch, Role, TrialState
 from service.sweep.sweep_record import Sweep, SweepState
 from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
-from tests.patience import patience
 from tests.rays import Ray
 
 NETWORKS = """
@@ -347,16 +348,20 @@ def test_paused_trials_go_on_from_their_checkpoints_as_if_they_had_not_been_paus
     assert any(t.number in again and t.state is TrialState.COMPLETE for t in sweep.trials)
 
 
-def test_the_time_budget_ends_it(executor: Executor, tmp_path: Path) -> None:
-    """The time is spent waiting: others can use the processor meanwhile."""
-    minutes = patience(0.05 if executor.name == "local" else 0.15)
+def test_the_time_budget_ends_it(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds pass with every epoch: the minute is over in the second trial."""
+    watcher = Watcher()
+    clock = functools.partial(Control, clock=lambda: 10.0 * len(watcher.epochs))
+    monkeypatch.setattr(sweep_session, "Control", clock)
     spec = executor.spec(
         trainable="contract_networks:Fragile",
         model={"way": "waits"},
         space={"dropout": {"float": [0.0, 0.6]}},
-        budget={"trials": 100_000, "minutes": minutes},
+        budget={"trials": 100_000, "minutes": 1},
     )
-    ending = executor.run(spec, executor.new(tmp_path, spec))
+    ending = executor.run(spec, executor.new(tmp_path, spec), watcher)
     assert ending.stopped is Stop.TIME
     assert ending.sweep.state is SweepState.SUCCEEDED
     assert not ending.sweep.of_state(TrialState.RUNNING)

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser import ARGUMENTS, CHROMIUM
 from tests.commands import settings
 from tests.docking import Docked
+from tests.patience import patience
 
 SCREENSHOTS = Path(os.environ.get("GAPSWEEP_SCREENSHOTS", ".screenshots"))
 
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.browser]
 def sweep_id(stack: Docked) -> str:
     """The only sweep of the stack, which its own command line submitted."""
     small = settings(
-        "budget.trials=10", "training.max_epochs=8", "confirm={top_k: 1, trainings: 10}"
+        "budget.trials=6", "training.max_epochs=5", "confirm={top_k: 1, trainings: 10}"
     )
     stack.compose("run", "--rm", "-T", "cli", "submit", "/sweeps/digits.yaml", *small)
     (sweep,) = json.loads(stack.gapsweep("list", "--json"))["items"]
@@ -40,7 +41,8 @@ def page(stack: Docked) -> Iterator[Page]:
         password = {"username": "admin", "password": stack.known_token}
         size = {"width": 1600, "height": 900}
         opened = browser.new_page(viewport=size, http_credentials=password)
-        opened.set_default_timeout(20_000)
+        opened.set_default_timeout(1000 * patience(20))
+        expect.set_options(timeout=1000 * patience(10))
         yield opened
         browser.close()
 

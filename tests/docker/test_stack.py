@@ -187,9 +187,9 @@ class TestTheImage:
         assert not [w for w in ("PASSWORD", "TOKEN=", "gs_") if w in layers]
 
     def test_is_never_root(self) -> None:
-        assert docker("run", "--rm", IMAGE, "sh", "-c", "id -u").stdout.strip() == "1000"
-        held = "sed -n 's/^Cap[EB].*:.//p' /proc/self/status"
-        assert set(docker("run", "--rm", IMAGE, "sh", "-c", held).stdout.split()) == {"0" * 16}
+        look = "id -u; sed -n 's/^Cap[EB].*:.//p' /proc/self/status"
+        user, *held = docker("run", "--rm", IMAGE, "sh", "-c", look).stdout.split()
+        assert (user, set(held)) == ("1000", {"0" * 16})
 
     def test_runs_one_sweep_with_nothing_else_as_who_owns_the_folder(self, tmp_path: Path) -> None:
         os.chown(tmp_path, 4321, 4321)
@@ -262,8 +262,8 @@ class TestTheStack:
 
         def spied(text: str) -> set[str]:
             """Whose finds have a text: hosts, which are containers."""
-            command = ("exec", "-T", "api", "grep", "-rlaF", "-e", text, "/data/spied")
-            return set(stack.compose(*command, check=False).stdout.split())
+            found = stack.inside("api", "grep", "-rlaF", "-e", text, "/data/spied", check=False)
+            return set(found.stdout.split())
 
         everybody = spied(secrets.pop("RAY_AUTH_TOKEN"))
         assert len({name.rpartition("-")[0] for name in everybody}) == 3  # head and both workers
@@ -273,9 +273,9 @@ class TestTheStack:
         assert spied("GAPSWEEP_DATABASE_URL=") == set()
 
     def test_every_attack_is_refused(self, stack: Docked) -> None:
-        add = ("exec", "-T", "api", "entry", "users", "add")
+        add = ("entry", "users", "add")
         user, viewer = (
-            stack.compose(*add, f"attacking-{role}", "--role", role).stdout.split()[-1]
+            stack.inside("api", *add, f"attacking-{role}", "--role", role).stdout.split()[-1]
             for role in ("user", "viewer")
         )
         found = run_all(Service(stack.api, stack.mlflow, user, viewer), "/data")
@@ -324,7 +324,7 @@ class TestTheStack:
     def test_signals_end_every_part_in_time_and_up_again_has_everything(
         self, stack: Docked
     ) -> None:
-        before = (stack.token, listed(stack))
+        before = (stack.known_token, listed(stack))
         for service in ("api", "mlflow", "ray-worker", "ray-head", "postgres"):
             container = stack.container(service)
             began = time.monotonic()
@@ -357,7 +357,6 @@ class TestTheStack:
         done = stack.script("backup", str(file))
         assert done.returncode == 0, done.stderr
         assert states(stack)[running] == "running", "it had ended before the backup"
-        token = stack.token
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         refused = stack.script("restore", str(file))
         assert refused.returncode == 2
@@ -366,7 +365,7 @@ class TestTheStack:
         done = stack.script("restore", str(file))
         assert done.returncode == 0, done.stderr
         stack.up()
-        assert stack.token == token
+        assert stack.token == stack.known_token
         assert states(stack).items() >= known.items()
         every_trial_is_there_once(stack, newest, 2, EPOCHS)
         stack.gapsweep("download", newest, "--to", str(tmp_path / "after.pt"))
@@ -458,7 +457,7 @@ class TestBadInput:
     def test_a_database_of_a_newer_gapsweep(self, stack: Docked) -> None:
         def psql(statement: str) -> None:
             words = ("psql", "-q", "-U", "gapsweep", "-d", "gapsweep", "-c", statement)
-            stack.compose("exec", "-T", "postgres", *words)
+            stack.inside("postgres", *words)
 
         psql("UPDATE alembic_version SET version_num = '9999'")
         try:

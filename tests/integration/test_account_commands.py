@@ -27,7 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("GAPSWEEP_SERVER", "http://testserver")
     monkeypatch.setenv("COLUMNS", "80")
     yield made
-    made.database.close()
+    made.close()
 
 
 def run(world: World, *words: str, by: str = "root") -> str:

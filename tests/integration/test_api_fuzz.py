@@ -53,7 +53,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     app = create_app(made.world.service, rates=UNLIMITED)
     made.world.http = TestClient(app, raise_server_exceptions=False)
     yield made
-    made.world.database.close()
+    made.world.close()
 
 
 @pytest.fixture(scope="module")

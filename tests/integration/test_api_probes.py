@@ -28,7 +28,7 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.database.close()
+    made.close()
 
 
 def test_probes_and_other_requests_do_not_wait_for_fifty_validations(

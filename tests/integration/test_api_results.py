@@ -539,7 +539,7 @@ class TestAllowList:
         made = World(tmp_path, trainables=patterns)
         (tmp_path / "data").mkdir()
         yield made
-        made.database.close()
+        made.close()
 
     @pytest.mark.parametrize(
         "change",

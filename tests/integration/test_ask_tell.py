@@ -29,6 +29,7 @@ from service.sweep.answer import Claim
 from service.sweep.home import Home
 from tests.asked import SPEC, facts, measure, train, train_all
 from tests.commands import gapsweep as gapsweep_command
+from tests.patience import patience
 
 LOOP = """
 import torch
@@ -225,10 +226,14 @@ def test_a_paused_trial_is_let_go_of_and_asked_for_again(
     assert all(t.state.has_ended for t in trials)
 
 
-def _work(spec: dict[str, Any], home: Path, seen: Any) -> None:
-    """One of several jobs: asks, reports and tells until nothing is left."""
+def _work(spec: dict[str, Any], home: Path, seen: Any, begun: Any) -> None:
+    """One of several jobs: asks, reports and tells until nothing is left; each has a trial."""
+    waits = True
     while (trial := gapsweep.ask(spec, home=home)) is not None:
         seen.put((trial.number, os.getpid()))
+        if waits:
+            begun.wait(patience(120))
+        waits = False
         train(trial)
         gapsweep.tell(trial)
 
@@ -239,18 +244,18 @@ def test_jobs_at_once_share_a_sweep_and_no_trial_is_handed_out_twice_or_lost(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", uri)
     context = multiprocessing.get_context("fork")
-    seen = context.Queue()
+    seen, begun = context.Queue(), context.Barrier(3)
     spec = {**SPEC, "budget": {"trials": 12}}
-    jobs = [context.Process(target=_work, args=(spec, tmp_path, seen)) for _ in range(3)]
+    jobs = [context.Process(target=_work, args=(spec, tmp_path, seen, begun)) for _ in range(3)]
     for job in jobs:
         job.start()
-    found = [seen.get(timeout=120) for _ in range(12)]
+    found = [seen.get(timeout=patience(120)) for _ in range(12)]
     for job in jobs:
-        job.join(120)
+        job.join(patience(120))
         assert job.exitcode == 0
     assert sorted(number for number, _ in found) == [*range(12)]
     assert seen.empty()
-    assert len({process for _, process in found}) > 1
+    assert {process for _, process in found} == {job.pid for job in jobs}
     sweep = gapsweep.open_sweep(home=tmp_path)
     assert sweep.state == "succeeded"
     assert [t.state for t in sweep.records()] == [TrialState.COMPLETE] * 12
@@ -275,7 +280,7 @@ def test_the_trial_of_a_job_that_died_is_asked_for_again_and_goes_on_from_its_ch
 ) -> None:
     job = multiprocessing.get_context("fork").Process(target=_die_in_epoch_3, args=(tmp_path,))
     job.start()
-    job.join(120)
+    job.join(patience(120))
     assert job.exitcode == 9
     sweep = open_sweep()
     trial = ask(sweep)

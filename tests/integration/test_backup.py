@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import stat
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,17 +22,14 @@ from service.server.handover import Handover
 from service.server.store.progress_store import ProgressStore
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
-from tests.commands import REPOSITORY, Done, gapsweep
-from tests.drivers import api_over_http
+from tests.commands import Done, gapsweep
+from tests.drivers import api_over_http, start_local_driver
 from tests.faults.kills import Sessions, build_spec, check_runs, compare
-from tests.forks import forked_script
 from tests.houses import House
 from tests.patience import patience, wait_for
 
 KEPT = Path(__file__).parents[1] / "data" / "sweep_of_format_2"
 SPEC = build_spec(1, budget={"trials": 6}, confirm={"top_k": 1, "replicates": 5, "trainings": 10})
-
-DRIVER = REPOSITORY / "tests" / "local_driver.py"
 
 
 def save(home: Path, file: Path) -> Path:
@@ -82,13 +78,6 @@ def opened(folder: Path) -> Iterator[House]:
         yield house
 
 
-def start(house: House, attempt: int) -> subprocess.Popen[bytes]:
-    """A driver as a process, whose trials run in it: no cluster is needed."""
-    words = ["digits-1", "--attempt", str(attempt), "--home", str(house.home.path)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "GAPSWEEP_MLFLOW_URI": "off"}
-    return subprocess.Popen(forked_script(DRIVER, *words), cwd=REPOSITORY, env=env)
-
-
 def count_ended(house: House) -> int:
     """How many trials the store knows to have ended."""
     return sum(t.state.has_ended for t in ProgressStore(house.database).trials("digits-1"))
@@ -110,7 +99,7 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     with opened(folder / "home") as house, pytest.MonkeyPatch.context() as patch:
         patch.setattr(ProgressStore, "end", end_after_backups)
         house.submit(**{**SPEC, "name": "digits"})
-        process = start(house, 1)
+        process = start_local_driver(house.home.path, "digits-1", 1)
         for ended in (1, 4):
             wait_for(lambda n=ended: process.poll() is not None or count_ended(house) >= n, 120)
             files.append(save(house.home.path, folder / f"{ended}.tar.gz"))
@@ -143,7 +132,8 @@ class TestAService:
             Handover(house.home.path, house.service.sweep_tokens, uri, "off").give(
                 house.sweeps.get("digits-1")
             )
-            assert start(house, 2).wait(patience(300)) == 0
+            driver = start_local_driver(house.home.path, "digits-1", 2)
+            assert driver.wait(patience(300)) == 0
             assert house.sweeps.get("digits-1").state is JobState.SUCCEEDED
             found = read_sweep(house.folder)[2]
             expected = read_sweep(Home(undisturbed).sweep("digits-1"))[2]

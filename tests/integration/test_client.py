@@ -33,7 +33,7 @@ from tests.worlds import SPEC, World
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.database.close()
+    made.close()
 
 
 def of(world: World, user: str = "ann") -> Client:

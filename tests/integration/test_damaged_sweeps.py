@@ -20,6 +20,7 @@ from service.server.reconciler import Reconciler
 from service.server.store.job_records import DriverReport
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
+from tests.patience import patience
 from tests.strange_files import SECRET, STRANGE, Maker
 from tests.worlds import World, refused
 
@@ -171,7 +172,7 @@ def test_pipes_hold_no_threads(world: World) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(patience(60))
     assert not any(thread.is_alive() for thread in threads)
     assert world.call("GET", "/healthz", None).status_code == 200
 

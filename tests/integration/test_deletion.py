@@ -214,7 +214,7 @@ class TestOnAServer:
     def world(self, tmp_path: Path) -> Iterator[World]:
         made = World(tmp_path)
         yield made
-        made.database.close()
+        made.close()
 
     @pytest.fixture
     def env(self, world: World) -> Iterator[dict[str, str]]:

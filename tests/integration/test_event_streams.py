@@ -23,16 +23,25 @@ from service.server.user_limits import UserLimits
 from service.study.events import TrialStarted
 from service.study.records import Role, Trial, TrialState
 from tests.commands import gapsweep
-from tests.patience import wait_for
+from tests.patience import patience, wait_for
 from tests.served import served
 from tests.worlds import SPEC, World, refused
+
+PERIOD = 0.1
+"""Seconds between readings of the store here."""
+
+
+@pytest.fixture(autouse=True)
+def _short_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_feeds, "PERIOD", PERIOD)
+    monkeypatch.setattr(event_feeds, "TOKEN_PERIOD", 2 * PERIOD)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path, limits=UserLimits(streams=20))
     yield made
-    made.database.close()
+    made.close()
 
 
 @pytest.fixture
@@ -81,7 +90,7 @@ def test_everybody_hears_everything_once_wherever_they_begin(world: World, serve
     listening = [Listening(server, world.tokens["ann"], sweep_id, after) for after in starts]
     wait_for(lambda: len(listening[0].heard) == len(first), 10)
     start_trials(world, sweep_id, 5, 6)
-    time.sleep(0.7)
+    time.sleep(1.4 * PERIOD)
     late = Listening(server, world.tokens["bob"], sweep_id)
     start_trials(world, sweep_id, 7)
     world.brought_to(sweep_id, JobState.CANCELLED)
@@ -102,23 +111,28 @@ def test_a_listener_behind_what_is_kept_misses_nothing(
     world.launch(sweep_id)
     listening = Listening(server, world.tokens["ann"], sweep_id)
     wait_for(lambda: listening.heard, 10)
-    time.sleep(0.7)  # the store was read for all once
+    time.sleep(1.4 * PERIOD)  # the store was read for all once
     for start in range(0, 60, 10):
         start_trials(world, sweep_id, *range(start, start + 10))
-        time.sleep(0.1)
+        time.sleep(PERIOD / 5)
     world.brought_to(sweep_id, JobState.CANCELLED)
     wait_for(lambda: listening.ended, 20)
     assert listening.heard == [e.number for e in world.service.progress.events(sweep_id)]
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired"])
-def test_a_stream_ends_when_its_token_does(world: World, server: str, how: str) -> None:
+def test_a_stream_ends_when_its_token_does(
+    world: World, server: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     sweep_id = world.submit()
-    token, record = world.service.tokens.add("bob", expires=time.time() + 4)
+    lasts = patience(10)
+    token, record = world.service.tokens.add("bob", expires=time.time() + lasts)
     gone, stays = (Listening(server, one, sweep_id) for one in (token, world.tokens["ann"]))
-    wait_for(lambda: gone.heard and stays.heard, 3)
+    wait_for(lambda: gone.heard and stays.heard, 10)
     if how == "revoked":
         world.service.tokens.revoke("bob", record.name)
+    else:
+        monkeypatch.setattr(world.service.tokens, "_clock", lambda: time.time() + lasts)
     wait_for(lambda: gone.ended, 10)
     assert isinstance(gone.error, UnauthorizedError)
     assert not stays.ended
@@ -128,7 +142,7 @@ def test_a_stream_of_a_revoked_user_says_why_it_ends(world: World, server: str) 
     sweep_id = world.submit()
     headers = {"Authorization": f"Bearer {world.tokens['bob']}"}
     url = f"{server}/v1/sweeps/{sweep_id}/events"
-    with httpx2.stream("GET", url, headers=headers, timeout=20) as stream:
+    with httpx2.stream("GET", url, headers=headers, timeout=patience(20)) as stream:
         lines = stream.iter_lines()
         assert next(lines) == "event: state_changed"
         world.service.users.revoke("bob")
@@ -155,11 +169,12 @@ def test_the_store_is_read_once_for_all_listeners(
     sweeps = [world.submit() for _ in range(2)]
     listening = [Listening(server, world.tokens["ann"], s) for s in sweeps for _ in range(8)]
     wait_for(lambda: all(one.heard for one in listening), 20)
-    time.sleep(1.0)
+    time.sleep(2 * PERIOD)
     asked.clear()
     read.clear()
-    time.sleep(2.0)
-    assert 2 <= len(asked) <= 5
+    began = time.monotonic()
+    wait_for(lambda: len(asked) >= 4, 10)
+    assert len(asked) <= 1 + (time.monotonic() - began) / PERIOD
     assert set(asked) == {2}
     assert read == []
     world.launch(sweeps[0])
@@ -214,7 +229,7 @@ class TestLimits:
         world.submit()
         assert refused(world.act(first, "resume"), 409)["type"].endswith("limit-reached")
         assert world.call("GET", f"/v1/sweeps/{first}").json()["state"] == "paused"
-        world.database.close()
+        world.close()
 
     def test_racing_submits_are_not_more_than_the_limit(self, tmp_path: Path) -> None:
         world = World(tmp_path, limits=UserLimits(queued=5))
@@ -222,7 +237,7 @@ class TestLimits:
         with world.http, ThreadPoolExecutor(8) as pool:
             found = sorted(pool.map(ask, range(16)))
         assert found == [201] * 5 + [409] * 11
-        world.database.close()
+        world.close()
 
     def test_what_is_stored_is_limited(self, tmp_path: Path) -> None:
         world = World(tmp_path, limits=UserLimits(stored_bytes=10_000))
@@ -237,7 +252,7 @@ class TestLimits:
         world.service.storage.record_size(sweep_id, 10_000)
         refused(world.call("POST", "/v1/sweeps", json=SPEC), 409)
         world.submit("bob")
-        world.database.close()
+        world.close()
 
     def test_the_command_shows_use_and_limit_beside_each_other(
         self, world: World, server: str
@@ -268,7 +283,7 @@ class TestLimits:
         assert world.call("GET", "/v1/users/ann", "root").json() == mine
         refused(world.call("GET", "/v1/users/ann", "bob"), 403)
         refused(world.call("GET", "/v1/users/nobody", "root"), 404)
-        world.database.close()
+        world.close()
 
 
 def test_a_wait_that_times_out_is_told_from_a_change() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,45 @@ from trainables.data.datasets import Digits, load
 from trainables.models import MLP
 
 STRANGER = """
-import sys, numpy, torch
-kind, path, inputs, outputs = sys.argv[1:]
-x = torch.from_numpy(numpy.load(inputs))
-program = torch.export.load(path).module() if kind == "export" else torch.jit.load(path)
-numpy.save(outputs, program(x).detach().numpy())
+import json, sys, numpy, torch
+for line in sys.stdin:
+    kind, path, inputs, outputs = json.loads(line)
+    x = torch.from_numpy(numpy.load(inputs))
+    program = torch.export.load(path).module() if kind == "export" else torch.jit.load(path)
+    numpy.save(outputs, program(x).detach().numpy())
+    print("saved", flush=True)
 """
 
+Asked = Callable[[str, Path, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
-def asked_of_a_stranger(kind: str, program: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    folder = program.parent
-    np.save(folder / "x.npy", x)
-    words = [kind, str(program), str(folder / "x.npy"), str(folder / "y.npy")]
-    subprocess.run([sys.executable, "-I", "-c", STRANGER, *words], check=True)
-    found: np.ndarray[Any, Any] = np.load(folder / "y.npy")
-    return found
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Asked]:
+    """What a program of a kind makes of inputs, in a process that has torch and NumPy alone."""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", STRANGER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as stranger:
+        asking, answering = stranger.stdin, stranger.stdout
+        assert asking is not None
+        assert answering is not None
+
+        def ask(kind: str, program: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            inputs, outputs = program.with_name("x.npy"), program.with_name("y.npy")
+            np.save(inputs, x)
+            words = [kind, *map(str, (program, inputs, outputs))]
+            print(json.dumps(words), file=asking, flush=True)
+            assert answering.readline() == "saved\n"
+            found: np.ndarray[Any, Any] = np.load(outputs)
+            return found
+
+        yield ask
 
 
 @pytest.mark.parametrize(("kind", "name"), [("export", "model.pt2"), ("torchscript", "model.ts")])
-def test_images(ran: Ran, tmp_path: Path, kind: str, name: str) -> None:
+def test_images(ran: Ran, asked: Asked, tmp_path: Path, kind: str, name: str) -> None:
     words = ("--home", str(ran.home), "--to", str(tmp_path), "--format", kind)
     done = gapsweep("export", "latest", *words)
     assert done.returncode == 0, done.stderr
@@ -50,15 +71,16 @@ def test_images(ran: Ran, tmp_path: Path, kind: str, name: str) -> None:
     network = MLP([256, 256]).build(splits.info).eval()
     network.load_state_dict(best)
     expected = network(torch.from_numpy(splits.val.x)).detach().numpy()
-    got = asked_of_a_stranger(kind, tmp_path / name, splits.val.x)
+    got = asked(kind, tmp_path / name, splits.val.x)
     assert np.allclose(got, expected, atol=1e-6)
     card = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
     assert card["preprocessing"]["classes"] == list(range(10))
     assert card["trial"] == ran.summary["best"]["number"]
 
 
+@pytest.mark.usefixtures("unverified")  # the other process here is asked
 def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
-    tmp_path: Path,
+    asked: Asked, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": rng.uniform(20, 200, 300), "town": rng.choice(["a", "b"], 300)})
@@ -86,7 +108,7 @@ def test_a_table_goes_in_raw_and_a_price_comes_out_and_pruning_changes_nothing(
     for to, extra in (("whole", ()), ("small", ("--prune",))):
         done = gapsweep("export", *home, "--to", str(tmp_path / to), *extra)
         assert done.returncode == 0, done.stderr
-        outputs.append(asked_of_a_stranger("export", tmp_path / to / "model.pt2", raw)[:, 0])
+        outputs.append(asked("export", tmp_path / to / "model.pt2", raw)[:, 0])
     assert "units removed" in done.stdout
     whole, small = outputs
     scale = float(frame.price.std())

@@ -139,6 +139,7 @@ def test_the_best_network_is_that_of_the_first_fold(ran: Ran) -> None:
     assert losses[1:] != pytest.approx(kept[1:], rel=1e-4)  # its training rows are among these
 
 
+@pytest.mark.usefixtures("unverified")
 def test_it_is_exported_and_refitted(ran: Ran, tmp_path: Path) -> None:
     home = ("--home", str(ran.home))
     exported = gapsweep("export", "latest", "--from", "best", "--to", str(tmp_path / "out"), *home)

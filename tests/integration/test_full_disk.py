@@ -78,7 +78,7 @@ def test_the_api_says_so_and_writes_nothing(disk: Path) -> None:
     assert world.call("POST", "/v1/sweeps", json=SPEC).status_code == 201
     listed = world.call("GET", "/v1/sweeps", params={"limit": 100}).json()["items"]
     assert len(listed) == 1 + sum(a.status_code == 201 for a in answers)
-    world.database.close()
+    world.close()
 
 
 SPEC: dict[str, Any] = {

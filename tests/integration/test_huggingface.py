@@ -12,6 +12,7 @@ import pytest
 from service.study.records import TrialState
 from service.sweep.answer import Claim
 from tests.asked import facts
+from tests.patience import patience
 
 MODULE = """
 import os
@@ -87,7 +88,7 @@ def test_a_sweep_that_is_killed_in_a_trainer_goes_on_as_if_it_had_not_been(
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_run_and_die, args=(f"6 {dropout}",))  # in epoch 2
     process.start()
-    process.join(300)
+    process.join(patience(300))
     assert process.exitcode == 9
     killed = gapsweep.open_sweep(home="killed")
     assert killed.state == "interrupted"

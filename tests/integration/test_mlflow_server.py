@@ -112,7 +112,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with api_over_http(world.service) as api, _mlflow(home, api, cwd) as url:
         yield Served(world, home, url)
         assert [p.name for p in cwd.iterdir()] == ["log"]  # nothing of MLflow's in the folder
-    world.database.close()
+    world.close()
 
 
 def test_without_a_token_there_is_nothing_to_see(served: Served) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -40,7 +39,6 @@ from service.sweep.home import SweepFolder
 from service.sweep.refit_record import get_refit_folder, read_refit
 from tests.commands import gapsweep
 from tests.small_disks import fill, make_room, mount_small_disk
-from trainables.analysis.export import export_network
 from trainables.analysis.rebuild import load
 
 NET = """
@@ -125,13 +123,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
         patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
         sweep = public.run(place / "spec.yaml", home=place / "home", progress=False)
         yield Swept(place, sweep.folder)
-
-
-@pytest.fixture
-def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start no process for each export: two tests do."""
-    quick = functools.partial(export_network, verify=False)
-    monkeypatch.setattr("service.run.refit.export_network", quick)
 
 
 FRESH = """

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import DIGITS, REPOSITORY, command, gapsweep, settings
+from tests.commands import DIGITS, REPOSITORY, gapsweep, settings
+from tests.forks import forked_command
 from tests.patience import patience, wait_for
 from tests.rays import Ray
 
@@ -26,7 +27,7 @@ CHANGES = (
 
 
 def _start(home: Path) -> subprocess.Popen[bytes]:
-    words = command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
+    words = forked_command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
     return subprocess.Popen(
         words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from pathlib import Path
 
+import pytest
+
+from service.run import sweep_session
+from service.run.sweep_control import Control
 from service.sweep.home import SweepFolder
 from tests.commands import DIGITS, LOCAL, Ran, gapsweep, settings
-from tests.patience import patience
 
 
-def test_the_time_budget_ends_a_sweep(tmp_path: Path) -> None:
+def test_the_time_budget_ends_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that goes on by a second whenever it is looked at."""
+    clock = functools.partial(next, itertools.count())
+    monkeypatch.setattr(sweep_session, "Control", functools.partial(Control, clock=clock))
     home = ("--home", str(tmp_path), "--json")
-    minutes = f"budget.minutes={patience(0.1):g}"
-    changes = settings("budget.trials=10000", minutes, "training.max_epochs=5", LOCAL)
+    budget = ("budget.trials=10000", "budget.minutes=1")
+    changes = settings(*budget, "training.max_epochs=5", LOCAL)
     done = gapsweep("run", str(DIGITS), *home, *changes)
     assert done.returncode == 0, done.stderr
     assert "time budget" in done.stderr

@@ -29,7 +29,7 @@ from tests.worlds import World
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.database.close()
+    made.close()
 
 
 @pytest.fixture(autouse=True)

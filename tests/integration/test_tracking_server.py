@@ -61,12 +61,16 @@ def _is_healthy(uri: str) -> bool:
         return False
 
 
-def test_without_a_server_it_is_told_and_a_resume_writes_everything(tmp_path: Path) -> None:
+def test_without_a_server_it_is_told_and_a_resume_writes_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = find_free_port()
     env = {"GAPSWEEP_MLFLOW_URI": f"http://127.0.0.1:{port}"}
     home = ("--home", str(tmp_path / "home"))
     small = settings("training.max_epochs=3", "budget.trials=4", "confirm=off", LOCAL)
-    done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
+    with monkeypatch.context() as patch:
+        patch.setattr(session_log, "_PATIENCE", 1.0)
+        done = gapsweep("run", str(DIGITS), "--json", *home, *small, env=env)
     assert done.returncode == 0, done.stderr
     assert "MLflow is incomplete for this sweep" in done.stderr
     with _server(tmp_path, port) as uri:

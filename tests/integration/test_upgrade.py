@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -24,9 +25,8 @@ from service.server.sweep_service import ServiceSettings, SweepService
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
 from tests.commands import gapsweep
-from tests.data.make_service_home import start_driver
 from tests.databases import postgres
-from tests.drivers import api_over_http
+from tests.drivers import api_over_http, start_local_driver
 from tests.patience import patience
 
 RELEASED = Path(__file__).parents[1] / "data" / "service_home_0_1_0"
@@ -40,18 +40,27 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL server, to which a database's name is added."""
+    with postgres() as url:
+        yield url.removesuffix("postgres")
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, home: Path) -> str:
     """The database as 0.1.0 left it."""
     if request.param == "sqlite":
         with closing(sqlite3.connect(home / "service.db")) as database:
             database.executescript((RELEASED / "service.sql").read_text())
-        yield f"sqlite:///{home / 'service.db'}"
-        return
-    with postgres() as made:
-        with psycopg.connect(made.replace("+psycopg", "")) as connection:
-            connection.execute((RELEASED / "service.postgresql.sql").read_bytes())
-        yield made
+        return f"sqlite:///{home / 'service.db'}"
+    server, name = request.getfixturevalue("server"), f"of_{secrets.token_hex(4)}"
+    plain = server.replace("+psycopg", "")
+    with psycopg.connect(f"{plain}postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(plain + name) as connection:
+        connection.execute((RELEASED / "service.postgresql.sql").read_bytes())
+    return f"{server}{name}"
 
 
 @contextmanager
@@ -108,7 +117,7 @@ def test_a_sweep_that_was_running_continues_to_its_end(home: Path, url: str) -> 
         assert queued.returncode == 0, queued.stderr
         job = service.sweeps.change("digits-2", JobState.STARTING, "selected", "queue", attempt=2)
         Handover(home, service.sweep_tokens, env["GAPSWEEP_SERVER"], "off").give(job)
-        assert start_driver(home, "digits-2", 2).wait(patience(200)) == 0
+        assert start_local_driver(home, "digits-2", 2).wait(patience(200)) == 0
         assert service.sweeps.get("digits-2").state is JobState.SUCCEEDED
         ended = [t for t in before if t.state.has_ended]
         found = service.progress.trials("digits-2")

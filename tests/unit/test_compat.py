@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import cloudpickle
 import optuna
@@ -168,6 +169,12 @@ class TestRay:
         assert tail.endswith("line\nthe cause")
         assert len(tail) == 2000
 
+    def test_tune_keeps_the_actor_of_a_trial_with_it(self) -> None:
+        trial = TuneTrial("__fake", stub=True)
+        actor = MagicMock()
+        trial.set_ray_actor(actor)
+        assert of_ray.get_actor(trial) is actor, ray_moved("Trial.temporary_state.ray_actor")
+
     def test_tune_names_the_file_of_an_error(self, tmp_path: Path) -> None:
         assert isinstance(
             inspect.getattr_static(TuneTrial, "pickled_error_file", None), property
@@ -218,6 +225,7 @@ class TestRayStart:
         from ray._private.workers import setup_worker
 
         monkeypatch.setattr(services, "get_node", services.get_node)
+        monkeypatch.setattr(services, "start_raylet", services.start_raylet)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")
         monkeypatch.setenv(start_worker.RAYS_OWN, "")
         parameters = parameter.RayParams(ray_client_server_port=10001)
@@ -245,6 +253,7 @@ class TestRayStart:
 
         begun: list[object] = []
         monkeypatch.setattr(services, "get_node", lambda *_: "a node")
+        monkeypatch.setattr(services, "start_raylet", services.start_raylet)
         monkeypatch.setattr(
             fork_server, "plan_fork_server", lambda *more: lambda: begun.append(more)
         )
@@ -268,12 +277,34 @@ class TestRayStart:
             return answer
 
         monkeypatch.setattr(services, "get_node", get_node)
+        monkeypatch.setattr(services, "start_raylet", services.start_raylet)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")  # it is put back afterwards
         of_ray.prepare_ray_start(SimpleNamespace(), True)
         assert services.get_node("address", "id") == "a node"
         assert "ray._private.services.get_node(" in inspect.getsource(node.Node.__init__), (
             ray_moved("how a node waits for its start")
         )
+
+    def test_a_node_whose_raylet_has_ended_is_not_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from ray._private import node, services
+
+        def refuse(*_: str) -> str:
+            raise RuntimeError("not yet")
+
+        ended = SimpleNamespace(process=SimpleNamespace(poll=lambda: 1))
+        monkeypatch.setattr(services, "get_node", refuse)
+        monkeypatch.setattr(services, "start_raylet", lambda: ended)
+        monkeypatch.setattr(of_ray, "SLOW_START", 0.0)
+        monkeypatch.setenv("RAY_enable_worker_prestart", "1")
+        of_ray.prepare_ray_start(SimpleNamespace(), False)
+        services.start_raylet()
+        with pytest.raises(SystemExit, match="raylet ended while the node started"):
+            services.get_node("address", "id")
+        assert "process_info = ray._private.services.start_raylet(" in inspect.getsource(
+            node.Node.start_raylet
+        ), ray_moved("how a node starts its raylet")
 
     def test_ray_start_knows_the_hook_and_the_workers_ports(self) -> None:
         from ray._private import ray_constants

@@ -193,6 +193,20 @@ def test_a_service_that_dies_while_launching_neither_loses_a_sweep_nor_starts_it
     assert house.job(sweep_id).state is JobState.RUNNING
 
 
+def test_an_attempt_that_was_never_submitted_waits_until_a_node_has_joined(house: House) -> None:
+    sweep_id = house.submit()
+    house.cluster.crash_before = True
+    with pytest.raises(CrashedError):
+        house.round()
+    house.cluster.crash_before = False
+    house.restart()
+    for cpus, launched in ((0.0, 0), (0.0, 0), (1.0, 1)):  # with the cluster
+        house.cluster.cpus = cpus
+        house.round()
+        assert len(house.cluster.launches) == launched
+    assert house.job(sweep_id).state is JobState.STARTING
+
+
 class TestHandover:
     """What a driver needs lies in its sweep's folder before its job begins, and not after it."""
 

@@ -185,6 +185,13 @@ def test_a_history_is_named_by_folder_by_file_or_in_the_home(
             open_history(reference, Home(home))
 
 
+def test_a_folder_of_tables_is_answered_with_one_of_them(home: Path, tmp_path: Path) -> None:
+    for name in ("wine", "digits"):
+        (tmp_path / f"{name}.npz").touch()
+    with pytest.raises(InputError, match=r"for example .*digits\.npz"):
+        open_history(str(tmp_path), Home(home))
+
+
 def test_a_damaged_history_is_named(tmp_path: Path) -> None:
     damaged, _ = record(tmp_path)
     damaged.history.write_text("{}\n")
@@ -562,7 +569,9 @@ def test_without_pruning_nothing_is_lost_and_all_trials_find_the_best(history: H
 def test_a_search_has_at_most_the_trials_of_the_history(history: History) -> None:
     courses = prepare(history)
     check_trials(31, [courses])
-    with pytest.raises(InputError, match=r"has 31 complete trials.*set --trials to 31 or fewer"):
+    with pytest.raises(
+        InputError, match=r"its baseline and 30 configurations.*set --trials to 31 or fewer"
+    ):
         check_trials(32, [courses])
 
 
@@ -615,6 +624,7 @@ def test_long_work_shows_a_bar_in_a_terminal_only() -> None:
         (["--pruner", "medium"], "search.pruner"),
         (["--sampler", "mine:Sampler"], "mine"),
         (["--save-table", "a.npz", "other"], "--save-table saves one history, got 2"),
+        (["--save-table", "a.csv"], "name a file that ends in .npz, got a.csv"),
     ],
 )
 def test_the_command_refuses(folder: SweepFolder, words: list[str], message: str) -> None:

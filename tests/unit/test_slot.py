@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import pickle
+import resource
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from service.cluster import checkpoint
+from service.cluster import checkpoint, slot_actor
+from service.cluster import slot as slot_module
 from service.cluster.divisions import TrialContext
+from service.cluster.shared import Shared
 from service.cluster.slot import Slot
+from service.cluster.slot_actor import SlotActor
+from service.cluster.tune_messages import from_slot_result, to_slot_config
 from service.cluster.worker import Worker
 from service.spec.file import parse_spec
-from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
+from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role
 from service.sweep.home import SweepFolder
+from tests.patience import patience
 from tests.trainings import splits
 from trainables.data.rows import GivenRows
 from trainables.lanes.group import Group
@@ -46,15 +56,15 @@ def point(number: int) -> Assignment:
     return Assignment(number, params, Role.SEARCH)
 
 
-def open_slot(folder: Path, *assignments: Assignment, width: int = 4) -> Slot:
-    slot = Slot(context(folder), width)
+def open_slot(folder: Path, *assignments: Assignment, width: int = 4, **more: Any) -> Slot:
+    slot = Slot(context(folder, **more), width)
     for assignment in assignments:
         slot.take(assignment)
     return slot
 
 
-def train_alone(folder: Path, assignment: Assignment) -> list[Answer]:
-    worker = Worker(context(folder))
+def train_alone(folder: Path, assignment: Assignment, **more: Any) -> list[Answer]:
+    worker = Worker(context(folder, **more))
     worker.take(assignment)
     answers = [worker.advance() for _ in range(EPOCHS)]
     worker.close()
@@ -177,6 +187,70 @@ def test_it_runs_ahead_until_a_trial_ends_and_writes_no_state_meanwhile(
     assert slot.run_ahead(60) == [{}]
 
 
+HUNGRY = """
+from torch import nn
+
+
+class Hungry(nn.Module):
+    def __init__(self, input_shape, outputs):
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 8), nn.Linear(8, outputs)
+
+    def forward(self, x):
+        many = self.first(x.flatten(1)).repeat(1, 2**13)
+        return self.last((many * many).relu().view(len(x), -1, 8).mean(1))
+"""
+"""A network whose activations take 4 MiB each."""
+_MMAP_THRESHOLD = -3
+"""Of glibc's `mallopt`: larger blocks are given back as soon as they are free."""
+
+
+def _train_in_300_mib(slot: Slot, file: Path) -> None:
+    """Train in a process that may take so much memory more than it has."""
+    torch.set_num_threads(1)
+    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20, resource.RLIM_INFINITY))
+    widths: list[int] = []
+    advance = Group.advance
+
+    def count(group: Group) -> Any:
+        widths.append(group.width)
+        return advance(group)
+
+    Group.advance = count  # type: ignore[method-assign]  # the process ends soon
+    file.write_bytes(pickle.dumps(([slot.advance() for _ in range(2)], widths)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_a_group_that_does_not_fit_in_memory_is_halved_and_no_trial_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    monkeypatch.syspath_prepend(tmp_path)
+    network: dict[str, Any] = {
+        "trainable": "hungry:Hungry",
+        "model": {},
+        "training": {"max_epochs": EPOCHS, "batch_size": 16, "steps_per_epoch": 1},
+        "space": {"lr": {"float": [0.01, 1.0]}},
+    }
+    trials = [Assignment(n, {"lr": 0.01 * (1 + n)}, Role.SEARCH) for n in range(8)]
+    slot = open_slot(tmp_path / "shared", *trials, width=8, **network)
+    file = tmp_path / "found"
+    process = multiprocessing.get_context("fork").Process(
+        target=_train_in_300_mib, args=(slot, file)
+    )
+    process.start()
+    process.join(patience(120))
+    assert process.exitcode == 0
+    rounds, widths = pickle.loads(file.read_bytes())
+    assert widths == [8, 4, 4]
+    assert all(isinstance(answer, EpochReport) for one in rounds for answer in one.values())
+    for trial in trials[::4]:
+        alone = train_alone(tmp_path / "alone", trial, **network)
+        assert [answers[trial.number] for answers in rounds] == alone[:2]
+
+
 def test_an_epoch_that_was_interrupted_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,3 +272,60 @@ def test_an_epoch_that_was_interrupted_is_not_written(
     worker.take(Assignment(1, point(1).params, Role.SEARCH, recorded=1))
     found = [worker.advance() for _ in range(2)]
     assert found == train_alone(tmp_path / "whole", point(1))[1:]
+
+
+class FakeShared(Shared):
+    """What the processes of a sweep share, without Ray."""
+
+    def __init__(self, context: TrialContext) -> None:
+        self._context = context
+
+    def get(self) -> TrialContext:
+        return self._context
+
+    def find_refusal(self) -> None:
+        return None
+
+
+def open_actor(folder: Path, assignment: Assignment) -> SlotActor:
+    actor = object.__new__(SlotActor)  # Tune's constructor wants a place for its files
+    actor.setup(to_slot_config([assignment]), FakeShared(context(folder)), 1)
+    return actor
+
+
+def list_numbers(result: dict[str, Any]) -> list[int]:
+    return [number for answers in from_slot_result(result) for number in answers]
+
+
+def test_a_process_takes_a_trial_after_the_other(tmp_path: Path) -> None:
+    actor = open_actor(tmp_path / "shared", point(0))
+    (*_, last) = from_slot_result(actor.step())
+    assert last == {0: train_alone(tmp_path / "alone", point(0))[-1]}
+    actor.obey(SlotOrders(take=[point(1)], drop=[0]))
+    assert list_numbers(actor.step()) == [1] * EPOCHS
+    actor.cleanup()
+
+
+def test_a_process_that_becomes_another_slot_lets_go_of_the_trials_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_actor, "AHEAD", 0.0)
+    actor = open_actor(tmp_path, point(0))
+    assert list_numbers(actor.step()) == [0]
+    assert actor.reset_config(to_slot_config([point(1)]))
+    assert list_numbers(actor.step()) == [1]
+    actor.cleanup()
+
+
+def test_orders_that_fail_fail_the_step_that_tune_waits_for(tmp_path: Path) -> None:
+    actor = open_actor(tmp_path, point(0))
+    actor.obey(SlotOrders(take=[None]))  # type: ignore[list-item]  # on purpose
+    with pytest.raises(AttributeError):
+        actor.step()
+
+
+def test_a_slot_of_one_trial_does_not_look_for_others_to_share_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_module, "find_key", lambda _: pytest.fail("looked"))
+    assert list(open_slot(tmp_path, point(0), width=1).advance()) == [0]

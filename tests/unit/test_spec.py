@@ -36,7 +36,16 @@ def test_four_keys_are_enough() -> None:
         ({"data": {"name": "csv", "path": "x.csv"}}, "data.target", "is missing"),
         ({"search": {"sampler": "tpee"}}, "search.sampler", "did you mean 'tpe'?"),
         ({"search": {"pruner": "medain"}}, "search.pruner", "did you mean 'median'?"),
-        ({"search": {"pruner": {"name": "median", "warmup": 3}}}, "search.pruner.warmup", "valid:"),
+        (
+            {"search": {"pruner": {"name": "median", "warmup": 3}}},
+            "search.pruner.warmup",
+            "did you mean 'warmup_epochs'?; valid:",
+        ),
+        (
+            {"search": {"pruner": {"name": "successive_halving", "grace_period": 3}}},
+            "search.pruner.grace_period",
+            "did you mean 'min_epochs'?",
+        ),
         ({"budget": {"trials": 0}}, "budget.trials", "greater than or equal to 1"),
         ({"resources": {"gpus": -1}}, "resources.gpus", "got -1"),
         ({"resources": {"workers": 0}}, "resources.workers", "greater than or equal to 1, got 0"),

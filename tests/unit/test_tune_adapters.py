@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from service.cluster.bridges import TrialBridge
+from service.cluster.bridges import SlotBridge, TrialBridge
 from service.cluster.group_actor import LostNodeError, LostWorkerError
 from service.cluster.tune_adapters import (
     StudyScheduler,
@@ -22,10 +22,16 @@ from service.cluster.tune_adapters import (
     SweepStopper,
     describe_loss,
 )
-from service.cluster.tune_messages import from_config, to_result
-from service.study.messages import Answer, EpochReport, TrialFailure
+from service.cluster.tune_messages import (
+    from_config,
+    from_slot_config,
+    to_result,
+    to_slot_result,
+)
+from service.study.messages import Answer, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role, Trial
 from service.study.session import StudySession
+from service.study.slot_flow import SlotFlow, Widths
 from service.study.study import SweepStudy
 from service.study.trial_flow import Loss, TrialFlow
 from tests.studies import SPACE, new_study
@@ -244,6 +250,51 @@ def test_an_error_inside_is_kept_and_stops_the_sweep_instead_of_tune() -> None:
     assert isinstance(sides.flow.error, TypeError)
     assert SweepStopper(sides.bridge).stop_all()
     assert sides.searcher.suggest("b") == Searcher.FINISHED
+
+
+class Slot:
+    """A slot of one trial over a study, and the orders that its process was sent."""
+
+    def __init__(self, sides: Sides) -> None:
+        self.bridge = SlotBridge(SlotFlow(sides.flow, Widths()))
+        self.searcher, self.scheduler = StudySearcher(self.bridge), StudyScheduler(self.bridge)
+        self.orders: list[SlotOrders] = []
+        actor = SimpleNamespace(obey=SimpleNamespace(remote=self.orders.append))
+        self._trial = SimpleNamespace(
+            trial_id="a", temporary_state=SimpleNamespace(ray_actor=actor)
+        )
+
+    def answer(self, number: int, *answers: Answer) -> str:
+        result = flatten_dict(to_slot_result([{number: answer} for answer in answers]))
+        return self.scheduler.on_trial_result(None, self._trial, result)
+
+
+def test_a_slot_is_one_trial_of_tunes_and_takes_trials_until_none_is_left() -> None:
+    sides = Sides(budget=2)
+    slot = Slot(sides)
+    (first,) = from_slot_config(slot.searcher.suggest("a"))
+    assert slot.answer(first.number, report(1, 0.5)) == TrialScheduler.CONTINUE
+    assert not slot.orders
+    assert slot.answer(0, report(2, 0.7, best=0.5)) == TrialScheduler.CONTINUE
+    ((taken,),) = (orders.take for orders in slot.orders)
+    assert (taken.number, slot.orders[0].drop) == (1, [0])
+    assert slot.answer(1, report(1, 0.5, best=0.5)) == TrialScheduler.STOP
+    slot.searcher.on_trial_complete("a", None)
+    assert slot.searcher.suggest("b") == Searcher.FINISHED
+    assert [t.state for t in sides.study.trials] == [TrialState.COMPLETE] * 2
+
+
+def test_the_trial_of_a_slot_whose_process_died_is_blamed_and_goes_on_in_another() -> None:
+    sides = Sides(retries=1)
+    slot = Slot(sides)
+    slot.searcher.suggest("a")
+    slot.answer(0, report(1, 0.5))
+    for words in ("killed", "killed again"):
+        slot.bridge.record_loss("a", Loss(words))
+        slot.searcher.on_trial_complete("a", None, error=True)
+        (found,) = from_slot_config(slot.searcher.suggest("a"))
+    assert sides.record().reason == "killed again, 2 times"
+    assert found.number == 1
 
 
 def test_tune_may_copy_and_pickle_it_and_there_is_still_one_study() -> None:

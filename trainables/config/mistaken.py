@@ -33,6 +33,7 @@ _CALLED: Mapping[str, str] = {
     **dict.fromkeys(("eta_min", "min_lr"), "end_factor"),
     "monitor": "metric",
     "anneal_strategy": "anneal",
+    "grace_period": "min_epochs",
 }
 _DECAY = "a penalty decays weights, so that λ is searched: `space: {penalty: l2, lambda: auto}`"
 _EXPLAINED: Mapping[str, str] = {
@@ -44,8 +45,8 @@ _EXPLAINED: Mapping[str, str] = {
     ),
 }
 _ABOVE: Mapping[str, str] = {
-    **dict.fromkeys(("lr", "learning_rate", "max_lr"), "set `training.lr`"),
-    **dict.fromkeys(("warmup_epochs", "warmup_steps", "warmup"), "set `training.warmup_epochs`"),
+    **dict.fromkeys(("lr", "learning_rate", "max_lr"), "lr"),
+    **dict.fromkeys(("warmup_epochs", "warmup_steps", "warmup"), "warmup_epochs"),
 }
 """Keys of ``training`` that people look for in its components."""
 
@@ -55,8 +56,9 @@ def suggest_key(key: object, valid: Iterable[str]) -> str:
     known, name = list(valid), str(key)
     if name in _EXPLAINED:
         return f"; {_EXPLAINED[name]}"
-    if _CALLED.get(name) in known:
-        return f"; did you mean {_CALLED[name]!r}?"
-    if name in _ABOVE and name not in known:
-        return f"; {_ABOVE[name]}"
+    for called in (_CALLED.get(name), _ABOVE.get(name)):
+        if called in known:
+            return f"; did you mean {called!r}?"
+    if name in _ABOVE:
+        return f"; set `training.{_ABOVE[name]}`"
     return did_you_mean(key, known)

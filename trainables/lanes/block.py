@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.devices import set_precision
-from trainables.errors import TrainableError
+from trainables.errors import TrainableError, is_out_of_memory
 from trainables.lanes.feeding import Feed, Read, plan_batches
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
@@ -76,6 +76,8 @@ class Block:
             try:
                 passed = pass_all(self._programs, runs, self._stacks, begun)
             except CannotFuseError as error:
+                if is_out_of_memory(error):
+                    raise
                 self.measured_alone = str(error)
         for row, lane in enumerate(self.lanes):
             try:

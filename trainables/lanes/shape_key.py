@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from trainables.data.array_samples import ArraySamples
 from trainables.data.nests import Nest, list_leaves
+from trainables.data.samples import Samples
 from trainables.loop import TrainingRun
 from trainables.regularisers.dropout import Dropout
 
@@ -53,8 +54,17 @@ def find_key(run: TrainingRun) -> ShapeKey:
         network=describe_network(run.model),
         trainable=describe_trainable(run),
         batches=(*sizes, *ends, measured),
-        data=id(data),
+        data=tuple(map(_describe_samples, (data.train, data.val, data.measured))),
     )
+
+
+def _describe_samples(samples: Samples) -> Frozen:
+    """How many samples there are, and what each has; those of other divisions may be alike."""
+    if not isinstance(samples, ArraySamples):
+        return id(samples)
+    nests = samples.head(1)
+    layouts = (tuple((t.shape[1:], t.dtype) for t in list_leaves(nest)) for nest in nests)
+    return len(samples), tuple(layouts)
 
 
 def explain_alone(run: TrainingRun) -> str | None:
