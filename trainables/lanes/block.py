@@ -51,6 +51,7 @@ class Block:
         set_precision(first.training.precision)
         for lane in self.lanes:
             lane.begin_epoch()
+        self._check_networks()
         self._feed, self._gradients = Feed(self.lanes), Gradients(self.lanes)
         self._updates = Updates(self.lanes) if can_update(self.lanes) else None
         self._total, self._losses = (torch.zeros(len(self.lanes)) for _ in range(2))
