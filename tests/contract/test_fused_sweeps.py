@@ -24,6 +24,7 @@ from tests.commands import REPOSITORY
 from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
 from tests.rays import Ray
 
+pytestmark = pytest.mark.usefixtures("bare_sweeps")
 CHANGES: dict[str, Any] = {
     "training": {"max_epochs": 8, "lr": 0.05},
     "early_stopping": {"patience": 1, "min_delta": 0.05},
@@ -89,13 +90,6 @@ def count(event):
 
 gapsweep.run(Path(sys.argv[1]), home=sys.argv[2], progress=False, on_event=count)
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_mlflow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-        yield
 
 
 @pytest.fixture(scope="module")
