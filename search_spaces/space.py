@@ -132,8 +132,11 @@ class SearchSpace(RootModel[dict[str, Annotated[Parameter, Field(union_mode="lef
         ``active`` has their values. Conditions on parameters that are not ``among`` some names
         count as met.
         """
-        found = (d for d in self._by_name[name] if _is_met(d.plain.when, active, among))
-        return next(found, None)
+        for dimension in self._by_name[name]:
+            when = dimension.plain.when
+            if not when or _is_met(when, active, among):
+                return dimension
+        return None
 
     def can_meet(self, *conditions: Mapping[str, Sequence[Value]]) -> bool:
         """Whether a point may meet all these conditions; False only if none does."""

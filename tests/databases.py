@@ -8,12 +8,34 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from service.base.ports import find_free_port
+from service.server.store.database import Database
 from tests.scratch import scratch
 
 _USER = "postgres"
+
+
+def create_tables(database: Database) -> None:
+    """Give an empty database the newest tables; a SQLite file is a copy of one that has them."""
+    kind, _, path = database.url.partition(":///")
+    if kind != "sqlite" or Path(path).exists():
+        database.upgrade()
+    else:
+        Path(path).write_bytes(_migrate())
+
+
+@cache
+def _migrate() -> bytes:
+    """The file of a database of the newest schema without rows."""
+    with scratch("migrated-") as folder:
+        path = Path(folder) / "service.db"
+        database = Database(f"sqlite:///{path}")
+        database.upgrade()
+        database.close()
+        return path.read_bytes()
 
 
 def postgres_programs() -> Path | None:

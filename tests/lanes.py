@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from trainables.build import build_training
+from trainables.config.augmentations import list_augmentations
 from trainables.config.data_info import DataInfo, Kind, Task
-from trainables.config.regularisers import read_regularisers
+from trainables.config.penalties import penalties
+from trainables.config.regularisers import BUILT_IN, read_regularisers
 from trainables.config.stopping import Patience
 from trainables.config.training import Training
 from trainables.contract import Trainable
@@ -24,13 +26,50 @@ from trainables.run import EpochResult
 
 History = list[EpochResult | Exception]
 Make = Callable[[], TrainingRun]
+_STRENGTHS: dict[str, Any] = {
+    "max_norm": 0.3,
+    "dropout": 0.4,
+    "stochastic_depth": 0.5,
+    "random_erasing": 0.5,
+    "input_noise": 0.3,
+    "mixup": 0.5,
+    "cutmix": 0.5,
+    "label_smoothing": 0.09,
+    "gradient_noise": 0.1,
+    "ema": 0.8,
+    "swa": 0.7,
+}
+
+
+def list_cases() -> list[dict[str, Any]]:
+    """Points at which a regulariser is active, from the registry: one for each of its kinds."""
+    return list(_list_cases())
+
+
+def _list_cases() -> Iterator[dict[str, Any]]:
+    for config in BUILT_IN:
+        if config.selector == "penalty":
+            yield from ({"penalty": kind, "lambda": 0.03} for kind in penalties.built_in())
+        elif config.selector == "augmentation":
+            kinds = (kind for kind in list_augmentations(Kind.IMAGE) if kind != "none")
+            yield from ({"augmentation": k, "augmentation_strength": 0.6} for k in kinds)
+        else:
+            keys = [key for key in config.names() if key != config.on]
+            yield from ({key: _STRENGTHS[key]} for key in keys)
+
+
+def name(case: Mapping[str, Any]) -> str:
+    """A point in words."""
+    return ",".join(map(str, case.values()))
 
 
 class Bench:
     """Data in memory, and trainings on them that can share their steps."""
 
-    def __init__(self, shape: tuple[int, ...] = (1, 4, 4), train_size: int = 44) -> None:
-        rng = np.random.default_rng(0)
+    def __init__(
+        self, shape: tuple[int, ...] = (1, 4, 4), train_size: int = 44, seed: int = 0
+    ) -> None:
+        rng = np.random.default_rng(seed)
         x = rng.random((train_size + 20, *shape), dtype=np.float32)
         y = (x.reshape(len(x), -1).mean(1) > 0.5).astype(np.int64)
         y[:2] = 0, 1

@@ -13,6 +13,7 @@ from service.server.store.job_records import Submission
 from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
+from tests.databases import create_tables
 from tests.patience import wait_for
 
 
@@ -33,7 +34,7 @@ class Store:
         self.clock = Clock(now)
         self.url = f"sqlite:///{folder / 'service.db'}"
         self.database = Database(self.url)
-        self.database.upgrade()
+        create_tables(self.database)
         UserStore(self.database).create_or_update("ann", UserRole.USER)
         self.sweeps = SweepStore(self.database, self.clock)
 

@@ -70,6 +70,11 @@ def hand_over(first: TrainingRun, second: TrainingRun, epochs: int) -> None:
     steps = train(first)
     for _ in range(epochs):
         next(steps)
+    give_state(first, second)
+
+
+def give_state(first: TrainingRun, second: TrainingRun) -> None:
+    """Give the state of the first to the second, as a file does."""
     buffer = io.BytesIO()
     torch.save(first.state_dict(), buffer)
     buffer.seek(0)

@@ -13,6 +13,7 @@ from service.server.api.app import create_app
 from service.server.store.database import Database
 from service.server.store.user_roles import UserRole
 from service.server.sweep_service import ServiceSettings, SweepService
+from tests.databases import create_tables
 from tests.patience import wait_for
 
 SPEC: dict[str, Any] = {
@@ -29,7 +30,7 @@ class World:
     def __init__(self, folder: Path, **settings: Any) -> None:
         url = f"sqlite:///{folder / 'service.db'}"
         self.database = Database(url)
-        self.database.upgrade()
+        create_tables(self.database)
         made = ServiceSettings(database_url=url, home=folder, **settings)
         self.service = SweepService(made, self.database)
         names = {"vic": UserRole.VIEWER, "ann": UserRole.USER, "bob": UserRole.USER}

@@ -84,6 +84,9 @@ def locate(place: str) -> Iterator[None]:
         raise
 
 
+_NO_MEMORY = ("can't allocate memory", "out of memory", "MemoryError")
+
+
 def is_from_outside(error: BaseException) -> bool:
     """Whether memory ran out, the device failed, or the user quit a debugger.
 
@@ -92,6 +95,11 @@ def is_from_outside(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     of_device = (torch.OutOfMemoryError, torch.AcceleratorError) if torch else ()
     return isinstance(error, (MemoryError, BdbQuit, *of_device))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch has no exception of its own for that of the host."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def is_of_others(filename: str) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ _AMPERE = (8, 0)
 _PASCAL = (6, 0)
 """The lowest compute capability that computes in FP16 faster than in FP32."""
 _CPUS = Path("/proc/cpuinfo")
+_MEMORY = Path("/proc/meminfo")
+_GROUPS = Path("/sys/fs/cgroup")
+_OF_GROUP = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""The files of a control group's limit and use, of its second and of its first version."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,31 @@ def build_machine(gpus: tuple[Gpu, ...]) -> Machine:
         compiler=_find_compiler(),
         gpus=gpus,
     )
+
+
+def find_free_memory() -> int:
+    """The bytes that processes here may still take: of the machine, or of its container."""
+    return min(_find_available(), *_list_left_of_groups())
+
+
+def _find_available() -> int:
+    try:
+        lines = _MEMORY.read_text(encoding="utf-8", errors="replace").splitlines()
+        found = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(found.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):  # not Linux
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _list_left_of_groups() -> Iterator[int]:
+    """What is left of the limit of the control group that a container sees as its own."""
+    yield sys.maxsize
+    for limit, used in _OF_GROUP:
+        try:
+            most, taken = (int((_GROUPS / name).read_text()) for name in (limit, used))
+            yield max(0, most - taken)
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
 
 
 def _has_bf16() -> bool:

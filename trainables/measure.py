@@ -104,6 +104,9 @@ class _Found:
     def _add_value(self, name: str, value: Any, samples: int) -> str:
         """Add a value; returns what it is."""
         match value:
+            case Tensor() if tuple(value.shape) == (samples,):  # first: a protocol takes long
+                self._add_samples(name, value)
+                return "one value per sample"
             case Pooled():
                 self.pooled[name].append(value)
                 return "one of all samples"
@@ -113,9 +116,6 @@ class _Found:
             case MetricObject():
                 self.objects[name] = value
                 return f"of {type(value).__name__}"
-            case Tensor() if tuple(value.shape) == (samples,):
-                self._add_samples(name, value)
-                return "one value per sample"
         raise ContractError(
             f"{name!r} is {describe_returned(value)} for a batch of {samples}; expected: one value "
             f"per sample, a tensor ({samples},), a pair (sum, count), or an object with `update`, "

@@ -203,7 +203,7 @@ def validate(
     with use_folders(spec_file.resolve().parent, Path.cwd()):
         found = run_preflight(spec, str(spec_file))
         slots = Cluster(ray_address).take_inventory().check(spec)
-        lanes = plan_lanes(spec, str(spec_file), found, slots)
+        lanes = plan_lanes(spec, str(spec_file), found, slots, measures=True)
     console = open_console()
     console.print(f"{spec_file} is valid", style="bold green")
     console.print(build_spec_table(spec, found, lanes))

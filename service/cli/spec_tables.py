@@ -11,6 +11,7 @@ from rich.table import Table
 from search_spaces.space import SearchSpace
 from service.base.number_format import duration
 from service.cluster.inventory import Inventory, Node, format_count
+from service.run.cost_estimate import CostEstimate, estimate_cost
 from service.run.lane_plan import OFF, LanePlan
 from service.run.preflight import Preflight
 from service.spec.model import SweepSpec
@@ -21,8 +22,6 @@ from trainables.loops.rehearsal import LoopFindings
 from trainables.regularisers.dropout import find_dropout
 
 _MIB, _GIB = 2**20, 2**30
-_MEASURED = 1.3
-"""An epoch by its steps alone: the measurement of the gap is added."""
 
 
 def build_spec_table(spec: SweepSpec, found: Preflight, lanes: LanePlan = OFF) -> Table:
@@ -31,7 +30,7 @@ def build_spec_table(spec: SweepSpec, found: Preflight, lanes: LanePlan = OFF) -
         [
             ("data", _describe_sizes(spec, found.splits)),
             *found.reading,
-            *(_list_examined(spec, found, found.examination) if found.examination else ()),
+            *(_list_examined(spec, found, found.examination, lanes) if found.examination else ()),
             *(_list_of_loop(spec, found, found.loop) if found.loop else ()),
             *_list_ranges(spec.space if found.ranges is None else found.ranges.space),
             *_list_meanings(found),
@@ -73,7 +72,7 @@ def _list_of_loop(
 
 
 def _list_examined(
-    spec: SweepSpec, found: Preflight, examined: Examination
+    spec: SweepSpec, found: Preflight, examined: Examination, lanes: LanePlan
 ) -> Iterator[tuple[str, str]]:
     """What a rehearsal of our loop found."""
     at_once = spec.training.eval_batch_size
@@ -86,7 +85,7 @@ def _list_examined(
     yield "learning rate", examined.rates
     yield "one step", f"{1000 * examined.seconds:.1f} ms, {_format_size(examined.step_memory)}"
     yield "evaluation", f"{_format_size(examined.eval_memory)}, in batches of {at_once}"
-    yield from _list_costs(spec, examined)
+    yield from _list_costs(spec, examined, lanes)
 
 
 def build_external_table(spec: SweepSpec, reading: Sequence[str]) -> Table:
@@ -142,25 +141,37 @@ def _count_trainings(spec: SweepSpec) -> str:
     return f"{budget.trials} of the search{controls}{folds}; {confirming}"
 
 
-def _list_costs(spec: SweepSpec, examined: Examination) -> Iterator[tuple[str, str]]:
+def _list_costs(
+    spec: SweepSpec, examined: Examination, lanes: LanePlan
+) -> Iterator[tuple[str, str]]:
     """What the whole sweep may cost at most, by the time of one step on this CPU."""
-    confirm, budget = spec.confirm, spec.budget
-    after = confirm.total_trainings if confirm else 0
-    searched = budget.trials + (spec.audit.trials if spec.audit else 0)
+    budget, concurrent = spec.budget, spec.resources.concurrent
     yield "trainings", _count_trainings(spec)
-    steps = examined.steps
-    if steps is None:
+    cost = estimate_cost(spec, examined)
+    if cost is None:
         yield "time", "not known: train is a stream, and training.steps_per_epoch is not set"
         return
-    epoch = steps * examined.seconds * _MEASURED
-    trainings = searched * (spec.search.folds or 1) + after
-    total = trainings * spec.training.max_epochs * epoch
-    at_once = duration(round(total / spec.resources.concurrent))
+    at_once = f"{concurrent} at once"
+    if lanes.shares:
+        at_once = f"{_count_processes(concurrent)} of up to {lanes.widths.most} trials"
+    shared = duration(round(_divide_by_gain(cost, lanes) / concurrent))
     limit = "" if budget.minutes is None else f"; the budget ends it after {budget.minutes:g} min"
-    yield "time", f"at most about {at_once}, {spec.resources.concurrent} at once{limit}"
+    yield "time", f"at most about {shared}, {at_once}{limit}"
     if spec.resources.gpus:
-        hours = total * spec.resources.gpus / 3600
+        hours = cost.seconds * spec.resources.gpus / 3600
         yield "GPU hours", f"at most about {hours:.2g}, if a GPU is as fast as this CPU"
+
+
+def _divide_by_gain(cost: CostEstimate, lanes: LanePlan) -> float:
+    """The seconds of all trainings, of which those that share their steps take less."""
+    gain = lanes.gain or 1.0
+    searched = cost.searched / (gain if lanes.widths.search > 1 else 1.0)
+    after = cost.after / (gain if lanes.widths.after > 1 else 1.0)
+    return (searched + after) * cost.epochs * cost.epoch
+
+
+def _count_processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def build_cluster_table(inventory: Inventory) -> Table:
@@ -194,9 +205,8 @@ def build_use_table(spec: SweepSpec, inventory: Inventory, lanes: LanePlan = OFF
     fits = f"{inventory.count_trials(resources)} fit, concurrent is {resources.concurrent}"
     compiled = ", compiled" if training.compile else ""
     at_trials = format_count(at_once, "trial")
-    if lanes.width > 1:
-        processes = "1 process" if at_once == 1 else f"{at_once} processes"
-        at_trials = f"{at_once * lanes.width} trials in {processes}"
+    if lanes.shares:
+        at_trials = f"{at_once * lanes.widths.most} trials in {_count_processes(at_once)}"
     return _build_grid(
         [
             (

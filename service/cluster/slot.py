@@ -7,7 +7,7 @@ answers is what it answers alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from service.cluster.divisions import Divisions, TrialContext
 from service.cluster.worker import Worker
@@ -116,8 +116,9 @@ class Slot:
         self._may_share = width > 1
         self._divisions = Divisions(context, context.spec.resources.device)
         self._lanes: dict[int, Lane] = {}
-        self._groups: dict[ShapeKey, Group] = {}
+        self._groups: dict[ShapeKey, list[Group]] = {}
         self._alone: set[ShapeKey] = set()
+        self._most: dict[ShapeKey, int] = {}
 
     def take(self, assignment: Assignment) -> None:
         """Take a trial, which is trained from the next round on."""
@@ -190,30 +191,54 @@ class Slot:
         for lane in lanes:
             by_key.setdefault(self._find_key(lane), []).append(lane)
         alone = by_key.pop(None, [])
-        outcomes: dict[Lane, Outcome] = {}
-        self._groups = {key: group for key, group in self._groups.items() if key in by_key}
+        self._groups = {key: groups for key, groups in self._groups.items() if key in by_key}
+        together: list[tuple[ShapeKey, Group, list[Lane]]] = []
         for key, members in by_key.items():
-            if key is None or len(members) < self._fewest:
-                alone += members
-            else:
-                outcomes |= self._train_together(key, members)
+            if key is not None:
+                for group, part in self._divide(key, members):
+                    if len(part) < self._fewest:
+                        alone += part
+                    else:
+                        together.append((key, group, part))
         for lane in alone:
             lane.part()
-            outcomes[lane] = lane.train_alone()
-        return outcomes
+        outcomes: dict[Lane, Outcome] = {}
+        for key, group, part in together:
+            outcomes |= self._train_together(key, group, part)
+        return outcomes | {lane: lane.train_alone() for lane in alone}
 
     def _find_key(self, lane: Lane) -> ShapeKey | None:
         """What a lane has in common with those that it shares its steps with, if it can."""
         return None if lane.key in self._alone else lane.key
 
-    def _train_together(self, key: ShapeKey, lanes: Iterable[Lane]) -> dict[Lane, Outcome]:
-        group = self._groups.setdefault(key, Group())
+    def _divide(self, key: ShapeKey, lanes: list[Lane]) -> list[tuple[Group, list[Lane]]]:
+        """The groups of a key with their lanes: one of all, as long as they fit in memory."""
+        most = self._most.get(key, len(lanes))
+        parts = [lanes[n : n + most] for n in range(0, len(lanes), most)]
+        groups = self._groups.setdefault(key, [])
+        groups.extend(Group() for _ in parts[len(groups) :])
+        found = list(zip(groups, parts, strict=False))
+        for group, part in found:
+            for lane in part:
+                if lane.shared is not None and lane.shared[0] is not group:
+                    lane.part()
+        return found
+
+    def _train_together(
+        self, key: ShapeKey, group: Group, lanes: Sequence[Lane]
+    ) -> dict[Lane, Outcome]:
         for lane in lanes:
             lane.join(group)
         found = group.advance()
-        if group.reasons:  # a shared step failed, and will fail with any others
-            self._alone.add(key)
-        return {
+        outcomes = {
             lane: lane.train_alone() if lane.shared is None else found[lane.shared[1]]
             for lane in lanes
         }
+        if group.ran_out:
+            self._most[key] = max(1, len(lanes) // 2)
+            for lane in lanes:
+                lane.part()
+            self._groups.pop(key, None)
+        elif group.reasons:  # a shared step failed, and will fail with any others
+            self._alone.add(key)
+        return outcomes

@@ -19,21 +19,23 @@ from service.cluster.shared import Shared
 from service.cluster.slot_actor import SlotActor
 from service.cluster.tune_adapters import StudyScheduler, StudySearcher, SweepStopper
 from service.spec.resources import Resources
-from service.study.slot_flow import SlotFlow
+from service.study.slot_flow import ALONE, SlotFlow, Widths
 from service.study.trial_flow import TrialFlow
 
 
-def run_trials(flow: TrialFlow, context: TrialContext, concurrent: int, width: int = 1) -> None:
+def run_trials(
+    flow: TrialFlow, context: TrialContext, concurrent: int, widths: Widths = ALONE
+) -> None:
     """Run trials with Tune until the flow has none left or is stopping.
 
-    ``concurrent`` processes, or groups of them, train at once; a process trains up to ``width``
+    ``concurrent`` processes, or groups of them, train at once; a process trains up to ``widths``
     trials, a group one.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the study stores failures
     in_groups = context.spec.resources.workers > 1
-    bridge = TrialBridge(flow) if in_groups else SlotBridge(SlotFlow(flow, width))
+    bridge = TrialBridge(flow) if in_groups else SlotBridge(SlotFlow(flow, widths))
     while not bridge.over:  # again if the process of a last trial died
-        _run_tune(bridge, context, concurrent, width)
+        _run_tune(bridge, context, concurrent, widths.most)
 
 
 def _run_tune(bridge: Bridge, context: TrialContext, concurrent: int, width: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,16 @@ from search_spaces.space import SearchSpace
 from search_spaces.values import Value
 from search_spaces.words import join_names
 from service.base.errors import Problem, SpecError
+from service.base.number_format import duration
 from service.cluster.slot import FEWEST
+from service.run.cost_estimate import CostEstimate, estimate_cost
 from service.run.preflight import Preflight, run_preflight
 from service.run.process_state import preserve_process_state
 from service.run.user_code import use_folders
 from service.spec.model import SweepSpec
+from service.spec.pruners import NoPruner
 from service.spec.samplers import Grid, Qmc, Random
+from service.study.slot_flow import ALONE, Widths
 from trainables.build import build_run
 from trainables.config.imports import EXTERNAL
 from trainables.data.placing import Placed, place
@@ -28,21 +34,39 @@ from trainables.data.splits import Splits
 from trainables.errors import TrainableError
 from trainables.lanes.examination import examine_fusion
 from trainables.lanes.shape_key import ShapeKey, find_key
-from trainables.lanes.widths import find_width
+from trainables.lanes.widths import LONG, SECONDS, explain_long, find_width, measure_gain
 from trainables.loop import TrainingRun
+from trainables.machine import find_free_memory
 
 _MOST = 64
 """Trials of a process, unless the spec says how many."""
+_MADE, _EPOCHS, _STEPS = 3.0, 24, 400
+"""What finding that out takes: seconds to make programs, measurements of epochs, and steps."""
 _AT_ONCE = 0.25
 """Of the trials of a search that learns, those that run at once, at most."""
 
 
+_RUN = 0.5
+"""Of the epochs that trainings may have, those that run where some are pruned or stop early."""
+_SHARE = 0.02
+"""Of the time of a sweep, what it may take to find out how many trials should share steps."""
+
+
 @dataclass(frozen=True)
 class LanePlan:
-    """How many trials a process trains at once, and what is to be said of it."""
+    """How many trials a process trains at once, and what is to be said of it.
 
-    width: int = 1
+    ``gain`` is how many times as fast they are as trials alone, where that was measured.
+    """
+
+    widths: Widths = ALONE
     words: str = "off"
+    gain: float | None = None
+
+    @property
+    def shares(self) -> bool:
+        """Whether any trials share their steps."""
+        return self.widths.most > 1
 
 
 OFF = LanePlan()
@@ -57,8 +81,12 @@ class _Alone:
     instead: str = "off"
 
 
-def plan_lanes(spec: SweepSpec, source: str, found: Preflight, slots: int) -> LanePlan:
+def plan_lanes(
+    spec: SweepSpec, source: str, found: Preflight, slots: int, *, measures: bool = False
+) -> LanePlan:
     """How many trials each of so many processes trains at once.
+
+    With ``measures``, what a number that the spec says gains is measured too.
 
     Raises:
         SpecError: the spec wants several, and they cannot share their steps.
@@ -68,7 +96,7 @@ def plan_lanes(spec: SweepSpec, source: str, found: Preflight, slots: int) -> La
         return OFF
     with preserve_process_state():
         torch.set_num_threads(max(1, int(spec.resources.worker_cpus)))
-        plan = _plan(spec, found, slots)
+        plan = _plan(spec, found, slots, measures=measures)
     if isinstance(plan, LanePlan):
         return plan
     if fuse == "auto":
@@ -86,31 +114,46 @@ def plan_lanes_of(spec: SweepSpec, source: str, folders: Sequence[Path], slots: 
     if spec.resources.fuse == "off" or spec.trainable == EXTERNAL:
         return OFF
     with use_folders(*folders):
-        return plan_lanes(spec, source, run_preflight(spec, source), slots)
+        found = run_preflight(spec, source)
+        return plan_lanes(spec, source, found, slots, measures=True)
 
 
-def _plan(spec: SweepSpec, found: Preflight, slots: int) -> LanePlan | _Alone:
-    reason = _explain(spec, found)
+def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> LanePlan | _Alone:
+    fuse, start = spec.resources.fuse, time.monotonic()
+    cost = estimate_cost(spec, found.examination) if found.examination else None
+    reason = _explain(spec, found) or (_explain_cost(spec, cost, slots) if fuse == "auto" else "")
     if reason:
         return _Alone(reason)
     maker = _Maker(spec if found.ranges is None else spec.with_space(found.ranges.space), found)
     fusion = examine_fusion(maker.make(0))
     if fusion.reason:
         return _Alone(f"trials cannot share their steps: {fusion.reason}")
-    fuse, shapes = spec.resources.fuse, maker.count_shapes()
-    most = fuse if isinstance(fuse, int) else _count_most(spec, slots)
-    if shapes > 1 and most < shapes * FEWEST:
-        return _Alone(*_explain_few(most, shapes, maker.splitting))
+    shapes = maker.count_shapes()
+    wanted = Widths(fuse, fuse) if isinstance(fuse, int) else _count_most(spec, slots)
+    if shapes > 1 and wanted.most < shapes * FEWEST:
+        return _Alone(*_explain_few(wanted.most, shapes, maker.splitting))
     if isinstance(fuse, int):
-        return LanePlan(fuse, _describe(fuse, shapes, maker.splitting, ""))
-    if most < FEWEST:
-        return _Alone(f"only {most} trials would run at once in a process, too few to gain by it")
-    epochs = spec.budget.trials * spec.most_epochs // slots
-    advice = find_width(maker.make, most=int(most / shapes), epochs=epochs)
-    if advice.width == 1:
-        return _Alone(advice.reason)
-    width, gain = int(advice.width * shapes), f", {advice.gain:.2f} × as fast as alone"
-    return LanePlan(width, _describe(width, shapes, maker.splitting, gain))
+        gain = measure_gain(maker.make, int(fuse / shapes)) if measures else None
+        return LanePlan(wanted, _describe(wanted, shapes, maker.splitting, gain), gain)
+    left = min(SECONDS, _limit_seconds(spec, cost) - (time.monotonic() - start))
+    return _measure(spec, maker, wanted, slots, left)
+
+
+def _measure(
+    spec: SweepSpec, maker: _Maker, wanted: Widths, slots: int, seconds: float
+) -> LanePlan | _Alone:
+    """The widths that pay, of those that are wanted, by measurement."""
+    shapes = maker.count_shapes()
+    most = Widths(int(wanted.search / shapes), int(wanted.after / shapes))
+    of_search, of_after = _count_epochs(spec, slots)
+    both = find_width(maker.make, most=most.most, free=_count_memory(spec, slots), seconds=seconds)
+    search, after = both.limit(most.search, of_search), both.limit(most.after, of_after)
+    best = max(search, after, key=lambda advice: advice.width)
+    if best.width == 1:
+        return _Alone(search.reason if most.search >= FEWEST else after.reason)
+    widths = Widths(int(search.width * shapes), int(after.width * shapes))
+    gain = search.gain if search.width > 1 else best.gain
+    return LanePlan(widths, _describe(widths, shapes, maker.splitting, gain), gain)
 
 
 def _explain(spec: SweepSpec, found: Preflight) -> str:
@@ -127,20 +170,77 @@ def _explain(spec: SweepSpec, found: Preflight) -> str:
     return ""
 
 
-def _count_most(spec: SweepSpec, slots: int) -> int:
+def _explain_cost(spec: SweepSpec, cost: CostEstimate | None, slots: int) -> str:
+    """Why it is not worth while to find out what sharing gains; empty if it may be.
+
+    Trainings of the examination and of the measurements cost as many epochs and steps of a trial.
+    """
+    if _count_most(spec, slots).most < FEWEST:
+        most = _count_most(spec, slots).most
+        return f"only {most} trials would run at once in a process, too few to gain by it"
+    if cost is None:
+        return "it is not known how long an epoch takes"
+    if cost.step > LONG:
+        return explain_long(cost.step)
+    needed = _MADE + _EPOCHS * (cost.epoch - cost.step) + _STEPS * cost.step
+    if needed > _limit_seconds(spec, cost):
+        takes = duration(round(cost.seconds))
+        return (
+            f"all trials take at most about {takes} of CPU time, of which about {needed:.0f} s "
+            "would be needed to measure whether sharing pays; a number instead of auto measures "
+            "nothing"
+        )
+    return ""
+
+
+def _limit_seconds(spec: SweepSpec, cost: CostEstimate | None) -> float:
+    """What may be taken of the time that trials are expected to have."""
+    if cost is None:
+        return 0.0
+    ends_early = not isinstance(spec.search.pruner, NoPruner) or spec.early_stopping is not None
+    return _SHARE * cost.seconds * (_RUN if ends_early else 1.0)
+
+
+def _count_most(spec: SweepSpec, slots: int) -> Widths:
     """The most trials that a process should have at once.
 
-    A sampler that learns from results sees fewer of them the more trials run at once.
+    A sampler that learns from results sees fewer of them the more trials run at once. What follows
+    a search learns nothing.
     """
     trials = spec.budget.trials
     learns = not isinstance(spec.search.sampler, Random | Grid | Qmc)
     at_once = _AT_ONCE * trials if learns else trials
-    return max(1, min(_MOST, math.ceil(at_once / slots)))
+    after = spec.confirm.total_trainings if spec.confirm else 0
+    most = [max(1, min(_MOST, math.ceil(count / slots))) for count in (at_once, after)]
+    return Widths(*most)
 
 
-def _describe(width: int, shapes: float, splitting: Mapping[str, float], gain: str) -> str:
+def _count_epochs(spec: SweepSpec, slots: int) -> tuple[int, int]:
+    """The epochs of a process, of the search and after it."""
+    after = spec.confirm.total_trainings if spec.confirm else 0
+    return (
+        spec.budget.trials * spec.most_epochs // slots,
+        after * spec.most_epochs // slots,
+    )
+
+
+def _count_memory(spec: SweepSpec, slots: int) -> int:
+    """The bytes of each process that trains here at the same time, of what is free."""
+    fitting = max(1, int((os.cpu_count() or 1) / spec.resources.worker_cpus))
+    return find_free_memory() // min(slots, fitting)
+
+
+def _describe(
+    widths: Widths, shapes: float, splitting: Mapping[str, float], gain: float | None
+) -> str:
     """What a process trains, in words."""
-    words = f"yes, up to {width} trials of a process, each bit for bit as it is alone{gain}"
+    width = widths.search if widths.search > 1 else widths.after
+    what = "trials" if widths.search > 1 else "trainings after the search"
+    words = f"yes, up to {width} {what} of a process, each bit for bit as it is alone"
+    if gain is not None:
+        words += f", {gain:.2f} × as fast as alone"
+    if widths.search > 1 and widths.after > widths.search:
+        words += f"; up to {widths.after} after the search"
     if shapes == 1:
         return words
     each = f"about {width // int(shapes)} each"

@@ -14,7 +14,7 @@ from service.cluster.divisions import TrialContext
 from service.cluster.slot import Slot
 from service.run.process_state import preserve_process_state
 from service.study.messages import TrialFailure
-from service.study.slot_flow import SlotFlow
+from service.study.slot_flow import ALONE, SlotFlow, Widths
 from service.study.trial_flow import NoTrial, TrialFlow
 
 POLL = 0.1
@@ -22,18 +22,18 @@ POLL = 0.1
 _HERE = "this process"
 
 
-def run_trials_here(flow: TrialFlow, context: TrialContext, width: int = 1) -> None:
+def run_trials_here(flow: TrialFlow, context: TrialContext, widths: Widths = ALONE) -> None:
     """Run trials until the flow has none left or requests a stop; stores an error in the flow.
 
-    Up to ``width`` trials are trained at once, and share their steps.
+    With ``widths`` several trials are trained at once, and share their steps.
 
     Raises:
         KeyboardInterrupt: Ctrl-C interrupted a trial, or a debugger in it was quit; the trial
             stays running in the study and is resumed with the sweep.
     """
-    slots = SlotFlow(flow, width)
+    slots = SlotFlow(flow, widths)
     with preserve_process_state():
-        slot = Slot(context, width)
+        slot = Slot(context, widths.most)
         try:
             while (found := slots.open(_HERE)) is not NoTrial.NONE_LEFT:
                 if isinstance(found, NoTrial):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from service.cluster.connection import Cluster
     from service.cluster.inventory import Inventory
     from service.run.ranges import Ranges
+    from service.study.slot_flow import Widths
     from trainables.config.code_files import CodeFile
     from trainables.data.rows import Rows
     from trainables.loops.rehearsal import LoopFindings
@@ -44,7 +45,7 @@ def start_cluster(
 class Prepared:
     """A valid spec's samples, how many processes fit, and the files of its code.
 
-    Each process trains up to ``width`` trials at once.
+    Each process trains up to ``widths`` trials at once.
     ``not_neutral`` says what regularises the baseline all the same, ``ranges`` what the space's
     ranges of λ mean, if they were measured, ``loop`` what is known of the user's training loop.
     """
@@ -54,8 +55,8 @@ class Prepared:
     code: tuple[CodeFile, ...]
     not_neutral: tuple[str, ...]
     ranges: Ranges | None
-    loop: LoopFindings | None = None
-    width: int = 1
+    loop: LoopFindings | None
+    widths: Widths
 
 
 def prepare(
@@ -88,8 +89,9 @@ def prepare(
         pin_code(code)
         found = run_preflight(spec, source, measure_ranges=measure_ranges)
         slots = inventory.result().check(spec)
-        width = plan_lanes(spec, source, found, slots).width
-        return Prepared(found.rows, slots, code, found.not_neutral, found.ranges, found.loop, width)
+        lanes = plan_lanes(spec, source, found, slots)
+        seen = (found.not_neutral, found.ranges, found.loop)
+        return Prepared(found.rows, slots, code, *seen, lanes.widths)
 
 
 def _take_inventory(cluster: Cluster, shared: Sequence[Path], joined: ExitStack) -> Inventory:

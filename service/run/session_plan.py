@@ -14,6 +14,7 @@ from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
 from service.study.folds import FoldPlan
 from service.study.records import Role
+from service.study.slot_flow import ALONE, Widths
 from service.study.study import SweepStudy
 from service.sweep.home import SweepFolder
 
@@ -45,7 +46,7 @@ class More:
 class SessionOptions:
     """What a session of a sweep is opened with.
 
-    At most ``concurrent`` processes, each with up to ``width`` trials, run at once, or fewer by
+    At most ``concurrent`` processes, each with up to ``widths`` trials, run at once, or fewer by
     ``orders``, which may change meanwhile. ``more`` are trials to add. ``accept_changes`` lets it
     go on with other data, code or libraries than before. ``not_neutral`` says what regularises the
     baseline all the same. ``ranges`` were measured for this session: a new study samples their
@@ -54,7 +55,7 @@ class SessionOptions:
 
     more: More = More()
     concurrent: int = 1
-    width: int = 1
+    widths: Widths = ALONE
     orders: Orders | None = None
     accept_changes: bool = False
     not_neutral: tuple[str, ...] = ()

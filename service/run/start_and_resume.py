@@ -140,7 +140,7 @@ def _take_options(prepared: Prepared) -> SessionOptions:
 
     return SessionOptions(
         concurrent=prepared.slots,
-        width=prepared.width,
+        widths=prepared.widths,
         not_neutral=tuple(prepared.not_neutral),
         ranges=prepared.ranges,
     )

@@ -214,11 +214,11 @@ class Session:
         flow = TrialFlow(
             self._trials,
             lambda: control.reason is not None,
-            lambda: control.slots * self._options.width,
+            lambda: control.slots * self._options.widths.get(self._trials),
         )
         context = TrialContext(self._spec, rows, self._folder.path, get_policy())
         if self._spec.resources.executor == "local":
-            run_trials_here(flow, context, self._options.width)
+            run_trials_here(flow, context, self._options.widths)
         else:
             self._run_on(cluster, flow, context)
         self._cut_short = self._trials.unfinished
@@ -260,7 +260,7 @@ class Session:
         with cluster.connect(self._folder.ray_log):
             from service.cluster.tune_run import run_trials
 
-            run_trials(flow, context, self._options.concurrent, self._options.width)
+            run_trials(flow, context, self._options.concurrent, self._options.widths)
 
     def abandon(self) -> None:
         """End MLflow's runs after an error, if MLflow answers soon."""

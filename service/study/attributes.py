@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -57,20 +57,39 @@ class _Attributes:
     @classmethod
     def load(cls, stored: Stored) -> Self:
         """Read the attributes from their stored form; unknown keys are ignored."""
-        known = {f.name: (f.metadata["key"] or f.name, f.metadata["load"]) for f in fields(cls)}
-        return cls(**{n: load(stored[k]) for n, (k, load) in known.items() if k in stored})
+        known = _list_fields(cls)
+        return cls(**{f.name: f.load(stored[f.key]) for f in known if f.key in stored})
 
     def dump(self) -> dict[str, Any]:
         """Return all values by key, in their stored form."""
-        return {
-            f.metadata["key"] or f.name: f.metadata["dump"](getattr(self, f.name))
-            for f in fields(self)
-        }
+        return {f.key: f.dump(getattr(self, f.name)) for f in _list_fields(type(self))}
 
     def find_changes(self, stored: Stored) -> dict[str, Any]:
         """Return the values that differ from ``stored``, by key; a missing key has its default."""
-        before = {**type(self)().dump(), **stored}
-        return {key: value for key, value in self.dump().items() if value != before[key]}
+        values = ((f, f.dump(getattr(self, f.name))) for f in _list_fields(type(self)))
+        return {f.key: value for f, value in values if value != stored.get(f.key, f.default)}
+
+
+class _Field(NamedTuple):
+    name: str
+    key: str
+    load: Callable[[Any], Any]
+    dump: Callable[[Any], Any]
+    default: Any
+
+
+_FIELDS: dict[type[Any], Sequence[_Field]] = {}
+
+
+def _list_fields(kind: type[Any]) -> Sequence[_Field]:
+    """The fields of a class, which are read once: a replay stores attributes thousands of times."""
+    if kind not in _FIELDS:
+        empty, found = kind(), ((f.name, f.metadata) for f in fields(kind))
+        _FIELDS[kind] = [
+            _Field(name, m["key"] or name, m["load"], m["dump"], m["dump"](getattr(empty, name)))
+            for name, m in found
+        ]
+    return _FIELDS[kind]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,11 @@ class StudySession:
         return not self._has_confirmations_left()
 
     @property
+    def search_is_done(self) -> bool:
+        """Whether no new trial of the search will start."""
+        return self._search_is_done()
+
+    @property
     def unfinished(self) -> bool:
         """Whether a planned trial has not run to its end."""
         if self._interrupted or self._paused or self._open or not self._search.used:

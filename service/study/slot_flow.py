@@ -13,8 +13,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
-from service.study.session import Decision
+from service.study.session import Decision, StudySession
 from service.study.trial_flow import Loss, NoTrial, TrialFlow
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How many trials a slot has at most: of the search, and of what is trained after it.
+
+    The latter learns from no result and is never pruned, so that more of it may run at once.
+    """
+
+    search: int = 1
+    after: int = 1
+
+    @property
+    def most(self) -> int:
+        """Of either."""
+        return max(self.search, self.after)
+
+    def get(self, session: StudySession) -> int:
+        """That of the next trial that a session hands out."""
+        return self.after if session.search_is_done else self.search
+
+
+ALONE = Widths()
 
 
 @dataclass
@@ -26,12 +49,12 @@ class _Open:
 
 
 class SlotFlow:
-    """A flow of trials for slots of up to ``width`` trials each."""
+    """A flow of trials for slots of several trials each."""
 
     def __init__(
-        self, flow: TrialFlow, width: int, clock: Callable[[], float] = time.monotonic
+        self, flow: TrialFlow, widths: Widths, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.flow, self._width, self._clock = flow, width, clock
+        self.flow, self._widths, self._clock = flow, widths, clock
         self._open: dict[str, _Open] = {}
         self._waiting: deque[tuple[Assignment, float]] = deque()
         self._suspects: set[int] = set()
@@ -115,7 +138,7 @@ class SlotFlow:
             assignment, since = self._waiting.popleft()
             self.flow.session.deduct(assignment.number, self._clock() - since)
             self._add(opened, assignment)
-        while len(opened.trials) < self._width and self._suspects.isdisjoint(opened.trials):
+        while self._has_room(opened):
             found = self.flow.ask()
             if isinstance(found, NoTrial):
                 return found
@@ -124,6 +147,12 @@ class SlotFlow:
             else:
                 self._add(opened, found)
         return None
+
+    def _has_room(self, opened: _Open) -> bool:
+        """Whether a slot may have another trial; one that may be to blame is alone."""
+        if not self._suspects.isdisjoint(opened.trials):
+            return False
+        return len(opened.trials) < self._widths.get(self.flow.session)
 
     def _wait(self, assignment: Assignment) -> None:
         """Let a trial wait for a slot of its own."""

@@ -55,7 +55,7 @@ from service.run.sweep_session import run_sweep
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.messages import Assignment, EpochReport, SlotOrders
-from service.study.slot_flow import SlotFlow
+from service.study.slot_flow import SlotFlow, Widths
 from service.study.trial_flow import TrialFlow
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
@@ -222,9 +222,9 @@ class Simulation:
         self._events: list[_Epoch] = []
         self._pushed = self._finished = 0
 
-    def run(self, flow: TrialFlow, context: TrialContext, concurrent: int, width: int) -> None:
+    def run(self, flow: TrialFlow, context: TrialContext, concurrent: int, widths: Widths) -> None:
         """Take the place of :func:`service.cluster.tune_run.run_trials`."""
-        bridge = SlotBridge(SlotFlow(flow, width))
+        bridge = SlotBridge(SlotFlow(flow, widths))
         searcher, scheduler = StudySearcher(bridge), StudyScheduler(bridge)
         stopper, session = SweepStopper(bridge), flow.session
         with patch.object(session, "ask", self._watch(session.ask)):

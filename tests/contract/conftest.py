@@ -15,7 +15,7 @@ from service.server.store.sweep_store import SweepStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.store.webhook_store import WebhookStore
-from tests.databases import postgres
+from tests.databases import create_tables, postgres
 from tests.stores import Clock
 
 
@@ -43,7 +43,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def database(empty: Database) -> Database:
     """An empty database of the newest schema."""
-    empty.upgrade()
+    create_tables(empty)
     return empty
 
 
@@ -77,3 +77,16 @@ def bundles(database: Database, clock: Clock) -> BundleStore:
 @pytest.fixture
 def webhooks(database: Database, clock: Clock) -> WebhookStore:
     return WebhookStore(database, clock)
+
+
+@pytest.fixture(scope="module")
+def bare_sweeps() -> Iterator[None]:
+    """Sweeps log to no MLflow, and draw no plots, which take most of a small sweep's time."""
+    from service.report import inspection_plots, plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
+        for module in (plots, inspection_plots):
+            patch.setattr(module, "render_svg", lambda *_: "")
+            patch.setattr(module, "save_figure", lambda *_: None)
+        yield

@@ -20,6 +20,7 @@ from service.sweep.sweep_record import Sweep, SweepState
 from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
 from tests.rays import Ray
 
+pytestmark = pytest.mark.usefixtures("bare_sweeps")
 NETWORKS = """
 import os
 import time
@@ -89,13 +90,6 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         tmp_path_factory.mktemp("modules"), contract_networks=NETWORKS, contract_loops=LOOPS
     ) as folder:
         yield folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_mlflow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-        yield
 
 
 @pytest.fixture(scope="module")

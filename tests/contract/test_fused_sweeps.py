@@ -17,12 +17,14 @@ import torch
 
 from service.spec.file import dump_spec
 from service.study.records import Role, TrialState
+from service.study.slot_flow import Widths
 from service.sweep.home import Home, SweepFolder
 from service.sweep.sweep_record import Sweep
 from tests.commands import REPOSITORY
 from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
 from tests.rays import Ray
 
+pytestmark = pytest.mark.usefixtures("bare_sweeps")
 CHANGES: dict[str, Any] = {
     "training": {"max_epochs": 8, "lr": 0.05},
     "early_stopping": {"patience": 1, "min_delta": 0.05},
@@ -90,13 +92,6 @@ gapsweep.run(Path(sys.argv[1]), home=sys.argv[2], progress=False, on_event=count
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_mlflow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-        yield
-
-
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with modules_in(tmp_path_factory.mktemp("modules"), mortal=MORTAL) as folder:
@@ -150,7 +145,7 @@ def test_a_sweep_in_lanes_is_the_sweep_of_the_same_trials_alone(
         runner, watcher = (local if width == 1 else executor), Watcher()
         spec = runner.spec(**CHANGES)
         folder = runner.new(tmp_path / str(width), spec)
-        found[width] = folder, runner.run(spec, folder, watcher, width=width).sweep
+        found[width] = folder, runner.run(spec, folder, watcher, widths=Widths(width, width)).sweep
         orders[width] = [(e.trial, e.epoch) for e in watcher.epochs]
     check_same(found[4], found[1])
     trials = found[4][1].trials
@@ -199,7 +194,9 @@ def test_a_trial_that_ends_its_process_takes_no_other_with_it(
     for way, runner, width in (("none", local, 1), (end, several, 4)):
         model = {"hidden": [4], "end": way}
         spec = runner.spec(**changes, model=model, resources={"retries": 0})
-        found[way] = runner.run(spec, runner.new(tmp_path / way, spec), width=width).sweep
+        found[way] = runner.run(
+            spec, runner.new(tmp_path / way, spec), widths=Widths(width, width)
+        ).sweep
     culprit = found[end].trials[1]
     assert (culprit.state, culprit.params["lr"]) == (TrialState.FAILED, 0.0625)
     assert culprit.reason == reason
@@ -225,7 +222,7 @@ def test_a_sweep_that_was_killed_goes_on_with_another_width_as_if_it_had_not(
     expected = whole, local.run(spec, whole).sweep
     for width in (1, 3):
         folder = Home(tmp_path / str(width)).find("latest")
-        sweep = local.run(spec, folder, width=width, accept_changes=True).sweep
+        sweep = local.run(spec, folder, widths=Widths(width, width), accept_changes=True).sweep
         check_same((folder, sweep), expected)
         lines = map(json.loads, folder.history.read_text().splitlines())
         recorded = Counter((line["trial"], line["epoch"]) for line in lines)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.lanes import Bench, Make, check_each, count_storage, torch_threads
+from tests.lanes import Bench, Make, check_each, count_storage, list_cases, name, torch_threads
 from trainables.lanes import group as group_module
 from trainables.lanes import joint_optimizer, updates
 from trainables.lanes.group import Group
@@ -18,6 +18,7 @@ from trainables.lanes.joint_optimizer import JointOptimizer
 from trainables.lanes.programs import Programs
 from trainables.loop import TrainingRun, train
 from trainables.models import MLP
+from trainables.regularisers import averaging, noise
 from trainables.regularisers.base import Now
 from trainables.regularisers.step_sizes import RowSteps, WeightSteps
 
@@ -55,6 +56,78 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[dict[Any, bool]]:
 def test_lanes_that_update_alike_do_so_at_once(known: list[dict[Any, bool]]) -> None:
     check_each(*PENALISED)
     assert [set(one.values()) for one in known] == [{True}, {True}]
+
+
+AT_ONCE = "at once"
+_OF_A_BATCH = "changes each lane's own batches, by its own random numbers, before the shared step"
+_OF_A_PASS = "is part of the shared step: its rate is one of the network's tensors"
+WAYS: dict[str, str] = {
+    "penalty": AT_ONCE,
+    "max_norm": AT_ONCE,
+    "gradient_noise": AT_ONCE,
+    "ema": AT_ONCE,
+    "swa": "acts once an epoch",
+    "dropout": _OF_A_PASS,
+    "stochastic_depth": _OF_A_PASS,
+    "augmentation": _OF_A_BATCH,
+    "random_erasing": _OF_A_BATCH,
+    "input_noise": _OF_A_BATCH,
+    "mixup": _OF_A_BATCH,
+    "cutmix": _OF_A_BATCH,
+    "label_smoothing": "is a number of the shared step's batch",
+}
+"""How lanes with a regulariser have it: several lanes' updates at once, or why not."""
+CASES = list_cases()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("case", [c for c in CASES if "stochastic_depth" not in c], ids=name)
+def test_every_regulariser_updates_several_lanes_at_once_or_has_a_reason(
+    case: dict[str, Any], optimizer: str, known: list[dict[Any, bool]]
+) -> None:
+    assert {next(iter(case)) for case in CASES} == set(WAYS)
+    key, strength = list(case.items())[-1]
+    weaker = (strength if isinstance(strength, str) else (1 - 0.1 * n) * strength for n in range(4))
+    training = {"optimizer": {"name": optimizer}, "lr": 0.02}
+    check_each(
+        *(
+            mlp(training={**training, "seed": n}, **{**case, key: value})
+            for n, value in enumerate(weaker)
+        )
+    )
+    joins = WAYS[next(iter(case))] == AT_ONCE
+    assert set(known[0].values()) == ({True} if joins else set())
+
+
+def test_lanes_of_unlike_regularisers_are_each_as_alone(known: list[dict[Any, bool]]) -> None:
+    """Two of each: one with an average beside its penalty, one that starts anew later."""
+    kinds = [
+        {"penalty": "group_lasso", "lambda": 0.02, "ema": 0.9},
+        {"max_norm": 0.4, "gradient_noise": 0.05},
+        {"penalty": "l1", "lambda": 0.01, "max_norm": 0.5},
+    ]
+    check_each(*(mlp(training={"seed": n}, **kinds[n // 2]) for n in range(6)))
+    assert set(known[0].values()) == {True}
+
+
+def test_noise_that_is_added_at_once_wrongly_is_added_lane_by_lane(
+    known: list[dict[Any, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was drawn and averaged for the comparison is undone."""
+
+    def act(self: Any, now: Any) -> None:
+        hook(self, now)
+        next(self._each[0].list_gradients()).mul_(1.001)
+
+    def average(self: Any, now: Any) -> None:
+        move(self, now)
+        self._each[1]._count += 1
+
+    hook, move = noise._GradientNoises.before_step, averaging._MovingAverages.after_step
+    monkeypatch.setattr(noise._GradientNoises, "before_step", act)
+    monkeypatch.setattr(averaging._MovingAverages, "after_step", average)
+    check_each(*(mlp(training={"seed": n}, gradient_noise=0.1, ema=0.8) for n in range(3)))
+    assert list(known[0].values()) == [False, False]
 
 
 def test_a_penalty_that_has_other_bits_at_once_is_applied_lane_by_lane(

@@ -22,15 +22,13 @@ from tests.lanes import (
     check_each,
     check_equal,
     count_storage,
+    list_cases,
+    name,
     torch_threads,
     train_alone,
     train_together,
 )
-from trainables.config.augmentations import list_augmentations
-from trainables.config.data_info import Kind
 from trainables.config.optimizers import optimizers
-from trainables.config.penalties import penalties
-from trainables.config.regularisers import BUILT_IN
 from trainables.config.schedules import schedules
 from trainables.lanes.block import Block
 from trainables.lanes.examination import examine_fusion, explain_recorder
@@ -43,38 +41,7 @@ from trainables.models import CNN, MLP
 
 IMAGES, ROWS = Bench(), Bench((8,))
 EPOCHS = 3
-_STRENGTHS: dict[str, Any] = {
-    "max_norm": 0.3,
-    "dropout": 0.4,
-    "stochastic_depth": 0.5,
-    "random_erasing": 0.5,
-    "input_noise": 0.3,
-    "mixup": 0.5,
-    "cutmix": 0.5,
-    "label_smoothing": 0.09,
-    "gradient_noise": 0.1,
-    "ema": 0.8,
-    "swa": 0.7,
-}
-PENALTIES = [{"penalty": name, "lambda": 0.03} for name in penalties.built_in()]
-AUGMENTATIONS = [
-    {"augmentation": name, "augmentation_strength": 0.6} for name in list_augmentations(Kind.IMAGE)
-]
-
-
-def list_cases() -> Iterator[dict[str, Any]]:
-    """Points at which a regulariser is active, from the registry: one for each of its kinds."""
-    for config in BUILT_IN:
-        if config.selector == "penalty":
-            yield from PENALTIES
-        elif config.selector == "augmentation":
-            yield from (case for case in AUGMENTATIONS if case["augmentation"] != "none")
-        else:
-            keys = [key for key in config.names() if key != config.on]
-            yield from ({key: _STRENGTHS[key]} for key in keys)
-
-
-CASES = list(list_cases())
+CASES = list_cases()
 UPDATES = [
     {"l1_update": l1, "l2_update": l2, "proximal_step": step}
     for l1, l2, step in itertools.product(
@@ -85,10 +52,6 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"training": {"seed": 5, "lr": 0.02}, "dropout": 0.3, "penalty": "l2", "lambda": 0.1},
     {"training": {"seed": 6}, "dropout": 0.1, "max_norm": 1.0},
 )
-
-
-def name(case: dict[str, Any]) -> str:
-    return ",".join(map(str, case.values()))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -116,8 +79,7 @@ def test_every_regulariser(case: dict[str, Any], optimizer: str) -> None:
 
 
 def test_stochastic_depth_of_one_rate() -> None:
-    rate = {"stochastic_depth": _STRENGTHS["stochastic_depth"]}
-    assert rate in CASES
+    (rate,) = (case for case in CASES if "stochastic_depth" in case)
     makes = [
         lambda n=n: ROWS.make(networks.of(networks.DropsBranches), {"seed": n}, **rate)
         for n in range(3)
@@ -144,7 +106,10 @@ def test_every_optimiser(optimizer: str) -> None:
 @pytest.mark.parametrize("updates", UPDATES, ids=name)
 def test_every_kind_of_update(updates: dict[str, Any], optimizer: str) -> None:
     training = {**updates, "optimizer": {"name": optimizer}}
-    makes = [mlp(training={**training, "seed": n}, **case) for n, case in enumerate(PENALTIES)]
+    makes = [
+        mlp(training={**training, "seed": n}, **case)
+        for n, case in enumerate(c for c in CASES if "penalty" in c)
+    ]
     check_each(*makes)
 
 
@@ -399,16 +364,28 @@ def test_another_shape_is_refused(training: dict[str, Any]) -> None:
         group.take(mlp(training=training)())
 
 
-def test_other_widths_other_layers_and_other_data_are_refused() -> None:
+def test_other_widths_other_layers_and_other_numbers_of_samples_are_refused() -> None:
     group = Group()
     group.take(mlp()())
     for run in (
         IMAGES.make(MLP([8])),
         IMAGES.make(MLP([16, 16])),
-        Bench().make(MLP([16])),
+        Bench(train_size=43).make(MLP([16])),
     ):
         with pytest.raises(CannotFuseError, match="differs from the group"):
             group.take(run)
+
+
+@pytest.mark.parametrize("training", [{}, {"eval_batch_size": 7}], ids=name)
+def test_trainings_on_other_samples_share_their_steps(training: dict[str, Any]) -> None:
+    """As the replicates that confirm a result do, each of which divides the samples anew."""
+    benches = [Bench(seed=n % 3) for n in range(4)]
+    check_each(
+        *(
+            mlp(bench, training={**training, "seed": n}, dropout=0.1 * n)
+            for n, bench in enumerate(benches)
+        )
+    )
 
 
 def test_a_network_that_a_hook_gives_another_form_goes_on_alone() -> None:

@@ -32,6 +32,7 @@ from tests.contract.sweeps import BASE, Executor, facts
 from trainables.config.code_policy import leave_policy
 from trainables.models import MLP
 
+pytestmark = pytest.mark.usefixtures("bare_sweeps")
 OLD = Path(__file__).parents[1] / "data" / "sweep_of_format_1"
 INSIDE = """
 import sys
@@ -64,11 +65,6 @@ def train(trial, commands):
     finally:
         Path(commands + ".ended").write_text(str(trial.epoch))
 """
-
-
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
 
 
 @pytest.fixture

@@ -320,3 +320,25 @@ def test_a_stream_gives_a_bounded_number_of_batches() -> None:
         read.append(READ["rows"])
     per_epoch = np.diff(read)
     assert per_epoch.tolist() == [3 * 8, 2 * 3 * 8, 2 * 3 * 8]
+
+
+class TiedLayers(Trainable):
+    """Two layers with one weight."""
+
+    def build(self, info: DataInfo) -> nn.Module:
+        one, other = nn.Linear(16, 16), nn.Linear(16, 16)
+        other.weight = one.weight
+        return nn.Sequential(nn.Flatten(), one, nn.ReLU(), other, nn.Linear(16, info.outputs))
+
+
+def test_a_tied_weight_is_averaged_once_a_step() -> None:
+    training = Training(max_epochs=1, batch_size=20)
+    reg = read_regularisers({"ema": 0.9})
+    made = build_training(TiedLayers(), splits(40, 20), training, reg, None)
+    weight = made.model[1].weight  # type: ignore[index]  # a Sequential
+    seen: list[Tensor] = []
+    made.parts.regularisers.after_step.append(lambda _: seen.append(weight.detach().clone()))
+    list(made.train())
+    expected = seen[0].lerp(seen[1], 1 - 2 / 11)
+    (average,) = made.parts.regularisers.all
+    assert torch.equal(average.evaluated()[1].weight, expected)  # type: ignore[index]  # as above

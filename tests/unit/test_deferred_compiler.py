@@ -19,7 +19,7 @@ import sys
 import torch
 from torch import nn
 
-from trainables.analysis.memory import MemoryMeter
+from trainables.memory_meter import MemoryMeter
 from trainables.compat import defer_compiler
 
 defer_compiler()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from service.run.preflight import run_preflight
 from service.run.user_code import use_folders
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
-from trainables.lanes.widths import Advice
+from service.study.slot_flow import ALONE, Widths
+from trainables.lanes.widths import Advice, Measured
 
 MODULE = """
 import torch
@@ -87,13 +90,13 @@ def refusal(folder: Path, fuse: object, **changes: Any) -> str:
 
 def test_nothing_is_shared_unless_a_spec_says_so(modules: Path) -> None:
     assert read_spec(modules, "off", resources={}).resources.fuse == "off"
-    assert plan(modules, False) == LanePlan(1, "off")  # as YAML reads it
+    assert plan(modules, False) == LanePlan(ALONE, "off")  # as YAML reads it
 
 
 def test_a_number_is_how_many_trials_a_process_has(modules: Path) -> None:
     threads = torch.get_num_threads()
     found = plan(modules, 16)
-    assert found.width == 16
+    assert found.widths == Widths(16, 16)
     assert found.words == "yes, up to 16 trials of a process, each bit for bit as it is alone"
     assert torch.get_num_threads() == threads
 
@@ -114,14 +117,15 @@ def test_a_number_is_how_many_trials_a_process_has(modules: Path) -> None:
     ],
 )
 def test_what_cannot_share_steps_is_refused_or_trained_alone_with_the_reason(
-    modules: Path, changes: dict[str, Any], words: str
+    modules: Path, changes: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lane_plan, "_SHARE", 1e6)
     text = refusal(modules, 16, **changes)
     assert text.startswith("16, but ")
     assert words in text
     assert text.endswith("; set it to off")
     found = plan(modules, "auto", **changes)
-    assert found.width == 1
+    assert not found.shares
     assert words in found.words
 
 
@@ -141,7 +145,7 @@ def test_gpus_and_workers_are_refused_with_the_other_problems_of_a_spec(
 def test_a_searched_batch_size_divides_the_trials_and_is_explained(modules: Path) -> None:
     space = {"dropout": {"float": [0.0, 0.6]}, "batch_size": {"choice": [32, 64, 128]}}
     found = plan(modules, 16, space=space)
-    assert found.width == 16
+    assert found.widths == Widths(16, 16)
     assert found.words.endswith("; in 3 groups, as `batch_size` differs: about 5 each")
     assert refusal(modules, 8, space=space) == (
         "8, but only trials with the same `batch_size` share steps, which makes 3 groups of 8 "
@@ -149,35 +153,112 @@ def test_a_searched_batch_size_divides_the_trials_and_is_explained(modules: Path
     )
 
 
-def test_auto_takes_what_was_measured_for_a_group(
-    modules: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[int, int | None]] = []
+@pytest.fixture
+def measurements(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is asked for where the time of a sweep allows to measure; up to 32 at once pay."""
+    asked: list[dict[str, Any]] = []
 
-    def measure(make: Any, *, most: int, epochs: int | None) -> Advice:
-        asked.append((most, epochs))
+    def measure(make: Any, **options: Any) -> Advice:
         assert make(0).model.training is not None
-        return Advice(8, gain=2.0)
+        asked.append(options)
+        widths = [w for w in (1, 4, 8, 16, 32) if w <= options["most"]]
+        found = [Measured(w, 100.0 * w, 10 * w) for w in widths]
+        return Advice(widths[-1], gain=float(widths[-1]), measured=found, made=0.5)
 
     monkeypatch.setattr(lane_plan, "find_width", measure)
+    monkeypatch.setattr(lane_plan, "_SHARE", 1e6)
+    return asked
+
+
+def test_auto_takes_what_was_measured_for_a_group(
+    modules: Path, measurements: list[dict[str, Any]]
+) -> None:
     found = plan(modules, "auto")
-    assert (found.width, asked) == (8, [(32, 96)])
-    assert found.words.endswith("as it is alone, 2.00 × as fast as alone")
+    assert found.widths == Widths(32, 1)
+    assert found.words == (
+        "yes, up to 32 trials of a process, each bit for bit as it is alone, 32.00 × as fast as "
+        "alone"
+    )
     learning = plan(modules, "auto", search={"sampler": "tpe"})
-    assert (learning.width, asked[1:]) == (8, [(8, 96)])
+    assert learning.widths == Widths(8, 1)
+    assert [asked["most"] for asked in measurements] == [32, 8]
+
+
+def test_a_group_may_take_what_is_free_divided_by_the_processes(
+    modules: Path, measurements: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_plan, "find_free_memory", lambda: 1000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for slots in (1, 2, 8):
+        plan(modules, "auto", slots=slots)
+    assert [asked["free"] for asked in measurements] == [1000, 500, 250]
+
+
+def test_what_follows_a_search_may_be_wider_than_it(
+    modules: Path, measurements: list[dict[str, Any]]
+) -> None:
+    """A sampler learns nothing from confirmations, and none is pruned."""
+    confirm = {"top_k": 2, "trainings": 60}
+    found = plan(modules, "auto", search={"sampler": "tpe"}, confirm=confirm)
+    assert found.widths == Widths(8, 16)
+    assert found.words.endswith("8.00 × as fast as alone; up to 16 after the search")
+    few = plan(modules, "auto", search={"sampler": "tpe"}, budget={"trials": 8}, confirm=confirm)
+    assert few.widths == Widths(1, 16)
+    assert few.words.startswith("yes, up to 16 trainings after the search of a process")
+
+
+def test_auto_measures_nothing_where_that_takes_too_large_a_share_of_the_sweep(
+    modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: Any, **__: Any) -> Any:
+        raise AssertionError("nothing is to be measured")
+
+    for name in ("examine_fusion", "find_width"):
+        monkeypatch.setattr(lane_plan, name, measure)
+    found = plan(modules, "auto")
+    assert not found.shares
+    assert "would be needed to measure whether sharing pays" in found.words
 
 
 def test_auto_trains_each_alone_where_a_search_has_too_few_trials(modules: Path) -> None:
     found = plan(modules, "auto", budget={"trials": 10}, search={"sampler": "tpe"})
     assert found == LanePlan(
-        1, "no: only 2 trials would run at once in a process, too few to gain by it"
+        words="no: only 2 trials would run at once in a process, too few to gain by it"
     )
+
+
+def test_the_time_that_validate_estimates_is_divided_by_what_sharing_gains(modules: Path) -> None:
+    spec = read_spec(modules, 8, budget={"trials": 3000}, training={"max_epochs": 200})
+    found = run_preflight(spec, "spec")
+    assert found.examination is not None
+    examined = dataclasses.replace(found.examination, seconds=0.002, steps=10)
+    found = dataclasses.replace(found, examination=examined)
+    console = Console(width=200, record=True)
+    for gain in (None, 2.0):
+        console.print(build_spec_table(spec, found, LanePlan(Widths(8, 8), "yes", gain)))
+    shown = [line for line in console.export_text().splitlines() if "at most about" in line]
+    assert [" ".join(line.split()) for line in shown] == [
+        "time at most about 2 h 10 min, 2 processes of up to 8 trials",
+        "time at most about 1 h 5 min, 2 processes of up to 8 trials",
+    ]
+
+
+def test_validate_measures_what_a_number_gains(
+    modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_plan, "measure_gain", lambda _, width: width / 2)
+    spec = read_spec(modules, 8)
+    found = run_preflight(spec, "spec")
+    assert plan_lanes(spec, "spec", found, 2).gain is None
+    measured = plan_lanes(spec, "spec", found, 2, measures=True)
+    assert measured.gain == 4.0
+    assert measured.words.endswith("as it is alone, 4.00 × as fast as alone")
 
 
 def test_validate_says_what_is_shared_if_the_spec_asks_for_it(modules: Path) -> None:
     spec = read_spec(modules, 8)
     found, console = run_preflight(spec, "spec"), Console(width=200, record=True)
-    console.print(build_spec_table(spec, found, LanePlan(8, "yes, up to 8")))
+    console.print(build_spec_table(spec, found, LanePlan(Widths(8, 8), "yes, up to 8")))
     shown = console.export_text()
     assert "shared steps" in shown
     assert "yes, up to 8" in shown
@@ -188,7 +269,9 @@ def test_validate_says_what_is_shared_if_the_spec_asks_for_it(modules: Path) -> 
 def test_devices_counts_processes_and_their_trials(modules: Path) -> None:
     spec = read_spec(modules, 8, resources={"cpus": 0.5, "fuse": 8})
     console = Console(width=200, record=True)
-    console.print(build_use_table(spec, Cluster().take_inventory(), LanePlan(8, "yes, up to 8")))
+    console.print(
+        build_use_table(spec, Cluster().take_inventory(), LanePlan(Widths(8, 8), "yes, up to 8"))
+    )
     shown = console.export_text()
     assert "16 trials in 2 processes" in shown
     assert "yes, up to 8" in shown

@@ -11,11 +11,15 @@ from alembic.script import ScriptDirectory
 from service.server.store.database import alembic_configuration
 
 TESTS = Path(__file__).parents[1]
+FOLDERS = [path.name for path in TESTS.iterdir() if path.is_dir()]
 
 
 def imported(module: Path) -> Iterator[str]:
-    """Every module, and every name of a package, that a module imports."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    """Every module and every name of a package that a module imports, if it names a test folder."""
+    text = module.read_text(encoding="utf-8")
+    if not any(f"tests.{folder}" in text for folder in FOLDERS):
+        return
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):

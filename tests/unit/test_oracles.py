@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,16 @@ from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
+from trainables.data.array_samples import ArraySamples
+from trainables.data.placing import place
+from trainables.data.samples import Plan
 from trainables.data.splits import Split, Splits
 from trainables.loading import ModuleTrainable
 from trainables.loop import train
 
 Fitted = tuple[NDArray[np.float64], float]
+STEPS = 25
+BY_EPOCH = {"schedule", "lambda_schedule"}
 LASSO: Mapping[str, Any] = {"penalty": "l1", "lambda": 2 * ALPHA}
 
 
@@ -52,6 +58,16 @@ class Logit(nn.Module):
         return torch.cat([torch.zeros_like(margin), margin], 1)
 
 
+class WholeBatches(ArraySamples):
+    """All samples in each of several steps of an epoch: fewer epochs have to be measured."""
+
+    def plan(self, batch_size: int, *, drop_last: bool = False, balanced: bool = False) -> Plan:
+        return [torch.arange(len(self))] * STEPS
+
+    def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int | None:
+        return STEPS
+
+
 def build_linear() -> nn.Module:
     return nn.Linear(P, 1)
 
@@ -59,20 +75,29 @@ def build_linear() -> nn.Module:
 def train_network(
     network: Any, samples: Samples, point: Mapping[str, Any], epochs: int, training: dict[str, Any]
 ) -> dict[str, NDArray[np.float64]]:
-    """Weights after a training here, of all samples in a batch by default."""
+    """Weights after a training here, of all samples in a batch by default.
+
+    An epoch is one step then, but where nothing depends on epochs ``STEPS`` of them are one.
+    """
     x, y = samples
     classes = y.dtype == np.int64
     targets = y if classes or y.ndim == 2 else y[:, None]
     task = Task.CLASSIFICATION if classes else Task.REGRESSION
     info = DataInfo((P,), task, 2 if classes else targets.shape[1], Kind.TABLE)
     part = Split(x, targets)
-    values = {"max_epochs": epochs, "batch_size": N, "measure_every": epochs, "lr": 0.05}
+    splits = Splits(part, part, None, info)
+    values = {"max_epochs": epochs, "batch_size": N, "lr": 0.05} | training
+    placed = None
+    if values["batch_size"] == N and not values.keys() & BY_EPOCH:
+        values["max_epochs"] //= STEPS
+        placed = replace(place(splits, "cpu"), train=WholeBatches(part, "cpu"))
     run = build_training(
         ModuleTrainable(network, {}),
-        Splits(part, part, None, info),
-        Training.model_validate(values | training),
+        splits,
+        Training.model_validate({"measure_every": values["max_epochs"], **values}),
         read_regularisers(point),
         None,
+        placed=placed,
     )
     for _ in train(run):
         pass

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import lr_scheduler as torchs
 
 from tests.rates import STEPS, Net, Still, begin, finish, note_rates
-from tests.trainings import hand_over, run, same_state
+from tests.trainings import give_state, hand_over, run, same_state
 from trainables.config.training import Training
 from trainables.errors import ContractError
 from trainables.loop import train
@@ -415,9 +415,10 @@ def test_a_training_is_resumed_bit_for_bit_after_any_epoch(training: dict[str, A
     settings = {"lr": 0.01, **training}
     whole = run(None, settings, **options)
     expected = list(train(whole))
-    for after in range(1, EPOCHS):
-        first, second = (run(None, settings, **options) for _ in range(2))
-        hand_over(first, second, after)
+    first = run(None, settings, **options)
+    for after, _ in zip(range(1, EPOCHS), train(first), strict=False):
+        second = run(None, settings, **options)
+        give_state(first, second)
         assert list(train(second)) == expected[after:]
         assert same_state(dict(whole.model.state_dict()), dict(second.model.state_dict()))
         assert whole.best_metrics() == second.best_metrics()
@@ -451,10 +452,11 @@ OWN: list[Make] = [
 def test_a_users_scheduler_is_resumed_bit_for_bit_after_any_epoch(make: Make) -> None:
     whole = Net(make)
     expected = finish(begin(whole))
-    for after in range(1, EPOCHS):
+    first = begin(Net(make))
+    for after, _ in zip(range(1, EPOCHS), train(first), strict=False):
         other = Net(make)
         resumed = begin(other)
-        hand_over(begin(Net(make)), resumed, after)
+        give_state(first, resumed)
         assert list(train(resumed)) == expected[after:]
         assert other.rates == whole.rates[after * STEPS :]
 

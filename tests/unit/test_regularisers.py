@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import io
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from tests.trainings import EACH, name, run, same_state, splits
+from tests.trainings import EACH, hand_over, name, run, same_state, splits
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.regularisers import read_regularisers
 from trainables.config.training import Training
 from trainables.loop import train
 from trainables.regularisers.base import Hooks, Now, Subject
+from trainables.run import EpochResult
+
+
+@cache
+def train_without() -> list[EpochResult]:
+    return list(train(run(50)))
 
 
 @pytest.mark.parametrize("options", EACH, ids=name)
 def test_it_changes_what_is_learned_and_is_resumed_bit_for_bit(options: dict[str, Any]) -> None:
-    whole, first, second, without = (
-        *(run(50, **options) for _ in range(3)),
-        run(50),
-    )
+    whole, first, second = (run(50, **options) for _ in range(3))
     expected = list(train(whole))
-    assert list(train(without)) != expected
-    steps = train(first)
-    for _ in range(4):
-        next(steps)
-    buffer = io.BytesIO()
-    torch.save(first.state_dict(), buffer)
-    buffer.seek(0)
-    second.load_state_dict(torch.load(buffer, weights_only=True))
+    assert train_without() != expected
+    hand_over(first, second, 4)
     assert list(train(second)) == expected[4:]
     assert same_state(whole.best_state, second.best_state)
 
@@ -99,6 +96,11 @@ ALL: dict[str, Any] = {
 """One of every kind; of two that mix samples and two that average weights only one may be on."""
 
 
+@cache
+def last_loss_of_all() -> float:
+    return last_loss(5, ALL)
+
+
 def last_loss(max_epochs: int, options: dict[str, Any]) -> float:
     *_, last = train(run(None, training={"max_epochs": max_epochs}, **options))
     return last.metrics["val/loss"]
@@ -110,4 +112,4 @@ def test_all_of_them_at_once_still_learn() -> None:
 
 @pytest.mark.parametrize("left_out", sorted(ALL.keys() - {"lambda", "augmentation_strength"}))
 def test_beside_all_the_others_each_of_them_still_acts(left_out: str) -> None:
-    assert last_loss(5, {k: v for k, v in ALL.items() if k != left_out}) != last_loss(5, ALL)
+    assert last_loss(5, {k: v for k, v in ALL.items() if k != left_out}) != last_loss_of_all()

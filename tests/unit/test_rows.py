@@ -230,7 +230,8 @@ def test_replicates_share_the_test_rows_and_differ_in_the_others(folder: Path, n
     assert rows.redraws
     assert rows.tested
     rows.check_replicates(5)
-    seen, first = set(), raw_rows(rows.divide().test, rows.divide())
+    zeroth = rows.divide()
+    seen, first = set(), raw_rows(zeroth.test, zeroth)
     for replicate in REPLICATES:
         splits = rows.divide(replicate)
         train, val, test = (raw_rows(s, splits) for s in (splits.train, splits.val, splits.test))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import pickle
+import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from service.spec.file import parse_spec
 from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role
 from service.sweep.home import SweepFolder
+from tests.patience import patience
 from tests.trainings import splits
 from trainables.data.rows import GivenRows
 from trainables.lanes.group import Group
@@ -50,15 +56,15 @@ def point(number: int) -> Assignment:
     return Assignment(number, params, Role.SEARCH)
 
 
-def open_slot(folder: Path, *assignments: Assignment, width: int = 4) -> Slot:
-    slot = Slot(context(folder), width)
+def open_slot(folder: Path, *assignments: Assignment, width: int = 4, **more: Any) -> Slot:
+    slot = Slot(context(folder, **more), width)
     for assignment in assignments:
         slot.take(assignment)
     return slot
 
 
-def train_alone(folder: Path, assignment: Assignment) -> list[Answer]:
-    worker = Worker(context(folder))
+def train_alone(folder: Path, assignment: Assignment, **more: Any) -> list[Answer]:
+    worker = Worker(context(folder, **more))
     worker.take(assignment)
     answers = [worker.advance() for _ in range(EPOCHS)]
     worker.close()
@@ -179,6 +185,70 @@ def test_it_runs_ahead_until_a_trial_ends_and_writes_no_state_meanwhile(
     assert not SweepFolder(tmp_path).checkpoint(0).exists()
     assert [sorted(answers) for answers in slot.run_ahead(60)] == [[0, 1, 2]]
     assert slot.run_ahead(60) == [{}]
+
+
+HUNGRY = """
+from torch import nn
+
+
+class Hungry(nn.Module):
+    def __init__(self, input_shape, outputs):
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 8), nn.Linear(8, outputs)
+
+    def forward(self, x):
+        many = self.first(x.flatten(1)).repeat(1, 2**13)
+        return self.last((many * many).relu().view(len(x), -1, 8).mean(1))
+"""
+"""A network whose activations take 4 MiB each."""
+_MMAP_THRESHOLD = -3
+"""Of glibc's `mallopt`: larger blocks are given back as soon as they are free."""
+
+
+def _train_in_300_mib(slot: Slot, file: Path) -> None:
+    """Train in a process that may take so much memory more than it has."""
+    torch.set_num_threads(1)
+    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20, resource.RLIM_INFINITY))
+    widths: list[int] = []
+    advance = Group.advance
+
+    def count(group: Group) -> Any:
+        widths.append(group.width)
+        return advance(group)
+
+    Group.advance = count  # type: ignore[method-assign]  # the process ends soon
+    file.write_bytes(pickle.dumps(([slot.advance() for _ in range(2)], widths)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_a_group_that_does_not_fit_in_memory_is_halved_and_no_trial_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    monkeypatch.syspath_prepend(tmp_path)
+    network: dict[str, Any] = {
+        "trainable": "hungry:Hungry",
+        "model": {},
+        "training": {"max_epochs": EPOCHS, "batch_size": 16, "steps_per_epoch": 1},
+        "space": {"lr": {"float": [0.01, 1.0]}},
+    }
+    trials = [Assignment(n, {"lr": 0.01 * (1 + n)}, Role.SEARCH) for n in range(8)]
+    slot = open_slot(tmp_path / "shared", *trials, width=8, **network)
+    file = tmp_path / "found"
+    process = multiprocessing.get_context("fork").Process(
+        target=_train_in_300_mib, args=(slot, file)
+    )
+    process.start()
+    process.join(patience(120))
+    assert process.exitcode == 0
+    rounds, widths = pickle.loads(file.read_bytes())
+    assert widths == [8, 4, 4]
+    assert all(isinstance(answer, EpochReport) for one in rounds for answer in one.values())
+    for trial in trials[::4]:
+        alone = train_alone(tmp_path / "alone", trial, **network)
+        assert [answers[trial.number] for answers in rounds] == alone[:2]
 
 
 def test_an_epoch_that_was_interrupted_is_not_written(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import pytest
 
+from service.study.confirmation import Confirmation, ReplicateRun
 from service.study.messages import Answer, EpochReport, SlotOrders, TrialFailure
-from service.study.records import TrialState
+from service.study.records import Role, Trial, TrialState
 from service.study.session import StudySession
-from service.study.slot_flow import SlotFlow
+from service.study.slot_flow import SlotFlow, Widths
 from service.study.study import SweepStudy
 from service.study.trial_flow import Loss, NoTrial, TrialFlow
 from tests.studies import SPACE, new_study
@@ -18,15 +22,22 @@ DEATH = Loss("killed")
 class Slots:
     """Slots of up to three trials, by a clock that stands still unless it is told."""
 
-    def __init__(self, budget: int = 6, width: int = 3) -> None:
+    def __init__(
+        self, budget: int = 6, width: int = 3, after: int = 0, confirm: Confirmation | None = None
+    ) -> None:
         self.now, self.stop = 0.0, False
         study = SweepStudy(new_study())
         self.session = StudySession(
-            study, SPACE, metric="val/loss", max_epochs=9, retries=1, clock=lambda: self.now
+            *(study, SPACE),
+            metric="val/loss",
+            max_epochs=9,
+            confirm=confirm,
+            retries=1,
+            clock=lambda: self.now,
         )
         self.session.prepare(budget, [])
         flow = TrialFlow(self.session, lambda: self.stop, lambda: 100)
-        self.flow = SlotFlow(flow, width, clock=lambda: self.now)
+        self.flow = SlotFlow(flow, Widths(width, after or width), clock=lambda: self.now)
 
     def open(self, slot: str) -> list[int]:
         found = self.flow.open(slot)
@@ -38,6 +49,18 @@ class Slots:
 
     def state(self, number: int) -> TrialState:
         return self.session.trials()[number].state
+
+
+class Replicates:
+    """Five trainings of the first trial's point, once the search has ended."""
+
+    trainings = 5
+
+    def next_runs(self, trials: Sequence[Trial]) -> Sequence[ReplicateRun]:
+        if len(trials) > 2:
+            return ()
+        run = partial(ReplicateRun, confirms=0, params=trials[0].params, role=Role.REPLICATE)
+        return [run(seed=n, replicate=n) for n in range(self.trainings)]
 
 
 def epoch(number: int) -> EpochReport:
@@ -57,6 +80,14 @@ def test_a_trial_that_ends_is_replaced_by_the_next_one() -> None:
     assert slots.state(1) is TrialState.COMPLETE
     assert slots.open("b") == [4]
     assert slots.flow.open("c") is NoTrial.NONE_LEFT
+
+
+def test_what_follows_a_search_may_fill_a_slot_with_more_trials_than_the_search() -> None:
+    slots = Slots(budget=2, width=1, after=4, confirm=Replicates())
+    assert [slots.open(name) for name in "ab"] == [[0], [1]]
+    assert not slots.answer("a", {0: last(1)}).take
+    assert [a.number for a in slots.answer("b", {1: last(1)}).take] == [2, 3, 4, 5]
+    assert slots.open("c") == [6]
 
 
 def test_what_was_trained_after_a_trial_has_ended_is_dropped() -> None:

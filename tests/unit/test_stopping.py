@@ -8,11 +8,14 @@ import sys
 
 import pytest
 
+from tests.commands import REPOSITORY
 from tests.patience import patience
 
+FOLDER = REPOSITORY / "service" / "cli"
 PROGRAM = """
-import signal, sys, uvicorn
-from service.cli.stopping import ignore_signals, stop_in_order
+import signal, sys
+sys.path.insert(0, sys.argv[2])  # the rest of the package takes seconds to import
+from stopping import ignore_signals, stop_in_order
 
 async def app(scope, receive, send):
     assert scope["type"] == "lifespan"
@@ -32,6 +35,7 @@ with stop_in_order():
         if sys.argv[1] == "starting":
             print("starting", flush=True)
             signal.pause()
+        import uvicorn
         uvicorn.run(app, port=0, log_config=None)
     finally:
         ignore_signals()
@@ -42,7 +46,7 @@ with stop_in_order():
 
 def started(how: str, word: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, how], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, how, str(FOLDER)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == f"{word}\n"

@@ -31,7 +31,7 @@ from service.cluster.tune_messages import (
 from service.study.messages import Answer, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role, Trial
 from service.study.session import StudySession
-from service.study.slot_flow import SlotFlow
+from service.study.slot_flow import SlotFlow, Widths
 from service.study.study import SweepStudy
 from service.study.trial_flow import Loss, TrialFlow
 from tests.studies import SPACE, new_study
@@ -256,7 +256,7 @@ class Slot:
     """A slot of one trial over a study, and the orders that its process was sent."""
 
     def __init__(self, sides: Sides) -> None:
-        self.bridge = SlotBridge(SlotFlow(sides.flow, 1))
+        self.bridge = SlotBridge(SlotFlow(sides.flow, Widths()))
         self.searcher, self.scheduler = StudySearcher(self.bridge), StudyScheduler(self.bridge)
         self.orders: list[SlotOrders] = []
         actor = SimpleNamespace(obey=SimpleNamespace(remote=self.orders.append))

@@ -175,9 +175,9 @@ def test_terminal_and_page_show_the_answer() -> None:
     parts = (part("augmentation", PartState.ACTS, -0.011, 0.004),)
     whole = Sweep(**{**vars(SWEEP), "answer": answer(Claim.HELPS, parts=parts)})
     data = build_report(whole, Importances({}, {}))
-    text = shown(data)
+    text, page = shown(data), render(data)
     assert max(len(line) for line in text.splitlines()) <= 80
     for words in ("Replicates", "control", "the noise augmentation", "acts"):
         assert words in text
-        assert words in render(data)
-    assert render(data).count("<svg") >= 3
+        assert words in page
+    assert page.count("<svg") >= 3

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from trainables.analysis.last_batch import LastBatch
-from trainables.analysis.memory import MemoryMeter
 from trainables.analysis.randomness import find_random_modules
 from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
@@ -29,6 +28,7 @@ from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.loop import EPOCH_METRICS, TrainingRun, try_step
 from trainables.losses import check_outputs
 from trainables.measure import measure
+from trainables.memory_meter import MemoryMeter
 from trainables.optimizers import list_decays, make_optimizer
 
 _FEW = 8

@@ -227,10 +227,12 @@ def _encode_tables(
             ("numbers", make_pipeline(imputer, StandardScaler()), numbers),
             ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
         ]
-    ).fit(frames["train"])
+    )
+    fitted = encoder.fit_transform(frames["train"])
     columns = {**_read_scales(encoder, numbers), **_read_categories(encoder, words)}
-    made = {name: encoder.transform(f).astype(np.float32) for name, f in frames.items()}
-    return made, Preprocessing(columns=tuple(columns[c] for c in train))
+    made = {n: fitted if n == "train" else encoder.transform(x) for n, x in frames.items()}
+    encoded = {name: x.astype(np.float32) for name, x in made.items()}
+    return encoded, Preprocessing(columns=tuple(columns[c] for c in train))
 
 
 def _read_scales(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -56,6 +57,7 @@ def unwrap(network: nn.Module) -> nn.Module:
     return network
 
 
+@lru_cache(4096)  # the trainings of a sweep have the same seeds, three an epoch
 def derive_seed(*numbers: int) -> int:
     """A seed derived from several numbers; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

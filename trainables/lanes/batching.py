@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from trainables.errors import is_out_of_memory
 from trainables.lanes.calls import (
     Call,
     Form,
@@ -72,7 +73,7 @@ class _Trial:
 
     def run(self, graph: fx.GraphModule, inputs: Sequence[Any]) -> None:
         """Try every call."""
-        given = iter(inputs)
+        given, spent = iter(inputs), _list_spent(graph)
         for node in graph.graph.nodes:
             if node.op == "call_function":
                 self._try(node)
@@ -81,6 +82,9 @@ class _Trial:
                 self._together[node] = copy_tensors(value)
                 for lane, env in enumerate(self._alone):
                     env[node] = copy_tensors(pick_lane(value, lane))
+            for done in spent.get(node, ()):
+                for env in (self._together, *self._alone):
+                    del env[done]
 
     def _try(self, node: fx.Node) -> None:
         call = _read_call(node, self._together, self._width)
@@ -111,8 +115,8 @@ def _has_bits(way: Way, call: Call, expected: Sequence[tuple[Any, ...]]) -> bool
     call = call.copy() if call.changes else call
     try:
         made = way.make(call)
-    except Exception:  # torch has no such form, and says so by exceptions of several types
-        if way.form is call_apart:
+    except Exception as error:  # torch has no such form, and says so by several types
+        if way.form is call_apart or is_out_of_memory(error):
             raise
         return False
     return not call.computes or agree((made, call.args, call.kwargs), expected)
@@ -126,6 +130,8 @@ def batch(
     Its outputs are stacks ``(L, …)``, also of what all lanes share.
     """
 
+    spent = _list_spent(graph)
+
     def run(*stacks: Tensor) -> list[Tensor | None]:
         env: dict[fx.Node, Any] = {}
         given = iter(zip(stacks, inputs, strict=True))
@@ -137,6 +143,10 @@ def batch(
                 env[node] = Lanes(stack) if isinstance(example, Lanes) else stack
             elif node.op == "get_attr":
                 env[node] = getattr(graph, node.target)
+            else:
+                break
+            for done in spent.get(node, ()):
+                del env[done]
         outputs = graph.graph.output_node().args[0]
         return [_spread(v, width) for v in fx.node.map_arg(outputs, env.__getitem__)]  # type: ignore[union-attr]  # a recorded function returns a list
 
@@ -145,6 +155,16 @@ def batch(
         made = make_fx(run)(*copies)
     simplify(made)
     return made
+
+
+def _list_spent(graph: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
+    """For each node the values that no later one needs, which take as much memory as a step."""
+    spent: dict[fx.Node, list[fx.Node]] = {}
+    seen: set[fx.Node] = set()
+    for node in reversed(graph.graph.nodes):
+        spent[node] = [value for value in node.all_input_nodes if value not in seen]
+        seen.update(node.all_input_nodes)
+    return spent
 
 
 def _make(call: Call, way: Way | None) -> Any:

@@ -33,6 +33,12 @@ _PRODUCTS = (_aten.mm.default, _aten.addmm.default)
 _SAMPLED = 2**14
 """Entries of products to compare: those of small matrices differ for some values only."""
 
+_BY_ALIGNMENT = (
+    *(_aten.mv.default, _aten.addmv.default, _aten.dot.default, _aten.vdot.default),
+    _aten.addr.default,
+)
+"""Calls whose sums depend on where their arguments begin in memory."""
+
 _UNINITIALISED = frozenset(
     ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
 )
@@ -82,6 +88,7 @@ class Call:
 
 
 Form = Callable[[Call], Any]
+Pick = Callable[[Any, int], Any]
 
 
 def call_together(call: Call) -> Any:
@@ -100,16 +107,21 @@ def call_together(call: Call) -> Any:
     return pytree.tree_map_only(Tensor, Lanes, made)
 
 
-def call_apart(call: Call) -> Any:
-    """The results, by a call for one lane after the other."""
+def call_apart(call: Call, pick: Pick | None = None) -> Any:
+    """The results, by a call for one lane after the other, whose arguments ``pick`` names."""
+    pick = pick or pick_lane
     made = [
-        call.target(*pick_lane(call.args, lane), **pick_lane(call.kwargs, lane))
-        for lane in range(call.width)
+        call.target(*pick(call.args, lane), **pick(call.kwargs, lane)) for lane in range(call.width)
     ]
     if call.changes and call.name.endswith("_"):
         return call.args[0]
     leaves, specs = zip(*(pytree.tree_flatten(one) for one in made), strict=True)
     return pytree.tree_unflatten([_join(parts) for parts in zip(*leaves, strict=True)], specs[0])
+
+
+def call_aligned(call: Call) -> Any:
+    """As :func:`call_apart`, with arguments that begin where those of a training alone do."""
+    return call_apart(call, pick=lambda values, lane: copy_tensors(pick_lane(values, lane)))
 
 
 def call_product(call: Call) -> Any:
@@ -125,6 +137,8 @@ def list_forms(call: Call) -> list[Form]:
     """The forms of a call to try, the fastest first; the last one is lane by lane."""
     if call.target is _aten.addmm.default and len(call.args) == 3 and not call.kwargs:
         return [call_product, call_apart]
+    if call.target in _BY_ALIGNMENT:
+        return [call_aligned]
     if call.target in _ONE_BY_ONE or _depends_on_place(call):
         return [call_apart]
     return [call_together, call_apart]
@@ -175,10 +189,17 @@ def copy_tensors(values: Any) -> Any:
 
     def copy(value: Any) -> Any:
         if isinstance(value, Lanes):
-            return Lanes(value.stack.clone())
-        return value.clone() if isinstance(value, Tensor) else value
+            return Lanes(_copy(value.stack))
+        return _copy(value) if isinstance(value, Tensor) else value
 
     return pytree.tree_map(copy, values)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy in the same memory layout, also of a part of a tensor, which ``clone`` closes up."""
+    if _is_dense(tensor) or 0 in tensor.stride():
+        return tensor.clone()
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype).copy_(tensor)
 
 
 def list_strides(target: Any, result: Any) -> tuple[tuple[int, ...] | None, ...]:

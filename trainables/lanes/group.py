@@ -8,12 +8,15 @@ are its results, to the last bit.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
+from traceback import clear_frames
 from typing import Any
 
 import torch
 
+from trainables.errors import is_out_of_memory
 from trainables.lanes.block import Block, Outcome
 from trainables.lanes.lane import Lane
 from trainables.lanes.programs import Programs
@@ -33,12 +36,14 @@ class Group:
     Attributes:
         reasons: why trainings go on alone, by training.
         measured_alone: why lanes make the passes that are measured alone; empty if they do not.
+        ran_out: whether the last epoch took more memory than there is. Each lane has then trained
+            it alone; a narrower group may fit.
     """
 
     def __init__(self) -> None:
         self.key: ShapeKey | None = None
         self.reasons: dict[TrainingRun, str] = {}
-        self.measured_alone = ""
+        self.measured_alone, self.ran_out = "", False
         self._lanes: list[Lane] = []
         self._blocks: list[tuple[Sequence[Lane], Block | None]] = []
         self._taken = 0
@@ -107,37 +112,50 @@ class Group:
 
     def _advance_together(self) -> dict[TrainingRun, Outcome]:
         outcomes: dict[TrainingRun, Outcome] = {}
-        reason = ""
-        for lanes, block in self._divide():
-            error = None if block is None else self._advance_block(block, outcomes)
-            if block is None or error is not None:
+        self.ran_out, reason = False, ""
+        for lanes, block in self._find_blocks():
+            failure = None if block is None else self._advance_block(block, outcomes)
+            if block is None or failure is not None:
                 found = {lane.run: _advance_alone(lane.run) for lane in lanes}
                 outcomes |= found
-                if error and not any(isinstance(one, Exception) for one in found.values()):
-                    reason = str(explain(error))  # no lane is to blame
+                if failure and not any(isinstance(one, Exception) for one in found.values()):
+                    reason = failure  # no lane is to blame
         if reason:
             for run in [lane.run for lane in self._lanes]:
                 self.drop(run)
                 self.reasons[run] = reason
         return outcomes
 
-    def _advance_block(
-        self, block: Block, outcomes: dict[TrainingRun, Outcome]
-    ) -> Exception | None:
-        """Train a block; what was raised, if anything, after which its lanes are as before."""
-        states = [_keep(lane.run) for lane in block.lanes]
+    def _find_blocks(self) -> Sequence[tuple[Sequence[Lane], Block | None]]:
+        """The blocks; none where their stacks do not fit in memory."""
+        try:
+            return self._divide()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        self.ran_out, self._blocks = True, []
+        return [([lane], None) for lane in self._lanes]
+
+    def _advance_block(self, block: Block, outcomes: dict[TrainingRun, Outcome]) -> str | None:
+        """Train a block; why that failed, if it did, after which its lanes are as before."""
+        states: list[dict[str, Any]] = []
         block.measured_alone = self.measured_alone
         try:
+            states = [_keep(lane.run) for lane in block.lanes]
             with torch.random.fork_rng([]):
                 block.train_epoch()
             outcomes |= block.end_epoch()
+            return None
         except Exception as error:
-            for lane, state in zip(block.lanes, states, strict=True):
+            for lane, state in zip(block.lanes, states, strict=False):
                 lane.run.load_state_dict(state)
-            return error
+            reason, ran_out = str(explain(error)), is_out_of_memory(error)
         finally:
             self.measured_alone = block.measured_alone
-        return None
+        if ran_out:
+            self.ran_out = True
+            gc.collect()  # what was half made; the error, whose frames held it, is gone
+        return reason
 
     def _divide(self) -> Sequence[tuple[Sequence[Lane], Block | None]]:
         """Lanes that share their steps, with their block; one without others has none."""
@@ -170,6 +188,7 @@ def _advance_alone(run: TrainingRun) -> Outcome:
     try:
         return next(train(run))
     except Exception as error:
+        clear_frames(error.__traceback__)  # they hold the tensors of its step
         return error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from trainables.lanes.stacks import find_rows, share_rows
 from trainables.loop import TrainingRun
 from trainables.regularisers.base import Now, Subject
+from trainables.regularisers.weights import Penalised
 
 
 @dataclass
@@ -26,33 +27,18 @@ class JointSubject:
     def of(cls, runs: Sequence[TrainingRun]) -> JointSubject | None:
         """That of trainings whose weights are slices of stacks; None if there is no such one."""
         first = runs[0]
-        rows = [find_rows([run.penalised[n].weight for run in runs]) for n in _number(first)]
-        if any(row is None for row in rows):
-            return None
-        weights = [
-            replace(w, weight=row, bias=None, unit_axis=None)
-            for w, row in zip(first.penalised, rows, strict=True)
-            if row is not None
-        ]
-        optimizer = copy.copy(first.parts.optimizer)
-        positions = {id(w.weight): n for n, w in enumerate(first.penalised)}
-        optimizer.param_groups = [
-            {
-                **group,
-                "params": [
-                    weights[positions[id(p)]].weight for p in group["params"] if id(p) in positions
-                ],
-            }
-            for group in optimizer.param_groups
-        ]
-        optimizer.state = {}  # type: ignore[assignment]  # nothing is added to it
-        for number, weight in enumerate(weights):
-            state = _share_state([_find_state(run, number) for run in runs])
-            if state is None:
-                return None
-            optimizer.state[weight.weight] = state
         owner = next((r.subject for r in first.parts.regularisers.all), None)
-        if owner is None:
+        every = [_join_weight([run.penalised[n] for run in runs]) for n in _number(first)]
+        weights = [weight for weight in every if weight is not None]
+        if owner is None or len(weights) < len(every):
+            return None
+        rows: dict[Tensor, Tensor] = {}
+        for one, joined in zip(first.penalised, weights, strict=True):
+            rows[one.weight] = joined.weight
+            if one.bias is not None and joined.bias is not None:
+                rows[one.bias] = joined.bias
+        optimizer = _join_optimizer(runs, rows)
+        if optimizer is None:
             return None
         return cls(runs, replace(owner, weights=weights, optimizer=optimizer))
 
@@ -88,7 +74,8 @@ def _is_other(one: Tensor, other: Tensor) -> bool:
 def _join_values(each: Sequence[Now]) -> Now:
     rates = [_join([now.rates[n] for now in each]) for n in range(len(each[0].rates))]
     scale = _join([now.gradient_scale for now in each])
-    return replace(each[0], lr=_join([now.lr for now in each]), rates=rates, gradient_scale=scale)
+    lr = _join([now.lr for now in each])
+    return replace(each[0], lr=lr, rates=rates, gradient_scale=scale, of_each=tuple(each))
 
 
 def _join(values: Sequence[Tensor]) -> Tensor:
@@ -99,12 +86,72 @@ def _number(run: TrainingRun) -> range:
     return range(len(run.penalised))
 
 
-def _find_state(run: TrainingRun, number: int) -> dict[str, object]:
-    found: dict[str, object] = run.parts.optimizer.state.get(run.penalised[number].weight, {})
-    return found
+@dataclass(frozen=True)
+class _Rows(Penalised):
+    """Weights of several trainings, rows ``(L, n)``; so are their biases, ``(L, units)``."""
+
+    entries: int = 0
+
+    @property
+    def unit_size(self) -> int:
+        """The entries of a unit, without its bias."""
+        return self.entries
+
+    def to_units(self, values: Tensor) -> Tensor:
+        """Rows, or values of each training, as rows of all units."""
+        return values.expand_as(self.weight).reshape(-1, self.entries)
+
+    def from_units(self, rows: Tensor) -> Tensor:
+        """Rows of all units as rows of trainings."""
+        return rows.expand(-1, self.entries).reshape(self.weight.shape)
+
+    def spread(self, strength: Tensor) -> Tensor:
+        """The strength ``(L, 1)`` of each training for each of its units ``(L·units, 1)``."""
+        units = self.weight.shape[1] // self.entries
+        return strength.expand(-1, units).reshape(-1, 1)
+
+    def find_any(self, units: Tensor) -> Tensor:
+        """Whether something is true of any unit of each training ``(L,)``."""
+        return units.view(len(self.weight), -1).any(1)
 
 
-def _share_state(states: Sequence[dict[str, object]]) -> dict[str, Tensor] | None:
+def _join_weight(each: Sequence[Penalised]) -> Penalised | None:
+    """A weight of several trainings; None if they lie apart."""
+    first, rows = each[0], find_rows([w.weight for w in each])
+    biases = [w.bias for w in each if w.bias is not None]
+    bias = find_rows(biases) if biases else None
+    if rows is None or (biases and bias is None):
+        return None
+    entries = 0 if first.unit_axis is None else first.unit_size
+    return _Rows(first.name, rows, bias, first.factor, first.unit_axis, first.derived, entries)
+
+
+def _join_optimizer(
+    runs: Sequence[TrainingRun], rows: Mapping[Tensor, Tensor]
+) -> torch.optim.Optimizer | None:
+    """The groups of the first optimiser and what all of them keep, of tensors that have rows."""
+    optimizer = copy.copy(runs[0].parts.optimizer)
+    groups = optimizer.param_groups
+    optimizer.param_groups = [
+        {**group, "params": [rows[p] for p in group["params"] if p in rows]} for group in groups
+    ]
+    optimizer.state = {}  # type: ignore[assignment]  # nothing is added to it
+    every = [_list_acted_on(run) for run in runs]
+    for each in zip(*every, strict=True):
+        states = [run.parts.optimizer.state.get(p, {}) for run, p in zip(runs, each, strict=True)]
+        shared = _share_state(states)
+        if shared is None:
+            return None
+        optimizer.state[rows[each[0]]] = shared
+    return optimizer
+
+
+def _list_acted_on(run: TrainingRun) -> list[Tensor]:
+    """The penalised weights and the biases of their units."""
+    return [t for w in run.penalised for t in (w.weight, w.bias) if t is not None]
+
+
+def _share_state(states: Sequence[Mapping[str, object]]) -> dict[str, Tensor] | None:
     """What the optimisers keep of a weight, in rows; None if that is not alike."""
     rows = {}
     for name, value in states[0].items():

@@ -76,8 +76,9 @@ def pass_all(
         stacks = stack(networks)
     trains = any(measures_train(r, b.number) for r, b in zip(runs, begun, strict=True))
     pass_side = partial(_pass, programs, first.trainable, stacks)
-    val = pass_side([_read(first, first.data.val, None)])
-    same = all(_is_equal(run.subset, first.subset) for run in runs)
+    alike = all(run.data is first.data for run in runs)
+    val = pass_side([_read(run, run.data.val, None) for run in (runs[:1] if alike else runs)])
+    same = alike and all(_is_equal(run.subset, first.subset) for run in runs)
     sides = [_read(run, run.data.measured, run.subset) for run in (runs[:1] if same else runs)]
     return Passed(val, pass_side(sides) if trains else [])
 

@@ -19,9 +19,10 @@ from torch.utils import _pytree as pytree
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
+from trainables.errors import is_out_of_memory
 from trainables.lanes.batching import Way, batch, choose_ways
 from trainables.lanes.calls import Lanes, are_same
-from trainables.lanes.reasons import CannotFuseError
+from trainables.lanes.reasons import CannotFuseError, explain
 from trainables.lanes.shape_key import describe_network, name_difference
 from trainables.lanes.stacks import list_tensors
 from trainables.lanes.tracing import Function, Recorded, record
@@ -187,7 +188,9 @@ class Programs:
             try:
                 self._made[key] = self._build(key, make, stacks, given, shared=shared)
             except CannotFuseError as error:
-                self._made[key] = error
+                if is_out_of_memory(error):
+                    raise
+                self._made[key] = CannotFuseError(str(explain(error)))  # not the step's tensors
         found = self._made[key]
         if isinstance(found, CannotFuseError):
             raise found
@@ -295,7 +298,7 @@ class Programs:
         return recorded
 
     def _copy(self, kind: str, inputs: Sequence[Tensor]) -> list[Tensor]:
-        trained = set(self._trained) if kind == "step" else set()
+        trained = set(self._trained)  # torch chooses kernels by it, whether or not it records
         copies = [tensor.detach().clone() for tensor in inputs]
         for name, tensor in zip(self._names, copies, strict=False):
             tensor.requires_grad_(name in trained)

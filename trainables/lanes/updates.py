@@ -8,17 +8,20 @@ goes on making it alone, as it does with everything that has no form for many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from trainables.lanes.calls import are_same
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.joint_optimizer import JointOptimizer, share_states
 from trainables.lanes.joint_subject import JointSubject
 from trainables.lanes.lane import Lane
+from trainables.lanes.stacks import copy_state
 from trainables.loop import TrainingRun, set_rates
 from trainables.regularisers.acting import Watched
 from trainables.regularisers.base import Now, Regulariser
@@ -27,7 +30,7 @@ Hook = Callable[[Now], None]
 _MOST = 8
 """Lanes of different numbers of steps that make a penalty's update at once; torch computes powers
 of more numbers otherwise."""
-_ENTRIES = 2**17
+_ENTRIES = 2**19
 """Entries of a weight in such lanes, at most: more of them leave the processor's cache."""
 _KNOWN: dict[Hashable, bool] = {}
 """Whether updates at once have the bits of each alone, by what they are."""
@@ -179,16 +182,33 @@ class _Part:
 
     def _compare(self, side: int, hooks: Sequence[Hook], now: Now) -> bool:
         """Call them at once and each alone, and keep the latter's; whether they are equal."""
+        owners = [owner for hook in hooks if (owner := _find_owner(hook)) is not None]
         before = [value.clone() for value in self._list_values()]
+        states = [copy_state(owner.state_dict()) for owner in owners]
+        noises = [lane.epoch.now.noise.get_state() for lane in self._lanes]
         self._call_joined(side, hooks, now)
         found = [value.clone() for value in self._list_values()]
+        made = [copy_state(owner.state_dict()) for owner in owners]
         restore(self._list_values(), before)
+        for owner, state in zip(owners, states, strict=True):
+            owner.load_state_dict(state)
+        for lane, noise in zip(self._lanes, noises, strict=True):
+            lane.epoch.now.noise.set_state(noise)
         self._call_each(hooks)
-        return all(map(are_same, found, self._list_values()))
+        same = all(map(are_same, found, self._list_values()))
+        return same and all(
+            _are_equal_states(one, owner.state_dict())
+            for one, owner in zip(made, owners, strict=True)
+        )
 
     def _list_values(self) -> list[Tensor]:
-        weights = [w.weight for lane in self._lanes for w in lane.run.penalised]
+        weights = [weight for lane in self._lanes for weight in lane.trained]
         return [*weights, *(w.grad for w in weights if w.grad is not None)]
+
+
+def _are_equal_states(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    pairs = zip(pytree.tree_leaves(one), pytree.tree_leaves(other), strict=True)
+    return all(are_same(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from torch.utils import _pytree as pytree
 from trainables.lanes.group import Group
 from trainables.lanes.reasons import CannotFuseError
 from trainables.loop import TrainingRun, train
+from trainables.memory_meter import MemoryMeter
 
 _FIRST = 4
 """The narrowest group that is measured; two or three trainings share too little."""
@@ -37,9 +39,9 @@ _ROUNDS = 3
 _COMPARED = 2
 """Steps after the first in which a group still compares what it does at once."""
 _ENDLESS = 2**31
-_SECONDS = 20.0
-"""No wider group is measured after so long."""
-_LONG = 0.05
+SECONDS = 20.0
+"""No wider group is measured after so long, unless less is said."""
+LONG = 0.05
 """The seconds of a step whose calls cost next to nothing, beside what they compute."""
 
 
@@ -99,12 +101,19 @@ class Advice:
         gain: how many times the epochs of trainings alone such a group trains in the same time.
         reason: why it is 1, in words; empty if it is not.
         measured: the widths that were measured, with epochs of a training a second as ``steps``.
+        made: the seconds in which the shared programs of all widths were made.
     """
 
     width: int
     gain: float = 1.0
     reason: str = ""
     measured: Sequence[Measured] = ()
+    made: float = 0.0
+
+    def limit(self, most: int, epochs: int | None = None) -> Advice:
+        """The advice where no more than ``most`` are wanted, from the same measurements."""
+        fitting = [one for one in self.measured if one.width <= most]
+        return _advise(fitting, self.made, epochs) if fitting else self
 
     def describe(self) -> str:
         """The advice in words."""
@@ -119,6 +128,7 @@ def find_width(
     most: int,
     epochs: int | None = None,
     free: int | None = None,
+    seconds: float = SECONDS,
 ) -> Advice:
     """How many trainings should share their steps, by measurement.
 
@@ -132,17 +142,19 @@ def find_width(
         epochs: how many epochs the trainings of one process have in all. Where they are so few
             that making the shared programs takes longer than is gained, the width is 1.
         free: the bytes that a group may take; None for any.
+        seconds: no wider group is measured after so long.
     """
     if most < 2:
         return Advice(1, reason="no more than one is wanted")
+    most_bytes = sys.maxsize if free is None else free
     try:
         with torch.random.fork_rng([]):
             meter = _Meter(make)
             meter.measure(1)
-            if meter.step > _LONG:
-                return Advice(1, reason=f"a step alone takes {1000 * meter.step:.0f} ms")
-            while width := find_next_width(meter.found, free=free or 2**62, most=most):
-                if time.monotonic() - meter.start > _SECONDS and len(meter.found) > 1:
+            if meter.step > LONG:
+                return Advice(1, reason=explain_long(meter.step))
+            while width := find_next_width(meter.found, free=most_bytes, most=most):
+                if time.monotonic() - meter.start > seconds and len(meter.found) > 1:
                     break
                 meter.measure(width)
     except Exception as error:  # of whatever type a training raises: it trains alone, and says why
@@ -150,20 +162,47 @@ def find_width(
     return _advise(meter.found, meter.made, epochs)
 
 
+def measure_gain(make: Callable[[int], TrainingRun], width: int) -> float | None:
+    """How many times the epochs of trainings alone a group of a width trains in the same time.
+
+    None if there is no such group. ``make`` is that of :func:`find_width`.
+    """
+    if width < _FIRST:
+        return None
+    with torch.random.fork_rng([]):
+        meter = _Meter(make)
+        try:
+            meter.measure(1)
+            meter.measure(width)
+        except CannotFuseError:
+            return None
+    alone, shared = meter.found
+    return shared.steps / alone.steps
+
+
+def explain_long(step: float) -> str:
+    """Why trainings train alone whose steps take so many seconds."""
+    return f"a step alone takes {1000 * step:.0f} ms, beside which its calls cost next to nothing"
+
+
 def _advise(measured: Sequence[Measured], made: float, epochs: int | None) -> Advice:
     """``made`` are the seconds in which the programs of all widths were made."""
+    measured = tuple(measured)
+    if len(measured) == 1:
+        reason = f"{_FIRST} trials at once do not fit in the memory that is free"
+        return Advice(1, reason=reason, measured=measured, made=made)
     width = choose_width(measured)
     steps = {one.width: one.steps for one in measured}
-    best = max(measured[1:], key=lambda one: one.steps, default=measured[0])
+    best = max(measured[1:], key=lambda one: one.steps)
     gain = steps[width] / steps[1]
     if width == 1:
         reason = f"{best.width} at once train {best.steps / steps[1]:.2f} × as fast as alone"
-        return Advice(1, reason=reason, measured=tuple(measured))
+        return Advice(1, reason=reason, measured=measured, made=made)
     saved = math.inf if epochs is None else epochs * (1 / steps[1] - 1 / steps[width])
     if saved < made:
         reason = f"{epochs} epochs save {saved:.1f} s, and what they share takes {made:.1f} s"
-        return Advice(1, reason=reason, measured=tuple(measured))
-    return Advice(width, gain, measured=tuple(measured))
+        return Advice(1, reason=reason, measured=measured, made=made)
+    return Advice(width, gain, measured=measured, made=made)
 
 
 @dataclass
@@ -190,9 +229,10 @@ class _Meter:
         Raises:
             CannotFuseError: the trainings cannot share their steps.
         """
-        memory = width * _count_bytes(self._alone[0])
         if width == 1:
-            self.found.append(Measured(1, 1 / self._time_epoch(self._train_alone), memory))
+            steps = 1 / self._time_epoch(self._train_alone)
+            memory = _measure_memory(self._alone, self._train_alone)
+            self.found.append(Measured(1, steps, memory))
             return
         numbers = range(len(self._alone), width)
         self._alone += [_prepare(self.create(number)) for number in numbers]
@@ -206,6 +246,7 @@ class _Meter:
         ratios = [
             self._time_epoch(self._train_alone) / self._time_epoch(advance) for _ in range(_ROUNDS)
         ]
+        memory = _measure_memory(group.runs, advance)
         self.found.append(Measured(width, statistics.median(ratios) * self.found[0].steps, memory))
 
     def _train_alone(self, steps: int) -> None:
@@ -257,7 +298,15 @@ def _time(advance: Callable[[int], None], steps: int) -> float:
     return clock() - start
 
 
-def _count_bytes(run: TrainingRun) -> int:
-    """The bytes that a training has of its own: weights, gradients and the optimiser's state."""
-    leaves = pytree.tree_leaves((run.state_dict(), [p.grad for p in run.model.parameters()]))
-    return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor))
+def _measure_memory(runs: Sequence[TrainingRun], advance: Callable[[int], None]) -> int:
+    """The bytes of trainings at the peak of a short epoch: what they hold, and activations."""
+    held = (
+        leaf
+        for run in runs
+        for leaf in pytree.tree_leaves((run.state_dict(), [p.grad for p in run.model.parameters()]))
+        if isinstance(leaf, Tensor)
+    )
+    meter = MemoryMeter(held)
+    with meter:
+        advance(1)
+    return meter.take_peak()

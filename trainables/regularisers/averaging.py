@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.config import regularisers as config
 from trainables.regularisers.base import Now, Regulariser, Subject
@@ -28,6 +29,7 @@ class Averaging(Regulariser):
 
     order = 90
     recomputes_norms = True
+    reads_gradients = False
 
     def __init__(self) -> None:
         self._count = 0
@@ -35,8 +37,8 @@ class Averaging(Regulariser):
     def attach(self, subject: Subject) -> None:
         """Copy the network."""
         super().attach(subject)
-        self._source = subject.model
         self._model = copy.deepcopy(subject.model).requires_grad_(False)
+        self._places = tuple(_pair_places(self._model, subject.model))
 
     def evaluated(self) -> nn.Module | None:
         """The averaged network, as soon as there is one."""
@@ -51,15 +53,58 @@ class Averaging(Regulariser):
         self._model.load_state_dict(state["model"])
         self._count = int(state["count"])
 
-    @torch.no_grad()
     def _move(self, weight: float) -> None:
-        averaged, source = self._model.state_dict(), self._source.state_dict()
-        for name, value in averaged.items():
-            if value.is_floating_point() and self._count:
-                value.lerp_(source[name], weight)
-            else:
-                value.copy_(source[name])
-        self._count += 1
+        _move_all([(self, weight)])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor of the average and the one that it is of, by the dictionaries that hold them."""
+
+    averaged: Mapping[str, Tensor | None]
+    source: Mapping[str, Tensor | None]
+    name: str
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """Both as they are now: code of the network may have replaced one."""
+        averaged, source = self.averaged[self.name], self.source[self.name]
+        assert averaged is not None
+        assert source is not None
+        return averaged, source
+
+
+def _pair_places(averaged: nn.Module, source: nn.Module) -> Iterator[_Place]:
+    """Every parameter and stored buffer of two equal networks, a shared one once."""
+    seen: set[int] = set()
+    for mine, theirs in zip(averaged.modules(), source.modules(), strict=True):
+        for held, of, left_out in (
+            (mine._parameters, theirs._parameters, set[str]()),
+            (mine._buffers, theirs._buffers, mine._non_persistent_buffers_set),
+        ):
+            for name, tensor in held.items():
+                if tensor is not None and name not in left_out and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield _Place(held, of, name)
+
+
+@torch.no_grad()
+def _move_all(moves: Sequence[tuple[Averaging, float]]) -> None:
+    """Move averages towards what they are of, each by its weight; the first time all the way."""
+    moved: tuple[list[Tensor], list[Tensor]] = ([], [])
+    copied: tuple[list[Tensor], list[Tensor]] = ([], [])
+    weights: list[float] = []
+    for average, weight in moves:
+        for averaged, source in (place.read() for place in average._places):
+            moves_on = bool(average._count) and averaged.is_floating_point()
+            averages, sources = moved if moves_on else copied
+            averages.append(averaged)
+            sources.append(source)
+            weights += [weight] * moves_on
+        average._count += 1
+    if weights:
+        torch._foreach_lerp_(*moved, weights)
+    if copied[0]:
+        torch._foreach_copy_(*copied)
 
 
 class MovingAverage(Averaging):
@@ -73,9 +118,32 @@ class MovingAverage(Averaging):
         super().__init__()
         self._decay = decay
 
+    def describe_update(self) -> Hashable | None:
+        """Nothing: each has its own decay and number of updates."""
+        return MovingAverage if type(self) is MovingAverage else None
+
+    def join(self, others: Sequence[MovingAverage], subject: Subject) -> Regulariser:
+        """One that moves all averages."""
+        return _MovingAverages((self, *others))
+
     def after_step(self, now: Now) -> None:
         """Update the average."""
-        self._move(1 - min(self._decay, (1 + self._count) / (10 + self._count)))
+        self._move(self.find_weight())
+
+    def find_weight(self) -> float:
+        """The share of the next weights in the average."""
+        return 1 - min(self._decay, (1 + self._count) / (10 + self._count))
+
+
+class _MovingAverages(Regulariser):
+    """The moving averages of several trainings."""
+
+    def __init__(self, each: Sequence[MovingAverage]) -> None:
+        self._each = each
+
+    def after_step(self, now: Now) -> None:
+        """Update every average."""
+        _move_all([(one, one.find_weight()) for one in self._each])
 
 
 class LastEpochsAverage(Averaging):

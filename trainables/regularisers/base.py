@@ -34,6 +34,7 @@ class Now:
         gradient_scale: the factor, 0-dim, by which the gradients of this step were scaled. A hook
             that scales all of them (clipping) multiplies it, so that thresholds, which come after
             the step, are scaled as well and λ stays the objective's.
+        of_each: where a hook acts for several trainings (:meth:`Regulariser.join`), theirs.
     """
 
     lr: Tensor
@@ -42,6 +43,7 @@ class Now:
     step: int = 0
     rates: Sequence[Tensor] = ()
     gradient_scale: Tensor = field(default_factory=lambda: torch.ones(()))
+    of_each: Sequence[Now] = ()
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class Regulariser:
         needs: what the data and the trainable must have; it is refused where they do not.
         decay: λ of ``λ·w²`` that shrinks weights beside the loss and is no part of an objective.
         acts_on: the parts of nested inputs that it acts on, by name (``image``, ``0``).
-        reads_gradients: whether its hooks read or change gradients; asked of those that
-            :meth:`join`.
+        reads_gradients: whether, joined (:meth:`join`), it reads or changes the gradients of the
+            joint ``subject``.
         recomputes_norms: whether the statistics of batch norms in the network that ``evaluated``
             names are computed anew, from training batches, each time before it is measured.
         acts_each_step: whether it changes weights or gradients in every step, as a penalty does; it
@@ -165,8 +167,8 @@ class Regulariser:
     def describe_update(self) -> Hashable | None:
         """What trainings have in common whose updates :meth:`join` makes at once; None if none.
 
-        The hooks of a step then depend on nothing that differs between them, other than 0-dim
-        tensors, and change each entry of a weight by itself.
+        Of equal descriptions, the hooks of a step must do the same, but for strengths. What they
+        change other than weights and gradients is in :meth:`state_dict`.
         """
         return None
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.config import regularisers as config
-from trainables.regularisers.base import Now, Regulariser
+from trainables.regularisers.base import Now, Regulariser, Subject
 from trainables.regularisers.penalty_steps import apply_max_norm
+from trainables.regularisers.weights import have_units_in_rows
 
 
 class MaxNorm(Regulariser):
@@ -18,6 +20,7 @@ class MaxNorm(Regulariser):
 
     order = 30
     acts_on_weights = True
+    reads_gradients = False
 
     def __init__(self, config: config.MaxNorm) -> None:
         assert config.max_norm is not None
@@ -25,10 +28,28 @@ class MaxNorm(Regulariser):
         self._exceeded: Tensor | None = None
         self._since: int | None = None
 
+    def describe_update(self) -> Hashable | None:
+        """The weights that it acts on."""
+        joins = type(self) is MaxNorm and have_units_in_rows(self.subject.weights)
+        return tuple(w.name for w in self.subject.weights) if joins else None
+
+    def join(self, others: Sequence[MaxNorm], subject: Subject) -> MaxNorm:
+        """One with the bound of each, ``(L, 1)``, which notes for each what it exceeded."""
+        made, each = copy.copy(self), (self, *others)
+        made.subject, made._limit = subject, torch.stack([o._limit for o in each]).unsqueeze(1)
+        noted = [o._exceeded if o._exceeded is not None else torch.tensor(False) for o in each]
+        made._exceeded = torch.stack(noted)
+        for one, row in zip(each, made._exceeded, strict=True):
+            one._exceeded = row
+        return made
+
     def after_step(self, now: Now) -> None:
         """Project the units whose norm exceeds the bound."""
         exceeded = apply_max_norm(self.subject.weights, self._limit)
-        self._exceeded = exceeded if self._exceeded is None else self._exceeded | exceeded
+        if self._exceeded is None:
+            self._exceeded = exceeded
+        else:
+            self._exceeded.logical_or_(exceeded)
 
     def after_epoch(self, epoch: int) -> None:
         """Note the first epoch in which a unit exceeded the bound."""

@@ -15,7 +15,7 @@ from trainables.config.penalties import CustomPenalty, penalties
 from trainables.regularisers import penalty_steps
 from trainables.regularisers.base import Now, Regulariser, Subject
 from trainables.regularisers.step_sizes import RowSteps, WeightSteps
-from trainables.regularisers.weights import Penalised
+from trainables.regularisers.weights import Penalised, have_units_in_rows
 
 
 def build_penalty(config: config.Penalty) -> Penalty:
@@ -218,6 +218,23 @@ class L2(ElasticNet):
 
 class GroupLasso(Penalty):
     """λ·Σ√n·‖unit‖ over units of n parameters, biases included; makes whole units 0."""
+
+    reads_gradients = False
+
+    def describe_update(self) -> Hashable | None:
+        """The weights that it acts on, and how."""
+        own, weights = type(self), self.subject.weights
+        if own.after_step is not GroupLasso.after_step or not have_units_in_rows(weights):
+            return None
+        parts = tuple((w.name, w.factor, w.unit_axis, w.bias is None) for w in weights)
+        return own, parts, self._steps.describe()
+
+    def join(self, others: Sequence[GroupLasso], subject: Subject) -> GroupLasso:
+        """One with the strength of each, ``(L, 1)``."""
+        made = copy.copy(self)
+        made.subject, made._steps = subject, RowSteps(subject)
+        made._now = torch.stack([one._now for one in (self, *others)]).unsqueeze(1)
+        return made
 
     def acts_on_weight(self, w: Penalised) -> bool:
         """Whether the weight has units that the penalty can make 0."""

@@ -7,6 +7,7 @@ factor on all three. Strengths are values, never branches: a strength of zero ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,26 +47,25 @@ def apply_group_step(w: Penalised, step: Tensor, bias_step: Tensor, group: Tenso
     of what it is for. Yuan & Lin 2006, Model selection and estimation in regression with grouped
     variables; for one step of all Parikh & Boyd 2014, section 6.5.1.
     """
-    assert w.unit_axis is not None
-    values = w.weight.movedim(w.unit_axis, 0).flatten(1)
-    steps = step.expand_as(w.weight).movedim(w.unit_axis, 0).flatten(1)
+    values, steps = w.to_units(w.weight), w.to_units(step)
     if w.bias is not None:
-        values = torch.cat([values, w.bias.unsqueeze(1)], 1)
-        steps = torch.cat([steps, bias_step.expand_as(w.bias).unsqueeze(1)], 1)
-    shrunk = shrink_units(values, steps, group * w.factor * _count_unit_parameters(w) ** 0.5)
-    weight = shrunk[:, : w.weight[0].numel()] if w.bias is None else shrunk[:, :-1]
-    w.weight.copy_(_restore_units(weight, w))
+        values = torch.cat([values, w.bias.reshape(-1, 1)], 1)
+        steps = torch.cat([steps, bias_step.expand_as(w.bias).reshape(-1, 1)], 1)
+    shrunk = shrink_units(values, steps, _scale_group(w, group))
+    w.weight.copy_(w.from_units(shrunk[:, : w.unit_size]))
     if w.bias is not None:
-        w.bias.copy_(shrunk[:, -1])
+        w.bias.copy_(shrunk[:, -1].view_as(w.bias))
 
 
 @torch.no_grad()
 def measure_group_gradient(w: Penalised, group: Tensor) -> tuple[Tensor, Tensor]:
     """``group·√n·|w|/‖u‖`` of every entry of the weight and of its bias; 0 where the unit is 0."""
     norms = compute_unit_norms(w).clamp(min=torch.finfo(w.weight.dtype).tiny)
-    scale = group * w.factor * _count_unit_parameters(w) ** 0.5
-    bias = norms if w.bias is None else w.bias.abs() / norms
-    return w.weight.abs() / _align_units(norms, w) * scale, bias * scale
+    scale = _scale_group(w, group)
+    weight = w.from_units(w.to_units(w.weight).abs() / norms * scale)
+    if w.bias is None:
+        return weight, norms * scale
+    return weight, (w.bias.reshape(-1, 1).abs() / norms * scale).view_as(w.bias)
 
 
 def shrink_units(values: Tensor, steps: Tensor, strength: Tensor) -> Tensor:
@@ -96,10 +96,10 @@ def apply_max_norm(weights: Weights, limit: Tensor) -> Tensor:
     exceeded = []
     for w in weights:
         if w.unit_axis is not None:
-            norms = compute_unit_norms(w, bias=False).clamp(min=1e-30)
-            exceeded.append((norms > limit).any())
-            _scale_units(w, (limit / norms).clamp(max=1), bias=False)
-    return torch.stack(exceeded).any() if exceeded else torch.tensor(False)
+            norms, most = compute_unit_norms(w, bias=False).clamp(min=1e-30), w.spread(limit)
+            exceeded.append(w.find_any(norms > most))
+            w.weight.mul_(w.from_units((most / norms).clamp(max=1)))
+    return torch.stack(exceeded).any(0) if exceeded else torch.tensor(False)
 
 
 @torch.no_grad()
@@ -128,11 +128,10 @@ def add_subgradient(weights: Weights, l1: Tensor) -> None:
 
 
 def compute_unit_norms(w: Penalised, *, bias: bool = True) -> Tensor:
-    """``‖w_u‖`` of every unit ``(units,)``, including its bias if there is one."""
-    assert w.unit_axis is not None
-    squares = w.weight.movedim(w.unit_axis, 0).flatten(1).square().sum(1)
+    """``‖w_u‖`` of every unit ``(units, 1)``, including its bias if there is one."""
+    squares = w.to_units(w.weight).square().sum(1, keepdim=True)
     if bias and w.bias is not None:
-        squares = squares + w.bias.square()
+        squares = squares + w.bias.reshape(-1, 1).square()
     return squares.sqrt()
 
 
@@ -152,28 +151,7 @@ def measure_weight_norm(weights: Weights) -> float:
     return float(torch.linalg.vector_norm(torch.stack([w.weight.norm() for w in weights])))
 
 
-def _count_unit_parameters(w: Penalised) -> float:
-    """The number of parameters of a unit, including its bias."""
-    assert w.unit_axis is not None
-    return w.weight.numel() / w.weight.shape[w.unit_axis] + (w.bias is not None)
-
-
-def _restore_units(rows: Tensor, w: Penalised) -> Tensor:
-    """Rows of units ``(units, n)`` in the shape of the weight."""
-    assert w.unit_axis is not None
-    shape = w.weight.movedim(w.unit_axis, 0).shape
-    return rows.view(shape).movedim(0, w.unit_axis)
-
-
-def _scale_units(w: Penalised, scale: Tensor, *, bias: bool) -> None:
-    w.weight.mul_(_align_units(scale, w))
-    if bias and w.bias is not None:
-        w.bias.mul_(scale)
-
-
-def _align_units(values: Tensor, w: Penalised) -> Tensor:
-    """One value per unit ``(units,)``, in a shape that broadcasts with the weight."""
-    assert w.unit_axis is not None
-    shape = [1] * w.weight.ndim
-    shape[w.unit_axis] = -1
-    return values.view(shape)
+def _scale_group(w: Penalised, group: Tensor) -> Tensor:
+    """``group·√n`` of units of n parameters, including their biases, times the weight's factor."""
+    root = math.sqrt(w.unit_size + (w.bias is not None))
+    return w.spread(group) * w.factor * root

@@ -41,6 +41,31 @@ class Penalised:
     unit_axis: int | None = 0
     derived: bool = False
 
+    @property
+    def unit_size(self) -> int:
+        """The entries of a unit, without its bias."""
+        assert self.unit_axis is not None
+        return self.weight.numel() // self.weight.shape[self.unit_axis]
+
+    def to_units(self, values: Tensor) -> Tensor:
+        """Values of the weight's shape, or that expand to it, as rows of units ``(units, n)``."""
+        assert self.unit_axis is not None
+        return values.expand_as(self.weight).movedim(self.unit_axis, 0).flatten(1)
+
+    def from_units(self, rows: Tensor) -> Tensor:
+        """Rows of units ``(units, n)``, or that expand to it, in the shape of the weight."""
+        assert self.unit_axis is not None
+        shape = self.weight.movedim(self.unit_axis, 0).shape
+        return rows.expand(-1, self.unit_size).view(shape).movedim(0, self.unit_axis)
+
+    def spread(self, strength: Tensor) -> Tensor:
+        """A strength of the whole weight in a shape that broadcasts with rows of units."""
+        return strength
+
+    def find_any(self, units: Tensor) -> Tensor:
+        """Whether something is true of any of the units ``(units, 1)``, 0-dim."""
+        return units.any()
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -118,6 +143,11 @@ def select_penalised(
         for places in tied
         if places[0].parameter.requires_grad and _is_selected(places, selection)
     ]
+
+
+def have_units_in_rows(weights: Sequence[Penalised]) -> bool:
+    """Whether the entries of each unit lie one after the other, in all weights that have units."""
+    return all(w.unit_axis in (0, None) and w.weight.is_contiguous() for w in weights)
 
 
 def explain_derived(weights: Sequence[Penalised]) -> str | None:
