@@ -154,12 +154,15 @@ class Rates:
 
     def begin(self, epoch: int, steps: int) -> None:
         """Set the rates of the next step, before which ``steps`` were taken."""
-        if self._follows and self._read_groups() != self._expected:
+        now = self._read_groups()
+        if self._follows and now != self._expected:
             self._follows = False  # somebody else sets them
-        if self._held is not None:
-            self._write(self._held)
-        elif self._follows:
-            self._write([rate * self._scale(epoch, steps) for rate in self.initial])
+        rates = self._held
+        if rates is None and self._follows:
+            scale = self._scale(epoch, steps)
+            rates = [rate * scale for rate in self.initial]
+        if rates is not None and rates != now:
+            self._write(rates)
         self._note()
 
     def after_step(self, lambda_factor: float, shares: Mapping[Any, float]) -> None:

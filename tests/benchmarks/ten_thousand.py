@@ -222,9 +222,9 @@ class Simulation:
         self._events: list[_Epoch] = []
         self._pushed = self._finished = 0
 
-    def run(self, flow: TrialFlow, context: TrialContext, concurrent: int, width: int) -> None:
+    def run(self, flow: TrialFlow, context: TrialContext, concurrent: int, widths: Widths) -> None:
         """Take the place of :func:`service.cluster.tune_run.run_trials`."""
-        bridge = SlotBridge(SlotFlow(flow, Widths(width, width)))
+        bridge = SlotBridge(SlotFlow(flow, widths))
         searcher, scheduler = StudySearcher(bridge), StudyScheduler(bridge)
         stopper, session = SweepStopper(bridge), flow.session
         with patch.object(session, "ask", self._watch(session.ask)):

@@ -163,9 +163,54 @@ class DropsBranches(Plain):
         return super().forward(x + self.drop(self.branch(x)))
 
 
+class Recurrent(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.RNN(4, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.layer(x.view(-1, 2, 4))[0].flatten(1))
+
+
+class Gated(Recurrent):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(4, 4, batch_first=True)  # type: ignore[assignment]  # of the same use
+
+
+class LongShort(Recurrent):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(4, 4, batch_first=True)  # type: ignore[assignment]  # of the same use
+
+
+class LongShortCell(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(4, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.view(-1, 2, 4).unbind(1)
+        return super().forward(self.cell(second, self.cell(first))[0])
+
+
+class SpectralNorm(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.utils.parametrizations.spectral_norm(self.hidden)
+
+
+class PlainAttention(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.view(-1, 1, 2, 4)
+        made = F.scaled_dot_product_attention(tokens, tokens, tokens, is_causal=True)
+        return super().forward(made.flatten(1))
+
+
 FUSED = [
     *(Plain, BatchNorm, NormsOfOneBatch, LayerNorm, Attention, Encoder, Tied, PartlyFrozen),
-    *(Convolutions, Embedded, Functional, MovingMean, WeightNorm),
+    *(Convolutions, Embedded, Functional, MovingMean, WeightNorm, SpectralNorm),
+    *(Recurrent, Gated, LongShortCell, PlainAttention),
 ]
 
 
@@ -225,6 +270,7 @@ REFUSED = [
     (Counts, "a pass changes `calls` of the network (Counts)"),
     (KeepsPlainTensor, "a pass changes `mean` of the network (KeepsPlainTensor)"),
     (CumulativeNorm, _PYTHON),
+    (LongShort, "oneDNN computes nn.LSTM in one call, which is not shared; nn.GRU is"),
 ]
 
 

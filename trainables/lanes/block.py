@@ -12,17 +12,18 @@ from trainables.errors import TrainableError, is_out_of_memory
 from trainables.lanes.feeding import Feed, Read, plan_batches
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
-from trainables.lanes.passes import pass_all
+from trainables.lanes.passes import Passed, pass_all
 from trainables.lanes.programs import Program, Programs
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import Frozen, describe_network
 from trainables.lanes.stacks import join
 from trainables.lanes.updates import Updates, can_update
-from trainables.loop import TrainingRun, end_epoch, end_steps, finish_step
+from trainables.loop import TrainingRun, end_epoch, end_steps, finish_step, measure_samples
 from trainables.run import EpochResult
 from trainables.stepping import mark_last
 
 Outcome = EpochResult | Exception
+_MEASURED = "measured"
 
 
 class Block:
@@ -76,6 +77,7 @@ class Block:
         if not self.measured_alone:
             try:
                 passed = pass_all(self._programs, runs, self._stacks, begun)
+                self._check_measured(passed)
             except CannotFuseError as error:
                 if is_out_of_memory(error):
                     raise
@@ -87,6 +89,20 @@ class Block:
             except TrainableError as error:
                 outcomes[lane.run] = error
         return outcomes
+
+    def _check_measured(self, passed: Passed) -> None:
+        """Check the first measurement of each lane.
+
+        Raises:
+            CannotFuseError: it has other results than that alone.
+        """
+        for row, lane in enumerate(self.lanes):
+            if _MEASURED not in lane.checked:
+                given = (lane.run, lane.run.evaluated, lane.run.data.val, None)
+                found, wanted = passed.of_lane(row)(*given), measure_samples(*given)
+                if repr(found) != repr(wanted):  # NaN is like NaN
+                    raise CannotFuseError("a pass that is shared has other results than alone")
+                lane.checked.add(_MEASURED)
 
     def _check_networks(self) -> None:
         """Check that no hook has given a network another form.

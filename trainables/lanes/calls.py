@@ -189,10 +189,17 @@ def copy_tensors(values: Any) -> Any:
 
     def copy(value: Any) -> Any:
         if isinstance(value, Lanes):
-            return Lanes(value.stack.clone())
-        return value.clone() if isinstance(value, Tensor) else value
+            return Lanes(_copy(value.stack))
+        return _copy(value) if isinstance(value, Tensor) else value
 
     return pytree.tree_map(copy, values)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy in the same memory layout, also of a part of a tensor, which ``clone`` closes up."""
+    if _is_dense(tensor) or 0 in tensor.stride():
+        return tensor.clone()
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype).copy_(tensor)
 
 
 def list_strides(target: Any, result: Any) -> tuple[tuple[int, ...] | None, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -80,7 +81,7 @@ class Feed:
     def _take(self, indices: Tensor) -> tuple[Nest, Nest]:
         if self._shared:
             source = self._sources[0]
-            x, y = (map_nest(lambda leaf: leaf[indices], side) for side in (source.x, source.y))
+            x, y = (map_nest(partial(_gather, indices), side) for side in (source.x, source.y))
             return x, y
         pairs = [next(s.batches([row])) for s, row in zip(self._sources, indices, strict=True)]
         x, y = (join_nests(side) for side in zip(*pairs, strict=True))
@@ -95,6 +96,12 @@ class Feed:
                     yield hooks.on_batch(*mine)
             else:
                 yield Batch(*mine)
+
+
+def _gather(indices: Tensor, leaf: Tensor) -> Tensor:
+    """The samples at indices ``(L, B)``; faster than ``leaf[indices]``."""
+    found = leaf.index_select(0, indices.flatten())
+    return found.view(*indices.shape, *leaf.shape[1:])
 
 
 def _read_source(lane: Lane) -> ArraySamples:

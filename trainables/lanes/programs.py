@@ -298,7 +298,7 @@ class Programs:
         return recorded
 
     def _copy(self, kind: str, inputs: Sequence[Tensor]) -> list[Tensor]:
-        trained = set(self._trained) if kind == "step" else set()
+        trained = set(self._trained)  # torch chooses kernels by it, whether or not it records
         copies = [tensor.detach().clone() for tensor in inputs]
         for name, tensor in zip(self._names, copies, strict=False):
             tensor.requires_grad_(name in trained)

@@ -13,6 +13,7 @@ class CannotFuseError(Exception):
 
 
 _WORDS = {
+    "'workspace'": "oneDNN computes nn.LSTM in one call, which is not shared; nn.GRU is",
     "_local_scalar_dense": "it uses the value of a tensor in Python (`if`, `float()`, `.item()`)",
     "bool(": "it uses the value of a tensor in Python (`if`, `float()`, `.item()`)",
 }

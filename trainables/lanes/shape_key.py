@@ -23,6 +23,10 @@ Frozen = Any
 _OF_TORCH = frozenset(vars(nn.Module()))
 _VALUES: Mapping[type[nn.Module], str] = {Dropout: "_p"}
 """Attributes that layers also keep as tensors, which lanes may have different values of."""
+_REPEATED: Mapping[type[nn.Module], tuple[str, ...]] = {
+    nn.RNNBase: ("_flat_weights", "_flat_weight_refs")
+}
+"""Attributes of layers, and of classes derived from them, that list their own parameters."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _STATE = ("_metrics", "info")
 """Attributes of a trainable that its steps do not read."""
@@ -126,8 +130,9 @@ def _find_class(module: nn.Module) -> type[nn.Module]:
 
 
 def _freeze_attributes(module: nn.Module) -> Frozen:
-    left_out = _VALUES.get(type(module))
-    items = ((k, v) for k, v in vars(module).items() if k not in _OF_TORCH and k != left_out)
+    left_out = {_VALUES.get(type(module))}
+    left_out.update(*(names for kind, names in _REPEATED.items() if isinstance(module, kind)))
+    items = ((k, v) for k, v in vars(module).items() if k not in _OF_TORCH and k not in left_out)
     return tuple((name, _freeze(value)) for name, value in items)
 
 

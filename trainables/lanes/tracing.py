@@ -5,7 +5,7 @@ Random numbers are inputs of the graph: each lane draws its own, in the order of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,13 @@ def record(function: Function, inputs: Sequence[Tensor]) -> Recorded:
     return Recorded(made, tuple(_extract_draws(made)))
 
 
-def is_random(target: Any) -> bool:
-    """Whether a call draws from torch's generator."""
-    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+def is_random(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call draws from torch's generator: attention without dropout does not."""
+    if torch.Tag.nondeterministic_seeded not in getattr(target, "tags", ()):
+        return False
+    names = [argument.name for argument in target._schema.arguments]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    return "dropout_p" not in names or bool(given.get("dropout_p", 0.0))
 
 
 @defer_compiler_in_mode
@@ -104,7 +108,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         """Check a call, and make it."""
         if torch.Tag.dynamic_output_shape in func.tags:
             raise CannotFuseError("the shape of a result depends on values")
-        if is_random(func) and not _draws_by_shape(func, args, kwargs or {}):
+        random = is_random(func, args, kwargs or {})
+        if random and not _draws_by_shape(func, args, kwargs or {}):
             raise CannotFuseError(
                 f"it draws random numbers that depend on values ({func.overloadpacket.__name__})"
             )
@@ -132,7 +137,7 @@ def _extract_draws(made: fx.GraphModule) -> list[Draw]:
     graph, draws = made.graph, []
     last = [n for n in graph.nodes if n.op == "placeholder"][-1]
     for node in list(graph.nodes):
-        if node.op != "call_function" or not is_random(node.target):
+        if node.op != "call_function" or not is_random(node.target, node.args, node.kwargs):
             continue
         draws.append(Draw(node.target, _read_arguments(node), dict(node.kwargs)))
         with graph.inserting_after(last):

@@ -30,7 +30,7 @@ Hook = Callable[[Now], None]
 _MOST = 8
 """Lanes of different numbers of steps that make a penalty's update at once; torch computes powers
 of more numbers otherwise."""
-_ENTRIES = 2**17
+_ENTRIES = 2**19
 """Entries of a weight in such lanes, at most: more of them leave the processor's cache."""
 _KNOWN: dict[Hashable, bool] = {}
 """Whether updates at once have the bits of each alone, by what they are."""
