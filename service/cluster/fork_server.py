@@ -259,6 +259,13 @@ def become(request: Request, by_imports: Mapping[str, str]) -> None:
     gc.enable()
 
 
+def heed_threads() -> None:
+    """Let torch use as many threads as ``OMP_NUM_THREADS`` says, which it read when imported."""
+    torch, threads = sys.modules.get("torch"), os.environ.get("OMP_NUM_THREADS", "")
+    if torch is not None and threads.isdecimal() and int(threads):
+        torch.set_num_threads(int(threads))
+
+
 def _list_entries(environment: Mapping[str, str]) -> list[str]:
     return [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
@@ -284,6 +291,7 @@ def main() -> None:
         if os.getppid() != server:
             return
         become(request, by_imports)
+        heed_threads()
         runpy.run_path(request.words[0], run_name="__main__")
 
 

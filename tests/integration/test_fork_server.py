@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from service.cluster import start_worker
-from service.cluster.fork_server import OF_DRIVERS, OF_WORKERS
+from service.cluster.fork_server import OF_DRIVERS, OF_WORKERS, heed_threads
 from service.cluster.start_worker import EXIT, FORK_SERVER, LENGTH, RAYS_OWN, STARTED, run_forked
 from service.server import driver
 from tests.commands import REPOSITORY
@@ -195,6 +196,17 @@ def start_driver(server: Path, *words: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, FORK_SERVER: str(server)},
     )
+
+
+def test_a_forked_process_uses_as_many_threads_as_its_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before + 1))
+    heed_threads()
+    used = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert used == before + 1
 
 
 def test_a_driver_is_forked(tmp_path: Path) -> None:
