@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from search_spaces.dimensions import divide
 from search_spaces.kinds import Alternatives, Parameter, Plain, list_parents
+from search_spaces.unknown_names import did_you_mean, join_names, shorten, show
 from search_spaces.values import Value, identify, thaw, write
-from search_spaces.words import did_you_mean, join_names, shorten, show
 
 if TYPE_CHECKING:
     from search_spaces.space import SearchSpace

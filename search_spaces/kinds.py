@@ -21,8 +21,8 @@ from pydantic import (
 
 from search_spaces.bounds import Bounds, MaxItems, bounds_apply
 from search_spaces.models import Strict
+from search_spaces.unknown_names import join_names, show
 from search_spaces.values import Value, encode, identify, thaw, write
-from search_spaces.words import join_names, show
 
 _MOST_CHOICES = 1_000
 _MOST_CONDITIONS = 50

@@ -18,7 +18,7 @@ from search_spaces.kinds import (
     Plain,
 )
 from search_spaces.models import Problems, make_problem
-from search_spaces.words import did_you_mean, show
+from search_spaces.unknown_names import did_you_mean, show
 
 _MOST_KEYS = 20
 AUTO = "auto"

@@ -8,8 +8,8 @@ from typing import Any
 from search_spaces.dimensions import Dimension
 from search_spaces.kinds import list_parents
 from search_spaces.space import SearchSpace
+from search_spaces.unknown_names import did_you_mean, join_names, show
 from search_spaces.values import Value, encode, thaw
-from search_spaces.words import did_you_mean, join_names, show
 
 
 def select_representable(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from search_spaces.dimensions import Dimension
 from search_spaces.kinds import Alternatives, Auto, Choice, Float, Int, Parameter, Plain
 from search_spaces.models import get_first_message
 from search_spaces.space import SearchSpace
+from search_spaces.unknown_names import did_you_mean, join_names
 from search_spaces.values import Value, freeze, write
-from search_spaces.words import did_you_mean, join_names
 
 Wider = Mapping[str, Sequence[Value]]
 """By a dimension's name in the study: the bounds of a range, or the choices to add."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.client.api_models import SweepDetails, TransitionOut
 from service.client.job_states import JobState
-from service.client.models import SweepDetails, TransitionOut
 
 MARKUP = "[/bold] [link=http://evil.example]here[/link] [red :warning: $x_2$"
 CODES = "\x1b]0;title\x07\x1b[2J\x9b2J\x00\x08\r\x7f\u202e\u2066\u200b\ufeff\u2028\ud800\U000e0041"

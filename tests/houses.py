@@ -9,7 +9,7 @@ import yaml
 from service.base.ports import find_free_port
 from service.server import driver_config
 from service.server.driver import main
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.store.job_records import Job
 from service.server.sweep_service import ServiceSettings, SweepService
 from service.sweep.home import Home, SweepFolder

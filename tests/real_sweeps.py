@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from service.answer.arms import TestScores
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
-from service.run.points import plan_search
+from service.run.first_points import plan_search
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.messages import Assignment
 from service.study.ranking import Ranking
 from service.study.records import Trial
-from service.study.sampling import ResumableSampler
+from service.study.seeded_sampler import ResumableSampler
 from service.study.session import Decision, StudySession
 from service.study.study import SweepStudy
 from service.sweep.answer import Answer, PartState

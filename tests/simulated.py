@@ -18,7 +18,7 @@ from search_spaces.values import Value
 from service.answer.arms import TestScores
 from service.answer.conclude import conclude
 from service.answer.planner import Planner
-from service.run.points import plan_search
+from service.run.first_points import plan_search
 from service.spec.model import SweepSpec
 from service.study.messages import Assignment
 from service.study.ranking import Ranking

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.answer.effects import PartState, judge_parts, pair_replicates
-from service.answer.looks import Decision, Look, Spending, decide, spend
+from service.answer.interim_looks import Decision, Look, Spending, decide, spend
 from service.spec.sections import LOOKS
 
 CANDIDATES = 33

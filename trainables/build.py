@@ -10,8 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from search_spaces.unknown_names import join_names
 from search_spaces.values import Value
-from search_spaces.words import join_names
+from trainables.best_epoch import Keeping
 from trainables.compat import defer_compiler, seed_torch
 from trainables.config.data_info import DataInfo, Task
 from trainables.config.regularisers import OwnRegulariser, RegulariserConfig
@@ -29,21 +30,20 @@ from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
 from trainables.functions import find_device
 from trainables.gap import choose_train_subset
-from trainables.keeping import Keeping
 from trainables.loading import load_trainable
 from trainables.loop import Parts, TrainingRun
 from trainables.optimizers import build_optimizer, name_optimizer, switch_off_decay
 from trainables.rates import Rates, Timetable
 from trainables.regularisers.base import Hooks, Regulariser, Subject, sets_rate
 from trainables.regularisers.dropout import adopt_dropout
-from trainables.regularisers.needs import Offer, explain_misfit
+from trainables.regularisers.misfit_checks import Offer, explain_misfit
 from trainables.regularisers.weights import (
     Penalised,
     explain_derived,
     find_last_layer,
     select_penalised,
 )
-from trainables.returned import describe_returned
+from trainables.return_checks import describe_returned
 from trainables.run import Run
 from trainables.schedulers import OwnScheduler
 

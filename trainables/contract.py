@@ -26,7 +26,7 @@ from trainables.losses import (
     smooth_labels,
 )
 from trainables.metrics import OwnMetric, load_metrics
-from trainables.returned import check_losses, check_named, read_values
+from trainables.return_checks import check_losses, check_named, read_values
 
 
 class Trainable(ABC):

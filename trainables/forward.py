@@ -13,7 +13,7 @@ from trainables.data.batch import LABELS
 from trainables.data.nests import Nest
 from trainables.distributed.process import unwrap
 from trainables.errors import ContractError
-from trainables.returned import describe_returned
+from trainables.return_checks import describe_returned
 
 
 def call_network(model: nn.Module, inputs: Nest) -> Any:

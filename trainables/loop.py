@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.best_epoch import Keeping
 from trainables.compat import seed_torch
 from trainables.config.training import HALF_LIFE, Training
 from trainables.config.trial_parameters import EARLY_STOPPING
@@ -29,7 +30,6 @@ from trainables.devices import list_generators, set_precision
 from trainables.distributed.process import Process, Share, derive_seed
 from trainables.errors import DivergedError, locate
 from trainables.gap import compute_gaps
-from trainables.keeping import Keeping
 from trainables.measure import measure
 from trainables.norm_statistics import differentiate_as, find_norms, recompute_statistics
 from trainables.rates import LR, Rates

@@ -25,7 +25,7 @@ from trainables.data.nests import count_samples, map_nest
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame, locate
 from trainables.functions import Measured, MetricObject, Pooled, find_device
-from trainables.returned import check_named, describe_returned, read_number, read_values
+from trainables.return_checks import check_named, describe_returned, read_number, read_values
 
 _COUNT = "count of samples"
 _PAIR = "count of "

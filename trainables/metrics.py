@@ -12,7 +12,7 @@ from trainables.config.training import MetricSpec, prefers_high
 from trainables.data.nests import count_samples
 from trainables.errors import blame
 from trainables.functions import Function, Measured, MetricObject, Pooled, find_device, load
-from trainables.returned import read_values
+from trainables.return_checks import read_values
 
 _KEY = "training.metrics"
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from search_spaces.words import not_one_of
+from search_spaces.unknown_names import not_one_of
 from trainables.config.schedules import Interval
 from trainables.errors import ContractError, blame
-from trainables.returned import describe_returned
+from trainables.return_checks import describe_returned
 
 EXPECTED = (
     "an optimizer, (optimizer, scheduler), (optimizer, [schedulers]) or "

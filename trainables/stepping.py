@@ -24,7 +24,7 @@ from trainables.distributed.process import Process
 from trainables.rates import Rates
 from trainables.regularisers.base import Hooks, Now
 from trainables.regularisers.weights import Penalised
-from trainables.returned import check_step
+from trainables.return_checks import check_step
 
 T = TypeVar("T")
 Marked = Iterator[tuple[Fed, bool]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search_spaces.values import Value
-from service.answer.strength import find_strong
+from service.answer.strong_trials import find_strong
 from service.study.confirmation import Confirmation, ReplicateRun
 from service.study.ranking import Ranking, select_searched
 from service.study.records import OUT_OF_BUDGET, Role, Trial, TrialState

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from service.answer import effects
 from service.answer.arms import Arm, Race, TestScores
 from service.answer.effects import PartJudgement, estimate, pair_replicates
-from service.answer.looks import Decision, Limit, replicates_needed
+from service.answer.interim_looks import Decision, Limit, replicates_needed
 from service.answer.planner import FIRST, Planner, Stage
 from service.answer.unconfirmed import leave_unconfirmed
 from service.study.ranking import Ranking, list_challengers

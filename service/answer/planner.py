@@ -34,7 +34,7 @@ from service.answer.effects import (
     judge_parts,
     pair_replicates,
 )
-from service.answer.looks import Decision, Look, Spending, decide, spend
+from service.answer.interim_looks import Decision, Look, Spending, decide, spend
 from service.spec.sections import LOOKS
 from service.study.confirmation import ReplicateRun
 from service.study.records import Role, Trial

@@ -31,8 +31,8 @@ def refit_here(
 ) -> None:
     """Refit a sweep with a progress bar, and print what came of it; exit code 1 or 2 if it is not
     registered."""
-    from service.report.refit import write_refit
     from service.report.refit_progress import show_epochs
+    from service.report.refit_text import write_refit
     from service.run.register_refit import refit_sweep
 
     at = locate_home(home)

@@ -121,7 +121,7 @@ def trials(
 
     from service.cli.remote_report import trials_table
     from service.client import endpoints
-    from service.client.models import TrialOut
+    from service.client.api_models import TrialOut
 
     remote = Remote.at(server, token)
     found = remote.client.do(endpoints.trials(remote.find(name)))

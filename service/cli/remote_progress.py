@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from service.client import endpoints
+from service.client.api_models import SweepDetails, TrialOut
 from service.client.client import Client
-from service.client.models import SweepDetails, TrialOut
 from service.client.sweep_events import StateChanged, SweepEvent
 from service.report.progress import choose_view, showing
 from service.spec.model import SweepSpec

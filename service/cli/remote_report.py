@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from service.base.number_format import MISSING, duration, number, size
+from service.client.api_models import CostOut, NodeOut, SweepDetails, SweepOut, TrialOut
 from service.client.job_states import JobState
-from service.client.models import CostOut, NodeOut, SweepDetails, SweepOut, TrialOut
 from service.report.formatting import format_trial
 from service.sweep.cost import Cost, describe_hours
 

@@ -14,9 +14,9 @@ from service.cli.app import print_json, write_file
 from service.report.console import open_console
 
 if TYPE_CHECKING:
+    from service.client.api_models import SweepOut
     from service.client.client import Client
     from service.client.endpoints import Call
-    from service.client.models import SweepOut
 
 
 T = TypeVar("T")

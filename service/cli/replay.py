@@ -118,7 +118,7 @@ def replay(
 
 def _compare(request: Request, home: Home, *, png: Path | None, as_json: bool) -> None:
     from service.replay.command import dump_comparison, run_replays
-    from service.replay.terminal import print_comparison, show_replays
+    from service.replay.replay_terminal import print_comparison, show_replays
     from service.run.user_code import use_folders
 
     errors = open_console(stderr=True)
@@ -135,7 +135,7 @@ def _compare(request: Request, home: Home, *, png: Path | None, as_json: bool) -
 
 
 def _save_table(histories: list[str], home: Home, path: Path) -> None:
-    from service.replay.sources import open_history
+    from service.replay.history_files import open_history
     from service.replay.table_file import save_table
 
     if len(histories) != 1:

@@ -102,7 +102,7 @@ def _open_console(as_json: bool) -> Console:
 def _finish(ending: Ending, folder: SweepFolder, home: Home, as_json: bool) -> None:
     """Print the report and any warnings, and exit with the code of the outcome."""
     from service.run.start_and_resume import list_failures
-    from service.sweep.losses import Losses, attempt
+    from service.sweep.lost_items import Losses, attempt
     from service.sweep.sweep_record import SweepState
 
     notes = open_console(stderr=True)

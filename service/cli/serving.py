@@ -69,7 +69,7 @@ def up(
 ) -> None:
     """Start the whole service on this machine: API, MLflow UI and Ray. Stop it with Ctrl-C."""
     from service.cli.local_stack import Ports, run_stack
-    from service.cli.stopping import ignore_signals, stop_in_order
+    from service.cli.stop_signals import ignore_signals, stop_in_order
     from service.server.serve import serve
 
     ports = Ports(port, mlflow_port, ray_port)

@@ -16,7 +16,7 @@ from service.report.console import open_console
 from service.sweep.cost import Cost, describe_cost
 
 if TYPE_CHECKING:
-    from service.client.models import UserOut
+    from service.client.api_models import UserOut
 
 _ROWS = (
     ("running", "sweeps on the cluster"),

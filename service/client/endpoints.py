@@ -14,10 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.base.errors import ErrorDetails, Problem, ServerError, find_class_of_status
 from service.base.versions import get_installed_version
 from service.client.account_models import AuditOut, NewToken, TokenMade, TokensOut
-from service.client.audit_actions import AuditAction
-from service.client.driver_reports import DriverJobOut, End, InstructionsOut, Report
-from service.client.job_states import JobState
-from service.client.models import (
+from service.client.api_models import (
     BestOut,
     BundleOut,
     ClusterOut,
@@ -32,6 +29,9 @@ from service.client.models import (
     UserOut,
     ValidOut,
 )
+from service.client.audit_actions import AuditAction
+from service.client.driver_reports import DriverJobOut, End, InstructionsOut, Report
+from service.client.job_states import JobState
 from service.client.problem_types import find_class
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search_spaces.words import join_names
+from search_spaces.unknown_names import join_names
 from service.base.errors import InputError
 from service.spec.model import SweepSpec
 from service.spec.resources import Resources

@@ -24,13 +24,13 @@ from service.sweep.home import SweepFolder
 from service.sweep.inspected_files import BEST, CONTROL, write_inspected
 from service.sweep.torch_files import save_tensors
 from trainables.analysis.held_out import compare_test, measure_test_rows
-from trainables.analysis.inspection import inspect_weights
+from trainables.analysis.inspect_network import inspect_weights
 from trainables.config.trial_parameters import list_parts
 from trainables.data.splits import Splits
 from trainables.devices import get_device_name, limit_memory
 from trainables.distributed.process import Process
 from trainables.errors import TrainableError, describe_error
-from trainables.folded import FoldedRun
+from trainables.folded_run import FoldedRun
 from trainables.loops.opening import open_run
 from trainables.loops.own import OwnRun
 from trainables.run import EpochResult, Run

@@ -17,8 +17,8 @@ from service.replay.comparison import (
     compare,
     count_trials,
 )
-from service.replay.courses import prepare
-from service.replay.sources import open_history
+from service.replay.history_files import open_history
+from service.replay.recorded_trainings import prepare
 from service.replay.variants import list_variants, read_stopping
 from service.spec.sections import Budget, Search
 from service.sweep.home import Home

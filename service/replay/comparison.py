@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.base.errors import InputError
-from service.replay.courses import Courses
+from service.replay.recorded_trainings import Courses
 from service.replay.simulation import Replay, replay
 from service.replay.statistics import (
     Estimate,

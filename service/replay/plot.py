@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from service.base.plain_text import clean
 from service.replay.comparison import Compared, Comparison, Curve
-from service.replay.terminal import shorten
+from service.replay.replay_terminal import shorten
 from service.report.plots import save_figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1f")

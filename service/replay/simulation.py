@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from service.replay.courses import Course, Courses, Standing
+from service.replay.recorded_trainings import Course, Courses, Standing
 from service.spec.model import SweepSpec
 from service.study.enough import Enough
 from service.study.events import Observer

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest
 
-from service.replay.courses import Courses
+from service.replay.recorded_trainings import Courses
 from service.replay.simulation import Improvement, Replay
 
 Bounds = tuple[float, float]

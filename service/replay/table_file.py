@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search_spaces.values import Value
 from service.base.errors import GapsweepError, InputError
-from service.replay.history import History, Recording, Values, build_history
+from service.replay.recorded_sweep import History, Recording, Values, build_history
 from service.spec.file import dump_spec
 from service.spec.stored import parse_stored_spec
 from service.study.records import Role

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from search_spaces.models import Strict
 from service.base.errors import InputError, SpecError
-from service.replay.history import History
+from service.replay.recorded_sweep import History
 from service.spec.directions import fill_directions
 from service.spec.invalid import describe_problems
 from service.spec.model import StoppingChoice, SweepSpec

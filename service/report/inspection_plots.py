@@ -9,7 +9,7 @@ from matplotlib.figure import FigureBase
 
 from service.base.plain_text import clean
 from service.report.plots import BASELINE_COLOUR, BEST_COLOUR, render_svg, save_figure
-from service.report.robustness import NAMES, list_scores
+from service.report.robustness_text import NAMES, list_scores
 from service.sweep.inspection import (
     STABLE_SHARE,
     ColumnShare,

@@ -11,15 +11,15 @@ from markupsafe import Markup
 from service.base.number_format import duration, number
 from service.base.plain_text import clean
 from service.report import formatting
-from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
-from service.report.columns import COLUMNS_NOTE, describe_columns, describe_stable
+from service.report.audit_text import AUDIT_COLUMNS, list_audit_rows, write_audit
+from service.report.column_text import COLUMNS_NOTE, describe_columns, describe_stable
 from service.report.component_groups import IDLE_MARK, describe_idle
-from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
+from service.report.edge_text import EDGES_TITLE, SEARCH_ON, write_edge
 from service.report.inspection_plots import MOST_COLUMNS, draw_columns_plot, draw_robustness_plot
 from service.report.networks import NETWORKS_NOTE, list_network_rows, name_finalists
 from service.report.plots import draw_curves_plot, draw_effects_plot, draw_gap_plot
 from service.report.report_data import ReportData, list_arm_metrics
-from service.report.robustness import describe_scores, list_robust_rows, list_scores
+from service.report.robustness_text import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.inspection import Inspection

@@ -23,7 +23,7 @@ from service.base.streams import make_safe
 from service.report.console import open_console
 from service.report.formatting import format_trial
 from service.study.records import Epoch, Role, Trial, TrialState
-from service.sweep.losses import describe_error
+from service.sweep.lost_items import describe_error
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep
 from service.sweep.sweep_so_far import SweepSoFar

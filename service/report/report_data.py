@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from service.answer.unconfirmed import leave_unconfirmed
-from service.report.comparison import ComparisonRow, compare
 from service.report.component_groups import GroupRow, group_trials
 from service.report.curves import Curves, GapPoint, build_curves, collect_gap_points
-from service.report.edges import write_warning
+from service.report.edge_text import write_warning
+from service.report.finalist_comparison import ComparisonRow, compare
 from service.report.ordering import list_metrics
-from service.report.refit import write_refit
+from service.report.refit_text import write_refit
 from service.report.savings import Savings, count_savings
 from service.report.verdict import EARLIER_RULE, write_verdict
 from service.study.importance import Importances
 from service.study.records import GAP_REPORTED, Role, Trial, TrialState, find_gap
 from service.sweep.answer import Answer
 from service.sweep.cost import describe_cost
-from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.inspection import Inspection
+from service.sweep.range_edges import EdgeWarning, find_edges
 from service.sweep.sweep_record import Sweep, SweepState
 
 REPORTED_NOTE = (

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from service.base.number_format import MISSING, duration, number
-from service.report.audit import AUDIT_COLUMNS, list_audit_rows, write_audit
-from service.report.columns import describe_columns, describe_stable, list_column_groups
-from service.report.comparison import ComparisonRow
+from service.report.audit_text import AUDIT_COLUMNS, list_audit_rows, write_audit
+from service.report.column_text import describe_columns, describe_stable, list_column_groups
 from service.report.component_groups import IDLE_MARK, GroupRow, describe_idle
-from service.report.edges import EDGES_TITLE, SEARCH_ON, write_edge
+from service.report.edge_text import EDGES_TITLE, SEARCH_ON, write_edge
+from service.report.finalist_comparison import ComparisonRow
 from service.report.formatting import (
     format_bounds,
     format_mean,
@@ -29,12 +29,12 @@ from service.report.formatting import (
 )
 from service.report.networks import NETWORKS_NOTE, NetworkRow, list_network_rows, name_finalists
 from service.report.report_data import ReportData, list_arm_metrics
-from service.report.robustness import describe_scores, list_robust_rows, list_scores
+from service.report.robustness_text import describe_scores, list_robust_rows, list_scores
 from service.report.verdict import describe_part
 from service.study.importance import TOO_FEW_TRIALS
 from service.sweep.answer import Answer, Audit, Claim
-from service.sweep.edges import EdgeWarning
 from service.sweep.inspection import InputColumns, Inspection, RobustnessSummary
+from service.sweep.range_edges import EdgeWarning
 from trainables.config.anatomy import Anatomy
 
 _BAR = 28

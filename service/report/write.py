@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.base.files import write_atomically
-from service.report.columns import write_columns
+from service.report.column_text import write_columns
 from service.report.report_data import ReportData, build_report
 from service.study.study import SweepStudy
 from service.sweep.home import SweepFolder

@@ -16,9 +16,9 @@ from service.run.create_sweep import create_sweep
 from service.run.evidence import Asked
 from service.run.preflight import check_components, check_replicates, run_preflight
 from service.run.session_plan import More, SessionOptions
+from service.run.study_turns import PATIENCE
 from service.run.sweep_control import Interrupts
 from service.run.sweep_session import Ending, Session
-from service.run.turns import PATIENCE
 from service.run.user_code import find_code_problems, use_folders
 from service.spec.model import SweepSpec
 from service.sweep.asked import is_asked

@@ -16,8 +16,8 @@ from service.run.asked_trial import AskedTrial
 from service.run.asked_worker import AskedWorker
 from service.run.evidence import Asked
 from service.run.session_log import open_runs
+from service.run.study_turns import Handed, Turn, Turns
 from service.run.sweep import Report, Sweep
-from service.run.turns import Handed, Turn, Turns
 from service.study.events import Observer, TrialEvent
 from service.study.trial_flow import NoTrial
 from service.sweep.asked import Claim

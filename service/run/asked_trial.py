@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from service.base.errors import InputError, TrialEndedError
-from service.run.asked_words import describe_task
+from service.run.asked_advice import describe_task
 from service.study.messages import EpochReport, TrialFailure
 from service.study.session import Decision
 from trainables.errors import DivergedError, TrainableError
@@ -21,7 +21,7 @@ from trainables.loops.trial import Measure, Trial
 if TYPE_CHECKING:
     from service.run.asked_sweep import AskedSweep
     from service.run.asked_worker import AskedWorker
-    from service.run.turns import Handed
+    from service.run.study_turns import Handed
     from trainables.loops.regularised import Regularised
     from trainables.loops.trial_data import TrialData
 

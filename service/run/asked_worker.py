@@ -9,7 +9,7 @@ from service.run.process_state import preserve_process_state
 from service.spec.directions import is_high_good
 from service.spec.model import SweepSpec
 from service.study.messages import Assignment, EpochReport
-from trainables.loops.elsewhere import ELSEWHERE, RunElsewhere
+from trainables.loops.external_run import ELSEWHERE, RunElsewhere
 from trainables.loops.opening import read_parts
 from trainables.run import EpochResult
 

@@ -26,11 +26,11 @@ from service.sweep.load import read_sweep
 from service.sweep.refit_record import Refit, get_refit_files, read_refit
 from service.sweep.sweep_record import Sweep
 from trainables.analysis.export import Origin, export_network, export_state, list_files
+from trainables.analysis.export_subject import SAMPLES, gather_subject
 from trainables.analysis.program import Format
 from trainables.analysis.pruning import Removed, prune
-from trainables.analysis.subject import SAMPLES, gather_subject
+from trainables.data.pooled_samples import take_raw
 from trainables.data.splits import Splits
-from trainables.data.whole import take_raw
 from trainables.run import Run
 
 Source = Literal["refit", "best"]

@@ -22,7 +22,7 @@ from service.sweep.inspection import (
     RobustnessSummary,
 )
 from service.sweep.sweep_record import Sweep
-from trainables.analysis.inspection import inspect_weights
+from trainables.analysis.inspect_network import inspect_weights
 from trainables.config.inspection import Inspected
 from trainables.config.robustness import Curve, Robustness
 from trainables.data.splits import Splits

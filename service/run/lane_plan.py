@@ -14,8 +14,8 @@ import torch
 from search_spaces.kinds import Choice, Int, Plain
 from search_spaces.random_points import draw_point
 from search_spaces.space import SearchSpace
+from search_spaces.unknown_names import join_names
 from search_spaces.values import Value
-from search_spaces.words import join_names
 from service.base.errors import Problem, SpecError
 from service.base.number_format import duration
 from service.cluster.slot import FEWEST

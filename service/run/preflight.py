@@ -12,8 +12,8 @@ import cloudpickle
 from search_spaces.consistency import locate_alternatives
 from search_spaces.kinds import Int, Parameter, list_alternatives
 from search_spaces.models import list_changed
+from search_spaces.unknown_names import not_one_of
 from search_spaces.values import Value
-from search_spaces.words import not_one_of
 from service.base.errors import Problem, SpecError
 from service.run.preflight_loop import check_loop, find_loop_problems
 from service.run.ranges import Ranges, compute_ranges
@@ -22,9 +22,9 @@ from service.run.user_code import find_code_problems
 from service.spec.external import refuse_external
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices
+from trainables.analysis.batch_usage import find_unread
 from trainables.analysis.examine import Examination, examine
 from trainables.analysis.last_batch import LastBatch, find_smallest
-from trainables.analysis.unread import find_unread
 from trainables.build import build_run, find_misfits
 from trainables.config.imports import find_import_paths
 from trainables.config.regularisers import BY_KEY, RegulariserConfig, read_regularisers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search_spaces.kinds import Auto, list_alternatives
-from search_spaces.words import did_you_mean, not_one_of
+from search_spaces.unknown_names import did_you_mean, not_one_of
 from service.base.errors import Problem, SpecError
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_custom_choices

@@ -13,8 +13,8 @@ from search_spaces.values import Value, write
 from service.base.errors import Problem, SpecError
 from service.report.formatting import format_share
 from service.spec.model import SweepSpec
+from trainables.analysis.lambda_probe import SHRINKS, Prober, Strength
 from trainables.analysis.linear import find_largest
-from trainables.analysis.strength import SHRINKS, Prober, Strength
 from trainables.build import build_run
 from trainables.config.penalties import penalties
 from trainables.config.regularisers import Penalty

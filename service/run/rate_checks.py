@@ -7,8 +7,8 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from search_spaces.unknown_names import not_one_of
 from search_spaces.values import Value
-from search_spaces.words import not_one_of
 from service.base.errors import Problem
 from service.spec.model import SweepSpec
 from trainables.analysis.examine import Examination

@@ -37,16 +37,16 @@ from service.sweep.refit_record import (
 from service.sweep.sweep_record import Sweep
 from service.sweep.torch_files import save_tensors
 from trainables.analysis.export import Written, export_network
+from trainables.analysis.export_subject import SAMPLES, gather_subject
 from trainables.analysis.held_out import compare_test, measure_test_rows
-from trainables.analysis.subject import SAMPLES, gather_subject
 from trainables.config.code_files import CodeFile
 from trainables.config.training import scale_for_workers
 from trainables.config.trial_parameters import read_point, remove_parts
 from trainables.data.datasets import open_rows
 from trainables.data.digest import digest_rows
+from trainables.data.pooled_samples import keep_raw, merge, take_raw
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits
-from trainables.data.whole import keep_raw, merge, take_raw
 from trainables.errors import TrainableError
 from trainables.loop import TrainingRun
 from trainables.loops.finding import find_loop

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.base.errors import GapsweepError, InputError
 from service.base.plain_text import escape_markdown
-from service.report.refit import write_refit as write_sentences
+from service.report.refit_text import write_refit as write_sentences
 from service.run.refit import Progress, find_or_refit
 from service.spec.model import SweepSpec
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
@@ -78,7 +78,7 @@ def refit_sweep(
 def _update_report(sweep: Sweep, study: Any, folder: SweepFolder) -> str:
     """Write the page anew, which mentions the refit; its verdict. It may be lost."""
     from service.report.write import write_report
-    from service.sweep.losses import Losses, attempt
+    from service.sweep.lost_items import Losses, attempt
 
     data = attempt(Losses(), "report.html", lambda: write_report(sweep, study, folder))
     return "" if data is None else data.description

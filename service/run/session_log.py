@@ -17,7 +17,7 @@ from service.sweep.code_record import read_code
 from service.sweep.environment import get_artifact_location, get_mlflow_uri
 from service.sweep.history import read_history
 from service.sweep.home import Home, SweepFolder
-from service.sweep.losses import Loss
+from service.sweep.lost_items import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking.late_runs import LateRuns
 from service.tracking.outbox import Outbox

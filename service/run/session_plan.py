@@ -12,7 +12,7 @@ from service.run.evidence import Evidence
 from service.run.sweep_control import Orders, Reserve
 from service.spec.model import SweepSpec
 from service.study.confirmation import Confirmation
-from service.study.folds import FoldPlan
+from service.study.fold_study import FoldPlan
 from service.study.records import Role
 from service.study.slot_flow import ALONE, Widths
 from service.study.study import SweepStudy

@@ -14,8 +14,8 @@ from service.cluster.connection import Cluster
 from service.cluster.divisions import TrialContext
 from service.report.write import write_report
 from service.run.evidence import Evidence, choose_evidence
+from service.run.first_points import plan_search
 from service.run.local_executor import run_trials_here
-from service.run.points import plan_search
 from service.run.session_log import open_log
 from service.run.session_plan import (
     SessionOptions,
@@ -41,7 +41,7 @@ from service.sweep.history import History
 from service.sweep.home import Home, SweepFolder
 from service.sweep.kept_weights import FinalistWeights
 from service.sweep.load import assemble
-from service.sweep.losses import Loss, Losses, attempt
+from service.sweep.lost_items import Loss, Losses, attempt
 from service.sweep.summary import Summary, summarise, summarise_state
 from service.sweep.sweep_observer import GuardedObserver, SweepObserver, guard
 from service.sweep.sweep_record import Sweep, SweepState

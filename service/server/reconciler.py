@@ -25,14 +25,14 @@ from service.base.errors import (
 from service.client.job_states import JobState, RequestedAction
 from service.cluster.jobs import JobCluster, JobStatus, Launch, sum_capacity
 from service.server.diagnosis import diagnose, is_same_cause
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.job_demand import read_demand
 from service.server.queue import QueueLimits, Waiting, select_next
 from service.server.queued_sweeps import QueuedSweeps
 from service.server.shares import share
 from service.server.store.job_records import Job
+from service.server.sweep_failures import Troubles
 from service.server.sweep_service import SweepService
-from service.server.troubles import Troubles
 from service.sweep.home import Home
 
 USAGE_WINDOW = 6 * 3600.0

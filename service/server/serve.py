@@ -23,12 +23,12 @@ from service.base.ports import check_port, is_loopback
 from service.base.server_logging import configure_logging
 from service.cluster.jobs_client import RayJobs
 from service.server.api.app import create_app
-from service.server.api.parts import Part
+from service.server.api.background_parts import Part
 from service.server.api.rate_limits import RateSettings
-from service.server.handover import Handover
+from service.server.driver_access import Handover
+from service.server.http_timeouts import PatientProtocol
 from service.server.leased_loop import LeasedLoop
 from service.server.mlflow_tasks import END_RUNS, REMOVE_RUNS, MlflowTask
-from service.server.patient_protocol import PatientProtocol
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.run_cleanup import RunCleanup

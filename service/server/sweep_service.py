@@ -21,6 +21,7 @@ from service.client.job_states import JobState, RequestedAction
 from service.server.account_service import AccountService
 from service.server.audit_counter import AuditCounter
 from service.server.bundle_unpacking import BundleLimits, restore, unpack
+from service.server.requested_ranges import widen_job
 from service.server.rights import require_role
 from service.server.store.audit_store import AuditStore
 from service.server.store.bundle_store import BundleStore
@@ -38,7 +39,6 @@ from service.server.store.token_store import TokenStore
 from service.server.store.user_roles import UserRole
 from service.server.store.user_store import UserStore
 from service.server.user_limits import UserLimits, check_queued, check_stored
-from service.server.widening import widen_job
 from service.spec.external import refuse_external
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec

@@ -26,7 +26,7 @@ from service.base.redaction import redact
 from service.client.sweep_events import event_to_json
 from service.server.store.job_records import StoredEvent, Webhook
 from service.server.store.webhook_store import WebhookStore
-from service.sweep.losses import describe_error
+from service.sweep.lost_items import describe_error
 
 TRIES = 12
 """Calls after which an event is given up, about an hour after the first one."""

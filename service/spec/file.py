@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from search_spaces.presets import list_presets, load_preset
-from search_spaces.words import not_one_of
+from search_spaces.unknown_names import not_one_of
 from service.base.errors import InputError, Problem, SpecError
 from service.spec.invalid import describe_problems
 from service.spec.model import SweepSpec

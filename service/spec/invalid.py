@@ -11,11 +11,11 @@ from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search_spaces.models import MORE, MOST_PROBLEMS
-from search_spaces.words import join_names, not_one_of, shorten, show
+from search_spaces.unknown_names import join_names, not_one_of, shorten, show
 from service.base.errors import Problem
 from service.spec.model import SweepSpec
+from trainables.config.foreign_keys import suggest_key
 from trainables.config.imports import IMPORT_PATH, suggest_path
-from trainables.config.mistaken import suggest_key
 
 _LONGEST = 2_000
 _LONGEST_PATH = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.words import did_you_mean
+from search_spaces.unknown_names import did_you_mean
 from trainables.config.code_policy import CodePolicy, get_policy
 from trainables.errors import ContractError, blame
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from search_spaces.words import shorten
+from search_spaces.unknown_names import shorten
 from service.base.errors import Problem
 
 _MOST_VALUES = 20_000

@@ -15,8 +15,8 @@ from search_spaces.kinds import Plain
 from search_spaces.models import get_first_message
 from search_spaces.parsing import AUTO, AUTOMATIC
 from search_spaces.space import SearchSpace
+from search_spaces.unknown_names import join_names, show
 from search_spaces.values import Value, thaw
-from search_spaces.words import join_names, show
 from trainables.config.optimizers import optimizers
 from trainables.config.registry import Custom, Registry
 from trainables.config.regularisers import BUILT_IN, BY_KEY, RegulariserConfig

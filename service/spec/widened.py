@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import yaml
 
+from search_spaces.unknown_names import shorten
 from search_spaces.values import Value, freeze
 from search_spaces.widening import WideningError, Wider, show_bound, widen
-from search_spaces.words import shorten
 from service.base.errors import InputError, Problem, ProblemsError
 from service.spec.model import SweepSpec
 from service.spec.space_rules import find_space_problems

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from search_spaces.values import Value
 from service.study.attributes import TrialAttributes
 from service.study.compat import PartOfStudy
-from service.study.space import read_space
+from service.study.sampled_space import read_space
 from service.study.strength import Strengths, list_strengths, rank_shares, rank_strengths
 
 

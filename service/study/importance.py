@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from service.study.attributes import TrialAttributes
 from service.study.records import Role, find_gap
-from service.study.space import read_space
+from service.study.sampled_space import read_space
 
 MIN_TRIALS = 20
 TOO_FEW_TRIALS = "Not enough trials to tell what mattered."

@@ -10,7 +10,7 @@ from optuna.trial import TrialState as StudyTrialState
 
 from search_spaces.space import SearchSpace
 from service.study.attributes import TrialAttributes
-from service.study.draft import EXHAUSTED, is_exhausted, is_finite
+from service.study.drawn_points import EXHAUSTED, is_exhausted, is_finite
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials
 

@@ -39,13 +39,13 @@ from service.study.events import (
     TrialPaused,
     TrialStarted,
 )
-from service.study.folds import FoldPlan, FoldStudy
+from service.study.fold_study import FoldPlan, FoldStudy
 from service.study.messages import Assignment
 from service.study.open_trial import OpenTrial
 from service.study.paused_trials import PausedTrials
 from service.study.records import NOT_PROMOTED, Epoch, Metrics, Params, Role, Trial
-from service.study.sampling import count_avoided
 from service.study.search_budget import SearchBudget
+from service.study.seeded_sampler import count_avoided
 from service.study.study import SweepStudy
 from service.study.trial_reader import list_frozen_trials, read_trial
 from trainables.config.folds import FoldEpoch

@@ -17,11 +17,11 @@ from service.study.decision import Decision, decide_as_stored
 from service.study.importance import Importances, importances
 from service.study.journal_file import JournalFile
 from service.study.journals import Opener, read_journal
+from service.study.past_study import decide_again, draw_again
 from service.study.ranking import Mode
 from service.study.records import Epoch, Params, Trial
-from service.study.rewind import decide_again, draw_again
-from service.study.sampling import ResumableSampler
-from service.study.space import read_space, store_space
+from service.study.sampled_space import read_space, store_space
+from service.study.seeded_sampler import ResumableSampler
 from service.study.storage import StudyStorage
 from service.study.tabular import TabularSampler
 from service.study.trial_reader import read_trials

@@ -13,7 +13,7 @@ from search_spaces.space import SearchSpace
 from service.study.attributes import Finding, StudyAttributes, TrialAttributes, is_paused
 from service.study.ranking import CONTROL_PREFIX
 from service.study.records import Epoch, Trial, TrialState
-from service.study.space import read_space
+from service.study.sampled_space import read_space
 
 _STATES = {
     StudyTrialState.RUNNING: TrialState.RUNNING,

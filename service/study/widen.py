@@ -28,7 +28,7 @@ from service.study.compat import (
     has_bounds_of_sampler,
 )
 from service.study.journals import ReadOnlyJournal, open_journal, read_journal
-from service.study.space import store_space
+from service.study.sampled_space import store_space
 
 Entry = dict[str, Any]
 

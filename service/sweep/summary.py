@@ -17,10 +17,10 @@ from service.base.json_numbers import Number
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer
 from service.sweep.cost import Cost
-from service.sweep.edges import EdgeWarning, find_edges
 from service.sweep.home import SweepFolder
 from service.sweep.inspection import Inspection
-from service.sweep.losses import Loss
+from service.sweep.lost_items import Loss
+from service.sweep.range_edges import EdgeWarning, find_edges
 from service.sweep.sweep_record import Sweep, SweepState
 
 _LIBRARIES = ("gapsweep", "ray", "optuna", "mlflow", "torch", "kornia", "numpy")

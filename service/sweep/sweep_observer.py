@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from service.study.events import EpochEnded, Observer, TrialEvent
-from service.sweep.losses import Losses, describe_error
+from service.sweep.lost_items import Losses, describe_error
 from service.sweep.sweep_record import Sweep
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from service.study.records import TrialState
 from service.sweep.environment import EXPERIMENT, get_mlflow_uri
 from service.sweep.home import Home
 from service.sweep.load import read_sweep
-from service.sweep.losses import describe_error
+from service.sweep.lost_items import describe_error
 from service.tracking.server_program import run_program
 
 _STATUS = {"succeeded": "FINISHED", "failed": "FAILED"}
@@ -47,9 +47,9 @@ def end_all(home: Home, uri: str | None, states: Mapping[str, str]) -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from service.tracking.left_open import end_runs, find_open_runs
     from service.tracking.run_status import KILLED
     from service.tracking.run_tags import SWEEP_TAG
+    from service.tracking.unended_runs import end_runs, find_open_runs
 
     try:
         client = mlflow.MlflowClient(uri)

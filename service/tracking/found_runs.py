@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import (
 
 from service.base.plain_text import escape_markdown
 from service.study.records import Trial
-from service.sweep.losses import Losses, describe_error
+from service.sweep.lost_items import Losses, describe_error
 from service.sweep.sweep_record import Sweep
 from service.tracking.artifact_places import log_artifact
 from service.tracking.direct_writes import DirectWriter, RunChange
@@ -33,7 +33,6 @@ from service.tracking.entities import (
     make_text,
 )
 from service.tracking.experiment import Experiment
-from service.tracking.left_open import end_runs, find_open_runs
 from service.tracking.outbox import TrialUpdate
 from service.tracking.refusals import BatchLog, Entity, is_away
 from service.tracking.run_metrics import (
@@ -55,6 +54,7 @@ from service.tracking.run_tags import (
     name_run,
 )
 from service.tracking.tracked_sweep import TrackedSweep
+from service.tracking.unended_runs import end_runs, find_open_runs
 
 
 class FoundRuns:

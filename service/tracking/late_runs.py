@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.sweep.losses import Losses
+from service.sweep.lost_items import Losses
 from service.sweep.sweep_record import Sweep
 from service.tracking.outbox import TrialUpdate
 from service.tracking.tracked_sweep import TrackedSweep, choose_batch

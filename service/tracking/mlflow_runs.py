@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 
 from service.base.uris import find_sqlite_path
-from service.sweep.losses import Losses, describe_error
+from service.sweep.lost_items import Losses, describe_error
 from service.sweep.sweep_record import Sweep
 from service.tracking.found_runs import FoundRuns
 from service.tracking.new_database import create_database

@@ -22,7 +22,7 @@ from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from service.base.errors import InputError, ServerError
-from service.sweep.losses import describe_error
+from service.sweep.lost_items import describe_error
 from service.sweep.refit_record import Registered
 from service.tracking.entities import make_metrics, make_params, make_tags, make_text
 from service.tracking.found_runs import FoundRuns

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from service.study.events import Observer
 from service.study.records import Epoch, Trial
-from service.sweep.losses import Losses, describe_error
+from service.sweep.lost_items import Losses, describe_error
 
 PERSISTENT = 5
 """Failures in a row after which a sink that answers otherwise is taken to refuse an update."""

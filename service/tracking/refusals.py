@@ -10,7 +10,7 @@ import requests
 from mlflow.entities import LifecycleStage, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from service.sweep.losses import Losses, describe_error
+from service.sweep.lost_items import Losses, describe_error
 from service.tracking.entities import describe, shorten
 from service.tracking.outbox import SinkEmptiedError
 

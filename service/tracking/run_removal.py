@@ -21,7 +21,7 @@ from service.base.errors import ServerError
 from service.base.redaction import redact
 from service.base.uris import find_sqlite_path
 from service.sweep.environment import DATABASES, EXPERIMENT
-from service.sweep.losses import describe_error
+from service.sweep.lost_items import describe_error
 from service.tracking.run_tags import REFIT_ROLE, ROLE_TAG, SWEEP_TAG
 
 PURGE_TAG = "gapsweep.removed"

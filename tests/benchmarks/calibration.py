@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta
 
-from service.answer.looks import Decision
+from service.answer.interim_looks import Decision
 from tests.simulated_decisions import Outcome, World, simulate
 
 HIGHEST_RATE = 0.06

@@ -34,7 +34,7 @@ from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.leased_loop import LeasedLoop
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler

@@ -23,7 +23,7 @@ from statistics import fmean, geometric_mean
 import numpy as np
 
 from service.replay.comparison import Losses, count_losses, count_trials
-from service.replay.courses import Courses, prepare
+from service.replay.recorded_trainings import Courses, prepare
 from service.replay.simulation import Replay, replay
 from service.replay.statistics import Fate, find_fate, quantile
 from service.replay.table_file import read_table

@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine
 from service.base.amount import Amount
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.store.database import Database

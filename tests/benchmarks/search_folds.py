@@ -26,15 +26,15 @@ from scipy import stats
 from sklearn.datasets import load_wine
 
 from service.cluster.divisions import TrialContext
+from service.run.first_points import plan_search
 from service.run.local_executor import run_trials_here
-from service.run.points import plan_search
 from service.run.session_plan import plan_folds
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
 from service.study.events import Observer
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Trial
-from service.study.sampling import ResumableSampler
+from service.study.seeded_sampler import ResumableSampler
 from service.study.session import StudySession
 from service.study.study import SweepStudy
 from service.study.trial_flow import TrialFlow

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from service.replay.comparison import count_trials
-from service.replay.courses import Courses, prepare
+from service.replay.recorded_trainings import Courses, prepare
 from service.replay.simulation import replay
 from service.replay.statistics import quantile
 from service.replay.table_file import read_table

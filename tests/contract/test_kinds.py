@@ -18,7 +18,7 @@ from tests.specs import parse
 from tests.trainings import same_state
 from trainables.analysis.examine import examine
 from trainables.analysis.export import export_network
-from trainables.analysis.subject import gather_subject
+from trainables.analysis.export_subject import gather_subject
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.data.splits import Splits

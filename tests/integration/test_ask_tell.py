@@ -533,7 +533,7 @@ def test_who_trains_the_trials_is_checked(
     automatic = {"penalty": {"choice": ["none", "l1"]}, "lambda": "auto"}
     with pytest.raises(gapsweep.SpecError, match="name `trainable` and `data`, or give a range"):
         open_sweep(space=automatic, new=True)
-    monkeypatch.setattr("service.run.turns.PATIENCE", 0.1)
+    monkeypatch.setattr("service.run.study_turns.PATIENCE", 0.1)
     with sweep.folder.lock(), pytest.raises(SweepBusyError):
         sweep.ask()
     (sweep.folder.asked).rmdir()  # as of a sweep that trains its trials itself

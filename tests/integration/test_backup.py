@@ -18,7 +18,7 @@ import pytest
 
 from service.client.job_states import JobState
 from service.server.backup import read_backup, write_backup
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.store.progress_store import ProgressStore
 from service.sweep.home import Home
 from service.sweep.load import read_sweep

@@ -14,7 +14,7 @@ from httpx2 import Response
 
 from service.client.job_states import JobState
 from service.cluster.jobs_client import RayJobs
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.queue import QueueLimits
 from service.server.reconciler import Reconciler
 from service.server.store.job_records import DriverReport

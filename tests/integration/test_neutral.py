@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from search_spaces.points import select_representable
 from search_spaces.sampling import suggest
-from service.run.points import plan_search
+from service.run.first_points import plan_search
 from service.run.python_api import run
 from tests.contract.sweeps import BASE
 from tests.specs import parse, problems

@@ -15,7 +15,7 @@ from mlflow.utils.validation import _validate_metric_name, _validate_tag_name
 
 from service.study.ranking import Ranking
 from service.study.records import Epoch, Role, Trial, TrialState
-from service.sweep.losses import Loss
+from service.sweep.lost_items import Loss
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking import mlflow_runs
 from service.tracking.entities import make_name

@@ -18,7 +18,7 @@ from service.base.errors import InputError
 from service.server.api import dependencies
 from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
-from service.server.patient_protocol import PatientProtocol
+from service.server.http_timeouts import PatientProtocol
 from service.server.serve import check_proxies
 from tests.patience import wait_for
 from tests.served import served

@@ -25,11 +25,11 @@ from service.study.records import Role, Trial, TrialState
 from service.sweep.home import Home
 from service.sweep.sweep_record import Sweep, SweepState
 from service.tracking import mlflow_runs
-from service.tracking.left_open import find_open_runs
 from service.tracking.mlflow_runs import SweepRuns
 from service.tracking.new_database import create_database
 from service.tracking.outbox import TrialUpdate
 from service.tracking.run_tags import SWEEP_TAG
+from service.tracking.unended_runs import find_open_runs
 from tests.commands import DIGITS, LOCAL, gapsweep, settings
 from tests.contract.sweeps import Executor
 from tests.patience import patience, wait_for

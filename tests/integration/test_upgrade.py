@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 
 from service.base.errors import DatabaseSetupError
 from service.client.job_states import JobState
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.store.database import Database
 from service.server.sweep_service import ServiceSettings, SweepService
 from service.sweep.home import Home

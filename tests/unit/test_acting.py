@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.cli.remote_report import trials_table
+from service.client.api_models import TrialOut
 from service.client.driver_reports import TrialReport
-from service.client.models import TrialOut
 from service.study.records import Role, Trial, TrialState
 from tests.specs import parse
 from tests.trainings import EACH, name, run, splits

@@ -15,14 +15,14 @@ from search_spaces.kinds import Alternatives, Auto, Float, UnknownRangeError
 from search_spaces.points import check_point, select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
-from service.run.points import plan_search
+from service.run.first_points import plan_search
 from service.spec.file import dump_spec, parse_spec
 from service.spec.model import SweepSpec
 from service.study.attributes import TrialAttributes
 from service.study.importance import importances
 from service.study.records import Role
+from service.study.sampled_space import store_space
 from service.study.session import StudySession
-from service.study.space import store_space
 from service.study.study import SweepStudy, open_study
 from tests import specs
 

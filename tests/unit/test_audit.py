@@ -11,8 +11,8 @@ import pytest
 
 from search_spaces.values import Value
 from service.answer.audit import AfterSearch, Auditor, bound_count, measure_audit
-from service.answer.strength import find_strong
-from service.report.audit import write_audit
+from service.answer.strong_trials import find_strong
+from service.report.audit_text import write_audit
 from service.report.page import render
 from service.report.report_data import build_report
 from service.run.session_plan import reserve

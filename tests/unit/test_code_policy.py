@@ -81,7 +81,7 @@ LOADERS = [
     "trainables.sources:function",
     "trainables.datasets:load",
     "trainables.data.datasets:load",
-    "trainables.data.functions:bind",
+    "trainables.data.data_functions:bind",
     "trainables.config.imports:load_object",
     "trainables.config.code_policy:load_named",
     "trainables.config.construct:construct",

@@ -15,7 +15,7 @@ from service.spec.widened import read_widenings, widen_spec
 from service.study.importance import Importances
 from service.study.records import Params, Role, Trial, TrialState
 from service.sweep.answer import Answer, Claim
-from service.sweep.edges import EdgeWarning, find_edges
+from service.sweep.range_edges import EdgeWarning, find_edges
 from service.sweep.sweep_record import Sweep, SweepState
 from tests import specs
 from tests.reports import shown

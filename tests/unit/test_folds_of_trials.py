@@ -14,7 +14,7 @@ from service.base.errors import SpecError
 from service.spec.file import parse_spec
 from service.spec.fold_pruners import fold_pruners
 from service.spec.sections import Constraint
-from service.study.folds import FoldPlan
+from service.study.fold_study import FoldPlan
 from service.study.journal_file import JournalFile
 from service.study.journals import open_journal
 from service.study.promotion import PromotingPruner

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.report.columns import describe_stable
+from service.report.column_text import describe_stable
 from service.run.inspect_finalists import inspect_finalists
 from service.spec.model import SweepSpec
 from service.study.records import Role, Trial, TrialState

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.report.columns import describe_stable, list_column_groups, write_columns
+from service.report.column_text import describe_stable, list_column_groups, write_columns
 from service.report.page import render
 from service.report.png import save_png
 from service.report.report_data import ReportData, build_report

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainables.lanes.batched_calls import Call, Lanes
 from trainables.lanes.batching import choose_ways
-from trainables.lanes.calls import Call, Lanes
 from trainables.lanes.tracing import record
 
 LANES = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_an_import_of_a_test_module_would_be_seen(tmp_path: Path) -> None:
     for line in ("from tests.unit import test_layout", "from tests.unit.test_layout import TESTS"):
         module.write_text(line)
         assert [i for i in imported(module) if is_a_test_module(i)] == ["tests.unit.test_layout"]
+
+
+def test_no_two_files_of_the_product_have_the_same_name() -> None:
+    """``config/`` has what a spec says of the module of the same name beside it."""
+    of_one_kind = {"__init__", "__main__", "app", "base", "build", "compat", "errors"}
+    apart = ("trainables/config/", "trainables/data/splitters/", "trainables/loops/lightning/")
+    apart += ("trainables/loops/huggingface/",)
+    root, found = TESTS.parent, Counter[str]()
+    for room in ("service", "trainables", "search_spaces"):
+        for path in (p.relative_to(root) for p in (root / room).rglob("*.py")):
+            if path.stem not in of_one_kind and not str(path).startswith(apart):
+                found[path.stem] += 1
+    assert len(found) > 200
+    assert [name for name, count in found.items() if count > 1] == []
 
 
 def test_every_migration_follows_another_so_that_they_are_one_line() -> None:

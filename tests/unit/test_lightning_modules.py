@@ -21,9 +21,9 @@ from service.spec.stored import parse_stored_spec
 from tests.lightning_modules import VAL, N, Plain, X, Y, rows_of
 from tests.specs import parse
 from trainables.analysis.export import export_network
+from trainables.analysis.export_subject import gather_subject
 from trainables.analysis.held_out import list_val_inputs
 from trainables.analysis.measure_anatomy import measure_anatomy
-from trainables.analysis.subject import gather_subject
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DivergedError
 from trainables.loops.opening import open_run

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from service.spec.model import SweepSpec
 from service.study.journal_file import JournalFile
 from service.study.sample_view import TrialSelection, rank_as_tpe, thin_out
-from service.study.sampling import ResumableSampler, seed_trial
+from service.study.seeded_sampler import ResumableSampler, seed_trial
 from service.study.session import StudySession
 from service.study.storage import StudyStorage
 from service.study.study import SweepStudy, open_study

@@ -13,7 +13,7 @@ from scipy import stats
 
 from service.answer.conclude import find_limit
 from service.answer.effects import Effect, estimate
-from service.answer.looks import (
+from service.answer.interim_looks import (
     ALPHA,
     Decision,
     Limit,

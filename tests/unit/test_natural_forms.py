@@ -15,8 +15,8 @@ from service.spec.model import SweepSpec
 from tests.specs import parse
 from trainables.analysis.examine import examine
 from trainables.analysis.export import export_network
+from trainables.analysis.export_subject import gather_subject
 from trainables.analysis.program import Format
-from trainables.analysis.subject import gather_subject
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.errors import ContractError, DataError

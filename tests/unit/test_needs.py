@@ -21,7 +21,7 @@ from trainables.config.regularisers import read_regularisers
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.regularisers.base import Hooks, Subject
-from trainables.regularisers.parts import change_parts, describe_part, list_parts
+from trainables.regularisers.input_parts import change_parts, describe_part, list_parts
 
 N = 40
 

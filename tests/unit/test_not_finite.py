@@ -13,7 +13,7 @@ import pytest
 
 from service.base.number_format import MISSING, duration, number
 from service.cli.remote_report import status_table, sweeps_table, trials_table
-from service.client.models import EpochOut, TrialOut
+from service.client.api_models import EpochOut, TrialOut
 from service.report.console import open_console
 from service.report.page import render
 from service.report.png import save_png

@@ -16,7 +16,7 @@ import torch
 from tests.loops import network, own_run, save_and_load, train_epochs, train_reporting
 from tests.trainings import same_state, splits
 from trainables.errors import ContractError, DivergedError
-from trainables.loops.handover import TrialEnd
+from trainables.loops.suspended_loop import TrialEnd
 from trainables.loops.trial import Trial
 
 FORMS = [train_epochs, train_reporting]

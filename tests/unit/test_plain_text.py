@@ -26,7 +26,7 @@ from service.cli.remote_report import (
     sweeps_table,
     trials_table,
 )
-from service.client.models import NodeOut, TrialOut
+from service.client.api_models import NodeOut, TrialOut
 from service.report.console import open_console, print_error
 from service.report.page import render
 from service.report.progress import LineView, LiveView, NotebookView

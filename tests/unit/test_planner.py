@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from service.answer.arms import Race
-from service.answer.looks import ALPHA
+from service.answer.interim_looks import ALPHA
 from service.report.verdict import write_verdict
-from service.run.points import plan_search
+from service.run.first_points import plan_search
 from service.study.records import Role, TrialState
 from service.sweep.answer import Answer, Claim, PartState
 from service.sweep.sweep_record import Sweep, SweepState

@@ -15,7 +15,7 @@ from torch.nn.utils import weight_norm as old_weight_norm
 
 from tests.trainings import splits
 from trainables.analysis.examine import examine
-from trainables.analysis.randomness import find_random_modules
+from trainables.analysis.random_draws import find_random_modules
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.training import Training

@@ -15,8 +15,8 @@ from service.base.errors import ClusterUnavailableError, LaunchError
 from service.client.job_states import JobState
 from service.cluster.jobs import ClusterNode, JobStatus, Launch
 from service.server import driver_config
+from service.server.driver_access import Handover
 from service.server.driver_config import DriverConfig
-from service.server.handover import Handover
 from service.server.queue import QueueLimits
 from service.server.reconciler import (
     HEARTBEAT_TIMEOUT,

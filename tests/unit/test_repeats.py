@@ -12,7 +12,7 @@ import pytest
 from search_spaces.space import SearchSpace
 from service.report.report_data import build_report
 from service.spec.model import SweepSpec
-from service.study.draft import EXHAUSTED, can_repeat, is_finite
+from service.study.drawn_points import EXHAUSTED, can_repeat, is_finite
 from service.study.importance import Importances
 from service.study.records import Role, Trial
 from service.study.session import StudySession

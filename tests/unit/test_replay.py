@@ -16,10 +16,11 @@ import pytest
 from search_spaces.sampling import suggest
 from service.base.errors import DamagedFileError, InputError, SpecError
 from service.replay.comparison import Setting, check_trials, compare, count_losses
-from service.replay.courses import Courses, prepare
-from service.replay.history import History, Recording, read_folder
+from service.replay.history_files import open_history
+from service.replay.recorded_sweep import History, Recording, read_folder
+from service.replay.recorded_trainings import Courses, prepare
+from service.replay.replay_terminal import show_replays
 from service.replay.simulation import Replay, replay
-from service.replay.sources import open_history
 from service.replay.statistics import (
     Fate,
     estimate_difference,
@@ -30,7 +31,6 @@ from service.replay.statistics import (
     quantile,
 )
 from service.replay.table_file import read_table, save_table
-from service.replay.terminal import show_replays
 from service.replay.variants import list_variants, read_stopping
 from service.report.console import open_console
 from service.spec.model import SweepSpec

@@ -14,7 +14,7 @@ import torch
 
 from service.spec.reseed import reseed
 from service.spec.samplers import samplers
-from service.study.sampling import ResumableSampler, seed_trial
+from service.study.seeded_sampler import ResumableSampler, seed_trial
 
 
 def generators() -> Any:

@@ -15,7 +15,7 @@ import yaml
 
 from search_spaces.models import MOST_PROBLEMS
 from service.base.errors import SpecError
-from service.run.points import plan_search
+from service.run.first_points import plan_search
 from service.server.api.dependencies import MAX_SPEC_BYTES
 from service.server.spec_body import parse_spec_body
 from service.spec.file import build_json_schema, dump_spec, parse_spec

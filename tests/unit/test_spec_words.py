@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from search_spaces.words import did_you_mean
+from search_spaces.unknown_names import did_you_mean
 from tests.specs import problems
 from trainables.config.imports import load_object
 from trainables.config.trial_parameters import explain_unknown_parameter

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.analysis import strength
-from trainables.analysis.strength import Prober, Strength
+from trainables.analysis import lambda_probe
+from trainables.analysis.lambda_probe import Prober, Strength
 from trainables.build import build_training
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.config.regularisers import read_regularisers
@@ -197,7 +197,7 @@ def test_slow_steps_are_few() -> None:
 
     clock = _Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(strength.time, "monotonic", clock.read)
+        patch.setattr(lambda_probe.time, "monotonic", clock.read)
         slow, steps_of_slow = build(10.0)
         Prober(STEPS).probe(lambda: slow)
         fast, steps_of_fast = build(0.001)

@@ -17,8 +17,8 @@ from search_spaces.points import check_point, select_representable
 from search_spaces.sampling import suggest
 from search_spaces.space import SearchSpace
 from search_spaces.values import is_same, write
+from service.client.api_models import TrialOut
 from service.client.driver_reports import TrialReport
-from service.client.models import TrialOut
 from service.report.formatting import format_configuration
 from service.study.attributes import TrialAttributes
 from service.study.records import Role, Trial, TrialState

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 
 from service.answer.refit_plan import plan_refit
 from service.base.errors import NotReadyError
-from service.report.refit import write_refit
+from service.report.refit_text import write_refit
 from service.run.refit import build_merged_run
 from service.study.records import Role, Trial, TrialState
 from service.sweep.answer import Answer, Arm, Claim, Mean
@@ -23,8 +23,8 @@ from tests.specs import parse
 from trainables.build import build_run
 from trainables.data.datasets import load, open_rows
 from trainables.data.lazy import LazySplit
+from trainables.data.pooled_samples import keep_raw, merge, take_raw
 from trainables.data.splits import Split, Splits
-from trainables.data.whole import keep_raw, merge, take_raw
 from trainables.errors import DataError
 from trainables.loop import train
 

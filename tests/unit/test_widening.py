@@ -21,8 +21,8 @@ from service.spec.widened import read_widenings, widen_spec, write_range
 from service.study.journal_file import JournalFile
 from service.study.journals import join_journals, open_journal
 from service.study.records import Role
+from service.study.sampled_space import read_space
 from service.study.session import StudySession
-from service.study.space import read_space
 from service.study.study import SweepStudy, open_study
 from service.study.widen import widen_study
 from service.sweep.home import Home, SweepFolder

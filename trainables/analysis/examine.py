@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.analysis.last_batch import LastBatch
-from trainables.analysis.randomness import find_random_modules
+from trainables.analysis.random_draws import find_random_modules
 from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
 from trainables.data.lazy import StreamSplit
@@ -21,8 +21,8 @@ from trainables.data.nests import Nest, count_samples, list_leaves
 from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
+from trainables.distributed.group_rehearsal import Rehearsal
 from trainables.distributed.process import Process, Share
-from trainables.distributed.rehearsal import Rehearsal
 from trainables.errors import ContractError, blame, describe_error, locate, name_error
 from trainables.forward import call_network, computes_loss, read_outputs
 from trainables.loop import EPOCH_METRICS, TrainingRun, try_step

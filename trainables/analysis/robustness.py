@@ -29,7 +29,7 @@ from trainables.data.table_columns import TableColumns, name_columns, read_colum
 from trainables.errors import TrainableError, locate
 from trainables.forward import read_outputs
 from trainables.measure import measure_each
-from trainables.regularisers.parts import list_parts
+from trainables.regularisers.input_parts import list_parts
 from trainables.run import Run
 
 ROWS = 500

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.models import get_first_message
-from search_spaces.words import did_you_mean
+from search_spaces.unknown_names import did_you_mean
 from trainables.config.code_policy import describe_kind, load_named
 from trainables.config.imports import load_object
 from trainables.config.lightning import is_of_lightning

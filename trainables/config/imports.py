@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from search_spaces.words import did_you_mean, shorten
+from search_spaces.unknown_names import did_you_mean, shorten
 from trainables.config.code_files import OWN_PACKAGES
 from trainables.config.lightning import INSTALL, is_of_lightning
 from trainables.errors import ContractError, name_error

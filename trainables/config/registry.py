@@ -27,7 +27,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from search_spaces.models import Strict
-from search_spaces.words import did_you_mean, show
+from search_spaces.unknown_names import did_you_mean, show
 from trainables.config.code_policy import Kind, describe_kind
 from trainables.config.construct import construct
 from trainables.config.imports import IMPORT_PATH, ImportPath, suggest_path

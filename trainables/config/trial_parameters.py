@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from search_spaces.unknown_names import join_names, shorten
 from search_spaces.values import Value, is_same, thaw
-from search_spaces.words import join_names, shorten
 from trainables.config import regularisers, training
-from trainables.config.mistaken import suggest_key
+from trainables.config.foreign_keys import suggest_key
 from trainables.config.models import find_size_problems
 from trainables.config.registry import Component
 from trainables.config.regularisers import (

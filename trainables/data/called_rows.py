@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.config.data_info import Task
-from trainables.data.columns import take_column
+from trainables.data.data_functions import DataFunction
 from trainables.data.division import check_training_part, set_test_aside
 from trainables.data.encoding import prepare
-from trainables.data.functions import DataFunction
 from trainables.data.inputs import OF_FUNCTIONS, read_inputs
 from trainables.data.raw import Raw, join
 from trainables.data.rows import Rows
 from trainables.data.splits import Splits, check_overlap
+from trainables.data.splitter_column import take_column
 from trainables.data.splitters.base import Draw
 from trainables.data.splitters.build import Rule
 from trainables.errors import DataError, locate

@@ -20,21 +20,21 @@ from trainables.config.data import (
 from trainables.config.data_info import Task
 from trainables.data import sources
 from trainables.data.called_rows import CalledRows
-from trainables.data.columns import take_column
+from trainables.data.column_advice import OF_ARRAYS
+from trainables.data.data_functions import bind
 from trainables.data.division import Shares, hold_out, set_test_aside, view
 from trainables.data.encoding import prepare
 from trainables.data.equal_rows import refuse_equal_rows
-from trainables.data.functions import bind
 from trainables.data.inputs import OF_FUNCTIONS, TableRules, read_inputs
 from trainables.data.lazy_rows import open_lazily
 from trainables.data.notes import Note
 from trainables.data.raw import Raw, join
-from trainables.data.remedies import OF_ARRAYS
 from trainables.data.rows import DrawnRows, GivenRows, PooledRows, Rows
 from trainables.data.splits import Splits, check_overlap
+from trainables.data.splitter_column import take_column
 from trainables.data.splitters.base import Draw
 from trainables.data.splitters.build import Rule, build_rule
-from trainables.data.tables import find_remedies, read_table
+from trainables.data.table_files import find_remedies, read_table
 from trainables.data.tasks import guess_task
 from trainables.errors import DataError, locate
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from trainables.config.data import Missing
-from trainables.data.kinds import ColumnKind, find_kind, is_name_of_rows
+from trainables.data.column_advice import OF_FUNCTION, Remedies
+from trainables.data.column_kinds import ColumnKind, find_kind, is_name_of_rows
 from trainables.data.missing import (
     MISSING,
     drop_from_arrays,
@@ -21,7 +22,6 @@ from trainables.data.missing import (
 )
 from trainables.data.notes import Note, list_some
 from trainables.data.raw import Raw
-from trainables.data.remedies import OF_FUNCTION, Remedies
 from trainables.errors import DataError
 
 _LEAST = 10

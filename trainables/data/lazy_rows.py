@@ -10,8 +10,8 @@ import torch
 
 from trainables.config.data import Function
 from trainables.config.data_info import Task
+from trainables.data.data_functions import DataFunction
 from trainables.data.division import hold_out
-from trainables.data.functions import DataFunction
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.lazy_splits import LOOKED_AT, build_splits, check_positions, read_head
 from trainables.data.nests import list_leaves

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trainables.data.column_advice import Remedies
 from trainables.data.nests import Nest, list_leaves
 from trainables.data.notes import Note, count, list_some
 from trainables.data.raw import Raw
-from trainables.data.remedies import Remedies
 from trainables.errors import DataError
 
 MISSING = "(missing)"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.words import did_you_mean
+from search_spaces.unknown_names import did_you_mean
 from trainables.data.raw import SPLIT_NAMES, Array, Raw
 from trainables.errors import DataError
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from trainables.config.data_info import Task
-from trainables.data.kinds import are_numbers, check_labels, find_types, holds_times
+from trainables.data.column_advice import Remedies
+from trainables.data.column_kinds import are_numbers, check_labels, find_types, holds_times
 from trainables.data.raw import Array
-from trainables.data.remedies import Remedies
 from trainables.errors import DataError
 
 _PLAIN = {"i": np.int64, "u": np.uint64, "b": np.bool_}

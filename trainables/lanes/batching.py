@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from trainables.errors import is_out_of_memory
-from trainables.lanes.calls import (
+from trainables.lanes.batched_calls import (
     Call,
     Form,
     Lanes,

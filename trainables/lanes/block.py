@@ -9,10 +9,10 @@ from torch import Tensor
 
 from trainables.devices import set_precision
 from trainables.errors import TrainableError, is_out_of_memory
+from trainables.lanes.batched_evaluation import Passed, pass_all
 from trainables.lanes.feeding import Feed, Read, plan_batches
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
-from trainables.lanes.passes import Passed, pass_all
 from trainables.lanes.programs import Program, Programs
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import Frozen, describe_network

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from trainables.distributed.process import Process
+from trainables.lanes.batched_calls import Lanes, are_equal
 from trainables.lanes.batching import batch, choose_ways
-from trainables.lanes.calls import Lanes, are_equal
 from trainables.lanes.group import Group
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.shape_key import explain_alone

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainables.compat import is_plain_optimizer, is_sgd
-from trainables.lanes.calls import VECTORS, are_same
+from trainables.lanes.batched_calls import VECTORS, are_same
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
 from trainables.lanes.stacks import join_rows, share_rows

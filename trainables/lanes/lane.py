@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batch import Batch
-from trainables.lanes.calls import are_same
+from trainables.lanes.batched_calls import are_same
 from trainables.lanes.reasons import CannotFuseError
 from trainables.loop import Begun, TrainingRun, begin_epoch
 

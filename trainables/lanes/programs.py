@@ -20,8 +20,8 @@ from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
 from trainables.errors import is_out_of_memory
+from trainables.lanes.batched_calls import Lanes, are_same
 from trainables.lanes.batching import Way, batch, choose_ways
-from trainables.lanes.calls import Lanes, are_same
 from trainables.lanes.reasons import CannotFuseError, explain
 from trainables.lanes.shape_key import describe_network, name_difference
 from trainables.lanes.stacks import list_tensors

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from trainables.lanes.calls import is_view
+from trainables.lanes.batched_calls import is_view
 
 _aten = torch.ops.aten
 _SWAPS = (_aten.transpose.int, _aten.t.default)

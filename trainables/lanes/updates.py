@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from trainables.lanes.calls import are_same
+from trainables.lanes.batched_calls import are_same
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.joint_optimizer import JointOptimizer, share_states
 from trainables.lanes.joint_subject import JointSubject
 from trainables.lanes.lane import Lane
 from trainables.lanes.stacks import copy_state
 from trainables.loop import TrainingRun, set_rates
-from trainables.regularisers.acting import Watched
 from trainables.regularisers.base import Now, Regulariser
+from trainables.regularisers.effect_watch import Watched
 
 Hook = Callable[[Now], None]
 _MOST = 8

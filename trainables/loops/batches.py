@@ -15,7 +15,7 @@ from trainables.data.nests import map_nest
 from trainables.data.tasks import guess_task
 from trainables.errors import ContractError, blame
 from trainables.forward import call_network, read_outputs
-from trainables.returned import describe_returned
+from trainables.return_checks import describe_returned
 
 
 def read_batches(given: Iterable[Any], device: torch.device, *, few: bool) -> Iterator[Batch]:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.words import did_you_mean, join_names
+from search_spaces.unknown_names import did_you_mean, join_names
 from trainables.errors import ContractError, blame
-from trainables.returned import describe_returned
+from trainables.return_checks import describe_returned
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _OF_TORCH = (torch.Size, torch.dtype, torch.device)

@@ -13,22 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.values import freeze
+from trainables.best_epoch import Keeping
 from trainables.build import name_key, name_part
 from trainables.config.training import Training
 from trainables.config.trial_parameters import EARLY_STOPPING, MODEL_PREFIX
 from trainables.devices import autocast
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError, TrainableError, blame, describe_error
-from trainables.keeping import Keeping
 from trainables.loops.checkpoints import load_state, take_state
 from trainables.loops.evaluation import NO_DATA, LoopEvaluation
-from trainables.loops.handover import Handover, LoopControl, TrialEnd
 from trainables.loops.loop_parts import LoopParts
-from trainables.loops.metrics import read_metrics
 from trainables.loops.params import Params
 from trainables.loops.regularised import Regularised
+from trainables.loops.reported_metrics import read_metrics
 from trainables.loops.settings import plain_mode, set_generators, take_generators
 from trainables.loops.signature import explain_going_on
+from trainables.loops.suspended_loop import Handover, LoopControl, TrialEnd
 from trainables.loops.trial import Measure, Trial
 from trainables.loops.trial_data import TrialData
 from trainables.regularisers.weights import Penalised, select_penalised

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from search_spaces.unknown_names import did_you_mean, join_names
 from search_spaces.values import Value, thaw
-from search_spaces.words import did_you_mean, join_names
 from trainables.config.regularisers import BY_KEY, OFF, RegulariserConfig
 from trainables.config.trial_parameters import MODEL_PREFIX
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.words import join_names
+from search_spaces.unknown_names import join_names
 from trainables.build import Regularisers, explain_config_misfit, name_key, name_part
 from trainables.compat import seed_torch, takes_step, unscale_fused
 from trainables.config.training import Training
@@ -26,7 +26,7 @@ from trainables.norm_statistics import find_norms, recompute_statistics
 from trainables.optimizers import list_decays, switch_off_decay
 from trainables.regularisers.base import Hooks, Now, Regulariser, Subject
 from trainables.regularisers.dropout import adopt_dropout
-from trainables.regularisers.needs import Offer
+from trainables.regularisers.misfit_checks import Offer
 from trainables.regularisers.weights import (
     Penalised,
     explain_derived,

@@ -9,8 +9,8 @@ from torch import nn
 
 from trainables.config.regularisers import BY_KEY
 from trainables.config.trial_parameters import MODEL_PREFIX, is_of_regularisers
-from trainables.loops.metrics import REPORTED
 from trainables.loops.own import OwnRun
+from trainables.loops.reported_metrics import REPORTED
 
 _APPLIED = ("max_epochs", "eval_batch_size", "seed", "weight_init_seed")
 """Keys of ``training`` that act on any loop."""

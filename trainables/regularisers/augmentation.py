@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from torch import nn
 
-from search_spaces.words import not_one_of
+from search_spaces.unknown_names import not_one_of
 from trainables.config import regularisers as config
 from trainables.config.augmentations import CustomAugmentation, augmentations, list_augmentations
 from trainables.config.data_info import DataInfo, Kind
@@ -18,8 +18,8 @@ from trainables.errors import ContractError
 from trainables.regularisers.base import Need, Subject
 from trainables.regularisers.geometry import Affine, CropFlip, Shift
 from trainables.regularisers.input_changes import AtStrength, Augment, InputChange
+from trainables.regularisers.input_parts import describe_part
 from trainables.regularisers.input_regulariser import InputRegulariser
-from trainables.regularisers.parts import describe_part
 from trainables.regularisers.pixels import Mask, Noise
 from trainables.regularisers.policies import build_autoaugment, build_randaugment, build_trivial
 

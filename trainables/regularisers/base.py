@@ -15,7 +15,7 @@ from trainables.config.training import Training
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest
 from trainables.errors import blame
-from trainables.regularisers.acting import BatchWatch, StepWatch
+from trainables.regularisers.effect_watch import BatchWatch, StepWatch
 from trainables.regularisers.weights import Penalised
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from trainables.data.batch import Batch
 from trainables.regularisers.base import Regulariser
 from trainables.regularisers.input_changes import Augment
-from trainables.regularisers.parts import change_parts
+from trainables.regularisers.input_parts import change_parts
 
 
 class InputRegulariser(Regulariser):

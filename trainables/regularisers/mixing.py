@@ -15,7 +15,7 @@ from trainables.data.batch import Batch
 from trainables.data.nests import Nest, map_nest
 from trainables.functions import find_device
 from trainables.regularisers.base import Need, Regulariser
-from trainables.regularisers.parts import change_parts
+from trainables.regularisers.input_parts import change_parts
 
 _LEAST = 1e-6
 """The smallest share of a sample that changes another one in float32."""

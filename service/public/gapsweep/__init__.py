@@ -81,9 +81,9 @@ if TYPE_CHECKING:
     from trainables.data.splitters.base import Cases as Cases
     from trainables.data.splitters.base import Draw as Draw
     from trainables.data.splitters.base import Splitter as Splitter
-    from trainables.loops.handover import TrialEnd as TrialEnd
     from trainables.loops.huggingface.callback import HuggingFaceCallback as HuggingFaceCallback
     from trainables.loops.lightning.callback import LightningCallback as LightningCallback
+    from trainables.loops.suspended_loop import TrialEnd as TrialEnd
     from trainables.loops.trial import Trial as Trial
     from trainables.regularisers.base import Now as Now
     from trainables.regularisers.base import Regulariser as Regulariser
@@ -116,7 +116,7 @@ _PUBLIC = {
     "trainables.contract": ("Trainable",),
     "trainables.data.batch": ("Batch",),
     "trainables.data.splitters.base": ("Cases", "Draw", "Splitter"),
-    "trainables.loops.handover": ("TrialEnd",),
+    "trainables.loops.suspended_loop": ("TrialEnd",),
     "trainables.loops.huggingface.callback": ("HuggingFaceCallback",),
     "trainables.loops.lightning.callback": ("LightningCallback",),
     "trainables.loops.trial": ("Trial",),

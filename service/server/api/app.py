@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from service.base.disk import check_room
 from service.base.errors import ClusterUnavailableError, NotServingError
 from service.base.versions import get_installed_version
+from service.client.api_models import ClusterOut, MeOut, NodeOut, Status
 from service.client.job_states import JobState
-from service.client.models import ClusterOut, MeOut, NodeOut, Status
 from service.cluster.jobs import JobCluster
 from service.server.api import problems
 from service.server.api.audit_routes import audit_router
+from service.server.api.background_parts import Part, find_part_faults
 from service.server.api.dependencies import (
     Credentials,
     TheCluster,
@@ -26,8 +27,7 @@ from service.server.api.dependencies import (
 from service.server.api.driver_routes import driver_router
 from service.server.api.event_feeds import EventFeeds
 from service.server.api.limit_routes import limits_router
-from service.server.api.metrics import Metrics, RequestMetrics
-from service.server.api.parts import Part, find_part_faults
+from service.server.api.prometheus_metrics import Metrics, RequestMetrics
 from service.server.api.rate_limits import RateLimiter, RateSettings
 from service.server.api.result_routes import result_router
 from service.server.api.sweep_routes import sweep_router

@@ -18,11 +18,11 @@ from service.base.errors import (
     TooLargeError,
     UnauthorizedError,
 )
+from service.client.api_models import MeOut
 from service.client.audit_actions import AuditAction
-from service.client.models import MeOut
 from service.cluster.jobs import JobCluster
 from service.server.api.rate_limits import RateLimiter
-from service.server.api.refusals import count_stranger
+from service.server.api.refused_requests import count_stranger
 from service.server.store.callers import Caller
 from service.server.store.job_records import Job
 from service.server.store.sweep_tokens import SweepScope

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from service.base.errors import ForbiddenError
+from service.client.api_models import CostOut, LimitOut, UserOut
 from service.client.job_states import JobState
-from service.client.models import CostOut, LimitOut, UserOut
 from service.server.api import problems
 from service.server.api.dependencies import TheCaller, TheService
 from service.server.api.event_feeds import TheFeeds

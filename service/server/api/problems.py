@@ -28,9 +28,9 @@ from service.base.errors import (
 )
 from service.base.redaction import redact
 from service.base.versions import get_installed_version
-from service.client.models import ProblemItem, ProblemOut
+from service.client.api_models import ProblemItem, ProblemOut
 from service.client.problem_types import get_type
-from service.server.api.refusals import count_forbidden
+from service.server.api.refused_requests import count_forbidden
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.client.models import CostOut, SweepDetails, SweepOut, TransitionOut
+from service.client.api_models import CostOut, SweepDetails, SweepOut, TransitionOut
 from service.server.store.job_records import SweepWithHistory
 from service.sweep.cost import Cost
 

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.base.errors import NotReadyError
+from service.client.api_models import BestOut, LogOut, TrialOut
 from service.client.audit_actions import AuditAction
-from service.client.models import BestOut, LogOut, TrialOut
 from service.server import sweep_results
 from service.server.api import problems
 from service.server.api.dependencies import TheCaller, TheJob, TheService, authenticate

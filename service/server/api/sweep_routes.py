@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, StringConstraints
 
-from service.client.job_states import JobState
-from service.client.models import (
+from service.client.api_models import (
     BundleOut,
     EpochOut,
     SweepDetails,
@@ -20,6 +19,7 @@ from service.client.models import (
     TrialsOut,
     ValidOut,
 )
+from service.client.job_states import JobState
 from service.server.api import problems, responses
 from service.server.api.dependencies import (
     BundleBody,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.config.huggingface import INSTALL, is_instance_of
 from trainables.errors import ContractError
-from trainables.loops.handover import TrialEnd
 from trainables.loops.huggingface.measuring import Measuring
 from trainables.loops.huggingface.samples import Named, find_sides
 from trainables.loops.settings import set_generators, take_generators
+from trainables.loops.suspended_loop import TrialEnd
 
 if TYPE_CHECKING:
     from trainables.loops.regularised import Regularised

@@ -11,7 +11,7 @@ from typing import Any
 from trainables.data.batch import Batch
 from trainables.errors import ContractError, blame
 from trainables.loops.huggingface.samples import Form
-from trainables.returned import describe_returned, read_number
+from trainables.return_checks import describe_returned, read_number
 
 _PADDING = -100
 _PREFIX = "eval_"

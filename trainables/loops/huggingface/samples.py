@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from trainables.data.batch import LABELS
 from trainables.data.nests import Nest, count_samples
 from trainables.errors import ContractError
-from trainables.returned import describe_returned
+from trainables.return_checks import describe_returned
 
 
 @dataclass(frozen=True)

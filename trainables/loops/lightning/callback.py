@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from trainables.config.lightning import INSTALL
 from trainables.distributed.process import derive_seed
 from trainables.errors import ContractError
-from trainables.loops.handover import TrialEnd
 from trainables.loops.lightning.batches import find_owner, join_batch, overrides, part_batch
 from trainables.loops.lightning.samples import Sides, find_sides
 from trainables.loops.lightning.state import FitState
 from trainables.loops.lightning.validation import STEP, Validation, name_metric
 from trainables.loops.settings import seed_all
+from trainables.loops.suspended_loop import TrialEnd
 from trainables.optimizers import list_decays, switch_off_decay
 
 if TYPE_CHECKING:

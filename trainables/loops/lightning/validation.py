@@ -20,7 +20,7 @@ from trainables.errors import ContractError
 from trainables.functions import MetricObject
 from trainables.loops.lightning.batches import find_hook, join_batch
 from trainables.loops.lightning.samples import Form
-from trainables.returned import read_number
+from trainables.return_checks import read_number
 
 STEP = "validation_step"
 LOSS = "loss"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trainables.gap import compute_gaps
-from trainables.loops.handover import LoopControl
 from trainables.loops.loop_parts import LoopParts
-from trainables.loops.metrics import REPORTED, read_metrics
 from trainables.loops.own import OwnRun
+from trainables.loops.reported_metrics import REPORTED, read_metrics
 from trainables.loops.settings import take_generators
 from trainables.loops.signature import OwnLoop
+from trainables.loops.suspended_loop import LoopControl
 from trainables.run import EpochResult
 
 GAP_REPORTED = "gap_reported/"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trainables.analysis.randomness import duplicate, keep_generators, seed_all
+from trainables.analysis.random_draws import duplicate, keep_generators, seed_all
 from trainables.config.regularisers import RegulariserConfig
 from trainables.contract import Trainable
 from trainables.data.batch import Batch

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from trainables.config.data import Csv, Parquet, Table
-from trainables.data.columns import check_column
+from trainables.data.column_advice import OF_CSV, OF_PARQUET, Remedies
+from trainables.data.column_kinds import is_name_of_rows
 from trainables.data.hashing import Hashes, hash_samples
-from trainables.data.kinds import is_name_of_rows
 from trainables.data.missing import drop_incomplete
 from trainables.data.notes import Note
 from trainables.data.raw import Raw
-from trainables.data.remedies import OF_CSV, OF_PARQUET, Remedies
 from trainables.data.sources import translate_errors
+from trainables.data.splitter_column import check_column
 from trainables.data.targets import read_targets
 from trainables.errors import DataError
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainables.data.column_advice import Remedies
 from trainables.data.notes import list_some
-from trainables.data.remedies import Remedies
 from trainables.errors import DataError
 
 _NAME_OF_ROWS = re.compile(r"(.*[_ ])?(id|index|uuid|guid|key|nr|no|number|row)", re.IGNORECASE)

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from search_spaces.sampling import suggest
 from service.study.attributes import TrialAttributes, find_fixed, is_paused
 from service.study.compat import ViewedStudy, find_whole
-from service.study.draft import (
+from service.study.drawn_points import (
     Draft,
     Drawn,
     can_repeat,
@@ -29,7 +29,7 @@ from service.study.draft import (
 )
 from service.study.promotion import PromotingPruner
 from service.study.sample_view import TrialSelection, view_trials
-from service.study.space import read_space
+from service.study.sampled_space import read_space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from search_spaces.words import not_one_of
+from search_spaces.unknown_names import not_one_of
 from trainables.config.data_info import DataInfo, Kind, Task
 from trainables.data.batch import LABELS
 from trainables.data.nests import Nest, describe_nest, list_leaves, map_nest
 from trainables.regularisers.base import Need, Regulariser
-from trainables.regularisers.parts import describe_part, list_parts
+from trainables.regularisers.input_parts import describe_part, list_parts
 
 _OF_INPUTS = {Need.FLOATS, Need.IMAGES}
 _MOST_AXES = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from search_spaces.words import did_you_mean
+from search_spaces.unknown_names import did_you_mean
 
 _CALLED: Mapping[str, str] = {
     **dict.fromkeys(

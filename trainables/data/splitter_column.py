@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from search_spaces.words import did_you_mean
+from search_spaces.unknown_names import did_you_mean
 from trainables.data.equal_rows import number_contents
 from trainables.data.raw import Array, Raw
 from trainables.data.splitters.build import Rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_spaces.widening import show_bound
 from service.report.formatting import format_value
-from service.sweep.edges import SHARE, Edge, EdgeWarning
+from service.sweep.range_edges import SHARE, Edge, EdgeWarning
 
 EDGES_TITLE = "Best values at the edge of their ranges"
 SEARCH_ON = "Better values may lie beyond. To search there as well, here or on a server:"

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.words import did_you_mean, join_names
+from search_spaces.unknown_names import did_you_mean, join_names
 from trainables.errors import ContractError, DivergedError
-from trainables.returned import describe_returned, read_number
+from trainables.return_checks import describe_returned, read_number
 
 REPORTED = "train_reported/"
 """The side of metrics of training samples that the loop computed itself."""

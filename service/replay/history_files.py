@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.base.errors import InputError
-from service.replay.history import History, read_folder
+from service.replay.recorded_sweep import History, read_folder
 from service.replay.table_file import read_table
 from service.sweep.home import Home, SweepFolder
 

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from service.answer.strength import find_strong
+from service.answer.strong_trials import find_strong
 from service.base.errors import InputError
-from service.replay.history import History, Recording
+from service.replay.recorded_sweep import History, Recording
 from service.spec.model import SweepSpec
 from service.study.messages import EpochReport
 from service.study.ranking import Ranking
