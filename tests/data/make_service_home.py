@@ -29,7 +29,7 @@ from sqlalchemy import create_engine, insert, select, text
 
 from service.base.ports import find_free_port
 from service.client.job_states import JobState
-from service.server.handover import Handover
+from service.server.driver_access import Handover
 from service.server.store.database import Database
 from service.server.store.job_records import Submission
 from service.server.store.tables import Base
