@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -101,6 +102,16 @@ def pytest_sessionfinish() -> None:
 
 def _runs_in_docker(item: pytest.Item) -> bool:
     return item.get_closest_marker("docker") is not None and not item.get_closest_marker("skip")
+
+
+@pytest.fixture(autouse=True)
+def working_directory() -> Iterator[None]:
+    """Each test leaves this process where it was; folders of tests are deleted after them."""
+    before = Path.cwd()
+    yield
+    left_at = Path.cwd()
+    os.chdir(before)
+    assert left_at == before, "the test has changed the working directory: use monkeypatch"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -68,10 +68,15 @@ class World:
 
 
 class Simulation:
-    """One sweep in a world; ``run`` may be called again after ``extend``."""
+    """One sweep in a world; ``run`` may be called again after ``extend``.
 
-    def __init__(self, world: World, *, trials: int = 12, **changes: Any) -> None:
-        self.world = world
+    ``most`` is after how many trials the search has found enough.
+    """
+
+    def __init__(
+        self, world: World, *, trials: int = 12, most: int | None = None, **changes: Any
+    ) -> None:
+        self.world, self._most = world, most
         raw = {"space": SPACE, "search": {"pruner": "none"}, "budget": {"trials": trials}}
         self.spec = parse(**{**raw, **changes})
         self.study = SweepStudy(new_study())
@@ -89,6 +94,7 @@ class Simulation:
             constraints=self.spec.constraints,
             max_epochs=10,
             confirm=self.planner,
+            enough=None if self._most is None else self._has_enough,
         )
         self.session.prepare(*plan_search(self.spec))
 
@@ -113,6 +119,9 @@ class Simulation:
 
     def count_replicates(self) -> int:
         return sum(t.replicate > 0 for t in self.trials)
+
+    def _has_enough(self) -> str | None:
+        return "it is enough" if len(self.trials) == self._most else None
 
     def _read(self, trial: Trial) -> Mapping[str, NDArray[np.float64]]:
         return self.rows[trial.number]

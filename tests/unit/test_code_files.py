@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 
@@ -124,8 +123,10 @@ def test_what_a_module_imports_of_the_users_own_belongs_to_its_code(own: Path) -
     assert list(by_name(find_code_files(["ownbroken", "nothing_here"], [own]))) == ["ownbroken"]
 
 
-def test_the_code_of_a_spec_changes_with_every_file_that_it_imports(own: Path) -> None:
-    os.chdir(own)
+def test_the_code_of_a_spec_changes_with_every_file_that_it_imports(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own)
     raw = {**SPEC, "data": {"name": "ownsingle:splits"}}
     spec = parse_spec(raw, "the spec", own)
     before = fingerprint_code(spec)

@@ -104,9 +104,7 @@ def test_an_extended_search_has_all_of_its_new_trials() -> None:
 
 def test_what_is_left_goes_to_the_confirmation() -> None:
     world = World(add_effects(dropout=-0.001), seed_sd=0.01, row_sd=0.5)
-    made = Simulation(world, trials=BUDGET, confirm={"trainings": 30})
-    made.session._may_end_early = True
-    made.session._enough = lambda: "it is enough" if len(made.trials) >= 25 else None
+    made = Simulation(world, trials=BUDGET, most=25, confirm={"trainings": 30})
     made.run()
     attributes = made.study.attributes
     assert attributes.unused == BUDGET - 25

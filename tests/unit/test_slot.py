@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import pickle
 import resource
@@ -201,14 +200,13 @@ class Hungry(nn.Module):
         return self.last((many * many).relu().view(len(x), -1, 8).mean(1))
 """
 """A network whose activations take 4 MiB each."""
-_MMAP_THRESHOLD = -3
-"""Of glibc's `mallopt`: larger blocks are given back as soon as they are free."""
 
 
-def _train_in_300_mib(slot: Slot, file: Path) -> None:
+def _train_in_300_mib(folder: Path, trials: list[Assignment], network: dict[str, Any]) -> None:
     """Train in a process that may take so much memory more than it has."""
     torch.set_num_threads(1)
-    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)
+    sys.path.insert(0, str(folder))
+    slot = open_slot(folder / "shared", *trials, width=8, **network)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20, resource.RLIM_INFINITY))
     widths: list[int] = []
@@ -219,7 +217,8 @@ def _train_in_300_mib(slot: Slot, file: Path) -> None:
         return advance(group)
 
     Group.advance = count  # type: ignore[method-assign]  # the process ends soon
-    file.write_bytes(pickle.dumps(([slot.advance() for _ in range(2)], widths)))
+    found = [slot.advance() for _ in range(2)], widths
+    (folder / "found").write_bytes(pickle.dumps(found))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
@@ -235,15 +234,13 @@ def test_a_group_that_does_not_fit_in_memory_is_halved_and_no_trial_is_lost(
         "space": {"lr": {"float": [0.01, 1.0]}},
     }
     trials = [Assignment(n, {"lr": 0.01 * (1 + n)}, Role.SEARCH) for n in range(8)]
-    slot = open_slot(tmp_path / "shared", *trials, width=8, **network)
-    file = tmp_path / "found"
-    process = multiprocessing.get_context("fork").Process(
-        target=_train_in_300_mib, args=(slot, file)
+    process = multiprocessing.get_context("spawn").Process(  # this one may have much free memory
+        target=_train_in_300_mib, args=(tmp_path, trials, network)
     )
     process.start()
     process.join(patience(120))
     assert process.exitcode == 0
-    rounds, widths = pickle.loads(file.read_bytes())
+    rounds, widths = pickle.loads((tmp_path / "found").read_bytes())
     assert widths == [8, 4, 4]
     assert all(isinstance(answer, EpochReport) for one in rounds for answer in one.values())
     for trial in trials[::4]:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
+from trainables.data.samples import Samples
 from trainables.devices import set_precision
 from trainables.errors import TrainableError, is_out_of_memory
 from trainables.lanes.batched_evaluation import Passed, pass_all
@@ -23,7 +24,6 @@ from trainables.run import EpochResult
 from trainables.stepping import mark_last
 
 Outcome = EpochResult | Exception
-_MEASURED = "measured"
 
 
 class Block:
@@ -81,7 +81,7 @@ class Block:
             except CannotFuseError as error:
                 if is_out_of_memory(error):
                     raise
-                self.measured_alone = str(error)
+                self.measured_alone, passed = str(error), None
         for row, lane in enumerate(self.lanes):
             try:
                 how = None if passed is None else passed.of_lane(row)
@@ -91,18 +91,25 @@ class Block:
         return outcomes
 
     def _check_measured(self, passed: Passed) -> None:
-        """Check the first measurement of each lane.
+        """Check the first measurement that each lane has of either side of the gap.
+
+        The sides have batches of other sizes, for which torch may choose other products.
 
         Raises:
             CannotFuseError: it has other results than that alone.
         """
         for row, lane in enumerate(self.lanes):
-            if _MEASURED not in lane.checked:
-                given = (lane.run, lane.run.evaluated, lane.run.data.val, None)
-                found, wanted = passed.of_lane(row)(*given), measure_samples(*given)
+            run, how = lane.run, passed.of_lane(row)
+            sides: dict[str, tuple[Samples, Tensor | None]] = {"val": (run.data.val, None)}
+            if passed.train:
+                sides["train"] = (run.data.measured, run.subset)
+            for side in sides.keys() - lane.checked:
+                found, wanted = (
+                    m(run, run.evaluated, *sides[side]) for m in (how, measure_samples)
+                )
                 if repr(found) != repr(wanted):  # NaN is like NaN
                     raise CannotFuseError("a pass that is shared has other results than alone")
-                lane.checked.add(_MEASURED)
+                lane.checked.add(side)
 
     def _check_networks(self) -> None:
         """Check that no hook has given a network another form.
