@@ -15,7 +15,7 @@ FOLDER = REPOSITORY / "service" / "cli"
 PROGRAM = """
 import signal, sys
 sys.path.insert(0, sys.argv[2])  # the rest of the package takes seconds to import
-from stopping import ignore_signals, stop_in_order
+from stop_signals import ignore_signals, stop_in_order
 
 async def app(scope, receive, send):
     assert scope["type"] == "lifespan"
