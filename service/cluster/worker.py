@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from bdb import BdbQuit
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -95,24 +94,6 @@ class Worker:
             return self._fail(str(error))
         except Exception as error:
             return self._fail(_describe(error), disk_full=is_disk_full(error))
-
-    def run_ahead(self, seconds: float) -> list[Answer]:
-        """Advance once, and on until so many seconds are over or the trial ends.
-
-        Only where what follows an epoch leaves no trace if the trial is to end there.
-
-        Raises:
-            torch.AcceleratorError, BdbQuit: as :meth:`advance`.
-        """
-        self._is_ahead, until = False, time.monotonic() + seconds
-        answers = [self.advance()]
-        while not self._saves_each_epoch() and time.monotonic() < until:
-            last = answers[-1]
-            if isinstance(last, TrialFailure) or last.is_last:
-                break
-            self._is_ahead = True  # no file may have epochs that the session does not
-            answers.append(self.advance())
-        return answers
 
     def _fail(self, reason: str, *, disk_full: bool = False) -> TrialFailure:
         """End the trial as failed, and free its device memory for the trials beside it."""

@@ -7,6 +7,7 @@ import pickle
 import resource
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,6 +185,49 @@ def test_it_runs_ahead_until_a_trial_ends_and_writes_no_state_meanwhile(
     assert not SweepFolder(tmp_path).checkpoint(0).exists()
     assert [sorted(answers) for answers in slot.run_ahead(60)] == [[0, 1, 2]]
     assert slot.run_ahead(60) == [{}]
+
+
+def test_short_epochs_are_answered_together_until_the_time_is_over_or_the_trial(
+    tmp_path: Path,
+) -> None:
+    expected = train_alone(tmp_path / "alone", point(0))
+    slot = open_slot(tmp_path / "ahead", point(0), width=1)
+    assert slot.run_ahead(0) == [{0: expected[0]}]
+    assert slot.run_ahead(600) == [{0: answer} for answer in expected[1:]]
+    slot.take(Assignment(1, {**point(1).params, "lr": -1.0}, Role.SEARCH))
+    ((failed,),) = (one.values() for one in slot.run_ahead(600))
+    assert isinstance(failed, TrialFailure)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_no_checkpoint_has_epochs_that_were_not_answered_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    monkeypatch.setattr(checkpoint, "PERIOD", 0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    slot = open_slot(tmp_path, point(0), width=1, training={"max_epochs": 9})
+    now = iter([0, 1, *[0, 0, 0, 1], *[0, 0, 1]])  # begins, then whether the time is over
+    monkeypatch.setattr(slot_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    assert len(slot.run_ahead(1)) == 1
+    assert len(slot.run_ahead(1)) == 3
+    assert _read_epoch(tmp_path) == 1
+    if closes:
+        slot.close()
+        assert _read_epoch(tmp_path) == 1
+    else:
+        assert len(slot.run_ahead(1)) == 2
+        assert _read_epoch(tmp_path) == 4
+
+
+def test_a_trial_that_may_be_paused_is_trained_one_epoch_at_a_time(tmp_path: Path) -> None:
+    slot = open_slot(tmp_path, point(0), width=1, search={"pruner": "pause_and_promote"})
+    assert len(slot.run_ahead(600)) == 1
+
+
+def _read_epoch(folder: Path) -> int:
+    """The last epoch that the checkpoint of trial 0 has."""
+    state = torch.load(SweepFolder(folder).checkpoint(0), weights_only=True)
+    return int(state["last"]["epoch"])
 
 
 HUNGRY = """

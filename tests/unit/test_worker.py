@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ import torch
 
 from service.base.errors import DiskFullError
 from service.cluster import checkpoint
-from service.cluster import worker as worker_module
 from service.cluster.divisions import TrialContext
 from service.cluster.worker import Worker
 from service.spec.file import parse_spec
@@ -130,46 +128,6 @@ def test_a_trial_that_ended_in_the_session_leaves_no_checkpoint(
     one.close()
     assert not folder.trial(0).exists()
     assert not folder.checkpoint(1).exists()
-
-
-def test_short_epochs_are_answered_together_until_the_time_is_over_or_the_trial(
-    tmp_path: Path,
-) -> None:
-    expected = train_three_epochs(tmp_path / "whole")
-    one = worker(tmp_path / "ahead")
-    one.take(assignment(0, dropout=0.3))
-    assert one.run_ahead(0) == expected[:1]
-    assert one.run_ahead(600) == expected[1:]
-    one.take(assignment(1, lr=-1.0))
-    (failed,) = one.run_ahead(600)
-    assert isinstance(failed, TrialFailure)
-
-
-@pytest.mark.parametrize("closes", [False, True])
-def test_no_checkpoint_has_epochs_that_were_not_answered_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
-) -> None:
-    monkeypatch.setattr(checkpoint, "PERIOD", 0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0)
-    one = worker(tmp_path, training={"max_epochs": 9, "batch_size": 16})
-    one.take(assignment(0, dropout=0.3))
-    now = iter([0, 1, *[0, 0, 0, 1], *[0, 0, 1]])  # begins, then whether the time is over
-    monkeypatch.setattr(worker_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    assert len(one.run_ahead(1)) == 1
-    assert len(one.run_ahead(1)) == 3
-    assert read_epoch(tmp_path) == 1
-    if closes:
-        one.close()
-        assert read_epoch(tmp_path) == 1
-    else:
-        assert len(one.run_ahead(1)) == 2
-        assert read_epoch(tmp_path) == 4
-
-
-def test_a_trial_that_may_be_paused_is_trained_one_epoch_at_a_time(tmp_path: Path) -> None:
-    one = worker(tmp_path, search={"pruner": "pause_and_promote"})
-    one.take(assignment(0, dropout=0.3))
-    assert len(one.run_ahead(600)) == 1
 
 
 def test_a_trial_that_may_be_paused_is_saved_before_each_report(tmp_path: Path) -> None:
