@@ -17,6 +17,7 @@ import torch
 
 from tests.commands import DIGITS, SMALL, Ran, gapsweep, settings
 from tests.docking import IMAGE_BUILD
+from tests.isolation import forget_user_code
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
 from tests.rays import TOKEN, Ray, ray_cluster
@@ -112,6 +113,20 @@ def working_directory() -> Iterator[None]:
     left_at = Path.cwd()
     os.chdir(before)
     assert left_at == before, "the test has changed the working directory: use monkeypatch"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def user_code_of_a_file() -> Iterator[None]:
+    """Each test file leaves no user's modules for the next."""
+    with forget_user_code():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def user_code(user_code_of_a_file: None) -> Iterator[None]:
+    """Each test leaves no user's modules for the next, except those of its file's fixtures."""
+    with forget_user_code():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TextIO
 
-_OURS = Path(__file__).parents[1]
-_KEPT = tuple(str(Path(p).resolve()) for p in (_OURS, sys.prefix, sys.base_prefix))
+from tests.isolation import forget_user_code
+
 _WIDTH = "80"
 _SET_BY_IMPORTS = "MLFLOW_"
 """Variables that a module of ours sets as it is imported, which happens in one command only."""
@@ -26,10 +26,9 @@ def as_a_process(
     """Run a block in a folder, with these arguments and additions to the environment.
 
     Afterwards the folder, the umask, ``sys.argv``, ``sys.path`` and the environment are what they
-    were, but for variables that imports set. Modules of other folders than this project's and
-    Python's, such as a user's, are forgotten.
+    were, but for variables that imports set, and the user's modules are forgotten.
     """
-    before = (Path.cwd(), sys.argv, list(sys.path), dict(os.environ), set(sys.modules))
+    before, arguments, environ = Path.cwd(), sys.argv, dict(os.environ)
     mask = os.umask(0o022)
     os.umask(mask)
     os.chdir(folder)
@@ -37,22 +36,15 @@ def as_a_process(
     os.environ.update({"COLUMNS": _WIDTH, **environment})
     importlib.invalidate_caches()
     try:
-        yield
+        with forget_user_code():
+            yield
     finally:
-        os.chdir(before[0])
+        os.chdir(before)
         os.umask(mask)
-        sys.argv, sys.path[:] = before[1], before[2]
+        sys.argv = arguments
         once = {k: v for k, v in os.environ.items() if k.startswith(_SET_BY_IMPORTS)}
         os.environ.clear()
-        os.environ.update({**once, **before[3]})
-        for name in set(sys.modules) - before[4]:
-            if _is_foreign(sys.modules[name]):
-                del sys.modules[name]
-
-
-def _is_foreign(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and not str(Path(file).resolve()).startswith(_KEPT)
+        os.environ.update({**once, **environ})
 
 
 class Captured:

@@ -93,8 +93,6 @@ def modules_in(folder: Path, **sources: str) -> Iterator[Path]:
     sys.path.insert(0, str(folder))
     yield folder
     sys.path.remove(str(folder))
-    for name in sources:
-        sys.modules.pop(name, None)
 
 
 @contextmanager

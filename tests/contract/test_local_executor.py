@@ -276,11 +276,10 @@ def none(outputs, targets):
 
 
 @pytest.fixture
-def late(local: Executor) -> Iterator[str]:
+def late(local: Executor) -> str:
     """The name of a user's module that fails late."""
     (local.modules / "fails_late.py").write_text(LATE)
-    yield "fails_late"
-    sys.modules.pop("fails_late", None)
+    return "fails_late"
 
 
 def test_an_error_of_a_users_metric_after_the_trials_is_one_sentence(

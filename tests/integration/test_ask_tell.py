@@ -132,7 +132,6 @@ def test_it_gives_the_trials_the_best_and_the_answer_of_a_run_with_the_same_seed
     assert run.answer is not None
     assert run.answer.claim is not Claim.UNCONFIRMED
     assert run.answer == asked.sweep.answer
-    sys.modules.pop("asked_loop", None)
 
 
 def test_what_a_loop_reports_is_judged_and_labelled_as_reported(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,13 +35,11 @@ def train(trial):
 
 
 @pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Executor:
     monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
     (tmp_path / "napping_loop.py").write_text(LOOP)
-    sys.path.insert(0, str(tmp_path))
-    yield Executor("local", tmp_path)
-    sys.path.remove(str(tmp_path))
-    sys.modules.pop("napping_loop", None)
+    monkeypatch.syspath_prepend(tmp_path)
+    return Executor("local", tmp_path)
 
 
 def test_it_is_the_time_of_its_trials_and_counts_nothing_twice(

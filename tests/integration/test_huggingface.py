@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from pathlib import Path
 
 import gapsweep
@@ -95,4 +94,3 @@ def test_a_sweep_that_is_killed_in_a_trainer_goes_on_as_if_it_had_not_been(
     again = gapsweep.resume(killed, progress=False)
     assert [facts(t) for t in again.records()] == [facts(t) for t in trials]
     assert again.answer == whole.answer
-    sys.modules.pop("bert_trainer", None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +28,10 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(FOLDER)
     monkeypatch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path / "home"
-    sys.modules.pop("mine", None)  # other tests have a module of this name
+    return tmp_path / "home"
 
 
 def swept(home: Path, **changes: Any) -> gapsweep.Sweep:

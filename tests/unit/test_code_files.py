@@ -104,11 +104,8 @@ def test_one_that_was_imported_from_elsewhere_is_described_as_it_was(
     __import__("ownearlier")
     (own / "ownearlier.py").write_text("x = 2\n")
     monkeypatch.setattr(sys, "path", [str(own), *sys.path])
-    try:
-        (found,) = find_module("ownearlier", [own])
-        assert (found.origin, Path(found.folder)) == (Origin.UNKNOWN, tmp_path)
-    finally:
-        del sys.modules["ownearlier"]
+    (found,) = find_module("ownearlier", [own])
+    assert (found.origin, Path(found.folder)) == (Origin.UNKNOWN, tmp_path)
 
 
 def test_what_a_module_imports_of_the_users_own_belongs_to_its_code(own: Path) -> None:

@@ -37,9 +37,7 @@ from trainables.config.code_policy import (
     describe_function,
     describe_kind,
     get_policy,
-    leave_policy,
     load_named,
-    restore_policy,
 )
 from trainables.data.rows import GivenRows
 from trainables.errors import ContractError
@@ -58,13 +56,7 @@ def _path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The operator's module as if it were installed; what is called leaves a file here."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(FOLDER)])
-    before = set(sys.modules)
-    with restore_policy():
-        yield
-        leave_policy()
-    for name in set(sys.modules) - before:
-        if name == OURS or name.startswith("own"):
-            del sys.modules[name]
+    yield
     assert not list(tmp_path.rglob("CALLED")), "something was called"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -49,12 +47,10 @@ def train(trial):
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Iterator[str]:
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "folded_loop.py").write_text(LOOP)
-    sys.path.insert(0, str(tmp_path))
-    yield "folded_loop:train"
-    sys.path.remove(str(tmp_path))
-    sys.modules.pop("folded_loop", None)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "folded_loop:train"
 
 
 def worker(folder: Path, **more: Any) -> Worker:

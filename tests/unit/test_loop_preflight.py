@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from service.run.evidence import ReportedLoop, choose_evidence
 from service.run.preflight import Preflight, run_preflight
 from service.spec.file import parse_spec
 from service.spec.model import SweepSpec
-from trainables.config.code_policy import CodePolicy, leave_policy, restore_policy
+from trainables.config.code_policy import CodePolicy
 
 LOOPS = """
 import torch
@@ -111,13 +109,9 @@ BASE: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some_loops.py").write_text(LOOPS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with restore_policy():
-        yield
-        leave_policy()
-    sys.modules.pop("some_loops", None)
 
 
 def spec(loop: str, **changes: Any) -> SweepSpec:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +86,10 @@ def opened(config: Any) -> Rows:
 
 
 @pytest.fixture
-def functions(tmp_path: Path) -> Iterator[str]:
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "fold_functions.py").write_text(FUNCTIONS)
-    sys.path.insert(0, str(tmp_path))
-    yield "fold_functions"
-    sys.path.remove(str(tmp_path))
-    sys.modules.pop("fold_functions", None)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "fold_functions"
 
 
 def positions(split: Any) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,11 +267,10 @@ def elsewhere(trial):
 
 
 @pytest.fixture
-def own_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "worker_loops.py").write_text(LOOP)
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    sys.modules.pop("worker_loops", None)
+    return tmp_path
 
 
 @pytest.mark.parametrize("restores", [True, False])

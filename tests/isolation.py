@@ -1,0 +1,46 @@
+"""Keeps the user's code that a test imports from the tests after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainables.config.code_policy import leave_policy, restore_policy
+
+_TESTS = Path(__file__).parent
+_INSTALLED = tuple(Path(p).resolve() for p in (_TESTS.parent, sys.prefix, sys.base_prefix))
+_USERS = _TESTS / "data"
+"""Where modules of users lie that are kept with the tests."""
+
+
+@contextmanager
+def forget_user_code() -> Iterator[None]:
+    """Restore the path and the policy on exit, and forget the user's modules that were imported.
+
+    Two tests may have modules of one name: the second would find the first's, in a folder that
+    exists no more.
+    """
+    path, before = list(sys.path), set(sys.modules)
+    try:
+        with restore_policy():
+            yield
+            leave_policy()
+    finally:
+        sys.path[:] = path
+        users = [name for name in set(sys.modules) - before if _is_users(name)]
+        for name in users:
+            del sys.modules[name]
+
+
+def _is_users(name: str) -> bool:
+    """Whether the module or the package that it belongs to lies where only users' code does."""
+    top = sys.modules.get(name.partition(".")[0])
+    file = getattr(top, "__file__", None)
+    places = [file] if file else getattr(top, "__path__", ())
+    return any(_is_outside(Path(place).resolve()) for place in places)
+
+
+def _is_outside(place: Path) -> bool:
+    return place.is_relative_to(_USERS) or not any(place.is_relative_to(p) for p in _INSTALLED)
