@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 _aten = torch.ops.aten
+torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # a form is taken if it is exact
 _EXACT = frozenset(
     (
         *("_to_copy", "abs", "add", "add_", "bitwise_and", "bitwise_not", "bitwise_or", "clamp"),
