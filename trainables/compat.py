@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +28,7 @@ __all__ = [
     "is_plain_optimizer",
     "is_sgd",
     "seed_torch",
+    "share_fake_mode",
     "takes_step",
     "unscale_fused",
     "wraps_step",
@@ -88,6 +90,20 @@ def _switch_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
             return step(optimizer, *arguments, **options)
 
     return switched
+
+
+@contextmanager
+def share_fake_mode() -> Iterator[None]:
+    """Let ``make_fx`` describe all results that it records by tensors of one fake mode.
+
+    That of torch 2.13 makes a mode for each result, and each mode formats the stack: a third of
+    the time that a recording takes.
+    """
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+        yield
 
 
 def seed_torch(seed: int) -> None:

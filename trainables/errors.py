@@ -27,6 +27,8 @@ _OF_OTHERS = tuple(
     }
 )
 """Folders of code that is not the user's: ours, Python's, and installed packages."""
+_LONGEST = 600
+"""Characters that are shown of a message of another library."""
 
 
 class TrainableError(Exception):
@@ -113,12 +115,16 @@ def tell_error(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception's type and message, and the line that raised it, the user's own if there is."""
+    """An exception's type and message, and the line that raised it, the user's own if there is.
+
+    Some of torch's messages list every backend, in pages: the end of a long one is left out.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not is_of_others(f.filename)]
     last = (own or frames)[-1:]
     line = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
-    return f"{' '.join(name_error(error).split())}{line}"
+    text = " ".join(name_error(error).split())
+    return f"{text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}{line}"
 
 
 def name_error(error: BaseException) -> str:

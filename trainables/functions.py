@@ -15,6 +15,10 @@ from trainables.config.code_policy import describe_function, load_named
 from trainables.config.construct import check_options, construct
 from trainables.errors import ContractError
 
+_HOW = (
+    "it is called with the outputs and the targets, which are one tuple or dict where a sample has "
+    "several; other arguments are keys beside `path`"
+)
 Function = Callable[[Any, Any], Any]
 """A function of a network's outputs and the targets."""
 
@@ -91,7 +95,7 @@ def load(path: str, arguments: Mapping[str, Any]) -> Function | MetricObject:
         raise ContractError(
             f"{path} is {type(found).__name__}, not a function of outputs and targets"
         )
-    check_options(path, found, arguments, dict.fromkeys(_list_first_two(found)))
+    check_options(path, found, arguments, dict.fromkeys(_list_first_two(found)), _HOW)
     return _WithArguments(found, _make_tensors(found, arguments)) if arguments else found
 
 

@@ -17,6 +17,7 @@ from trainables.contract import Trainable
 from trainables.errors import ContractError, blame
 
 _FROM_DATA = ("input_shape", "outputs")
+_HOW = "give it by `model`"
 _LIGHTNING = ("training_step", "configure_optimizers")
 
 
@@ -75,7 +76,7 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
         missing = sorted(getattr(found, "__abstractmethods__", ()))
         if missing:
             raise ContractError(f"{path} does not define {', '.join(missing)}")
-        check_options(path, found, arguments, {})
+        check_options(path, found, arguments, {}, _HOW)
         with blame("trainable", path):
             return found(**arguments)
     if isinstance(found, type) and not issubclass(found, nn.Module):
@@ -86,5 +87,5 @@ def load_trainable(path: str, arguments: Mapping[str, Any]) -> Trainable:
             f"trainables.contract.Trainable, or a training loop: a function of one argument named "
             f"`trial`; {lacks}"
         )
-    check_options(path, found, arguments, dict.fromkeys(_FROM_DATA))
+    check_options(path, found, arguments, dict.fromkeys(_FROM_DATA), _HOW)
     return ModuleTrainable(found, arguments)

@@ -52,7 +52,7 @@ def make_optimizer(trainable: Trainable, model: nn.Module, training: Training) -
     """
     name = name_optimizer(trainable, training)
     with blame(_name_key(trainable), name):
-        made = read_returned(trainable.optimizer(model.parameters(), training), name)
+        made = read_returned(trainable.optimizer(list(model.parameters()), training), name)
         return replace(made, schedulers=(*made.schedulers, *find_kept(trainable, made)))
 
 

@@ -102,14 +102,19 @@ class LineView(SweepView):
         """Print the result of the trial."""
         super().ended(trial)
         over = self.budget - self.count_ended()
-        best = self.sweep is not None and self.sweep.best == trial
         words = [
             f"trial {trial.number:3d} {trial.state.value:8s}",
             *_format_figures(self.sweep, trial),
         ]
         at_most = "at most " if trial.replicate else ""
         line = "  ".join([*words, _describe_run(trial), f"({at_most}{over} left)"])
-        self.console.print(line + ("  ← best so far" if best else ""), soft_wrap=True)
+        self.console.print(line + self._mark(trial), soft_wrap=True)
+
+    def _mark(self, trial: Trial) -> str:
+        """What the trial is to the sweep; the best is one of those that compete, which it leads."""
+        if trial.role in (Role.BASELINE, Role.CONTROL):
+            return f"  ← {trial.role.value}"
+        return "  ← best so far" if self.sweep is not None and self.sweep.best == trial else ""
 
     def paused(self, trial: Trial) -> None:
         """Print that the trial waits, and since which epoch."""

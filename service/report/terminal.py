@@ -79,7 +79,7 @@ def _print_edges(warning: EdgeWarning, console: Console) -> None:
 def _build_sections(data: ReportData) -> Iterator[tuple[str, Table | Text | Padding]]:
     yield f"Baseline, control and best: {data.of_trainings}", _build_comparison(data)
     if data.not_neutral:
-        yield "What regularises the baseline all the same", Text("\n".join(data.not_neutral))
+        yield "What else acts, in trials or in the baseline", Text("\n".join(data.not_neutral))
     if data.search_notes:
         yield "The search", Text("\n".join(data.search_notes))
     if data.idle_ranges:

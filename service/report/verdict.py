@@ -103,9 +103,10 @@ def _write_unconfirmed(sweep: Sweep, answer: Answer, trial: Trial) -> Iterator[s
             f"{answer.metric}{by}: {trained}, the best of {answer.compared}, not tested."
         )
     else:
+        change = f"worse by {size}{error}" if answer.effect else "the same"
         yield (
             f"Unconfirmed: no trial looks better than the control. The closest of "
-            f"{answer.compared} is {named}: {answer.metric} is worse by {size}{error}."
+            f"{answer.compared} is {named}: {answer.metric} is {change}."
         )
     yield f"Not tested: {answer.reason}." if answer.reason else ""
     yield _describe_search_stopping(sweep)

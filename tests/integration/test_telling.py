@@ -117,7 +117,7 @@ def test_a_pipe_that_is_closed_and_a_narrow_encoding_do_not_end_the_sweep(tmp_pa
     assert process.stderr is not None
     said = process.stderr.read().decode()
     assert process.wait(patience(120)) == 0, said
-    assert b"<- best so far" in lines[1]
+    assert b"<- baseline" in lines[1]
     assert _state(tmp_path) == "succeeded"
     assert "not shown: standard output" in said
     assert "BrokenPipeError" in said

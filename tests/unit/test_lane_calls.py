@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.lanes.batched_calls import Call, Lanes
+from trainables.lanes import batched_calls
+from trainables.lanes.batched_calls import Call, Form, Lanes, are_always_equal, call_together
 from trainables.lanes.batching import choose_ways
 from trainables.lanes.tracing import record
 
@@ -36,3 +37,30 @@ def test_a_product_has_the_bits_of_each_lane_for_all_values(size: tuple[int, int
         call = Call(torch.ops.aten.mm.default, (Lanes(one), Lanes(other)), {}, LANES)
         made: Tensor = way.make(call).stack
         assert torch.equal(made, torch.stack(list(map(torch.mm, one, other))))
+
+
+def test_a_product_is_compared_for_drawn_values_once_for_each_layout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = []
+
+    def compare(form: Form, call: Call) -> bool:
+        compared.append(call.args[1].stack.stride())
+        return compare_drawn(form, call)
+
+    compare_drawn = batched_calls._is_equal_for_others
+    monkeypatch.setattr(batched_calls, "_is_equal_for_others", compare)
+    monkeypatch.setattr(batched_calls, "_EQUAL", {})
+    one, other = torch.rand(LANES, 64, 64), torch.rand(LANES, 64, 64)
+    for second in (other, other + 1, other.mT):
+        call = Call(torch.ops.aten.mm.default, (Lanes(one), Lanes(second)), {}, LANES)
+        are_always_equal(call_together, call)
+    assert compared == [other.stride(), other.mT.stride()]
+
+
+def test_a_recording_describes_its_results_by_one_fake_mode() -> None:
+    """One mode for each result takes as long as the rest of the recording."""
+    graph = record(lambda one: [one.mul(2).relu(), one.sum()], [torch.ones(3)]).graph
+    described = [n.meta["val"].fake_mode for n in graph.graph.nodes if "val" in n.meta]
+    assert len(described) == 4
+    assert all(mode is described[0] for mode in described)

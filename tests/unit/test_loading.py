@@ -68,7 +68,7 @@ def test_ours_and_the_users_own_are_built(path: str, arguments: dict[str, object
         ("my_models_for_loading:Empty", {}, "lacks build, losses, metrics, optimizer"),
         ("my_models_for_loading:number", {}, "not a class"),
         ("my_models_for_loading:Net", {"widht": 3}, "did you mean 'width'"),
-        ("my_models_for_loading:factory", {}, "needs width"),
+        ("my_models_for_loading:factory", {}, "needs width; give it by `model`"),
         ("trainables.contract:Trainable", {}, "does not define build"),
         ("script_of_arguments:Net", {}, r"it ends the process, by SystemExit\(2\); .*argparse"),
         ("script_that_exits:Net", {}, r"importing script_that_exits failed: .*SystemExit\(0\)"),

@@ -76,6 +76,10 @@ def auroc(outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.tensor(roc_auc_score(targets.numpy(), (outputs[:, 1] - outputs[:, 0]).numpy()))
 
 
+def hazard(risk: Tensor, time: Tensor, event: Tensor) -> Tensor:
+    return ((risk - time) * event).mean()
+
+
 def margin(outputs: Tensor, targets: Tensor, *, power: float = 1.0) -> Tensor:
     """One value for each sample."""
     return (outputs[:, 1] - outputs[:, 0]).abs() ** power
@@ -226,6 +230,10 @@ def test_a_metric_says_which_direction_is_better(spec: Any, high: bool) -> None:
         (
             {"metrics": [{"path": f"{__name__}:margin", "powr": 2}]},
             r"takes no argument 'powr'; did you mean 'power'\?",
+        ),
+        (
+            {"loss": f"{__name__}:hazard"},
+            r":hazard needs event; it is called with the outputs and the targets, which are one",
         ),
         ({"metrics": [f"{__name__}:N"]}, "is int, not a function of outputs and targets"),
         ({"metrics": ["builtins:dict"]}, "a class without `update`, `compute` and `reset`"),

@@ -129,6 +129,19 @@ def test_progress_is_plain(make: Callable[[Console], LineView | LiveView]) -> No
     assert "[/bold] [link=" in output_of(console)
 
 
+def test_the_line_of_the_baseline_does_not_call_it_the_best() -> None:
+    console = open_console(io.StringIO(), width=400)
+    view = LineView(console)
+    begun = sweep()
+    view.begin(begun, 3, None)
+    for ended in (trial(0, 0.4, 0.1), trial(1, 0.5, 0.1), trial(2, 0.6, 0.1)):
+        view.ended(ended)
+    first, second, third = output_of(console).splitlines()[1:]
+    assert first.endswith("← baseline")
+    assert second.endswith("← best so far")
+    assert "←" not in third
+
+
 def test_the_live_table_fits_a_terminal_of_80_columns() -> None:
     console = open_console(io.StringIO(), width=80)
     view = LiveView(console)

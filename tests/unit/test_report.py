@@ -57,6 +57,9 @@ def test_epochs_that_did_not_run_are_counted() -> None:
 def test_a_verdict_says_that_no_trial_looks_better() -> None:
     worse = sweep(trial(0, 0.5, 0.4), trial(1, 0.6, 0.1, penalty="l1", **{"lambda": 0.1}))
     assert "no trial looks better than the control" in build_report(worse, NONE).verdict
+    assert "val/loss is worse by 0.1000." in build_report(worse, NONE).verdict
+    equal = sweep(trial(0, 0.5, 0.4), trial(1, 0.5, 0.4))
+    assert "val/loss is the same." in build_report(equal, NONE).verdict
 
 
 @pytest.mark.parametrize(

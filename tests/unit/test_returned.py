@@ -442,6 +442,17 @@ def test_an_optimiser_trains_the_network(name: str) -> None:
     assert error.where == "trainable"
 
 
+def test_an_override_may_read_the_parameters_twice() -> None:
+    def group(self: object, parameters: list[nn.Parameter], training: object) -> torch.optim.SGD:
+        matrices = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
+        return torch.optim.SGD([{"params": matrices}, {"params": others, "lr": 1e-4}], 1e-3)
+
+    own = type("Own", (Linear,), {"optimizer": group})
+    samples = splits()
+    examine(build_training(own(), samples, Training(batch_size=8)), samples)
+
+
 # what is no fault of the code
 
 

@@ -411,7 +411,7 @@ def test_folds_of_a_function(mine: str) -> None:
     assert len({frozenset(v) for v in vals}) == 4
     assert all(ids(rows.divide(r).test) == set(range(80, 100)) for r in range(4))
     rows.check_replicates(3)
-    with pytest.raises(DataError, match="IndexError for fold 5: there is no fold 5"):
+    with pytest.raises(DataError, match="for fold 5 raised IndexError: there is no fold 5"):
         rows.check_replicates(5)
     assert not opened({"name": f"{mine}:folds", "fold": 2}).redraws
 

@@ -70,9 +70,15 @@ def read_parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Paramet
 
 
 def check_options(
-    path: str, factory: Callable[..., Any], options: Mapping[str, Any], offered: Mapping[str, Any]
+    path: str,
+    factory: Callable[..., Any],
+    options: Mapping[str, Any],
+    offered: Mapping[str, Any],
+    advice: str = "",
 ) -> tuple[str, ...]:
     """The argument names of a factory, after checking that it accepts these options.
+
+    ``advice`` follows the message of an argument that is missing: how to give it.
 
     Raises:
         ContractError: an option is unknown, or one without a default is missing.
@@ -91,5 +97,5 @@ def check_options(
     required = [p.name for p in signature if p.name in names and p.default is p.empty]
     missing = [n for n in required if n not in options and n not in offered]
     if missing:
-        raise ContractError(f"{path} needs {', '.join(missing)}")
+        raise ContractError(f"{path} needs {', '.join(missing)}{advice and f'; {advice}'}")
     return names

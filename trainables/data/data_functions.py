@@ -14,7 +14,7 @@ from trainables.config.data import Function, LoaderOptions
 from trainables.data.data_modules import is_data_module, read_data_module
 from trainables.data.randomness import ReadingState
 from trainables.data.returned_splits import Part, read_parts
-from trainables.errors import ContractError, DataError, name_error
+from trainables.errors import ContractError, DataError, tell_error
 
 _OUR_KEYS = ("split", "redraw")
 _SHARED_KEYS = ("test", "seed")
@@ -195,10 +195,8 @@ def _call(
     shown = "".join(f" for {name} {value}" for name, value in anew.items())
     try:
         return function(**arguments)
-    except Exception as error:
-        raise DataError(f"{path} raised {type(error).__name__}{shown}: {error}") from error
-    except SystemExit as error:
-        raise DataError(f"{path}{shown}: {name_error(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise DataError(f"{path}{shown}{tell_error(error)}") from error
 
 
 def _are_folds(made: object) -> TypeGuard[list[object]]:

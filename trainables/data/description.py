@@ -98,7 +98,9 @@ def _describe_classes(splits: Splits) -> str:
     names = splits.preprocessing.classes
     known = [names[int(n)] if int(n) < len(names) else n for n in numbers]
     rows = [f"{name} ({size:,})" for name, size in zip(known, sizes.tolist(), strict=True)]
-    return f"{splits.info.outputs} classes: {list_some(rows)}"
+    unused = [str(n) for n in range(splits.info.outputs) if n not in set(numbers.tolist())]
+    lacking = f"; no sample of {list_some(unused)}" if unused else ""
+    return f"{splits.info.outputs} classes: {list_some(rows)}{lacking}"
 
 
 def _describe_task(config: DataSource, splits: Splits) -> str:
@@ -121,10 +123,17 @@ def _explain(splits: Splits) -> str:
     if task is Task.CLASSIFICATION:
         return "the targets are whole numbers; if they are amounts, set `task: regression`"
     if task is Task.MULTILABEL:
-        return "the targets are columns of 0 and 1"
+        return f"the targets are columns of 0 and 1{_doubt_labels(splits.train)}"
     if task is Task.REGRESSION:
         return "the targets are floats; if they are classes, set `task: classification`"
     return "the targets are several arrays; the loss is yours"
+
+
+def _doubt_labels(train: object) -> str:
+    """A hint where labels may be one-hot classes: each sample has exactly one."""
+    if not isinstance(train, Split) or not (train.y.sum(axis=1) == 1).all():
+        return ""
+    return "; each sample has one 1: if they are classes, give their numbers, `y.argmax(axis=1)`"
 
 
 def _describe_folds(config: DataSource, rows: Rows, folds: int) -> str:

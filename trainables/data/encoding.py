@@ -158,7 +158,10 @@ def _keep_target(values: Array) -> Array:
         return np.ascontiguousarray(values, dtype=np.float32)
     if np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
         return np.ascontiguousarray(values, dtype=np.int64)
-    raise DataError(f"arrays must be of numbers, not of {values.dtype}")
+    raise DataError(
+        f"arrays must be of numbers, not of {values.dtype}; a table with text may be a pandas "
+        "DataFrame, whose columns are encoded"
+    )
 
 
 def _refuse_lost(values: Array) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,16 @@ def _read_part(path: str, name: str, split: Any, loading: Loading) -> Part:
         arrays = _find_tensors(split)
         if arrays is not None:
             split = arrays
+        what = f"{path}: {name!r}"
         if isinstance(split, Mapping) and LABELS in split:
-            made = Raw(_to_arrays(split), _to_arrays(split[LABELS]))
-            return _check_raw(made, f"{path}: {name!r}")
+            return _check_raw(Raw(_to_arrays(split, what), _to_arrays(split[LABELS], what)), what)
         if isinstance(split, tuple) and len(split) > _PAIR:
             split = Inputs(split[:-1]), split[-1]
         if isinstance(split, tuple | list) and len(split) == _PAIR:
             x, y = split
-            made = Raw(x if isinstance(x, pd.DataFrame) else _to_arrays(x), _to_arrays(y))
-            return _check_raw(made, f"{path}: {name!r}")
+            table = _find_table(x)
+            x = _to_arrays(x, what) if table is None else table
+            return _check_raw(Raw(x, _to_arrays(y, what)), what)
         if isinstance(split, DataLoader):
             return _read_loader(path, name, split)
         if isinstance(split, IterableDataset):
@@ -151,25 +153,44 @@ def _build_loading(options: LoaderOptions) -> Loading:
     return Loading(found, workers=options.workers)
 
 
-def _to_arrays(values: Any) -> Nest:
-    """A nest of tensors, arrays or numbers as one of arrays; a list of numbers is an array."""
+def _find_table(values: Any) -> pd.DataFrame | None:
+    """A table of pandas, or of a library whose tables have ``to_pandas`` (Arrow, polars)."""
+    made = values.to_pandas() if hasattr(values, "to_pandas") else values
+    return made if isinstance(made, pd.DataFrame) else None
+
+
+def _to_arrays(values: Any, what: str) -> Nest:
+    """A nest of tensors, arrays or numbers as one of arrays; a list of numbers is an array.
+
+    Raises:
+        ContractError: ``what`` has an array that is sparse, or masked in places.
+    """
     if isinstance(values, Mapping):
-        return {str(name): _to_arrays(value) for name, value in values.items()}
+        return {str(name): _to_arrays(value, what) for name, value in values.items()}
     if isinstance(values, tuple):
         kind = Inputs if isinstance(values, Inputs) else tuple
-        return kind(_to_arrays(value) for value in values)
+        return kind(_to_arrays(value, what) for value in values)
     if is_dataclass(values) and not isinstance(values, type):
-        return {f.name: _to_arrays(getattr(values, f.name)) for f in fields(values)}
-    return _to_array(values)
+        return {f.name: _to_arrays(getattr(values, f.name), what) for f in fields(values)}
+    return _to_array(values, what)
 
 
-def _to_array(values: Any) -> Array:
-    if hasattr(values, "toarray"):
-        raise TypeError(f"{describe(values)} is sparse; use its toarray()")
+def _to_array(values: Any, what: str) -> Array:
+    if hasattr(values, "toarray") or getattr(values, "layout", torch.strided) != torch.strided:
+        dense = "toarray" if hasattr(values, "toarray") else "to_dense"
+        raise ContractError(f"{what} has {describe(values)}, which is sparse; use its {dense}()")
+    masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+    if masked:
+        raise ContractError(
+            f"{what} has an array with {masked:,} masked values; fill them, with its filled(…), or "
+            "leave out these samples"
+        )
     if isinstance(values, torch.Tensor):
         tensor = values.detach().cpu()
         values = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     array: Array = np.asarray(values)
+    if array.dtype == object and array.size and all(isinstance(v, Real) for v in array.flat):
+        return np.array(array.tolist())
     return array
 
 

@@ -33,6 +33,9 @@ _PRODUCTS = (_aten.mm.default, _aten.addmm.default)
 _SAMPLED = 2**14
 """Entries of products to compare: those of small matrices differ for some values only."""
 
+_EQUAL: dict[Any, bool] = {}
+"""Whether forms of products had the bits of each lane for the values that were drawn, by call."""
+
 _BY_ALIGNMENT = (
     *(_aten.mv.default, _aten.addmv.default, _aten.dot.default, _aten.vdot.default),
     _aten.addr.default,
@@ -148,14 +151,33 @@ def are_always_equal(form: Form, call: Call) -> bool:
     """Whether a form of a product has the bits of each lane for other values, too."""
     if call.target not in _PRODUCTS or form is call_apart:
         return True
-    entries = form(call).stack.numel()
-    return all(_is_equal_for_others(form, call) for _ in range(math.ceil(_SAMPLED / entries)))
+    key = (form, *_describe(call), torch.get_num_threads())
+    if key not in _EQUAL:
+        draws = math.ceil(_SAMPLED / form(call).stack.numel())
+        _EQUAL[key] = all(_is_equal_for_others(form, call) for _ in range(draws))
+    return _EQUAL[key]
+
+
+def _describe(call: Call) -> tuple[Any, ...]:
+    """What the bits of a call depend on beside the values of its tensors."""
+    leaves, spec = pytree.tree_flatten((call.args, call.kwargs))
+    return call.target, call.width, repr(spec), tuple(map(_describe_leaf, leaves))
+
+
+def _describe_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, Lanes):
+        return Lanes, _describe_leaf(leaf.stack)
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.stride(), leaf.dtype, leaf.device
+    return type(leaf), leaf
 
 
 def _is_equal_for_others(form: Form, call: Call) -> bool:
-    drawn = pytree.tree_map_only((Lanes, Tensor), _draw_like, call.args)
-    other = Call(call.target, drawn, call.kwargs, call.width)
-    return agree(form(other), [pick_lane(call_apart(other), lane) for lane in range(call.width)])
+    drawn = [_draw_like(value) for value in call.args]
+    lanes = ((_pick(value, lane) for value in drawn) for lane in range(call.width))
+    alone = torch.stack([call.target(*args, **call.kwargs) for args in lanes])
+    made = form(Call(call.target, tuple(drawn), call.kwargs, call.width))
+    return are_equal(made.stack, alone)
 
 
 def _draw_like(value: Any) -> Any:
@@ -181,7 +203,11 @@ def has_lanes(values: Any) -> bool:
 
 def pick_lane(values: Any, lane: int) -> Any:
     """The values of one lane."""
-    return pytree.tree_map(lambda v: v.stack[lane] if isinstance(v, Lanes) else v, values)
+    return pytree.tree_map(lambda value: _pick(value, lane), values)
+
+
+def _pick(value: Any, lane: int) -> Any:
+    return value.stack[lane] if isinstance(value, Lanes) else value
 
 
 def copy_tensors(values: Any) -> Any:

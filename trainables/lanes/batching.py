@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from trainables.compat import share_fake_mode
 from trainables.errors import is_out_of_memory
 from trainables.lanes.batched_calls import (
     Call,
@@ -98,9 +99,10 @@ class _Trial:
         for form in forms[given_up:]:
             way = Way(form, strides)
             known = node.name in self._ways
-            if _has_bits(way, call, expected) and (known or are_always_equal(form, call)):
+            found = _make_equal(way, call, expected)
+            if found is not None and (known or are_always_equal(form, call)):
                 self._ways[node.name] = way
-                self._together[node] = way.make(call)
+                self._together[node] = way.make(call) if call.changes else found.results
                 return
         raise CannotFuseError(f"torch's {call.name} has no equal results for many trials at once")
 
@@ -111,15 +113,22 @@ class _Trial:
         return env[node], call.args, call.kwargs
 
 
-def _has_bits(way: Way, call: Call, expected: Sequence[tuple[Any, ...]]) -> bool:
+@dataclass(frozen=True)
+class _Made:
+    results: Any
+
+
+def _make_equal(way: Way, call: Call, expected: Sequence[tuple[Any, ...]]) -> _Made | None:
+    """What a way makes, on copies of what the call changes; None if it has other bits."""
     call = call.copy() if call.changes else call
     try:
         made = way.make(call)
     except Exception as error:  # torch has no such form, and says so by several types
         if way.form is call_apart or is_out_of_memory(error):
             raise
-        return False
-    return not call.computes or agree((made, call.args, call.kwargs), expected)
+        return None
+    equal = not call.computes or agree((made, call.args, call.kwargs), expected)
+    return _Made(made) if equal else None
 
 
 def batch(
@@ -151,7 +160,7 @@ def batch(
         return [_spread(v, width) for v in fx.node.map_arg(outputs, env.__getitem__)]  # type: ignore[union-attr]  # a recorded function returns a list
 
     copies = [(i.stack if isinstance(i, Lanes) else i).clone() for i in inputs]
-    with torch.no_grad():
+    with torch.no_grad(), share_fake_mode():
         made = make_fx(run)(*copies)
     simplify(made)
     return made
