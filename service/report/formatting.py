@@ -53,7 +53,7 @@ def format_share(share: float | None) -> str:
     if share is None:
         return MISSING
     digits = 0 if abs(share) >= 0.0995 else 1
-    return f"{100 * share:.{digits}f} %"
+    return f"{round(100 * share, digits) + 0.0:.{digits}f} %"  # -0.0 + 0.0 is 0.0
 
 
 class Configured(Protocol):
