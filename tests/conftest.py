@@ -147,6 +147,17 @@ def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"service.run.{module}.export_network", quick)
 
 
+@pytest.fixture(scope="module")
+def without_plots() -> Iterator[None]:
+    """Sweeps in this process draw no plots, which take most of a small sweep's time."""
+    from service.report import inspection_plots, plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (plots, inspection_plots):
+            patch.setattr(module, "render_svg", lambda *_: "")
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[Ray]:
     """A Ray of two CPUs for all sweeps that kill nothing: it takes seconds to start one."""

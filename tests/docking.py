@@ -82,10 +82,14 @@ class Docked:
         """Build the image, of which all services are."""
         self.compose("build", "keys")
 
-    def up(self) -> float:
-        """Bring it up, and wait until API and MLflow are ready; the seconds that it took."""
+    def up(self, workers: int | None = None) -> float:
+        """Bring it up, and wait until API and MLflow are ready; the seconds that it took.
+
+        A worker takes seconds of CPU to start; without their number there are those of the file.
+        """
         began = time.monotonic()
-        self.compose("up", "-d")
+        scaled = () if workers is None else ("--scale", f"ray-worker={workers}")
+        self.compose("up", "-d", *scaled)
         while not answers(f"{self.api}/readyz") or not answers(f"{self.mlflow}/health"):
             if time.monotonic() - began > patience(_READY):
                 raise TimeoutError(self.compose("logs", "--tail", "30").stdout)
@@ -175,13 +179,13 @@ IMAGE_BUILD = ImageBuild()
 
 @contextmanager
 def docked() -> Iterator[Docked]:
-    """The stack, built and up; nothing of it is left."""
+    """The stack, built and up with one worker; nothing of it is left."""
     IMAGE_BUILD.wait()
     stack = Docked()
     stack.down("-v")  # what a run that was killed left
     try:
         stack.build()
-        stack.up()
+        stack.up(workers=1)
         yield stack
     finally:
         stack.down("-v")

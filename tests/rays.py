@@ -126,7 +126,7 @@ def ray_cluster(
 
 
 def _head(ray: Ray) -> list[str]:
-    words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}", "--no-monitor"]
+    words = ["--head", f"--port={ray.port}", f"--temp-dir={ray.folder}"]
     if not ray.dashboard:
         return [*words, "--include-dashboard=false"]
     where = ["--dashboard-host=127.0.0.1", f"--dashboard-port={ray.dashboard.rpartition(':')[2]}"]
@@ -143,12 +143,11 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """A node; ``before`` is the command that runs its own as its arguments.
 
-    Its workers are forked from one process for all tests. It starts no process that nothing here
-    uses, such as a log monitor, an autoscaler or a server of
-    Ray's client: each takes seconds of CPU to start, and some of them go on to work while idle.
+    Its workers are forked from one process for all tests. The hook of ``ray start`` leaves out the
+    processes that nothing here uses.
     """
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-    words += ["--disable-usage-stats", "--include-log-monitor=false"]
+    words += ["--disable-usage-stats"]
     own = {_MARK: mark, _NODE: str(number), "RAY_START_HOOK": LOCAL_RAY["RAY_START_HOOK"], **TOKEN}
     forks = None if before else fork_server()  # the command may give it a file system of its own
     own.update({FORK_SERVER: forks} if forks else {})

@@ -2,15 +2,18 @@
 """Before the stack's parts start: both databases up to date, and a first admin with a token."""
 
 import importlib.util
+import io
 import os
+import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+
+from service.cli import main as gapsweep
 
 SECRETS = Path("/secrets/env")
 CLI = Path("/secrets-of/cli/env")
@@ -18,10 +21,10 @@ CLI = Path("/secrets-of/cli/env")
 
 def main() -> None:
     """All of it; what is done already is left alone."""
-    run("gapsweep", "migrate")
+    run_gapsweep("migrate")
     upgrade_mlflow(os.environ["MLFLOW_BACKEND_STORE_URI"])
     if "GAPSWEEP_TOKEN=" not in SECRETS.read_text(encoding="utf-8"):
-        added = run("gapsweep", "users", "add", "admin", "--role", "admin", "--no-expiry")
+        added = run_gapsweep("users", "add", "admin", "--role", "admin", "--no-expiry")
         for place in (SECRETS, CLI):  # both files are there, and readable by their owner only
             with place.open("a", encoding="utf-8") as file:
                 file.write(f"GAPSWEEP_TOKEN={added.strip()}\n")
@@ -29,34 +32,51 @@ def main() -> None:
 
 def upgrade_mlflow(url: str) -> None:
     """An empty database is left to MLflow's server, which fills it."""
-    found, wanted = revisions(url)
+    found, wanted = find_revision(url), find_newest_revision()
     if found not in (None, wanted):
         print(f"bringing MLflow's database from {found} to {wanted}", flush=True)
-        run("mlflow", "db", "upgrade", url)
+        if subprocess.run(["mlflow", "db", "upgrade", url], check=False).returncode:
+            sys.exit(explain("mlflow db"))
 
 
-def revisions(url: str) -> tuple[str | None, str | None]:
-    """MLflow's schema as the database has it, and as this MLflow wants it."""
+def find_revision(url: str) -> str | None:
+    """MLflow's schema as the database has it."""
+    with create_engine(url).connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def find_newest_revision() -> str:
+    """MLflow's schema as this MLflow wants it, found without importing MLflow."""
     package = importlib.util.find_spec("mlflow")
     assert package is not None
     assert package.origin is not None
-    configuration = Config()
-    migrations = Path(package.origin).parent / "store" / "db_migrations"
-    configuration.set_main_option("script_location", str(migrations))
-    with create_engine(url).connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    return found, ScriptDirectory.from_config(configuration).get_current_head()
+    scripts = Path(package.origin).parent / "store" / "db_migrations" / "versions"
+    words = [re.findall(r"^(\w+) = ['\"](\w+)", p.read_text(), re.M) for p in scripts.glob("*.py")]
+    named = [dict(found) for found in words]
+    before = {names.get("down_revision") for names in named}
+    (newest,) = {names["revision"] for names in named if "revision" in names} - before
+    return newest
 
 
-def run(*words: str) -> str:
+def run_gapsweep(*words: str) -> str:
     """Its output; what it says of an error has gone to stderr already, in words."""
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        sys.exit(
-            f"error {words[0]} {words[1]} failed, see above. Where the volumes `database` and "
-            "`secrets` do not belong together, docker/restore brings both back from a backup"
-        )
-    return done.stdout
+    sys.argv = ["gapsweep", *words]
+    with redirect_stdout(io.StringIO()) as said:
+        try:
+            gapsweep()
+        except SystemExit as end:
+            if end.code:
+                sys.exit(explain(f"gapsweep {words[0]}"))
+    return said.getvalue()
 
 
-main()
+def explain(command: str) -> str:
+    """What a person may do about a command that has failed."""
+    return (
+        f"error {command} failed, see above. Where the volumes `database` and "
+        "`secrets` do not belong together, docker/restore brings both back from a backup"
+    )
+
+
+if __name__ == "__main__":
+    main()

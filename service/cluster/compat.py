@@ -83,13 +83,16 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     Ray 2.60 has no option for any of them. A command that stays with its node (``--block``) forks
     its workers, and a head's drivers, from a server that starts after the node: a raylet ends if
     its agents take too long to start beside other imports. Nothing here uses the server for Ray's
-    client. Ray gives a node 30 s to start, in a loop around ``services.get_node``, which raises
-    ``RuntimeError`` until the node is there. It does not look whether the raylet has ended; then
-    this command ends, and who keeps the node starts it again.
+    client, the monitor of logs (no driver prints those of its workers), or, but where nodes are to
+    be added, the autoscaler's. Ray gives a node 30 s to start, in a loop around
+    ``services.get_node``, which raises ``RuntimeError`` until the node is there. It does not look
+    whether the raylet has ended; then this command ends, and who keeps the node starts it again.
     """
     from ray._private import services
 
     parameters.ray_client_server_port = None
+    parameters.include_log_monitor = False
+    parameters.no_monitor = parameters.no_monitor or parameters.autoscaling_config is None
     parameters.setup_worker_path = start_worker.__file__
     os.environ[start_worker.RAYS_OWN] = _find_setup_worker()
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it

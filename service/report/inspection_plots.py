@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from service.base.plain_text import clean
-from service.report.plots import BASELINE_COLOUR, BEST_COLOUR, render_svg, save_figure
+from service.report.plots import BASELINE_COLOUR, BEST_COLOUR, render_svg
 from service.report.robustness_text import NAMES, list_scores
 from service.sweep.inspection import (
     STABLE_SHARE,
@@ -28,18 +28,15 @@ _STYLES = {
 _WIDTH, _ROW = 9.6, 2.1  # inches
 
 
-def draw_robustness_plot(found: RobustnessSummary) -> str:
-    """Every score against every corruption's levels, as inline SVG; empty without levels."""
+def draw_robustness_plot(found: RobustnessSummary, png: Path | None = None) -> str:
+    """Every score against every corruption's levels, as inline SVG; empty without levels.
+
+    With ``png`` the plot is saved there, too, on white.
+    """
     if not found.has_curves:
         return ""
-    return render_svg(
-        "robustness", measure_robustness_plot(found), lambda figure: draw_robustness(figure, found)
-    )
-
-
-def save_robustness_png(found: RobustnessSummary, path: Path) -> None:
-    """Save the plot on white."""
-    save_figure(path, measure_robustness_plot(found), lambda figure: draw_robustness(figure, found))
+    size = measure_robustness_plot(found)
+    return render_svg("robustness", size, lambda figure: draw_robustness(figure, found), png)
 
 
 def draw_columns_plot(found: InputColumns) -> str:

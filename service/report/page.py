@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
@@ -27,8 +28,11 @@ from trainables.config.anatomy import ANATOMY_ROWS
 from trainables.config.robustness import CALIBRATION
 
 
-def render(data: ReportData) -> str:
-    """The HTML page. Equal data give equal text."""
+def render(data: ReportData, robustness_png: Path | None = None) -> str:
+    """The HTML page. Equal data give equal text.
+
+    With ``robustness_png`` its plot of robustness, if it has one, is saved there, too.
+    """
     return _load_template().render(
         data=data,
         too_few_trials=TOO_FEW_TRIALS,
@@ -41,7 +45,7 @@ def render(data: ReportData) -> str:
         effects_plot=Markup(draw_effects_plot(data)),
         arm_metrics=list_arm_metrics(data.answer),
         describe_part=describe_part,
-        **_show_inspection(data.inspection),
+        **_show_inspection(data.inspection, robustness_png),
         networks=tuple(list_network_rows(data)),
         networks_note=NETWORKS_NOTE,
         finalists=name_finalists(data),
@@ -49,12 +53,12 @@ def render(data: ReportData) -> str:
     )
 
 
-def _show_inspection(found: Inspection) -> dict[str, object]:
+def _show_inspection(found: Inspection, robustness_png: Path | None) -> dict[str, object]:
     columns = found.columns
     sentence = "" if columns is None else describe_columns(columns)
     plot = "" if columns is None or sentence else draw_columns_plot(columns)
     return {
-        "robustness_plot": Markup(draw_robustness_plot(found.robustness)),
+        "robustness_plot": Markup(draw_robustness_plot(found.robustness, robustness_png)),
         "robust_rows": list(list_robust_rows(found.robustness)),
         "robust_scores": describe_scores(found.robustness),
         "has_calibration": CALIBRATION in list_scores(found.robustness),

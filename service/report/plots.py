@@ -99,27 +99,46 @@ def draw_trials(figure: FigureBase, data: ReportData) -> None:
 def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
     """Save a figure of ``size`` inches as a PNG file, on white."""
     with _apply_style():
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        figure.savefig(path, format="png", dpi=130, facecolor="white", metadata={"Software": None})
+        _save_png(_make_figure(size, draw), path)
 
 
-def _apply_style() -> AbstractContextManager[None]:
-    return rc_context(_STYLE)  # type: ignore[arg-type]  # keys are literals in the stubs
+def render_svg(
+    name: str, size: tuple[float, float], draw: Callable[[Figure], None], png: Path | None = None
+) -> str:
+    """The figure as an ``<svg>`` element without prologue and dates, with unique ids.
 
-
-def render_svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """The figure as an ``<svg>`` element without prologue and dates, with unique ids."""
+    With ``png`` it is saved there, too, as by :func:`save_figure`.
+    """
     buffer = StringIO()
     with _apply_style():
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
+        figure = _make_figure(size, draw)
+        if png is not None:
+            _save_png(figure, png)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+
+
+def _apply_style() -> AbstractContextManager[None]:
+    return rc_context(_STYLE)  # type: ignore[arg-type]  # keys are literals in the stubs
+
+
+def _make_figure(size: tuple[float, float], draw: Callable[[Figure], None]) -> Figure:
+    """Draw a figure and lay it out, once: Matplotlib would again, twice, whenever it is saved."""
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure)
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
+    figure.set_layout_engine(None)
+    return figure
+
+
+def _save_png(figure: Figure, path: Path) -> None:
+    figure.savefig(path, format="png", dpi=130, facecolor="white", metadata={"Software": None})
 
 
 def _draw_gap(axes: Axes, data: ReportData) -> None:

@@ -16,21 +16,17 @@ def write_report(sweep: Sweep, study: SweepStudy, folder: SweepFolder) -> Report
     from service.report import page  # Matplotlib, which nothing else of a sweep needs
 
     data = build_report(sweep, study.importances())
-    write_atomically(folder.report, page.render(data))
-    _write_inspection(data.inspection, folder)
+    write_atomically(folder.report, page.render(data, folder.robustness))
+    if not data.inspection.robustness.has_curves:  # the plot is an earlier session's
+        folder.robustness.unlink(missing_ok=True)
+    _write_columns(data.inspection, folder)
     return data
 
 
-def _write_inspection(found: Inspection, folder: SweepFolder) -> None:
-    """Write the plot and the table, or delete those of an earlier session."""
+def _write_columns(found: Inspection, folder: SweepFolder) -> None:
+    """Write the table, or delete that of an earlier session."""
     columns = found.columns
     if columns is not None and columns.columns:
         write_atomically(folder.columns, write_columns(columns))
     else:
         folder.columns.unlink(missing_ok=True)
-    if found.robustness.has_curves:
-        from service.report.inspection_plots import save_robustness_png
-
-        save_robustness_png(found.robustness, folder.robustness)
-    else:
-        folder.robustness.unlink(missing_ok=True)

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from search_spaces.kinds import Choice, Int, Plain
 from search_spaces.random_points import draw_point
 from search_spaces.space import SearchSpace
@@ -21,7 +19,7 @@ from service.base.number_format import duration
 from service.cluster.slot import FEWEST
 from service.run.cost_estimate import CostEstimate, estimate_cost
 from service.run.preflight import Preflight, run_preflight
-from service.run.process_state import preserve_process_state
+from service.run.process_state import preserve_process_state, use_threads_of_a_trial
 from service.run.user_code import use_folders
 from service.spec.model import SweepSpec
 from service.spec.pruners import NoPruner
@@ -94,8 +92,7 @@ def plan_lanes(
     fuse = spec.resources.fuse
     if fuse == "off":
         return OFF
-    with preserve_process_state():
-        torch.set_num_threads(max(1, int(spec.resources.worker_cpus)))
+    with preserve_process_state(), use_threads_of_a_trial(spec):
         plan = _plan(spec, found, slots, measures=measures)
     if isinstance(plan, LanePlan):
         return plan

@@ -16,6 +16,7 @@ from search_spaces.unknown_names import not_one_of
 from search_spaces.values import Value
 from service.base.errors import Problem, SpecError
 from service.run.preflight_loop import check_loop, find_loop_problems
+from service.run.process_state import use_threads_of_a_trial
 from service.run.ranges import Ranges, compute_ranges
 from service.run.rate_checks import find_rate_problems
 from service.run.user_code import find_code_problems
@@ -74,6 +75,11 @@ def run_preflight(spec: SweepSpec, source: str, *, measure_ranges: bool = True) 
     Raises:
         SpecError: the sweep would fail; lists all problems that were found.
     """
+    with use_threads_of_a_trial(spec):
+        return _examine(spec, source, measure_ranges=measure_ranges)
+
+
+def _examine(spec: SweepSpec, source: str, *, measure_ranges: bool) -> Preflight:
     refuse_external(spec, source)
     refused = [Problem(where, text) for where, text in find_code_problems(spec)]
     if refused:

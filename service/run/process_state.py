@@ -1,4 +1,4 @@
-"""Restores the process-wide settings that a training changes."""
+"""The process-wide settings that a training changes, and restores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from service.spec.model import SweepSpec
 from trainables.config.code_policy import restore_policy
 
 
@@ -27,3 +28,14 @@ def preserve_process_state() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = tf32
         if share is not None:
             torch.cuda.set_per_process_memory_fraction(share)
+
+
+@contextmanager
+def use_threads_of_a_trial(spec: SweepSpec) -> Iterator[None]:
+    """Give torch as many threads as a trial has: over small matrices more wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(spec.resources.worker_cpus)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

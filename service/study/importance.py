@@ -102,13 +102,11 @@ def _shares(
     trials: Sequence[FrozenTrial], target: Target, names: Mapping[str, str]
 ) -> dict[str, tuple[float, Interval]]:
     """Share and interval of each parameter that stands out among trials with a finite target."""
-    from scipy.stats import rankdata  # half a second that no trial needs
-
     judged = [trial for trial in trials if math.isfinite(target(trial))]
     parameters = _parameters(judged, names)
     if len(judged) < MIN_TRIALS or not parameters:
         return {}
-    ranks = rankdata([target(trial) for trial in judged])[None]
+    ranks = rank([target(trial) for trial in judged])[None]
     if np.ptp(ranks) == 0:
         return {}
     random, equal = np.random.default_rng(0), np.ones_like(ranks)
@@ -126,6 +124,12 @@ def _shares(
         for i in np.flatnonzero(_stands_out(found, chance))
     }
     return dict(sorted(shown.items(), key=lambda item: (-item[1][0], item[0])))
+
+
+def rank(values: Sequence[float]) -> Values:
+    """Ranks from 1; equal values have the mean of theirs, as by ``scipy.stats.rankdata``."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places])
 
 
 def _resample(random: np.random.Generator, trials: int) -> Values:
@@ -146,10 +150,9 @@ def _stands_out(found: Values, chance: Values) -> NDArray[np.bool_]:
     The smallest p-value over parameters is compared with that of each shuffle (Westfall & Young
     1993), so that parameters with many bins do not weigh on the others.
     """
-    from scipy.stats import rankdata
-
     everything = np.concatenate((found[:, None], chance), axis=1)
-    above = everything.shape[1] + 1 - rankdata(everything, method="min", axis=1)
+    below = np.array([np.searchsorted(np.sort(row), row) for row in everything])
+    above = everything.shape[1] - below  # how many are as large, or larger
     smallest = above.min(axis=0)
     return np.asarray(
         [np.mean(smallest <= own) <= 1 - _LEVEL for own in above[:, 0]], dtype=np.bool_

@@ -80,13 +80,8 @@ def webhooks(database: Database, clock: Clock) -> WebhookStore:
 
 
 @pytest.fixture(scope="module")
-def bare_sweeps() -> Iterator[None]:
-    """Sweeps log to no MLflow, and draw no plots, which take most of a small sweep's time."""
-    from service.report import inspection_plots, plots
-
+def bare_sweeps(without_plots: None) -> Iterator[None]:
+    """Sweeps draw no plots, and log to no MLflow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAPSWEEP_MLFLOW_URI", "off")
-        for module in (plots, inspection_plots):
-            patch.setattr(module, "render_svg", lambda *_: "")
-            patch.setattr(module, "save_figure", lambda *_: None)
         yield

@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.patience import patience, wait_for
 
 pytestmark = pytest.mark.docker
 
+ONE_THREAD = ("-e", "OMP_NUM_THREADS=1")
 DIGITS = "/app/search_spaces/sweeps/digits.yaml"
 NET = """
 from torch import nn
@@ -37,11 +39,12 @@ class Small(nn.Module):
     def forward(self, x):
         return self.body(x)
 """
+OWN_EPOCHS = 3
 MNIST = {
     "name": "mnist-mine",
     "trainable": "small_net:Small",
     "data": {"name": "mnist5k"},
-    "training": {"max_epochs": 3},
+    "training": {"max_epochs": OWN_EPOCHS},
     "space": {"preset": "regularisation"},
     "search": {"pruner": "none"},
     "budget": {"trials": 4},
@@ -167,6 +170,27 @@ def steps_of(stack: Docked, run_id: str, metric: str) -> list[int]:
     return [int(m.get("step", 0)) for m in found["metrics"]]
 
 
+@dataclass(frozen=True)
+class OwnSweep:
+    """A sweep of a user's own module, which has ended, and what was said of it."""
+
+    sweep_id: str
+    said: str
+
+    def is_whole(self, stack: Docked) -> None:
+        every_trial_is_there_once(stack, self.sweep_id, 4, OWN_EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def own(stack: Docked, tmp_path_factory: pytest.TempPathFactory) -> OwnSweep:
+    """For all tests that only look at one."""
+    folder = tmp_path_factory.mktemp("own")
+    code = file_of(folder, "small_net.py", NET)
+    spec = file_of(folder, "mine.yaml", yaml.safe_dump(MNIST))
+    said = stack.gapsweep("submit", str(spec), "--with", str(code), "--watch")
+    return OwnSweep(sweeps(stack)[0], said)
+
+
 class TestTheImage:
     @pytest.fixture(autouse=True)
     def _built(self, stack: Docked) -> None:
@@ -194,8 +218,8 @@ class TestTheImage:
     def test_runs_one_sweep_with_nothing_else_as_who_owns_the_folder(self, tmp_path: Path) -> None:
         os.chown(tmp_path, 4321, 4321)
         done = docker(
-            *("run", "--rm", "--read-only", "--tmpfs", "/tmp:exec", "-v", f"{tmp_path}:/data"),
-            *(IMAGE, "run", DIGITS, "--json"),
+            *("run", "--rm", "--read-only", "--tmpfs", "/tmp:exec", *ONE_THREAD),
+            *("-v", f"{tmp_path}:/data", IMAGE, "run", DIGITS, "--json"),
             *settings("budget.trials=2", "training.max_epochs=2", "confirm=off"),
         )
         sweep = tmp_path / "sweeps" / json.loads(done.stdout)["sweep_id"]
@@ -203,7 +227,8 @@ class TestTheImage:
 
     def test_a_signal_ends_a_sweep_in_order(self, tmp_path: Path) -> None:
         name, made_by_docker = "gapsweep-tests-one", tmp_path / "out"
-        docker("run", "-d", "--name", name, "-v", f"{made_by_docker}:/data", IMAGE, "run", DIGITS)
+        volume = ("-v", f"{made_by_docker}:/data")
+        docker("run", "-d", "--name", name, *ONE_THREAD, *volume, IMAGE, "run", DIGITS)
         try:
             wait_for(lambda: bool(list(made_by_docker.glob("sweeps/*/history.jsonl"))), 60)
             began = time.monotonic()
@@ -219,15 +244,11 @@ class TestTheImage:
 
 class TestTheStack:
     def test_runs_a_sweep_of_a_users_own_module_from_the_hosts_command_line(
-        self, stack: Docked, tmp_path: Path
+        self, stack: Docked, own: OwnSweep
     ) -> None:
-        code = file_of(tmp_path, "small_net.py", NET)
-        spec = file_of(tmp_path, "mine.yaml", yaml.safe_dump(MNIST))
-        said = stack.gapsweep("submit", str(spec), "--with", str(code), "--watch")
-        assert "succeeded: 4 complete" in said
-        sweep_id = sweeps(stack)[0]
-        every_trial_is_there_once(stack, sweep_id, 4, MNIST["training"]["max_epochs"])  # type: ignore[index]  # of the literal above
-        parent = stack.runs(sweep_id)[0]["info"]
+        assert "succeeded: 4 complete" in own.said
+        own.is_whole(stack)
+        parent = stack.runs(own.sweep_id)[0]["info"]
         assert parent["artifact_uri"].startswith("mlflow-artifacts:/")
         path = f"{stack.experiment()}/{parent['run_id']}/artifacts"
         token = f"Bearer {stack.known_token}"
@@ -249,8 +270,26 @@ class TestTheStack:
             assert set(bindings) <= {"127.0.0.1"}
             assert bool(bindings) == (service in ("api", "mlflow"))
 
+    def test_one_more_worker_takes_one_more_trial(self, stack: Docked, tmp_path: Path) -> None:
+        sweep_id = submitted(stack, tmp_path, trials=40, pause=0.05)
+
+        def running(count: int) -> Callable[[], bool]:
+            def there() -> bool:
+                progress = status(stack, sweep_id)["progress"]
+                assert isinstance(progress, dict)
+                return progress.get("running") == count
+
+            return there
+
+        wait_for(running(1), 60)
+        stack.compose("up", "-d", "--no-recreate", "--scale", "ray-worker=2")
+        wait_for(running(2), 60)
+        stack.gapsweep("cancel", sweep_id)
+        wait_for(lambda: status(stack, sweep_id)["state"] == "cancelled", 60)
+
     def test_users_code_finds_no_password_but_rays(self, stack: Docked, tmp_path: Path) -> None:
         """In environments, files and processes of the containers in which it runs."""
+        stack.up()  # both workers
         code = file_of(tmp_path, "spy.py", SPY)
         spec = file_of(tmp_path, "spy.yaml", yaml.safe_dump(SPYING))
         said = stack.gapsweep("submit", str(spec), "--with", str(code), "--watch")
@@ -294,23 +333,6 @@ class TestTheStack:
                 found = error.code
             assert found == status_code, host
 
-    def test_one_more_worker_takes_one_more_trial(self, stack: Docked, tmp_path: Path) -> None:
-        sweep_id = submitted(stack, tmp_path, trials=40, pause=0.05)
-
-        def running(count: int) -> Callable[[], bool]:
-            def there() -> bool:
-                progress = status(stack, sweep_id)["progress"]
-                assert isinstance(progress, dict)
-                return progress.get("running") == count
-
-            return there
-
-        wait_for(running(2), 60)
-        stack.compose("up", "-d", "--no-recreate", "--scale", "ray-worker=3")
-        wait_for(running(3), 60)
-        stack.gapsweep("cancel", sweep_id)
-        wait_for(lambda: status(stack, sweep_id)["state"] == "cancelled", 60)
-
     def test_a_killed_worker_and_restarts_lose_nothing(self, stack: Docked, tmp_path: Path) -> None:
         sweep_id = submitted(stack, tmp_path, trials=10, pause=0.02)
         wait_for(lambda: len(json.loads(stack.gapsweep("trials", sweep_id, "--json"))) > 2, 60)
@@ -321,38 +343,15 @@ class TestTheStack:
         assert "succeeded: 10 complete" in said
         every_trial_is_there_once(stack, sweep_id, 10, EPOCHS)
 
-    def test_signals_end_every_part_in_time_and_up_again_has_everything(
-        self, stack: Docked
+    def test_a_backup_brings_back_what_was_destroyed(
+        self, stack: Docked, own: OwnSweep, tmp_path: Path
     ) -> None:
-        before = (stack.known_token, listed(stack))
-        for service in ("api", "mlflow", "ray-worker", "ray-head", "postgres"):
-            container = stack.container(service)
-            began = time.monotonic()
-            docker("stop", "-t", "60", container)
-            assert time.monotonic() - began < patience(10), service
-        stack.down()
-        stack.up()
-        assert (stack.token, listed(stack)) == before
-        newest = sweeps(stack)[0]
-        assert len(stack.runs(newest)) == 11
-
-    def test_optunas_dashboard_shows_the_studies(self, stack: Docked) -> None:
-        stack.compose("--profile", "optuna", "up", "-d", "--no-recreate", "optuna")
-        try:
-            wait_for(lambda: bool(studies(stack)), 60)
-            begun = {s for s in sweeps(stack) if status(stack, s)["state"] != "failed"}
-            assert begun <= studies(stack) <= set(sweeps(stack))
-        finally:
-            stack.compose("--profile", "optuna", "rm", "-s", "-f", "optuna")
-
-    def test_a_backup_brings_back_what_was_destroyed(self, stack: Docked, tmp_path: Path) -> None:
         """From the file alone; a sweep that ran when it was taken continues to its end."""
-        newest = submitted(stack, tmp_path, 2, 0.0)
-        wait_for(lambda: states(stack)[newest] == "succeeded", 120)
         known = states(stack)
+        assert known[own.sweep_id] == "succeeded"
         running = submitted(stack, tmp_path, 8, 0.05, concurrent=2)
         wait_for(lambda: len(stack.runs(running)) > 2, 120)
-        best = stack.gapsweep("download", newest, "--to", str(tmp_path / "before.pt"))
+        best = stack.gapsweep("download", own.sweep_id, "--to", str(tmp_path / "before.pt"))
         file = tmp_path / "backup.tar.gz"
         done = stack.script("backup", str(file))
         assert done.returncode == 0, done.stderr
@@ -364,15 +363,39 @@ class TestTheStack:
         stack.down("-v")
         done = stack.script("restore", str(file))
         assert done.returncode == 0, done.stderr
-        stack.up()
+        stack.up(workers=1)
         assert stack.token == stack.known_token
         assert states(stack).items() >= known.items()
-        every_trial_is_there_once(stack, newest, 2, EPOCHS)
-        stack.gapsweep("download", newest, "--to", str(tmp_path / "after.pt"))
+        own.is_whole(stack)
+        stack.gapsweep("download", own.sweep_id, "--to", str(tmp_path / "after.pt"))
         assert best
         assert (tmp_path / "before.pt").read_bytes() == (tmp_path / "after.pt").read_bytes()
         wait_for(lambda: states(stack)[running] in ("succeeded", "failed"), 300)
         every_trial_is_there_once(stack, running, 8, EPOCHS)
+
+    def test_signals_end_every_part_in_time_and_up_again_has_everything(
+        self, stack: Docked
+    ) -> None:
+        newest = sweeps(stack)[0]
+        before = (stack.known_token, listed(stack), stack.runs(newest))
+        assert len(before[-1]) > 1
+        for service in ("api", "mlflow", "ray-worker", "ray-head", "postgres"):
+            container = stack.container(service)
+            began = time.monotonic()
+            docker("stop", "-t", "60", container)
+            assert time.monotonic() - began < patience(10), service
+        stack.down()
+        stack.up(workers=0)
+        assert (stack.token, listed(stack), stack.runs(newest)) == before
+
+    def test_optunas_dashboard_shows_the_studies(self, stack: Docked) -> None:
+        stack.compose("--profile", "optuna", "up", "-d", "--no-recreate", "optuna")
+        try:
+            wait_for(lambda: bool(studies(stack)), 60)
+            begun = {s for s in sweeps(stack) if status(stack, s)["state"] != "failed"}
+            assert begun <= studies(stack) <= set(sweeps(stack))
+        finally:
+            stack.compose("--profile", "optuna", "rm", "-s", "-f", "optuna")
 
 
 def test_the_overlay_gives_the_workers_gpus_and_the_build_for_them() -> None:

@@ -80,7 +80,7 @@ def test_a_stack_of_0_1_0_is_listed_reported_and_continued(stack: Docked, tmp_pa
     stack.down("-v")
     done = stack.script("restore", str(file))
     assert done.returncode == 0, done.stderr
-    stack.up()
+    stack.up(workers=1)
     env = {"GAPSWEEP_SERVER": stack.api, "GAPSWEEP_TOKEN": TOKEN}
 
     def ask(*words: str) -> str:

@@ -25,6 +25,7 @@ import pytest
 import requests
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from ray._private.parameter import RayParams
 from ray.exceptions import RayTaskError
 from ray.job_submission import JobSubmissionClient
 from ray.tune.experiment import Trial as TuneTrial
@@ -221,16 +222,20 @@ class TestRayStart:
     def test_the_client_server_and_unused_workers_are_left_out(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ray._private import parameter, services
+        from ray._private import services
         from ray._private.workers import setup_worker
 
         monkeypatch.setattr(services, "get_node", services.get_node)
         monkeypatch.setattr(services, "start_raylet", services.start_raylet)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")
         monkeypatch.setenv(start_worker.RAYS_OWN, "")
-        parameters = parameter.RayParams(ray_client_server_port=10001)
+        parameters = RayParams(ray_client_server_port=10001)
         of_ray.prepare_ray_start(parameters, True)
         assert parameters.ray_client_server_port is None
+        assert (parameters.include_log_monitor, parameters.no_monitor) == (False, True)
+        scaled = RayParams(autoscaling_config="cluster.yaml")
+        of_ray.prepare_ray_start(scaled, True)
+        assert not scaled.no_monitor
         assert os.environ.items() >= of_ray.NO_IDLE_WORKERS.items()
         assert parameters.setup_worker_path == start_worker.__file__
         assert os.environ[start_worker.RAYS_OWN] == setup_worker.__file__
@@ -260,7 +265,7 @@ class TestRayStart:
         monkeypatch.setattr(sys, "argv", words)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")
         monkeypatch.setenv(start_worker.RAYS_OWN, "")
-        of_ray.prepare_ray_start(SimpleNamespace(), head)
+        of_ray.prepare_ray_start(RayParams(), head)
         assert begun == []  # its imports would keep the node from starting in time
         assert services.get_node("address", "id") == "a node"
         assert begun == asked
@@ -279,7 +284,7 @@ class TestRayStart:
         monkeypatch.setattr(services, "get_node", get_node)
         monkeypatch.setattr(services, "start_raylet", services.start_raylet)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")  # it is put back afterwards
-        of_ray.prepare_ray_start(SimpleNamespace(), True)
+        of_ray.prepare_ray_start(RayParams(), True)
         assert services.get_node("address", "id") == "a node"
         assert "ray._private.services.get_node(" in inspect.getsource(node.Node.__init__), (
             ray_moved("how a node waits for its start")
@@ -298,7 +303,7 @@ class TestRayStart:
         monkeypatch.setattr(services, "start_raylet", lambda: ended)
         monkeypatch.setattr(of_ray, "SLOW_START", 0.0)
         monkeypatch.setenv("RAY_enable_worker_prestart", "1")
-        of_ray.prepare_ray_start(SimpleNamespace(), False)
+        of_ray.prepare_ray_start(RayParams(), False)
         services.start_raylet()
         with pytest.raises(SystemExit, match="raylet ended while the node started"):
             services.get_node("address", "id")

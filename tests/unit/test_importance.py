@@ -7,9 +7,10 @@ import time
 import numpy as np
 import optuna
 import pytest
+from scipy.stats import rankdata
 
 from service.study.attributes import TrialAttributes
-from service.study.importance import MIN_TRIALS, Importances, importances
+from service.study.importance import MIN_TRIALS, Importances, importances, rank
 from service.study.records import Role
 
 NOTHING = Importances({}, {})
@@ -141,3 +142,10 @@ def test_two_hundred_trials_take_a_second() -> None:
     started = time.process_time()
     importances(study)
     assert time.process_time() - started < 1
+
+
+def test_equal_values_share_the_mean_of_their_ranks() -> None:
+    assert rank([0.5, 0.1, 0.5, 0.9, 0.5]).tolist() == [3.0, 1.0, 3.0, 5.0, 3.0]
+    drawn = np.random.default_rng(0).integers(0, 8, (50, 30)) / 3
+    for values in drawn:
+        assert (rank(values.tolist()) == rankdata(values)).all()

@@ -8,8 +8,12 @@ from math import inf, nan
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
+from service.report import plots
 from service.report.column_text import describe_stable, list_column_groups, write_columns
+from service.report.inspection_plots import measure_robustness_plot
 from service.report.page import render
 from service.report.png import save_png
 from service.report.report_data import ReportData, build_report
@@ -210,6 +214,20 @@ def test_scores_that_are_not_finite_or_huge_are_shown(tmp_path: Path, value: flo
     assert max(len(line) for line in shown(data).splitlines()) <= 80
     save_png(data, tmp_path / "all.png")
     assert (tmp_path / "all.png").stat().st_size > 10_000
+
+
+def test_the_plot_of_the_page_is_saved_as_it_is_there_and_drawn_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Figure] = []
+    monkeypatch.setattr(plots, "Figure", lambda **more: made.append(Figure(**more)) or made[-1])
+    data, path = report(ROBUSTNESS), tmp_path / "robustness.png"
+    alone = render(data)
+    first = len(made)
+    assert render(data, path) == alone
+    assert len(made) == 2 * first
+    width, height = (130 * inches for inches in measure_robustness_plot(ROBUSTNESS))
+    assert imread(path).shape[:2] == (int(height), int(width))
 
 
 def test_an_inspection_is_read_as_it_was_written() -> None:
