@@ -14,6 +14,7 @@ from trainables.analysis.examine import examine
 from trainables.build import build_run
 from trainables.data.datasets import load
 from trainables.errors import ContractError
+from trainables.loop import train
 
 
 def softmax() -> nn.Module:
@@ -65,6 +66,30 @@ def test_a_network_that_ends_in_probabilities_is_refused(network: Callable[..., 
 @pytest.mark.parametrize("network", [log_softmax, gated])
 def test_what_a_softmax_does_not_change_is_trained(network: Callable[..., Any]) -> None:
     check(network)
+
+
+def of_chances(outputs: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy(outputs.flatten(), targets.float())
+
+
+@pytest.mark.parametrize("network", [sigmoid, Squeezed])
+def test_probabilities_with_a_loss_of_their_own_are_classes_above_one_half(
+    network: Callable[..., Any],
+) -> None:
+    spec = parse(
+        data="breast_cancer",
+        trainable=f"{__name__}:{network.__name__}",
+        training={"loss": f"{__name__}:of_chances", "max_epochs": 8, "lr": 0.02},
+        confirm="off",
+    )
+    splits = load(spec.data)
+    run = build_run(spec, {}, splits, baseline=True, device="cpu")
+    *_, last = train(run)
+    x, y = run.data.val.head(1000)
+    with torch.no_grad():
+        right = (run.model(x).flatten() > 0.5) == (y > 0)
+    assert last.metrics["val/accuracy"] == pytest.approx(float(right.double().mean()))
+    assert last.metrics["val/accuracy"] > 0.85
 
 
 def test_a_loss_of_probabilities_gets_them() -> None:
