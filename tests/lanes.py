@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from trainables.loop import TrainingRun, train
 from trainables.run import EpochResult
 
 History = list[EpochResult | Exception]
+Ended = tuple[History, TrainingRun]
 Make = Callable[[], TrainingRun]
 _STRENGTHS: dict[str, Any] = {
     "max_norm": 0.3,
@@ -94,7 +97,7 @@ class Bench:
         )
 
 
-def train_alone(make: Make) -> tuple[History, TrainingRun]:
+def train_alone(make: Make) -> Ended:
     """The history of a training alone; an error is its last item."""
     run, history = make(), []
     try:
@@ -104,7 +107,23 @@ def train_alone(make: Make) -> tuple[History, TrainingRun]:
     return history, run
 
 
-def train_together(makes: Sequence[Make]) -> list[tuple[History, TrainingRun]]:
+@dataclass(frozen=True, eq=False)
+class Neighbour:
+    """Makes a training that stands beside others in many tests, and is trained alone once."""
+
+    make: Make
+
+    def __call__(self) -> TrainingRun:
+        """The training before its first step."""
+        return self.make()
+
+    @cached_property
+    def alone(self) -> Ended:
+        """What it is alone."""
+        return train_alone(self.make)
+
+
+def train_together(makes: Sequence[Make]) -> list[Ended]:
     """The histories of trainings that begin together, in a group that none leaves early."""
     group, runs = Group(), [make() for make in makes]
     for run in runs:
@@ -117,7 +136,7 @@ def train_together(makes: Sequence[Make]) -> list[tuple[History, TrainingRun]]:
     return [(histories[run], run) for run in runs]
 
 
-def check_equal(shared: tuple[History, TrainingRun], alone: tuple[History, TrainingRun]) -> None:
+def check_equal(shared: Ended, alone: Ended) -> None:
     """Both have the same history and the same weights, to the last bit."""
     assert list(map(_show, shared[0])) == list(map(_show, alone[0]))
     for mine, wanted in zip(_list_states(shared[1]), _list_states(alone[1]), strict=True):
@@ -133,7 +152,7 @@ def _list_states(run: TrainingRun) -> list[Mapping[str, Tensor]]:
 def check_each(*makes: Make) -> None:
     """Trainings that begin together are each equal to themselves alone."""
     for shared, make in zip(train_together(makes), makes, strict=True):
-        check_equal(shared, train_alone(make))
+        check_equal(shared, make.alone if isinstance(make, Neighbour) else train_alone(make))
 
 
 def _show(outcome: EpochResult | Exception) -> object:

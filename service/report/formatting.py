@@ -12,6 +12,9 @@ from trainables.config.regularisers import OFF, SYMBOLS
 from trainables.config.training import HALF_LIFE
 from trainables.config.trial_parameters import EARLY_STOPPING
 
+_OF_PENALTY = ("lambda", "l1_ratio")
+"""What strengthens or shapes a penalty: without one it means nothing."""
+
 if TYPE_CHECKING:
     from service.sweep.answer import Bounds, Mean
 
@@ -50,7 +53,7 @@ def format_share(share: float | None) -> str:
     if share is None:
         return MISSING
     digits = 0 if abs(share) >= 0.0995 else 1
-    return f"{100 * share:.{digits}f} %"
+    return f"{round(100 * share, digits) + 0.0:.{digits}f} %"  # -0.0 + 0.0 is 0.0
 
 
 class Configured(Protocol):
@@ -85,15 +88,16 @@ def format_configuration(
     """
     penalty = str(params.get("penalty", "none"))
     parts = ["no penalty" if penalty == "none" else penalty]
-    shown = {k: v for k, v in params.items() if k != "penalty" and (k not in OFF or OFF[k] != v)}
+    idle = {"penalty", *(_OF_PENALTY if penalty == "none" else ())}
+    shown = {k: v for k, v in params.items() if k not in idle and (k not in OFF or OFF[k] != v)}
     first = [k for k in ("lambda", "l1_ratio", "dropout", "augmentation") if k in shown]
     rest = sorted(k for k in shown if k not in first)
     named = {k: f"{SYMBOLS.get(k, k)} = {_write(shown[k])}" for k in first + rest}
     if half_life is not None and "lambda" in named:
         named["lambda"] += f" (decay, half-life {_write(half_life)} epochs)"
     parts += named.values()
-    idle = list_idle_parameters(not_acting)
-    return ", ".join(parts) + (f"; no effect: {format_parts(idle)}" if idle else "")
+    without = list_idle_parameters(not_acting)
+    return ", ".join(parts) + (f"; no effect: {format_parts(without)}" if without else "")
 
 
 def list_idle_parameters(not_acting: Sequence[str]) -> tuple[str, ...]:

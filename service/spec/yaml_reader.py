@@ -17,6 +17,7 @@ from service.base.errors import InputError
 _MOST_NODES = 45_000
 _MOST_STORED_NODES = 1_000_000
 _DEEPEST = 64
+_LONGEST = 60
 _TAG = "tag:yaml.org,2002:"
 _REPLACED = tuple(_TAG + name for name in ("int", "float", "timestamp"))
 _FIRSTS = "-+0123456789."
@@ -108,6 +109,7 @@ def _read(text: str, loader: type[yaml.CSafeLoader], most: int, *, aliases: bool
 
 def _check_events(text: str, most: int, aliases: bool) -> None:
     nodes = depth = 0
+    keys = _Keys()
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent) and not aliases:
             raise _refuse(event, "aliases (*name) are not supported; write the values out")
@@ -115,6 +117,7 @@ def _check_events(text: str, most: int, aliases: bool) -> None:
             nodes += 1
             if getattr(event, "tag", None) is not None:
                 raise _refuse(event, "tags (!name) are not supported; write the value without")
+        keys.take(event)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -123,6 +126,38 @@ def _check_events(text: str, most: int, aliases: bool) -> None:
             raise _refuse(event, f"there are more than {most:,} values")
         if depth > _DEEPEST:
             raise _refuse(event, f"values are nested more than {_DEEPEST} levels deep")
+
+
+class _Keys:
+    """The keys of the mappings that are open; of two equal ones PyYAML would take the last."""
+
+    def __init__(self) -> None:
+        self._open: list[set[str] | None] = []  # None of a list
+        self._at_key: list[bool] = []
+
+    def take(self, event: yaml.Event) -> None:
+        """Follow a document by its events.
+
+        Raises:
+            yaml.YAMLError: a mapping has a key twice.
+        """
+        if isinstance(event, yaml.NodeEvent) and self._open and self._open[-1] is not None:
+            if self._at_key[-1] and isinstance(event, yaml.ScalarEvent):
+                if event.value in self._open[-1]:
+                    raise _refuse(event, describe_twice(event.value))
+                self._open[-1].add(event.value)
+            self._at_key[-1] = not self._at_key[-1]
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._open.append(set() if isinstance(event, yaml.MappingStartEvent) else None)
+            self._at_key.append(True)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+            self._at_key.pop()
+
+
+def describe_twice(key: str) -> str:
+    """The message for a key that a mapping has twice."""
+    return f"the key {key[:_LONGEST]!r} is there twice; keep one of them"
 
 
 def _move_into(text: str, mark: yaml.Mark | None) -> yaml.Mark | None:

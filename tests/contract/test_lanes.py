@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.contract.parts import OwnEvaluate, OwnLosses, OwnMetrics, OwnOptimize
 from tests.lanes import (
     Bench,
     Make,
+    Neighbour,
     check_each,
     check_equal,
     count_storage,
@@ -69,8 +71,16 @@ def mlp(bench: Bench = IMAGES, **options: Any) -> Make:
 
 def between(make: Make, bench: Bench = IMAGES, **common: Any) -> tuple[Make, Make, Make]:
     """A training between two others."""
-    before, after = (mlp(bench, **{**o, "training": {**common, **o["training"]}}) for o in OTHERS)
+    before, after = neighbours(bench, json.dumps(common, sort_keys=True))
     return before, make, after
+
+
+@cache
+def neighbours(bench: Bench, common: str) -> list[Neighbour]:
+    """The others, whose trainings have the options in this JSON in common."""
+    shared = json.loads(common)
+    makes = (mlp(bench, **{**o, "training": {**shared, **o["training"]}}) for o in OTHERS)
+    return list(map(Neighbour, makes))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import yaml
@@ -63,6 +64,12 @@ def test_what_is_no_number_of_jsons_is_refused(world: World, word: bytes) -> Non
     )
     (problem,) = refused(world.call("POST", "/v1/sweeps", content=body), 422)["problems"]
     assert f"{word.decode()} is not a JSON number" in problem["message"]
+
+
+def test_a_key_that_is_there_twice_is_refused(world: World) -> None:
+    body = json.dumps(SPEC).encode()[:-1] + b', "name": "other"}'
+    (problem,) = refused(world.call("POST", "/v1/sweeps", content=body), 422)["problems"]
+    assert "the key 'name' is there twice; keep one of them" in problem["message"]
 
 
 def test_the_same_key_gives_the_same_sweep(world: World) -> None:
@@ -182,6 +189,12 @@ class TestWho:
     def test_health_is_open_to_all(self, world: World) -> None:
         assert world.call("GET", "/healthz", None).json() == {"status": "ok"}
         assert world.call("GET", "/readyz", None).json() == {"status": "ok"}
+        assert world.call("HEAD", "/healthz", None).status_code == 200
+        assert world.call("HEAD", "/readyz", None).status_code == 200
+
+    def test_a_users_token_is_no_sweeps(self, world: World) -> None:
+        body = refused(world.call("GET", "/v1/driver/job"), 401)
+        assert body["detail"] == "invalid token: it is a user's, not a sweep's"
 
 
 class TestActions:
@@ -265,7 +278,21 @@ class TestActions:
         refused(world.act("nothing", "cancel"), 404)
         refused(world.call("POST", "/v1/sweeps", json=SPEC, params={"after": "nothing"}), 404)
         refused(world.call("GET", "/v1/nowhere"), 404)
-        refused(world.call("DELETE", "/v1/sweeps"), 405)
+        wrong = world.call("DELETE", "/v1/sweeps")
+        assert "DELETE is not possible at this path; possible: GET, POST" in str(
+            refused(wrong, 405)
+        )
+        assert wrong.headers["allow"] == "GET, POST"
+
+    def test_an_unknown_parameter_is_not_ignored(self, world: World) -> None:
+        for path, name, words in (
+            ("/v1/sweeps", "stat", "; did you mean 'state'?; valid: cursor, limit, name, owner, "),
+            ("/v1/sweeps/nothing/trials", "page", "; valid: none"),
+        ):
+            body = refused(world.call("GET", path, params={name: 2}), 422)
+            assert body["problems"] == [{"path": f"query.{name}", "message": ANY}]
+            assert f"unknown parameter{words}" in body["problems"][0]["message"]
+        refused(world.call("GET", "/v1/sweeps?page=2", None), 401)
 
 
 def test_lists_are_filtered_and_paged(world: World) -> None:

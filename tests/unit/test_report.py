@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from service.report.formatting import format_share
 from service.report.page import render
 from service.report.png import save_png
 from service.report.report_data import build_report
@@ -38,6 +39,12 @@ def test_the_best_is_compared_with_the_baseline() -> None:
     assert rows["val/loss"].closed is None
     assert "looks better than the control by 0.1000 in val/loss" in data.verdict
     assert "one training each, the best of 3, not tested" in data.verdict
+
+
+def test_a_share_of_nothing_has_no_sign() -> None:
+    assert [format_share(share) for share in (-1e-9, 0.0, -0.04, -0.15)] == [
+        *("0.0 %", "0.0 %", "-4.0 %", "-15 %")
+    ]
 
 
 def test_groups_name_their_best_trial_and_their_counts() -> None:

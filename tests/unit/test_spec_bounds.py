@@ -202,6 +202,24 @@ def test_a_plain_value_is_read_as_in_yaml_1_2(text: str, value: object) -> None:
     assert type(read_yaml(text)) is type(value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {width: 1}\nname: a\nmodel: {depth: 2}",
+        "training: {lr: 0.1, seed: 1, lr: 0.2}",
+        "space: {a: [1, {b: 2, b: 3}]}",
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=r"the key '\w+' is there twice; keep one of them"):
+        read_yaml(text)
+
+
+def test_a_key_may_be_there_in_several_mappings() -> None:
+    text = "a: &one {k: 1, l: [k, k]}\nb: {<<: *one, k: 2}\nc: [{k: 3}, {k: 4}]"
+    assert read_yaml(text)["b"] == {"k": 2, "l": ["k", "k"]}
+
+
 def build(part: str, count: int, head: bytes = HEAD) -> bytes:
     """A body of about so many bytes, filled with one part."""
     return head + (part * (count // len(part))).encode()

@@ -45,10 +45,11 @@ def build_linear() -> nn.Module:
 
 
 def begin(penalty: str, lam: float, network: Any = build_network, **training: Any) -> TrainingRun:
+    values = {**BASE, **training}
     return build_training(
         ModuleTrainable(network, {}),
         draw(),
-        Training.model_validate({**BASE, **training}),
+        Training.model_validate({"measure_every": values["max_epochs"], **values}),
         read_regularisers({"penalty": penalty, "lambda": lam}),
     )
 

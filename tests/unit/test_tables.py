@@ -164,6 +164,7 @@ def test_a_file_is_read_as_the_spec_says(csv: Csv, text: str, keys: dict[str, An
         ("a,label,label\n1,0,1\n", "two columns 'label'"),
         ("0.5,1.5,0\n1,2,1\n", "has no header: its first row is 0.5, 1.5, 0"),
         ("a,,label\n1.5,2.5,0\n1.5,7.5,1\n", "column 2 has no name"),
+        ("a;label\n1;2,5\n3;4,5\n", "has one column, .a;label.; set `separator: .;.`"),
         ("a,b,label\n1,2,0,7\n3,4,1,8\n", "more values than the header has names"),
         ("label\n1\n0\n", "no column for the inputs"),
     ],

@@ -139,6 +139,8 @@ def test_reports_and_messages_show_them() -> None:
     params: Values = {"model.hidden": (32, 32), "max_norm": None}
     shown = format_configuration({**params, "model.act": None})
     assert shown == "no penalty, model.act = null, model.hidden = [32, 32]"
+    idle = format_configuration({"penalty": "none", "lambda": 0.01, "dropout": 0.2})
+    assert idle == "no penalty, dropout = 0.2"
     decay = format_configuration({"penalty": "l2", "lambda": 0.01}, half_life=3.21)
     assert decay == "l2, λ = 0.01 (decay, half-life 3.21 epochs)"
     assert [p.value for p in make_params(params)] == ["[32, 32]", "null"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainables.analysis.last_batch import LastBatch
 from trainables.analysis.random_draws import find_random_modules
+from trainables.analysis.squashed import check_logits
 from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
 from trainables.data.lazy import StreamSplit
@@ -224,7 +225,8 @@ def _check_network(run: TrainingRun, splits: Splits) -> None:
     """Check the outputs of the network in eval mode."""
     x, y = run.data.train.head(_FEW)
     made = _forward(run.model, x)
-    if not run.trainable.has_own_loss and not computes_loss(run.model, x):
+    built_in = not run.trainable.has_own_loss and not computes_loss(run.model, x)
+    if built_in:
         check_outputs(read_outputs(made), y, splits.info)
     again = _forward(run.model, x)
     if not all(map(_is_same, _list_tensors(made), _list_tensors(again))):
@@ -233,6 +235,8 @@ def _check_network(run: TrainingRun, splits: Splits) -> None:
             "between batches or draws random numbers; reset the state in forward, or draw only if "
             "self.training is true"
         )
+    if built_in:
+        check_logits(read_outputs(call_network(run.model, x)), splits.info.task)
 
 
 def _check_gradients(model: nn.Module) -> None:

@@ -90,6 +90,7 @@ def _read_csv(config: Table) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)  # of values without a name
         try:
             header = pd.read_csv(path, header=None, nrows=1, dtype=str, na_filter=False, **options)
+            _check_header(header.iloc[0].tolist(), config)
             frame: pd.DataFrame = pd.read_csv(
                 path,
                 decimal=config.decimal,
@@ -107,7 +108,6 @@ def _read_csv(config: Table) -> pd.DataFrame:
             ) from None
         except pd.errors.ParserWarning:
             raise DataError(f"{path}: a row has more values than the header has names") from None
-    _check_header(header.iloc[0].tolist(), config)
     return frame
 
 

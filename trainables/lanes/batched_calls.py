@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 _aten = torch.ops.aten
+# what has no rule of vmap's is compared with the calls of each lane, as all else is
+torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]  # no stub
 _EXACT = frozenset(
     (
         *("_to_copy", "abs", "add", "add_", "bitwise_and", "bitwise_not", "bitwise_or", "clamp"),

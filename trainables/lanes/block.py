@@ -16,7 +16,7 @@ from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
 from trainables.lanes.programs import Program, Programs
 from trainables.lanes.reasons import CannotFuseError
-from trainables.lanes.shape_key import Frozen, describe_network
+from trainables.lanes.shape_key import Frozen, describe_network, name_difference
 from trainables.lanes.stacks import join
 from trainables.lanes.updates import Updates, can_update
 from trainables.loop import TrainingRun, end_epoch, end_steps, finish_step, measure_samples
@@ -118,8 +118,10 @@ class Block:
             CannotFuseError: one has.
         """
         for lane in self.lanes:
-            if describe_network(lane.run.model) != self._network:
-                raise CannotFuseError("a regulariser changes attributes of the network")
+            found = describe_network(lane.run.model)
+            if found != self._network:
+                changed = name_difference(self._network, found)
+                raise CannotFuseError(f"{changed} changes after a step, by a regulariser or a hook")
 
     def _add(self, indices: Tensor, *, begins: bool, last: bool) -> None:
         """Add the gradients of a batch of every lane."""

@@ -116,6 +116,9 @@ def describe_trainable(run: TrainingRun) -> Frozen:
 
 def name_difference(before: Frozen, after: Frozen) -> str:
     """Which attribute of which module differs between two descriptions of a network."""
+    for one, other in zip(before[0], after[0], strict=False):
+        if one != other:
+            return f"the layout of {one[0]}"
     for (name, kind, *_, one), (*_, other) in zip(before[1], after[1], strict=False):
         for (attribute, value), (_, changed) in zip(one, other, strict=False):
             if value != changed:

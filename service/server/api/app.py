@@ -34,6 +34,7 @@ from service.server.api.sweep_routes import sweep_router
 from service.server.api.threads import TheThreads, Threads
 from service.server.api.token_expiry import TokenExpiry
 from service.server.api.token_routes import token_router
+from service.server.api.unknown_parameters import refuse_unknown
 from service.server.leased_loop import LeasedLoop
 from service.server.sweep_service import SweepService
 
@@ -55,12 +56,14 @@ def me(holder: TheHolder) -> MeOut:
     return holder
 
 
+@health_router.head("/healthz", include_in_schema=False)
 @health_router.get("/healthz")
 async def healthz() -> Status:
     """Liveness: the process answers."""
     return Status(status="ok")
 
 
+@health_router.head("/readyz", include_in_schema=False)
 @health_router.get("/readyz", responses=problems.responses(503, 507))
 async def readyz(request: Request, service: TheService, threads: TheThreads) -> Status:
     """Readiness: the database answers, its schema is this version's, and the queue is served.
@@ -115,9 +118,8 @@ def cluster(service: TheService, cluster: TheCluster) -> ClusterOut:
     return ClusterOut(nodes=nodes, queued=counts[JobState.QUEUED], running=running)
 
 
-_ROUTERS = (
-    health_router,
-    me_router,
+_FOR_PROGRAMS = (health_router, me_router, driver_router)
+_FOR_USERS = (
     limits_router,
     token_router,
     audit_router,
@@ -175,6 +177,8 @@ def create_app(
     app.add_middleware(TokenExpiry)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     problems.install(app)
-    for router in (*_ROUTERS, driver_router):
+    for router in _FOR_PROGRAMS:
         app.include_router(router)
+    for router in _FOR_USERS:
+        app.include_router(router, dependencies=[Depends(refuse_unknown)])
     return app

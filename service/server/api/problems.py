@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from service.base.disk import is_disk_full
 from service.base.errors import (
@@ -81,11 +82,26 @@ async def _handle_invalid_request(_request: Request, error: Exception) -> JSONRe
     return _respond(RequestError("the request", problems))
 
 
-async def _handle_http(_request: Request, error: Exception) -> JSONResponse:
+async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     """For a route or method that does not exist."""
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    return _document("about:blank", status, ErrorDetails(str(error.detail)), error.headers or {})
+    status, words, headers = HTTPStatus(error.status_code), str(error.detail), error.headers or {}
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(_list_methods(request)) or headers.get("Allow", "none")
+        words = f"{request.method} is not possible at this path; possible: {allowed}"
+        headers = {**headers, "Allow": allowed}  # Starlette names those of the first route only
+    elif status is HTTPStatus.NOT_FOUND:
+        words = "there is nothing at this path; /docs lists all"
+    return _document("about:blank", status, ErrorDetails(words), headers)
+
+
+def _list_methods(request: Request) -> list[str]:
+    """The methods of all documented routes of the request's path."""
+    paths: Mapping[str, Mapping[str, Any]] = request.app.openapi()["paths"]
+    found = (
+        p for template, p in paths.items() if compile_path(template)[0].match(request.url.path)
+    )
+    return sorted({method.upper() for path in found for method in path})
 
 
 async def _handle_disconnect(_request: Request, _error: Exception) -> Response:

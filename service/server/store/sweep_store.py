@@ -312,9 +312,10 @@ def _check_same(known: Job, submission: Submission) -> Job:
     same = ("name", "spec", "priority", "after", "bundle")
     other = [name for name in same if getattr(known, name) != getattr(submission, name)]
     if other:
+        differ = "differs" if len(other) == 1 else "differ"
         raise IdempotencyError(
             f"the idempotency key {submission.idempotency_key!r} was used for {known.sweep_id}, "
-            f"whose {' and '.join(other)} differs; use another key for another submission"
+            f"whose {' and '.join(other)} {differ}; use another key for another submission"
         )
     return known
 

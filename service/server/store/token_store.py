@@ -161,7 +161,8 @@ class TokenStore:
         if row.expires is not None and row.expires <= self._clock() and row.revoked is None:
             day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.expires))
             return _to_record(row), f"it expired on {day}"
-        return _to_record(row), "it was revoked"
+        revoked = row.revoked is not None or self.find_caller(token) is None
+        return _to_record(row), "it was revoked" if revoked else "it is a user's, not a sweep's"
 
     def mark_used(self, user: str, name: str, when: float, address: str) -> None:
         """Record the last use of a token."""
