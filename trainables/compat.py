@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "Curvature",
     "NormOfBatches",
     "defer_compiler",
+    "defer_compiler_in_groups",
     "defer_compiler_in_mode",
     "find_curvature",
     "has_overflow",
@@ -66,6 +68,30 @@ def defer_compiler_in_mode(mode: type[Mode]) -> type[Mode]:
     method: Any = mode.__torch_dispatch__
     mode.__torch_dispatch__ = _defer(method, method.__wrapped__)  # type: ignore[method-assign]  # of the same signature
     return mode
+
+
+@contextmanager
+def defer_compiler_in_groups(parallel: Any) -> Iterator[None]:
+    """Let a network be wrapped in the block, and then run, without importing torch's compiler.
+
+    ``DistributedDataParallel`` of torch 2.13 imports ``torch._dynamo`` when it is built, only to
+    ask for a setting, whose default is said here, and in each forward pass, as optimizers do.
+    """
+    if _COMPILER in sys.modules:
+        yield
+        return
+    method = parallel._inside_ddp_forward
+    if method.__code__ is not _defer(_do_nothing, _do_nothing).__code__:
+        plain = contextmanager(method.__wrapped__.__wrapped__)
+        parallel._inside_ddp_forward = _defer(method, plain)
+    named: Any = torch
+    named._dynamo = settings = SimpleNamespace(utils=SimpleNamespace())
+    settings.utils.get_optimize_ddp_mode = lambda: "ddp_optimizer"
+    try:
+        yield
+    finally:
+        if named._dynamo is settings:
+            del named._dynamo
 
 
 def _do_nothing() -> None:

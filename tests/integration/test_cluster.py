@@ -14,7 +14,7 @@ from tests.commands import DIGITS, gapsweep, settings
 from tests.group_sweeps import run
 from tests.rays import Ray, ray_cluster
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("without_plots")]
 
 PAIR = ("resources.workers=2", "resources.concurrent=4")
 

@@ -17,6 +17,8 @@ from service.sweep.load import read_sweep
 from service.tracking.run_tags import SEARCHED
 from tests.commands import gapsweep
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 # Many samples, three features, a linear truth: nothing overfits, and shrinking only biases.
 USERS_FILE = """
 import torch

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.commands import LOCAL, Done, gapsweep, settings
 from tests.rays import Ray
+
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 NETWORK = """
 import os

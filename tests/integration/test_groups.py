@@ -17,7 +17,7 @@ from tests.group_sweeps import GroupSweep, curves, run, run_beside, run_here, st
 from tests.patience import wait_for
 from tests.rays import Ray, ray_cluster
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("without_plots")]
 
 PLAIN: dict[str, Any] = {
     "space": {

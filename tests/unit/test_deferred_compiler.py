@@ -76,3 +76,44 @@ def test_a_step_without_it_is_torchs_own() -> None:
             take(optimizer)
             assert torch.is_grad_enabled()
     assert all(map(torch.equal, *(list(model.parameters()) for model in models)))
+
+
+GROUP = """
+import sys
+
+import torch
+from torch import nn
+
+from service.base.ports import find_free_port
+from trainables.compat import defer_compiler
+from trainables.distributed.process import Group, Rendezvous
+
+defer_compiler()
+group = Group.join(Rendezvous(("127.0.0.1", find_free_port()), is_host=True), 0, 1)
+network = group.wrap_parallel(nn.Linear(3, 1))
+optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+for _ in range(2):
+    network(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+print("torch._dynamo" in sys.modules)
+torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1))
+import torch._dynamo
+assert torch._dynamo.utils.get_optimize_ddp_mode() == "ddp_optimizer"
+network(torch.ones(2, 3)).sum().backward()
+another = group.wrap_parallel(nn.Linear(3, 1))
+another(torch.ones(2, 3)).sum().backward()
+group.leave()
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_group_trains_without_it_until_something_compiles() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GROUP],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=patience(60),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "True"], "torch has moved what it asks its compiler"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree as pytree
 
-from trainables.compat import seed_torch
+from trainables.compat import defer_compiler_in_groups, seed_torch
 from trainables.distributed.batch_norm import synchronise
 
 T = TypeVar("T")
@@ -234,9 +234,10 @@ class Group(Process):
 
     def wrap_parallel(self, network: nn.Module) -> nn.Module:
         """Wrap in DistributedDataParallel; a step may leave parameters unused."""
-        shared = DistributedDataParallel(
-            _Showing(network), forward_sync_buffers=False, find_unused_parameters=True
-        )
+        with defer_compiler_in_groups(DistributedDataParallel):
+            shared = DistributedDataParallel(
+                _Showing(network), forward_sync_buffers=False, find_unused_parameters=True
+            )
         return _Taking(shared)
 
     def keep_gradients(self, network: nn.Module) -> AbstractContextManager[object]:
