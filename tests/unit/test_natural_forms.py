@@ -291,6 +291,20 @@ def flat() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
 
 
+class Stateful(nn.Module):
+    """Its recurrence goes on from the batch before, whatever the size of that one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.gru, self.head = nn.Embedding(V, 4), nn.GRU(4, 4), nn.Linear(4, V)
+        self.state: Tensor | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        made, self.state = self.gru(self.embedding(ids.T), self.state)
+        out: Tensor = self.head(made.transpose(0, 1))
+        return out
+
+
 def minus_one() -> Any:
     x = random().random((N, 5)).astype(np.float32)
     return split_up(x, np.where(x[:, 0] > 0.5, 1, -1))
@@ -376,6 +390,7 @@ def check(spec: SweepSpec) -> None:
         ("two_targets", "TwoHeads", ContractError, r"no built-in loss is for .*training\.loss"),
         ("images", "flat", ContractError, r"needs \(8, classes, 8, 8\) or \(8, 8, 8, clas"),
         ("sequences", "linear", ContractError, r"forward, on inputs float32 \(2, 12, 3\), raised"),
+        ("next_tokens", "Stateful", ContractError, r"forward, on inputs int64 \(8, 6\), raised"),
     ],
 )
 def test_what_does_not_fit_is_named(

@@ -17,7 +17,7 @@ from trainables.analysis.random_draws import find_random_modules
 from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
 from trainables.data.lazy import StreamSplit
-from trainables.data.nests import Nest, count_samples, list_leaves
+from trainables.data.nests import Nest, count_samples, describe_nest, list_leaves
 from trainables.data.samples import Pair
 from trainables.data.splits import Splits
 from trainables.devices import list_generators
@@ -250,7 +250,8 @@ def _check_gradients(model: nn.Module) -> None:
 
 @torch.no_grad()
 def _forward(model: nn.Module, x: Nest) -> Any:
-    return call_network(model.eval(), x)
+    with blame("trainable", f"the network's forward, on inputs {describe_nest(x)},"):
+        return call_network(model.eval(), x)
 
 
 def _is_same(a: Tensor, b: Tensor) -> bool:
