@@ -28,6 +28,7 @@ from trainables.data.splits import AnySplit, Splits, find_batch_size
 from trainables.devices import list_generators
 from trainables.distributed.process import Process
 from trainables.errors import ContractError, blame
+from trainables.forward import call_network, read_outputs
 from trainables.functions import find_device
 from trainables.gap import choose_train_subset
 from trainables.loading import load_trainable
@@ -46,6 +47,7 @@ from trainables.regularisers.weights import (
 from trainables.return_checks import describe_returned
 from trainables.run import Run
 from trainables.schedulers import OwnScheduler
+from trainables.squashed import are_of_sigmoid
 
 _FEW = 8
 Regularisers = Sequence[RegulariserConfig | OwnRegulariser]
@@ -134,6 +136,8 @@ def build_training(
     pair = data.train.head(2)
     plain = _build_network(trainable, splits, training, pair[0])
     outputs = _find_last_layer(plain, pair[0])
+    if trainable.has_own_loss and are_of_sigmoid(read_outputs(call_network(plain, pair[0]))):
+        trainable.threshold = 0.5
     built = sorted(((c.build(), c) for c in regularisers), key=lambda pair: pair[0].order)
     model = process.synchronise_batch_norms(_change_model(plain, built, splits.info, pair))
     weights = select_penalised(model, training.penalised, outputs)

@@ -42,6 +42,8 @@ class Trainable(ABC):
     higher_is_better: ClassVar[frozenset[str]] = frozenset({"accuracy"})
     info: DataInfo
     steps_per_epoch: int | None = None
+    threshold: float = 0.0
+    """Of one output for two classes, or of a label: 0.5 where the network ends in a sigmoid."""
     _loss: Function | None = None
     _metrics: Sequence[OwnMetric] = ()
     _better_high: frozenset[str] = frozenset()
@@ -127,7 +129,7 @@ class Trainable(ABC):
         """
         if not fits(outputs, targets, self.info.task):
             return {}
-        return compute_metrics(outputs, targets, self.info.task)
+        return compute_metrics(outputs, targets, self.info.task, self.threshold)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Measured]:
         """``loss`` and the metrics of a batch, those of the spec too.

@@ -153,21 +153,26 @@ def _compute_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return _average_valid(losses, targets)
 
 
-def compute_metrics(outputs: Tensor, targets: Tensor, task: Task) -> dict[str, Tensor]:
-    """Metrics of each sample ``(B,)``; accuracy is the fraction of correct labels or positions."""
+def compute_metrics(
+    outputs: Tensor, targets: Tensor, task: Task, threshold: float = 0.0
+) -> dict[str, Tensor]:
+    """Metrics of each sample ``(B,)``; accuracy is the fraction of correct labels or positions.
+
+    An output above the ``threshold`` is a label, or the second of two classes: 0 for logits.
+    """
     match task:
         case Task.CLASSIFICATION:
-            return {"accuracy": _compute_accuracy(outputs, targets)}
+            return {"accuracy": _compute_accuracy(outputs, targets, threshold)}
         case Task.MULTILABEL:
-            right = (outputs > 0) == (targets.reshape(outputs.shape) > 0.5)
+            right = (outputs > threshold) == (targets.reshape(outputs.shape) > 0.5)
             return {"accuracy": right.to(outputs.dtype).flatten(1).mean(1)}
         case _:
             return {"mae": _average((outputs - targets.reshape(outputs.shape)).abs())}
 
 
-def _compute_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+def _compute_accuracy(outputs: Tensor, targets: Tensor, threshold: float) -> Tensor:
     if is_one_logit(outputs, targets):
-        return ((outputs.flatten() > 0) == (targets.flatten() > 0.5)).to(outputs.dtype)
+        return ((outputs.flatten() > threshold) == (targets.flatten() > 0.5)).to(outputs.dtype)
     chosen = outputs.argmax(find_class_axis(outputs, targets))
     if outputs.ndim == _OF_SAMPLES:
         return (chosen == targets.reshape(len(targets))).to(outputs.dtype)

@@ -411,7 +411,8 @@ def test_a_network_that_a_hook_gives_another_form_goes_on_alone() -> None:
 
     runs[1].parts.regularisers.before_epoch.append(change)
     group.advance()
-    assert "a regulariser changes attributes" in group.reasons[runs[1]]
+    words = "`scale` of the network (Scaled) changes after a step, by a regulariser or a hook"
+    assert words in group.reasons[runs[1]]
 
 
 def test_random_numbers_of_a_forward_are_each_lanes_own() -> None:

@@ -23,16 +23,18 @@ class Confidence:
     right: Tensor
 
 
-def find_confidence(outputs: Any, targets: Any, task: Task) -> Confidence | None:
+def find_confidence(
+    outputs: Any, targets: Any, task: Task, threshold: float = 0.0
+) -> Confidence | None:
     """Of every sample, or every position that counts; None if the outputs are not of classes.
 
     Outputs are logits ``(B, C)``, ``(B, 1)`` of two classes, or with positions; or probabilities,
-    if they are such.
+    if they are such: of two classes if the ``threshold`` between them is not 0.
     """
     if task is not Task.CLASSIFICATION or not fits(outputs, targets, task):
         return None
     if is_one_logit(outputs, targets):
-        chance = outputs.flatten().double().sigmoid()
+        chance = outputs.flatten().double() if threshold else outputs.flatten().double().sigmoid()
         right = (chance > 0.5) == (targets.flatten() > 0.5)
         return Confidence(torch.maximum(chance, 1 - chance), right)
     axis = find_class_axis(outputs, targets)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from trainables.analysis.last_batch import LastBatch
 from trainables.analysis.random_draws import find_random_modules
-from trainables.analysis.squashed import check_logits
 from trainables.data.array_samples import move_nest
 from trainables.data.batch import Batch
 from trainables.data.lazy import StreamSplit
@@ -31,6 +30,7 @@ from trainables.losses import check_outputs
 from trainables.measure import measure
 from trainables.memory_meter import MemoryMeter
 from trainables.optimizers import list_decays, make_optimizer
+from trainables.squashed import check_logits
 
 _FEW = 8
 Part = tuple[Share, Pair]

@@ -153,8 +153,8 @@ def _score(run: Run, batches: Iterator[Batch]) -> dict[str, float]:
             outputs.clear()
             yield batch
             one = len(outputs) == 1
-            task = run.trainable.info.task
-            confidences.append(find_confidence(outputs[0], batch.y, task) if one else None)
+            task, limit = run.trainable.info.task, run.trainable.threshold
+            confidences.append(find_confidence(outputs[0], batch.y, task, limit) if one else None)
 
     def keep(_module: object, _inputs: object, made: Any) -> None:
         outputs.append(read_outputs(made))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, starmap
 from typing import Any
 
+import torch
 from torch import nn
 
 from trainables.build import choose_subset
@@ -13,18 +14,22 @@ from trainables.config.data_info import DataInfo
 from trainables.config.training import is_high_by_name
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
+from trainables.data.nests import map_nest
 from trainables.data.no_rows import NoSplits
 from trainables.data.placing import place
 from trainables.data.samples import Pair
 from trainables.devices import autocast
 from trainables.errors import ContractError, locate
+from trainables.forward import read_outputs
 from trainables.functions import find_device
 from trainables.gap import compute_gaps
 from trainables.loops.batches import guess_info, read_batches
 from trainables.loops.loop_parts import LoopParts
 from trainables.loops.trial import Measure
 from trainables.measure import measure
+from trainables.squashed import are_of_sigmoid, check_logits
 
+_FEW = 2
 NO_DATA = "the spec names no `data`; name it there"
 
 
@@ -32,6 +37,7 @@ class Measuring(Trainable):
     """How a user's own loop is evaluated: by the spec's loss and metrics, or a function of his."""
 
     function: Measure | None = None
+    _looked = False
 
     @property
     def _own_names(self) -> frozenset[str]:
@@ -43,8 +49,29 @@ class Measuring(Trainable):
         raise NotImplementedError
 
     def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, Any]:
-        """What the user's function returns for the batch, else as of any trainable."""
-        return super().evaluate(model, batch) if self.function is None else self.function(batch)
+        """What the user's function returns for the batch, else as of any trainable.
+
+        Raises:
+            ContractError: the network ends in a softmax or sigmoid, and the loss is of logits.
+        """
+        if self.function is not None:
+            return self.function(batch)
+        if not self._looked:
+            self._look(model, batch)
+        return super().evaluate(model, batch)
+
+    def _look(self, model: nn.Module, batch: Batch) -> None:
+        """See whether outputs are probabilities, once: by torch's graph of two samples."""
+        self._looked = True
+        few = Batch(*(map_nest(lambda leaf: leaf[:_FEW], side) for side in (batch.x, batch.y)))
+        if self._takes_loss_of(model, few):
+            return
+        with torch.enable_grad():
+            outputs = read_outputs(self.forward(model, few))
+        if not self.has_own_loss:
+            check_logits(outputs, self.info.task)
+        elif are_of_sigmoid(outputs):
+            self.threshold = 0.5
 
     def is_better_high(self, metric: str) -> bool:
         """By the spec's metrics, or by ``higher_is_better`` of the user's function."""

@@ -23,7 +23,7 @@ def check_logits(outputs: object, task: Task) -> None:
     Raises:
         ContractError: it is one of them.
     """
-    last = _find_last(outputs) if isinstance(outputs, Tensor) else ""
+    last = _find_last(outputs)
     if last in _SQUASHING and task in _OF_LOGITS:
         name = _SQUASHING[last]
         raise ContractError(
@@ -33,9 +33,14 @@ def check_logits(outputs: object, task: Task) -> None:
         )
 
 
-def _find_last(outputs: Tensor) -> str:
+def are_of_sigmoid(outputs: object) -> bool:
+    """Whether a sigmoid is the last calculation of outputs with a gradient."""
+    return _find_last(outputs) == "Sigmoid"
+
+
+def _find_last(outputs: object) -> str:
     """The last calculation that does more than view its values, by its name in torch's graph."""
-    node = outputs.grad_fn
+    node = outputs.grad_fn if isinstance(outputs, Tensor) else None
     while node is not None:
         name = node.name().partition("Backward")[0]
         if not _VIEWS.match(name):
