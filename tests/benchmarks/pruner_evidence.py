@@ -32,6 +32,7 @@ from service.spec.model import SweepSpec
 from tests.benchmarks.histories import list_tables
 
 REFERENCE = "median"
+_PERFECT = "tests.benchmarks.perfect_pruner:PerfectPruner"
 PRUNERS: Mapping[str, str] = {
     "none": "none",
     "median": "median",
@@ -55,8 +56,12 @@ PRUNERS: Mapping[str, str] = {
     ),
     "best 25 %": "percentile",
     "best 25 % by strength": "{name: by_strength, pruner: percentile}",
+    "perfect after 3": f"{{name: '{_PERFECT}', epochs: 3}}",
+    "perfect after 6": f"{{name: '{_PERFECT}', epochs: 6}}",
+    "perfect after 9": f"{{name: '{_PERFECT}', epochs: 9}}",
+    "perfect after 12": f"{{name: '{_PERFECT}', epochs: 12}}",
 }
-"""Every pruner of the table: one line adds one."""
+"""Every pruner of the table: one line adds one. The last four are no real ones but bounds."""
 TRIALS, SLOTS = 40, 2
 _DRAWS = 1_000
 _TARGET_SEEDS = 40
