@@ -29,16 +29,17 @@ def forget_user_code() -> Iterator[None]:
             leave_policy()
     finally:
         sys.path[:] = path
-        users = [name for name in set(sys.modules) - before if _is_users(name)]
-        for name in users:
+        new = {name: name.partition(".")[0] for name in set(sys.modules) - before}
+        users = {top for top in set(new.values()) if _is_users(top)}
+        for name in (name for name, top in new.items() if top in users):
             del sys.modules[name]
 
 
 def _is_users(name: str) -> bool:
-    """Whether the module or the package that it belongs to lies where only users' code does."""
-    top = sys.modules.get(name.partition(".")[0])
-    file = getattr(top, "__file__", None)
-    places = [file] if file else getattr(top, "__path__", ())
+    """Whether a module or package lies where only users' code does."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    places = [file] if file else getattr(module, "__path__", ())
     return any(_is_outside(Path(place).resolve()) for place in places)
 
 
