@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainables.config.code_policy import leave_policy, restore_policy
 
-_TESTS = Path(__file__).parent
+_TESTS = Path(__file__).resolve().parent
 _INSTALLED = tuple(Path(p).resolve() for p in (_TESTS.parent, sys.prefix, sys.base_prefix))
 _USERS = _TESTS / "data"
 """Where modules of users lie that are kept with the tests."""
