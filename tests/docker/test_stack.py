@@ -139,6 +139,16 @@ def listed(stack: Docked) -> list[dict[str, object]]:
     return [{key: value for key, value in sweep.items() if key != "size"} for sweep in found]
 
 
+def logged(stack: Docked, sweep_id: str) -> dict[str, tuple[object, ...]]:
+    """All that MLflow has of a sweep's runs, by their ids; it returns them in no order."""
+    found = {}
+    for run in stack.runs(sweep_id):
+        kinds = [run["data"].get(kind, []) for kind in ("metrics", "params", "tags")]
+        parts = (sorted(map(json.dumps, kind)) for kind in kinds)
+        found[run["info"]["run_id"]] = (run["info"], *parts)
+    return found
+
+
 def states(stack: Docked) -> dict[str, str]:
     """The state of each sweep."""
     found = json.loads(stack.gapsweep("list", "--json"))["items"]
@@ -374,11 +384,10 @@ class TestTheStack:
         every_trial_is_there_once(stack, running, 8, EPOCHS)
 
     def test_signals_end_every_part_in_time_and_up_again_has_everything(
-        self, stack: Docked
+        self, stack: Docked, own: OwnSweep
     ) -> None:
-        newest = sweeps(stack)[0]
-        before = (stack.known_token, listed(stack), stack.runs(newest))
-        assert len(before[-1]) > 1
+        before = (stack.known_token, listed(stack), logged(stack, own.sweep_id))
+        assert len(before[-1]) == 1 + 4
         for service in ("api", "mlflow", "ray-worker", "ray-head", "postgres"):
             container = stack.container(service)
             began = time.monotonic()
@@ -386,7 +395,7 @@ class TestTheStack:
             assert time.monotonic() - began < patience(10), service
         stack.down()
         stack.up(workers=0)
-        assert (stack.token, listed(stack), stack.runs(newest)) == before
+        assert (stack.token, listed(stack), logged(stack, own.sweep_id)) == before
 
     def test_optunas_dashboard_shows_the_studies(self, stack: Docked) -> None:
         stack.compose("--profile", "optuna", "up", "-d", "--no-recreate", "optuna")
