@@ -49,17 +49,22 @@ print("torch._dynamo" in sys.modules)
 """
 
 
-def test_a_training_and_its_measurement_work_without_it_until_something_compiles() -> None:
+def said_by(program: str) -> list[str]:
+    """The words that a program prints in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", TRAINING],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
         timeout=patience(60),
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_training_and_its_measurement_work_without_it_until_something_compiles() -> None:
     moved = "torch has moved what trainables.compat replaces"
-    assert done.stdout.split() == ["False", "True"], moved
+    assert said_by(TRAINING) == ["False", "True"], moved
 
 
 def test_a_step_without_it_is_torchs_own() -> None:
@@ -108,12 +113,4 @@ print("torch._dynamo" in sys.modules)
 
 
 def test_a_group_trains_without_it_until_something_compiles() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", GROUP],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=patience(60),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["False", "True"], "torch has moved what it asks its compiler"
+    assert said_by(GROUP) == ["False", "True"], "torch has moved what it asks its compiler"
