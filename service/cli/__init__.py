@@ -7,6 +7,7 @@ import sys
 from service.base.disk import is_disk_full
 from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
+from service.base.garbage import collect_rarely
 from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
 from service.cli import (
@@ -46,6 +47,7 @@ __all__ = [
 
 def main() -> None:
     """The command `gapsweep`: every error a sentence, never a traceback."""
+    collect_rarely()
     open_closed_descriptors()
     use_ray_token()
     with safe_streams():

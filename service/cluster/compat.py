@@ -83,10 +83,11 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     Ray 2.60 has no option for any of them. A command that stays with its node (``--block``) forks
     its workers, and a head's drivers, from a server that starts after the node: a raylet ends if
     its agents take too long to start beside other imports. Nothing here uses the server for Ray's
-    client, the monitor of logs (no driver prints those of its workers), or, but where nodes are to
-    be added, the autoscaler's. Ray gives a node 30 s to start, in a loop around
-    ``services.get_node``, which raises ``RuntimeError`` until the node is there. It does not look
-    whether the raylet has ended; then this command ends, and who keeps the node starts it again.
+    client, the monitor of logs (no driver prints those of its workers), of the dashboard more
+    than jobs, nodes and health, or, but where nodes are to be added, the autoscaler's. Ray gives a
+    node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError`` until
+    the node is there. It does not look whether the raylet has ended; then this command ends, and
+    who keeps the node starts it again.
     """
     from ray._private import services
 
@@ -98,7 +99,29 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
     modules = fork_server.OF_DRIVERS if head else ()
     begin = fork_server.plan_fork_server(*modules) if "--block" in sys.argv else lambda: None
+    _load_less_of_dashboard(services)
     _wait_patiently(services, begin)
+
+
+def _load_less_of_dashboard(services: Any) -> None:
+    """Have the dashboard load its APIs of jobs, of nodes and of health: each is a process.
+
+    Ray 2.60 starts its processes by ``services.start_ray_process(command, type, …)``. The program
+    of the dashboard takes the names of modules, which no option of ``ray start`` sets. ``NodeHead``
+    tells ``JobHead`` of nodes, and ``ReportHead`` answers for the health of all.
+    """
+    start = services.start_ray_process
+
+    def start_less(command: list[str], process_type: str, *rest: Any, **more: Any) -> Any:
+        chosen = any(word.startswith(_MODULES) for word in command)
+        if process_type == "dashboard" and not chosen:
+            command = [*command, f"{_MODULES}{_USED}"]
+        return start(command, process_type, *rest, **more)
+
+    services.start_ray_process = start_less
+
+
+_MODULES, _USED = "--modules-to-load=", "JobHead,NodeHead,ReportHead,StateHead"
 
 
 def _wait_patiently(services: Any, begin: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from service.base.garbage import collect_as_usual
 from service.cluster.divisions import Divisions, TrialContext
 from service.cluster.worker import Worker
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure
@@ -112,6 +113,7 @@ class Slot:
 
     def __init__(self, context: TrialContext, width: int) -> None:
         """``width`` is how many trials it has at most; of one it shares nothing."""
+        collect_as_usual()
         self._context, self._fewest = context, max(2, min(FEWEST, width))
         self._may_share = width > 1
         self._divisions = Divisions(context, context.spec.resources.device)

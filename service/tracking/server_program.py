@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from service.base.errors import ServerError
+from service.base.garbage import collect_rarely
 from service.base.plain_text import say
 from service.base.redaction import redact
 from service.base.streams import use_safe_streams
@@ -21,6 +22,7 @@ def run_program(act: Callable[[Home, Sequence[str]], None]) -> int:
     It prints the id of each sweep for which it is done. Returns 1 if MLflow does not answer or does
     not allow it. MLflow and its credentials are found as by a sweep's driver.
     """
+    collect_rarely()
     use_safe_streams()
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", required=True)

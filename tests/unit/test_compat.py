@@ -219,6 +219,42 @@ class TestEarlyProcesses:
 class TestRayStart:
     """`ray start` by the hook that up and the image name."""
 
+    @pytest.fixture(autouse=True)
+    def _restored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the hook replaces is there again after each test."""
+        from ray._private import services
+
+        monkeypatch.setattr(services, "start_ray_process", services.start_ray_process)
+
+    def test_the_dashboard_has_jobs_nodes_and_health_only(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from ray._private import services
+        from ray.dashboard.modules.job.job_head import JobHead
+        from ray.dashboard.modules.node.node_head import NodeHead
+        from ray.dashboard.modules.reporter.reporter_head import ReportHead
+        from ray.dashboard.modules.state.state_head import StateHead
+
+        used = ",".join(module.__name__ for module in (JobHead, NodeHead, ReportHead, StateHead))
+        started: list[list[str]] = []
+        monkeypatch.setattr(services, "get_node", services.get_node)
+        monkeypatch.setattr(services, "start_raylet", services.start_raylet)
+        monkeypatch.setattr(services, "start_ray_process", lambda words, *_: started.append(words))
+        monkeypatch.setenv("RAY_enable_worker_prestart", "1")
+        monkeypatch.setenv(start_worker.RAYS_OWN, "")
+        of_ray.prepare_ray_start(RayParams(), True)
+        services.start_ray_process(["dashboard.py"], "dashboard")
+        services.start_ray_process(["dashboard.py", "--modules-to-load=None"], "dashboard")
+        services.start_ray_process(["raylet"], "raylet")
+        assert started == [
+            ["dashboard.py", f"--modules-to-load={used}"],
+            ["dashboard.py", "--modules-to-load=None"],
+            ["raylet"],
+        ]
+        source = inspect.getsource(services.start_api_server)
+        assert "start_ray_process(\n            command,\n" in source, ray_moved("start_api_server")
+        assert "--modules-to-load=" in source, ray_moved("the option of dashboard.py")
+
     def test_the_client_server_and_unused_workers_are_left_out(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

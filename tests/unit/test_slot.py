@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import pickle
 import resource
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from service.base.garbage import collect_rarely
 from service.cluster import checkpoint, slot_actor
 from service.cluster import slot as slot_module
 from service.cluster.divisions import TrialContext
@@ -370,3 +372,15 @@ def test_a_slot_of_one_trial_does_not_look_for_others_to_share_with(
 ) -> None:
     monkeypatch.setattr(slot_module, "find_key", lambda _: pytest.fail("looked"))
     assert list(open_slot(tmp_path, point(0), width=1).advance()) == [0]
+
+
+def test_garbage_is_looked_for_as_usual_where_trials_train(tmp_path: Path) -> None:
+    """A command looks for it rarely while it imports."""
+    usual = gc.get_threshold()
+    try:
+        collect_rarely()
+        assert gc.get_threshold()[0] > 10 * usual[0]
+        open_slot(tmp_path).close()
+        assert gc.get_threshold() == usual
+    finally:
+        gc.set_threshold(*usual)
