@@ -359,7 +359,7 @@ class TestTheStack:
         """From the file alone; a sweep that ran when it was taken continues to its end."""
         known = states(stack)
         assert known[own.sweep_id] == "succeeded"
-        running = submitted(stack, tmp_path, 8, 0.05, concurrent=2)
+        running = submitted(stack, tmp_path, 8, 0.08, concurrent=2)
         wait_for(lambda: len(stack.runs(running)) > 2, 120)
         best = stack.gapsweep("download", own.sweep_id, "--to", str(tmp_path / "before.pt"))
         file = tmp_path / "backup.tar.gz"

@@ -15,7 +15,7 @@ from tests.commands import settings
 from tests.patience import patience
 
 REPOSITORY = Path(__file__).parents[2]
-FEWER = ("budget.trials=14", "confirm={replicates: 2, top_k: 1}")
+FEWER = ("budget.trials=14", "confirm={replicates: 5, top_k: 1}")
 """The demo has 40 trials and 12 replicates, of the same training."""
 
 
