@@ -95,7 +95,7 @@ def train_by_hand(x: torch.Tensor, y: torch.Tensor) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for _ in range(EPOCHS):
         optimizer.zero_grad()
-        cross_entropy(network(x), y).backward()
+        torch.autograd.backward(cross_entropy(network(x), y))
         optimizer.step()
         with torch.no_grad():
             for outputs in (network(x), network(2 * x)):
