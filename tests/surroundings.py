@@ -18,6 +18,7 @@ from tests.docking import IMAGE_BUILD
 from tests.isolation import forget_user_code
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
+from tests.plotless import no_plots
 from tests.rays import TOKEN, Ray, ray_cluster
 from tests.scheduling import is_worker, place_of
 
@@ -119,11 +120,7 @@ def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def without_plots() -> Iterator[None]:
     """Sweeps in this process draw no plots, which take most of a small sweep's time."""
-    from service.report import inspection_plots, plots
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (plots, inspection_plots):
-            patch.setattr(module, "render_svg", lambda *_: "")
+    with no_plots():
         yield
 
 
