@@ -72,6 +72,12 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def hands_out_tests(config: pytest.Config) -> bool:
+    """Whether this process gives its tests to others and runs none itself."""
+    distributes = config.getoption("dist", "no") != "no" and not config.option.collectonly
+    return distributes and not is_worker(config)
+
+
 def group_of(nodeid: str) -> str:
     """The name of the group that one worker runs a test with."""
     path = nodeid.partition("::")[0]

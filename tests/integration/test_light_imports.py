@@ -69,6 +69,14 @@ def test_a_module_loads_no_heavy_library(
     assert loaded_by_module[module] == []
 
 
+def test_the_process_that_hands_out_tests_loads_no_heavy_library() -> None:
+    """Its workers wait for it."""
+    assert not loaded_after(
+        "import sys, tests.conftest, tests.contract.conftest\n"
+        "assert not {'hypothesis', 'sqlalchemy', 'service', 'trainables'} & sys.modules.keys()"
+    )
+
+
 def test_processes_that_train_nothing_load_no_torch() -> None:
     loaded = loaded_after("import service.cluster.group_actor, service.cluster.node_inspection")
     assert not loaded & {"torch", "kornia", "optuna", "mlflow"}
