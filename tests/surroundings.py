@@ -99,6 +99,18 @@ def user_code(user_code_of_a_file: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def objects_of_a_file() -> Iterator[None]:
+    """What a file's tests imported is looked through for garbage once.
+
+    Libraries look for it themselves, a ``Trainer`` of transformers before each training, and took
+    a second each time in a process that has run half of the tests.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_waits_for_the_disk() -> Iterator[None]:
     """Tests kill processes, no machine: what the kernel was given is there without a wait."""

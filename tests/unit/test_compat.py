@@ -238,7 +238,7 @@ class TestRayStart:
         ("words", "head", "asked"),
         [
             (["ray", "start", "--head", "--block"], True, [fork_server.OF_DRIVERS]),
-            (["ray", "start", "--block"], False, [()]),
+            (["ray", "start", "--block"], False, [fork_server.OF_TABLES]),
             (["ray", "start"], False, []),
         ],
     )
