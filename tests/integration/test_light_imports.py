@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.commands import DIGITS, Ran
+from tests.contract.sweeps import BASE
 from tests.patience import patience
 
 HEAVY = {
@@ -119,6 +121,20 @@ except SystemExit as end:
 )
 def test_a_command_loads_no_heavy_library(ran: Ran, arguments: list[str]) -> None:
     assert not loaded_after(COMMAND, *arguments, env={"GAPSWEEP_HOME": str(ran.home)})
+
+
+def test_a_sweep_without_ray_does_not_import_it(tmp_path: Path) -> None:
+    spec = {
+        **BASE,
+        "resources": {"executor": "local"},
+        "training": {"max_epochs": 1},
+        "budget": {"trials": 1},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    words = ["run", str(tmp_path / "spec.yaml"), "--home", str(tmp_path)]
+    loaded = loaded_after(COMMAND, *words, env={"GAPSWEEP_MLFLOW_URI": "off"})
+    assert "torch" in loaded
+    assert "ray" not in loaded
 
 
 def test_reading_a_spec_loads_no_heavy_library() -> None:
