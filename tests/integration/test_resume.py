@@ -16,7 +16,7 @@ from tests.patience import patience, wait_for
 from tests.rays import Ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("without_plots")]
-TRIALS, EPOCHS, KILLED_AT = 3, 10, 12
+TRIALS, EPOCHS, KILLED_AT = 4, 20, 24
 OFF = {"GAPSWEEP_MLFLOW_URI": "off"}
 CHANGES = (
     f"training.max_epochs={EPOCHS}",
