@@ -38,7 +38,17 @@ _GROUPS = (
     ("tests/integration/test_kills.py",),
     ("tests/integration/test_cluster.py",),
     ("tests/integration/test_fashion.py",),
-    ("tests/unit/test_natural_forms.py", "tests/unit/test_randomness.py"),  # import transformers
+    (  # those that import transformers, Lightning or torchmetrics
+        "tests/unit/test_calibration_error.py",
+        "tests/unit/test_data_modules.py",
+        "tests/unit/test_directions.py",
+        "tests/unit/test_huggingface.py",
+        "tests/unit/test_lightning_callback.py",
+        "tests/unit/test_lightning_modules.py",
+        "tests/unit/test_measure.py",
+        "tests/unit/test_natural_forms.py",
+        "tests/unit/test_randomness.py",
+    ),
 )
 """The beginnings of the paths of each group's files. Any other file is a group of its own."""
 _THEN = ("tests/integration/", "tests/contract/", "tests/unit/")

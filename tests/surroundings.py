@@ -18,6 +18,7 @@ from tests.docking import IMAGE_BUILD
 from tests.isolation import forget_user_code
 from tests.needs import skip_without_needs
 from tests.patience import FACTOR, patience
+from tests.plotless import no_plots
 from tests.rays import TOKEN, Ray, ray_cluster
 from tests.scheduling import is_worker, place_of
 
@@ -98,6 +99,18 @@ def user_code(user_code_of_a_file: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def objects_of_a_file() -> Iterator[None]:
+    """What a file's tests imported is looked through for garbage once.
+
+    Libraries look for it themselves, a ``Trainer`` of transformers before each training, and took
+    a second each time in a process that has run half of the tests.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_waits_for_the_disk() -> Iterator[None]:
     """Tests kill processes, no machine: what the kernel was given is there without a wait."""
@@ -119,11 +132,7 @@ def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def without_plots() -> Iterator[None]:
     """Sweeps in this process draw no plots, which take most of a small sweep's time."""
-    from service.report import inspection_plots, plots
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (plots, inspection_plots):
-            patch.setattr(module, "render_svg", lambda *_: "")
+    with no_plots():
         yield
 
 
