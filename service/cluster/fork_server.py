@@ -45,7 +45,7 @@ OF_WORKERS = (
     "fsspec",
 )
 """What workers import."""
-OF_TABLES = ("sklearn.compose", "sklearn.impute", "sklearn.pipeline", "sklearn.preprocessing")
+OF_TABLES = ("sklearn.impute", "sklearn.preprocessing")
 """What workers import to encode a table, which takes each of them a second: with SciPy."""
 OF_DRIVERS = (
     *OF_TABLES,
