@@ -41,10 +41,10 @@ def fitted(
     """A loop that fits a module of ``lightning_modules.py`` on loaders of its own."""
 
     def loop(trial: Trial) -> None:
+        module = getattr(import_module("tests.lightning_modules"), name)()
         callback: Any = gapsweep.LightningCallback(trial)
         options.setdefault("max_epochs", trial.max_epochs)
         trainer = import_module(package).Trainer(callbacks=[callback], **QUIET, **options)
-        module = getattr(import_module("tests.lightning_modules"), name)()
         trainer.fit(module, *loaders(several))
 
     return loop
