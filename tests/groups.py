@@ -19,8 +19,13 @@ T = TypeVar("T")
 class Groups:
     """Runs a module's function in every rank of a group; a pool of processes serves them all."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, *modules: str) -> None:
+        """A pool for groups of that many ranks at most, which need these modules.
+
+        The modules are imported once for all ranks, where no earlier pool of this process had some
+        imported.
+        """
+        self._most, self._modules = most, modules
         self._pool = self._open()
 
     def run(self, world: int, function: Callable[..., T], *arguments: Any) -> list[T]:
@@ -50,7 +55,7 @@ class Groups:
 
     def _open(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # torch is imported once for all ranks
+        context.set_forkserver_preload([__name__, *self._modules])  # the first one imports torch
         return ProcessPoolExecutor(self._most, context)
 
     def close(self) -> None:

@@ -70,10 +70,14 @@ class Bench:
     """Data in memory, and trainings on them that can share their steps."""
 
     def __init__(
-        self, shape: tuple[int, ...] = (1, 4, 4), train_size: int = 44, seed: int = 0
+        self,
+        shape: tuple[int, ...] = (1, 4, 4),
+        train_size: int = 44,
+        seed: int = 0,
+        val_size: int = 20,
     ) -> None:
         rng = np.random.default_rng(seed)
-        x = rng.random((train_size + 20, *shape), dtype=np.float32)
+        x = rng.random((train_size + val_size, *shape), dtype=np.float32)
         y = (x.reshape(len(x), -1).mean(1) > 0.5).astype(np.int64)
         y[:2] = 0, 1
         kind = Kind.IMAGE if len(shape) > 1 else Kind.TABLE

@@ -9,11 +9,10 @@ import pytorch_lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-N, VAL, TEST = 48, 24, 16
-X = torch.randn(N + VAL + TEST, 4, generator=torch.Generator().manual_seed(0))
-Y = (X[:, 0] + 0.3 * torch.randn(len(X), generator=torch.Generator().manual_seed(1)) > 0).long()
+from tests.noisy_samples import VAL, N, X, Y, rows_of
 
 
 def arrays() -> Any:
@@ -182,10 +181,6 @@ class Named(Net):
         return functional.cross_entropy(self(batch["ids"]), batch["labels"])
 
 
-def rows_of(x: Tensor) -> set[tuple[float, ...]]:
-    return {tuple(row) for row in x.tolist()}
-
-
 class Looking(Net):
     def __init__(self) -> None:
         super().__init__()
@@ -277,3 +272,62 @@ class Headless(Net):
     def compute(self, batch: Any) -> Tensor:
         x, y = batch
         return functional.cross_entropy(self.net(x), y)
+
+
+def build_older() -> pytorch_lightning.LightningModule:
+    return Older(2, (4,))
+
+
+class Images(Net):
+    """A module for the images of the tests' data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+class Seeing(Net):
+    """Notes the inputs of its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[Tensor]] = {"train": [], "val": []}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.seen["train"].append(batch[0])
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.seen["val"].append(batch[0])
+        super().validation_step(batch, batch_idx)
+
+
+class Unvalidated(pl.LightningModule):
+    """A module without a validation, which logs its training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(4, 2)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        x, y = batch
+        loss = functional.cross_entropy(self.net(x), y)
+        self.log("train_loss", loss, on_step=True, on_epoch=True)
+        self.log("val_made_up", 0.5)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Shifting(pl.LightningDataModule):
+    """Moves all inputs, in place of the module's own hook."""
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(X[:N], Y[:N]), 8, shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(X[N : N + VAL], Y[N : N + VAL]), VAL)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch[0] + 50, batch[1]

@@ -38,7 +38,17 @@ _GROUPS = (
     ("tests/integration/test_kills.py",),
     ("tests/integration/test_cluster.py",),
     ("tests/integration/test_fashion.py",),
-    ("tests/unit/test_natural_forms.py", "tests/unit/test_randomness.py"),  # import transformers
+    (  # those that import transformers, Lightning or torchmetrics
+        "tests/unit/test_calibration_error.py",
+        "tests/unit/test_data_modules.py",
+        "tests/unit/test_directions.py",
+        "tests/unit/test_huggingface.py",
+        "tests/unit/test_lightning_callback.py",
+        "tests/unit/test_lightning_modules.py",
+        "tests/unit/test_measure.py",
+        "tests/unit/test_natural_forms.py",
+        "tests/unit/test_randomness.py",
+    ),
 )
 """The beginnings of the paths of each group's files. Any other file is a group of its own."""
 _THEN = ("tests/integration/", "tests/contract/", "tests/unit/")
@@ -70,6 +80,12 @@ def workers(*, waiting: int = 0) -> int:
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process is one of several that share a run."""
     return hasattr(config, "workerinput")
+
+
+def hands_out_tests(config: pytest.Config) -> bool:
+    """Whether this process gives its tests to others and runs none itself."""
+    distributes = config.getoption("dist", "no") != "no" and not config.option.collectonly
+    return distributes and not is_worker(config)
 
 
 def group_of(nodeid: str) -> str:

@@ -45,7 +45,7 @@ class Row:
     """A model of scikit-learn, and what is the same here.
 
     ``lam`` is λ in words, ``point`` the parameters of a trial, ``training`` the options of the
-    training; ``lr`` scales the learning rates, ``epochs`` the number of epochs.
+    training; ``lr`` scales learning rates and ``epochs`` the number of epochs, see :class:`Column`.
     """
 
     name: str
@@ -96,7 +96,7 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Column:
-    """An optimiser; ``faster`` scales its learning rate with that of a row."""
+    """An optimiser; ``faster`` scales its learning rate and its epochs with those of a row."""
 
     name: str
     lr: float

@@ -30,7 +30,6 @@ __all__ = [
     "is_plain_optimizer",
     "is_sgd",
     "seed_torch",
-    "share_fake_mode",
     "takes_step",
     "unscale_fused",
     "wraps_step",
@@ -116,20 +115,6 @@ def _switch_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
             return step(optimizer, *arguments, **options)
 
     return switched
-
-
-@contextmanager
-def share_fake_mode() -> Iterator[None]:
-    """Let ``make_fx`` describe all results that it records by tensors of one fake mode.
-
-    That of torch 2.13 makes a mode for each result, and each mode formats the stack: a third of
-    the time that a recording takes.
-    """
-    from torch._guards import TracingContext, tracing
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
-        yield
 
 
 def seed_torch(seed: int) -> None:

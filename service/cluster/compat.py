@@ -97,7 +97,7 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     parameters.setup_worker_path = start_worker.__file__
     os.environ[start_worker.RAYS_OWN] = _find_setup_worker()
     os.environ.update(NO_IDLE_WORKERS)  # the node's processes inherit it
-    modules = fork_server.OF_DRIVERS if head else ()
+    modules = fork_server.OF_DRIVERS if head else fork_server.OF_TABLES
     begin = fork_server.plan_fork_server(*modules) if "--block" in sys.argv else lambda: None
     _load_less_of_dashboard(services)
     _wait_patiently(services, begin)

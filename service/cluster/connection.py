@@ -25,7 +25,7 @@ from service.cluster.compat import (
     get_ray_folder,
     run_ray,
 )
-from service.cluster.fork_server import run_fork_server
+from service.cluster.fork_server import OF_TABLES, run_fork_server
 from service.cluster.inventory import Inventory, Node
 from service.cluster.node_inspection import inspect_this_node
 from service.spec.resources import Resources
@@ -57,11 +57,11 @@ class Cluster:
     starting: StartingRay | None = field(default=None, compare=False)
 
     @contextmanager
-    def start_early(self, resources: Resources) -> Iterator[Cluster]:
+    def start_early(self, resources: Resources, *, tables: bool = False) -> Iterator[Cluster]:
         """Start a new Ray on this machine for these resources while the block goes on.
 
-        Its workers are forked, and those of its first trials import what they train with. The
-        cluster that is returned
+        Its workers are forked, and those of its first trials import what they train with; if they
+        encode ``tables``, they are forked with what that needs. The cluster that is returned
         connects to that Ray; what is left of it ends with the block. For a running cluster, and
         for trials without Ray, nothing is started. Until the block ends, SIGHUP is ignored, because
         the processes of Ray would end with the terminal, and SIGTERM acts as Ctrl-C.
@@ -71,7 +71,7 @@ class Cluster:
             return
         settings = {**_QUIET, **NO_SIGNAL_HANDLERS}
         os.environ.update({k: v for k, v in settings.items() if k not in os.environ})
-        with _handle_signals(), run_fork_server():
+        with _handle_signals(), run_fork_server(*(OF_TABLES if tables else ())):
             starting = StartingRay(
                 lambda: _list_own_arguments(resources), _count_prestarted(resources)
             )

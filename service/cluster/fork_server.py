@@ -45,12 +45,15 @@ OF_WORKERS = (
     "fsspec",
 )
 """What workers import."""
+OF_TABLES = ("sklearn.impute", "sklearn.preprocessing")
+"""What workers import to encode a table, which takes each of them a second: with SciPy."""
 OF_DRIVERS = (
+    *OF_TABLES,
     "service.server.driver",
     "service.run.start_and_resume",
     "service.run.sweep_session",
     "service.tracking.mlflow_runs",  # with MLflow
-    "service.report.page",  # with Matplotlib and SciPy
+    "service.report.page",  # with Matplotlib
     "optuna",
 )
 """What drivers import besides."""

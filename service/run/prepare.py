@@ -35,7 +35,9 @@ def start_cluster(
     from service.cluster.connection import Cluster
 
     found = Cluster(ray_address)
-    with found.start_early(spec.resources) if early else nullcontext(found) as cluster:
+    tables = spec.data is not None and spec.data.has_columns
+    own = found.start_early(spec.resources, tables=tables)
+    with own if early else nullcontext(found) as cluster:
         with collect_later():
             import_module("service.run.sweep_session")  # torch and all that a driver needs
         yield cluster

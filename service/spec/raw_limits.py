@@ -14,6 +14,8 @@ _DEEPEST = 32
 _LONGEST_TEXT = 4_096
 _LONGEST_KEY = 200
 _LARGEST_WHOLE = 2**63 - 1
+_LEAVES = (str, int, float, type(None))
+"""Nearly all values; to ask whether something is a mapping takes long."""
 
 
 def find_excess(raw: Mapping[str, Any]) -> Problem | None:
@@ -32,9 +34,11 @@ def find_excess(raw: Mapping[str, Any]) -> Problem | None:
             return Problem("", f"has more than {_MOST_VALUES:,} values")
         if text:
             return Problem(".".join(path), text)
+        if isinstance(value, _LEAVES):
+            continue
         if isinstance(value, Mapping | list | tuple) and len(value) > _MOST_VALUES:
             return Problem(".".join(path), f"has more than {_MOST_VALUES:,} values")
-        waiting += ((((*path, key)), item) for key, item in _list_items(value))
+        waiting += (((*path, key), item) for key, item in _list_items(value))
     return None
 
 
@@ -47,19 +51,26 @@ def _list_items(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _explain(value: Any, depth: int) -> str:
     match value:
-        case bool():
+        case bool() | None:
             return ""
-        case float() if not math.isfinite(value):
-            return f"must be a finite number, got {value}"
-        case int() if abs(value) > _LARGEST_WHOLE:
-            return "a whole number must fit into 64 bits"
-        case str() if len(value) > _LONGEST_TEXT:
-            return f"text may have at most {_LONGEST_TEXT:,} characters, got {len(value):,}"
+        case str():
+            return _explain_text(value)
+        case float():
+            return "" if math.isfinite(value) else f"must be a finite number, got {value}"
+        case int():
+            too_large = abs(value) > _LARGEST_WHOLE
+            return "a whole number must fit into 64 bits" if too_large else ""
         case Mapping() | list() | tuple() if depth >= _DEEPEST:
             return f"is nested more than {_DEEPEST} levels deep"
         case Mapping():
             return _explain_keys(value)
     return ""
+
+
+def _explain_text(value: str) -> str:
+    if len(value) <= _LONGEST_TEXT:
+        return ""
+    return f"text may have at most {_LONGEST_TEXT:,} characters, got {len(value):,}"
 
 
 def _explain_keys(value: Mapping[Any, Any]) -> str:

@@ -1,26 +1,30 @@
-"""The databases and the stores that the store's contract is tested with."""
+"""The databases and the stores that the store's contract is tested with.
+
+They are imported where they are made: the process that hands tests to others loads this file too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
 
-from service.server.store.bundle_store import BundleStore
-from service.server.store.database import Database
-from service.server.store.progress_store import ProgressStore
-from service.server.store.sweep_store import SweepStore
-from service.server.store.user_roles import UserRole
-from service.server.store.user_store import UserStore
-from service.server.store.webhook_store import WebhookStore
-from tests.databases import create_tables, postgres
-from tests.stores import Clock
+if TYPE_CHECKING:
+    from service.server.store.bundle_store import BundleStore
+    from service.server.store.database import Database
+    from service.server.store.progress_store import ProgressStore
+    from service.server.store.sweep_store import SweepStore
+    from service.server.store.user_store import UserStore
+    from service.server.store.webhook_store import WebhookStore
+    from tests.stores import Clock
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
+    from tests.databases import postgres
+
     with postgres() as url:
         yield url
 
@@ -28,6 +32,10 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without tables; no session may be left open."""
+    from sqlalchemy import text
+
+    from service.server.store.database import Database
+
     if request.param == "sqlite":
         made = Database(f"sqlite:///{tmp_path / 'service.db'}")
     else:
@@ -43,22 +51,31 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def database(empty: Database) -> Database:
     """An empty database of the newest schema."""
+    from tests.databases import create_tables
+
     create_tables(empty)
     return empty
 
 
 @pytest.fixture
 def clock() -> Clock:
+    from tests.stores import Clock
+
     return Clock()
 
 
 @pytest.fixture
 def users(database: Database, clock: Clock) -> UserStore:
+    from service.server.store.user_store import UserStore
+
     return UserStore(database, clock)
 
 
 @pytest.fixture
 def sweeps(database: Database, users: UserStore, clock: Clock) -> SweepStore:
+    from service.server.store.sweep_store import SweepStore
+    from service.server.store.user_roles import UserRole
+
     users.create_or_update("ann", UserRole.USER)
     users.create_or_update("bob", UserRole.USER)
     return SweepStore(database, clock)
@@ -66,16 +83,22 @@ def sweeps(database: Database, users: UserStore, clock: Clock) -> SweepStore:
 
 @pytest.fixture
 def progress(database: Database, clock: Clock) -> ProgressStore:
+    from service.server.store.progress_store import ProgressStore
+
     return ProgressStore(database, clock)
 
 
 @pytest.fixture
 def bundles(database: Database, clock: Clock) -> BundleStore:
+    from service.server.store.bundle_store import BundleStore
+
     return BundleStore(database, clock)
 
 
 @pytest.fixture
 def webhooks(database: Database, clock: Clock) -> WebhookStore:
+    from service.server.store.webhook_store import WebhookStore
+
     return WebhookStore(database, clock)
 
 

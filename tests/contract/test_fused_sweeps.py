@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import signal
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from service.spec.file import dump_spec
 from service.study.records import Role, TrialState
 from service.study.slot_flow import Widths
-from service.sweep.home import Home, SweepFolder
+from service.sweep.home import SweepFolder
 from service.sweep.sweep_record import Sweep
-from tests.commands import REPOSITORY
+from tests.contract.same_sweeps import CHANGES, check_same
 from tests.contract.sweeps import Executor, Watcher, executor_on, facts, modules_in
 from tests.rays import Ray
 
 pytestmark = pytest.mark.usefixtures("bare_sweeps")
-CHANGES: dict[str, Any] = {
-    "training": {"max_epochs": 8, "lr": 0.05},
-    "early_stopping": {"patience": 1, "min_delta": 0.05},
-    "search": {"sampler": "random", "pruner": {"name": "threshold", "upper": 0.15}},
-    "budget": {"trials": 10},
-    "confirm": {"top_k": 1, "trainings": 10},
-}
-"""What a sweep can have, with nothing that depends on which trials ended before."""
 MORTAL = """
 import os
 import signal
@@ -69,27 +53,6 @@ class Mortal(MLP):
     def optimizer(self, parameters, training):
         return self.kind(parameters, lr=training.lr)
 """
-KILLED = """
-import os
-import signal
-import sys
-from pathlib import Path
-
-import gapsweep
-from service.cluster import checkpoint
-
-checkpoint.PERIOD = checkpoint.SHARE = 0
-seen = []
-
-
-def count(event):
-    seen.append(event)
-    if len(seen) == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-gapsweep.run(Path(sys.argv[1]), home=sys.argv[2], progress=False, on_event=count)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -115,24 +78,6 @@ def on_ray(
 def executor(request: pytest.FixtureRequest) -> Executor:
     found: Executor = request.getfixturevalue(request.param)
     return found
-
-
-def read_weights(folder: SweepFolder, sweep: Sweep) -> Mapping[int, Mapping[str, torch.Tensor]]:
-    """The weights that are kept, by trial."""
-    kept = [t.number for t in sweep.trials if folder.best_weights(t.number).exists()]
-    assert kept
-    return {n: torch.load(folder.best_weights(n), weights_only=True) for n in kept}
-
-
-def check_same(one: tuple[SweepFolder, Sweep], other: tuple[SweepFolder, Sweep]) -> None:
-    """Both sweeps have the same trials, to the last bit of their epochs and weights."""
-    for mine, wanted in zip(one[1].trials, other[1].trials, strict=True):
-        assert facts(mine) == facts(wanted)
-    mine_kept, wanted_kept = read_weights(*one), read_weights(*other)
-    assert mine_kept.keys() == wanted_kept.keys()
-    for number, weights in mine_kept.items():
-        assert weights.keys() == wanted_kept[number].keys()
-        assert all(torch.equal(weights[k], wanted_kept[number][k]) for k in weights), number
 
 
 def test_a_sweep_in_lanes_is_the_sweep_of_the_same_trials_alone(
@@ -204,26 +149,3 @@ def test_a_trial_that_ends_its_process_takes_no_other_with_it(
         mine, wanted = (found[way].trials[number] for way in (end, "none"))
         assert facts(mine) == facts(wanted)
         assert mine.state is TrialState.COMPLETE
-
-
-def test_a_sweep_that_was_killed_goes_on_with_another_width_as_if_it_had_not(
-    local: Executor, tmp_path: Path
-) -> None:
-    """SIGKILL ends the driver, which is the process of all its trials."""
-    spec = local.spec(**{**CHANGES, "confirm": "off", "resources": {"fuse": 4}})
-    script, file, home = tmp_path / "script.py", tmp_path / "spec.yaml", tmp_path / "1"
-    script.write_text(KILLED)
-    file.write_text(dump_spec(spec))
-    words = [sys.executable, str(script), str(file), str(home)]
-    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    shutil.copytree(home, tmp_path / "3")
-    whole = local.new(tmp_path / "whole", spec)
-    expected = whole, local.run(spec, whole).sweep
-    for width in (1, 3):
-        folder = Home(tmp_path / str(width)).find("latest")
-        sweep = local.run(spec, folder, widths=Widths(width, width), accept_changes=True).sweep
-        check_same((folder, sweep), expected)
-        lines = map(json.loads, folder.history.read_text().splitlines())
-        recorded = Counter((line["trial"], line["epoch"]) for line in lines)
-        assert sum(recorded.values()) <= len(recorded) + 1  # one was being written

@@ -42,8 +42,9 @@ from trainables.loop import TrainingRun, train
 from trainables.models import CNN, MLP
 
 IMAGES, ROWS = Bench(), Bench((8,))
-EVEN = Bench((8,), 48)
-"""Whole batches only: programs are recorded for one shape, which takes most of a network's time."""
+EVEN = Bench((8,), 48, val_size=48)
+"""Whole batches only, and sides of the gap of one size: recording programs for other shapes takes
+most of a network's time."""
 EPOCHS = 3
 CASES = list_cases()
 UPDATES = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from bdb import BdbQuit
 from collections.abc import Iterator
@@ -27,26 +26,12 @@ from service.sweep.home import Home
 from service.sweep.load import find_summary, load_stored_spec, read_sweep
 from service.sweep.sweep_record import SweepState
 from service.sweep.test_rows import read_test_rows
-from tests.commands import REPOSITORY
 from tests.contract.sweeps import BASE, Executor, facts
 from trainables.config.code_policy import leave_policy
 from trainables.models import MLP
 
 pytestmark = pytest.mark.usefixtures("bare_sweeps")
 OLD = Path(__file__).parents[1] / "data" / "sweep_of_format_1"
-INSIDE = """
-import sys
-from service.cli import main
-
-sys.argv = ["gapsweep", "run", *sys.argv[1:]]
-try:
-    main()
-except SystemExit as end:
-    print("exit", end.code or 0)
-print("ray", any(name.partition(".")[0] == "ray" for name in sys.modules))
-"""
-
-
 DEBUGGED = """
 import pdb
 from pathlib import Path
@@ -70,15 +55,6 @@ def train(trial, commands):
 @pytest.fixture
 def local(tmp_path: Path) -> Executor:
     return Executor("local", tmp_path)
-
-
-def test_ray_is_not_imported(tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(
-        yaml.safe_dump({**BASE, "resources": {"executor": "local"}})
-    )
-    words = [sys.executable, "-c", INSIDE, str(tmp_path / "spec.yaml"), "--home", str(tmp_path)]
-    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-2:] == ["exit 0", "ray False"], done.stderr
 
 
 def test_the_process_is_left_as_it_was(local: Executor, tmp_path: Path, restored: None) -> None:

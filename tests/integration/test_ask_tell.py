@@ -31,6 +31,8 @@ from tests.asked import SPEC, facts, measure, train, train_all
 from tests.commands import gapsweep as gapsweep_command
 from tests.patience import patience
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 LOOP = """
 import torch
 from torch import nn

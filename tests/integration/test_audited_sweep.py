@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 from service.study.records import Role, TrialState
 from service.tracking.run_tags import SEARCHED
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 SPEC: dict[str, Any] = {
     "name": "audited",
     "trainable": "trainables.models:MLP",

@@ -12,6 +12,8 @@ from service.run import preflight
 from service.run.python_api import resume, run
 from tests.contract.sweeps import BASE
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 SPEC: dict[str, Any] = {
     **BASE,
     "space": {"penalty": {"choice": ["l1", "l2"]}, "lambda": "auto"},

@@ -20,6 +20,8 @@ from service.sweep.fingerprint import read_records
 from tests.commands import gapsweep as command
 from tests.contract.sweeps import BASE
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 NET = """
 from torch import nn
 

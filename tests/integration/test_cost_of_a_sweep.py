@@ -17,6 +17,8 @@ from service.sweep.summary import summarise
 from service.sweep.sweep_record import SweepState
 from tests.contract.sweeps import Executor, Watcher
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 NAP = 0.05
 """Seconds that each epoch takes at least."""
 LOOP = f"""

@@ -23,6 +23,8 @@ from trainables.config.data import BreastCancer
 from trainables.data.datasets import open_rows
 from trainables.data.rows import DrawnRows
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 FOLDS = 4
 SPEC: dict[str, Any] = {
     "name": "folded",

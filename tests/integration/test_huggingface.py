@@ -13,6 +13,8 @@ from service.sweep.answer import Claim
 from tests.asked import facts
 from tests.patience import patience
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 MODULE = """
 import os
 import torch

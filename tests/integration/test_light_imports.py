@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.commands import DIGITS, Ran
+from tests.contract.sweeps import BASE
 from tests.patience import patience
 
 HEAVY = {
@@ -69,6 +71,14 @@ def test_a_module_loads_no_heavy_library(
     assert loaded_by_module[module] == []
 
 
+def test_the_process_that_hands_out_tests_loads_no_heavy_library() -> None:
+    """Its workers wait for it."""
+    assert not loaded_after(
+        "import sys, tests.conftest, tests.contract.conftest\n"
+        "assert not {'hypothesis', 'sqlalchemy', 'service', 'trainables'} & sys.modules.keys()"
+    )
+
+
 def test_processes_that_train_nothing_load_no_torch() -> None:
     loaded = loaded_after("import service.cluster.group_actor, service.cluster.node_inspection")
     assert not loaded & {"torch", "kornia", "optuna", "mlflow"}
@@ -106,11 +116,53 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.parametrize(
-    "arguments", [["list"], ["report", "--json"], ["schema"], ["--help"]], ids=lambda a: a[0]
-)
-def test_a_command_loads_no_heavy_library(ran: Ran, arguments: list[str]) -> None:
-    assert not loaded_after(COMMAND, *arguments, env={"GAPSWEEP_HOME": str(ran.home)})
+COMMANDS = ("list", "report --json", "schema", "--help")
+EACH_COMMAND = f"""
+import sys
+from service.cli import main
+for command in {COMMANDS!r}:
+    before = set(sys.modules)
+    sys.argv = ["gapsweep", *command.split()]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
+    print(command, *({HEAVY!r} & (sys.modules.keys() - before)), sep=",", file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded_by_command(ran: Ran) -> dict[str, list[str]]:
+    """The heavy libraries that each command loads, one after the other in a new interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", EACH_COMMAND],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "GAPSWEEP_HOME": str(ran.home)},
+    )
+    return {line.split(",")[0]: line.split(",")[1:] for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_loads_no_heavy_library(
+    loaded_by_command: dict[str, list[str]], command: str
+) -> None:
+    assert loaded_by_command[command] == []
+
+
+def test_a_sweep_without_ray_does_not_import_it(tmp_path: Path) -> None:
+    spec = {
+        **BASE,
+        "resources": {"executor": "local"},
+        "training": {"max_epochs": 1},
+        "budget": {"trials": 1},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    words = ["run", str(tmp_path / "spec.yaml"), "--home", str(tmp_path)]
+    loaded = loaded_after(COMMAND, *words, env={"GAPSWEEP_MLFLOW_URI": "off"})
+    assert "torch" in loaded
+    assert "ray" not in loaded
 
 
 def test_reading_a_spec_loads_no_heavy_library() -> None:

@@ -20,6 +20,8 @@ from tests.specs import parse, problems
 from trainables.config.regularisers import BUILT_IN, read_regularisers
 from trainables.config.trial_parameters import list_parts, remove_parts
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 class Net(nn.Module):
     """Drops by a rate of its own, and by a function."""

@@ -11,6 +11,8 @@ import pytest
 from trainables.config.imports import find_import_paths
 from trainables.config.registry import Component, Registry
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 FOLDER = Path(__file__).parents[1] / "data" / "own"
 SPEC: dict[str, Any] = {
     "name": "own",

@@ -10,6 +10,8 @@ import pytest
 
 from service.study.records import TrialState
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 FORMS, LAZY = "tests.unit.test_natural_forms", "tests.unit.test_lazy_data"
 AUROC = {"path": "torchmetrics.classification:MulticlassAUROC", "num_classes": 2, "name": "auroc"}
 WEIGHTED = {"path": "torch.nn:CrossEntropyLoss", "weight": [1.0, 3.0]}

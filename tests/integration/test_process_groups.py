@@ -107,7 +107,7 @@ def curve(
 
 @pytest.fixture(scope="module")
 def groups() -> Iterator[Groups]:
-    made = Groups(4)
+    made = Groups(4, __name__, "torchmetrics")
     yield made
     made.close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from importlib.metadata import version
 from secrets import token_hex
 from typing import Any
 
@@ -11,9 +13,22 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from service.cluster.compat import NO_IDLE_WORKERS, find_start_failure, run_ray
+from service.cluster.compat import (
+    NO_IDLE_WORKERS,
+    build_ray_command,
+    find_start_failure,
+    run_ray,
+)
 from tests.rays import pids, read
 from tests.versions import ray_moved
+
+
+def test_rays_command_line_starts() -> None:
+    words = [*build_ray_command(), "--version"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.strip().endswith(version("ray")), ray_moved(
+        f"{' '.join(words)} prints {done.stdout!r} {done.stderr!r}"
+    )
 
 
 def test_handlers_are_left_alone_fates_are_told_apart_and_no_process_is_idle(

@@ -18,6 +18,8 @@ from tests.commands import DIGITS, REPOSITORY, gapsweep, settings
 from tests.documents import FRONT, blocks, example
 from tests.rays import Ray
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 SMALL = ("budget.trials=3", "training.max_epochs=2", "confirm=off")
 HERE = ("resources={executor: local}",)
 TRAINABLES = REPOSITORY / "trainables" / "README.md"
@@ -70,9 +72,9 @@ def test_the_spec_by_example_is_the_demos() -> None:
     assert spec.model_copy(update={"training": spec.training.model_copy(update=loss)}) == demo
 
 
-def test_the_residual_network(tmp_path: Path, shared_ray: Ray) -> None:
+def test_the_residual_network(tmp_path: Path, no_mlflow: None, shared_ray: Ray) -> None:
     write(tmp_path, TRAINABLES, "resnet")
-    changes = settings(*SMALL, "search.pruner=none")
+    changes = settings(*SMALL, "training.max_epochs=1", "search.pruner=none")
     summary = swept(tmp_path, *shared_ray.options, *changes, env=shared_ray.env)
     assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "paused": 0}
 

@@ -41,6 +41,8 @@ from tests.commands import gapsweep
 from tests.small_disks import fill, make_room, mount_small_disk
 from trainables.analysis.rebuild import load
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 NET = """
 from torch import nn
 

@@ -15,8 +15,9 @@ from tests.forks import forked_command
 from tests.patience import patience, wait_for
 from tests.rays import Ray
 
-pytestmark = pytest.mark.ray
-TRIALS, EPOCHS = 4, 20
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("without_plots")]
+TRIALS, EPOCHS, KILLED_AT = 4, 20, 24
+OFF = {"GAPSWEEP_MLFLOW_URI": "off"}
 CHANGES = (
     f"training.max_epochs={EPOCHS}",
     f"budget.trials={TRIALS}",
@@ -29,14 +30,18 @@ CHANGES = (
 def _start(home: Path) -> subprocess.Popen[bytes]:
     words = forked_command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
     return subprocess.Popen(
-        words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        words,
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **OFF},
     )
 
 
-def _wait_for_epochs(home: Path, count: int) -> Path:
+def _wait_for_epochs(home: Path) -> Path:
     def enough() -> bool:
         histories = home.glob("sweeps/*/history.jsonl")
-        return any(len(h.read_text(encoding="utf-8").splitlines()) >= count for h in histories)
+        return any(len(h.read_text(encoding="utf-8").splitlines()) >= KILLED_AT for h in histories)
 
     wait_for(enough, 120)
     (history,) = home.glob("sweeps/*/history.jsonl")
@@ -45,7 +50,7 @@ def _wait_for_epochs(home: Path, count: int) -> Path:
 
 def _check(home: Path, folder: Path, ray: Ray) -> None:
     words = ("resume", folder.name, "--home", str(home), "--json", *ray.options)
-    resumed = gapsweep(*words, env=ray.env)
+    resumed = gapsweep(*words, env={**ray.env, **OFF})
     assert resumed.returncode == 0, resumed.stderr
     summary = json.loads(resumed.stdout)
     assert summary["trials"] == {
@@ -62,7 +67,7 @@ def _check(home: Path, folder: Path, ray: Ray) -> None:
 
 def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path, shared_ray: Ray) -> None:
     process = _start(tmp_path)
-    folder = _wait_for_epochs(tmp_path, 24)
+    folder = _wait_for_epochs(tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     _check(tmp_path, folder, shared_ray)
@@ -70,7 +75,7 @@ def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path, shared_
 
 def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path, shared_ray: Ray) -> None:
     process = _start(tmp_path)
-    folder = _wait_for_epochs(tmp_path, 24)
+    folder = _wait_for_epochs(tmp_path)
     process.send_signal(signal.SIGINT)
     assert process.wait(patience(60)) == 130
     assert json.loads((folder / "summary.json").read_text())["state"] == "interrupted"

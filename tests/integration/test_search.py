@@ -13,6 +13,9 @@ from service.run import sweep_session
 from service.run.sweep_control import Control
 from service.sweep.home import SweepFolder
 from tests.commands import DIGITS, LOCAL, Ran, gapsweep, settings
+from tests.plotless import no_plots
+
+OFF = {"GAPSWEEP_MLFLOW_URI": "off"}
 
 
 def test_the_time_budget_ends_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +25,8 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     home = ("--home", str(tmp_path), "--json")
     budget = ("budget.trials=10000", "budget.minutes=1")
     changes = settings(*budget, "training.max_epochs=5", LOCAL)
-    done = gapsweep("run", str(DIGITS), *home, *changes)
+    with no_plots():
+        done = gapsweep("run", str(DIGITS), *home, *changes, env=OFF)
     assert done.returncode == 0, done.stderr
     assert "time budget" in done.stderr
     first = json.loads(done.stdout)
@@ -34,9 +38,10 @@ def test_the_time_budget_ends_a_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_finished_sweep_is_extended(tmp_path: Path) -> None:
     home = ("--home", str(tmp_path), "--json")
     small = settings("training.max_epochs=3", "budget.trials=3", "confirm=off", LOCAL)
-    done = gapsweep("run", str(DIGITS), *home, *small)
-    assert done.returncode == 0, done.stderr
-    more = gapsweep("resume", "latest", "--trials", "2", *home)
+    with no_plots():
+        done = gapsweep("run", str(DIGITS), *home, *small, env=OFF)
+        assert done.returncode == 0, done.stderr
+        more = gapsweep("resume", "latest", "--trials", "2", *home, env=OFF)
     assert more.returncode == 0, more.stderr
     first, second = json.loads(done.stdout), json.loads(more.stdout)
     assert first["sweep_id"] == second["sweep_id"]

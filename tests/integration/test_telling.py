@@ -133,7 +133,7 @@ def test_a_terminal_that_is_closed_does_not_end_the_sweep(tmp_path: Path) -> Non
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        command("run", str(DIGITS), "--home", str(tmp_path), *TINY, *settings("budget.trials=30")),
+        command("run", str(DIGITS), "--home", str(tmp_path), *TINY, *settings("budget.trials=12")),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -143,7 +143,7 @@ def test_a_terminal_that_is_closed_does_not_end_the_sweep(tmp_path: Path) -> Non
     )
     os.close(theirs)
     shown = b""
-    while b"/30" not in shown:  # the bar's trials
+    while b"/12" not in shown:  # the bar's trials
         shown += os.read(ours, 4096)
     os.close(ours)
     assert process.wait(patience(120)) == 0

@@ -35,6 +35,8 @@ from tests.contract.sweeps import Executor
 from tests.patience import patience, wait_for
 from tests.tracked import tracked
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 @contextmanager
 def _server(folder: Path, port: int) -> Iterator[str]:

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from torchmetrics.classification import MulticlassCalibrationError
 
 from trainables.analysis.calibration_error import find_confidence, measure_calibration_error
 from trainables.config.data_info import Task
@@ -29,6 +28,8 @@ def test_it_is_confidence_minus_accuracy_in_one_bin() -> None:
 
 
 def test_it_agrees_with_torchmetrics() -> None:
+    from torchmetrics.classification import MulticlassCalibrationError
+
     torch.manual_seed(0)
     logits, targets = 3 * torch.randn(500, 4), torch.randint(4, (500,))
     theirs = MulticlassCalibrationError(num_classes=4, n_bins=15)(logits.softmax(1), targets)

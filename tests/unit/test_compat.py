@@ -9,11 +9,9 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -112,13 +110,6 @@ class TestOptuna:
 
 
 class TestRay:
-    def test_rays_command_line_starts(self) -> None:
-        words = [*of_ray.build_ray_command(), "--version"]
-        done = subprocess.run(words, capture_output=True, text=True)
-        assert done.stdout.strip().endswith(version("ray")), ray_moved(
-            f"{' '.join(words)} prints {done.stdout!r} {done.stderr!r}"
-        )
-
     def test_a_job_client_gives_up_after_its_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[float | None] = []
 
@@ -283,7 +274,7 @@ class TestRayStart:
         ("words", "head", "asked"),
         [
             (["ray", "start", "--head", "--block"], True, [fork_server.OF_DRIVERS]),
-            (["ray", "start", "--block"], False, [()]),
+            (["ray", "start", "--block"], False, [fork_server.OF_TABLES]),
             (["ray", "start"], False, []),
         ],
     )

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gapsweep
 import pytest
-import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    EvalPrediction,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
 
 from tests.loops import own_run, save_and_load
+from tests.token_texts import Texts, Unlabelled
 from tests.trainings import splits
 from trainables.errors import ContractError
 from trainables.loading import ModuleTrainable
@@ -28,70 +19,13 @@ from trainables.loops.huggingface.fit import find_trainer_loop, fit_returned
 from trainables.loops.own import OwnRun
 from trainables.loops.trial import Trial
 
-LENGTH = 6
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 
-class Texts(Dataset[dict[str, Tensor]]):
-    """Token ids whose first one says the class."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.ids = torch.randint(2, 40, (count, LENGTH), generator=generator)
-        self.labels = (self.ids[:, 0] > 20).long()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"input_ids": self.ids[index], "labels": self.labels[index]}
-
-
-def network() -> nn.Module:
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=LENGTH,
-        num_labels=2,
-    )
-    return BertForSequenceClassification(config)
-
-
-def count_right(predicted: EvalPrediction) -> dict[str, float]:
-    right = predicted.predictions.argmax(1) == predicted.label_ids
-    return {"accuracy": float(right.mean())}
-
-
-def arguments(trial: Trial, **options: Any) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(trial.folder),
-        per_device_train_batch_size=16,
-        per_device_eval_batch_size=16,
-        learning_rate=5e-3,
-        use_cpu=True,
-        seed=trial.seed,
-        **options,
-    )
-
-
-class Doubled(Trainer):
-    """A user's own loss."""
-
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:  # type: ignore[override]  # as users write it
-        made = model(**inputs)
-        return (2 * made.loss, made) if return_outputs else 2 * made.loss
-
-
-def make(trial: Trial, kind: type[Trainer] = Trainer, **options: Any) -> Trainer:
-    given = {"train_dataset": Texts(60, 0), "eval_dataset": Texts(30, 1)}
-    given |= {k: options.pop(k) for k in tuple(options) if k in ("eval_dataset", "compute_metrics")}
-    return kind(model=network(), args=arguments(trial, **options), **given)
-
-
-def run_of(kind: type[Trainer] = Trainer, settings: Any = None, **options: Any) -> OwnRun:
+def run_of(kind: type[Trainer] | None = None, settings: Any = None, **options: Any) -> OwnRun:
     """A training by a Trainer, before its first epoch."""
+    from tests.huggingface_trainers import make
 
     def train(trial: Trial) -> None:
         assert fit_returned(trial, make(trial, kind, **options))
@@ -100,6 +34,8 @@ def run_of(kind: type[Trainer] = Trainer, settings: Any = None, **options: Any) 
 
 
 def test_both_sides_of_the_gap_are_the_trainers_own_loss_and_metrics() -> None:
+    from tests.huggingface_trainers import Doubled, count_right
+
     made: list[Trainer] = []
 
     class Kept(Doubled):
@@ -118,6 +54,10 @@ def test_both_sides_of_the_gap_are_the_trainers_own_loss_and_metrics() -> None:
 
 
 def test_the_trial_ends_the_training_and_keeps_the_best_epochs_weights() -> None:
+    from transformers import TrainerCallback
+
+    from tests.huggingface_trainers import make
+
     steps: list[int] = []
 
     class Count(TrainerCallback):
@@ -173,6 +113,8 @@ def test_an_interrupted_trial_goes_on_from_the_trainers_own_checkpoint(tmp_path:
 
 
 def test_the_callback_serves_those_who_train_themselves(tmp_path: Path) -> None:
+    from tests.huggingface_trainers import make
+
     def train(trial: Trial) -> None:
         trainer = make(trial, num_train_epochs=4, disable_tqdm=True, save_strategy="no")
         callback = gapsweep.HuggingFaceCallback(trial)
@@ -196,6 +138,8 @@ def test_the_callback_serves_those_who_train_themselves(tmp_path: Path) -> None:
 
 
 def test_a_model_with_arguments_is_trained_on_the_data_of_the_spec() -> None:
+    from tests.huggingface_trainers import arguments
+
     class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -217,6 +161,8 @@ def test_a_model_with_arguments_is_trained_on_the_data_of_the_spec() -> None:
 
 
 def test_a_function_that_is_annotated_to_return_a_trainer_is_a_loop() -> None:
+    from tests.huggingface_trainers import Doubled, network
+
     def annotated(lr: float = 0.1) -> Trainer:
         raise NotImplementedError
 
@@ -235,15 +181,12 @@ def test_a_function_that_is_annotated_to_return_a_trainer_is_a_loop() -> None:
 
 
 def test_a_trainer_of_a_function_that_is_no_loop_says_how_to_make_it_one() -> None:
+    from transformers import Trainer
+
     made = object.__new__(Trainer)
     loaded = ModuleTrainable(lambda: made, {})  # type: ignore[arg-type, return-value]  # the mistake
     with pytest.raises(ContractError, match="an argument `trial`, or annotate it `-> Trainer`"):
         loaded.build(splits().info)
-
-
-class Unlabelled(Texts):
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"input_ids": self.ids[index]}
 
 
 @pytest.mark.parametrize(
@@ -281,6 +224,6 @@ def test_a_checkpoint_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_the_callback_without_the_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "transformers")
+    monkeypatch.delitem(sys.modules, "transformers", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'gapsweep\[huggingface\]'"):
         gapsweep.HuggingFaceCallback(None)  # type: ignore[arg-type]  # it is not looked at

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from service.report import plots
 from service.report.column_text import describe_stable, list_column_groups, write_columns
@@ -28,6 +27,7 @@ from service.sweep.inspection import (
     LevelScores,
     RobustnessSummary,
 )
+from tests.plotless import no_plots
 from tests.reports import shown, sweep, trial
 from trainables.config.anatomy import Anatomy, LayerAnatomy
 
@@ -83,6 +83,12 @@ def report(
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(report())
+
+
+@pytest.fixture
+def without_plots_here() -> Iterator[None]:
+    with no_plots():
+        yield
 
 
 def test_zeros_effective_parameters_and_dead_units_of_the_three_networks_are_shown(
@@ -175,14 +181,14 @@ def test_the_file_has_every_column(tmp_path: Path) -> None:
     ],
 )
 def test_where_there_is_no_choice_of_columns_one_sentence_says_so(
-    columns: InputColumns, words: str
+    without_plots_here: None, columns: InputColumns, words: str
 ) -> None:
     data = report(RobustnessSummary(), columns)
     assert words in " ".join(shown(data).split())
     assert words in render(data)
 
 
-def test_what_is_not_measured_has_a_reason_or_no_section() -> None:
+def test_what_is_not_measured_has_a_reason_or_no_section(without_plots_here: None) -> None:
     data = report(RobustnessSummary(reason="the inputs are <ids>"), None)
     assert "Not measured: the inputs are <ids>." in shown(data)
     assert "Not measured: the inputs are &lt;ids&gt;." in render(data)
@@ -217,15 +223,16 @@ def test_scores_that_are_not_finite_or_huge_are_shown(tmp_path: Path, value: flo
 
 
 def test_the_plot_of_the_page_is_saved_as_it_is_there_and_drawn_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
     made: list[Figure] = []
     monkeypatch.setattr(plots, "Figure", lambda **more: made.append(Figure(**more)) or made[-1])
-    data, path = report(ROBUSTNESS), tmp_path / "robustness.png"
-    alone = render(data)
-    first = len(made)
-    assert render(data, path) == alone
-    assert len(made) == 2 * first
+    path = tmp_path / "robustness.png"
+    assert render(report(), path) == page
+    assert len(made) == page.count("<svg") > 1
     width, height = (130 * inches for inches in measure_robustness_plot(ROBUSTNESS))
     assert imread(path).shape[:2] == (int(height), int(width))
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import gapsweep
-import lightning.pytorch as pl
 import pytest
-import pytorch_lightning
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.lightning_modules import VAL, LogsNothing, Metrics, N, Net, Older, X, Y
 from tests.loops import own_run, save_and_load
+from tests.noisy_samples import VAL, N, X, Y
 from trainables.errors import ContractError
 from trainables.loops.trial import Trial
 from trainables.run import EpochResult
@@ -38,15 +36,16 @@ def loaders(several: bool = False) -> Any:
 
 
 def fitted(
-    make: Callable[[], Any] = Net, package: Any = pl, several: bool = False, **options: Any
+    name: str = "Net", package: str = "lightning.pytorch", several: bool = False, **options: Any
 ) -> Loop:
-    """A loop that fits a module on loaders of its own."""
+    """A loop that fits a module of ``lightning_modules.py`` on loaders of its own."""
 
     def loop(trial: Trial) -> None:
+        module = getattr(import_module("tests.lightning_modules"), name)()
         callback: Any = gapsweep.LightningCallback(trial)
         options.setdefault("max_epochs", trial.max_epochs)
-        trainer = package.Trainer(callbacks=[callback], **QUIET, **options)
-        trainer.fit(make(), *loaders(several))
+        trainer = import_module(package).Trainer(callbacks=[callback], **QUIET, **options)
+        trainer.fit(module, *loaders(several))
 
     return loop
 
@@ -56,10 +55,10 @@ def run(loop: Loop, **options: Any) -> list[EpochResult]:
 
 
 @pytest.mark.parametrize(
-    ("package", "make"), [(pl, Net), (pytorch_lightning, lambda: Older(2, (4,)))]
+    ("package", "name"), [("lightning.pytorch", "Net"), ("pytorch_lightning", "build_older")]
 )
-def test_each_epoch_is_reported_with_both_sides_of_the_gap(package: Any, make: Any) -> None:
-    results = run(fitted(make, package))
+def test_each_epoch_is_reported_with_both_sides_of_the_gap(package: str, name: str) -> None:
+    results = run(fitted(name, package))
     assert [(r.epoch, r.done) for r in results] == [(1, False), (2, False), (3, False), (4, True)]
     metrics = results[-1].metrics
     assert metrics["gap/loss"] == pytest.approx(metrics["val/loss"] - metrics["train/loss"])
@@ -78,8 +77,12 @@ def test_the_sides_are_measured_on_the_loaders_of_the_fit() -> None:
 
 def test_data_of_the_trial_are_read_as_pairs() -> None:
     def loop(trial: Trial) -> None:
+        from lightning.pytorch import Trainer
+
+        from tests.lightning_modules import Images
+
         callback: Any = gapsweep.LightningCallback(trial)
-        trainer = pl.Trainer(max_epochs=2, callbacks=[callback], **QUIET)
+        trainer = Trainer(max_epochs=2, callbacks=[callback], **QUIET)
         trainer.fit(Images(), *trial.data.loaders(16))
 
     trained = own_run(loop)
@@ -87,20 +90,16 @@ def test_data_of_the_trial_are_read_as_pairs() -> None:
     assert trained.uses_data
 
 
-class Images(Net):
-    """A module for the images of the tests' data."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2))
-
-
 def test_the_trainer_is_stopped_in_order_and_what_follows_the_fit_runs() -> None:
     seen: list[Any] = []
 
     def loop(trial: Trial) -> None:
+        from lightning.pytorch import Trainer
+
+        from tests.lightning_modules import Net
+
         callback: Any = gapsweep.LightningCallback(trial)
-        trainer = pl.Trainer(max_epochs=100, callbacks=[callback], **QUIET)
+        trainer = Trainer(max_epochs=100, callbacks=[callback], **QUIET)
         trainer.fit(Net(), *loaders())
         seen.append((trainer.current_epoch, trainer.state.finished))
 
@@ -122,11 +121,11 @@ def test_a_pruned_trial_ends_its_fit() -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-@pytest.mark.parametrize("package", [pl, pytorch_lightning])
-def test_a_fit_that_was_killed_goes_on_as_if_it_were_not(package: Any, epochs: int) -> None:
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+def test_a_fit_that_was_killed_goes_on_as_if_it_were_not(package: str, epochs: int) -> None:
     """Its loaders shuffle, and its dropout draws, what they would have drawn."""
-    make = Net if package is pl else lambda: Older(2, (4,))
-    loop, params = fitted(make, package), {"penalty": "l2", "lambda": 0.01}
+    name = "Net" if package == "lightning.pytorch" else "build_older"
+    loop, params = fitted(name, package), {"penalty": "l2", "lambda": 0.01}
     whole = run(loop, **params)
     first = own_run(loop, **params)
     results = first.train()
@@ -146,40 +145,15 @@ def test_regularisers_of_the_trial_act_in_the_fit() -> None:
     assert weights(penalty="l2", **{"lambda": 10.0}) < 0.5 * weights()
 
 
-class Shifting(pl.LightningDataModule):
-    """Moves all inputs, in place of the module's own hook."""
-
-    def train_dataloader(self) -> Any:
-        return loaders()[0]
-
-    def val_dataloader(self) -> Any:
-        return loaders()[1]
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return batch[0] + 50, batch[1]
-
-
-class Looking(Net):
-    """Notes the inputs of its steps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: dict[str, list[Tensor]] = {"train": [], "val": []}
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        self.seen["train"].append(batch[0])
-        return super().training_step(batch, batch_idx)
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        self.seen["val"].append(batch[0])
-        super().validation_step(batch, batch_idx)
-
-
 def test_hooks_of_a_data_module_change_batches_before_the_trial_augments_them() -> None:
     def loop(trial: Trial) -> None:
+        from lightning.pytorch import Trainer
+
+        from tests.lightning_modules import Seeing, Shifting
+
         callback: Any = gapsweep.LightningCallback(trial)
-        trainer = pl.Trainer(max_epochs=1, callbacks=[callback], **QUIET)
-        trainer.fit(Looking(), datamodule=Shifting())
+        trainer = Trainer(max_epochs=1, callbacks=[callback], **QUIET)
+        trainer.fit(Seeing(), datamodule=Shifting())
 
     trained = own_run(loop, input_noise=0.5)
     list(trained.train())
@@ -195,26 +169,8 @@ def test_epochs_without_a_validation_are_not_reported() -> None:
     assert [r.epoch for r in results] == [1, 2, 3, 3]
 
 
-class Unvalidated(pl.LightningModule):
-    """A module without a validation, which logs its training."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Linear(4, 2)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        x, y = batch
-        loss = functional.cross_entropy(self.net(x), y)
-        self.log("train_loss", loss, on_step=True, on_epoch=True)
-        self.log("val_made_up", 0.5)
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
 def test_without_a_validation_what_is_logged_is_reported() -> None:
-    results = run(fitted(Unvalidated), required={"val/made_up": "objective.metric"})
+    results = run(fitted("Unvalidated"), required={"val/made_up": "objective.metric"})
     assert set(results[0].metrics) == {"train_reported/loss", "val/made_up"}
 
 
@@ -229,8 +185,8 @@ def test_signals_stay_those_of_the_sweep() -> None:
 @pytest.mark.parametrize(
     ("loop", "message"),
     [
-        (fitted(LogsNothing), r"LogsNothing\.validation_step logs nothing: call self\.log"),
-        (fitted(Metrics, several=True), r"the fit has no single loader of validation samples"),
+        (fitted("LogsNothing"), r"LogsNothing\.validation_step logs nothing: call self\.log"),
+        (fitted("Metrics", several=True), r"the fit has no single loader of validation samples"),
     ],
 )
 def test_what_cannot_be_reported_is_a_sentence(loop: Loop, message: str) -> None:
@@ -242,7 +198,7 @@ def test_it_is_named_without_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     for package in ("lightning.pytorch", "pytorch_lightning"):
-        monkeypatch.delitem(sys.modules, package)
+        monkeypatch.delitem(sys.modules, package, raising=False)
     trial: Any = None
     with pytest.raises(ImportError, match=r"needs Lightning: pip install 'gapsweep\[lightning\]'"):
         gapsweep.LightningCallback(trial)

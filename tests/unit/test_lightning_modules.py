@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics.classification import MulticlassF1Score
 
 from service.base.errors import SpecError
 from service.run.preflight import run_preflight
 from service.spec.file import dump_spec
 from service.spec.stored import parse_stored_spec
-from tests.lightning_modules import VAL, N, Plain, X, Y, rows_of
+from tests.noisy_samples import VAL, N, X, Y, rows_of
 from tests.specs import parse
 from trainables.analysis.export import export_network
 from trainables.analysis.export_subject import gather_subject
@@ -85,6 +84,8 @@ def test_penalties_act_on_its_weights_and_its_decay_is_off_in_the_baseline() -> 
 
 
 def test_a_coupled_penalty_is_in_the_gradient_that_the_closure_computes() -> None:
+    from tests.lightning_modules import Plain
+
     training = {"max_epochs": 1, "batch_size": N, "l2_update": "coupled"}
     plain = open_fit("Plain", training=training)
     run = open_fit("Plain", {**L2, "lambda": 0.5}, training=training)
@@ -155,6 +156,8 @@ def test_early_stopping_ends_a_fit_in_order() -> None:
 
 
 def test_metrics_are_those_of_whole_sides() -> None:
+    from torchmetrics.classification import MulticlassF1Score
+
     training = {"max_epochs": 1, "batch_size": 8, "eval_batch_size": 5}
     run = open_fit("Metrics", training=training)
     (result,) = run.train()

@@ -18,6 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from service.spec.model import SweepSpec
+from service.spec.tpe import GroupingTpeSampler
 from service.study.journal_file import JournalFile
 from service.study.sample_view import TrialSelection, rank_as_tpe, thin_out
 from service.study.seeded_sampler import ResumableSampler, seed_trial
@@ -180,6 +181,26 @@ def test_a_short_study_is_suggested_what_optunas_sampler_suggests(tmp_path: Path
             drawn.append(trial.params)
         found.append(drawn)
     assert found[0] == found[1], optuna_moved("TPESampler finds its groups otherwise")
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_one_sampler_for_several_trials_suggests_what_optunas_does(direction: Direction) -> None:
+    """Each suggestion takes the trials that have ended since the one before into account."""
+    found: list[list[Any]] = []
+    for kind in (GroupingTpeSampler, partial(TPESampler, multivariate=True, group=True)):
+        sampler = kind(seed=4, n_startup_trials=10, n_ei_candidates=24)
+        study, chance = optuna.create_study(direction=direction, sampler=sampler), random.Random(2)
+        drawn = []
+        for _ in range(6):
+            study.add_trials([past_trial(chance) for _ in range(9)])
+            trial = study.ask()
+            trial.suggest_categorical("penalty", ["none", "l1"])
+            trial.suggest_float("lambda", 1e-4, 1e-1, log=True)
+            trial.suggest_float("dropout", 0, 0.7)
+            study.tell(trial, chance.random())
+            drawn.append(trial.params)
+        found.append(drawn)
+    assert found[0] == found[1], optuna_moved("TPESampler models its groups otherwise")
 
 
 class TestSelection:

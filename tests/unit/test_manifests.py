@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 import shutil
 import stat
@@ -43,11 +44,18 @@ def stack(request: pytest.FixtureRequest, stacks: dict[str, Stack]) -> Stack:
     return stacks[request.param]
 
 
+read_schema = functools.cache(kubernetes_validate.utils.schema_contents)
+"""The validator reads a file of megabytes for each object."""
+
+
 class TestSchemas:
     """Every field is one that Kubernetes, KubeRay or Ray knows."""
 
     @pytest.mark.parametrize("version", [all_versions()[0], all_versions()[-1]])
-    def test_kubernetes_knows_every_field(self, stack: Stack, version: str) -> None:
+    def test_kubernetes_knows_every_field(
+        self, stack: Stack, version: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", read_schema)
         templates = [
             {"apiVersion": "v1", "kind": "PodTemplate", "template": group["template"]}
             for group in stack.ray_groups()

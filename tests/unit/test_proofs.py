@@ -93,12 +93,6 @@ class Constant(nn.Module):
         return torch.as_tensor(self.layer(0 * x))
 
 
-def wide() -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(6, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 3)
-    )
-
-
 def last_metrics(factory: Any, data: Splits, epochs: int) -> dict[str, float]:
     run = build_training(
         ModuleTrainable(factory, {}),
@@ -122,7 +116,7 @@ def test_memorised_random_labels_have_a_gap_of_chance() -> None:
             nn.Linear(6, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
         )
 
-    metrics = last_metrics(to_ten, data, 150)
+    metrics = last_metrics(to_ten, data, 80)
     assert metrics["train/accuracy"] == 1.0
     assert metrics["gap/accuracy"] >= 0.8
 

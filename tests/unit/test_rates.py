@@ -132,51 +132,60 @@ def exponential(optimizer: torch.optim.Optimizer) -> torchs.ExponentialLR:
     return torchs.ExponentialLR(optimizer, 0.7)
 
 
-EXPONENTIAL = step_by_hand(exponential, STEPS)
-EACH_STEP = step_by_hand(exponential, 1)
+def decay_by_epoch() -> list[float]:
+    return step_by_hand(exponential, STEPS)
+
+
+def decay_by_step() -> list[float]:
+    return step_by_hand(exponential, 1)
+
+
+def cycle_by_step() -> list[float]:
+    return step_by_hand(lambda o: torchs.OneCycleLR(o, 0.1, EPOCHS * STEPS), 1)
+
+
+def stay() -> list[float]:
+    return [LR] * (EPOCHS * STEPS)
 
 
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda o, _: (o, exponential(o)), EXPONENTIAL),
-        (lambda o, _: ([o], [exponential(o)]), EXPONENTIAL),
-        (lambda o, _: (o, [exponential(o)]), EXPONENTIAL),
-        (lambda o, _: {"optimizer": o, "scheduler": exponential(o)}, EXPONENTIAL),
-        (lambda o, _: {"optimizer": o, "lr_scheduler": exponential(o)}, EXPONENTIAL),
-        (lambda o, _: [{"optimizer": o, "lr_scheduler": exponential(o)}], EXPONENTIAL),
-        (lambda o, _: (o, None), None),
-        (lambda o, _: {"optimizer": o}, None),
-        (lambda o, _: (o, {"scheduler": exponential(o), "interval": "step"}), EACH_STEP),
+        (lambda o, _: (o, exponential(o)), decay_by_epoch),
+        (lambda o, _: ([o], [exponential(o)]), decay_by_epoch),
+        (lambda o, _: (o, [exponential(o)]), decay_by_epoch),
+        (lambda o, _: {"optimizer": o, "scheduler": exponential(o)}, decay_by_epoch),
+        (lambda o, _: {"optimizer": o, "lr_scheduler": exponential(o)}, decay_by_epoch),
+        (lambda o, _: [{"optimizer": o, "lr_scheduler": exponential(o)}], decay_by_epoch),
+        (lambda o, _: (o, None), stay),
+        (lambda o, _: {"optimizer": o}, stay),
+        (lambda o, _: (o, {"scheduler": exponential(o), "interval": "step"}), decay_by_step),
         (
             lambda o, _: {"optimizer": o, "scheduler": exponential(o), "interval": "step"},
-            EACH_STEP,
+            decay_by_step,
         ),
         (
             lambda o, _: {
                 "optimizer": o,
                 "lr_scheduler": {"scheduler": exponential(o), "interval": "step", "name": "lr"},
             },
-            EACH_STEP,
+            decay_by_step,
         ),
         (
             lambda o, _: (
                 o,
                 {"scheduler": exponential(o), "interval": "step", "frequency": STEPS},
             ),
-            EXPONENTIAL,
+            decay_by_epoch,
         ),
-        (
-            lambda o, s: (o, one_cycle(o, s)),
-            step_by_hand(lambda o: torchs.OneCycleLR(o, 0.1, EPOCHS * STEPS), 1),
-        ),
+        (lambda o, s: (o, one_cycle(o, s)), cycle_by_step),
     ],
 )
 def test_schedulers_come_in_the_forms_of_torch_and_lightning(
-    make: Make, expected: list[float] | None
+    make: Make, expected: Callable[[], list[float]]
 ) -> None:
     found = note_rates(make, schedule="constant")
-    assert [fast for _, fast in found] == pytest.approx(expected or [LR] * 24)
+    assert [fast for _, fast in found] == pytest.approx(expected())
     assert [slow for slow, _ in found] == pytest.approx([0.01 * fast for _, fast in found])
 
 
@@ -286,7 +295,8 @@ class Bare:
     """Neither a scheduler nor an optimizer."""
 
 
-OTHER = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+def other() -> torch.optim.Optimizer:
+    return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +308,7 @@ OTHER = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
         (lambda o, _: (o, Bare()), "as a scheduler, which has no step and no state_dict"),
         (lambda o, _: (o, lambda: 1.0), "a resumed trial could not restore it"),
         (
-            lambda _, __: {"optimiser": OTHER},
+            lambda _, __: {"optimiser": other()},
             "the key 'optimiser' is not one of optimizer, scheduler",
         ),
         (
@@ -310,7 +320,7 @@ OTHER = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
             "the key 'every' is not one of scheduler, interval, monitor, frequency",
         ),
         (lambda o, _: (o, {"scheduler": exponential(o), "frequency": 0}), "frequency is 0"),
-        (lambda o, _: (o, exponential(OTHER)), "a ExponentialLR of another optimizer"),
+        (lambda o, _: (o, exponential(other())), "a ExponentialLR of another optimizer"),
         (
             lambda o, _: (
                 o,
@@ -577,4 +587,4 @@ def test_a_rate_that_is_a_tensor_is_scaled_too() -> None:
 
 
 def test_the_state_of_a_training_without_schedulers_names_none() -> None:
-    assert read_returned(OTHER, "mine").schedulers == ()
+    assert read_returned(other(), "mine").schedulers == ()

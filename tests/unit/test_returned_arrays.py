@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,11 @@ def test_objects_that_are_all_numbers_are_numbers() -> None:
     read = _read_train(_NUMBERS.astype(object), _LABELS.astype(object))
     assert np.array_equal(read.x, _NUMBERS[:20].astype(np.float32))
     assert np.array_equal(read.y, _LABELS[:20])
+
+
+def test_an_object_that_holds_no_samples_is_named_by_its_type() -> None:
+    with pytest.raises(ContractError, match=r"'train' has one value, a Namespace, in place of"):
+        _load(lambda: {"train": (Namespace(x=_NUMBERS), _LABELS), "val": (_NUMBERS, _LABELS)})
 
 
 def _mask() -> Any:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import pickle
-import resource
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,58 +15,14 @@ from service.cluster import checkpoint, slot_actor
 from service.cluster import slot as slot_module
 from service.cluster.divisions import TrialContext
 from service.cluster.shared import Shared
-from service.cluster.slot import Slot
 from service.cluster.slot_actor import SlotActor
 from service.cluster.tune_messages import from_slot_result, to_slot_config
 from service.cluster.worker import Worker
-from service.spec.file import parse_spec
 from service.study.messages import Answer, Assignment, EpochReport, SlotOrders, TrialFailure
 from service.study.records import Role
 from service.sweep.home import SweepFolder
-from tests.patience import patience
-from tests.trainings import splits
-from trainables.data.rows import GivenRows
+from tests.slots import EPOCHS, context, open_slot, point, train_alone
 from trainables.lanes.group import Group
-
-EPOCHS = 3
-
-
-def context(folder: Path, **more: Any) -> TrialContext:
-    raw = {
-        "name": "slot",
-        "trainable": "trainables.models:MLP",
-        "model": {"hidden": [8]},
-        "data": {"name": "digits"},
-        "training": {"max_epochs": EPOCHS, "batch_size": 16},
-        "space": {
-            "dropout": {"float": [0.0, 0.5]},
-            "batch_size": {"choice": [16, 20]},
-            "lr": {"float": [0.01, 1.0]},
-        },
-        "early_stopping": None,
-        **more,
-    }
-    return TrialContext(parse_spec(raw, "spec", folder), GivenRows(splits(60, 30)), folder)
-
-
-def point(number: int) -> Assignment:
-    params = {"dropout": 0.1 * (number % 5), "lr": 0.02, "batch_size": 16}
-    return Assignment(number, params, Role.SEARCH)
-
-
-def open_slot(folder: Path, *assignments: Assignment, width: int = 4, **more: Any) -> Slot:
-    slot = Slot(context(folder, **more), width)
-    for assignment in assignments:
-        slot.take(assignment)
-    return slot
-
-
-def train_alone(folder: Path, assignment: Assignment, **more: Any) -> list[Answer]:
-    worker = Worker(context(folder, **more))
-    worker.take(assignment)
-    answers = [worker.advance() for _ in range(EPOCHS)]
-    worker.close()
-    return answers
 
 
 @pytest.fixture
@@ -230,68 +182,6 @@ def _read_epoch(folder: Path) -> int:
     """The last epoch that the checkpoint of trial 0 has."""
     state = torch.load(SweepFolder(folder).checkpoint(0), weights_only=True)
     return int(state["last"]["epoch"])
-
-
-HUNGRY = """
-from torch import nn
-
-
-class Hungry(nn.Module):
-    def __init__(self, input_shape, outputs):
-        super().__init__()
-        self.first, self.last = nn.Linear(16, 8), nn.Linear(8, outputs)
-
-    def forward(self, x):
-        many = self.first(x.flatten(1)).repeat(1, 2**13)
-        return self.last((many * many).relu().view(len(x), -1, 8).mean(1))
-"""
-"""A network whose activations take 4 MiB each."""
-
-
-def _train_in_300_mib(folder: Path, trials: list[Assignment], network: dict[str, Any]) -> None:
-    """Train in a process that may take so much memory more than it has."""
-    torch.set_num_threads(1)
-    sys.path.insert(0, str(folder))
-    slot = open_slot(folder / "shared", *trials, width=8, **network)
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20, resource.RLIM_INFINITY))
-    widths: list[int] = []
-    advance = Group.advance
-
-    def count(group: Group) -> Any:
-        widths.append(group.width)
-        return advance(group)
-
-    Group.advance = count  # type: ignore[method-assign]  # the process ends soon
-    found = [slot.advance() for _ in range(2)], widths
-    (folder / "found").write_bytes(pickle.dumps(found))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
-def test_a_group_that_does_not_fit_in_memory_is_halved_and_no_trial_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "hungry.py").write_text(HUNGRY)
-    monkeypatch.syspath_prepend(tmp_path)
-    network: dict[str, Any] = {
-        "trainable": "hungry:Hungry",
-        "model": {},
-        "training": {"max_epochs": EPOCHS, "batch_size": 16, "steps_per_epoch": 1},
-        "space": {"lr": {"float": [0.01, 1.0]}},
-    }
-    trials = [Assignment(n, {"lr": 0.01 * (1 + n)}, Role.SEARCH) for n in range(8)]
-    process = multiprocessing.get_context("spawn").Process(  # this one may have much free memory
-        target=_train_in_300_mib, args=(tmp_path, trials, network)
-    )
-    process.start()
-    process.join(patience(120))
-    assert process.exitcode == 0
-    rounds, widths = pickle.loads((tmp_path / "found").read_bytes())
-    assert widths == [8, 4, 4]
-    assert all(isinstance(answer, EpochReport) for one in rounds for answer in one.values())
-    for trial in trials[::4]:
-        alone = train_alone(tmp_path / "alone", trial, **network)
-        assert [answers[trial.number] for answers in rounds] == alone[:2]
 
 
 def test_an_epoch_that_was_interrupted_is_not_written(

@@ -293,13 +293,10 @@ def validate(body: bytes) -> str:
 
 
 def measure(body: bytes) -> tuple[float, str]:
-    """Seconds of CPU, the least of two, and the answer."""
-    taken, answer = [], ""
-    for _ in range(2):
-        start = time.process_time()
-        answer = validate(body)
-        taken.append(time.process_time() - start)
-    return min(taken), answer
+    """Seconds of CPU, and the answer."""
+    start = time.process_time()
+    answer = validate(body)
+    return time.process_time() - start, answer
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -308,8 +305,9 @@ def test_a_hostile_body_is_answered_in_linear_time_and_in_a_few_words(kind: str)
     assert len(half) < len(whole) <= MAX_SPEC_BYTES
     took, answer = measure(whole)
     assert len(answer) < 40_000 or "problem" not in answer[:100]
-    assert took < 2.0  # a quarter of it where nothing else runs
-    assert took < 2.6 * measure(half)[0] + 0.1
+    linear = 2.6 * min(measure(half)[0] for _ in range(2)) + 0.1
+    allowed = min(2.0, linear)  # a quarter of 2 s where nothing else runs
+    assert took < allowed or measure(whole)[0] < allowed
 
 
 def test_only_the_first_problems_are_described_and_the_others_counted() -> None:

@@ -24,7 +24,7 @@ from trainables.loop import TrainingRun, train
 from trainables.regularisers.penalties import Penalty
 
 SAMPLES, INPUTS, CLASSES = 240, 10, 3
-BASE: dict[str, Any] = {"max_epochs": 20, "batch_size": 24, "lr": 3e-3}
+BASE: dict[str, Any] = {"max_epochs": 10, "batch_size": 24, "lr": 6e-3}
 STEPS = SAMPLES // 24
 
 
@@ -93,12 +93,12 @@ def measure_constant() -> float:
         ("l2", {}),
         ("l2", {"l2_update": "coupled"}),
         ("group_lasso", {}),
-        ("l1", {"optimizer": "sgd", "lr": 0.05}),
-        ("l2", {"optimizer": "sgd", "lr": 0.05}),
-        ("l1", {"optimizer": "sgd", "lr": 0.05, "l1_update": "subgradient"}),
-        ("l1", {"batch_size": 240, "max_epochs": 200}),
+        ("l1", {"optimizer": "sgd", "lr": 0.1}),
+        ("l2", {"optimizer": "sgd", "lr": 0.1}),
+        ("l1", {"optimizer": "sgd", "lr": 0.1, "l1_update": "subgradient"}),
+        ("l1", {"batch_size": 240, "max_epochs": 100}),
         ("l1", {"schedule": "one_cycle", "optimizer": "rmsprop"}),
-        ("l2", {"schedule": "linear", "warmup_epochs": 5, "precision": "fp16"}),
+        ("l2", {"schedule": "linear", "warmup_epochs": 2, "precision": "fp16"}),
         ("elastic_net", {}),
         (f"{__name__}:Cubic", {}),
     ],
@@ -131,7 +131,7 @@ class Cubic(Penalty):
     [
         {},
         {"schedule": "one_cycle"},
-        {"schedule": {"name": "step", "step_size": 5}, "warmup_steps": 50},
+        {"schedule": {"name": "step", "step_size": 3}, "warmup_steps": 25},
         {"batch_size": 6, "accumulate": 4},
     ],
     ids=str,
@@ -185,7 +185,7 @@ def test_the_share_of_zeros_is_that_at_the_value_asked_for() -> None:
 
 def test_slow_steps_are_few() -> None:
     def build(sleep: float) -> tuple[Any, list[int]]:
-        run, count = begin("l1", 1.0), [0]
+        run, count = begin("l1", 1.0, max_epochs=20, lr=3e-3), [0]
         step = run.trainable.step
 
         def count_step(*arguments: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -28,6 +28,9 @@ _REDRAW = "`pooled`: replicates divide the training and validation samples anew"
 
 class DataSource(Component):
     """Where data come from; a subclass has what its source needs, paths as ``Path``."""
+
+    has_columns: ClassVar[bool] = False
+    """Whether it is known to be a table, whose columns are encoded."""
 
     def with_paths_from(self, folder: Path) -> Self:
         """The same source with relative paths resolved against ``folder``."""
@@ -147,6 +150,7 @@ class Digits(Whole):
 class BreastCancer(Whole):
     """The breast-cancer table of scikit-learn."""
 
+    has_columns = True
     name: Literal["breast_cancer"]
 
 
@@ -180,6 +184,7 @@ class Npz(Whole):
 class Table(Whole):
     """A file of rows and named columns."""
 
+    has_columns = True
     path: Path
     target: str | Annotated[tuple[str, ...], Field(min_length=1), MaxItems(10_000)] = Field(
         description="the column to predict, or several: 0/1 labels, or numbers"

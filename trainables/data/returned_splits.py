@@ -203,7 +203,8 @@ def _check_raw(raw: Raw, what: str) -> Raw:
     leaves = [*list_leaves(raw.y), *([] if isinstance(raw.x, pd.DataFrame) else list_leaves(raw.x))]
     for leaf in leaves:
         if not leaf.ndim:
-            raise ContractError(f"{what} has one value, {leaf}, in place of one for each sample")
+            value = describe(leaf.item()) if leaf.dtype == object else leaf
+            raise ContractError(f"{what} has one value, {value}, in place of one for each sample")
         if not len(leaf):
             raise ContractError(f"{what} is empty")
         if leaf.dtype == object and not all(isinstance(v, str | float | int) for v in leaf.flat):

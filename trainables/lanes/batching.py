@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from trainables.compat import share_fake_mode
 from trainables.errors import is_out_of_memory
 from trainables.lanes.batched_calls import (
     Call,
@@ -31,6 +29,7 @@ from trainables.lanes.batched_calls import (
     list_strides,
     pick_lane,
 )
+from trainables.lanes.calls_made import trace
 from trainables.lanes.reasons import CannotFuseError
 from trainables.lanes.simplify import simplify
 
@@ -160,8 +159,8 @@ def batch(
         return [_spread(v, width) for v in fx.node.map_arg(outputs, env.__getitem__)]  # type: ignore[union-attr]  # a recorded function returns a list
 
     copies = [(i.stack if isinstance(i, Lanes) else i).clone() for i in inputs]
-    with torch.no_grad(), share_fake_mode():
-        made = make_fx(run)(*copies)
+    with torch.no_grad():
+        made = trace(run, copies)
     simplify(made)
     return made
 

@@ -21,7 +21,7 @@ from trainables.loop import TrainingRun, train
 from trainables.regularisers.dropout import Dropout
 
 CHECKED = "2.13"
-"""The version of torch whose recorder of calls, which is experimental, was checked."""
+"""The version of torch whose internals, by which calls are recorded, were checked."""
 _LANES = 3
 _STEPS = 2
 

@@ -72,11 +72,7 @@ class Group:
         if self.key is not None and key != self.key:
             raise CannotFuseError("it differs from the group's other trainings in what they share")
         known = replace(key, data=None)  # programs are given the data
-        if known not in _PROGRAMS:
-            while len(_PROGRAMS) >= _KEPT:
-                _PROGRAMS.pop(next(iter(_PROGRAMS)))
-            _PROGRAMS[known] = Programs(run)
-        self.key, self._programs = key, _PROGRAMS[known]
+        self.key, self._programs = key, _find_programs(known, run)
         self._taken += 1
         trained = [p for p in run.model.parameters() if p.requires_grad]
         self._lanes.append(Lane(run, self._taken, describe_updates(run), trained))
@@ -172,6 +168,14 @@ class Group:
                     part(some[0].run.model, some[0].run.parts.optimizer)
                 self._blocks.append((some, block))
         return self._blocks
+
+
+def _find_programs(key: ShapeKey, run: TrainingRun) -> Programs:
+    """The programs of a shape key; those that were used last are kept."""
+    found = _PROGRAMS.pop(key, None)
+    while found is None and len(_PROGRAMS) >= _KEPT:
+        _PROGRAMS.pop(next(iter(_PROGRAMS)))
+    return _PROGRAMS.setdefault(key, found or Programs(run))
 
 
 def divide(width: int) -> list[slice]:

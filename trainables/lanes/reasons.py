@@ -12,10 +12,9 @@ class CannotFuseError(Exception):
     """A training cannot share its steps with others; the message says why, and in which line."""
 
 
+READS_VALUES = "it uses the value of a tensor in Python (`if`, `float()`, `.item()`)"
 _WORDS = {
     "'workspace'": "oneDNN computes nn.LSTM in one call, which is not shared; nn.GRU is",
-    "_local_scalar_dense": "it uses the value of a tensor in Python (`if`, `float()`, `.item()`)",
-    "bool(": "it uses the value of a tensor in Python (`if`, `float()`, `.item()`)",
 }
 """What torch's messages contain, and what they are about."""
 

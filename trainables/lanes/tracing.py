@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.compat import defer_compiler_in_mode, share_fake_mode
+from trainables.compat import defer_compiler_in_mode
+from trainables.lanes.calls_made import trace
 from trainables.lanes.reasons import CannotFuseError, explain
 
 Function = Callable[..., list[Tensor | None]]
@@ -83,8 +83,7 @@ def record(function: Function, inputs: Sequence[Tensor]) -> Recorded:
         CannotFuseError: what it does depends on values, so that a recording is not the function.
     """
     try:
-        with share_fake_mode():
-            made = make_fx(_watched(function))(*inputs)
+        made = trace(_watched(function), inputs)
     except Exception as error:
         raise explain(error) from error
     return Recorded(made, tuple(_extract_draws(made)))

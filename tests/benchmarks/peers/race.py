@@ -1,24 +1,28 @@
 """gapsweep and its peers on the same loop, space, data and slots, one after the other in one run.
 
     python -m tests.benchmarks.peers.race [--problems digits …] [--seeds 5] [--systems gapsweep …]
-        [--trials 40] [--replicates 5]
+        [--trials 40] [--replicates 5] [--file FILE]
 
 It needs Syne Tune: ``pip install --no-deps -r tests/benchmarks/peers/requirements.txt``.
 Everything is timed from the start of the command. The best point that a system saw, by val/loss at
 its best epoch, is trained anew with the same divisions and seeds for every system; the test loss is
 the mean over them, its interval that of the mean over seeds of the search (Student, 95 %).
+
+A run of all takes an hour and more of quiet cores: with ``--file`` each search is kept, and what a
+file of the same trials and replicates has is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median, stdev
 
@@ -72,6 +76,39 @@ class Result:
     epochs: int
     to_targets: tuple[tuple[float, int] | None, ...]
     test: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is run: one search of one system, and the trainings of its best point."""
+
+    problem: str
+    system: str
+    seed: int
+    trials: int
+    replicates: int
+
+
+class Results:
+    """The searches that were run, in this process or in one before it that had the same file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._found = path, dict[Search, Result]()
+        lines = path.read_text().splitlines() if path and path.exists() else []
+        for search, result in map(json.loads, lines):
+            reached = tuple(tuple(one) if one else None for one in result.pop("to_targets"))
+            self._found[Search(**search)] = Result(to_targets=reached, **result)
+
+    def get(self, search: Search) -> Result:
+        """The result of a search, which is run unless it was before."""
+        if search not in self._found:
+            result = run(SYSTEMS[search.system], search.problem, search.seed, search.replicates)
+            self._found[search] = result
+            print(f"{search}: {result}", file=sys.stderr, flush=True)
+            if self._path:
+                with self._path.open("a") as file:
+                    file.write(json.dumps([asdict(search), asdict(result)]) + "\n")
+        return self._found[search]
 
 
 def run(system: System, problem: str, seed: int, replicates: int) -> Result:
@@ -165,15 +202,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=40, help="of a search")
     parser.add_argument("--replicates", type=int, default=5, help="trainings of its best point")
+    parser.add_argument("--file", type=Path, help="where searches are kept, and read again")
     options = parser.parse_args()
     os.environ[TRIALS] = str(options.trials)
+    kept = Results(options.file)
     for problem in options.problems:
         results: dict[str, list[Result]] = {name: [] for name in options.systems}
         for seed in range(options.seeds):
             for name in options.systems:
-                result = run(SYSTEMS[name], problem, seed, options.replicates)
-                results[name].append(result)
-                print(f"{problem}, {name}, seed {seed}: {result}", file=sys.stderr, flush=True)
+                search = Search(problem, name, seed, options.trials, options.replicates)
+                results[name].append(kept.get(search))
         targets = " | ".join(f"to {target:g}" for target in PROBLEMS[problem].targets)
         head = (
             f"| {problem} | whole, s | first epoch, s | after it, s | epochs | {targets} | test |"
