@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cluster import checkpoint
 from tests.commands import DIGITS, REPOSITORY, gapsweep, settings
 from tests.forks import forked_command
 from tests.patience import patience, wait_for
@@ -25,10 +26,11 @@ CHANGES = (
     "early_stopping=off",
     "confirm=off",
 )
+ONE_STEP_AN_EPOCH = ("training.batch_size=2000", "model.hidden=[16]")
 
 
-def _start(home: Path) -> subprocess.Popen[bytes]:
-    words = forked_command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES))
+def _start(home: Path, *changes: str) -> subprocess.Popen[bytes]:
+    words = forked_command("run", str(DIGITS), "--home", str(home), *settings(*CHANGES, *changes))
     return subprocess.Popen(
         words,
         cwd=REPOSITORY,
@@ -65,12 +67,21 @@ def _check(home: Path, folder: Path, ray: Ray) -> None:
     assert sorted(epochs) == [(t, e) for t in range(TRIALS) for e in range(1, EPOCHS + 1)]
 
 
-def test_after_kill_9_it_is_resumed_from_the_last_epochs(tmp_path: Path, shared_ray: Ray) -> None:
-    process = _start(tmp_path)
+def test_after_kill_9_it_is_resumed_from_the_last_epochs(
+    tmp_path: Path, shared_ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch is one step here. Those that were not reported yet are trained again."""
+    for name in ("PERIOD", "SHARE"):  # the import of the trainable changes them
+        monkeypatch.setattr(checkpoint, name, getattr(checkpoint, name))
+    steps = tmp_path / "steps"
+    process = _start(
+        tmp_path, "trainable=tests.kept_epochs:Counted", f"model.steps={steps}", *ONE_STEP_AN_EPOCH
+    )
     folder = _wait_for_epochs(tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     _check(tmp_path, folder, shared_ray)
+    assert TRIALS * EPOCHS <= len(steps.read_text()) < TRIALS * EPOCHS + KILLED_AT // 2
 
 
 def test_ctrl_c_ends_it_cleanly_and_it_is_resumed(tmp_path: Path, shared_ray: Ray) -> None:
