@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ _LOOKED_AT = 10_000
 """Samples that are looked at for what float32 would lose."""
 _STEPS = 10
 """Steps of float32 that the deviation of numbers has at least."""
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
 
 
 def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = False) -> Splits:
@@ -210,50 +213,44 @@ def _encode_inputs(
 def _encode_tables(
     raw: Mapping[str, pd.DataFrame | Array],
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
+    from sklearn.compose import ColumnTransformer  # takes a second, not for workers
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     train = raw["train"]
     assert isinstance(train, pd.DataFrame)
     numbers = [c for c in train if pd.api.types.is_numeric_dtype(train[c])]
     words = [c for c in train if c not in numbers]
-    frames = {n: x for n, x in raw.items() if isinstance(x, pd.DataFrame)}
-    scaled, scales = _scale_numbers({n: x[numbers] for n, x in frames.items()})
-    flags, categories = _encode_words({n: x[words] for n, x in frames.items()})
-    columns = {**scales, **categories}
-    encoded = {n: np.hstack([scaled[n], flags[n]]).astype(np.float32) for n in frames}
+    doubles = dict.fromkeys((c for c in numbers if train[c].dtype != np.float32), np.float64)
+    frames = {n: x.astype(doubles) for n, x in raw.items() if isinstance(x, pd.DataFrame)}
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    encoder = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(imputer, StandardScaler()), numbers),
+            ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
+        ]
+    )
+    fitted = encoder.fit_transform(frames["train"])
+    columns = {**_read_scales(encoder, numbers), **_read_categories(encoder, words)}
+    made = {n: fitted if n == "train" else encoder.transform(x) for n, x in frames.items()}
+    encoded = {name: x.astype(np.float32) for name, x in made.items()}
     return encoded, Preprocessing(columns=tuple(columns[c] for c in train))
 
 
-def _scale_numbers(
-    frames: Mapping[str, pd.DataFrame],
-) -> tuple[dict[str, Array], dict[Hashable, Column]]:
-    """Standardised columns, with the median in place of what is missing, and how they were made."""
-    if frames["train"].columns.empty:
-        return {n: np.empty((len(x), 0)) for n, x in frames.items()}, {}
-    from sklearn.impute import SimpleImputer  # takes a second, not for workers
-    from sklearn.preprocessing import StandardScaler
-
-    imputer, scaler = SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    as_they_are = (frames["train"].dtypes == np.float32).all()
-    dtype = None if as_they_are else np.float64
-    arrays = {n: x.to_numpy(dtype, na_value=np.nan) for n, x in frames.items()}
-    scaler.fit(imputer.fit_transform(arrays["train"]))
-    made = {n: scaler.transform(imputer.transform(x)) for n, x in arrays.items()}
-    fitted = (scaler.mean_, scaler.scale_, imputer.statistics_)
-    columns = zip(frames["train"], *fitted, strict=True)
-    return made, {n: Column(str(n), float(m), float(s), float(fill)) for n, m, s, fill in columns}
+def _read_scales(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
+    if not names:
+        return {}
+    imputer, scaler = (step for _, step in encoder.named_transformers_["numbers"].steps)
+    fitted = zip(names, scaler.mean_, scaler.scale_, imputer.statistics_, strict=True)
+    return {n: Column(str(n), float(m), float(s), float(fill)) for n, m, s, fill in fitted}
 
 
-def _encode_words(
-    frames: Mapping[str, pd.DataFrame],
-) -> tuple[dict[str, Array], dict[Hashable, Column]]:
-    """One column of 0 and 1 for each category of a column, and the categories."""
-    if frames["train"].columns.empty:
-        return {n: np.empty((len(x), 0)) for n, x in frames.items()}, {}
-    from sklearn.preprocessing import OneHotEncoder
-
-    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(frames["train"])
-    made = {n: encoder.transform(x) for n, x in frames.items()}
-    found = zip(frames["train"], encoder.categories_, strict=True)
-    return made, {n: Column(str(n), categories=tuple(map(str, values))) for n, values in found}
+def _read_categories(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
+    if not names:
+        return {}
+    found = zip(names, encoder.named_transformers_["words"].categories_, strict=True)
+    return {n: Column(str(n), categories=tuple(str(v) for v in values)) for n, values in found}
 
 
 def _to_pixels(name: str, x: Array, divisor: float) -> NDArray[np.float32]:
