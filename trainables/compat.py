@@ -26,10 +26,12 @@ __all__ = [
     "defer_compiler_in_groups",
     "defer_compiler_in_mode",
     "find_curvature",
+    "has_kernel",
     "has_overflow",
     "is_plain_optimizer",
     "is_sgd",
     "seed_torch",
+    "silence_vmap_fallback",
     "takes_step",
     "unscale_fused",
     "wraps_step",
@@ -115,6 +117,16 @@ def _switch_gradients(step: Callable[..., Any]) -> Callable[..., Any]:
             return step(optimizer, *arguments, **options)
 
     return switched
+
+
+def has_kernel(operator: Any, key: str) -> bool:
+    """Whether an operator of torch has code of its own for a dispatch key, such as ``CPU``."""
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), key))
+
+
+def silence_vmap_fallback() -> None:
+    """Let ``vmap`` call an operator that it has no rule for once for each element, silently."""
+    torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]  # no stub
 
 
 def seed_torch(seed: int) -> None:

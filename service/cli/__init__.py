@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from service.base.collection import collect_rarely
 from service.base.disk import is_disk_full
 from service.base.errors import GapsweepError
 from service.base.extras import describe_missing
-from service.base.garbage import collect_rarely
 from service.base.redaction import redact
 from service.base.streams import open_closed_descriptors, safe_streams
 from service.cli import (

@@ -54,7 +54,7 @@ def up(
         int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow.")
     ] = 5000,
     ray_port: Annotated[
-        int, typer.Option("--ray-port", min=1, max=65535, help="Port of Ray's dashboard.")
+        int, typer.Option("--ray-port", min=1, max=65535, help="Port of Ray's HTTP API.")
     ] = 8265,
     cpus: Annotated[
         int | None, typer.Option("--cpus", min=1, help="Logical CPUs to use (default: all).")

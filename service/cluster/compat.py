@@ -73,6 +73,9 @@ Ray 2.60 puts one before that of SIGTERM, too, which prints the stack of every s
 process if that takes 3 s. Its workers have Python's ``faulthandler`` all the same.
 """
 
+_MODULES, _USED = "--modules-to-load=", "JobHead,NodeHead,ReportHead,StateHead"
+"""The option of the dashboard's program, and the modules that are used."""
+
 SLOW_START = 300.0
 """Seconds that a node may take to start."""
 
@@ -83,11 +86,11 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
     Ray 2.60 has no option for any of them. A command that stays with its node (``--block``) forks
     its workers, and a head's drivers, from a server that starts after the node: a raylet ends if
     its agents take too long to start beside other imports. Nothing here uses the server for Ray's
-    client, the monitor of logs (no driver prints those of its workers), of the dashboard more
-    than jobs, nodes and health, or, but where nodes are to be added, the autoscaler's. Ray gives a
-    node 30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError`` until
-    the node is there. It does not look whether the raylet has ended; then this command ends, and
-    who keeps the node starts it again.
+    client, the monitor of logs (no driver prints those of its workers), most modules of the
+    dashboard, or, unless nodes are to be added, the monitor of the autoscaler. Ray gives a node
+    30 s to start, in a loop around ``services.get_node``, which raises ``RuntimeError`` until the
+    node is there. It does not look whether the raylet has ended; then this command ends, and who
+    keeps the node starts it again.
     """
     from ray._private import services
 
@@ -104,7 +107,7 @@ def prepare_ray_start(parameters: Any, head: bool) -> None:
 
 
 def _load_less_of_dashboard(services: Any) -> None:
-    """Have the dashboard load its APIs of jobs, of nodes and of health: each is a process.
+    """Have the dashboard load its APIs of jobs, nodes, state and health: each is a process.
 
     Ray 2.60 starts its processes by ``services.start_ray_process(command, type, …)``. The program
     of the dashboard takes the names of modules, which no option of ``ray start`` sets. ``NodeHead``
@@ -119,9 +122,6 @@ def _load_less_of_dashboard(services: Any) -> None:
         return start(command, process_type, *rest, **more)
 
     services.start_ray_process = start_less
-
-
-_MODULES, _USED = "--modules-to-load=", "JobHead,NodeHead,ReportHead,StateHead"
 
 
 def _wait_patiently(services: Any, begin: Callable[[], object]) -> None:

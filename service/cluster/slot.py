@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from service.base.garbage import collect_as_usual
+from service.base.collection import collect_as_usual
 from service.cluster.divisions import Divisions, TrialContext
 from service.cluster.worker import Worker
 from service.study.messages import Answer, Assignment, EpochReport, TrialFailure

@@ -16,9 +16,9 @@ from torch import nn
 
 from search_spaces.values import Value
 from service.answer.refit_plan import RefitPlan, plan_refit
+from service.base.collection import collect_as_usual
 from service.base.disk import check_room, explain_full_disk, is_disk_full
 from service.base.errors import InputError, Problem, SpecError, SweepFailedError
-from service.base.garbage import collect_as_usual
 from service.report.formatting import format_configuration
 from service.run.code_map import map_code
 from service.run.fingerprints import check_changes, take_fingerprint

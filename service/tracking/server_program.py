@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from service.base.collection import collect_rarely
 from service.base.errors import ServerError
-from service.base.garbage import collect_rarely
 from service.base.plain_text import say
 from service.base.redaction import redact
 from service.base.streams import use_safe_streams

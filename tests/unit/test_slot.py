@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from service.base.garbage import collect_rarely
+from service.base import collection
+from service.base.collection import collect_rarely
 from service.cluster import checkpoint, slot_actor
 from service.cluster import slot as slot_module
 from service.cluster.divisions import TrialContext
@@ -264,13 +265,19 @@ def test_a_slot_of_one_trial_does_not_look_for_others_to_share_with(
     assert list(open_slot(tmp_path, point(0), width=1).advance()) == [0]
 
 
-def test_garbage_is_looked_for_as_usual_where_trials_train(tmp_path: Path) -> None:
-    """A command looks for it rarely while it imports."""
-    usual = gc.get_threshold()
+def test_garbage_is_looked_for_as_usual_where_trials_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command looks for it rarely while it imports; what a user has set stays."""
+    before, users = gc.get_threshold(), (600, 9, 8)
+    monkeypatch.setattr(collection, "_usual", [])
     try:
-        collect_rarely()
-        assert gc.get_threshold()[0] > 10 * usual[0]
-        open_slot(tmp_path).close()
-        assert gc.get_threshold() == usual
+        for prepare in (collect_rarely, lambda: None):
+            gc.set_threshold(*users)
+            prepare()
+            assert (gc.get_threshold() == users) is (prepare is not collect_rarely)
+            open_slot(tmp_path).close()
+            assert gc.get_threshold() == users
+            users = (500, 7, 6)
     finally:
-        gc.set_threshold(*usual)
+        gc.set_threshold(*before)

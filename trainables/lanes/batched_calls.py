@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from trainables.compat import silence_vmap_fallback
+
 _aten = torch.ops.aten
-# what has no rule of vmap's is compared with the calls of each lane, as all else is
-torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]  # no stub
+silence_vmap_fallback()  # what has no rule of vmap's is compared with the calls of each lane, too
 _EXACT = frozenset(
     (
         *("_to_copy", "abs", "add", "add_", "bitwise_and", "bitwise_not", "bitwise_or", "clamp"),

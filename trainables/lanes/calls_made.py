@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from trainables.compat import defer_compiler_in_mode
+from trainables.compat import defer_compiler_in_mode, has_kernel
 from trainables.lanes.reasons import READS_VALUES, CannotFuseError
 
 _aten = torch.ops.aten
@@ -106,9 +106,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 @cache
 def _is_composite(func: Any) -> bool:
     """Whether a call is made of others, and has no code of its own for the CPU."""
-    has = torch._C._dispatch_has_kernel_for_dispatch_key
-    composite = has(func.name(), "CompositeImplicitAutograd")
-    return bool(composite) and not has(func.name(), "CPU")
+    return has_kernel(func, "CompositeImplicitAutograd") and not has_kernel(func, "CPU")
 
 
 def _describe(tensor: Tensor) -> Tensor:
