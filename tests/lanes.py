@@ -75,6 +75,7 @@ class Bench:
         train_size: int = 44,
         seed: int = 0,
         val_size: int = 20,
+        device: str = "cpu",
     ) -> None:
         rng = np.random.default_rng(seed)
         x = rng.random((train_size + val_size, *shape), dtype=np.float32)
@@ -84,7 +85,7 @@ class Bench:
         info = DataInfo(shape, Task.CLASSIFICATION, 2, kind)
         train, val = Split(x[:train_size], y[:train_size]), Split(x[train_size:], y[train_size:])
         self.splits = Splits(train, val, None, info)
-        self.placed: Placed = place(self.splits, "cpu")
+        self.placed: Placed = place(self.splits, device)
 
     def make(
         self, trainable: Trainable, training: dict[str, Any] | None = None, **reg: Any
@@ -97,6 +98,7 @@ class Bench:
             Training.model_validate(settings),
             read_regularisers(reg),
             Patience(patience=6),
+            device=self.placed.device,
             placed=self.placed,
         )
 

@@ -24,6 +24,11 @@ def list_generators(device: str) -> list[int]:
     return [] if device == "cpu" else [torch.cuda.current_device()]
 
 
+def list_used_generators() -> list[int]:
+    """The GPUs whose random generators this process may have used, for ``fork_rng``."""
+    return list_generators("cuda" if torch.cuda.is_initialized() else "cpu")  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
 def set_precision(precision: Precision) -> None:
     """Set the precision of float32 products for the process; autocast handles 16 bits."""
     tf32 = precision == "tf32"

@@ -53,6 +53,7 @@ class Stepper:
         kind = torch.device(self.device).type
         self.scaler = torch.amp.GradScaler(kind, enabled=self.training.precision == "fp16")
         self._shares = _share_groups(self.optimizer, self.penalised)
+        self._unscaled = torch.ones((), device=self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The autocast context of the forward pass."""
@@ -144,7 +145,7 @@ class Stepper:
                 return False
         if factor != 1.0:
             self._scale_gradients(factor)
-        now.gradient_scale = torch.ones_like(now.lr)
+        now.gradient_scale = self._unscaled
         return True
 
     def clip(self, now: Now) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from search_spaces.kinds import Choice, Int, Plain
 from search_spaces.random_points import draw_point
 from search_spaces.space import SearchSpace
@@ -29,6 +31,7 @@ from trainables.build import build_run
 from trainables.config.imports import EXTERNAL
 from trainables.data.placing import Placed, place
 from trainables.data.splits import Splits
+from trainables.devices import get_free_memory, limit_memory
 from trainables.errors import TrainableError
 from trainables.lanes.examination import examine_fusion
 from trainables.lanes.shape_key import ShapeKey, find_key
@@ -116,12 +119,15 @@ def plan_lanes_of(spec: SweepSpec, source: str, folders: Sequence[Path], slots: 
 
 
 def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> LanePlan | _Alone:
-    fuse, start = spec.resources.fuse, time.monotonic()
+    resources = spec.resources
+    fuse, start = resources.fuse, time.monotonic()
     cost = estimate_cost(spec, found.examination) if found.examination else None
     reason = _explain(spec, found) or (_explain_cost(spec, cost, slots) if fuse == "auto" else "")
     if reason:
         return _Alone(reason)
     maker = _Maker(spec if found.ranges is None else spec.with_space(found.ranges.space), found)
+    if fuse == "auto" and resources.device != maker.device:
+        return _Alone("there is no GPU here to measure on; a number instead of auto needs none")
     fusion = examine_fusion(maker.make(0))
     if fusion.reason:
         return _Alone(f"trials cannot share their steps: {fusion.reason}")
@@ -156,8 +162,6 @@ def _measure(
 def _explain(spec: SweepSpec, found: Preflight) -> str:
     """Why no trials of a spec can share their steps, as far as the spec says; empty if they may."""
     resources = spec.resources
-    if resources.gpus:
-        return "trials on GPUs share no steps"
     if resources.workers > 1:
         return f"trials with {resources.workers} workers share no steps"
     if spec.search.folds is not None:
@@ -177,7 +181,7 @@ def _explain_cost(spec: SweepSpec, cost: CostEstimate | None, slots: int) -> str
         return f"only {most} trials would run at once in a process, too few to gain by it"
     if cost is None:
         return "it is not known how long an epoch takes"
-    if cost.step > LONG:
+    if cost.step > LONG and not spec.resources.gpus:  # it was measured on a CPU
         return explain_long(cost.step)
     needed = _MADE + _EPOCHS * (cost.epoch - cost.step) + _STEPS * cost.step
     if needed > _limit_seconds(spec, cost):
@@ -223,6 +227,9 @@ def _count_epochs(spec: SweepSpec, slots: int) -> tuple[int, int]:
 
 def _count_memory(spec: SweepSpec, slots: int) -> int:
     """The bytes of each process that trains here at the same time, of what is free."""
+    if spec.resources.gpus:
+        limit_memory(spec.resources.worker_gpus)
+        return get_free_memory()
     fitting = max(1, int((os.cpu_count() or 1) / spec.resources.worker_cpus))
     return find_free_memory() // min(slots, fitting)
 
@@ -263,12 +270,14 @@ class _Maker:
     """Makes trainings at random points of the space that can share their steps.
 
     Attributes:
+        device: that of a trial, or the CPU where there is none here.
         splitting: parameters that divide trials into groups, with the number of their values.
     """
 
     def __init__(self, spec: SweepSpec, found: Preflight) -> None:
         self._spec, self._splits = spec, found.splits
-        self._placed = place(found.splits, "cpu")
+        self.device = spec.resources.device if torch.cuda.is_available() else "cpu"
+        self._placed = place(found.splits, self.device)
         self._point = spec.example_point()
         self.splitting = dict(self._find_splitting())
 
@@ -276,7 +285,7 @@ class _Maker:
         """The training of a point, whose parameters that divide trials are always the same."""
         fixed = {n: self._point[n] for n in self.splitting if n in self._point}
         point = draw_point(self._spec.space, number, fixed)
-        return build(self._spec, point, self._splits, self._placed)
+        return build(self._spec, point, self._splits, self._placed, self.device)
 
     def count_shapes(self) -> float:
         """Into how many groups trials are divided."""
@@ -293,16 +302,16 @@ class _Maker:
     def _find_key(self, changed: Mapping[str, Value]) -> ShapeKey | None:
         try:
             point = {**self._point, **changed}
-            return find_key(build(self._spec, point, self._splits, self._placed))
+            return find_key(build(self._spec, point, self._splits, self._placed, self.device))
         except (TrainableError, ValueError):  # a value that needs that of another parameter
             return None
 
 
 def build(
-    spec: SweepSpec, point: Mapping[str, Value], splits: Splits, placed: Placed
+    spec: SweepSpec, point: Mapping[str, Value], splits: Splits, placed: Placed, device: str = "cpu"
 ) -> TrainingRun:
     """The training of a trial of the search."""
-    return build_run(spec, point, splits, baseline=False, device="cpu", placed=placed)
+    return build_run(spec, point, splits, baseline=False, device=device, placed=placed)
 
 
 def _count_values(space: SearchSpace, name: str) -> float:

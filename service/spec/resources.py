@@ -40,7 +40,7 @@ class Resources(Strict):
     fuse: Literal["off", "auto"] | Annotated[int, Bounds(2, 1024)] = Field(
         "off",
         description="trials that one process trains at once with shared steps, each as if it were "
-        "alone; `auto` measures how many pay; on a CPU, `concurrent` then counts processes",
+        "alone; `auto` measures how many pay; `concurrent` then counts processes",
     )
     retries: Annotated[int, Bounds(0, 100)] = Field(
         2, description="times that a trial whose process died continues; a control thrice as often"
@@ -86,8 +86,8 @@ class Resources(Strict):
                     f"must be 1 with `executor: local`, which runs one trial at a time in one "
                     f"process, got {value}; set it to 1, or executor to ray",
                 )
-        if isinstance(self.fuse, int) and (self.gpus or self.workers > 1):
-            who = f"trials with {self.workers} workers" if self.workers > 1 else "trials on GPUs"
+        if isinstance(self.fuse, int) and self.workers > 1:
+            who = f"trials with {self.workers} workers"
             yield "fuse", f"{self.fuse}, but {who} share no steps; set it to off or auto"
         yield from self._find_excesses()
         if self.workers == 1 and self.gpus > 1:

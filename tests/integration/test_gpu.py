@@ -256,7 +256,7 @@ def test_a_loop_of_a_users_own_trains_on_a_gpu(tmp_path: Path, module: str, trai
         confirm={"replicates": 5, "top_k": 1},
         resources=LOCAL,
     )
-    assert summary["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0}
+    assert summary["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0, "paused": 0}
     assert (tmp_path / "on_gpu").exists()
     assert summary["best"]["metrics"]["val/loss"] < 1.5  # of ten classes: log 10 = 2.3
 

@@ -201,6 +201,14 @@ def test_batches_are_compared_only_until_one_was_changed() -> None:
     assert not watch.changed
 
 
+def test_a_regularised_batch_keeps_the_channels_last_that_images_have_on_a_gpu() -> None:
+    hooks = run(None, random_erasing=0.5).parts.regularisers
+    x = torch.rand(4, 3, 4, 4)
+    made = hooks.on_batch(x.contiguous(memory_format=torch.channels_last), torch.zeros(4))
+    assert made.x.is_contiguous(memory_format=torch.channels_last)
+    assert hooks.on_batch(x, torch.zeros(4)).x.is_contiguous()
+
+
 def test_a_neutral_value_is_no_part_that_could_be_idle() -> None:
     spec = parse(early_stopping=Patience().model_dump(), training={"max_epochs": 2})
     params = {"dropout": 0.0, "penalty": "none"}

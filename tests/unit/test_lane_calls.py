@@ -58,6 +58,20 @@ def test_a_product_is_compared_for_drawn_values_once_for_each_layout(
     assert compared == [other.stride(), other.mT.stride()]
 
 
+def test_a_sum_in_another_order_is_found_whose_results_are_equal_by_chance() -> None:
+    """Few sums of numbers that were of single precision need rounding in double."""
+
+    def sum_backwards(call: Call) -> Lanes:
+        stack = call.args[0].stack
+        return Lanes(torch.stack([row.flip(0).cumsum(0)[-1] for row in stack]))
+
+    values = Lanes(torch.randint(100, (LANES, 300)).double())
+    call = Call(torch.ops.aten.sum.default, (values,), {}, LANES)
+    assert torch.equal(sum_backwards(call).stack, values.stack.sum(1))
+    assert not are_always_equal(sum_backwards, call)
+    assert are_always_equal(call_together, call)
+
+
 def test_a_recording_describes_its_results_without_fake_tensors() -> None:
     """Each of torch's takes as long as the rest of the recording."""
     graph = record(lambda one: [one.mul(2).relu(), one.sum()], [torch.ones(3)]).graph

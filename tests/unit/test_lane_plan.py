@@ -129,17 +129,23 @@ def test_what_cannot_share_steps_is_refused_or_trained_alone_with_the_reason(
     assert words in found.words
 
 
-@pytest.mark.parametrize(
-    ("resources", "who"),
-    [({"workers": 2}, "trials with 2 workers"), ({"gpus": 1}, "trials on GPUs")],
-)
-def test_gpus_and_workers_are_refused_with_the_other_problems_of_a_spec(
-    modules: Path, resources: dict[str, Any], who: str
-) -> None:
-    with pytest.raises(SpecError, match=f"16, but {who} share no steps; set it to off or auto"):
-        read_spec(modules, 16, resources={"fuse": 16, **resources})
-    spec = read_spec(modules, "auto", resources={"fuse": "auto", **resources})
+def test_workers_are_refused_with_the_other_problems_of_a_spec(modules: Path) -> None:
+    words = "16, but trials with 2 workers share no steps; set it to off or auto"
+    with pytest.raises(SpecError, match=words):
+        read_spec(modules, 16, resources={"fuse": 16, "workers": 2})
+    spec = read_spec(modules, "auto", resources={"fuse": "auto", "workers": 2})
     assert spec.resources.fuse == "auto"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
+def test_trials_on_gpus_are_examined_on_a_cpu_and_measured_nowhere_else(
+    modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_plan, "_SHARE", 1e6)
+    assert plan(modules, 16, resources={"fuse": 16, "gpus": 0.5}).widths == Widths(16, 16)
+    found = plan(modules, "auto", resources={"fuse": "auto", "gpus": 0.5})
+    assert not found.shares
+    assert found.words.startswith("no: there is no GPU here to measure on; a number instead of")
 
 
 def test_a_searched_batch_size_divides_the_trials_and_is_explained(modules: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.image_layout import put_channels_last
 from trainables.data.nests import Nest, list_leaves, map_nest
 from trainables.data.samples import Index, IndexedSamples, Pair
 from trainables.data.splits import Split
@@ -28,16 +29,19 @@ class ArraySamples(IndexedSamples):
 
     def __init__(self, split: Split, device: str, *, resident: bool = True) -> None:
         self._device = torch.device(device)
-        self._cuda = cuda = self._device.type == "cuda"
+        self._cuda = self._device.type == "cuda"
         self.resident, self._count = resident, len(split)
         if resident:
             self.x, self.y = (
-                map_nest(lambda a: _to_image_layout(torch.tensor(a, device=device), cuda), nest)
+                map_nest(lambda a: self._place(torch.tensor(a, device=device)), nest)
                 for nest in (split.x, split.y)
             )
         else:
             self.x, self.y = (map_nest(_as_tensor, nest) for nest in (split.x, split.y))
             self._stream = torch.cuda.Stream() if self._cuda else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def _place(self, leaf: Tensor) -> Tensor:
+        return put_channels_last(leaf) if self._cuda else leaf
 
     def __len__(self) -> int:
         return self._count
@@ -75,7 +79,7 @@ class ArraySamples(IndexedSamples):
             return move_nest(pair, self._send)
 
     def _send(self, leaf: Tensor) -> Tensor:
-        return _to_image_layout(leaf.pin_memory().to(self._device, non_blocking=True), True)
+        return put_channels_last(leaf.pin_memory().to(self._device, non_blocking=True))
 
     def _receive(self, batch: Future[Pair]) -> Pair:
         pair = batch.result()
@@ -104,8 +108,3 @@ def _as_tensor(values: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.from_numpy(values)
-
-
-def _to_image_layout(x: Tensor, cuda: bool) -> Tensor:
-    """Images in channels-last layout on a GPU, where convolutions are fastest."""
-    return x.contiguous(memory_format=torch.channels_last) if cuda and x.ndim == 4 else x

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.image_layout import put_channels_last
 from trainables.data.lazy import LazySplit, StreamSplit
 from trainables.data.nests import count_samples, map_nest
 from trainables.data.reading import LazyReader, Order, read_stream
@@ -193,5 +194,4 @@ def _move(pair: Pair, device: torch.device) -> Pair:
 
 def _send(leaf: Tensor, device: torch.device) -> Tensor:
     sent = leaf.to(device, non_blocking=True)
-    images = sent.ndim == 4 and sent.is_floating_point()
-    return sent.contiguous(memory_format=torch.channels_last) if images else sent
+    return put_channels_last(sent) if sent.is_floating_point() else sent

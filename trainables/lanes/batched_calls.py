@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,12 @@ _CHANGING = (_aten.native_batch_norm.default,)
 _ONE_BY_ONE = (_aten.convolution.default, _aten.convolution_backward.default)
 """Calls that torch makes for many lanes as a convolution of groups: other bits, and slower."""
 _PRODUCTS = (_aten.mm.default, _aten.addmm.default)
-_SAMPLED = 2**14
-"""Entries of products to compare: those of small matrices differ for some values only."""
+_SAMPLED, _MOST_DRAWS = 2**14, 4
+"""Entries of results to compare, at most of so many draws but for products: results of sums in
+another order differ for some values only."""
 
 _EQUAL: dict[Any, bool] = {}
-"""Whether forms of products had the bits of each lane for the values that were drawn, by call."""
+"""Whether forms of calls had the bits of each lane for the values that were drawn, by call."""
 
 _BY_ALIGNMENT = (
     *(_aten.mv.default, _aten.addmv.default, _aten.dot.default, _aten.vdot.default),
@@ -94,7 +95,6 @@ class Call:
 
 
 Form = Callable[[Call], Any]
-Pick = Callable[[Any, int], Any]
 
 
 def call_together(call: Call) -> Any:
@@ -113,21 +113,35 @@ def call_together(call: Call) -> Any:
     return pytree.tree_map_only(Tensor, Lanes, made)
 
 
-def call_apart(call: Call, pick: Pick | None = None) -> Any:
-    """The results, by a call for one lane after the other, whose arguments ``pick`` names."""
-    pick = pick or pick_lane
-    made = [
-        call.target(*pick(call.args, lane), **pick(call.kwargs, lane)) for lane in range(call.width)
-    ]
-    if call.changes and call.name.endswith("_"):
-        return call.args[0]
-    leaves, specs = zip(*(pytree.tree_flatten(one) for one in made), strict=True)
-    return pytree.tree_unflatten([_join(parts) for parts in zip(*leaves, strict=True)], specs[0])
+def call_apart(call: Call) -> Any:
+    """The results, by a call for one lane after the other."""
+    return _call_each(call, list(_divide(call)))
 
 
 def call_aligned(call: Call) -> Any:
     """As :func:`call_apart`, with arguments that begin where those of a training alone do."""
-    return call_apart(call, pick=lambda values, lane: copy_tensors(pick_lane(values, lane)))
+    return _call_each(call, [copy_tensors(each) for each in _divide(call)])
+
+
+def _divide(call: Call) -> Iterator[tuple[Any, Any]]:
+    """The arguments of each lane."""
+    leaves, spec = pytree.tree_flatten((call.args, call.kwargs))
+    columns = [_list_of_each(leaf, call.width) for leaf in leaves]
+    for row in range(call.width):
+        args, kwargs = pytree.tree_unflatten([column[row] for column in columns], spec)
+        yield args, kwargs
+
+
+def _list_of_each(leaf: Any, width: int) -> Sequence[Any]:
+    return leaf.stack.unbind() if isinstance(leaf, Lanes) else [leaf] * width
+
+
+def _call_each(call: Call, each: Sequence[tuple[Any, Any]]) -> Any:
+    made = [call.target(*args, **kwargs) for args, kwargs in each]
+    if call.changes and call.name.endswith("_"):
+        return call.args[0]
+    leaves, specs = zip(*(pytree.tree_flatten(one) for one in made), strict=True)
+    return pytree.tree_unflatten([_join(parts) for parts in zip(*leaves, strict=True)], specs[0])
 
 
 def call_product(call: Call) -> Any:
@@ -141,8 +155,9 @@ def call_product(call: Call) -> Any:
 
 def list_forms(call: Call) -> list[Form]:
     """The forms of a call to try, the fastest first; the last one is lane by lane."""
-    if call.target is _aten.addmm.default and len(call.args) == 3 and not call.kwargs:
-        return [call_product, call_apart]
+    if call.target in _PRODUCTS:
+        is_plain = call.target is _aten.addmm.default and len(call.args) == 3 and not call.kwargs
+        return [call_product if is_plain else call_together, call_apart, call_aligned]
     if call.target in _BY_ALIGNMENT:
         return [call_aligned]
     if call.target in _ONE_BY_ONE or _depends_on_place(call):
@@ -151,14 +166,25 @@ def list_forms(call: Call) -> list[Form]:
 
 
 def are_always_equal(form: Form, call: Call) -> bool:
-    """Whether a form of a product has the bits of each lane for other values, too."""
-    if call.target not in _PRODUCTS or form is call_apart:
+    """Whether a form of a call that may sum has the bits of each lane for other values, too."""
+    if form in (call_apart, call_aligned) or not _may_sum(call):
         return True
     key = (form, *_describe(call), torch.get_num_threads())
     if key not in _EQUAL:
-        draws = math.ceil(_SAMPLED / form(call).stack.numel())
+        made = [leaf.stack.numel() for leaf in pytree.tree_leaves(form(call))]
+        draws = math.ceil(_SAMPLED / max(1, min(made, default=1)))
+        if call.target not in _PRODUCTS:
+            draws = min(draws, _MOST_DRAWS)
         _EQUAL[key] = all(_is_equal_for_others(form, call) for _ in range(draws))
     return _EQUAL[key]
+
+
+def _may_sum(call: Call) -> bool:
+    """Whether a result may depend on several entries of an argument of floating point."""
+    if torch.Tag.pointwise in getattr(call.target, "tags", ()) or call.changes:
+        return False
+    lanes = [leaf.stack for leaf in call.leaves if isinstance(leaf, Lanes)]
+    return call.computes and any(stack.is_floating_point() for stack in lanes)
 
 
 def _describe(call: Call) -> tuple[Any, ...]:
@@ -176,17 +202,19 @@ def _describe_leaf(leaf: Any) -> Any:
 
 
 def _is_equal_for_others(form: Form, call: Call) -> bool:
-    drawn = [_draw_like(value) for value in call.args]
-    lanes = ((_pick(value, lane) for value in drawn) for lane in range(call.width))
-    alone = torch.stack([call.target(*args, **call.kwargs) for args in lanes])
-    made = form(Call(call.target, tuple(drawn), call.kwargs, call.width))
-    return are_equal(made.stack, alone)
+    args, kwargs = pytree.tree_map(_draw_like, (call.args, call.kwargs))
+    drawn = Call(call.target, args, kwargs, call.width)
+    alone = [call.target(*args, **kwargs) for args, kwargs in _divide(drawn)]
+    return agree(form(drawn), alone)
 
 
 def _draw_like(value: Any) -> Any:
+    """Other values of floating point; whole numbers, which may be indices, as they are."""
     if isinstance(value, Lanes):
         return Lanes(_draw_like(value.stack))
-    return torch.empty_like(value).normal_()
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return torch.empty_like(value).normal_()
+    return value
 
 
 def _depends_on_place(call: Call) -> bool:
@@ -195,8 +223,18 @@ def _depends_on_place(call: Call) -> bool:
         return False
     if call.name in _EXACT and call.kwargs.get("alpha", 1) == 1:
         return False
-    sizes = {leaf.stack[0].numel() for leaf in call.leaves if isinstance(leaf, Lanes)}
-    return torch.get_num_threads() > 1 or any(size % VECTORS for size in sizes)
+    return depends_on_place([leaf.stack[0] for leaf in call.leaves if isinstance(leaf, Lanes)])
+
+
+def depends_on_place(each: Sequence[Tensor]) -> bool:
+    """Whether the rounding of an entry of one lane's tensors may depend on where it lies.
+
+    On a CPU, entries beyond whole vectors, of each thread, are computed by code that rounds in
+    another way. A GPU computes every entry by the same code.
+    """
+    if all(tensor.is_cuda for tensor in each):
+        return False
+    return torch.get_num_threads() > 1 or any(tensor.numel() % VECTORS for tensor in each)
 
 
 def has_lanes(values: Any) -> bool:
@@ -228,7 +266,10 @@ def _copy(tensor: Tensor) -> Tensor:
     """A copy in the same memory layout, also of a part of a tensor, which ``clone`` closes up."""
     if _is_dense(tensor) or 0 in tensor.stride():
         return tensor.clone()
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype).copy_(tensor)
+    made = torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
+    )
+    return made.copy_(tensor)
 
 
 def list_strides(target: Any, result: Any) -> tuple[tuple[int, ...] | None, ...]:

@@ -16,6 +16,7 @@ from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
 from trainables.lanes.programs import Program, Programs
 from trainables.lanes.reasons import CannotFuseError
+from trainables.lanes.replays import Replays
 from trainables.lanes.shape_key import Frozen, describe_network, name_difference
 from trainables.lanes.stacks import join
 from trainables.lanes.updates import Updates, can_update
@@ -38,7 +39,9 @@ class Block:
         self.lanes, self._programs, self._network = lanes, programs, network
         self.measured_alone = ""
         self._stacks = join([lane.run.model for lane in lanes])
-        self._generators = [lane.generator for lane in lanes]
+        self._random = [lane.random for lane in lanes]
+        self._replays = Replays(self._stacks, self._random)
+        self._device = lanes[0].run.data.device
         self._found: dict[Hashable, Program] = {}
         self._checked: set[Program] = set()
 
@@ -55,7 +58,7 @@ class Block:
         self._check_networks()
         self._feed, self._gradients = Feed(self.lanes), Gradients(self.lanes)
         self._updates = Updates(self.lanes) if can_update(self.lanes) else None
-        self._total, self._losses = (torch.zeros(len(self.lanes)) for _ in range(2))
+        self._total, self._losses = (self._make_zeros() for _ in range(2))
         batches = iter(plan_batches(self.lanes))
         begins = True
         for indices, last in mark_last(batches, first.training.accumulate):
@@ -137,18 +140,24 @@ class Block:
         self._losses += losses * count
         if last:
             self._total += self._losses
-            self._losses = torch.zeros(len(self.lanes))
+            self._losses = self._make_zeros()
+
+    def _make_zeros(self) -> Tensor:
+        """A number of each lane."""
+        return torch.zeros(len(self.lanes), device=self._device)
 
     def _run(self, read: Read, share: float | None) -> list[Tensor | None]:
         """The losses and gradients; the first step of each lane is compared with that alone."""
         program = self._find(read)
-        if program in self._checked:
-            return program.run(self._stacks, read.given, self._generators)
+        if program in self._checked and share is None:
+            return self._replays.run(program, read.given)
+        if program in self._checked:  # whose gradients are added to those of another batch
+            return program.run(self._stacks, read.given, self._random)
         expected = [
             None if program in lane.checked else lane.step_alone(read.of_lane(row), share)
             for row, lane in enumerate(self.lanes)
         ]
-        made = program.run(self._stacks, read.given, self._generators)
+        made = program.run(self._stacks, read.given, self._random)
         for row, (lane, wanted) in enumerate(zip(self.lanes, expected, strict=True)):
             if wanted is not None:
                 lane.check(program, wanted, [v if v is None else v[row] for v in made])

@@ -27,7 +27,8 @@ _Made = list[Tensor | None]
 def trace(function: Callable[..., _Made], inputs: Sequence[Tensor]) -> fx.GraphModule:
     """Call a function, and list the calls below autograd and ``vmap`` that it makes.
 
-    ``meta["val"]`` of a node has the layout of its result, without values.
+    ``meta["val"]`` of a node has the layout of its result, without values, and ``meta["device"]``
+    where that is.
 
     Raises:
         CannotFuseError: the function reads the value of a tensor in Python, or a call has a result
@@ -90,7 +91,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
     def keep(self, tensor: Tensor, node: fx.Node) -> None:
         """Remember the node that a tensor is the result of."""
         self._nodes[tensor] = node
-        node.meta["val"] = _describe(tensor)
+        node.meta |= {"val": _describe(tensor), "device": tensor.device}
 
     def find(self, value: Any) -> Any:
         """The node of a tensor, which is a constant if there is none; other values as they are."""
@@ -105,8 +106,9 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
 @cache
 def _is_composite(func: Any) -> bool:
-    """Whether a call is made of others, and has no code of its own for the CPU."""
-    return has_kernel(func, "CompositeImplicitAutograd") and not has_kernel(func, "CPU")
+    """Whether a call is made of others, and has no code of its own for a device."""
+    own = any(has_kernel(func, device) for device in ("CPU", "CUDA"))
+    return has_kernel(func, "CompositeImplicitAutograd") and not own
 
 
 def _describe(tensor: Tensor) -> Tensor:

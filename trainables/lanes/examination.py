@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from trainables.devices import list_used_generators
 from trainables.distributed.process import Process
 from trainables.lanes.batched_calls import Lanes, are_equal
 from trainables.lanes.batching import batch, choose_ways
@@ -53,7 +54,7 @@ def examine_fusion(run: TrainingRun) -> Fusion:
     reason = explain_recorder() or explain_alone(run)
     if reason:
         return Fusion(reason)
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng(list_used_generators()):
         alone, shared = (list(_build_others(run)) for _ in range(2))
         try:
             return _compare(alone, shared)

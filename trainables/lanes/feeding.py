@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.data.array_samples import ArraySamples
 from trainables.data.batch import Batch
-from trainables.data.nests import Nest, map_nest
+from trainables.data.nests import Nest, list_leaves, map_nest
 from trainables.lanes.lane import Lane
 from trainables.lanes.programs import Given
 from trainables.lanes.reasons import CannotFuseError
@@ -74,9 +74,9 @@ class Feed:
         """
         x, y = self._take(indices)
         if not self.changes:
-            return Read(Given(x, y, part=_fill(len(self._lanes), share)))
+            return Read(Given(x, y, part=self._fill(share)))
         batches = list(self._regularise(x, y))
-        return Read(_join_batches(batches, share), batches)
+        return Read(_join_batches(batches, self._fill(share)), batches)
 
     def _take(self, indices: Tensor) -> tuple[Nest, Nest]:
         if self._shared:
@@ -86,6 +86,11 @@ class Feed:
         pairs = [next(s.batches([row])) for s, row in zip(self._sources, indices, strict=True)]
         x, y = (join_nests(side) for side in zip(*pairs, strict=True))
         return x, y
+
+    def _fill(self, share: float | None) -> Tensor | None:
+        """The share of every lane, on the device of the samples."""
+        device = self._lanes[0].run.data.device
+        return None if share is None else torch.full((len(self._lanes),), share, device=device)
 
     def _regularise(self, x: Nest, y: Nest) -> Iterator[Batch]:
         for row, lane in enumerate(self._lanes):
@@ -99,7 +104,12 @@ class Feed:
 
 
 def _gather(indices: Tensor, leaf: Tensor) -> Tensor:
-    """The samples at indices ``(L, B)``; faster than ``leaf[indices]``."""
+    """The samples at indices ``(L, B)``, each lane's laid out as alone; a view is not possible.
+
+    Faster than ``leaf[indices]`` where the samples have the usual layout.
+    """
+    if not leaf.is_contiguous():
+        return torch.stack([leaf[row] for row in indices])
     found = leaf.index_select(0, indices.flatten())
     return found.view(*indices.shape, *leaf.shape[1:])
 
@@ -110,11 +120,7 @@ def _read_source(lane: Lane) -> ArraySamples:
     return source
 
 
-def _fill(width: int, share: float | None) -> Tensor | None:
-    return None if share is None else torch.full((width,), share)
-
-
-def _join_batches(batches: Sequence[Batch], share: float | None) -> Given:
+def _join_batches(batches: Sequence[Batch], part: Tensor | None) -> Given:
     """One batch of all lanes.
 
     Raises:
@@ -122,7 +128,8 @@ def _join_batches(batches: Sequence[Batch], share: float | None) -> Given:
     """
     mixes = any(b.other_y is not None for b in batches)
     smooths = any(b.smoothing for b in batches)
-    ones = torch.ones(())
+    device = next(list_leaves(batches[0].y)).device
+    ones = torch.ones((), device=device)
     return Given(
         x=join_nests([b.x for b in batches]),
         y=join_nests([b.y for b in batches]),
@@ -132,8 +139,8 @@ def _join_batches(batches: Sequence[Batch], share: float | None) -> Given:
         share=join_nests([ones if b.share is None else b.share for b in batches])
         if mixes
         else None,
-        smoothing=torch.tensor([b.smoothing for b in batches], dtype=torch.float64)
+        smoothing=torch.tensor([b.smoothing for b in batches], dtype=torch.float64, device=device)
         if smooths
         else None,
-        part=_fill(len(batches), share),
+        part=part,
     )

@@ -71,4 +71,5 @@ def _lay_out(gradient: Tensor, weight: Tensor) -> Tensor:
     strides = (weight.numel(), *weight.stride())
     if gradient.stride() == strides:
         return gradient
-    return torch.empty_strided(size, strides, dtype=weight.dtype).copy_(gradient)
+    made = torch.empty_strided(size, strides, dtype=weight.dtype, device=weight.device)
+    return made.copy_(gradient)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from trainables.devices import list_used_generators
 from trainables.errors import is_out_of_memory
 from trainables.lanes.block import Block, Outcome
 from trainables.lanes.lane import Lane
@@ -138,7 +139,7 @@ class Group:
         block.measured_alone = self.measured_alone
         try:
             states = [_keep(lane.run) for lane in block.lanes]
-            with torch.random.fork_rng([]):
+            with torch.random.fork_rng(list_used_generators()):
                 block.train_epoch()
             outcomes |= block.end_epoch()
             return None

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainables.compat import is_plain_optimizer, is_sgd
-from trainables.lanes.batched_calls import VECTORS, are_same
+from trainables.lanes.batched_calls import are_same, depends_on_place
 from trainables.lanes.gradients import Gradients
 from trainables.lanes.lane import Lane
 from trainables.lanes.stacks import join_rows, share_rows
@@ -205,7 +205,7 @@ def _join_weight(lanes: Sequence[Lane], rows: slice, number: int) -> _Weight | N
         lane.run.parts.optimizer.state.get(w, {}) for lane, w in zip(lanes, each, strict=True)
     ]
     tensor = join_rows(each)
-    if tensor is None or len(each) < 2 or each[0].numel() % VECTORS or torch.get_num_threads() > 1:
+    if tensor is None or len(each) < 2 or depends_on_place(each[:1]):
         return None
     made = _Weight(number, rows, tensor, {})
     assert made.state is not None

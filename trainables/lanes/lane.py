@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables.data.batch import Batch
 from trainables.lanes.batched_calls import are_same
+from trainables.lanes.random_states import RandomStates
 from trainables.lanes.reasons import CannotFuseError
 from trainables.loop import Begun, TrainingRun, begin_epoch
 
@@ -28,27 +29,26 @@ class Lane:
     number: int
     updates: Hashable
     trained: Sequence[nn.Parameter]
-    generator: torch.Generator = field(default_factory=torch.Generator)
     begun: Begun | None = None
     checked: set[Hashable] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.random = RandomStates(self.run.data.device)
 
     def begin_epoch(self) -> None:
         """Begin an epoch, with the random numbers that follow."""
         self.begun = begin_epoch(self.run)
-        self.generator.set_state(torch.get_rng_state())
+        self.random.note()
 
-    @contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Draw this lane's random numbers from torch's generator."""
-        torch.set_rng_state(self.generator.get_state())
-        yield
-        self.generator.set_state(torch.get_rng_state())
+    def drawing(self) -> AbstractContextManager[None]:
+        """Draw this lane's random numbers from torch's generators."""
+        return self.random.drawing()
 
     def step_alone(self, batch: Batch, share: float | None) -> list[Tensor | None]:
         """The loss, gradients and buffers of a step alone, which leaves the lane as it was."""
         buffers = list(self.run.model.buffers())
         before = [buffer.clone() for buffer in buffers]
-        torch.set_rng_state(self.generator.get_state())
+        self.random.use()
         loss = self.run.trainable.step(self.run.model, batch)
         part = loss if share is None else loss * share
         gradients = torch.autograd.grad(part, list(self.trained), allow_unused=True)

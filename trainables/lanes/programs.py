@@ -19,9 +19,11 @@ from torch.utils import _pytree as pytree
 from trainables.contract import Trainable
 from trainables.data.batch import Batch
 from trainables.data.nests import Nest, count_samples, list_leaves, map_nest
+from trainables.devices import list_used_generators
 from trainables.errors import is_out_of_memory
 from trainables.lanes.batched_calls import Lanes, are_same
 from trainables.lanes.batching import Way, batch, choose_ways
+from trainables.lanes.random_states import RandomStates
 from trainables.lanes.reasons import CannotFuseError, explain
 from trainables.lanes.shape_key import describe_network, name_difference
 from trainables.lanes.stacks import list_tensors
@@ -80,16 +82,22 @@ class Program:
     graph: fx.GraphModule
     spec: Any = None
 
-    @torch.no_grad()
     def run(
-        self,
-        stacks: Sequence[Tensor],
-        given: Given,
-        generators: Sequence[torch.Generator] = (),
+        self, stacks: Sequence[Tensor], given: Given, states: Sequence[RandomStates] = ()
     ) -> list[Tensor | None]:
-        """The outputs, stacks ``(L, …)``; each lane draws from its own generator."""
-        drawn = [draw.take_each(generators) for draw in self.recorded.draws]
-        made: list[Tensor | None] = self.graph(*stacks, *given.list_tensors(), *drawn)
+        """The outputs, stacks ``(L, …)``; each lane draws its own random numbers."""
+        return self.call(stacks, given.list_tensors(), self.draw(states))
+
+    def draw(self, states: Sequence[RandomStates]) -> list[Tensor]:
+        """The random numbers of a run, stacks ``(L, …)``."""
+        return [draw.take_each(states) for draw in self.recorded.draws]
+
+    @torch.no_grad()
+    def call(
+        self, stacks: Sequence[Tensor], given: Sequence[Tensor], drawn: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """The outputs, with random numbers that are drawn already."""
+        made: list[Tensor | None] = self.graph(*stacks, *given, *drawn)
         return made
 
 
@@ -204,7 +212,7 @@ class Programs:
         batch_inputs = given.list_tensors()
         one = [i[0].clone() for i in inputs]
         one += [(t if shared else t[0]).clone() for t in batch_inputs]
-        with torch.random.fork_rng([]):
+        with torch.random.fork_rng(list_used_generators()):
             layouts = tuple((t.shape, t.stride(), t.dtype) for t in one)
             alone = (kind, layouts, given.describe()[1])
             if alone not in self._recorded:
@@ -277,9 +285,13 @@ class Programs:
         model = {"step": self._step, "forward": self._forward, "sums": self._sums}[kind].model
         before = describe_network(model)
         seed = int(torch.randint(2**31, ()))
-        torch.manual_seed(seed)
-        mine = self._copy(kind, inputs)
-        wanted = function(*mine)
+
+        def call() -> list[Tensor | None]:
+            torch.manual_seed(seed)
+            tensors = self._copy(kind, inputs)
+            return [*function(*tensors), *tensors]
+
+        wanted = call()
         after = describe_network(model)
         if before != after:
             where = name_difference(before, after)
@@ -292,10 +304,14 @@ class Programs:
         torch.manual_seed(seed)
         with torch.no_grad():
             found = recorded.graph(*theirs, *(draw.take() for draw in recorded.draws))
-        pairs = zip([*wanted, *mine], [*found, *theirs], strict=True)
-        if not all(are_same(one, other) for one, other in pairs):
-            raise CannotFuseError("a pass that is recorded has other results than the same pass")
-        return recorded
+        if _are_all_same(wanted, [*found, *theirs]):
+            return recorded
+        if not _are_all_same(wanted, call()):
+            raise CannotFuseError(
+                "a pass has other results each time that it is made; on a GPU, torch may sum in "
+                "another order each time (`torch.use_deterministic_algorithms`)"
+            )
+        raise CannotFuseError("a pass that is recorded has other results than the same pass")
 
     def _copy(self, kind: str, inputs: Sequence[Tensor]) -> list[Tensor]:
         trained = set(self._trained)  # torch chooses kernels by it, whether or not it records
@@ -303,6 +319,10 @@ class Programs:
         for name, tensor in zip(self._names, copies, strict=False):
             tensor.requires_grad_(name in trained)
         return copies
+
+
+def _are_all_same(made: Sequence[Tensor | None], others: Sequence[Tensor | None]) -> bool:
+    return all(are_same(one, other) for one, other in zip(made, others, strict=True))
 
 
 def _vary(value: Lanes) -> Lanes:

@@ -30,6 +30,7 @@ _REPEATED: Mapping[type[nn.Module], tuple[str, ...]] = {
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _STATE = ("_metrics", "info")
 """Attributes of a trainable that its steps do not read."""
+_DEVICES, _PRECISIONS = ("cpu", "cuda"), ("fp32", "tf32")
 _OF_ONE = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
 """What a trainable may keep, and what belongs to one training."""
 
@@ -52,12 +53,13 @@ def find_key(run: TrainingRun) -> ShapeKey:
     run.model.train()
     training, data = run.training, run.data
     sizes = (training.batch_size, training.accumulate, training.eval_batch_size)
+    where = (run.data.device, training.precision)
     ends = (training.drop_last, training.steps_per_epoch, training.sampling)
     measured = None if run.subset is None else len(run.subset)
     return ShapeKey(
         network=describe_network(run.model),
         trainable=describe_trainable(run),
-        batches=(*sizes, *ends, measured),
+        batches=(*sizes, *ends, *where, measured),
         data=tuple(map(_describe_samples, (data.train, data.val, data.measured))),
     )
 
@@ -76,10 +78,10 @@ def explain_alone(run: TrainingRun) -> str | None:
     training, parts = run.training, run.parts
     samples = (run.data.train, run.data.val, run.data.measured)
     reasons = {
-        f"it runs on {run.data.device}; lanes are for the CPU so far": run.data.device != "cpu",
+        f"it runs on {run.data.device}": torch.device(run.data.device).type not in _DEVICES,
         f"it has {parts.process.world} workers": parts.process.world > 1,
         "training.compile is true": training.compile,
-        f"training.precision is {training.precision}": training.precision != "fp32",
+        f"training.precision is {training.precision}": training.precision not in _PRECISIONS,
         "its samples are read by a Dataset or from a stream; arrays in memory can be shared": any(
             not isinstance(s, ArraySamples) or not s.resident for s in samples
         ),

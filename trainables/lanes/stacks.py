@@ -36,7 +36,20 @@ def join(models: Sequence[nn.Module]) -> list[Tensor]:
 def stack(models: Sequence[nn.Module]) -> list[Tensor]:
     """Copies of the networks' tensors, in stacks ``(L, …)``."""
     rows = zip(*(list_tensors(model).values() for model in models), strict=True)
-    return [torch.stack([tensor.detach() for tensor in row]) for row in rows]
+    return [_stack([tensor.detach() for tensor in row]) for row in rows]
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    """A stack ``(L, …)`` of tensors of one layout, each laid out as it is alone."""
+    made, first = torch.stack(list(tensors)), tensors[0]
+    if made.stride()[1:] == first.stride():
+        return made
+    return torch.empty_strided(
+        (len(made), *first.shape),
+        (_reach(first), *first.stride()),
+        dtype=first.dtype,
+        device=first.device,
+    ).copy_(made)
 
 
 @torch.no_grad()
@@ -105,12 +118,7 @@ def join_nests(nests: Sequence[Nest]) -> Nest:
             for leaf in leaves
         ):
             raise CannotFuseError("its trainings have batches of different shapes or types")
-        if first.is_contiguous():
-            return torch.stack(leaves)
-        made = torch.empty_strided(
-            (len(leaves), *first.shape), (_reach(first), *first.stride()), dtype=first.dtype
-        )
-        return made.copy_(torch.stack(leaves))
+        return _stack(leaves)
 
     try:
         return map_nest(join_leaves, *nests)

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables.compat import defer_compiler_in_mode
 from trainables.lanes.calls_made import trace
+from trainables.lanes.random_states import RandomStates
 from trainables.lanes.reasons import CannotFuseError, explain
 
 Function = Callable[..., list[Tensor | None]]
@@ -29,10 +30,11 @@ class Layout:
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
+    device: torch.device
 
     def make(self) -> Tensor:
         """A tensor of this layout, of any values."""
-        return torch.empty_strided(self.size, self.stride, dtype=self.dtype)
+        return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=self.device)
 
 
 _RAND = torch.ops.aten.rand.default
@@ -46,20 +48,19 @@ class Draw:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
 
-    def take_each(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw from each generator; a stack of the draws."""
+    def take_each(self, states: Sequence[RandomStates]) -> Tensor:
+        """Draw with the random numbers of each; a stack of the draws."""
         if self.target is _RAND and set(self.options) <= {"device", "pin_memory"}:
-            stack = torch.empty((len(generators), *self.arguments[0]))
-            for row, generator in zip(stack.unbind(), generators, strict=True):
-                row.uniform_(generator=generator)  # which is what torch.rand does
+            device = self.options.get("device")
+            stack = torch.empty((len(states), *self.arguments[0]), device=device)
+            for row, state in zip(stack.unbind(), states, strict=True):
+                row.uniform_(generator=state.of(row.device))  # which is what torch.rand does
             return stack
-        return torch.stack([self._take_from(generator) for generator in generators])
+        return torch.stack([self._take_from(state) for state in states])
 
-    def _take_from(self, generator: torch.Generator) -> Tensor:
-        torch.set_rng_state(generator.get_state())
-        drawn = self.take()
-        generator.set_state(torch.get_rng_state())
-        return drawn
+    def _take_from(self, state: RandomStates) -> Tensor:
+        with state.drawing():
+            return self.take()
 
     def take(self) -> Tensor:
         """Draw."""
@@ -162,7 +163,7 @@ def _put_in_place(graph: fx.Graph, node: fx.Node, drawn: fx.Node) -> None:
 
 def _read_arguments(node: fx.Node) -> tuple[Any, ...]:
     """The arguments of a call, with layouts in place of tensors."""
-    read: Any = lambda argument: _read_layout(argument.meta["val"])  # noqa: E731  # typed as torch wants it
+    read: Any = lambda argument: _read_layout(argument.meta)  # noqa: E731  # typed as torch wants it
     arguments: Any = fx.node.map_arg(node.args, read)
     return tuple(arguments)
 
@@ -172,5 +173,6 @@ def _name(node: fx.Node) -> str:
     return getattr(packet, "__name__", "")
 
 
-def _read_layout(value: Any) -> Layout:
-    return Layout(tuple(value.shape), tuple(value.stride()), value.dtype)
+def _read_layout(meta: Mapping[str, Any]) -> Layout:
+    value = meta["val"]
+    return Layout(tuple(value.shape), tuple(value.stride()), value.dtype, meta["device"])

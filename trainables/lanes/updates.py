@@ -28,10 +28,10 @@ from trainables.regularisers.effect_watch import Watched
 
 Hook = Callable[[Now], None]
 _MOST = 8
-"""Lanes of different numbers of steps that make a penalty's update at once; torch computes powers
-of more numbers otherwise."""
+"""Lanes of a CPU, of different numbers of steps, that make a penalty's update at once; torch
+computes powers of more numbers otherwise."""
 _ENTRIES = 2**19
-"""Entries of a weight in such lanes, at most: more of them leave the processor's cache."""
+"""Entries of a weight in lanes of a CPU, at most: more of them leave its cache."""
 _KNOWN: dict[Hashable, bool] = {}
 """Whether updates at once have the bits of each alone, by what they are."""
 
@@ -120,6 +120,8 @@ def _divide(lanes: Sequence[Lane]) -> Iterator[list[Lane]]:
 
 def _count_most(lanes: Sequence[Lane]) -> int:
     run = lanes[0].run
+    if run.data.device != "cpu":
+        return len(lanes)
     largest = max((w.weight.numel() for w in run.penalised), default=1)
     most = len(lanes) if len({lane.run.steps for lane in lanes}) == 1 else _MOST
     return max(1, min(most, _ENTRIES // largest))

@@ -6,6 +6,7 @@ would not fit in memory.
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import sys
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from trainables.devices import list_used_generators
 from trainables.lanes.group import Group
 from trainables.lanes.reasons import CannotFuseError
 from trainables.loop import TrainingRun, train
@@ -148,7 +150,7 @@ def find_width(
         return Advice(1, reason="no more than one is wanted")
     most_bytes = sys.maxsize if free is None else free
     try:
-        with torch.random.fork_rng([]):
+        with torch.random.fork_rng(list_used_generators()):
             meter = _Meter(make)
             meter.measure(1)
             if meter.step > LONG:
@@ -169,7 +171,7 @@ def measure_gain(make: Callable[[int], TrainingRun], width: int) -> float | None
     """
     if width < _FIRST:
         return None
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng(list_used_generators()):
         meter = _Meter(make)
         try:
             meter.measure(1)
@@ -219,6 +221,7 @@ class _Meter:
     step: float = 0.0
 
     def __post_init__(self) -> None:
+        self._base = _count_allocated()
         self._alone = [_prepare(self.create(0))]
         self._steps = self._alone[0].rates.timetable.steps_per_epoch or _STEPS
         self._train_alone(1)
@@ -231,12 +234,12 @@ class _Meter:
         """
         if width == 1:
             steps = 1 / self._time_epoch(self._train_alone)
-            memory = _measure_memory(self._alone, self._train_alone)
+            memory = _measure_memory(self._alone, self._train_alone, self._base)
             self.found.append(Measured(1, steps, memory))
             return
         numbers = range(len(self._alone), width)
         self._alone += [_prepare(self.create(number)) for number in numbers]
-        group = Group()
+        base, group = _count_allocated(), Group()
         for number in range(width):
             group.take(_prepare(self.create(number)))
         advance = partial(_advance, group)
@@ -246,7 +249,7 @@ class _Meter:
         ratios = [
             self._time_epoch(self._train_alone) / self._time_epoch(advance) for _ in range(_ROUNDS)
         ]
-        memory = _measure_memory(group.runs, advance)
+        memory = _measure_memory(group.runs, advance, base)
         self.found.append(Measured(width, statistics.median(ratios) * self.found[0].steps, memory))
 
     def _train_alone(self, steps: int) -> None:
@@ -292,14 +295,33 @@ def _advance(group: Group, steps: int) -> None:
 
 def _time(advance: Callable[[int], None], steps: int) -> float:
     """The seconds of an epoch of so many steps."""
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    alone = torch.get_num_threads() == 1 and not on_gpu
+    clock = time.thread_time if alone else time.perf_counter
     start = clock()
     advance(steps)
+    if on_gpu:
+        torch.cuda.synchronize()
     return clock() - start
 
 
-def _measure_memory(runs: Sequence[TrainingRun], advance: Callable[[int], None]) -> int:
-    """The bytes of trainings at the peak of a short epoch: what they hold, and activations."""
+def _count_allocated() -> int:
+    """The bytes of tensors on the GPU; 0 of a training on a CPU."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return 0
+    gc.collect()
+    return torch.cuda.memory_allocated()
+
+
+def _measure_memory(runs: Sequence[TrainingRun], advance: Callable[[int], None], base: int) -> int:
+    """The bytes of trainings at the peak of a short epoch: what they hold, and activations.
+
+    On a GPU, before they were made, ``base`` bytes were allocated.
+    """
+    if runs[0].data.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        advance(1)
+        return torch.cuda.max_memory_allocated() - base
     held = (
         leaf
         for run in runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainables.config.data_info import DataInfo
 from trainables.config.training import Training
 from trainables.data.batch import Batch
+from trainables.data.image_layout import keep_layout
 from trainables.data.nests import Nest
 from trainables.errors import blame
 from trainables.regularisers.effect_watch import BatchWatch, StepWatch
@@ -261,7 +262,7 @@ class Hooks:
         batch = Batch(x, y)
         for hook in self._on_batch.values():
             batch = hook(batch)
-        return batch
+        return replace(batch, x=keep_layout(x, batch.x)) if self._on_batch else batch
 
     def scale_rate(self, epoch: int, scale: float, lr: float) -> float:
         """The factor of ``lr`` in an epoch where the schedule's factor is ``scale``."""
