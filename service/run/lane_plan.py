@@ -18,6 +18,7 @@ from search_spaces.unknown_names import join_names
 from search_spaces.values import Value
 from service.base.errors import Problem, SpecError
 from service.base.number_format import duration
+from service.cluster.divisions import collect_garbage
 from service.cluster.slot import FEWEST
 from service.run.cost_estimate import CostEstimate, estimate_cost
 from service.run.preflight import Preflight, run_preflight
@@ -96,7 +97,10 @@ def plan_lanes(
     if fuse == "off":
         return OFF
     with preserve_process_state(), use_threads_of_a_trial(spec):
-        plan = _plan(spec, found, slots, measures=measures)
+        try:
+            plan = _plan(spec, found, slots, measures=measures)
+        finally:
+            collect_garbage(spec.resources.device)  # trials need that memory
     if isinstance(plan, LanePlan):
         return plan
     if fuse == "auto":
