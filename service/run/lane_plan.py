@@ -97,8 +97,10 @@ def plan_lanes(
     if fuse == "off":
         return OFF
     with preserve_process_state(), use_threads_of_a_trial(spec):
-        plan = _plan(spec, found, slots, measures=measures)
-    collect_garbage(spec.resources.device)  # of the measurement: trials need its memory
+        try:
+            plan = _plan(spec, found, slots, measures=measures)
+        finally:
+            collect_garbage(spec.resources.device)  # trials need that memory
     if isinstance(plan, LanePlan):
         return plan
     if fuse == "auto":
