@@ -130,8 +130,11 @@ def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> L
     if reason:
         return _Alone(reason)
     maker = _Maker(spec if found.ranges is None else spec.with_space(found.ranges.space), found)
-    if fuse == "auto" and resources.device != maker.device:
-        return _Alone("there is no GPU here to measure on; a number instead of auto needs none")
+    is_as_trials = resources.device == maker.device
+    if fuse == "auto" and not is_as_trials:
+        return _Alone(
+            "there is no GPU here to measure on; a number instead of auto measures nothing"
+        )
     fusion = examine_fusion(maker.make(0))
     if fusion.reason:
         return _Alone(f"trials cannot share their steps: {fusion.reason}")
@@ -140,6 +143,7 @@ def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> L
     if shapes > 1 and wanted.most < shapes * FEWEST:
         return _Alone(*_explain_few(wanted.most, shapes, maker.splitting))
     if isinstance(fuse, int):
+        measures = measures and is_as_trials
         gain = measure_gain(maker.make, int(fuse / shapes)) if measures else None
         return LanePlan(wanted, _describe(wanted, shapes, maker.splitting, gain), gain)
     left = min(SECONDS, _limit_seconds(spec, cost) - (time.monotonic() - start))
