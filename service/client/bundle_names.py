@@ -70,10 +70,16 @@ def fold(name: str) -> str:
 
 
 @cache
+def _find_packages() -> Mapping[str, list[str]]:
+    """The distributions of each package here; asking for them takes most of a second."""
+    return packages_distributions()
+
+
+@cache
 def list_required() -> Mapping[str, str]:
     """The modules of gapsweep, of Python, and of whatever gapsweep requires that is installed."""
     required = _find_requirements()
-    have = packages_distributions()
+    have = _find_packages()
     found = {m for m, dists in have.items() if any(_normalise(d) in required for d in dists)}
     return _list_taken(found)
 
@@ -83,7 +89,7 @@ def list_installed() -> Mapping[str, str]:
     """The modules of gapsweep, of Python, and of everything that is installed here."""
     roots = [str(root) for root in list_installed_roots()]
     found = {module.name for module in pkgutil.iter_modules(roots)}
-    return _list_taken(found | packages_distributions().keys())
+    return _list_taken(found | _find_packages().keys())
 
 
 def _list_taken(packages: Collection[str]) -> Mapping[str, str]:
