@@ -116,8 +116,8 @@ def _find_stream() -> torch.cuda.Stream:
 def _refusing_to_wait() -> Iterator[None]:
     """Let calls raise that wait for the GPU, which no graph can have."""
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that torch does not find all such calls
+    with warnings.catch_warnings():  # torch says that it does not notice every such call
+        warnings.simplefilter("ignore")
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield
