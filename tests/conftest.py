@@ -35,7 +35,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process that runs tests for them."""
     if not hands_out_tests(config):
-        config.pluginmanager.import_plugin("tests.surroundings")
+        for name in ("tests.log_records", "tests.surroundings"):
+            config.pluginmanager.import_plugin(name)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -18,6 +18,7 @@ from search_spaces.unknown_names import join_names
 from search_spaces.values import Value
 from service.base.errors import Problem, SpecError
 from service.base.number_format import duration
+from service.cluster.divisions import collect_garbage
 from service.cluster.slot import FEWEST
 from service.run.cost_estimate import CostEstimate, estimate_cost
 from service.run.preflight import Preflight, run_preflight
@@ -96,7 +97,10 @@ def plan_lanes(
     if fuse == "off":
         return OFF
     with preserve_process_state(), use_threads_of_a_trial(spec):
-        plan = _plan(spec, found, slots, measures=measures)
+        try:
+            plan = _plan(spec, found, slots, measures=measures)
+        finally:
+            collect_garbage(spec.resources.device)  # trials need that memory
     if isinstance(plan, LanePlan):
         return plan
     if fuse == "auto":
@@ -126,8 +130,11 @@ def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> L
     if reason:
         return _Alone(reason)
     maker = _Maker(spec if found.ranges is None else spec.with_space(found.ranges.space), found)
-    if fuse == "auto" and resources.device != maker.device:
-        return _Alone("there is no GPU here to measure on; a number instead of auto needs none")
+    is_as_trials = resources.device == maker.device
+    if fuse == "auto" and not is_as_trials:
+        return _Alone(
+            "there is no GPU here to measure on; a number instead of auto measures nothing"
+        )
     fusion = examine_fusion(maker.make(0))
     if fusion.reason:
         return _Alone(f"trials cannot share their steps: {fusion.reason}")
@@ -136,8 +143,11 @@ def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> L
     if shapes > 1 and wanted.most < shapes * FEWEST:
         return _Alone(*_explain_few(wanted.most, shapes, maker.splitting))
     if isinstance(fuse, int):
+        measures = measures and is_as_trials
         gain = measure_gain(maker.make, int(fuse / shapes)) if measures else None
-        return LanePlan(wanted, _describe(wanted, shapes, maker.splitting, gain), gain)
+        words = _describe(wanted, shapes, maker.splitting, gain)
+        where = "" if is_as_trials else "; examined on a CPU, as there is no GPU here"
+        return LanePlan(wanted, words + where, gain)
     left = min(SECONDS, _limit_seconds(spec, cost) - (time.monotonic() - start))
     return _measure(spec, maker, wanted, slots, left)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,15 +13,18 @@ import torch
 from torch import Tensor
 
 from tests.lanes import Bench, Make, check_each, count_storage, list_cases, name, torch_threads
+from trainables.config import regularisers as config
 from trainables.lanes import group as group_module
 from trainables.lanes import joint_optimizer, updates
 from trainables.lanes.group import Group
 from trainables.lanes.joint_optimizer import JointOptimizer
+from trainables.lanes.lane import Lane
 from trainables.lanes.programs import Programs
 from trainables.loop import TrainingRun, train
 from trainables.models import MLP
 from trainables.regularisers import averaging, noise
 from trainables.regularisers.base import Now
+from trainables.regularisers.max_norm import MaxNorm
 from trainables.regularisers.step_sizes import RowSteps, WeightSteps
 
 IMAGES = Bench()
@@ -97,6 +102,29 @@ def test_every_regulariser_updates_several_lanes_at_once_or_has_a_reason(
     )
     joins = WAYS[next(iter(case))] == AT_ONCE
     assert set(known[0].values()) == ({True} if joins else set())
+
+
+@pytest.mark.parametrize(("optimizer", "sizes"), [("adam", [2, 1]), ("sgd", [3])])
+def test_lanes_on_a_gpu_update_at_once_if_their_optimisers_count_equal_steps(
+    optimizer: str, sizes: list[int]
+) -> None:
+    """The counts are on the CPU: a GPU can use one of them, and no row."""
+    training, lanes = {"optimizer": {"name": optimizer}}, []
+    for number in range(3):
+        run = mlp(training=training, penalty="l1", **{"lambda": 0.01})()
+        next(train(run))
+        lanes.append(Lane(run, number, updates.describe_updates(run), []))
+        run.data = replace(run.data, device="cuda")
+    lanes[2].run.steps += 1
+    assert [len(part) for part in updates._divide(lanes)] == sizes
+
+
+def test_a_bound_of_several_lanes_is_on_the_device_of_their_weights() -> None:
+    one, other = (MaxNorm(config.MaxNorm(max_norm=limit)) for limit in (0.4, 0.5))
+    weight: Any = SimpleNamespace(weight=torch.empty(2, 3, device="meta"))
+    joined = one.join([other], SimpleNamespace(weights=[weight]))  # type: ignore[arg-type]  # it reads nothing else
+    assert joined._exceeded is not None
+    assert (joined._limit.device.type, joined._exceeded.device.type) == ("meta", "meta")
 
 
 def test_lanes_of_unlike_regularisers_are_each_as_alone(known: list[dict[Any, bool]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,7 @@ from service.server.store.transitions import find_row, transition
 from service.server.store.webhook_store import WebhookStore
 from service.study.events import BestImproved, EpochEnded, TrialEnded, TrialEvent, TrialStarted
 from service.study.records import Epoch, Role, Trial, TrialState
+from tests.log_records import LogRecords
 from tests.patience import patience
 from tests.stores import Clock
 
@@ -645,16 +647,16 @@ class TestLeases:
         assert two.acquire("events", 10)
 
     def test_one_that_is_held_for_longer_than_a_lease_lasts_is_over(
-        self, database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
+        self, database: Database, clock: Clock, logs: LogRecords
     ) -> None:
         """The clock of the process that took it was wrong, or has been set back."""
         one, two = LeaseStore(database, "one", clock), LeaseStore(database, "two", clock)
         clock.now += 3600
         assert one.acquire("queue", 10)
         clock.now -= 3600
-        with caplog.at_level("WARNING"):
+        with logs.at_level(logging.WARNING):
             assert two.acquire("queue", 10)
-        assert "held by one for 3610 s more" in caplog.text
+        assert "held by one for 3610 s more" in logs.text
         assert not one.acquire("queue", 10)
 
     def test_of_many_that_ask_at_once_one_gets_it(self, database: Database) -> None:

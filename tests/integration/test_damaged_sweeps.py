@@ -20,6 +20,7 @@ from service.server.reconciler import Reconciler
 from service.server.store.job_records import DriverReport
 from service.sweep.home import Home, SweepFolder
 from service.sweep.load import read_sweep
+from tests.log_records import LogRecords
 from tests.patience import patience
 from tests.strange_files import SECRET, STRANGE, Maker
 from tests.worlds import World, refused
@@ -186,14 +187,14 @@ def test_a_page_of_users_code_runs_nothing_in_a_browser(world: World, sweep: str
 
 
 def test_the_output_of_a_driver_is_added_to_a_plain_log_only(
-    world: World, sweep: str, caplog: pytest.LogCaptureFixture
+    world: World, sweep: str, logs: LogRecords
 ) -> None:
     reconciler, log = _reconciler(world), folder_of(world, sweep).driver_log
     for kind in ("link", "hard link", "pipe", "socket", "folder", "link to a device"):
         kept = replace(log, STRANGE[kind])
-        caplog.clear()
+        logs.clear()
         reconciler._append_to_log(sweep, "it died")
-        assert "is not continued" in caplog.text, kind
+        assert "is not continued" in logs.text, kind
         secret = log.parent / ".secret"
         assert not secret.exists() or secret.read_text(encoding="utf-8") == SECRET
         del kept

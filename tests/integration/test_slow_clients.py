@@ -20,6 +20,7 @@ from service.server.api.app import create_app
 from service.server.api.rate_limits import RateSettings
 from service.server.http_timeouts import PatientProtocol
 from service.server.serve import check_proxies
+from tests.log_records import LogRecords
 from tests.patience import wait_for
 from tests.served import served
 from tests.worlds import World
@@ -119,17 +120,15 @@ def counted(port: int) -> str:
     return httpx2.get(f"http://127.0.0.1:{port}/metrics").text
 
 
-def test_a_client_that_leaves_is_no_server_error(
-    world: World, port: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
+def test_a_client_that_leaves_is_no_server_error(world: World, port: int, logs: LogRecords) -> None:
+    with logs.at_level(logging.INFO):
         for _ in range(10):
             with connect(port) as connection:
                 connection.sendall(head(world) + b"name: ")
         left = 'gapsweep_requests_total{method="POST",path="/v1/sweeps",status="499"} 10.0'
         wait_for(lambda: left in counted(port), 10)
     assert 'status="500"' not in counted(port)
-    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+    assert [r for r in logs.records if r.levelno >= logging.WARNING] == []
 
 
 def ask(port: int, claimed: str) -> int:

@@ -56,6 +56,9 @@ def test_a_product_is_compared_for_drawn_values_once_for_each_layout(
         call = Call(torch.ops.aten.mm.default, (Lanes(one), Lanes(second)), {}, LANES)
         are_always_equal(call_together, call)
     assert compared == [other.stride(), other.mT.stride()]
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    are_always_equal(call_together, call)
+    assert compared[2:] == [other.mT.stride()]
 
 
 def test_a_sum_in_another_order_is_found_whose_results_are_equal_by_chance() -> None:
@@ -70,6 +73,51 @@ def test_a_sum_in_another_order_is_found_whose_results_are_equal_by_chance() -> 
     assert torch.equal(sum_backwards(call).stack, values.stack.sum(1))
     assert not are_always_equal(sum_backwards, call)
     assert are_always_equal(call_together, call)
+
+
+def test_a_sum_that_changes_its_argument_is_compared_for_other_values() -> None:
+    def sum_backwards(call: Call) -> Lanes:
+        whole, _, place, more = (getattr(arg, "stack", arg) for arg in call.args)
+        for row, added in zip(whole, more, strict=True):
+            row.index_add_(0, place.flip(0), added.flip(0))
+        return Lanes(whole)
+
+    whole, more = torch.zeros(LANES, 2, 9), torch.randint(9, (LANES, 30, 9)).float()
+    args = (Lanes(whole), 0, torch.arange(30) % 2, Lanes(more))
+    call = Call(torch.ops.aten.index_add_.default, args, {}, LANES)
+    assert not are_always_equal(sum_backwards, call)
+    assert are_always_equal(call_together, call)
+    assert not whole.any()
+
+
+def test_values_are_drawn_that_a_call_takes() -> None:
+    """On a GPU, a loss of values that are no probabilities ends the process."""
+    probabilities, targets = torch.rand(LANES, 64, 3), torch.rand(LANES, 64, 3).round()
+    args = (Lanes(probabilities), Lanes(targets))
+    call = Call(torch.ops.aten.binary_cross_entropy.default, args, {}, LANES)
+    assert batched_calls._is_equal_for_others(batched_calls.call_apart, call)
+    drawn = batched_calls._draw_like(Lanes(3 * probabilities)).stack
+    assert drawn.amin() >= 0
+    assert drawn.amax() > 1
+
+
+def test_a_call_that_refuses_other_values_is_made_lane_by_lane() -> None:
+    def call_each(call: Call) -> Lanes:
+        return Lanes(torch.stack([_refuse_others(row) for row in call.args[0].stack]))
+
+    call = Call(_refuse_others, (Lanes(torch.full((LANES, 3), 2.0)),), {}, LANES)
+    assert not are_always_equal(call_each, call)
+
+
+def _refuse_others(value: Tensor) -> Tensor:
+    if (value != 2).any():
+        raise RuntimeError("it takes nothing but 2")
+    return value.sum()
+
+
+def test_values_are_drawn_in_the_memory_layout_of_the_call() -> None:
+    stack = torch.rand(LANES, 6, 7, 9)[:, :, 0]
+    assert batched_calls._draw_like(Lanes(stack)).stack.stride() == stack.stride()
 
 
 def test_a_recording_describes_its_results_without_fake_tensors() -> None:

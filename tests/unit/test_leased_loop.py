@@ -15,6 +15,7 @@ from service.base.errors import ClusterUnavailableError
 from service.server.leased_loop import LEASE, ROUND_LIMIT, LeasedLoop
 from service.server.store.database import Database
 from service.server.store.lease_store import LeaseStore
+from tests.log_records import LogRecords
 from tests.patience import patience, wait_for
 from tests.stores import Store
 
@@ -180,9 +181,7 @@ def test_a_round_that_raises_is_followed_by_another_and_trouble_is_known_until_i
     assert keeper.last_round is not None
 
 
-def test_trouble_is_said_once_and_again_when_it_comes_again(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_trouble_is_said_once_and_again_when_it_comes_again(house: House, logs: LogRecords) -> None:
     fates = iter(["away", "away", "away", "worse", "worse", None, "away", "away"])
     over = threading.Event()
 
@@ -194,9 +193,9 @@ def test_trouble_is_said_once_and_again_when_it_comes_again(
             raise ClusterUnavailableError(fate)
 
     def listed() -> list[str]:
-        return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        return [r.getMessage() for r in logs.records if r.levelno == logging.WARNING]
 
-    with caplog.at_level(logging.WARNING, "service.server.leased_loop"):
+    with logs.at_level(logging.WARNING, "service.server.leased_loop"):
         house.keeper(work)
         assert over.wait(WAIT)
     assert listed() == [f"{NAME}: {w}" for w in ("away", "worse", "away")]

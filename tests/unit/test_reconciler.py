@@ -33,6 +33,7 @@ from service.server.store.progress_store import ProgressStore
 from service.server.store.sweep_tokens import SweepScope
 from service.server.store.user_roles import UserRole
 from service.server.sweep_service import ServiceSettings, SweepService
+from tests.log_records import LogRecords
 from tests.stores import Store
 
 SPEC: dict[str, Any] = {
@@ -434,7 +435,7 @@ def test_a_driver_that_fails_to_start_twice_for_one_reason_is_not_tried_again(ho
     "error", [ZeroDivisionError("nobody foresaw that"), ClusterUnavailableError("status 500")]
 )
 def test_a_sweep_that_cannot_be_handled_stops_no_other(
-    house: House, error: Exception, caplog: pytest.LogCaptureFixture
+    house: House, error: Exception, logs: LogRecords
 ) -> None:
     first, second = house.submit(), house.submit()
     house.round()
@@ -445,7 +446,7 @@ def test_a_sweep_that_cannot_be_handled_stops_no_other(
         house.round()
     assert house.job(third).state is JobState.STARTING
     assert house.job(second).state is JobState.RUNNING
-    assert sum("cannot be handled" in r.getMessage() for r in caplog.records) == 1
+    assert sum("cannot be handled" in r.getMessage() for r in logs.records) == 1
     house.round(TROUBLE_TIMEOUT)
     job = house.job(first)
     assert job.state is JobState.FAILED

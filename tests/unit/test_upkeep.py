@@ -19,6 +19,7 @@ from service.server.upkeep import ANNOUNCE_PATIENCE, BUNDLE_GRACE, Upkeep
 from service.sweep.folder_removal import list_aside
 from service.sweep.home import Home, SweepFolder
 from tests.archives import archive
+from tests.log_records import LogRecords
 from tests.stores import Clock
 from tests.worlds import World, refused
 
@@ -173,7 +174,7 @@ def test_webhooks_hear_of_a_deletion_and_it_waits_for_them_for_an_hour(kept: Kep
 
 
 def test_a_folder_that_cannot_be_deleted_keeps_the_rows(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, logs: LogRecords
 ) -> None:
     sweep_id = kept.run()
     kept.delete(sweep_id)
@@ -184,7 +185,7 @@ def test_a_folder_that_cannot_be_deleted_keeps_the_rows(
     with monkeypatch.context() as closed:
         closed.setattr(upkeep_module, "delete_aside", refuse)
         kept.upkeep.round()
-    assert f"the folder of {sweep_id} cannot be deleted" in caplog.text
+    assert f"the folder of {sweep_id} cannot be deleted" in logs.text
     assert kept.is_known(sweep_id)
     kept.upkeep.round()
     assert not kept.is_known(sweep_id)

@@ -29,6 +29,7 @@ from service.server.store.lease_store import LeaseStore
 from service.server.store.webhook_store import WebhookStore
 from service.server.sweep_service import ServiceSettings
 from service.server.webhook_delivery import TRIES, WebhookSender, check_urls, gather_urls, hide_path
+from tests.log_records import LogRecords
 from tests.patience import wait_for
 from tests.stores import Store
 
@@ -255,16 +256,16 @@ def test_a_call_that_is_made_again_is_signed_for_its_own_time(
 
 
 def test_what_is_never_taken_is_given_up_and_the_next_is_told(
-    house: House, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    house: House, receiver: Receiver, logs: LogRecords
 ) -> None:
     house.webhooks.set_urls([receiver.url()])
     house.change(STARTING)
     receiver.status = 500
-    with caplog.at_level(logging.ERROR):
+    with logs.at_level(logging.ERROR):
         for _ in range(TRIES + 3):
             house.round(3600.0)
     assert receiver.changes == [("digits-1", "starting")] * TRIES
-    assert "gave up event" in caplog.text
+    assert "gave up event" in logs.text
     house.change(RUNNING)
     receiver.status = 200
     house.round()
@@ -273,7 +274,7 @@ def test_what_is_never_taken_is_given_up_and_the_next_is_told(
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_an_event_that_a_receiver_refuses_does_not_hold_up_the_next(
-    house: House, receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int
+    house: House, receiver: Receiver, logs: LogRecords, status: int
 ) -> None:
     house.webhooks.set_urls([receiver.url()])
     house.change(STARTING)
@@ -283,7 +284,7 @@ def test_an_event_that_a_receiver_refuses_does_not_hold_up_the_next(
     receiver.status = 204
     house.round()
     assert [new for _, new in receiver.changes] == ["starting", "running"]
-    assert "gave up event" in caplog.text
+    assert "gave up event" in logs.text
 
 
 def test_an_event_that_cannot_be_written_does_not_hold_up_the_next(
@@ -369,15 +370,13 @@ def test_one_whose_name_is_none_does_not_hold_up_another(
     assert [new for _, new in receiver.changes] == ["starting"]
 
 
-def test_passwords_in_addresses_are_not_logged(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_passwords_in_addresses_are_not_logged(house: House, logs: LogRecords) -> None:
     house.webhooks.set_urls([f"http://ann:hunter22@127.0.0.1:{find_free_port()}/"])
     house.change(STARTING)
-    with caplog.at_level(logging.WARNING):
+    with logs.at_level(logging.WARNING):
         house.round()
-    assert "127.0.0.1" in caplog.text
-    assert "hunter22" not in caplog.text
+    assert "127.0.0.1" in logs.text
+    assert "hunter22" not in logs.text
 
 
 @pytest.mark.parametrize(
@@ -441,9 +440,7 @@ def test_what_may_be_secret_of_a_url_is_hidden(url: str, shown: str) -> None:
     assert hide_path(url) == shown
 
 
-def test_no_log_line_and_no_error_has_the_path_of_a_webhook(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_log_line_and_no_error_has_the_path_of_a_webhook(house: House, logs: LogRecords) -> None:
     url = f"http://127.0.0.1:{find_free_port()}/{SECRET_PATH}?key={SECRET_PATH}"
     house.webhooks.set_urls([url])
     house.change(JobState.CANCELLED)
@@ -451,13 +448,13 @@ def test_no_log_line_and_no_error_has_the_path_of_a_webhook(
     def fail(asked: str, *_: object) -> int:
         raise ValueError(f"cannot call {asked}, of which the path is /{SECRET_PATH}")
 
-    with caplog.at_level(logging.DEBUG):
+    with logs.at_level(logging.DEBUG):
         house.round()
         house.caller = WebhookSender(house.webhooks, SECRET, fail, house.clock)
         for tries in range(1, TRIES + 1):
             house.round(2.0**tries)
-    assert "gave up event" in caplog.text
-    assert "verysecretpath" not in caplog.text
+    assert "gave up event" in logs.text
+    assert "verysecretpath" not in logs.text
     for bad in (f"http://127.0.0.1:port/{SECRET_PATH}", f"//{SECRET_PATH}"):
         with pytest.raises(InputError) as caught:
             check_urls([bad])
@@ -512,7 +509,7 @@ def dripping() -> Iterator[str]:
 
 
 def test_a_receiver_that_drips_its_answer_has_one_timeout_for_all_of_it(
-    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    house: House, monkeypatch: pytest.MonkeyPatch, logs: LogRecords
 ) -> None:
     monkeypatch.setattr(webhook_delivery, "_TIMEOUT", 0.4)
     with dripping() as url:
@@ -521,7 +518,7 @@ def test_a_receiver_that_drips_its_answer_has_one_timeout_for_all_of_it(
         began = time.monotonic()
         house.round()
     assert time.monotonic() - began < 10
-    assert "no response within 0 s" in caplog.text
+    assert "no response within 0 s" in logs.text
     assert house.webhooks.due() == ()
 
 

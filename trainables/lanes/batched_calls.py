@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from trainables.compat import silence_vmap_fallback
+from trainables.errors import is_out_of_memory
 
 _aten = torch.ops.aten
 silence_vmap_fallback()  # what has no rule of vmap's is compared with the calls of each lane, too
@@ -169,9 +170,10 @@ def are_always_equal(form: Form, call: Call) -> bool:
     """Whether a form of a call that may sum has the bits of each lane for other values, too."""
     if form in (call_apart, call_aligned) or not _may_sum(call):
         return True
-    key = (form, *_describe(call), torch.get_num_threads())
+    how = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    key = (form, *_describe(call), *how)
     if key not in _EQUAL:
-        made = [leaf.stack.numel() for leaf in pytree.tree_leaves(form(call))]
+        made = [leaf.stack.numel() for leaf in pytree.tree_leaves(form(call.copy()))]
         draws = math.ceil(_SAMPLED / max(1, min(made, default=1)))
         if call.target not in _PRODUCTS:
             draws = min(draws, _MOST_DRAWS)
@@ -181,10 +183,11 @@ def are_always_equal(form: Form, call: Call) -> bool:
 
 def _may_sum(call: Call) -> bool:
     """Whether a result may depend on several entries of an argument of floating point."""
-    if torch.Tag.pointwise in getattr(call.target, "tags", ()) or call.changes:
+    if torch.Tag.pointwise in getattr(call.target, "tags", ()) or call.name in _EXACT:
         return False
-    lanes = [leaf.stack for leaf in call.leaves if isinstance(leaf, Lanes)]
-    return call.computes and any(stack.is_floating_point() for stack in lanes)
+    values = [leaf.stack if isinstance(leaf, Lanes) else leaf for leaf in call.leaves]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    return call.computes and any(tensor.is_floating_point() for tensor in tensors)
 
 
 def _describe(call: Call) -> tuple[Any, ...]:
@@ -204,17 +207,33 @@ def _describe_leaf(leaf: Any) -> Any:
 def _is_equal_for_others(form: Form, call: Call) -> bool:
     args, kwargs = pytree.tree_map(_draw_like, (call.args, call.kwargs))
     drawn = Call(call.target, args, kwargs, call.width)
-    alone = [call.target(*args, **kwargs) for args, kwargs in _divide(drawn)]
-    return agree(form(drawn), alone)
+    each = [copy_tensors(one) for one in _divide(drawn)]  # a call may change its arguments
+    try:
+        alone = [(call.target(*args, **kwargs), args, kwargs) for args, kwargs in each]
+        made = form(drawn)
+        if call.changes:
+            return agree((made, drawn.args, drawn.kwargs), alone)
+        return agree(made, [one for one, *_ in alone])
+    except Exception as error:  # torch refuses such values, by several types
+        if is_out_of_memory(error):
+            raise
+        return False
 
 
 def _draw_like(value: Any) -> Any:
-    """Other values of floating point; whole numbers, which may be indices, as they are."""
+    """Other values of floating point, in the same memory layout.
+
+    None is negative, or above 1, if none was: torch refuses some as probabilities or variances, on
+    a GPU for the rest of the process. Whole numbers, which may be indices, stay as they are.
+    """
     if isinstance(value, Lanes):
         return Lanes(_draw_like(value.stack))
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return torch.empty_like(value).normal_()
-    return value
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    drawn = _copy(value).normal_()
+    if not value.numel() or value.amin() < 0:
+        return drawn
+    return drawn.abs_() if value.amax() > 1 else drawn.uniform_()
 
 
 def _depends_on_place(call: Call) -> bool:

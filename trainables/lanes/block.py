@@ -149,10 +149,8 @@ class Block:
     def _run(self, read: Read, share: float | None) -> list[Tensor | None]:
         """The losses and gradients; the first step of each lane is compared with that alone."""
         program = self._find(read)
-        if program in self._checked and share is None:
+        if program in self._checked:
             return self._replays.run(program, read.given)
-        if program in self._checked:  # whose gradients are added to those of another batch
-            return program.run(self._stacks, read.given, self._random)
         expected = [
             None if program in lane.checked else lane.step_alone(read.of_lane(row), share)
             for row, lane in enumerate(self.lanes)

@@ -37,6 +37,13 @@ class RandomStates:
         self.note()
 
 
+def renew_generator() -> None:
+    """Let torch's generator of the GPU draw again after a capture that failed, as before it."""
+    default, fresh = _find_default("cuda"), torch.Generator("cuda")
+    fresh.set_state(default.get_state())
+    default.graphsafe_set_state(fresh)
+
+
 def _find_default(kind: str) -> torch.Generator:
     if kind == "cpu":
         return torch.default_generator

@@ -6,22 +6,24 @@ to make. A graph makes them from the same memory, so that what it is given is co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from trainables.lanes.batched_calls import are_same
 from trainables.lanes.programs import Given, Program
-from trainables.lanes.random_states import RandomStates
+from trainables.lanes.random_states import RandomStates, renew_generator
 from trainables.lanes.updates import restore
 
 
 class Replays:
     """Runs programs on the stacks of a block; on a GPU as graphs, after the first run of each.
 
-    A graph's results lie in memory that its next run writes to. It is used if it has the bits of
-    the run that it is captured from.
+    A graph is used if it has the bits of the run that it is captured from.
     """
 
     def __init__(self, stacks: Sequence[Tensor], states: Sequence[RandomStates]) -> None:
@@ -47,14 +49,20 @@ class Replays:
     ) -> list[Tensor | None]:
         """Capture a program in a run, and compare the two."""
         self._known[program] = None
-        if not all(tensor.is_cuda for tensor in (*self._stacks, *values, *drawn)):
+        if not _are_on_gpu([*self._stacks, *values, *drawn]):
             return program.call(self._stacks, values, drawn)
         before = [stack.clone() for stack in self._stacks]
-        made = program.call(self._stacks, values, drawn)
+        try:
+            with _refusing_to_wait():
+                made = program.call(self._stacks, values, drawn)
+        except RuntimeError:  # a failed capture would leave torch's allocator in a capture
+            restore(self._stacks, before)
+            return program.call(self._stacks, values, drawn)
         after = [stack.clone() for stack in self._stacks]
         try:
             replay = _Replay(program, self._stacks, values, drawn)
-        except RuntimeError:  # a call that no graph can have
+        except RuntimeError:  # a call that no graph can have, or too little memory
+            renew_generator()
             return made
         restore(self._stacks, before)
         found = replay.run([*values, *drawn])
@@ -62,6 +70,10 @@ class Replays:
             self._known[program] = replay
         restore(self._stacks, after)
         return made
+
+
+def _are_on_gpu(tensors: Sequence[Tensor]) -> bool:
+    return all(tensor.is_cuda for tensor in tensors)
 
 
 class _Replay:
@@ -77,7 +89,7 @@ class _Replay:
         self._inputs = [tensor.clone() for tensor in (*values, *drawn)]
         own_values, own_drawn = self._inputs[: len(values)], self._inputs[len(values) :]
         self._graph = torch.cuda.CUDAGraph()
-        now, own = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        now, own = torch.cuda.current_stream(), _find_stream()
         own.wait_stream(now)
         with torch.cuda.stream(own):
             self._graph.capture_begin(capture_error_mode="thread_local")
@@ -88,7 +100,26 @@ class _Replay:
         now.wait_stream(own)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        """The outputs, which the next run writes to."""
+        """The outputs, copies: the graph's next run writes to its own, which users may keep."""
         restore(self._inputs, inputs)
         self._graph.replay()
-        return self._made
+        return [None if made is None else made.clone() for made in self._made]
+
+
+@cache
+def _find_stream() -> torch.cuda.Stream:
+    """The stream of all captures: cuBLAS keeps memory for each stream that it was used on."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+@contextmanager
+def _refusing_to_wait() -> Iterator[None]:
+    """Let calls raise that wait for the GPU, which no graph can have."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():  # torch says that it does not notice every such call
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

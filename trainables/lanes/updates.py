@@ -112,10 +112,22 @@ def _find_owner(hook: Hook) -> Regulariser | None:
 
 def _divide(lanes: Sequence[Lane]) -> Iterator[list[Lane]]:
     """Lanes one after the other that update in the same way, as many as fit."""
-    for _, alike in groupby(lanes, key=lambda lane: describe_updates(lane.run)):
+    for _, alike in groupby(lanes, key=_find_kind):
         some = list(alike)
         most = _count_most(some)
         yield from (some[start : start + most] for start in range(0, len(some), most))
+
+
+def _find_kind(lane: Lane) -> Hashable:
+    """What is equal of the lanes of a part.
+
+    Torch's optimisers keep the number of their steps on the CPU. A GPU cannot read rows of such
+    numbers, and multiplies by the reciprocal of one where it divides by it.
+    """
+    run = lane.run
+    kept = (v for state in run.parts.optimizer.state.values() for v in state.values())
+    counts = run.data.device != "cpu" and any(isinstance(v, Tensor) and not v.ndim for v in kept)
+    return describe_updates(run), run.steps if counts else 0
 
 
 def _count_most(lanes: Sequence[Lane]) -> int:

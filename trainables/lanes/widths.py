@@ -221,7 +221,7 @@ class _Meter:
     step: float = 0.0
 
     def __post_init__(self) -> None:
-        self._base = _count_allocated()
+        self._base = _begin_to_count()
         self._alone = [_prepare(self.create(0))]
         self._steps = self._alone[0].rates.timetable.steps_per_epoch or _STEPS
         self._train_alone(1)
@@ -239,7 +239,7 @@ class _Meter:
             return
         numbers = range(len(self._alone), width)
         self._alone += [_prepare(self.create(number)) for number in numbers]
-        base, group = _count_allocated(), Group()
+        base, group = _begin_to_count(), Group()
         for number in range(width):
             group.take(_prepare(self.create(number)))
         advance = partial(_advance, group)
@@ -305,22 +305,22 @@ def _time(advance: Callable[[int], None], steps: int) -> float:
     return clock() - start
 
 
-def _count_allocated() -> int:
-    """The bytes of tensors on the GPU; 0 of a training on a CPU."""
+def _begin_to_count() -> int:
+    """The bytes of tensors on the GPU, where the count of a peak begins; 0 without a GPU."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return 0
     gc.collect()
+    torch.cuda.reset_peak_memory_stats()
     return torch.cuda.memory_allocated()
 
 
 def _measure_memory(runs: Sequence[TrainingRun], advance: Callable[[int], None], base: int) -> int:
     """The bytes of trainings at the peak of a short epoch: what they hold, and activations.
 
-    On a GPU, before they were made, ``base`` bytes were allocated.
+    On a GPU at the peak since ``base`` bytes were allocated, before they were made: later epochs
+    replay graphs, whose activations lie in memory that torch does not count.
     """
     if runs[0].data.device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        advance(1)
         return torch.cuda.max_memory_allocated() - base
     held = (
         leaf

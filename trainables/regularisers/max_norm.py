@@ -36,9 +36,11 @@ class MaxNorm(Regulariser):
     def join(self, others: Sequence[MaxNorm], subject: Subject) -> MaxNorm:
         """One with the bound of each, ``(L, 1)``, which notes for each what it exceeded."""
         made, each = copy.copy(self), (self, *others)
-        made.subject, made._limit = subject, torch.stack([o._limit for o in each]).unsqueeze(1)
+        device = subject.weights[0].weight.device
+        limits = torch.stack([o._limit for o in each]).unsqueeze(1)
+        made.subject, made._limit = subject, limits.to(device)
         noted = [o._exceeded if o._exceeded is not None else torch.tensor(False) for o in each]
-        made._exceeded = torch.stack(noted)
+        made._exceeded = torch.stack([one.to(device) for one in noted])
         for one, row in zip(each, made._exceeded, strict=True):
             one._exceeded = row
         return made
