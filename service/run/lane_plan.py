@@ -145,7 +145,9 @@ def _plan(spec: SweepSpec, found: Preflight, slots: int, *, measures: bool) -> L
     if isinstance(fuse, int):
         measures = measures and is_as_trials
         gain = measure_gain(maker.make, int(fuse / shapes)) if measures else None
-        return LanePlan(wanted, _describe(wanted, shapes, maker.splitting, gain), gain)
+        words = _describe(wanted, shapes, maker.splitting, gain)
+        where = "" if is_as_trials else "; examined on a CPU, as there is no GPU here"
+        return LanePlan(wanted, words + where, gain)
     left = min(SECONDS, _limit_seconds(spec, cost) - (time.monotonic() - start))
     return _measure(spec, maker, wanted, slots, left)
 

@@ -28,6 +28,8 @@ from tests.faults.kills import Sessions, build_spec, check_runs, compare
 from tests.houses import House
 from tests.patience import patience, wait_for
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 KEPT = Path(__file__).parents[1] / "data" / "sweep_of_format_2"
 SPEC = build_spec(1, budget={"trials": 6}, confirm={"top_k": 1, "replicates": 5, "trainings": 10})
 

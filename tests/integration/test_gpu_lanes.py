@@ -14,12 +14,12 @@ import yaml
 from torch import Tensor, nn
 
 from tests.commands import gapsweep_process
-from tests.lanes import Bench, Make, check_each, list_cases
+from tests.lanes import Bench, Make, check_each, list_cases, name
 from trainables.lanes import replays
 from trainables.lanes.examination import examine_fusion
 from trainables.lanes.widths import find_width
 from trainables.loading import ModuleTrainable
-from trainables.loop import TrainingRun
+from trainables.loop import TrainingRun, train
 from trainables.models import CNN, MLP
 
 pytestmark = pytest.mark.gpu
@@ -78,6 +78,22 @@ def test_lanes_of_any_number_have_the_bits_of_each_alone(
         return bench.make(MLP([32, 32]), rates, **l1)
 
     check_each(*(partial(make, number) for number in range(width)))
+
+
+@pytest.mark.parametrize("case", [{"max_norm": 0.4}, {"penalty": "l1", "lambda": 0.01}], ids=name)
+def test_lanes_of_different_ages_are_updated_as_each_alone(
+    bench: Bench, case: dict[str, Any]
+) -> None:
+    """Adam's numbers of steps, and the bounds of max-norm, are on the CPU."""
+
+    def make(number: int) -> TrainingRun:
+        training = {"seed": number, "optimizer": {"name": "adam"}}
+        run = bench.make(MLP([32]), training, **case)
+        if number > 1:
+            next(train(run))
+        return run
+
+    check_each(*(partial(make, number) for number in range(4)))
 
 
 class Noisy(nn.Module):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+from importlib import import_module
 from pathlib import Path
 
 import gapsweep
@@ -65,6 +67,14 @@ SPEC = {
 }
 
 
+@pytest.fixture
+def transformers() -> None:
+    """A Trainer looks for garbage before each training, and not through what was frozen."""
+    import_module("transformers.trainer")
+    import_module("transformers.models.bert.modeling_bert")
+    gc.freeze()
+
+
 def _run_and_die(at: str) -> None:
     import os
 
@@ -72,6 +82,7 @@ def _run_and_die(at: str) -> None:
     gapsweep.run(SPEC, home="killed", progress=False)
 
 
+@pytest.mark.usefixtures("transformers")
 def test_a_sweep_that_is_killed_in_a_trainer_goes_on_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

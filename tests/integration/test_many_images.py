@@ -107,7 +107,11 @@ def test_images_that_do_not_fit_in_memory_are_trained_on(tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, "-c", f"SPEC = {spec!r}\nLIMIT = {LIMIT}\n{PROGRAM}", str(tmp_path)],
         cwd=tmp_path,
-        env={**os.environ, "GAPSWEEP_HOME": str(tmp_path / "home")},
+        env={
+            **os.environ,
+            "GAPSWEEP_HOME": str(tmp_path / "home"),
+            "GAPSWEEP_MLFLOW_URI": "off",
+        },
         capture_output=True,
         text=True,
     )

@@ -74,7 +74,7 @@ def test_the_spec_by_example_is_the_demos() -> None:
 
 def test_the_residual_network(tmp_path: Path, no_mlflow: None, shared_ray: Ray) -> None:
     write(tmp_path, TRAINABLES, "resnet")
-    changes = settings(*SMALL, "training.max_epochs=1", "search.pruner=none")
+    changes = settings(*SMALL, "training.max_epochs=1", "model.width=2", "search.pruner=none")
     summary = swept(tmp_path, *shared_ray.options, *changes, env=shared_ray.env)
     assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "paused": 0}
 

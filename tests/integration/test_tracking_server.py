@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.request
 from collections import Counter
@@ -16,6 +15,8 @@ from typing import Any
 
 import mlflow
 import pytest
+import uvicorn
+from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
 
 from service.base.ports import find_free_port
 from service.run import session_log
@@ -32,6 +33,7 @@ from service.tracking.run_tags import SWEEP_TAG
 from service.tracking.unended_runs import find_open_runs
 from tests.commands import DIGITS, LOCAL, gapsweep, settings
 from tests.contract.sweeps import Executor
+from tests.forks import forked_script
 from tests.patience import patience, wait_for
 from tests.tracked import tracked
 
@@ -40,10 +42,15 @@ pytestmark = pytest.mark.usefixtures("without_plots")
 
 @contextmanager
 def _server(folder: Path, port: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    command += ["--default-artifact-root", str(folder / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    """The process that ``mlflow server`` starts, forked with MLflow imported."""
+    script = Path(uvicorn.__file__).parent / "__main__.py"
+    command = forked_script(script, "--port", str(port), "mlflow.server.fastapi_app:app")
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        BACKEND_STORE_URI_ENV_VAR: f"sqlite:///{folder / 'server.db'}",
+        ARTIFACT_ROOT_ENV_VAR: str(folder / "artifacts"),
+    }
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:

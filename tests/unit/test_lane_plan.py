@@ -146,6 +146,7 @@ def test_trials_on_gpus_are_examined_on_a_cpu_and_measured_nowhere_else(
     spec = read_spec(modules, 16, resources={"fuse": 16, "gpus": 0.5})
     found = plan_lanes(spec, "spec", run_preflight(spec, "spec"), 2, measures=True)
     assert (found.widths, found.gain) == (Widths(16, 16), None)
+    assert found.words.endswith("as it is alone; examined on a CPU, as there is no GPU here")
     found = plan(modules, "auto", resources={"fuse": "auto", "gpus": 0.5})
     assert not found.shares
     assert found.words.startswith("no: there is no GPU here to measure on; a number instead of")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -56,6 +57,8 @@ class FakeGpu:
         """Nothing waits."""
 
     def set(self, mode: Any) -> None:
+        if mode == "error":
+            warnings.warn("a prototype feature", stacklevel=2)
         self.mode = mode
 
 
@@ -97,6 +100,7 @@ def run_four(kind: type[Program] = Program) -> tuple[list[float], Tensor]:
     return [float(one[0, 0]) for one in made if one is not None], stacks[0]
 
 
+@pytest.mark.filterwarnings("error")
 def test_results_stay_when_a_program_is_replayed() -> None:
     """A user's optimiser may keep a gradient."""
     found, counted = run_four()

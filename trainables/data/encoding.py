@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ _LOOKED_AT = 10_000
 """Samples that are looked at for what float32 would lose."""
 _STEPS = 10
 """Steps of float32 that the deviation of numbers has at least."""
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
 
 
 def prepare(raw: Mapping[str, Raw], task: Task | None, *, keep_numbers: bool = False) -> Splits:
@@ -210,69 +213,44 @@ def _encode_inputs(
 def _encode_tables(
     raw: Mapping[str, pd.DataFrame | Array],
 ) -> tuple[dict[str, NDArray[np.float32]], Preprocessing]:
+    from sklearn.compose import ColumnTransformer  # takes a second, not for workers
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     train = raw["train"]
     assert isinstance(train, pd.DataFrame)
     numbers = [c for c in train if pd.api.types.is_numeric_dtype(train[c])]
     words = [c for c in train if c not in numbers]
-    frames = {n: x for n, x in raw.items() if isinstance(x, pd.DataFrame)}
-    made: dict[str, list[Array]] = {n: [] for n in frames}
-    columns: dict[Hashable, Column] = {}
-    for encode, names in ((_scale_numbers, numbers), (_encode_words, words)):
-        if names:  # an empty array beside another would give both another memory layout
-            arrays, found = encode({n: x[names] for n, x in frames.items()})
-            columns |= found
-            for name, array in arrays.items():
-                made[name].append(array)
-    stacked = {n: np.hstack(made[n] or [np.empty((len(x), 0))]) for n, x in frames.items()}
-    encoded = {n: x.astype(np.float32) for n, x in stacked.items()}
+    doubles = dict.fromkeys((c for c in numbers if train[c].dtype != np.float32), np.float64)
+    frames = {n: x.astype(doubles) for n, x in raw.items() if isinstance(x, pd.DataFrame)}
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    encoder = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(imputer, StandardScaler()), numbers),
+            ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
+        ]
+    )
+    fitted = encoder.fit_transform(frames["train"])
+    columns = {**_read_scales(encoder, numbers), **_read_categories(encoder, words)}
+    made = {n: fitted if n == "train" else encoder.transform(x) for n, x in frames.items()}
+    encoded = {name: x.astype(np.float32) for name, x in made.items()}
     return encoded, Preprocessing(columns=tuple(columns[c] for c in train))
 
 
-def _scale_numbers(
-    frames: Mapping[str, pd.DataFrame],
-) -> tuple[dict[str, Array], dict[Hashable, Column]]:
-    """Standardised columns, with the median in place of what is missing, and how they were made."""
-    from sklearn.impute import SimpleImputer  # takes a second, not for workers
-    from sklearn.preprocessing import StandardScaler
-
-    train = frames["train"]
-    narrow = train.columns[train.dtypes == np.float32]
-    arrays = {n: _lay_out(_widen(x, narrow)) for n, x in frames.items()}
-    imputer, scaler = SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    fitted = scaler.fit_transform(imputer.fit_transform(arrays["train"]))
-    others = {n: x for n, x in arrays.items() if n != "train"}
-    made = {n: scaler.transform(imputer.transform(x)) for n, x in others.items()}
-    found = zip(train, scaler.mean_, scaler.scale_, imputer.statistics_, strict=True)
-    columns = {n: Column(str(n), float(m), float(s), float(fill)) for n, m, s, fill in found}
-    return {"train": fitted, **made}, columns
+def _read_scales(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
+    if not names:
+        return {}
+    imputer, scaler = (step for _, step in encoder.named_transformers_["numbers"].steps)
+    fitted = zip(names, scaler.mean_, scaler.scale_, imputer.statistics_, strict=True)
+    return {n: Column(str(n), float(m), float(s), float(fill)) for n, m, s, fill in fitted}
 
 
-def _widen(frame: pd.DataFrame, narrow: pd.Index[Any]) -> pd.DataFrame:
-    """Numbers in float64, but for the columns that are to stay as they are."""
-    are_numbers = all(
-        isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in frame.dtypes
-    )
-    if are_numbers and narrow.empty:
-        return frame.astype(np.float64)  # column by column takes ten times as long
-    return frame.astype(dict.fromkeys(frame.columns.difference(narrow, sort=False), np.float64))
-
-
-def _lay_out(frame: pd.DataFrame) -> Array:
-    """The values in the memory layout on which the last bits of the columns' means depend."""
-    return frame.take(np.arange(frame.shape[1]), axis=1).to_numpy()
-
-
-def _encode_words(
-    frames: Mapping[str, pd.DataFrame],
-) -> tuple[dict[str, Array], dict[Hashable, Column]]:
-    """One column of 0 and 1 for each category of a column, and the categories."""
-    from sklearn.preprocessing import OneHotEncoder
-
-    train = frames["train"]
-    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(train)
-    made = {n: encoder.transform(x) for n, x in frames.items()}
-    found = zip(train, encoder.categories_, strict=True)
-    return made, {n: Column(str(n), categories=tuple(map(str, values))) for n, values in found}
+def _read_categories(encoder: ColumnTransformer, names: list[Hashable]) -> dict[Hashable, Column]:
+    if not names:
+        return {}
+    found = zip(names, encoder.named_transformers_["words"].categories_, strict=True)
+    return {n: Column(str(n), categories=tuple(str(v) for v in values)) for n, values in found}
 
 
 def _to_pixels(name: str, x: Array, divisor: float) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ to make. A graph makes them from the same memory, so that what it is given is co
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -115,7 +116,9 @@ def _find_stream() -> torch.cuda.Stream:
 def _refusing_to_wait() -> Iterator[None]:
     """Let calls raise that wait for the GPU, which no graph can have."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():  # torch says that it does not notice every such call
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
