@@ -56,11 +56,6 @@ def logs() -> LogRecords:
     return _RECORDS
 
 
-def pytest_sessionstart() -> None:
-    """Keep records from now on."""
-    logging.getLogger().addHandler(_RECORDS)
-
-
 def pytest_sessionfinish() -> None:
     """Keep no more."""
     logging.getLogger().removeHandler(_RECORDS)
@@ -69,6 +64,20 @@ def pytest_sessionfinish() -> None:
 def pytest_runtest_logstart() -> None:
     """Forget what the test before has logged."""
     _RECORDS.clear()
+    _attach()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Keep records, also where a fixture has replaced the handlers."""
+    _attach()
+
+
+def _attach() -> None:
+    """Attach the handler to the root, from which a server's logging takes all others away."""
+    root = logging.getLogger()
+    if _RECORDS not in root.handlers:
+        root.addHandler(_RECORDS)
 
 
 @pytest.hookimpl(wrapper=True)
