@@ -24,9 +24,14 @@ def list_generators(device: str) -> list[int]:
     return [] if device == "cpu" else [torch.cuda.current_device()]
 
 
+def uses_gpu() -> bool:
+    """Whether this process has used a GPU."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
 def list_used_generators() -> list[int]:
     """The GPUs whose random generators this process may have used, for ``fork_rng``."""
-    return list_generators("cuda" if torch.cuda.is_initialized() else "cpu")  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return list_generators("cuda" if uses_gpu() else "cpu")
 
 
 def set_precision(precision: Precision) -> None:

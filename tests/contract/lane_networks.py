@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F  # noqa: N812  # the conventional name
 from torch import Tensor, nn
@@ -22,6 +24,16 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.hidden(x).relu())  # type: ignore[no-any-return]  # nn.Module returns Any
+
+
+class Unrepeatable(Plain):
+    """Has other outputs each time, as sums in another order on a GPU have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 0.001 * next(_CALLS)
+
+
+_CALLS = itertools.count()
 
 
 class BatchNorm(nn.Sequential):

@@ -431,6 +431,11 @@ def test_an_examination_says_yes_and_leaves_the_training_as_it_is() -> None:
     assert before.keys() == run.model.state_dict().keys()
 
 
+def test_a_pass_that_differs_each_time_is_named() -> None:
+    found = examine_fusion(ROWS.make(networks.of(networks.Unrepeatable)))
+    assert found.reason.startswith("a pass has other results each time that it is made")
+
+
 @pytest.mark.parametrize(("network", "words"), networks.REFUSED[:3], ids=lambda v: str(v)[:40])
 def test_an_examination_says_no_with_the_reason(network: type[nn.Module], words: str) -> None:
     found = examine_fusion(ROWS.make(networks.of(network)))

@@ -104,7 +104,7 @@ class Feed:
 
 
 def _gather(indices: Tensor, leaf: Tensor) -> Tensor:
-    """The samples at indices ``(L, B)``, each lane's laid out as alone; a view is not possible.
+    """The samples at indices ``(L, B)``, each lane's in the memory layout that it has alone.
 
     Faster than ``leaf[indices]`` where the samples have the usual layout.
     """

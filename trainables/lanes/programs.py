@@ -308,8 +308,8 @@ class Programs:
             return recorded
         if not _are_all_same(wanted, call()):
             raise CannotFuseError(
-                "a pass has other results each time that it is made; on a GPU, torch may sum in "
-                "another order each time (`torch.use_deterministic_algorithms`)"
+                "a pass has other results each time that it is made; convolutions on a GPU repeat "
+                "theirs if `torch.backends.cudnn.deterministic` is set"
             )
         raise CannotFuseError("a pass that is recorded has other results than the same pass")
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from trainables.devices import list_used_generators
+from trainables.devices import list_used_generators, uses_gpu
 from trainables.lanes.group import Group
 from trainables.lanes.reasons import CannotFuseError
 from trainables.loop import TrainingRun, train
@@ -295,19 +295,18 @@ def _advance(group: Group, steps: int) -> None:
 
 def _time(advance: Callable[[int], None], steps: int) -> float:
     """The seconds of an epoch of so many steps."""
-    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    alone = torch.get_num_threads() == 1 and not on_gpu
-    clock = time.thread_time if alone else time.perf_counter
+    computes_here = torch.get_num_threads() == 1 and not uses_gpu()
+    clock = time.thread_time if computes_here else time.perf_counter
     start = clock()
     advance(steps)
-    if on_gpu:
+    if uses_gpu():
         torch.cuda.synchronize()
     return clock() - start
 
 
 def _begin_to_count() -> int:
     """The bytes of tensors on the GPU, where the count of a peak begins; 0 without a GPU."""
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    if not uses_gpu():
         return 0
     gc.collect()
     torch.cuda.reset_peak_memory_stats()
