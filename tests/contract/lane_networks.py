@@ -30,7 +30,7 @@ class Unrepeatable(Plain):
     """Has other outputs each time, as sums in another order on a GPU have."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + 0.001 * next(_CALLS)
+        return super().forward(x) * (1 + 0.01 * next(_CALLS))
 
 
 _CALLS = itertools.count()
