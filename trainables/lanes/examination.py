@@ -97,7 +97,11 @@ def _compare(alone: list[TrainingRun], shared: list[TrainingRun]) -> Fusion:
     group = Group()
     for run in shared:
         group.take(run)
-    _train_both(group, alone, shared)
+    try:
+        _train_both(group, alone, shared)
+    except CannotFuseError:  # that results differ says less than why lanes went alone
+        if not group.reasons:
+            raise
     if group.reasons:
         return Fusion(next(iter(group.reasons.values())))
     for run in (alone[1], shared[1]):
